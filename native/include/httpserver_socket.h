@@ -1,0 +1,42 @@
+/*
+ * Sockets for a supervisor: listening groups that it opens and hands to its reactors, and the pairs
+ * that tell them that it lives. All descriptors are non-blocking and close on exec; the caller owns
+ * them. Any thread.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where a listener was bound. */
+typedef struct hs_bound {
+    int family;        /* 4 or 6 */
+    uint16_t port;     /* the one the system chose if 0 was asked for */
+    char address[108]; /* numeric, without port */
+} hs_bound_t;
+
+/*
+ * Opens `count` listening TCP sockets on one address that share its port (SO_REUSEPORT): one for
+ * each reactor, the kernel spreads connections over them. Refuses an address on which somebody
+ * listens already, also another such group. 0, or a negative number; then no socket is open,
+ * `sys_errno` holds the reason and `error` a sentence.
+ */
+int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fds, size_t count,
+                           hs_bound_t *bound, int *sys_errno, char *error, size_t error_size);
+
+/* A connected pair (AF_UNIX, message boundaries kept). 0 or -errno. */
+int hs_socket_pair(int fds[2]);
+
+/* Sets FD_CLOEXEC on a descriptor that was inherited. 0 or -errno. */
+int hs_socket_set_cloexec(int fd);
+
+/* Closes; negative numbers are ignored. */
+void hs_socket_close(int fd);
+
+#ifdef __cplusplus
+}
+#endif

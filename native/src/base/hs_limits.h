@@ -1,0 +1,19 @@
+/*
+ * The limits of one server. Each is enforced in one place and answered with one status; the comment
+ * names both. Read-only after hs_server_new.
+ */
+#pragma once
+
+#include "base/hs_base.h"
+
+typedef struct hs_limits {
+    uint32_t ring_size;            /* conn/hs_conn.c: a head that fills the ring is 431 */
+    uint32_t max_url;              /* http/hs_parse.c: 414 */
+    uint32_t max_headers;          /* http/hs_parse.c: 431 */
+    uint32_t max_connections;      /* server/hs_io.c: 503 */
+    uint64_t max_body;             /* conn/hs_conn.c: 413 */
+    uint32_t header_timeout_ms;    /* conn/hs_conn.c: 408 */
+    uint32_t body_timeout_ms;      /* conn/hs_conn.c: 408 */
+    uint32_t keepalive_timeout_ms; /* conn/hs_conn.c: closed */
+    uint32_t write_timeout_ms;     /* conn/hs_conn.c: closed */
+} hs_limits_t;

@@ -1,0 +1,47 @@
+/*
+ * A run of bytes that somebody else owns. A span says nothing about a terminating NUL; where one is
+ * promised, the function that returns it says so.
+ */
+#pragma once
+
+#include <string.h>
+
+#include "base/hs_base.h"
+
+typedef struct hs_span {
+    const char *data;
+    size_t len;
+} hs_span_t;
+
+#define HS_SPAN_LITERAL(text) ((hs_span_t){ (text), sizeof(text) - 1 })
+
+static inline hs_span_t hs_span(const char *data, size_t len)
+{
+    return (hs_span_t){ data, len };
+}
+
+static inline char hs_ascii_lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* ASCII case-insensitive equality: field names and connection options (RFC 9110 §5.1, §7.6.1). */
+static inline bool hs_span_equals_nocase(hs_span_t a, hs_span_t b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (hs_ascii_lower(a.data[i]) != hs_ascii_lower(b.data[i]))
+            return false;
+    return true;
+}
+
+/* Without the optional whitespace (SP, HTAB) at both ends: OWS of RFC 9110 §5.6.3. */
+static inline hs_span_t hs_span_trim(hs_span_t span)
+{
+    while (span.len > 0 && (span.data[0] == ' ' || span.data[0] == '\t'))
+        span = hs_span(span.data + 1, span.len - 1);
+    while (span.len > 0 && (span.data[span.len - 1] == ' ' || span.data[span.len - 1] == '\t'))
+        span.len--;
+    return span;
+}

@@ -1,0 +1,76 @@
+/*
+ * A growable run of bytes with an upper bound. Growing doubles; a failed growth changes nothing.
+ * Owned by whoever holds it, one thread at a time.
+ */
+#pragma once
+
+#include <string.h>
+
+#include "base/hs_alloc.h"
+
+typedef struct hs_buf {
+    char *data;
+    size_t len;
+    size_t capacity;
+} hs_buf_t;
+
+#define HS_BUF_FIRST_CAPACITY 512
+
+static inline void hs_buf_free(hs_buf_t *buf)
+{
+    hs_free(buf->data);
+    *buf = (hs_buf_t){ 0 };
+}
+
+/* Forgets the content; gives memory above `keep` bytes back, so that one large message does not
+ * stay paid for. */
+static inline void hs_buf_reset(hs_buf_t *buf, size_t keep)
+{
+    if (buf->capacity > keep)
+        hs_buf_free(buf);
+    buf->len = 0;
+}
+
+/* Makes room for exactly `capacity` bytes in all: for content whose size is known. False: out of
+ * memory. */
+HS_NODISCARD static inline bool hs_buf_reserve_exact(hs_buf_t *buf, size_t capacity)
+{
+    if (capacity <= buf->capacity)
+        return true;
+    char *data = hs_realloc(buf->data, capacity);
+    if (data == NULL)
+        return false;
+    buf->data = data;
+    buf->capacity = capacity;
+    return true;
+}
+
+/* Makes room for `extra` more bytes. False: out of memory. */
+HS_NODISCARD static inline bool hs_buf_reserve(hs_buf_t *buf, size_t extra)
+{
+    if (HS_LIKELY(extra <= buf->capacity - buf->len))
+        return true;
+    if (extra > SIZE_MAX / 2 - buf->len)
+        return false;
+    size_t capacity = buf->capacity ? buf->capacity : HS_BUF_FIRST_CAPACITY;
+    while (capacity - buf->len < extra)
+        capacity *= 2;
+    return hs_buf_reserve_exact(buf, capacity);
+}
+
+/* Appends without a check: the caller has reserved the room. */
+static inline void hs_buf_put(hs_buf_t *buf, const char *data, size_t len)
+{
+    HS_ASSERT(len <= buf->capacity - buf->len);
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+}
+
+HS_NODISCARD static inline bool hs_buf_append(hs_buf_t *buf, const char *data, size_t len)
+{
+    if (!hs_buf_reserve(buf, len))
+        return false;
+    if (len > 0)
+        hs_buf_put(buf, data, len);
+    return true;
+}
