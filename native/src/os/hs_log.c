@@ -1,0 +1,197 @@
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "os/hs_log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/hs_clock.h"
+
+/* A line under construction in a fixed buffer. What does not fit sets `is_cut` and adds nothing. */
+typedef struct hs_log_line {
+    char data[HS_LOG_JSON_LINE_CAP];
+    size_t len;
+    size_t limit; /* at most sizeof(data): less while room is kept for what must follow */
+    bool is_cut;
+} hs_log_line_t;
+
+static void hs_log_line_begin(hs_log_line_t *line)
+{
+    line->len = 0;
+    line->limit = sizeof(line->data);
+    line->is_cut = false;
+}
+
+static void hs_log_line_add(hs_log_line_t *line, const char *data, size_t len)
+{
+    if (line->is_cut || line->limit - line->len < len) {
+        line->is_cut = true;
+        return;
+    }
+    memcpy(line->data + line->len, data, len);
+    line->len += len;
+}
+
+HS_PRINTF(2, 3)
+static void hs_log_line_format(hs_log_line_t *line, const char *format, ...)
+{
+    char text[128];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    HS_ASSERT(len >= 0 && (size_t)len < sizeof(text));
+    if (len > 0)
+        hs_log_line_add(line, text, hs_min((size_t)len, sizeof(text) - 1));
+}
+
+/*
+ * The length of the well-formed UTF-8 sequence at `bytes` (Unicode 15, table 3-7: no overlong form,
+ * no surrogate, nothing above U+10FFFF), 0 if there is none.
+ */
+static size_t hs_log_utf8_len(const unsigned char *bytes, size_t available)
+{
+    unsigned first = bytes[0];
+    if (first < 0x80)
+        return 1;
+    size_t len = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4 || available < len)
+        return 0;
+    unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
+    unsigned high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
+    if (bytes[1] < low || bytes[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if (bytes[i] < 0x80 || bytes[i] > 0xBF)
+            return 0;
+    return len;
+}
+
+/* Adds one character of a JSON string; returns how many bytes of the input it was. */
+static size_t hs_log_line_escape(hs_log_line_t *line, const unsigned char *bytes, size_t available)
+{
+    static const char names[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the byte, its letter */
+    size_t len = hs_log_utf8_len(bytes, available);
+    for (size_t i = 0; len == 1 && i + 1 < sizeof(names); i += 2)
+        if ((char)bytes[0] == names[i]) {
+            hs_log_line_add(line, (const char[]){ '\\', names[i + 1] }, 2);
+            return 1;
+        }
+    if (len == 0 || bytes[0] < 0x20 || bytes[0] == 0x7F) {
+        hs_log_line_format(line, "\\u%04x", bytes[0]);
+        return 1;
+    }
+    if (len == 2 && bytes[0] == 0xC2 && bytes[1] < 0xA0) { /* C1: a terminal may obey them */
+        hs_log_line_format(line, "\\u%04x", bytes[1]);
+        return 2;
+    }
+    hs_log_line_add(line, (const char *)bytes, len);
+    return len;
+}
+
+/* Adds `message` escaped, then `tail` for which room is kept, and a mark between them if cut. */
+static void hs_log_line_finish(hs_log_line_t *line, const char *message, size_t len,
+                               const char *tail)
+{
+    const unsigned char *bytes = (const unsigned char *)message;
+    line->limit = sizeof(line->data) - strlen(tail) - strlen(HS_LOG_CUT_MARK);
+    for (size_t i = 0; i < len && !line->is_cut;)
+        i += hs_log_line_escape(line, bytes + i, len - i);
+    bool is_cut = line->is_cut;
+    line->is_cut = false;
+    line->limit = sizeof(line->data);
+    if (is_cut)
+        hs_log_line_add(line, HS_LOG_CUT_MARK, strlen(HS_LOG_CUT_MARK));
+    hs_log_line_add(line, tail, strlen(tail));
+}
+
+/* There is nobody to tell that a log cannot be written: the rest of the line is lost. */
+static void hs_log_line_write(const hs_log_line_t *line, int fd)
+{
+    for (size_t done = 0; done < line->len;) {
+        ssize_t n = write(fd, line->data + done, line->len - done);
+        if (n == -1 && errno != EINTR)
+            return;
+        if (n > 0)
+            done += (size_t)n;
+    }
+}
+
+/* The default. One line a message whatever its bytes, so that a peer cannot forge a second one. */
+static void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
+{
+    static const char *const names[] = { "DEBUG", "INFO", "WARN", "ERROR", "FATAL" };
+    HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
+    (void)ud;
+    hs_log_line_t line;
+    hs_log_line_begin(&line);
+    int64_t now_ms = hs_clock_realtime_ms();
+    time_t now_s = (time_t)(now_ms / 1000);
+    struct tm utc;
+    char date[32] = "";
+    if (gmtime_r(&now_s, &utc) != NULL)
+        (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
+    hs_log_line_format(&line, "%s.%03dZ %s ", date, (int)(now_ms % 1000), names[level]);
+    hs_log_line_finish(&line, message, len, "\n");
+    hs_log_line_write(&line, STDERR_FILENO);
+}
+
+void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len)
+{
+    HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
+    const hs_log_json_t *json = json_ud;
+    hs_log_line_t line;
+    hs_log_line_begin(&line);
+    /* pino's numbers: debug 20, info 30 ... fatal 60 */
+    hs_log_line_format(&line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
+                       (long long)hs_clock_realtime_ms(), (long)getpid());
+    if (json->reactor >= 0)
+        hs_log_line_format(&line, ",\"reactor\":%d", json->reactor);
+    hs_log_line_format(&line, ",\"msg\":\"");
+    hs_log_line_finish(&line, message, len, "\"}\n");
+    hs_log_line_write(&line, json->fd);
+}
+
+void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud)
+{
+    atomic_init(&log->level, (int)level);
+    log->sink = sink != NULL ? sink : hs_log_text_sink;
+    log->sink_ud = sink != NULL ? sink_ud : NULL;
+}
+
+/* The length at which to put the mark: at most `len`, and not inside a UTF-8 sequence. */
+static size_t hs_log_cut_at(const char *message, size_t len)
+{
+    size_t at = len;
+    while (at > 0 && len - at < 4 && ((unsigned char)message[at] & 0xC0) == 0x80)
+        at--;
+    return ((unsigned char)message[at] & 0xC0) == 0x80 ? len : at;
+}
+
+void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...)
+{
+    if (!hs_log_enabled(log, level))
+        return;
+    int saved_errno = errno;
+    char message[HS_LOG_MESSAGE_CAP];
+    va_list args;
+    va_start(args, format);
+    int wanted = vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    size_t len = wanted > 0 ? (size_t)wanted : 0;
+    if (wanted < 0)
+        message[0] = '\0'; /* a failed conversion: the line still says that something was logged */
+    if (len >= sizeof(message)) {
+        len = hs_log_cut_at(message, sizeof(message) - sizeof(HS_LOG_CUT_MARK));
+        memcpy(message + len, HS_LOG_CUT_MARK, sizeof(HS_LOG_CUT_MARK));
+        len += sizeof(HS_LOG_CUT_MARK) - 1;
+    }
+    log->sink(log->sink_ud, level, message, len);
+    errno = saved_errno;
+}

@@ -1,0 +1,66 @@
+/*
+ * The log: a level and a sink that hang from the server; there is no global one. Any thread may
+ * write at any time. A line below the level costs one relaxed load and formats nothing. Writing
+ * never allocates and reports no error: a line that the sink cannot put anywhere is lost. It is not
+ * an access log (a line a request goes another way).
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "base/hs_base.h"
+#include "httpserver.h"
+
+/* A formatted message, its NUL not counted, is shorter than this; a longer one is cut and ends in
+ * HS_LOG_CUT_MARK. */
+#define HS_LOG_MESSAGE_CAP 8192
+#define HS_LOG_CUT_MARK "... [cut]"
+
+/*
+ * Takes one message; `message` has `len` bytes and a NUL, no newline added, and lives until the
+ * sink returns. Called on the thread that wrote, by several threads at once.
+ */
+typedef void (*hs_log_sink_fn)(void *ud, hs_log_level_t level, const char *message, size_t len);
+
+typedef struct hs_log {
+    /* Written by any thread to change the level, read by any; relaxed, because nothing else depends
+     * on it. */
+    _Atomic int level;
+    hs_log_sink_fn sink; /* read-only after init, as is sink_ud */
+    void *sink_ud;
+} hs_log_t;
+
+/* `sink` NULL: "<time> LEVEL message" to stderr, one line a message. `sink_ud` is borrowed for the
+ * log's life. */
+void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud);
+
+/* True if a message of this level is written: ask first where preparing the arguments costs
+ * something. */
+static inline bool hs_log_enabled(const hs_log_t *log, hs_log_level_t level)
+{
+    return (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed) &&
+           level < HS_LOG_OFF;
+}
+
+/* Keeps errno. */
+HS_PRINTF(3, 4)
+void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);
+
+/*
+ * A sink that writes pino's JSON:
+ * {"level":30,"time":1700000000000,"pid":12,"reactor":0,"msg":"..."} and a newline, by one write(2)
+ * (more only if the kernel takes a part), so that lines of several processes sharing a file or a
+ * terminal do not mix; on a pipe that holds for lines up to PIPE_BUF bytes (4096 on Linux). Quotes,
+ * backslashes, control characters (C1 ones too) and bytes that are not UTF-8 are escaped, the
+ * latter as \u00XX of the byte. A line that would pass HS_LOG_JSON_LINE_CAP is cut like a message.
+ * If the descriptor would block, the line is lost.
+ */
+#define HS_LOG_JSON_LINE_CAP 16384
+
+typedef struct hs_log_json {
+    int fd;      /* borrowed */
+    int reactor; /* number of the reactor; -1 leaves the field out */
+} hs_log_json_t;
+
+/* `json_ud` is a const hs_log_json_t *. */
+void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len);

@@ -1,0 +1,30 @@
+#include "os/hs_object.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+bool hs_object_is_same(const void *a, const void *b)
+{
+    Dl_info info_a;
+    Dl_info info_b;
+    return dladdr(a, &info_a) != 0 && dladdr(b, &info_b) != 0 &&
+           info_a.dli_fbase == info_b.dli_fbase;
+}
+
+typedef int (*mallctl_fn)(const char *name, void *old, size_t *old_len, void *new, size_t new_len);
+
+const char *hs_object_allocator(void)
+{
+    void *symbol = dlsym(RTLD_DEFAULT, "mallctl");
+    if (symbol == NULL)
+        return "system";
+    /* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits
+     * fit. */
+    mallctl_fn mallctl;
+    memcpy(&mallctl, &symbol, sizeof(mallctl));
+    const char *version = NULL;
+    size_t len = sizeof(version);
+    if (mallctl("version", &version, &len, NULL, 0) != 0 || version == NULL)
+        return "jemalloc";
+    return version;
+}

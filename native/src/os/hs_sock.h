@@ -1,0 +1,91 @@
+/*
+ * Sockets. Calls that set something up return a descriptor or a negative hs_err_t and say in `err`
+ * (may be NULL) what failed, with the address in the text. Calls on the hot path return a result or
+ * -errno, retry EINTR themselves and never raise SIGPIPE. Every descriptor made here is
+ * non-blocking and close-on-exec. Any thread; the descriptor belongs to the caller.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/hs_err.h"
+
+enum {
+    HS_SOCK_REUSEPORT =
+        1, /* join or open a group that shares the port; the kernel spreads connections (Linux) */
+    HS_SOCK_DUAL_STACK = 2, /* an IPv6 wildcard also takes IPv4 */
+};
+
+/*
+ * Listens on host:port. `host` is an IPv4 or IPv6 literal (no brackets), a name, or "*", "" or NULL
+ * for any address: with HS_SOCK_DUAL_STACK that is [::] if this machine has IPv6, else 0.0.0.0. A
+ * name listens on the first of its addresses that this machine has. `port` 0 lets the kernel
+ * choose: ask hs_sock_local_address. SO_REUSEADDR and TCP_NODELAY are set. Resolving a name may
+ * block. Fails with HS_ERR_SYSTEM (sys_errno EADDRINUSE, EACCES, EADDRNOTAVAIL...; 0 if the name
+ * cannot be resolved) or HS_ERR_INVALID (backlog, flags).
+ */
+HS_NODISCARD int hs_sock_listen_tcp(const char *host, uint16_t port, int backlog, unsigned flags,
+                                    hs_errinfo_t *err);
+
+/*
+ * 0 if nobody listens on host:port, HS_ERR_SYSTEM with EADDRINUSE if somebody does, even a group
+ * opened with SO_REUSEPORT which a second server would silently join. Any address and "::" stand
+ * for both families. Nothing stays open, so this is advice: who binds next may be another. `port` 0
+ * always gives 0.
+ */
+HS_NODISCARD int hs_sock_probe_tcp(const char *host, uint16_t port, hs_errinfo_t *err);
+
+/*
+ * Listens on a Unix socket at `path`, with exactly the permissions `mode` (at most 0777) before the
+ * first connection can be made. A socket file that nobody serves is replaced; a served one is
+ * EADDRINUSE; any other file is left alone (ENOTSOCK). The file is the caller's to remove. Fails
+ * with HS_ERR_SYSTEM, or HS_ERR_INVALID (empty or too long path, mode, backlog).
+ */
+HS_NODISCARD int hs_sock_listen_uds(const char *path, unsigned mode, int backlog,
+                                    hs_errinfo_t *err);
+
+/*
+ * The next waiting connection, or: -EAGAIN, none waits; -ECONNABORTED, that one died in the queue
+ * (ask again); -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, no room for it now: it stays queued, so pause
+ * before asking again. Where TCP_NODELAY is not inherited from the listening socket it is set here.
+ */
+HS_NODISCARD int hs_sock_accept(int listen_fd);
+
+/*
+ * Reads into or writes from 1 to IOV_MAX buffers of which none is empty (recv: 1 or 2). Bytes
+ * moved, or -errno
+ * (-EAGAIN: wait for readiness). recv: 0 is the end of the stream. The iovecs are left as they are.
+ */
+HS_NODISCARD ptrdiff_t hs_sock_recv(int fd, struct iovec *iov, int iov_count);
+HS_NODISCARD ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count);
+
+/* 0 or -errno. */
+int hs_sock_set_nodelay(int fd);
+int hs_sock_shutdown_write(int fd);
+int hs_sock_set_cloexec(int fd);
+int hs_sock_set_nonblock(int fd);
+
+/* Closes; a negative `fd` is ignored. errno is kept. */
+void hs_sock_close(int fd);
+
+/*
+ * Two connected AF_UNIX ends that keep message boundaries: SEQPACKET, or DGRAM on macOS, which has
+ * no SEQPACKET (there the death of the other end is not an end of stream: it shows as an error of
+ * the next send). 0 or -errno; on failure both are -1.
+ */
+HS_NODISCARD int hs_sock_pair(int fds[2]);
+
+typedef struct hs_sock_address {
+    int family;     /* 4, 6, or 1 for a Unix socket */
+    uint16_t port;  /* 0 for a Unix socket */
+    char text[108]; /* "127.0.0.1", "::1", "fe80::1%2", a path; "" for an unnamed Unix socket;
+                       "@name" for abstract */
+} hs_sock_address_t;
+
+/* 0 or -errno. An IPv4 peer of a dual-stack socket (::ffff:a.b.c.d) is reported as the IPv4 address
+ * it is. */
+HS_NODISCARD int hs_sock_local_address(int fd, hs_sock_address_t *out);
+HS_NODISCARD int hs_sock_peer_address(int fd, hs_sock_address_t *out);
