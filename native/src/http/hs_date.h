@@ -1,0 +1,25 @@
+/*
+ * The Date field's value, IMF-fixdate of RFC 9110 §5.6.7. Pure: the second comes from the caller,
+ * and the text is made anew only when it changes.
+ */
+#pragma once
+
+#include "base/hs_span.h"
+
+#define HS_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
+
+typedef struct hs_date {
+    int64_t second; /* seconds since 1970 UTC that `text` shows */
+    char text[HS_DATE_LEN + 1];
+} hs_date_t;
+
+/* Shows `second`. The year must have four digits, which holds for any clock between 1970 and 9999.
+ */
+void hs_date_set(hs_date_t *date, int64_t second);
+
+/* hs_date_set if the second is another one. */
+static inline void hs_date_update(hs_date_t *date, int64_t second)
+{
+    if (HS_UNLIKELY(date->second != second || date->text[0] == '\0'))
+        hs_date_set(date, second);
+}

@@ -1,0 +1,62 @@
+/*
+ * Requests out of bytes: llhttp behind a small, pure interface. No allocation, no system call, no
+ * dispatch: the outcome is returned and the caller acts on it.
+ *
+ * A message is parsed in two steps. hs_parse_head takes bytes until the empty line and fills an
+ * hs_msg_t. Then the content: with Content-Length the caller counts bytes itself; a chunked one
+ * goes through hs_parse_chunked. After a refusal the parser is dead: nothing that follows on the
+ * connection may be parsed.
+ */
+#pragma once
+
+#include <llhttp.h>
+
+#include "base/hs_limits.h"
+#include "data/hs_buf.h"
+#include "http/hs_msg.h"
+#include "http/hs_outcome.h"
+
+typedef enum hs_parse_last {
+    HS_PARSE_LAST_NONE,
+    HS_PARSE_LAST_NAME,
+    HS_PARSE_LAST_VALUE
+} hs_parse_last_t;
+
+typedef struct hs_parse {
+    llhttp_t llhttp;
+    const hs_limits_t *limits;
+    hs_msg_t *msg;
+    hs_buf_t *content;   /* where chunked content goes */
+    const char *segment; /* the bytes being parsed … */
+    uint32_t offset;     /* … and where in the message they begin */
+    uint32_t framing;    /* bytes of chunk extensions and trailers so far */
+    hs_parse_last_t last;
+    bool in_content;
+    hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
+} hs_parse_t;
+
+/* Prepares for the first byte of a message. `limits` and `msg` must outlive the parsing. */
+void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg);
+
+/*
+ * Takes the next `len` bytes of a head; `*taken` says how many belong to it. On HS_PARSE_COMPLETE
+ * all of `msg` but `base`, `body` is set and the caller sets `base`, then calls hs_parse_check.
+ */
+HS_NODISCARD hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len,
+                                              size_t *taken);
+
+/* What the grammar cannot say: versions, Host, framing, Expect. HS_PARSE_COMPLETE or a refusal. */
+HS_NODISCARD hs_parse_outcome_t hs_parse_check(hs_parse_t *parse);
+
+/* Takes the next bytes of chunked content and appends what they carry to `content`. */
+HS_NODISCARD hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content,
+                                                 const char *data, size_t len, size_t *taken);
+
+/* "GET" for llhttp's number; NULL for a number it does not know. */
+const char *hs_parse_method_name(unsigned method);
+
+/* "9.2.1": the llhttp that this was compiled with. A static string. */
+const char *hs_parse_library_version(void);
+
+/* Where a call to llhttp ends: for the check that it stays inside our own binary. */
+const void *hs_parse_library_address(void);

@@ -1,0 +1,39 @@
+/*
+ * Response bytes. Pure: appends to a buffer, knows no connection and no clock.
+ */
+#pragma once
+
+#include "data/hs_buf.h"
+#include "http/hs_date.h"
+
+typedef enum hs_wire_connection {
+    HS_WIRE_CONNECTION_DEFAULT,    /* no Connection field: what the version implies */
+    HS_WIRE_CONNECTION_KEEP_ALIVE, /* a 1.0 client asked to keep it open: RFC 9112 §9.3 */
+    HS_WIRE_CONNECTION_CLOSE,      /* no further request will be answered */
+} hs_wire_connection_t;
+
+typedef struct hs_wire_head {
+    int status;
+    hs_wire_connection_t connection;
+    hs_span_t fields; /* lines "Name: value\r\n", checked when they were added */
+    bool own_date;    /* the fields hold a Date: ours is left out */
+    size_t content_length;
+} hs_wire_head_t;
+
+/* Appends status line, fields and the empty line. False: out of memory, nothing was appended. */
+HS_NODISCARD bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head,
+                                   const hs_date_t *date);
+
+/* Appends the interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1). False: out of memory. */
+HS_NODISCARD bool hs_wire_put_continue(hs_buf_t *out);
+
+/* Appends a whole answer of the server's own: the reason phrase as text, `Connection: close`. */
+HS_NODISCARD bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_content,
+                                      const hs_date_t *date);
+
+/* A field name is a token: RFC 9110 §5.1, §5.6.2. */
+bool hs_wire_is_field_name(hs_span_t name);
+
+/* A field value holds no control character but HTAB: RFC 9110 §5.5. CR, LF and NUL would forge a
+ * message. */
+bool hs_wire_is_field_value(hs_span_t value);
