@@ -1,0 +1,85 @@
+-- What a handler is asked: req.method, req.url, req.version, req:header(name), req:body().
+--
+-- A request object is a pointer and the generation of the request it was made for. Once that request is over, every
+-- access raises an error instead of reading another request's memory.
+local ffi = require 'ffi'
+local api = require 'moonring.abi'
+
+local ffi_string = ffi.string
+local type, error = type, error
+
+-- Error level: whoever called the function that calls check.
+local OVER = 'this request is over: copy what you need before the handler returns'
+
+local method_names = {}
+do
+  local number = 0
+  local name = api.method_name(number)
+  while name ~= nil do
+    method_names[number] = ffi_string(name)
+    number = number + 1
+    name = api.method_name(number)
+  end
+end
+
+local function method_of(view)
+  return method_names[view.method] or ffi_string(api.method_name(view.method))
+end
+
+local getters = {
+  method = method_of,
+  url = function(view)
+    return ffi_string(view.url, view.url_len)
+  end,
+  version = function(view)
+    return ffi_string(api.request_version(view))
+  end,
+}
+
+local methods = {}
+
+function methods.header(self, name)
+  local view = self.view
+  if view.generation ~= self.generation then
+    error(OVER, 2)
+  end
+  if type(name) ~= 'string' then
+    error("req:header(name) takes the field's name as a string, not a " .. type(name), 2)
+  end
+  local value = api.request_header(view, name, #name)
+  if value == nil then
+    return nil
+  end
+  return ffi_string(value, view.result_len)
+end
+
+function methods.body(self)
+  local view = self.view
+  if view.generation ~= self.generation then
+    error(OVER, 2)
+  end
+  return ffi_string(api.request_body(view), view.result_len)
+end
+
+local function index(self, key)
+  local method = methods[key]
+  if method then
+    return method
+  end
+  local getter = getters[key]
+  if not getter then
+    return nil
+  end
+  local view = self.view
+  if view.generation ~= self.generation then
+    error(OVER, 2)
+  end
+  return getter(view)
+end
+
+return ffi.metatype('hs_lua_request_t', {
+  __index = index,
+  __newindex = function(_, key)
+    error('a request cannot be changed (' .. tostring(key) .. ')', 2)
+  end,
+})

@@ -1,0 +1,59 @@
+-- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is here: an error in
+-- a handler becomes one log record with a traceback, and 500.
+local api = require 'moonring.abi'
+local Request = require 'moonring.request'
+local Response = require 'moonring.response'
+local log = require 'moonring.log'
+
+local xpcall, type, tostring, error, select = xpcall, type, tostring, error, select
+local traceback = debug.traceback
+
+local _M = {}
+
+local function describe(failure)
+  -- Level 2 leaves this function out of the traceback.
+  return traceback(tostring(failure), 2)
+end
+
+-- Standard output belongs to the master's log: print goes to the log as well.
+local function print_to_log(...)
+  local words = {}
+  for i = 1, select('#', ...) do
+    words[i] = tostring((select(i, ...)))
+  end
+  log.info(table.concat(words, '\t'))
+end
+
+-- Returns the function that C calls for each request: true if the handler returned, false if it raised.
+local function runner(handle)
+  return function()
+    local view = api.current
+    local request = Request(view, view.generation)
+    local ok, failure = xpcall(handle, describe, request, Response(view, view.generation))
+    if ok then
+      return true
+    end
+    log.error(('lua error in %s %s: %s'):format(request.method, request.url, failure))
+    return false
+  end
+end
+
+function _M.load(path)
+  local chunk, failure = loadfile(path)
+  if not chunk then
+    error(failure, 0)
+  end
+  _G.print = print_to_log
+  local ok
+  ok, failure = xpcall(chunk, describe)
+  if not ok then
+    error(failure, 0)
+  end
+  local handle = rawget(_G, 'handle')
+  if type(handle) ~= 'function' then
+    error(path .. ': the file defines no function handle(req, res)', 0)
+  end
+  return runner(handle)
+end
+
+return _M

@@ -1,0 +1,108 @@
+/*
+ * An exchange: everything that one connection needs while bytes are pending (receive ring, parser,
+ * request, response, output). Leased from a pool when bytes arrive and given back when the
+ * connection is idle, so that an idle connection costs no more than its descriptor and hot memory
+ * is reused. One exchange carries one message at a time.
+ *
+ * Owner: the connection that leased it. It is the only struct that may change threads.
+ * Memory is freed only with the pool, so that a Lua object that outlived its request can still read
+ * `generation`.
+ */
+#pragma once
+
+#include "base/hs_err.h"
+#include "data/hs_buf.h"
+#include "data/hs_ring.h"
+#include "exec/hs_lua_abi.h"
+#include "http/hs_parse.h"
+#include "httpserver.h"
+#include "os/hs_log.h"
+
+typedef struct hs_exchange hs_exchange_t;
+
+/* Sending once is a state: calls that build are allowed only while HANDLING. */
+typedef enum hs_answer_state {
+    HS_ANSWER_IDLE,     /* no handler has this exchange */
+    HS_ANSWER_HANDLING, /* a handler builds the response */
+    HS_ANSWER_SENT,     /* the handler has said that it is complete */
+} hs_answer_state_t;
+
+struct hs_request {
+    hs_msg_t msg;
+};
+
+struct hs_response {
+    hs_answer_state_t state;
+    int status;
+    bool built;       /* the handler set a status, a field or content */
+    bool close;       /* the handler asked for Connection: close */
+    bool own_date;    /* the handler set Date */
+    hs_err_t failure; /* HS_ERR_NOMEM: what was built is incomplete and must not be sent */
+    hs_buf_t fields;  /* "Name: value\r\n" lines */
+    hs_buf_t body;
+};
+
+struct hs_exchange {
+    hs_view_t view; /* first: Lua's pointer to a view is a pointer to the exchange */
+    hs_ring_t ring;
+    uint32_t parsed; /* ring position of the first byte that no parser has taken */
+    char *arena;     /* ring.capacity bytes for a head that cannot stay in the ring */
+    hs_parse_t parse;
+    hs_request_t request;
+    hs_response_t response;
+    hs_buf_t content;  /* request content that is not in the ring */
+    hs_buf_t out;      /* serialised answers, in order */
+    size_t out_sent;   /* bytes of `out` the kernel has taken */
+    hs_buf_t out_body; /* content of the last answer when it is too large to copy behind `out` */
+    size_t out_body_sent;
+    hs_log_t *log;
+    hs_exchange_t *next; /* in the pool */
+    hs_field_t fields[]; /* limits.max_headers */
+};
+
+_Static_assert(offsetof(hs_exchange_t, view) == 0,
+               "Lua's pointer to a view is a pointer to the exchange");
+
+/* Owner: one reactor's I/O thread. */
+typedef struct hs_exchange_pool {
+    hs_exchange_t *free;
+    const hs_limits_t *limits;
+    hs_log_t *log;
+    uint32_t leased;
+} hs_exchange_pool_t;
+
+void hs_exchange_pool_init(hs_exchange_pool_t *pool, const hs_limits_t *limits, hs_log_t *log);
+
+/* Frees the exchanges in the pool; all must have been given back. */
+void hs_exchange_pool_free(hs_exchange_pool_t *pool);
+
+/* An exchange with empty ring and output, NULL when out of memory. */
+HS_NODISCARD hs_exchange_t *hs_exchange_lease(hs_exchange_pool_t *pool);
+void hs_exchange_give_back(hs_exchange_pool_t *pool, hs_exchange_t *exchange);
+
+/* Prepares for the first byte of the next message. */
+void hs_exchange_begin_message(hs_exchange_t *exchange, const hs_limits_t *limits);
+
+/* Ends the message: releases its bytes, forgets request and response. Objects that refer to it are
+ * over. */
+void hs_exchange_end_message(hs_exchange_t *exchange);
+
+/* Everything was sent: the output is empty again. */
+void hs_exchange_forget_sent(hs_exchange_t *exchange);
+
+static inline hs_exchange_t *hs_exchange_of_view(hs_view_t *view)
+{
+    return (hs_exchange_t *)(void *)view;
+}
+
+static inline hs_exchange_t *hs_exchange_of_response(hs_response_t *response)
+{
+    return HS_CONTAINER_OF(response, hs_exchange_t, response);
+}
+
+/* Bytes that wait to be sent. */
+static inline size_t hs_exchange_unsent(const hs_exchange_t *exchange)
+{
+    return exchange->out.len - exchange->out_sent + exchange->out_body.len -
+           exchange->out_body_sent;
+}

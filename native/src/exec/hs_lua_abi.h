@@ -1,0 +1,65 @@
+/*
+ * What C and Lua share. The declarations below are compiled as C and, from the same text, declared
+ * to LuaJIT's FFI (lua/moonring/abi.lua), so that the two cannot drift apart.
+ *
+ * Raise HS_LUA_ABI_VERSION with every change: abi.lua refuses to load against another number.
+ */
+#pragma once
+
+#include "base/hs_base.h"
+
+#define HS_LUA_ABI_VERSION 1
+
+/* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
+#define HS_LUA_ABI(...)                                                                            \
+    __VA_ARGS__                                                                                    \
+    __attribute__((unused)) static const char hs_lua_abi_text[] = #__VA_ARGS__;
+
+/* clang-format off */
+HS_LUA_ABI(
+typedef struct hs_view {
+    uint32_t generation;
+    uint32_t method;
+    uint32_t url_len;
+    uint32_t result_len;
+    const char *url;
+} hs_view_t;
+
+typedef struct hs_lua_request {
+    hs_view_t *view;
+    uint32_t generation;
+} hs_lua_request_t;
+
+typedef struct hs_lua_response {
+    hs_view_t *view;
+    uint32_t generation;
+} hs_lua_response_t;
+
+typedef struct hs_lua_api {
+    uint32_t version;
+    uint32_t view_size;
+    hs_view_t *current;
+    void *log;
+    const char *(*method_name)(uint32_t method);
+    const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
+    const char *(*request_body)(hs_view_t *view);
+    const char *(*request_version)(hs_view_t *view);
+    int (*response_status)(hs_view_t *view, int status);
+    int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value, size_t value_len);
+    int (*response_body)(hs_view_t *view, const char *data, size_t len);
+    int (*response_send)(hs_view_t *view);
+    void (*log_write)(void *log, int level, const char *text, size_t len);
+} hs_lua_api_t;
+)
+/* clang-format on */
+
+/*
+ * hs_view_t: the part of an exchange that Lua reads without a call. It is the exchange's first
+ * member. generation   counts the requests that the exchange has carried; a request object of
+ * another generation is over method       llhttp's method number url, url_len request target,
+ * NUL-terminated result_len   length of the string that the last call on this view returned
+ *
+ * hs_lua_api_t: functions are called through this table because node opens addons without
+ * RTLD_GLOBAL, which hides their symbols from ffi.C. `current` is the exchange being handled.
+ * Functions return what their namesakes in httpserver.h return.
+ */

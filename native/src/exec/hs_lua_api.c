@@ -1,0 +1,86 @@
+#include "exec/hs_lua_api.h"
+
+#include "exec/hs_res.h"
+
+static hs_request_t *request_of(hs_view_t *view)
+{
+    return &hs_exchange_of_view(view)->request;
+}
+
+static hs_response_t *response_of(hs_view_t *view)
+{
+    return &hs_exchange_of_view(view)->response;
+}
+
+static const char *method_name(uint32_t method)
+{
+    return hs_parse_method_name(method);
+}
+
+static const char *request_header(hs_view_t *view, const char *name, uint32_t name_len)
+{
+    const hs_msg_t *msg = &request_of(view)->msg;
+    const hs_field_t *field = hs_msg_find(msg, hs_span(name, name_len));
+    if (field == NULL)
+        return NULL;
+    view->result_len = field->value_len;
+    return hs_msg_field_value(msg, field).data;
+}
+
+static const char *request_body(hs_view_t *view)
+{
+    hs_span_t body = request_of(view)->msg.body;
+    HS_ASSERT(body.len <= UINT32_MAX);
+    view->result_len = (uint32_t)body.len;
+    return body.data;
+}
+
+static const char *request_version(hs_view_t *view)
+{
+    return hs_req_http_version(request_of(view));
+}
+
+static int response_status(hs_view_t *view, int status)
+{
+    return hs_res_status(response_of(view), status);
+}
+
+static int response_header(hs_view_t *view, const char *name, size_t name_len, const char *value,
+                           size_t value_len)
+{
+    return hs_res_add_field(response_of(view), hs_span(name, name_len), hs_span(value, value_len));
+}
+
+static int response_body(hs_view_t *view, const char *data, size_t len)
+{
+    return hs_res_set_body(response_of(view), hs_span(data, len));
+}
+
+static int response_send(hs_view_t *view)
+{
+    return hs_res_send(response_of(view));
+}
+
+static void log_write(void *log, int level, const char *text, size_t len)
+{
+    int shown = len < INT32_MAX ? (int)len : INT32_MAX;
+    hs_log_write(log, (hs_log_level_t)level, "%.*s", shown, text);
+}
+
+void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
+{
+    *api = (hs_lua_api_t){
+        .version = HS_LUA_ABI_VERSION,
+        .view_size = sizeof(hs_view_t),
+        .log = log,
+        .method_name = method_name,
+        .request_header = request_header,
+        .request_body = request_body,
+        .request_version = request_version,
+        .response_status = response_status,
+        .response_header = response_header,
+        .response_body = response_body,
+        .response_send = response_send,
+        .log_write = log_write,
+    };
+}
