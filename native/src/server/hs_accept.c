@@ -1,0 +1,113 @@
+#include "server/hs_accept.h"
+
+#include <errno.h>
+
+#include "os/hs_sock.h"
+#include "server/hs_io_conn.h"
+
+/* Connections taken from one listener before others get their turn. */
+#define ACCEPTS_PER_TURN 64
+/* How long accepting rests when descriptors have run out and no connection is closed meanwhile. */
+#define PAUSE_MS 500
+
+static void pause_accepting(hs_io_t *io, int reason)
+{
+    if (io->accept_paused)
+        return;
+    io->accept_paused = true;
+    io->slot_freed = false;
+    io->accept_resume_ms = io->env.now_ms + PAUSE_MS;
+    for (size_t i = 0; i < io->listener_count; i++)
+        if (io->listeners[i].open)
+            hs_ev_io_stop(io->ev, &io->listeners[i].watcher);
+    hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
+}
+
+static void accept_one(hs_io_t *io, int fd)
+{
+    bool shed = io->slots.in_use >= io->env.limits->max_connections;
+    if (hs_io_conn_open(io, fd, shed) != HS_OK)
+        hs_sock_close(fd);
+}
+
+static void on_listener_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+{
+    (void)events;
+    hs_io_t *io = hs_ev_context(ev);
+    hs_io_begin_turn(io);
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = hs_sock_accept(watcher->fd);
+        if (fd >= 0) {
+            accept_one(io, fd);
+            continue;
+        }
+        switch (-fd) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            pause_accepting(io, -fd);
+            return;
+        case ECONNABORTED:
+        case EINTR:
+        case EPROTO:
+            continue;
+        default:
+            return; /* EAGAIN: the queue is empty */
+        }
+    }
+}
+
+static int watch(hs_io_t *io, hs_io_listener_t *listener, int fd)
+{
+    return hs_ev_io_start(io->ev, &listener->watcher, fd, HS_EV_READ, on_listener_event);
+}
+
+int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error)
+{
+    if (io->listener_count == HS_IO_LISTENERS_MAX) {
+        hs_sock_close(fd);
+        return hs_errinfo_set(error, HS_ERR_LIMIT, 0, "more than %d listeners",
+                              HS_IO_LISTENERS_MAX);
+    }
+    hs_io_listener_t *listener = &io->listeners[io->listener_count];
+    int result = hs_sock_set_nonblock(fd);
+    if (result == 0)
+        result = watch(io, listener, fd);
+    if (result < 0) {
+        hs_sock_close(fd);
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot watch listener %d: %s", fd,
+                              strerror(-result));
+    }
+    listener->open = true;
+    io->listener_count++;
+    return HS_OK;
+}
+
+void hs_accept_close_all(hs_io_t *io)
+{
+    for (size_t i = 0; i < io->listener_count; i++) {
+        hs_io_listener_t *listener = &io->listeners[i];
+        if (!listener->open)
+            continue;
+        listener->open = false;
+        hs_ev_io_close(io->ev, &listener->watcher, NULL);
+    }
+    io->accept_paused = false;
+}
+
+static void resume_accepting(hs_io_t *io)
+{
+    io->accept_paused = false;
+    for (size_t i = 0; i < io->listener_count; i++) {
+        hs_io_listener_t *listener = &io->listeners[i];
+        if (listener->open && watch(io, listener, listener->watcher.fd) < 0)
+            pause_accepting(io, ENOMEM);
+    }
+}
+
+void hs_accept_resume_if_due(hs_io_t *io)
+{
+    if (io->accept_paused && (io->slot_freed || io->env.now_ms >= io->accept_resume_ms))
+        resume_accepting(io);
+}

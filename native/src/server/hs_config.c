@@ -1,0 +1,86 @@
+#include "server/hs_config.h"
+
+#define RING_SIZE_MIN 64
+#define RING_SIZE_MAX (1024 * 1024)
+#define HEADERS_MAX 1024
+/* Content lengths are 32-bit numbers in the Lua ABI. */
+#define BODY_MAX UINT32_MAX
+
+void hs_config_init(hs_config_t *config)
+{
+    *config = (hs_config_t){
+        .listen_flags = HS_LISTEN_TCP,
+        .host = "127.0.0.1",
+        .port = 8080,
+        .backlog = 1024,
+        .control_fd = -1,
+        .conn_pool_cap = 1024,
+        .ring_size = 8192,
+        .max_body_size = 4 * 1024 * 1024,
+        .max_url_len = 8192,
+        .max_headers = 64,
+        .header_timeout_ms = 10 * 1000,
+        .body_timeout_ms = 30 * 1000,
+        .keepalive_timeout_ms = 75 * 1000,
+        .write_timeout_ms = 30 * 1000,
+        .log_level = HS_LOG_INFO,
+        .log_json_fd = -1,
+        .reactor_index = -1,
+    };
+}
+
+static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
+{
+    if ((config->listen_flags & ~(HS_LISTEN_TCP | HS_LISTEN_FDS)) != 0 || config->listen_flags == 0)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_flags %#x: nothing to listen on",
+                              (unsigned)config->listen_flags);
+    if ((config->listen_flags & HS_LISTEN_TCP) && config->host == NULL)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "host is missing");
+    if ((config->listen_flags & HS_LISTEN_FDS) &&
+        (config->listen_fds == NULL || config->listen_fd_count == 0))
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
+    if (config->lua_script == NULL && config->handler == NULL)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "neither handler nor lua_script is set");
+    if (config->lua_script != NULL && config->lua_root == NULL)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "lua_script needs lua_root");
+    return HS_OK;
+}
+
+int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
+{
+    if (!hs_is_power_of_two(config->ring_size) || config->ring_size < RING_SIZE_MIN ||
+        config->ring_size > RING_SIZE_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "ring_size %zu is not a power of two from %d to %d",
+                              config->ring_size, RING_SIZE_MIN, RING_SIZE_MAX);
+    if (config->conn_pool_cap < 1)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "conn_pool_cap %d is below 1",
+                              config->conn_pool_cap);
+    if (config->backlog < 1)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "backlog %d is below 1", config->backlog);
+    if (config->max_headers < 1 || config->max_headers > HEADERS_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_headers %d is not from 1 to %d",
+                              config->max_headers, HEADERS_MAX);
+    if (config->max_url_len < 1 || config->max_url_len > RING_SIZE_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_url_len %zu is not from 1 to %d",
+                              config->max_url_len, RING_SIZE_MAX);
+    if (config->max_body_size > BODY_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_body_size %zu is above %u",
+                              config->max_body_size, BODY_MAX);
+    return check_sources(config, error);
+}
+
+hs_limits_t hs_config_limits(const hs_config_t *config)
+{
+    return (hs_limits_t){
+        .ring_size = (uint32_t)config->ring_size,
+        .max_url = (uint32_t)config->max_url_len,
+        .max_headers = (uint32_t)config->max_headers,
+        .max_connections = (uint32_t)config->conn_pool_cap,
+        .max_body = config->max_body_size,
+        .header_timeout_ms = config->header_timeout_ms,
+        .body_timeout_ms = config->body_timeout_ms,
+        .keepalive_timeout_ms = config->keepalive_timeout_ms,
+        .write_timeout_ms = config->write_timeout_ms,
+    };
+}

@@ -1,0 +1,159 @@
+#include "server/hs_io.h"
+
+#include <errno.h>
+
+#include "os/hs_sock.h"
+#include "server/hs_accept.h"
+#include "server/hs_io_conn.h"
+
+#define SLOTS_PER_CHUNK 128
+/* Connections over the limit that may be told so at the same time. */
+#define SHED_SLOTS 64
+/* How long an orphaned reactor goes on with what is in flight. */
+#define ORPHAN_DRAIN_MS 500
+
+static void begin_drain(hs_io_t *io, uint32_t timeout_ms)
+{
+    if (io->env.draining)
+        return;
+    hs_io_begin_turn(io);
+    io->env.draining = true;
+    io->drain_deadline_ms = io->env.now_ms + timeout_ms;
+    hs_accept_close_all(io);
+    hs_io_conn_for_each(io, hs_conn_drain);
+}
+
+static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+{
+    (void)events;
+    hs_io_t *io = hs_ev_context(ev);
+    struct iovec iov = { io->discard, sizeof(io->discard) };
+    ptrdiff_t received = hs_sock_recv(watcher->fd, &iov, 1);
+    if (received > 0 || received == -EAGAIN || received == -EINTR)
+        return;
+    io->control_open = false;
+    hs_ev_io_close(ev, watcher, NULL);
+    if (io->on_event != NULL)
+        io->on_event(HS_EVENT_ORPHANED, io->on_event_ud);
+    begin_drain(io, ORPHAN_DRAIN_MS);
+}
+
+int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
+{
+    *io = (hs_io_t){ .on_event = config->on_event, .on_event_ud = config->on_event_ud };
+    io->ev = hs_ev_new(io, HS_IO_BATCH);
+    if (io->ev == NULL)
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
+                              strerror(errno));
+    hs_exchange_pool_init(&io->pool, config->limits, config->log);
+    hs_slab_init(&io->slots, sizeof(hs_io_conn_t), SLOTS_PER_CHUNK,
+                 config->limits->max_connections + SHED_SLOTS);
+    hs_list_init(&io->connections);
+    hs_list_init(&io->to_send);
+    hs_list_init(&io->again);
+    io->env = (hs_conn_env_t){
+        .limits = config->limits,
+        .pool = &io->pool,
+        .handler = config->handler,
+        .log = config->log,
+        .discard = { io->discard, sizeof(io->discard) },
+    };
+    hs_io_begin_turn(io);
+    hs_wheel_init(&io->wheel, io->env.now_ms);
+    return HS_OK;
+}
+
+int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error)
+{
+    int result = hs_sock_set_nonblock(fd);
+    if (result == 0)
+        result = hs_ev_io_start(io->ev, &io->control, fd, HS_EV_READ | HS_EV_PEER_SHUT,
+                                on_control_event);
+    if (result < 0) {
+        hs_sock_close(fd);
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, -result,
+                              "cannot watch the control descriptor: %s", strerror(-result));
+    }
+    io->control_open = true;
+    return HS_OK;
+}
+
+static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
+{
+    if (!hs_list_empty(&io->again) || !hs_list_empty(&io->to_send))
+        return 0;
+    int timeout_ms = hs_wheel_timeout_ms(&io->wheel, now_ms);
+    uint64_t own = io->env.draining    ? io->drain_deadline_ms
+                   : io->accept_paused ? io->accept_resume_ms
+                                       : 0;
+    if (own == 0)
+        return timeout_ms;
+    int own_ms = own > now_ms ? (int)(own - now_ms) : 0;
+    return timeout_ms < 0 || own_ms < timeout_ms ? own_ms : timeout_ms;
+}
+
+static void take_requests(hs_io_t *io)
+{
+    if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
+        begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
+}
+
+static bool is_finished(const hs_io_t *io)
+{
+    if (atomic_load_explicit(&io->stop_requested, memory_order_acquire))
+        return true;
+    return io->env.draining &&
+           (hs_list_empty(&io->connections) || io->env.now_ms >= io->drain_deadline_ms);
+}
+
+int hs_io_run(hs_io_t *io)
+{
+    int result = HS_OK;
+    if (io->on_event != NULL)
+        io->on_event(HS_EVENT_READY, io->on_event_ud);
+    take_requests(io);
+    while (!is_finished(io)) {
+        io->turn_begun = false;
+        int polled = hs_ev_poll(io->ev, poll_timeout_ms(io, io->env.now_ms));
+        if (polled < 0) {
+            hs_log_write(io->env.log, HS_LOG_FATAL, "the event loop failed: %s", strerror(-polled));
+            result = HS_ERR_SYSTEM;
+            break;
+        }
+        hs_io_begin_turn(io);
+        hs_io_conn_go_on_all(io);
+        hs_io_conn_send_all(io);
+        hs_io_conn_check_deadlines(io);
+        hs_accept_resume_if_due(io);
+        take_requests(io);
+    }
+    hs_accept_close_all(io);
+    hs_io_conn_for_each(io, hs_conn_abort);
+    return result;
+}
+
+void hs_io_free(hs_io_t *io)
+{
+    if (io->ev == NULL)
+        return;
+    hs_accept_close_all(io);
+    if (io->control_open)
+        hs_ev_io_close(io->ev, &io->control, NULL);
+    hs_ev_free(io->ev);
+    hs_exchange_pool_free(&io->pool);
+    hs_slab_free(&io->slots);
+    io->ev = NULL;
+}
+
+void hs_io_request_stop(hs_io_t *io)
+{
+    atomic_store_explicit(&io->stop_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}
+
+void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms)
+{
+    atomic_store_explicit(&io->drain_timeout_ms, timeout_ms, memory_order_relaxed);
+    atomic_store_explicit(&io->drain_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}

@@ -1,0 +1,95 @@
+/*
+ * The I/O thread: joins the event loop, the connections and the clock. All that touches a
+ * descriptor is here; what the bytes mean is in conn/.
+ *
+ * It works in turns: up to HS_IO_BATCH ready connections are read, parsed and handled, then all
+ * their answers are sent. Connections are watched edge-triggered for both directions from accept
+ * on, so that the steady state makes no epoll_ctl call; `readable` and `writable` remember what the
+ * kernel has said.
+ *
+ * Thread: everything but hs_io_request_* belongs to the thread that calls hs_io_run.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "conn/hs_conn.h"
+#include "data/hs_slab.h"
+#include "data/hs_wheel.h"
+#include "os/hs_ev.h"
+
+#define HS_IO_BATCH 32
+#define HS_IO_LISTENERS_MAX 16
+
+typedef struct hs_io hs_io_t;
+
+/* owner: io. One accepted connection. */
+typedef struct hs_io_conn {
+    hs_ev_io_t watcher; /* first: the loop hands it back */
+    hs_conn_t conn;
+    hs_wheel_entry_t timer;
+    hs_list_t all;  /* in io->connections */
+    hs_list_t turn; /* in io->to_send or io->again */
+    bool readable;  /* the kernel may have bytes */
+    bool writable;  /* the kernel may have room */
+    bool shut_seen; /* the peer has shut: read until the end although a read was short */
+    bool write_shut;
+} hs_io_conn_t;
+
+/* owner: io */
+typedef struct hs_io_listener {
+    hs_ev_io_t watcher;
+    bool open;
+} hs_io_listener_t;
+
+struct hs_io {
+    hs_ev_t *ev;
+    hs_conn_env_t env;
+    hs_exchange_pool_t pool;
+    hs_slab_t slots;
+    hs_wheel_t wheel;
+    hs_list_t connections;
+    hs_list_t
+        to_send;     /* have unsent bytes and a writable descriptor: sent at the end of the turn */
+    hs_list_t again; /* go on in the next turn without an event */
+    hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
+    size_t listener_count;
+    hs_ev_io_t control;
+    bool control_open;
+    bool turn_begun; /* now and date were read in this turn */
+    bool accept_paused;
+    bool slot_freed; /* a connection was closed since accepting was paused */
+    uint64_t accept_resume_ms;
+    uint64_t drain_deadline_ms;
+    hs_event_fn on_event;
+    void *on_event_ud;
+    char discard[16 * 1024];
+
+    /* Written by any thread or signal handler, read by io when it wakes. Release/acquire, so that
+     * the timeout is seen with the drain request. */
+    _Atomic bool stop_requested;
+    _Atomic bool drain_requested;
+    _Atomic uint32_t drain_timeout_ms;
+};
+
+typedef struct hs_io_config {
+    const hs_limits_t *limits;
+    hs_handler_t handler;
+    hs_log_t *log;
+    hs_event_fn on_event;
+    void *on_event_ud;
+} hs_io_config_t;
+
+HS_NODISCARD int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error);
+
+/* A descriptor whose end means that the supervisor is gone. The io owns it from here on, also when
+ * this fails. */
+HS_NODISCARD int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error);
+
+/* Serves until stopped, drained or orphaned and drained. */
+int hs_io_run(hs_io_t *io);
+void hs_io_free(hs_io_t *io);
+
+/* Any thread, signal handlers too. */
+void hs_io_request_stop(hs_io_t *io);
+void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms);

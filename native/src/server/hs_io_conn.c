@@ -1,0 +1,192 @@
+#include "server/hs_io_conn.h"
+
+#include <errno.h>
+
+#include "os/hs_clock.h"
+#include "os/hs_sock.h"
+
+void hs_io_begin_turn(hs_io_t *io)
+{
+    if (io->turn_begun)
+        return;
+    io->turn_begun = true;
+    io->env.now_ms = hs_clock_monotonic_ms();
+    hs_date_update(&io->env.date, hs_clock_realtime_s());
+}
+
+static void on_slot_closed(hs_ev_t *ev, hs_ev_io_t *watcher)
+{
+    hs_io_t *io = hs_ev_context(ev);
+    hs_slab_give(&io->slots, watcher);
+    io->slot_freed = true;
+}
+
+static void close_conn(hs_io_t *io, hs_io_conn_t *c)
+{
+    hs_list_remove(&c->all);
+    hs_list_remove(&c->turn);
+    hs_wheel_disarm(&io->wheel, &c->timer);
+    hs_ev_io_close(io->ev, &c->watcher, on_slot_closed);
+}
+
+/* Does what the connection wants after an event. */
+static void follow(hs_io_t *io, hs_io_conn_t *c)
+{
+    hs_list_remove(&c->turn);
+    if (c->conn.phase == HS_CONN_CLOSED) {
+        close_conn(io, c);
+        return;
+    }
+    if (c->conn.phase == HS_CONN_LINGERING && !c->write_shut) {
+        c->write_shut = true;
+        hs_sock_shutdown_write(c->watcher.fd);
+    }
+    bool has_unsent = c->conn.exchange != NULL && hs_exchange_unsent(c->conn.exchange) > 0;
+    if (has_unsent) {
+        if (c->writable)
+            hs_list_push_back(&io->to_send, &c->turn);
+    } else if (c->conn.stalled || (c->readable && c->conn.phase != HS_CONN_FLUSHING)) {
+        hs_list_push_back(&io->again, &c->turn);
+    }
+    if (c->conn.deadline_ms != 0)
+        hs_wheel_arm(&io->wheel, &c->timer, c->conn.deadline_ms);
+}
+
+static void receive(hs_io_t *io, hs_io_conn_t *c)
+{
+    struct iovec iov[2];
+    int count = hs_conn_recv_vec(&c->conn, &io->env, iov);
+    if (count == 0)
+        return;
+    size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
+    ptrdiff_t received = hs_sock_recv(c->watcher.fd, iov, count);
+    if (received > 0) {
+        /* A short read has emptied the socket: the next byte is a new edge. */
+        c->readable = (size_t)received == room || c->shut_seen;
+        hs_conn_received(&c->conn, &io->env, (size_t)received);
+    } else if (received == 0) {
+        c->readable = false;
+        hs_conn_peer_shut(&c->conn, &io->env);
+    } else if (received == -EAGAIN || received == -EINTR) {
+        c->readable = received == -EINTR;
+        hs_conn_received(&c->conn, &io->env, 0);
+    } else {
+        hs_conn_abort(&c->conn, &io->env);
+    }
+}
+
+static void on_conn_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+{
+    hs_io_t *io = hs_ev_context(ev);
+    hs_io_conn_t *c = (hs_io_conn_t *)(void *)watcher;
+    hs_io_begin_turn(io);
+    if (events & HS_EV_WRITE)
+        c->writable = true;
+    if (events & (HS_EV_READ | HS_EV_PEER_SHUT | HS_EV_HANGUP))
+        c->readable = true;
+    if (events & (HS_EV_PEER_SHUT | HS_EV_HANGUP))
+        c->shut_seen = true;
+    if (c->readable)
+        receive(io, c);
+    follow(io, c);
+}
+
+int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
+{
+    hs_io_conn_t *c = hs_slab_take(&io->slots);
+    if (c == NULL)
+        return HS_ERR_NOMEM;
+    *c = (hs_io_conn_t){ .writable = true };
+    hs_wheel_entry_init(&c->timer);
+    hs_list_init(&c->all);
+    hs_list_init(&c->turn);
+    unsigned interest = HS_EV_READ | HS_EV_WRITE | HS_EV_PEER_SHUT | HS_EV_EDGE;
+    if (hs_ev_io_start(io->ev, &c->watcher, fd, interest, on_conn_event) < 0) {
+        hs_slab_give(&io->slots, c);
+        return HS_ERR_SYSTEM;
+    }
+    hs_list_push_back(&io->connections, &c->all);
+    hs_conn_init(&c->conn, &io->env);
+    if (shed)
+        hs_conn_shed(&c->conn, &io->env);
+    follow(io, c);
+    return HS_OK;
+}
+
+static void send_one(hs_io_t *io, hs_io_conn_t *c)
+{
+    struct iovec iov[2];
+    int count = hs_conn_send_vec(&c->conn, iov);
+    size_t wanted = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
+    ptrdiff_t sent = hs_sock_send(c->watcher.fd, iov, count);
+    if (sent >= 0) {
+        c->writable = (size_t)sent == wanted;
+        hs_conn_sent(&c->conn, &io->env, (size_t)sent);
+    } else if (sent == -EAGAIN || sent == -EINTR) {
+        c->writable = sent == -EINTR;
+    } else {
+        hs_conn_abort(&c->conn, &io->env);
+    }
+    follow(io, c);
+}
+
+/* Every connection of the list once; what is linked meanwhile waits for the next turn. */
+static void for_each_once(hs_io_t *io, hs_list_t *list, void (*visit)(hs_io_t *, hs_io_conn_t *))
+{
+    hs_list_t batch;
+    hs_list_init(&batch);
+    hs_list_take_all(&batch, list);
+    while (!hs_list_empty(&batch)) {
+        hs_io_conn_t *c = HS_CONTAINER_OF(batch.next, hs_io_conn_t, turn);
+        hs_list_remove(&c->turn);
+        visit(io, c);
+    }
+}
+
+static void go_on(hs_io_t *io, hs_io_conn_t *c)
+{
+    if (c->conn.stalled)
+        hs_conn_resume(&c->conn, &io->env);
+    else
+        receive(io, c);
+    follow(io, c);
+}
+
+void hs_io_conn_go_on_all(hs_io_t *io)
+{
+    for_each_once(io, &io->again, go_on);
+}
+
+void hs_io_conn_send_all(hs_io_t *io)
+{
+    for_each_once(io, &io->to_send, send_one);
+}
+
+static uint64_t deadline_of(hs_wheel_entry_t *entry)
+{
+    return HS_CONTAINER_OF(entry, hs_io_conn_t, timer)->conn.deadline_ms;
+}
+
+static void on_deadline(void *context, hs_wheel_entry_t *entry)
+{
+    hs_io_t *io = context;
+    hs_io_conn_t *c = HS_CONTAINER_OF(entry, hs_io_conn_t, timer);
+    hs_conn_deadline_passed(&c->conn, &io->env);
+    follow(io, c);
+}
+
+void hs_io_conn_check_deadlines(hs_io_t *io)
+{
+    hs_wheel_advance(&io->wheel, io->env.now_ms, deadline_of, on_deadline, io);
+}
+
+void hs_io_conn_for_each(hs_io_t *io, void (*visit)(hs_conn_t *, hs_conn_env_t *))
+{
+    hs_list_t *next;
+    for (hs_list_t *node = io->connections.next; node != &io->connections; node = next) {
+        next = node->next;
+        hs_io_conn_t *c = HS_CONTAINER_OF(node, hs_io_conn_t, all);
+        visit(&c->conn, &io->env);
+        follow(io, c);
+    }
+}
