@@ -1,0 +1,103 @@
+#include "config_from_js.h"
+
+#include <unistd.h>
+
+#include <cmath>
+
+static Napi::Value property(const Napi::Object &object, const char *name)
+{
+    if (!object.Has(name))
+        throw Napi::TypeError::New(object.Env(), std::string("option '") + name + "' is missing");
+    return object.Get(name);
+}
+
+std::string string_property(const Napi::Object &object, const char *name)
+{
+    Napi::Value value = property(object, name);
+    if (!value.IsString())
+        throw Napi::TypeError::New(object.Env(),
+                                   std::string("option '") + name + "' must be a string");
+    return value.As<Napi::String>().Utf8Value();
+}
+
+static double integer_property(const Napi::Object &object, const char *name, double min, double max)
+{
+    Napi::Value value = property(object, name);
+    double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : NAN;
+    if (!(number >= min && number <= max) || number != std::floor(number))
+        throw Napi::TypeError::New(
+            object.Env(), std::string("option '") + name + "' must be a whole number from " +
+                              std::to_string(static_cast<int64_t>(min)) + " to " +
+                              std::to_string(static_cast<int64_t>(max)));
+    return number;
+}
+
+uint32_t uint32_property(const Napi::Object &object, const char *name)
+{
+    return static_cast<uint32_t>(integer_property(object, name, 0, UINT32_MAX));
+}
+
+int int_property(const Napi::Object &object, const char *name)
+{
+    return static_cast<int>(integer_property(object, name, -1, INT32_MAX));
+}
+
+static hs_log_level_t log_level_property(const Napi::Object &object, const char *name)
+{
+    static const char *const names[] = { "debug", "info", "warn", "error", "fatal", "off" };
+    std::string value = string_property(object, name);
+    for (int level = HS_LOG_DEBUG; level <= HS_LOG_OFF; level++)
+        if (value == names[level])
+            return static_cast<hs_log_level_t>(level);
+    throw Napi::TypeError::New(object.Env(),
+                               std::string("option '") + name + "' is not a log level: " + value);
+}
+
+static std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
+{
+    Napi::Value value = property(object, name);
+    if (!value.IsArray())
+        throw Napi::TypeError::New(object.Env(),
+                                   std::string("option '") + name + "' must be an array");
+    Napi::Array array = value.As<Napi::Array>();
+    std::vector<int> fds;
+    for (uint32_t i = 0; i < array.Length(); i++) {
+        Napi::Value item = array.Get(i);
+        if (!item.IsNumber() || item.As<Napi::Number>().Int32Value() < 0)
+            throw Napi::TypeError::New(object.Env(),
+                                       std::string("option '") + name + "' must hold descriptors");
+        fds.push_back(item.As<Napi::Number>().Int32Value());
+    }
+    return fds;
+}
+
+ReactorConfig::ReactorConfig(const Napi::Object &options)
+{
+    hs_config_init(&config);
+    listen_fds = descriptors_property(options, "listenFds");
+    config.listen_flags = HS_LISTEN_FDS;
+    config.listen_fds = listen_fds.data();
+    config.listen_fd_count = listen_fds.size();
+    config.control_fd = int_property(options, "controlFd");
+    config.conn_pool_cap = int_property(options, "maxConnections");
+    config.ring_size = uint32_property(options, "ringSize");
+    config.max_body_size = uint32_property(options, "maxBody");
+    config.max_url_len = uint32_property(options, "maxUrl");
+    config.max_headers = int_property(options, "maxHeaders");
+    config.header_timeout_ms = uint32_property(options, "headerTimeoutMs");
+    config.body_timeout_ms = uint32_property(options, "bodyTimeoutMs");
+    config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeoutMs");
+    config.write_timeout_ms = uint32_property(options, "writeTimeoutMs");
+
+    Napi::Value app = property(options, "app");
+    if (!app.IsObject() || string_property(app.As<Napi::Object>(), "kind") != "lua")
+        throw Napi::TypeError::New(options.Env(), "option 'app' must be { kind: 'lua', path }");
+    lua_script = string_property(app.As<Napi::Object>(), "path");
+    lua_root = string_property(options, "luaRoot");
+    config.lua_script = lua_script.c_str();
+    config.lua_root = lua_root.c_str();
+
+    config.log_level = log_level_property(options, "logLevel");
+    config.log_json_fd = STDERR_FILENO;
+    config.reactor_index = int_property(options, "index");
+}

@@ -1,0 +1,28 @@
+/*
+ * Reading what JavaScript gives. Throws Napi::TypeError that names the property. Main thread only.
+ */
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+#include <vector>
+
+#include "httpserver.h"
+
+/* A configuration with the storage that its pointers refer to. Not copyable: the pointers are into
+ * itself. */
+struct ReactorConfig {
+    hs_config_t config;
+    std::string lua_script;
+    std::string lua_root;
+    std::vector<int> listen_fds;
+
+    explicit ReactorConfig(const Napi::Object &options);
+    ReactorConfig(const ReactorConfig &) = delete;
+    ReactorConfig &operator=(const ReactorConfig &) = delete;
+};
+
+std::string string_property(const Napi::Object &object, const char *name);
+uint32_t uint32_property(const Napi::Object &object, const char *name);
+int int_property(const Napi::Object &object, const char *name);

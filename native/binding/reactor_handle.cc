@@ -1,0 +1,131 @@
+#include "reactor_handle.h"
+
+static const char *failure_code(int error_code)
+{
+    switch (error_code) {
+    case -1:
+        return "NOMEM";
+    case -3:
+        return "INVALID";
+    case -6:
+        return "HANDLER";
+    default:
+        return "SYSTEM";
+    }
+}
+
+Napi::Function ReactorHandle::define(Napi::Env env)
+{
+    return DefineClass(env, "Reactor",
+                       {
+                           InstanceMethod<&ReactorHandle::start>("start"),
+                           InstanceMethod<&ReactorHandle::drain>("drain"),
+                           InstanceMethod<&ReactorHandle::stop>("stop"),
+                       });
+}
+
+static Napi::Object options_of(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsFunction())
+        throw Napi::TypeError::New(info.Env(),
+                                   "new Reactor(options, onEvent) takes an object and a function");
+    return info[0].As<Napi::Object>();
+}
+
+ReactorHandle::ReactorHandle(const Napi::CallbackInfo &info)
+    : Napi::ObjectWrap<ReactorHandle>(info), config_(options_of(info))
+{
+    events_ = Napi::ThreadSafeFunction::New(info.Env(), info[1].As<Napi::Function>(),
+                                            "moonring reactor", 0, 1);
+    config_.config.on_event = on_event;
+    config_.config.on_event_ud = this;
+    napi_add_env_cleanup_hook(info.Env(), on_environment_exit, this);
+}
+
+ReactorHandle::~ReactorHandle()
+{
+    napi_remove_env_cleanup_hook(Env(), on_environment_exit, this);
+    close();
+    events_.Release();
+}
+
+/* Loads the handler and begins to serve; a failure is an event, so that the caller has one place to
+ * look. */
+void ReactorHandle::start(const Napi::CallbackInfo &info)
+{
+    if (server_ != nullptr)
+        throw Napi::Error::New(info.Env(), "the reactor was started before");
+    char message[1024];
+    int code = 0;
+    server_ = hs_server_create(&config_.config, &code, message, sizeof(message));
+    if (server_ == nullptr) {
+        std::string text = message;
+        events_.NonBlockingCall([code, text](Napi::Env env, Napi::Function callback) {
+            Napi::Object event = Napi::Object::New(env);
+            event.Set("type", "failed");
+            event.Set("code", failure_code(code));
+            event.Set("message", text);
+            callback.Call({ event });
+        });
+        return;
+    }
+    thread_ = std::thread([this] { run(); });
+}
+
+void ReactorHandle::drain(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "drain(timeoutMs) takes a number");
+    if (server_ != nullptr)
+        hs_server_drain(server_, info[0].As<Napi::Number>().Uint32Value());
+}
+
+void ReactorHandle::stop(const Napi::CallbackInfo &)
+{
+    close();
+}
+
+void ReactorHandle::run() noexcept
+{
+    hs_server_run(server_);
+    report("drained");
+}
+
+void ReactorHandle::close() noexcept
+{
+    if (server_ == nullptr)
+        return;
+    hs_server_stop(server_);
+    if (thread_.joinable())
+        thread_.join();
+    hs_server_free(server_);
+    server_ = nullptr;
+}
+
+/* Any thread. `type` is a literal. */
+void ReactorHandle::report(const char *type) noexcept
+{
+    events_.NonBlockingCall([type](Napi::Env env, Napi::Function callback) {
+        Napi::Object event = Napi::Object::New(env);
+        event.Set("type", type);
+        callback.Call({ event });
+    });
+}
+
+void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
+{
+    auto *handle = static_cast<ReactorHandle *>(self);
+    switch (event) {
+    case HS_EVENT_READY:
+        handle->report("ready");
+        break;
+    case HS_EVENT_ORPHANED:
+        handle->report("orphaned");
+        break;
+    }
+}
+
+void ReactorHandle::on_environment_exit(void *self) noexcept
+{
+    static_cast<ReactorHandle *>(self)->close();
+}

@@ -1,0 +1,39 @@
+/*
+ * A reactor as a JavaScript object: owns one hs_server_t and the thread that runs it.
+ *
+ * The main thread calls start, drain, stop; the reactor thread only reports, through a thread-safe
+ * function. The object's finaliser and the environment's clean-up share one idempotent close: stop,
+ * join, free.
+ */
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+#include <thread>
+
+#include "config_from_js.h"
+
+class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
+public:
+    static Napi::Function define(Napi::Env env);
+
+    explicit ReactorHandle(const Napi::CallbackInfo &info);
+    ~ReactorHandle() override;
+
+private:
+    void start(const Napi::CallbackInfo &info);
+    void drain(const Napi::CallbackInfo &info);
+    void stop(const Napi::CallbackInfo &info);
+
+    void close() noexcept;
+    void run() noexcept;
+    void report(const char *type) noexcept;
+    static void on_event(hs_event_t event, void *self) noexcept;
+    static void on_environment_exit(void *self) noexcept;
+
+    ReactorConfig config_;
+    Napi::ThreadSafeFunction events_;
+    hs_server_t *server_ = nullptr;
+    std::thread thread_;
+};
