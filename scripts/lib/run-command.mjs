@@ -1,0 +1,72 @@
+import { spawn } from 'node:child_process';
+
+import { say } from './progress.mjs';
+import { root } from './root.mjs';
+import { SetupError } from './setup-error.mjs';
+
+const lastWordsMs = 2000;
+
+/**
+ * Runs one command in the source tree without a shell and without standard input. Never rejects: a
+ * command that cannot be started has code 127.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ env?: Record<string, string | undefined> }} [options] `env` is added to this process's
+ *   environment
+ * @returns {Promise<{ code: number, stdout: string, output: string }>} `output` is stdout and
+ *   stderr as they came
+ */
+export function capture(command, args, { env = {} } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let stdout = '';
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      stdout += text;
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    child.on('error', (error) =>
+      resolve({ code: 127, stdout, output: `${output}${error.message}\n` }),
+    );
+    const finish = (code, signal) => {
+      if (signal) output += `${command} ended by ${signal}\n`;
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve({ code: code ?? 1, stdout, output });
+    };
+    // A grandchild that outlives the command may hold its pipes open: do not wait for that one's
+    // end.
+    child.on('exit', (code, signal) => setTimeout(finish, lastWordsMs, code, signal).unref());
+    child.on('close', finish);
+  });
+}
+
+/** Like capture, but a failure is a SetupError that holds everything the command said. */
+export async function must(command, args, options) {
+  const result = await capture(command, args, options);
+  if (result.code !== 0) throw new SetupError(failure(command, args, result));
+  return result;
+}
+
+/**
+ * For commands that go through the network: one failure is retried, with a sentence that says so.
+ */
+export async function mustWithRetry(command, args, options) {
+  const first = await capture(command, args, options);
+  if (first.code === 0) return first;
+  const line = [command, ...args].join(' ');
+  say(`"${line}" failed (code ${first.code}); it needs the network, so it is tried once more.`);
+  return must(command, args, options);
+}
+
+function failure(command, args, { code, output }) {
+  return `"${[command, ...args].join(' ')}" failed with code ${code}:\n${output.trimEnd()}`;
+}

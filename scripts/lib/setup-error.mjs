@@ -1,0 +1,18 @@
+/**
+ * Set-up cannot go on and the message says, in whole sentences, what the user has to do. It is
+ * printed without a stack: nothing in these scripts is wrong.
+ */
+export class SetupError extends Error {
+  name = 'SetupError';
+}
+
+/** Runs `main`; a SetupError becomes its message on stderr and exit code 1. */
+export async function runMain(main) {
+  try {
+    await main();
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`moonring: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}

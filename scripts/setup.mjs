@@ -1,0 +1,22 @@
+/*
+ * From a fresh clone to a server that can be started: system packages, npm packages, native build,
+ * TypeScript build. Every step looks first and does nothing when there is nothing to do.
+ */
+import { buildNative } from './lib/native-build.mjs';
+import { ensureNpmPackages } from './lib/npm-packages.mjs';
+import { buildNeeds, testNeeds } from './lib/system-needs.mjs';
+import { ensureSystemPackages } from './lib/system-packages.mjs';
+import { buildTypeScript } from './lib/typescript-build.mjs';
+
+/** What `npm start` needs. The addon and the JavaScript are built side by side. */
+export async function setUpServer() {
+  await ensureSystemPackages(buildNeeds);
+  await ensureNpmPackages();
+  await Promise.all([buildNative('release', ['moonring']), buildTypeScript()]);
+}
+
+/** What every test suite needs; the builds belong to the suites that use them. */
+export async function setUpTests() {
+  await ensureSystemPackages([...buildNeeds, ...testNeeds]);
+  await ensureNpmPackages();
+}

@@ -1,0 +1,58 @@
+/*
+ * The test suites, in the order in which they run: first what is cheap and says most.
+ *
+ * run() resolves to { passed, failed, output, skipped? }: single tests, not files. `output` is
+ * shown on failure only; `skipped` says why there was nothing to run.
+ */
+import { runChecker } from './lib/run-checker.mjs';
+import { runCtest } from './lib/run-ctest.mjs';
+import { runTap } from './lib/run-tap.mjs';
+import { setUpServer } from './setup.mjs';
+
+const node = process.execPath;
+
+export const suites = [
+  {
+    name: 'house',
+    run: () => runChecker(node, ['scripts/check-house.mjs']),
+  },
+  {
+    name: 'types',
+    run: () => runChecker(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json']),
+  },
+  {
+    name: 'lint',
+    run: () => runChecker(node, ['node_modules/@biomejs/biome/bin/biome', 'ci', '--colors=off']),
+  },
+  {
+    name: 'format',
+    run: () => runChecker(node, ['scripts/format-native.mjs']),
+  },
+  {
+    name: 'native',
+    run: () => runCtest('release'),
+  },
+  {
+    name: 'native-asan',
+    run: () => runCtest('asan'),
+  },
+  {
+    name: 'native-tsan',
+    onlyByName: true,
+    run: () => runCtest('tsan'),
+  },
+  {
+    name: 'unit',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/unit', 2);
+    },
+  },
+  {
+    name: 'e2e',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/e2e', 1);
+    },
+  },
+];
