@@ -1,0 +1,160 @@
+import {
+  childOf,
+  type Effect,
+  type Failure,
+  log,
+  only,
+  type Phase,
+  type Slot,
+  type Step,
+  type StopSignal,
+  type SupervisorState,
+  slotTimer,
+  then,
+  withSlot,
+} from './supervision.js';
+
+/** The part of the supervisor that ends things: delay, drain, stop, and the exit when all is quiet. Pure. */
+
+/**
+ * npm passes the terminal's Ctrl-C on to its children, which have had it from the terminal already. So a second
+ * SIGINT right after the first is an echo, not impatience.
+ */
+const ECHO_MS = 250;
+
+export function onStopSignal(state: SupervisorState, signal: StopSignal, nowMs: number): Step {
+  const { phase } = state;
+  switch (phase.tag) {
+    case 'starting':
+      return beginDrain(state, { signal, sinceMs: nowMs, failure: null });
+    case 'serving':
+      return beginDelay(state, signal, nowMs);
+    case 'delaying':
+    case 'draining':
+      if (isEcho(phase, signal, nowMs) || !state.slots.some(isOpen)) return only(state);
+      return beginStop(state, {
+        signal,
+        sinceMs: nowMs,
+        failure: phase.failure ?? {
+          code: 'ERR_MOONRING_DRAIN',
+          message: `a second signal (${signal}) cut the drain short`,
+        },
+      });
+    case 'stopping':
+      if (isEcho(phase, signal, nowMs)) return only(state);
+      return only(state, ...state.slots.flatMap(killEffect));
+    case 'ended':
+      return only(state);
+  }
+}
+
+type Ending = Omit<Extract<Phase, { tag: 'draining' }>, 'tag'>;
+
+function beginDelay(state: SupervisorState, signal: StopSignal, nowMs: number): Step {
+  const ending: Ending = { signal, sinceMs: nowMs, failure: null };
+  const delayMs = state.settings.drainDelayMs;
+  if (delayMs === 0) return beginDrain(state, ending);
+  return only(
+    { ...state, phase: { tag: 'delaying', ...ending } },
+    log('info', 'drain begins after the delay', { signal, delayMs }),
+    { type: 'arm-timer', timer: { type: 'delay' }, delayMs },
+  );
+}
+
+/** No new connections; open requests get drain-timeout to finish. */
+export function beginDrain(state: SupervisorState, ending: Ending): Step {
+  const { drainTimeoutMs } = state.settings;
+  const start = only(
+    { ...state, phase: { tag: 'draining', ...ending } },
+    log('info', 'draining', { signal: ending.signal, timeoutMs: drainTimeoutMs }),
+    { type: 'cancel-timer', timer: { type: 'delay' } },
+  );
+  const step = state.slots.reduce((sum, slot) => then(sum, (now) => drainSlot(now, slot)), start);
+  return then(step, settle);
+}
+
+function drainSlot(state: SupervisorState, slot: Slot): Step {
+  const { drainTimeoutMs, exitTimeoutMs } = state.settings;
+  if (slot.state.tag !== 'ready') return stopSlot(state, slot);
+  const { child } = slot.state;
+  return only(
+    withSlot(state, { ...slot, state: { tag: 'draining', child, drained: false } }),
+    { type: 'send', child, message: { type: 'drain', timeoutMs: drainTimeoutMs } },
+    { type: 'arm-timer', timer: slotTimer(slot), delayMs: drainTimeoutMs + exitTimeoutMs },
+  );
+}
+
+/** Everything is closed now, finished or not. */
+export function beginStop(state: SupervisorState, ending: Ending): Step {
+  const start = only(
+    { ...state, phase: { tag: 'stopping', ...ending } },
+    log('warn', 'stopping now', { signal: ending.signal }),
+    { type: 'cancel-timer', timer: { type: 'delay' } },
+  );
+  const step = state.slots.reduce((sum, slot) => then(sum, (now) => stopSlot(now, slot)), start);
+  return then(step, settle);
+}
+
+function stopSlot(state: SupervisorState, slot: Slot): Step {
+  switch (slot.state.tag) {
+    case 'starting':
+    case 'ready':
+    case 'draining': {
+      // A reactor that has not been ready has nothing to lose.
+      const drained = slot.state.tag === 'starting' || isDrained(slot);
+      const { child } = slot.state;
+      return only(
+        withSlot(state, { ...slot, state: { tag: 'draining', child, drained } }),
+        { type: 'send', child, message: { type: 'stop' } },
+        { type: 'arm-timer', timer: slotTimer(slot), delayMs: state.settings.exitTimeoutMs },
+      );
+    }
+    case 'backoff':
+      return only(withSlot(state, { ...slot, state: { tag: 'stopped' } }), {
+        type: 'cancel-timer',
+        timer: slotTimer(slot),
+      });
+    case 'failed':
+    case 'stopped':
+      return only(state);
+  }
+}
+
+/** The exit, once no reactor is left. */
+export function settle(state: SupervisorState): Step {
+  const { phase } = state;
+  if (phase.tag !== 'draining' && phase.tag !== 'stopping') return only(state);
+  const quiet = state.slots.every(({ state: { tag } }) => tag === 'stopped' || tag === 'failed');
+  if (!quiet) return only(state);
+  const { failure } = phase;
+  const last: Effect =
+    failure === null
+      ? log('info', 'stopped')
+      : log('fatal', failure.message, { error: failure.code });
+  return only({ ...state, phase: { tag: 'ended' } }, last, { type: 'exit', failure });
+}
+
+/** Notes an error to end with; the first one counts. */
+export function withFailure(state: SupervisorState, failure: Failure): SupervisorState {
+  const { phase } = state;
+  if (!('failure' in phase) || phase.failure !== null) return state;
+  return { ...state, phase: { ...phase, failure } };
+}
+
+function isEcho(phase: Ending, signal: StopSignal, nowMs: number): boolean {
+  return signal === 'SIGINT' && phase.signal === 'SIGINT' && nowMs - phase.sinceMs < ECHO_MS;
+}
+
+/** Whether a stop would cut something. */
+function isOpen(slot: Slot): boolean {
+  return childOf(slot) !== null && slot.state.tag !== 'starting' && !isDrained(slot);
+}
+
+function isDrained(slot: Slot): boolean {
+  return slot.state.tag === 'draining' && slot.state.drained;
+}
+
+function killEffect(slot: Slot): Effect[] {
+  const child = childOf(slot);
+  return child === null ? [] : [{ type: 'kill', child }];
+}

@@ -1,0 +1,3 @@
+import { runReactor } from './reactor/run.js';
+
+process.exit(await runReactor());

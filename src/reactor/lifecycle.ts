@@ -1,0 +1,125 @@
+import { unreachable } from '../shared/assert.js';
+import { PROTOCOL_VERSION, type ToMaster, type ToReactor } from '../shared/messages.js';
+import type { ReactorEvent, ReactorOptions } from '../shared/native.js';
+
+/** The life of one reactor process. Pure: no process, native code or timer. */
+export type ReactorState =
+  /** Said hello, waits for the order to start. */
+  | { readonly tag: 'idle' }
+  | { readonly tag: 'starting' }
+  | { readonly tag: 'ready' }
+  | { readonly tag: 'draining' }
+  | { readonly tag: 'ended' };
+
+export type LifecycleEvent =
+  | { readonly type: 'boot'; readonly pid: number }
+  | { readonly type: 'message'; readonly message: ToReactor }
+  | { readonly type: 'unreadable'; readonly problem: string }
+  /** The IPC channel is gone, and with it probably the master. */
+  | { readonly type: 'disconnected' }
+  | { readonly type: 'native'; readonly event: ReactorEvent; readonly allocator: string }
+  /** The native reactor could not even be made. */
+  | { readonly type: 'not-made'; readonly problem: string }
+  | { readonly type: 'timer' };
+
+export type LifecycleEffect =
+  | { readonly type: 'send'; readonly message: ToMaster }
+  | { readonly type: 'start'; readonly options: ReactorOptions }
+  | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'stop' }
+  /** The one timer there is. */
+  | { readonly type: 'arm-timer'; readonly delayMs: number }
+  | { readonly type: 'log'; readonly message: string }
+  | { readonly type: 'exit'; readonly code: 0 | 1 }
+  /** Ends the process without waiting for anything. */
+  | { readonly type: 'die' };
+
+export interface LifecycleStep {
+  readonly state: ReactorState;
+  readonly effects: readonly LifecycleEffect[];
+}
+
+export const FIRST_STATE: ReactorState = { tag: 'idle' };
+
+/** Without a master a reactor is gone within a second: it drains for this long, and ends at the latest then. */
+const ORPHAN_DRAIN_MS = 700;
+const ORPHAN_EXIT_MS = 900;
+
+export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
+  if (state.tag === 'ended') return { state, effects: [] };
+  switch (event.type) {
+    case 'boot':
+      return next(state, send({ type: 'hello', protocol: PROTOCOL_VERSION, pid: event.pid }));
+    case 'message':
+      return onMessage(state, event.message);
+    case 'unreadable':
+      return end(1, { type: 'log', message: `the master cannot be understood: ${event.problem}` });
+    case 'disconnected':
+      return onDisconnected(state);
+    case 'native':
+      return onNative(state, event.event, event.allocator);
+    case 'not-made':
+      return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
+    case 'timer':
+      // Stopping would wait for a handler that does not return; nobody is left who would kill us for it.
+      return { state: { tag: 'ended' }, effects: [{ type: 'die' }] };
+    default:
+      return unreachable(event);
+  }
+}
+
+function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
+  switch (message.type) {
+    case 'start':
+      if (state.tag !== 'idle') return next(state);
+      return next({ tag: 'starting' }, { type: 'start', options: message.options });
+    case 'drain':
+      if (state.tag === 'idle') return end(0);
+      return next({ tag: 'draining' }, { type: 'drain', timeoutMs: message.timeoutMs });
+    case 'stop':
+      return state.tag === 'idle' ? end(0) : end(0, { type: 'stop' });
+    default:
+      return unreachable(message);
+  }
+}
+
+function onDisconnected(state: ReactorState): LifecycleStep {
+  if (state.tag === 'idle') return end(1);
+  return next(
+    { tag: 'draining' },
+    { type: 'drain', timeoutMs: ORPHAN_DRAIN_MS },
+    { type: 'arm-timer', delayMs: ORPHAN_EXIT_MS },
+  );
+}
+
+function onNative(state: ReactorState, event: ReactorEvent, allocator: string): LifecycleStep {
+  switch (event.type) {
+    case 'ready':
+      if (state.tag !== 'starting') return next(state);
+      return next({ tag: 'ready' }, send({ type: 'ready', allocator }));
+    case 'drained':
+      return end(0, send({ type: 'drained' }));
+    case 'failed':
+      return end(1, send({ type: 'failed', code: event.code, message: event.message }));
+    case 'orphaned':
+      // The IO thread drains already, by its own deadline.
+      return next({ tag: 'draining' }, send({ type: 'orphaned' }), {
+        type: 'arm-timer',
+        delayMs: ORPHAN_EXIT_MS,
+      });
+    default:
+      return unreachable(event);
+  }
+}
+
+function next(state: ReactorState, ...effects: readonly LifecycleEffect[]): LifecycleStep {
+  return { state, effects };
+}
+
+function end(code: 0 | 1, ...effects: readonly LifecycleEffect[]): LifecycleStep {
+  return { state: { tag: 'ended' }, effects: [...effects, { type: 'exit', code }] };
+}
+
+function send(message: ToMaster): LifecycleEffect {
+  return { type: 'send', message };
+}

@@ -1,0 +1,96 @@
+import { writeSync } from 'node:fs';
+import { unreachable } from '../shared/assert.js';
+import { messageOf } from '../shared/errors.js';
+import { formatLogLine } from '../shared/logger.js';
+import { loadNative, type NativeReactor, type ReactorOptions } from '../shared/native.js';
+import { packageRoot } from '../shared/package-info.js';
+import { PRELOAD_VARIABLES } from '../shared/preload.js';
+import { openChannel } from './channel.js';
+import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
+
+/** The terminal and service managers signal the whole group. Only the master decides: it tells us by message. */
+const MASTERS_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const;
+
+/** Runs one reactor; resolves with the exit code when it has ended. */
+export function runReactor(): Promise<0 | 1> {
+  for (const signal of MASTERS_SIGNALS) process.on(signal, () => {});
+  for (const name of PRELOAD_VARIABLES) delete process.env[name];
+  return new Promise((resolve) => {
+    const dispatch = makeShell(resolve);
+    dispatch({ type: 'boot', pid: process.pid });
+  });
+}
+
+function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => void {
+  let state = FIRST_STATE;
+  let reactor: NativeReactor | null = null;
+  let sent: Promise<void> = Promise.resolve();
+  const channel = openChannel({
+    onMessage: (message) => dispatch({ type: 'message', message }),
+    onUnreadable: (problem) => dispatch({ type: 'unreadable', problem }),
+    onDisconnect: () => dispatch({ type: 'disconnected' }),
+  });
+
+  function dispatch(event: LifecycleEvent): void {
+    const next = step(state, event);
+    state = next.state;
+    for (const effect of next.effects) perform(effect);
+  }
+
+  function perform(effect: LifecycleEffect): void {
+    switch (effect.type) {
+      case 'send':
+        sent = channel.send(effect.message);
+        return;
+      case 'start':
+        reactor = start(effect.options, dispatch);
+        return;
+      case 'drain':
+        reactor?.drain(effect.timeoutMs);
+        return;
+      case 'stop':
+        reactor?.stop();
+        return;
+      case 'arm-timer':
+        setTimeout(() => dispatch({ type: 'timer' }), effect.delayMs);
+        return;
+      case 'log':
+        logFatal(effect.message);
+        return;
+      case 'exit':
+        // Messages leave in order, so the last one is the one to wait for.
+        sent.then(() => onEnd(effect.code));
+        return;
+      case 'die':
+        process.kill(process.pid, 'SIGKILL');
+        return;
+      default:
+        unreachable(effect);
+    }
+  }
+
+  return dispatch;
+}
+
+function start(
+  options: ReactorOptions,
+  dispatch: (event: LifecycleEvent) => void,
+): NativeReactor | null {
+  try {
+    const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
+    // Being inherited cleared the flag.
+    for (const fd of [...options.listenFds, options.controlFd]) native.setCloseOnExec(fd);
+    const reactor = new native.Reactor(options, (event) =>
+      dispatch({ type: 'native', event, allocator: native.allocator() }),
+    );
+    reactor.start();
+    return reactor;
+  } catch (error) {
+    dispatch({ type: 'not-made', problem: messageOf(error) });
+    return null;
+  }
+}
+
+function logFatal(message: string): void {
+  writeSync(2, formatLogLine('fatal', { nowMs: Date.now(), pid: process.pid }, {}, message));
+}

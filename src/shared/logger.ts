@@ -1,0 +1,34 @@
+/**
+ * The shape of a log line, shared by the master's pino, the reactors and the native core. Reactors must not load
+ * pino (start-up time and memory), so this file names no logging library.
+ */
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal', 'off'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export type LineLevel = Exclude<LogLevel, 'off'>;
+export type LogFields = Readonly<Record<string, unknown>>;
+
+/** Writes one line, or nothing if the level is filtered. */
+export type Logger = (level: LineLevel, fields: LogFields, message: string) => void;
+
+const LEVEL_NUMBERS: Readonly<Record<LineLevel, number>> = {
+  debug: 20,
+  info: 30,
+  warn: 40,
+  error: 50,
+  fatal: 60,
+};
+
+export interface LinePrefix {
+  readonly nowMs: number;
+  readonly pid: number;
+}
+
+/** One JSON line as pino writes it, with its newline. */
+export function formatLogLine(
+  level: LineLevel,
+  { nowMs, pid }: LinePrefix,
+  fields: LogFields,
+  message: string,
+): string {
+  return `${JSON.stringify({ level: LEVEL_NUMBERS[level], time: nowMs, pid, ...fields, msg: message })}\n`;
+}

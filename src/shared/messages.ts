@@ -1,0 +1,128 @@
+import { MoonringError } from './errors.js';
+import { LOG_LEVELS } from './logger.js';
+import type { ReactorFailure, ReactorOptions } from './native.js';
+
+/**
+ * What master and reactor say to each other. A reactor says hello first; the master starts it if both speak the
+ * same version. Change the version with any change of a message.
+ */
+export const PROTOCOL_VERSION = 1;
+
+export type ToReactor =
+  | { readonly type: 'start'; readonly options: ReactorOptions }
+  | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'stop' };
+
+export type ToMaster =
+  | { readonly type: 'hello'; readonly protocol: number; readonly pid: number }
+  | { readonly type: 'ready'; readonly allocator: string }
+  | { readonly type: 'drained' }
+  | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
+  | { readonly type: 'orphaned' };
+
+const FAILURES = ['HANDLER', 'SYSTEM', 'INVALID', 'NOMEM'] as const satisfies ReactorFailure[];
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Throws ERR_MOONRING_PROTOCOL for anything that is not a message to a reactor. */
+export function decodeToReactor(value: unknown): ToReactor {
+  const fields = fieldsOf(value);
+  switch (fields['type']) {
+    case 'start':
+      return { type: 'start', options: decodeOptions(fieldsOf(fields['options'])) };
+    case 'drain':
+      return { type: 'drain', timeoutMs: naturalIn(fields, 'timeoutMs') };
+    case 'stop':
+      return { type: 'stop' };
+    default:
+      throw unreadable('type', fields['type']);
+  }
+}
+
+/** Throws ERR_MOONRING_PROTOCOL for anything that is not a message to the master. */
+export function decodeToMaster(value: unknown): ToMaster {
+  const fields = fieldsOf(value);
+  switch (fields['type']) {
+    case 'hello':
+      return {
+        type: 'hello',
+        protocol: naturalIn(fields, 'protocol'),
+        pid: naturalIn(fields, 'pid'),
+      };
+    case 'ready':
+      return { type: 'ready', allocator: textIn(fields, 'allocator') };
+    case 'drained':
+      return { type: 'drained' };
+    case 'failed':
+      return {
+        type: 'failed',
+        code: choiceIn(fields, 'code', FAILURES),
+        message: textIn(fields, 'message'),
+      };
+    case 'orphaned':
+      return { type: 'orphaned' };
+    default:
+      throw unreadable('type', fields['type']);
+  }
+}
+
+function decodeOptions(fields: Fields): ReactorOptions {
+  const app = fieldsOf(fields['app']);
+  return {
+    index: naturalIn(fields, 'index'),
+    listenFds: naturalsIn(fields, 'listenFds'),
+    controlFd: naturalIn(fields, 'controlFd'),
+    app: { kind: choiceIn(app, 'kind', ['lua']), path: textIn(app, 'path') },
+    luaRoot: textIn(fields, 'luaRoot'),
+    logLevel: choiceIn(fields, 'logLevel', LOG_LEVELS),
+    maxConnections: naturalIn(fields, 'maxConnections'),
+    ringSize: naturalIn(fields, 'ringSize'),
+    maxBody: naturalIn(fields, 'maxBody'),
+    maxUrl: naturalIn(fields, 'maxUrl'),
+    maxHeaders: naturalIn(fields, 'maxHeaders'),
+    headerTimeoutMs: naturalIn(fields, 'headerTimeoutMs'),
+    bodyTimeoutMs: naturalIn(fields, 'bodyTimeoutMs'),
+    keepaliveTimeoutMs: naturalIn(fields, 'keepaliveTimeoutMs'),
+    writeTimeoutMs: naturalIn(fields, 'writeTimeoutMs'),
+  };
+}
+
+/** The value's own properties; what it inherits does not count. */
+function fieldsOf(value: unknown): Fields {
+  if (typeof value !== 'object' || value === null) throw unreadable('message', value);
+  return { ...value };
+}
+
+function textIn(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value !== 'string') throw unreadable(name, value);
+  return value;
+}
+
+function naturalIn(fields: Fields, name: string): number {
+  return natural(name, fields[name]);
+}
+
+function naturalsIn(fields: Fields, name: string): number[] {
+  const value = fields[name];
+  if (!Array.isArray(value)) throw unreadable(name, value);
+  return Array.from(value, (item: unknown) => natural(name, item));
+}
+
+function natural(name: string, value: unknown): number {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) {
+    throw unreadable(name, value);
+  }
+  return value;
+}
+
+function choiceIn<T extends string>(fields: Fields, name: string, choices: readonly T[]): T {
+  const choice = choices.find((candidate) => candidate === fields[name]);
+  if (choice === undefined) throw unreadable(name, fields[name]);
+  return choice;
+}
+
+function unreadable(name: string, value: unknown): MoonringError {
+  const seen = typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : typeof value;
+  return new MoonringError('ERR_MOONRING_PROTOCOL', `unreadable ${name} in a message: ${seen}`);
+}

@@ -1,0 +1,133 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { MoonringError, messageOf } from './errors.js';
+import type { LogLevel } from './logger.js';
+
+/** What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers. */
+export interface NativeAddon {
+  /** Version of the native core. */
+  readonly version: string;
+  readonly llhttpVersion: string;
+  readonly luajitVersion: string;
+  /** Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns the descriptors. */
+  openTcpListeners(options: TcpListenerOptions): TcpListeners;
+  /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
+  socketPair(): [number, number];
+  setCloseOnExec(fd: number): void;
+  closeDescriptor(fd: number): void;
+  /** Loads the app in a throw-away state. `null`: it is fine. The message names file and line. */
+  checkHandler(app: AppSource, luaRoot: string): { readonly message: string } | null;
+  /** "system", or "jemalloc" with its version: the malloc of this process. */
+  allocator(): string;
+  readonly Reactor: new (
+    options: ReactorOptions,
+    onEvent: (event: ReactorEvent) => void,
+  ) => NativeReactor;
+}
+
+export interface TcpListenerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly backlog: number;
+  /** Sockets in the SO_REUSEPORT group. */
+  readonly count: number;
+}
+
+export interface TcpListeners {
+  readonly fds: readonly number[];
+  /** As bound: "127.0.0.1", "::1". */
+  readonly address: string;
+  readonly port: number;
+  readonly family: 4 | 6;
+}
+
+export interface AppSource {
+  readonly kind: 'lua';
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** What is the same for all reactors of a master. */
+export interface ReactorSettings {
+  readonly app: AppSource;
+  /** Directory of the `moonring.*` Lua modules. */
+  readonly luaRoot: string;
+  readonly logLevel: LogLevel;
+  readonly maxConnections: number;
+  readonly ringSize: number;
+  readonly maxBody: number;
+  readonly maxUrl: number;
+  readonly maxHeaders: number;
+  /** A timeout of 0 is off. */
+  readonly headerTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+  readonly keepaliveTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+}
+
+export interface ReactorOptions extends ReactorSettings {
+  /** Number of the reactor, for log lines. */
+  readonly index: number;
+  /** The reactor process's own copies; closing them leaves the master's open. */
+  readonly listenFds: readonly number[];
+  /** The reactor's end of the control pair: its end of file means that the master died. */
+  readonly controlFd: number;
+}
+
+export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
+
+/** Arrives on the JS thread. After `drained` or `failed` nothing follows. */
+export type ReactorEvent =
+  | { readonly type: 'ready' }
+  /** The IO thread has ended and nothing is open any more. */
+  | { readonly type: 'drained' }
+  /** The reactor could not start. For HANDLER the message names file and line. */
+  | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
+  /** The master died; the IO thread began to drain by itself. */
+  | { readonly type: 'orphaned' };
+
+export interface NativeReactor {
+  start(): void;
+  /** Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`. */
+  drain(timeoutMs: number): void;
+  /** Closes everything and joins the IO thread. */
+  stop(): void;
+}
+
+const EXPECTED = ['openTcpListeners', 'checkHandler', 'allocator', 'Reactor'] as const;
+
+/**
+ * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this package.
+ * Throws ERR_MOONRING_ADDON that says what to run.
+ */
+export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
+  const path = override || join(packageRoot, 'build', 'release', 'moonring.node');
+  if (!existsSync(path)) {
+    const advice = override
+      ? 'MOONRING_ADDON names it'
+      : 'build it with "npm run build", or let "npm start" install what is missing and build it';
+    throw addonError(`the native addon ${path} does not exist: ${advice}`);
+  }
+  let addon: unknown;
+  try {
+    addon = createRequire(import.meta.url)(path);
+  } catch (cause) {
+    throw addonError(`the native addon ${path} does not load: ${messageOf(cause)}`, { cause });
+  }
+  if (!isAddon(addon)) {
+    throw addonError(`${path} is not the addon of this version: build it with "npm run build"`);
+  }
+  return addon;
+}
+
+/** The addon is ours and typed by its documentation; this only tells a stale or foreign file apart. */
+function isAddon(addon: unknown): addon is NativeAddon {
+  if (typeof addon !== 'object' || addon === null) return false;
+  const members = addon as Readonly<Record<string, unknown>>;
+  return EXPECTED.every((name) => typeof members[name] === 'function');
+}
+
+function addonError(message: string, options?: { readonly cause: unknown }): MoonringError {
+  return new MoonringError('ERR_MOONRING_ADDON', message, options);
+}

@@ -1,0 +1,100 @@
+import { isIP } from 'node:net';
+import { unreachable } from './assert.js';
+import type { OptionSpec } from './option-spec.js';
+import { keyOf } from './options.js';
+import {
+  formatDuration,
+  formatSize,
+  type Parsed,
+  parseCount,
+  parseDuration,
+  parsed,
+  parseSize,
+  problem,
+} from './units.js';
+
+export type OptionValue = number | string;
+
+/** The value of an option as written in a flag or a variable. */
+export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
+  switch (spec.type) {
+    case 'count':
+      if (spec.word === text) return parsed(text);
+      return inRange(parseCount(text), spec.min, spec.max, String);
+    case 'size':
+      return parseSizeOption(spec, text);
+    case 'duration':
+      return inRange(parseDuration(text), 0, durationMs(spec.max), formatDuration);
+    case 'port':
+      return inRange(parseCount(text), 0, 65_535, String);
+    case 'choice':
+      if (spec.choices.includes(text)) return parsed(text);
+      return problem(`"${text}" is not one of ${spec.choices.join(', ')}`);
+    case 'host':
+      return isHost(text) ? parsed(text) : problem(`"${text}" is not an address or a host name`);
+    case 'path':
+      return text === '' ? problem('the path is empty') : parsed(text);
+    case 'bool':
+      return problem('takes no value');
+    default:
+      return unreachable(spec);
+  }
+}
+
+/** The value of an option as written in the config file: text, or a number where no unit is missing. */
+export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
+  if (typeof value === 'string') return parseText(spec, value);
+  const takesNumber = spec.type === 'count' || spec.type === 'size' || spec.type === 'port';
+  if (typeof value === 'number' && (takesNumber || value === 0)) return parseText(spec, `${value}`);
+  const expected = takesNumber ? 'a number or text' : 'text';
+  return problem(`must be ${expected}, like ${JSON.stringify(exampleOf(spec))}`);
+}
+
+/** The default as a value. A path has none. */
+export function defaultOf(spec: OptionSpec): OptionValue | null {
+  if (spec.type === 'path' || spec.type === 'bool') return null;
+  const result = parseText(spec, spec.default);
+  if (!result.ok) throw new TypeError(`default of ${keyOf(spec)}: ${result.problem}`);
+  return result.value;
+}
+
+function exampleOf(spec: OptionSpec): string {
+  return 'default' in spec ? spec.default : './file';
+}
+
+function parseSizeOption(
+  spec: Extract<OptionSpec, { type: 'size' }>,
+  text: string,
+): Parsed<OptionValue> {
+  const size = inRange(parseSize(text), sizeBytes(spec.min), sizeBytes(spec.max), formatSize);
+  if (!size.ok || spec.powerOfTwo !== true) return size;
+  return Number.isInteger(Math.log2(size.value))
+    ? size
+    : problem(`"${text}" is not a power of two, like ${spec.default}`);
+}
+
+function inRange(
+  result: Parsed<number>,
+  min: number,
+  max: number,
+  format: (value: number) => string,
+): Parsed<number> {
+  if (!result.ok || (result.value >= min && result.value <= max)) return result;
+  return problem(`must be from ${format(min)} to ${format(max)}, not ${format(result.value)}`);
+}
+
+/** Bounds are written by us: a wrong one is a bug. */
+function sizeBytes(text: string): number {
+  const result = parseSize(text);
+  return result.ok ? result.value : Number.NaN;
+}
+
+function durationMs(text: string): number {
+  const result = parseDuration(text);
+  return result.ok ? result.value : Number.NaN;
+}
+
+function isHost(text: string): boolean {
+  if (text.length > 253) return false;
+  return isIP(text) !== 0 || /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(text);
+}
