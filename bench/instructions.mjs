@@ -1,0 +1,164 @@
+// User-space instructions per request. See bench/README.md.
+//
+//   node bench/instructions.mjs [--only raw,hello,app] [--requests 64]
+import { spawn, spawnSync } from 'node:child_process';
+import { on, once } from 'node:events';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parseArgs } from 'node:util';
+import {
+  BENCH,
+  buildHelpers,
+  hasProgram,
+  portOfNumber,
+  ROOT,
+  requirePrograms,
+  runWrk,
+  startServer,
+} from './lib/programs.mjs';
+import { startWarmReactor } from './lib/reactor.mjs';
+
+const HARDWARE_SECONDS = 2;
+const PIPELINE_DEPTH = 16;
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: 'raw,hello,app' },
+    requests: { type: 'string', default: '64' },
+  },
+});
+
+const subjects = [
+  {
+    name: 'raw',
+    path: '/',
+    start: async (helpers) => {
+      const server = await startServer({ command: helpers.raw, args: [], portOf: portOfNumber });
+      const url = `http://127.0.0.1:${server.port}/`;
+      await runWrk({ url, seconds: 1 });
+      return { ...server, url, ioThread: server.pid };
+    },
+  },
+  {
+    name: 'hello',
+    path: '/',
+    start: () => startWarmReactor(join(ROOT, 'examples', 'hello.lua')),
+  },
+  {
+    name: 'app',
+    path: '/users/42',
+    start: () => startWarmReactor(join(BENCH, 'apps', 'app-like.lua'), { path: '/users/42' }),
+  },
+];
+
+function hasHardwareCounter() {
+  if (!hasProgram('perf')) {
+    return false;
+  }
+  const probe = spawnSync('perf', ['stat', '-x,', '-e', 'instructions:u', 'true'], {
+    encoding: 'utf8',
+  });
+  return probe.status === 0 && /^\d+,/m.test(probe.stderr);
+}
+
+async function countByHardware(server, depth) {
+  const perf = spawn('perf', [
+    ...['stat', '-x,', '-e', 'instructions:u', '-t', String(server.ioThread)],
+  ]);
+  let output = '';
+  perf.stderr.on('data', (chunk) => {
+    output += chunk;
+  });
+  const { requests } = await runWrk({ url: server.url, seconds: HARDWARE_SECONDS, depth });
+  perf.kill('SIGINT');
+  await once(perf, 'close');
+  return Number(/^(\d+),/m.exec(output)[1]) / requests;
+}
+
+// A connection that sends the same request (as wrk writes it) `depth` times at once and waits for all the answers.
+async function openClient(server, path, depth) {
+  const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n\r\n`;
+  const socket = createConnection(server.port, '127.0.0.1');
+  await once(socket, 'connect');
+  let answerLength = 0;
+  const exchange = async (count) => {
+    let received = 0;
+    socket.write(request.repeat(count));
+    for await (const [chunk] of on(socket, 'data')) {
+      received += chunk.length;
+      if (answerLength === 0 && chunk.includes('\r\n\r\n')) {
+        answerLength = lengthOfAnswer(chunk.toString('latin1'));
+      }
+      if (received === answerLength * count) {
+        return;
+      }
+    }
+  };
+  await exchange(1);
+  return { batch: () => exchange(depth), close: () => socket.destroy() };
+}
+
+function lengthOfAnswer(text) {
+  const head = text.indexOf('\r\n\r\n') + 4;
+  return head + Number(/^content-length: (\d+)/im.exec(text)[1]);
+}
+
+// Counts between two answered batches, so that attaching and connecting stay outside.
+async function countBySteps(helpers, server, path, depth) {
+  const client = await openClient(server, path, depth);
+  const batches = Math.max(1, Math.round(Number(options.requests) / depth));
+  for (let i = 0; i < 20; i++) {
+    await client.batch();
+  }
+  const stepper = spawn(helpers.stepCount, [String(server.ioThread)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: stepper.stdout })[Symbol.asyncIterator]();
+  const count = async () => {
+    stepper.stdin.write('\n');
+    return Number((await lines.next()).value);
+  };
+  await lines.next();
+  await client.batch();
+  const start = await count();
+  for (let i = 0; i < batches; i++) {
+    await client.batch();
+  }
+  const end = await count();
+  stepper.stdin.end();
+  await once(stepper, 'close');
+  client.close();
+  return (end - start) / (batches * depth);
+}
+
+async function main() {
+  requirePrograms('wrk', 'cmake');
+  const helpers = buildHelpers();
+  const hardware = hasHardwareCounter();
+  console.log(
+    hardware
+      ? 'user-space instructions per request (hardware counter, 64 connections)'
+      : 'user-space instructions per request (stepped, 1 connection)',
+  );
+  const names = options.only.split(',');
+  for (const subject of subjects.filter(({ name }) => names.includes(name))) {
+    const server = await subject.start(helpers);
+    try {
+      const count = (depth) =>
+        hardware
+          ? countByHardware(server, depth)
+          : countBySteps(helpers, server, subject.path, depth);
+      const plain = await count(1);
+      const pipelined = await count(PIPELINE_DEPTH);
+      console.log(
+        `${subject.name.padEnd(8)} plain ${plain.toFixed(0).padStart(7)}` +
+          `   ${PIPELINE_DEPTH}-deep ${pipelined.toFixed(0).padStart(7)}`,
+      );
+    } finally {
+      await server.stop();
+    }
+  }
+}
+
+await main();

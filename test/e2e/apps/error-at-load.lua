@@ -1,0 +1,2 @@
+-- Loads no further than this line:
+error('no database')

@@ -1,0 +1,4 @@
+-- A file that defines no function handle(req, res).
+handler = function(_, res)
+  res:send()
+end

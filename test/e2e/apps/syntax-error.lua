@@ -1,0 +1,4 @@
+-- The closing bracket of the parameters is missing.
+function handle(req, res
+  res:send()
+end

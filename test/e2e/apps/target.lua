@@ -1,0 +1,4 @@
+-- Answers with the request target, so that the order of the answers shows.
+function handle(req, res)
+  res:status(200):header('Content-Type', 'text/plain'):body(req.url):send()
+end

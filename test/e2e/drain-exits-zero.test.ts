@@ -1,0 +1,61 @@
+import t, { type Test } from 'tap';
+import { isRunning } from './process-table.js';
+import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+
+const PROMPTLY_MS = 1000;
+const BODY = 'the second half comes later';
+const HALF = BODY.length / 2;
+
+/** A connection in the middle of a request: its head and half of its body have been read by the server. */
+async function halfwayThroughRequest(t: Test, server: Server): Promise<RawClient> {
+  const client = await connectRaw(t, server);
+  const headers = { 'Content-Length': String(BODY.length) };
+  const head = requestText('/echo', { method: 'POST', headers });
+  // One write, so the answer to the first request says that the rest has arrived too.
+  await client.send(requestText('/') + head + BODY.slice(0, HALF));
+  t.equal((await client.next()).status, 200);
+  return client;
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  t.test(`${signal} answers what is in flight, closes what is idle and exits 0`, async (t) => {
+    const server = await startServer(t, { processes: 2 });
+    const reactors = server.reactorPids();
+    const idle = await connectRaw(t, server);
+    t.equal((await idle.request(requestText('/'))).status, 200);
+    const silent = await connectRaw(t, server);
+    const busy = await halfwayThroughRequest(t, server);
+
+    server.signal(signal);
+    await idle.ended();
+    await silent.ended();
+
+    await busy.send(BODY.slice(HALF));
+    const answer = await busy.next('POST');
+    t.equal(answer.status, 200);
+    t.equal(answer.body.toString(), BODY);
+    t.equal(answer.headers.get('connection'), 'close');
+    await busy.ended();
+
+    const answeredAt = performance.now();
+    t.strictSame(await server.exited, { code: 0, signal: null });
+    const tookMs = performance.now() - answeredAt;
+    t.ok(tookMs < PROMPTLY_MS, `it took ${tookMs.toFixed(0)} ms from the last answer`);
+    t.notOk(reactors.some(isRunning), 'no reactor is left');
+    t.strictSame(
+      server.logs.filter((line) => line.level >= 50),
+      [],
+      'nothing was logged as an error',
+    );
+  });
+
+  t.test(`${signal} without any connection exits 0`, async (t) => {
+    const server = await startServer(t);
+    const sentAt = performance.now();
+    server.signal(signal);
+    t.strictSame(await server.exited, { code: 0, signal: null });
+    const tookMs = performance.now() - sentAt;
+    t.ok(tookMs < PROMPTLY_MS, `it took ${tookMs.toFixed(0)} ms`);
+  });
+}

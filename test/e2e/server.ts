@@ -1,0 +1,172 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { childrenOf, isRunning } from './process-table.js';
+import { collectOutput, type LogLine } from './server-output.js';
+import { until, within } from './until.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MASTER = fileURLToPath(new URL('../../dist/master.js', import.meta.url));
+const START_TIMEOUT_MS = 20_000;
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export interface Server {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  readonly pid: number;
+  /** The reactors that run now. */
+  readonly reactorPids: () => number[];
+  /** What was logged so far. A line may arrive a little after the answer that caused it: see `logLine`. */
+  readonly logs: readonly LogLine[];
+  /** Waits for a line for which `matches` is true. */
+  readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
+  readonly signal: (signal: NodeJS.Signals) => void;
+  readonly exited: Promise<Exit>;
+  /** TERM, and the exit that follows; kills what has not ended after a while. */
+  readonly stop: () => Promise<Exit>;
+}
+
+export interface ServerOptions {
+  /** File name in test/e2e/apps, or a path from the root of the repository. Without it: the bundled demo. */
+  readonly app?: string;
+  readonly processes?: number;
+  readonly args?: readonly string[];
+}
+
+export interface RunResult extends Exit {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The path of an app, as the server gets it. */
+export function appPath(app: string): string {
+  return app.includes('/') ? app : `test/e2e/apps/${app}`;
+}
+
+/** Starts the built server on a port that the system chooses and waits until it is ready. The test's end stops it. */
+export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
+  const { app, processes = 1, args = [] } = options;
+  const argv = ['--port', '0', '--processes', String(processes), ...args];
+  const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)]);
+  const output = collectOutput(child);
+  const exited = exitOf(child);
+  let reactors: number[] = [];
+  const end = () => endByForce(child, exited, reactors);
+  t.teardown(end);
+
+  const ready = await within(
+    'the ready line',
+    Promise.race([
+      output.line('ready', (line) => line.msg === 'ready'),
+      exited.then(({ code, signal }) => {
+        throw new Error(`the server ended with ${code ?? signal} before it was ready`);
+      }),
+    ]),
+    START_TIMEOUT_MS,
+  ).catch((cause: unknown) => {
+    throw new Error(`the server did not start:\n${output.text()}`, { cause });
+  });
+
+  const pid = child.pid ?? 0;
+  const reactorPids = () => {
+    reactors = childrenOf(pid);
+    return reactors;
+  };
+  reactorPids();
+  return {
+    url: String(ready['address']),
+    host: String(ready['host']),
+    port: Number(ready['port']),
+    pid,
+    reactorPids,
+    logs: output.logs,
+    logLine: output.line,
+    signal: (signal) => child.kill(signal),
+    exited,
+    stop: async () => {
+      child.kill('SIGTERM');
+      const exit = await within('the end after SIGTERM', exited);
+      refuseSanitizerReports(output.text());
+      return exit;
+    },
+  };
+}
+
+/** Runs the server with exactly these arguments until it ends by itself. */
+export async function runMaster(args: readonly string[]): Promise<RunResult> {
+  const child = spawnMaster(args);
+  const output = collectOutput(child);
+  try {
+    await within('the end of the process', once(child, 'close'), START_TIMEOUT_MS);
+  } finally {
+    child.kill('SIGKILL');
+  }
+  return { ...(await exitOf(child)), stdout: output.stdout(), stderr: output.stderr() };
+}
+
+export function hasProgram(name: string): boolean {
+  return spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0;
+}
+
+function spawnMaster(args: readonly string[]): ChildProcess {
+  return spawn(process.execPath, [MASTER, ...args], {
+    cwd: ROOT,
+    env: cleanEnvironment(),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+}
+
+// The test runner adds loaders to every node it starts, and the operator's own settings are not the tests'.
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|HOST|WEB_CONCURRENCY|MOONRING_.*)$/;
+  const kept = Object.entries(process.env).filter(
+    ([name]) => name === 'MOONRING_ADDON' || !own.test(name),
+  );
+  return Object.fromEntries(kept);
+}
+
+function exitOf(child: ChildProcess): Promise<Exit> {
+  if (child.exitCode !== null || child.signalCode !== null) {
+    return Promise.resolve({ code: child.exitCode, signal: child.signalCode });
+  }
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+function refuseSanitizerReports(text: string): void {
+  if (/Sanitizer|runtime error:/.test(text)) throw new Error(`a sanitizer reported:\n${text}`);
+}
+
+async function endByForce(
+  child: ChildProcess,
+  exited: Promise<Exit>,
+  reactors: readonly number[],
+): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
+    const pid = child.pid ?? 0;
+    child.kill('SIGTERM');
+    const ended = await within('the end', exited, 3000).catch(() => undefined);
+    if (!ended) {
+      const children = childrenOf(pid);
+      child.kill('SIGKILL');
+      await exited;
+      await endPids(children);
+      return;
+    }
+  }
+  await endPids(reactors);
+}
+
+async function endPids(pids: readonly number[]): Promise<void> {
+  for (const pid of pids) {
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+  }
+  await until('our reactors are gone', () => !pids.some(isRunning));
+}
