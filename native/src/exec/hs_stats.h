@@ -12,39 +12,10 @@
 #include <string.h>
 
 #include "base/hs_base.h"
+#include "httpserver_supervise.h"
 
 /* Writer: the area's thread. Readers: any process. Relaxed: no other memory depends on it. */
 typedef _Atomic uint64_t hs_stat_t;
-
-#define HS_STATS_CLASSES 5
-#define HS_STATS_METHODS 8
-#define HS_STATS_BUCKETS 20 /* 19 bounds, and what is above the last */
-#define HS_STATS_REFUSALS 10
-#define HS_STATS_TIMEOUTS 5
-#define HS_STATS_STATES 5
-#define HS_STATS_PATH 64
-
-/* Where a counter, or the first of a group, stands in hs_stats_area_t.counters. */
-enum {
-    HS_STATS_CLASS = 0, /* answers by first digit of the status, refusals included */
-    HS_STATS_METHOD = HS_STATS_CLASS + HS_STATS_CLASSES, /* requests that a handler answered */
-    HS_STATS_LATENCY = HS_STATS_METHOD + HS_STATS_METHODS,
-    HS_STATS_LATENCY_SUM_US = HS_STATS_LATENCY + HS_STATS_BUCKETS,
-    HS_STATS_BYTES_IN,
-    HS_STATS_BYTES_OUT,
-    HS_STATS_ACCEPTED, /* from listeners, or new from the boss */
-    HS_STATS_REJECTED_LIMIT,
-    HS_STATS_REJECTED_DESCRIPTORS,
-    HS_STATS_HANDLER_ERRORS,
-    HS_STATS_CLIENT_ABORTS,
-    HS_STATS_MOVED_OUT,
-    HS_STATS_MOVED_IN,
-    HS_STATS_PASSED, /* descriptors that came through the inbox, new and moved */
-    HS_STATS_LOG_LOST,
-    HS_STATS_REFUSAL,
-    HS_STATS_TIMEOUT = HS_STATS_REFUSAL + HS_STATS_REFUSALS,
-    HS_STATS_COUNTERS = HS_STATS_TIMEOUT + HS_STATS_TIMEOUTS,
-};
 
 /* Phases that time out, in the order of the HS_STATS_TIMEOUT group. */
 typedef enum hs_stats_timeout {
@@ -156,13 +127,6 @@ static inline void hs_stats_serve_end(hs_stats_area_t *area)
 {
     atomic_store_explicit(&area->serving_started_ms, 0, memory_order_release);
 }
-
-typedef struct hs_stats_serving {
-    uint64_t started_ms;
-    unsigned method; /* llhttp's number */
-    size_t path_len;
-    char path[HS_STATS_PATH];
-} hs_stats_serving_t;
 
 /* False if the thread serves nothing, or died or is just now writing what it serves. */
 HS_NODISCARD bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_t *out);

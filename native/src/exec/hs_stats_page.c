@@ -233,3 +233,22 @@ void hs_stats_page_sum(hs_stats_page_t *page, uint32_t slot, uint64_t sums[HS_ST
                 sums[c] += atomic_load_explicit(&area->counters[c], memory_order_relaxed);
         }
 }
+
+uint64_t hs_stats_page_counter(hs_stats_page_t *page, uint32_t slot, unsigned counter)
+{
+    uint64_t sum = 0;
+    for (uint32_t side = 0; side < HS_STATS_SIDES; side++) {
+        hs_stats_area_t *area = hs_stats_page_find(page, slot, side, 0);
+        if (area != NULL)
+            sum += atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t hs_stats_page_thread(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t thread,
+                              bool *is_serving, hs_stats_serving_t *serving)
+{
+    hs_stats_area_t *area = hs_stats_page_find(page, slot, side, thread);
+    *is_serving = area != NULL && hs_stats_read_serving(area, serving);
+    return area == NULL ? 0 : atomic_load_explicit(&area->heartbeat_ms, memory_order_relaxed);
+}

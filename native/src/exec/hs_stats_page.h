@@ -15,34 +15,12 @@
 #include "base/hs_err.h"
 #include "exec/hs_stats.h"
 
-#define HS_STATS_SIDES 4
-#define HS_STATS_THREADS 17 /* the I/O thread and up to 16 workers */
-#define HS_STATS_SLOTS_MAX 1024
-
-extern const uint32_t hs_stats_bounds_us[HS_STATS_BUCKETS - 1];
-extern const int hs_stats_refusal_statuses[HS_STATS_REFUSALS];
-
-typedef struct hs_stats_page hs_stats_page_t;
-
-/* What the supervisor reads of one side. */
-typedef struct hs_stats_process {
-    uint64_t pid; /* 0: no process */
-    uint64_t generation;
-    uint64_t started_ms;
-    uint64_t queue_depth;
-    uint64_t connections[HS_STATS_STATES];
-} hs_stats_process_t;
-
 /* New shared memory for `slots` (1 to HS_STATS_SLOTS_MAX). NULL on failure. */
 HS_NODISCARD hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error);
 
 /* Maps a page made by hs_stats_page_new; takes the descriptor, also on failure. NULL if it is no
  * page of this version. */
 HS_NODISCARD hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error);
-
-void hs_stats_page_free(hs_stats_page_t *page);
-int hs_stats_page_fd(const hs_stats_page_t *page);
-uint32_t hs_stats_page_slots(const hs_stats_page_t *page);
 
 /*
  * This process takes a side: gauges start at 0, counters go on. `slot`, `side` must be in range.
@@ -54,16 +32,9 @@ void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, ui
 hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                     uint32_t thread);
 
-/* The process of this side is gone: no gauges, no pid, nothing served; counters stay. */
-void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side);
-
-/* The rest is for readers. False if the side was never begun. */
-bool hs_stats_page_read(hs_stats_page_t *page, uint32_t slot, uint32_t side,
-                        hs_stats_process_t *out);
-
 /* NULL if that thread never ran in the side. */
 hs_stats_area_t *hs_stats_page_find(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                     uint32_t thread);
 
-/* Sums over all sides and threads of the slot. */
-void hs_stats_page_sum(hs_stats_page_t *page, uint32_t slot, uint64_t sums[HS_STATS_COUNTERS]);
+/* One counter of the slot's I/O threads, over all sides. */
+uint64_t hs_stats_page_counter(hs_stats_page_t *page, uint32_t slot, unsigned counter);

@@ -21,13 +21,13 @@ int hs_os_pin(unsigned index)
     if (count == 0)
         return -EINVAL;
     unsigned left = index % (unsigned)count;
-    int cpu = 0;
+    unsigned cpu = 0;
     while (!CPU_ISSET(cpu, &allowed) || left-- > 0)
         cpu++;
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
-    return sched_setaffinity(0, sizeof(one), &one) == -1 ? -errno : cpu;
+    return sched_setaffinity(0, sizeof(one), &one) == -1 ? -errno : (int)cpu;
 }
 #else
 int hs_os_pin(unsigned index)
