@@ -16,13 +16,18 @@ struct ReactorConfig {
     hs_config_t config;
     std::string lua_script;
     std::string lua_root;
+    std::string access_log_path;
     std::vector<int> listen_fds;
 
     explicit ReactorConfig(const Napi::Object &options);
     ReactorConfig(const ReactorConfig &) = delete;
     ReactorConfig &operator=(const ReactorConfig &) = delete;
+
+private:
+    void read_supervision(const Napi::Object &options);
 };
 
 std::string string_property(const Napi::Object &object, const char *name);
 uint32_t uint32_property(const Napi::Object &object, const char *name);
 int int_property(const Napi::Object &object, const char *name);
+std::vector<int> descriptors_property(const Napi::Object &object, const char *name);

@@ -12,6 +12,7 @@
 
 #include "exec/hs_dispatch.h"
 #include "http/hs_date.h"
+#include "os/hs_peer.h"
 
 typedef enum hs_conn_phase {
     HS_CONN_IDLE,            /* between messages */
@@ -47,7 +48,10 @@ typedef struct hs_conn {
     bool stalled : 1;          /* received bytes wait for hs_conn_resume */
     bool linger : 1;           /* FLUSHING ends in LINGERING */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
+    hs_peer_t peer;            /* known if the access log is on */
 } hs_conn_t;
+
+struct hs_observer;
 
 /* What all connections of a reactor share. owner: io */
 typedef struct hs_conn_env {
@@ -57,6 +61,7 @@ typedef struct hs_conn_env {
     hs_log_t *log;
     hs_date_t date;
     uint64_t now_ms;      /* the time of this turn */
+    struct hs_observer *observer; /* counts and logs; NULL: nobody does */
     struct iovec discard; /* where a lingering connection receives */
     bool draining;        /* every answer closes its connection */
 } hs_conn_env_t;

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 1
+#define HS_LUA_ABI_VERSION 2
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -44,6 +44,7 @@ typedef struct hs_lua_api {
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
     const char *(*request_body)(hs_view_t *view);
     const char *(*request_version)(hs_view_t *view);
+    const char *(*request_id)(hs_view_t *view);
     int (*response_status)(hs_view_t *view, int status);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);

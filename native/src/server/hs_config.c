@@ -1,5 +1,7 @@
 #include "server/hs_config.h"
 
+#include "httpserver_supervise.h"
+
 #define RING_SIZE_MIN 64
 #define RING_SIZE_MAX (1024 * 1024)
 #define HEADERS_MAX 1024
@@ -26,6 +28,9 @@ void hs_config_init(hs_config_t *config)
         .log_level = HS_LOG_INFO,
         .log_json_fd = -1,
         .reactor_index = -1,
+        .pin_cpu = -1,
+        .inbox_fd = -1,
+        .stats_fd = -1,
     };
 }
 
@@ -37,7 +42,7 @@ static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
     if ((config->listen_flags & HS_LISTEN_TCP) && config->host == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "host is missing");
     if ((config->listen_flags & HS_LISTEN_FDS) &&
-        (config->listen_fds == NULL || config->listen_fd_count == 0))
+        (config->listen_fds == NULL || config->listen_fd_count == 0) && config->inbox_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
     if (config->lua_script == NULL && config->handler == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "neither handler nor lua_script is set");
@@ -67,6 +72,9 @@ int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
     if (config->max_body_size > BODY_MAX)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_body_size %zu is above %u",
                               config->max_body_size, BODY_MAX);
+    if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
+                              config->stats_slot, config->stats_side);
     return check_sources(config, error);
 }
 

@@ -2,9 +2,12 @@
 
 #include <errno.h>
 
+#include "os/hs_affinity.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
+#include "server/hs_inbox.h"
 #include "server/hs_io_conn.h"
+#include "server/hs_io_observe.h"
 
 #define SLOTS_PER_CHUNK 128
 /* Connections over the limit that may be told so at the same time. */
@@ -17,10 +20,24 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms)
     if (io->env.draining)
         return;
     hs_io_begin_turn(io);
+    hs_accept_take_all(io);
+    hs_inbox_take_all(io);
     io->env.draining = true;
     io->drain_deadline_ms = io->env.now_ms + timeout_ms;
     hs_accept_close_all(io);
-    hs_io_conn_for_each(io, hs_conn_drain);
+    hs_io_conn_drain_all(io);
+}
+
+static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
+{
+    if (io->env.draining || io->inbox.handing_over)
+        return;
+    hs_io_begin_turn(io);
+    hs_accept_take_all(io);
+    io->drain_deadline_ms = io->env.now_ms + timeout_ms;
+    hs_accept_close_all(io);
+    if (!hs_inbox_begin_hand_over(io))
+        begin_drain(io, timeout_ms);
 }
 
 static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
@@ -40,7 +57,11 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
 
 int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
 {
-    *io = (hs_io_t){ .on_event = config->on_event, .on_event_ud = config->on_event_ud };
+    *io = (hs_io_t){ .on_event = config->on_event,
+                     .on_event_ud = config->on_event_ud,
+                     .pin_cpu = config->pin_cpu };
+    io->access_file.fd = -1;
+    io->observer.stats = &io->private_stats;
     io->ev = hs_ev_new(io, HS_IO_BATCH);
     if (io->ev == NULL)
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
@@ -58,6 +79,9 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
         .log = config->log,
         .discard = { io->discard, sizeof(io->discard) },
     };
+    int result = hs_io_observe_init(io, config, error);
+    if (result != HS_OK)
+        return result;
     hs_io_begin_turn(io);
     hs_wheel_init(&io->wheel, io->env.now_ms);
     return HS_OK;
@@ -78,22 +102,41 @@ int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error)
     return HS_OK;
 }
 
+static bool is_ending(const hs_io_t *io)
+{
+    return io->env.draining || io->inbox.handing_over;
+}
+
 static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
 {
     if (!hs_list_empty(&io->again) || !hs_list_empty(&io->to_send))
         return 0;
     int timeout_ms = hs_wheel_timeout_ms(&io->wheel, now_ms);
-    uint64_t own = io->env.draining    ? io->drain_deadline_ms
-                   : io->accept_paused ? io->accept_resume_ms
-                                       : 0;
-    if (own == 0)
-        return timeout_ms;
-    int own_ms = own > now_ms ? (int)hs_min(own - now_ms, INT32_MAX) : 0;
-    return timeout_ms < 0 || own_ms < timeout_ms ? own_ms : timeout_ms;
+    const uint64_t own[] = {
+        is_ending(io) ? io->drain_deadline_ms : 0,
+        io->accept_paused ? io->accept_resume_ms : 0,
+        hs_inbox_due_ms(io),
+        hs_io_observe_due_ms(io),
+    };
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (own[i] == 0)
+            continue;
+        int own_ms = own[i] > now_ms ? (int)hs_min(own[i] - now_ms, INT32_MAX) : 0;
+        if (timeout_ms < 0 || own_ms < timeout_ms)
+            timeout_ms = own_ms;
+    }
+    return timeout_ms;
 }
 
 static void take_requests(hs_io_t *io)
 {
+    if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
+        atomic_store_explicit(&io->reopen_requested, false, memory_order_relaxed);
+        hs_io_observe_reopen(io);
+    }
+    if (atomic_load_explicit(&io->hand_over_requested, memory_order_acquire))
+        begin_hand_over(io,
+                        atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
         begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
 }
@@ -102,13 +145,26 @@ static bool is_finished(const hs_io_t *io)
 {
     if (atomic_load_explicit(&io->stop_requested, memory_order_acquire))
         return true;
-    return io->env.draining &&
+    return is_ending(io) &&
            (hs_list_empty(&io->connections) || io->env.now_ms >= io->drain_deadline_ms);
+}
+
+static void pin(hs_io_t *io)
+{
+    if (io->pin_cpu < 0)
+        return;
+    int cpu = hs_os_pin((unsigned)io->pin_cpu);
+    if (cpu >= 0)
+        hs_log_write(io->env.log, HS_LOG_DEBUG, "bound to processor %d", cpu);
+    else
+        hs_log_write(io->env.log, HS_LOG_WARN, "cannot bind the I/O thread to a processor: %s",
+                     strerror(-cpu));
 }
 
 int hs_io_run(hs_io_t *io)
 {
     int result = HS_OK;
+    pin(io);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);
@@ -123,12 +179,16 @@ int hs_io_run(hs_io_t *io)
         hs_io_begin_turn(io);
         hs_io_conn_go_on_all(io);
         hs_io_conn_send_all(io);
+        hs_io_observe_sent(io);
         hs_io_conn_check_deadlines(io);
         hs_accept_resume_if_due(io);
+        hs_inbox_resume_if_due(io);
         take_requests(io);
     }
     hs_accept_close_all(io);
     hs_io_conn_for_each(io, hs_conn_abort);
+    hs_io_observe_sent(io);
+    hs_io_observe_flush(io);
     return result;
 }
 
@@ -139,6 +199,8 @@ void hs_io_free(hs_io_t *io)
     hs_accept_close_all(io);
     if (io->control_open)
         hs_ev_io_close(io->ev, &io->control, NULL);
+    hs_inbox_close(io);
+    hs_io_observe_free(io);
     hs_ev_free(io->ev);
     hs_exchange_pool_free(&io->pool);
     hs_slab_free(&io->slots);
@@ -155,5 +217,18 @@ void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms)
 {
     atomic_store_explicit(&io->drain_timeout_ms, timeout_ms, memory_order_relaxed);
     atomic_store_explicit(&io->drain_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}
+
+void hs_io_request_hand_over(hs_io_t *io, uint32_t timeout_ms)
+{
+    atomic_store_explicit(&io->hand_over_timeout_ms, timeout_ms, memory_order_relaxed);
+    atomic_store_explicit(&io->hand_over_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}
+
+void hs_io_request_reopen(hs_io_t *io)
+{
+    atomic_store_explicit(&io->reopen_requested, true, memory_order_relaxed);
     hs_ev_wake(io->ev);
 }

@@ -5,6 +5,7 @@
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
 #include "server/hs_config.h"
+#include "server/hs_inbox.h"
 
 struct hs_server {
     hs_limits_t limits;
@@ -49,6 +50,8 @@ static int open_listeners(hs_server_t *server, const hs_config_t *config, hs_err
             result = hs_accept_add_listener(&server->io, config->listen_fds[i], error);
     if (result == HS_OK && config->control_fd >= 0)
         result = hs_io_set_control(&server->io, config->control_fd, error);
+    if (result == HS_OK && config->inbox_fd >= 0)
+        result = hs_inbox_set(&server->io, config->inbox_fd, error);
     return result;
 }
 
@@ -64,6 +67,14 @@ static int open_server(hs_server_t *server, const hs_config_t *config, hs_errinf
         .log = &server->log,
         .on_event = config->on_event,
         .on_event_ud = config->on_event_ud,
+        .reactor_index = config->reactor_index,
+        .generation = config->generation,
+        .stats_fd = config->stats_fd,
+        .stats_slot = config->stats_slot,
+        .stats_side = config->stats_side,
+        .access_log = (hs_access_log_format_t)config->access_log,
+        .access_log_path = config->access_log_path,
+        .pin_cpu = config->pin_cpu,
     };
     result = hs_io_init(&server->io, &io_config, error);
     return result == HS_OK ? open_listeners(server, config, error) : result;
@@ -130,6 +141,16 @@ void hs_server_stop(hs_server_t *server)
 void hs_server_drain(hs_server_t *server, uint32_t timeout_ms)
 {
     hs_io_request_drain(&server->io, timeout_ms);
+}
+
+void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms)
+{
+    hs_io_request_hand_over(&server->io, timeout_ms);
+}
+
+void hs_server_reopen_logs(hs_server_t *server)
+{
+    hs_io_request_reopen(&server->io);
 }
 
 void hs_server_free(hs_server_t *server)
