@@ -25,7 +25,8 @@ export type LifecycleEvent =
 export type LifecycleEffect =
   | { readonly type: 'send'; readonly message: ToMaster }
   | { readonly type: 'start'; readonly options: ReactorOptions }
-  | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'drain' | 'hand-over'; readonly timeoutMs: number }
+  | { readonly type: 'reopen-logs' }
   | { readonly type: 'stop' }
   /** The one timer there is. */
   | { readonly type: 'arm-timer'; readonly delayMs: number }
@@ -78,8 +79,13 @@ function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
       if (state.tag !== 'idle') return next(state);
       return next({ tag: 'starting' }, { type: 'start', options: message.options });
     case 'drain':
+    case 'hand-over': {
       if (state.tag === 'idle') return end(0);
-      return next({ tag: 'draining' }, { type: 'drain', timeoutMs: message.timeoutMs });
+      const { type, timeoutMs } = message;
+      return next({ tag: 'draining' }, { type, timeoutMs });
+    }
+    case 'reopen-logs':
+      return state.tag === 'idle' ? next(state) : next(state, { type: 'reopen-logs' });
     case 'stop':
       return state.tag === 'idle' ? end(0) : end(0, { type: 'stop' });
     default:

@@ -1,4 +1,5 @@
 import { LOG_LEVELS } from './logger.js';
+import { LISTENING_OPTIONS, LOG_OPTIONS, OPERATION_OPTIONS } from './operation-options.js';
 import type { OptionSpec } from './option-spec.js';
 
 const LONGEST = '24h';
@@ -22,8 +23,10 @@ export const OPTIONS = [
     type: 'port',
     section: 'Listening',
     alsoEnv: 'PORT',
+    word: 'off',
     default: '8080',
-    description: 'TCP port; 0 lets the system choose one, the ready line says which',
+    description:
+      'TCP port; 0 lets the system choose one, the ready line says which; off: no TCP, see --uds',
   },
   {
     name: 'host',
@@ -42,6 +45,7 @@ export const OPTIONS = [
     default: '1024',
     description: 'Connections that may wait to be accepted, a reactor',
   },
+  ...LISTENING_OPTIONS,
   {
     name: 'processes',
     short: 'n',
@@ -118,6 +122,15 @@ export const OPTIONS = [
     description: 'From the end of the head to the end of the body; then 408. 0: off',
   },
   {
+    name: 'body-min-rate',
+    type: 'size',
+    section: 'Timeouts',
+    min: '0',
+    max: '1g',
+    default: '1k',
+    description: 'Bytes of a body a second, on average, after its first 10 s; less is answered 408',
+  },
+  {
     name: 'keepalive-timeout',
     type: 'duration',
     section: 'Timeouts',
@@ -150,6 +163,7 @@ export const OPTIONS = [
     default: '30s',
     description: 'Time for open requests to finish; then they are cut. 0: cut them at once',
   },
+  ...OPERATION_OPTIONS,
   {
     name: 'log-level',
     type: 'choice',
@@ -159,6 +173,7 @@ export const OPTIONS = [
     default: 'info',
     description: 'Least important log lines to write; the ready line always is written',
   },
+  ...LOG_OPTIONS,
   {
     name: 'allocator',
     type: 'choice',
@@ -210,15 +225,17 @@ type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : S;
 
-type ValueOf<S> = S extends { type: 'count'; word: infer Word extends string }
+type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends string }
   ? number | Word
-  : S extends { type: 'count' | 'size' | 'duration' | 'port' }
+  : S extends { type: 'count' | 'size' | 'duration' | 'port' | 'mode' }
     ? number
     : S extends { type: 'choice'; choices: readonly (infer Choice)[] }
       ? Choice
       : S extends { type: 'path' }
         ? string | null
-        : string;
+        : S extends { type: 'switch' }
+          ? boolean
+          : string;
 
 /**
  * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not

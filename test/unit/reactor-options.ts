@@ -17,4 +17,13 @@ export const reactorOptions: ReactorOptions = {
   bodyTimeoutMs: 30_000,
   keepaliveTimeoutMs: 75_000,
   writeTimeoutMs: 31_000,
+  bodyMinRate: 1024,
+  accessLog: 'json',
+  accessLogPath: '/var/log/access.log',
+  inboxFd: 7,
+  statsFd: 6,
+  statsSlot: 13,
+  statsSide: 1,
+  generation: 17,
+  pinCpu: -1,
 };
