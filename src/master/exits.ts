@@ -74,9 +74,7 @@ function onDrainEnded(state: SupervisorState, slot: Slot, drained: boolean, even
       : log('error', 'reactor ended before it had handed its connections over', fields);
     return only(stopped, cancel, line, { type: 'reclaim-slot', slot: slot.index });
   }
-  const ended = drained
-    ? stopped
-    : withFailure(stopped, { code: 'ERR_MOONRING_DRAIN', message });
+  const ended = drained ? stopped : withFailure(stopped, { code: 'ERR_MOONRING_DRAIN', message });
   return then(only(ended, cancel), settle);
 }
 

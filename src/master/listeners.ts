@@ -1,7 +1,7 @@
 import { type Address, formatAddress } from '../shared/addresses.js';
-import { type Config } from '../shared/options.js';
 import { MoonringError, messageOf } from '../shared/errors.js';
 import type { NativeAddon } from '../shared/native.js';
+import type { Config } from '../shared/options.js';
 
 type Sockets = Pick<
   NativeAddon,
@@ -85,9 +85,7 @@ function adopt(native: Sockets, fds: readonly number[]): Listeners {
   const addresses = fds.map((fd): Address => {
     try {
       const { family, address, port } = native.adoptListener(fd);
-      return family === 1
-        ? { type: 'unix', path: address }
-        : { type: 'tcp', host: address, port };
+      return family === 1 ? { type: 'unix', path: address } : { type: 'tcp', host: address, port };
     } catch (cause) {
       const sentence = `descriptor ${fd} from LISTEN_FDS is not a listening socket: ${messageOf(cause)}`;
       throw new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause });

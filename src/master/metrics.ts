@@ -1,4 +1,9 @@
-import type { SlotCounters, SlotStats, StatsLayout, StatsSnapshot } from '../shared/native-stats.js';
+import type {
+  SlotCounters,
+  SlotStats,
+  StatsLayout,
+  StatsSnapshot,
+} from '../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
 import type { Status } from './status.js';
 
@@ -64,7 +69,12 @@ function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
         totals(slots, 'refusals'),
       ),
     },
-    counter(slots, 'moonring_handler_errors_total', 'handlerErrors', 'Errors that handlers raised.'),
+    counter(
+      slots,
+      'moonring_handler_errors_total',
+      'handlerErrors',
+      'Errors that handlers raised.',
+    ),
     {
       name: 'moonring_timeouts_total',
       type: 'counter',

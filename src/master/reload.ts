@@ -1,16 +1,4 @@
 import {
-  type Child,
-  type Effect,
-  log,
-  only,
-  type Prepared,
-  type Reload,
-  type Slot,
-  type Step,
-  type SupervisorState,
-  then,
-} from './supervision.js';
-import {
   childById,
   childTimer,
   handOver,
@@ -23,6 +11,18 @@ import {
   withChild,
   withSlot,
 } from './slots.js';
+import {
+  type Child,
+  type Effect,
+  log,
+  only,
+  type Prepared,
+  type Reload,
+  type Slot,
+  type Step,
+  type SupervisorState,
+  then,
+} from './supervision.js';
 
 /**
  * Rolling reload: configuration and handler are checked, then slot after slot gets a new process

@@ -1,3 +1,4 @@
+import { handOver, launch, mainOf, slotTimer, withSlot } from './slots.js';
 import {
   log,
   newSlot,
@@ -7,7 +8,6 @@ import {
   type SupervisorState,
   then,
 } from './supervision.js';
-import { handOver, launch, mainOf, slotTimer, withSlot } from './slots.js';
 
 /** More or fewer reactors while others serve. Pure. */
 

@@ -29,7 +29,10 @@ export function withSlot(state: SupervisorState, slot: Slot): SupervisorState {
 }
 
 export function withChild(state: SupervisorState, child: Child): SupervisorState {
-  return { ...state, children: state.children.map((each) => (each.id === child.id ? child : each)) };
+  return {
+    ...state,
+    children: state.children.map((each) => (each.id === child.id ? child : each)),
+  };
 }
 
 export function withoutChild(state: SupervisorState, id: ChildId): SupervisorState {

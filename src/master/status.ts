@@ -6,14 +6,7 @@ import type {
 } from '../shared/native-stats.js';
 import { processOf, servingNotes, silenceOf } from './liveness.js';
 import { childById, leaversOf, mainOf, successorOf } from './slots.js';
-import type {
-  Phase,
-  ServingNote,
-  Slot,
-  SlotState,
-  SupervisorState,
-  Tally,
-} from './supervision.js';
+import type { Phase, ServingNote, Slot, SlotState, SupervisorState, Tally } from './supervision.js';
 
 /** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
 export interface Status {

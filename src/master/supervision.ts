@@ -242,7 +242,10 @@ export function initialState(settings: SupervisorSettings, processes: number): S
     nextChild: 1,
     generation: 1,
     reload: { tag: 'idle' },
-    tally: { restarts: { signal: 0, exit: 0, stuck: 0, start: 0 }, reloads: { ok: 0, rejected: 0 } },
+    tally: {
+      restarts: { signal: 0, exit: 0, stuck: 0, start: 0 },
+      reloads: { ok: 0, rejected: 0 },
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 import { messageOf } from '../shared/errors.js';
-import { decodeCheckOrder, type CheckVerdict } from '../shared/messages.js';
+import { type CheckVerdict, decodeCheckOrder } from '../shared/messages.js';
 import { loadNative } from '../shared/native.js';
 import { packageRoot } from '../shared/package-info.js';
 

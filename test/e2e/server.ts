@@ -20,6 +20,8 @@ export interface Server {
   readonly host: string;
   readonly port: number;
   readonly pid: number;
+  /** URL of the admin listener. */
+  readonly admin: string;
   /** The reactors that run now. */
   readonly reactorPids: () => number[];
   /** What was logged so far. A line may arrive a little after the answer that caused it: see `logLine`. */
@@ -52,7 +54,7 @@ export function appPath(app: string): string {
 /** Starts the built server on a port that the system chooses and waits until it is ready. The test's end stops it. */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
   const { app, processes = 1, args = [] } = options;
-  const argv = ['--port', '0', '--processes', String(processes), ...args];
+  const argv = ['--port', '0', '--processes', String(processes), '--admin', '127.0.0.1:0', ...args];
   const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)]);
   const output = collectOutput(child);
   const exited = exitOf(child);
@@ -84,6 +86,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
     host: String(ready['host']),
     port: Number(ready['port']),
     pid,
+    admin: adminUrl(ready['admin']),
     reactorPids,
     logs: output.logs,
     logLine: output.line,
@@ -96,6 +99,11 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
       return exit;
     },
   };
+}
+
+function adminUrl(addresses: unknown): string {
+  const all: unknown[] = Array.isArray(addresses) ? addresses : [];
+  return String(all.find((address) => String(address).startsWith('http://')) ?? '');
 }
 
 /** Runs the server with exactly these arguments until it ends by itself. */

@@ -25,5 +25,5 @@ export const reactorOptions: ReactorOptions = {
   statsSlot: 13,
   statsSide: 1,
   generation: 17,
-  pinCpu: -1,
+  pinCpu: 2,
 };
