@@ -1,5 +1,5 @@
--- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is here: an error in
--- a handler becomes one log record with a traceback, and 500.
+-- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is
+-- here: an error in a handler becomes one log record with a traceback, and 500.
 local api = require 'moonring.abi'
 local Request = require 'moonring.request'
 local Response = require 'moonring.response'
@@ -24,7 +24,7 @@ local function print_to_log(...)
   log.info(table.concat(words, '\t'))
 end
 
--- Returns the function that C calls for each request: true if the handler returned, false if it raised.
+-- The function that C calls for each request: true if the handler returned, false if it raised.
 local function runner(handle)
   return function()
     local view = api.current
