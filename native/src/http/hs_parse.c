@@ -128,6 +128,11 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     msg->body = hs_span("", 0);
 }
 
+static bool is_later_version(const llhttp_t *llhttp)
+{
+    return llhttp->http_major > 1 || (llhttp->http_major == 1 && llhttp->http_minor > 1);
+}
+
 /*
  * What an llhttp result means. Pauses are ours: the head or the content is complete. Every code
  * that llhttp may return is named, so that a new one is a compiler warning and not a surprise.
@@ -146,8 +151,11 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_PAUSED_H2_UPGRADE:
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
-        /* The digits are stored only when the version has the form DIGIT "." DIGIT. */
-        return parse->llhttp.http_major > 0 ? HS_PARSE_VERSION_UNSUPPORTED : HS_PARSE_BAD_REQUEST;
+        /* Also what llhttp says of anything but CR LF behind a version that it knows. */
+        return is_later_version(&parse->llhttp) ? HS_PARSE_VERSION_UNSUPPORTED
+                                                : HS_PARSE_BAD_REQUEST;
+    case HPE_CB_CHUNK_HEADER: /* what HPE_USER becomes in this callback */
+        return parse->refusal;
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -167,7 +175,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_CB_MESSAGE_BEGIN:
     case HPE_CB_HEADERS_COMPLETE:
     case HPE_CB_MESSAGE_COMPLETE:
-    case HPE_CB_CHUNK_HEADER:
     case HPE_CB_CHUNK_COMPLETE:
     case HPE_CB_URL_COMPLETE:
     case HPE_CB_STATUS_COMPLETE:
@@ -209,12 +216,21 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
     return HS_PARSE_COMPLETE;
 }
 
+/* llhttp takes "RTSP/1.0" and "ICE/1.0" too, and any number of spaces in front: RFC 9112 §3. */
+static bool speaks_http(const hs_msg_t *msg)
+{
+    const hs_span_t protocol = HS_SPAN_LITERAL(" HTTP/");
+    return memcmp(msg->base + msg->url_at + msg->url_len, protocol.data, protocol.len) == 0;
+}
+
 hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
 {
     hs_msg_t *msg = parse->msg;
     HS_ASSERT(msg->base != NULL);
     if (parse->llhttp.http_major != 1 || msg->minor_version > 1)
         return HS_PARSE_VERSION_UNSUPPORTED;
+    if (!speaks_http(msg))
+        return HS_PARSE_BAD_REQUEST;
     if (msg->method == HTTP_CONNECT)
         return HS_PARSE_NOT_IMPLEMENTED;
     hs_parse_outcome_t outcome =
