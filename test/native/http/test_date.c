@@ -22,13 +22,13 @@ static void check(int64_t second)
     struct tm tm;
     assert_non_null(gmtime_r(&time, &tm));
     char expected[128];
-    snprintf(expected, sizeof(expected), "%s, %02d %s %04d %02d:%02d:%02d GMT",
+    snprintf(expected, sizeof(expected), "Date: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n",
              weekdays[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
              tm.tm_min, tm.tm_sec);
     hs_date_t date = { 0 };
     hs_date_set(&date, second);
-    assert_string_equal(date.text, expected);
-    assert_int_equal(strlen(date.text), HS_DATE_LEN);
+    assert_string_equal(date.line, expected);
+    assert_int_equal(strlen(date.line), HS_DATE_LINE_LEN);
     assert_int_equal(date.second, second);
 }
 
@@ -43,7 +43,9 @@ static void the_example_of_the_rfc(void **state)
     (void)state;
     hs_date_t date = { 0 };
     hs_date_set(&date, 784111777);
-    assert_string_equal(date.text, "Sun, 06 Nov 1994 08:49:37 GMT");
+    assert_string_equal(date.line, "Date: "
+                                   "Sun, 06 Nov 1994 08:49:37 GMT"
+                                   "\r\n");
 }
 
 static void the_ends_of_the_range(void **state)
@@ -51,9 +53,13 @@ static void the_ends_of_the_range(void **state)
     (void)state;
     hs_date_t date = { 0 };
     hs_date_set(&date, 0);
-    assert_string_equal(date.text, "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_string_equal(date.line, "Date: "
+                                   "Thu, 01 Jan 1970 00:00:00 GMT"
+                                   "\r\n");
     hs_date_set(&date, LAST_SECOND);
-    assert_string_equal(date.text, "Fri, 31 Dec 9999 23:59:59 GMT");
+    assert_string_equal(date.line, "Date: "
+                                   "Fri, 31 Dec 9999 23:59:59 GMT"
+                                   "\r\n");
 }
 
 /* The days around every turn of a month and every leap day, of every year. */
@@ -108,12 +114,16 @@ static void update_makes_the_text_anew_only_for_another_second(void **state)
     (void)state;
     hs_date_t date = { 0 };
     hs_date_update(&date, 0);
-    assert_string_equal(date.text, "Thu, 01 Jan 1970 00:00:00 GMT");
-    date.text[0] = '?';
+    assert_string_equal(date.line, "Date: "
+                                   "Thu, 01 Jan 1970 00:00:00 GMT"
+                                   "\r\n");
+    date.line[0] = '?';
     hs_date_update(&date, 0);
-    assert_int_equal(date.text[0], '?');
+    assert_int_equal(date.line[0], '?');
     hs_date_update(&date, 1);
-    assert_string_equal(date.text, "Thu, 01 Jan 1970 00:00:01 GMT");
+    assert_string_equal(date.line, "Date: "
+                                   "Thu, 01 Jan 1970 00:00:01 GMT"
+                                   "\r\n");
 }
 
 int main(void)
