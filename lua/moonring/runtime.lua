@@ -4,6 +4,7 @@ local api = require 'moonring.abi'
 local Request = require 'moonring.request'
 local Response = require 'moonring.response'
 local log = require 'moonring.log'
+local tasks = require 'moonring.tasks'
 
 local xpcall, type, tostring, error, select = xpcall, type, tostring, error, select
 local traceback = debug.traceback
@@ -24,26 +25,32 @@ local function print_to_log(...)
   log.info(table.concat(words, '\t'))
 end
 
--- Returns the function that C calls for each request: true if the handler returned, false if it raised.
+-- What C is told about a request: see exec/hs_lua.c.
+local RAISED, RETURNED, WANTS_WORKER = 0, 1, 2
+
+-- Returns the function that C calls for each request.
 local function runner(handle)
   return function()
     local view = api.current
     local request = Request(view, view.generation)
     local ok, failure = xpcall(handle, describe, request, Response(view, view.generation))
     if ok then
-      return true
+      -- The second result is then what the handler returned.
+      return failure == 'worker' and WANTS_WORKER or RETURNED
     end
     log.error(('lua error in %s %s: %s'):format(request.method, request.url, failure))
-    return false
+    return RAISED
   end
 end
 
+-- Returns two functions: one handles the current request, one resumes background tasks.
 function _M.load(path)
   local chunk, failure = loadfile(path)
   if not chunk then
     error(failure, 0)
   end
   _G.print = print_to_log
+  _G.hs_queue_push = tasks.push
   local ok
   ok, failure = xpcall(chunk, describe)
   if not ok then
@@ -53,7 +60,7 @@ function _M.load(path)
   if type(handle) ~= 'function' then
     error(path .. ': the file defines no function handle(req, res)', 0)
   end
-  return runner(handle)
+  return runner(handle), tasks.run
 end
 
 return _M

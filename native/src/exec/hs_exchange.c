@@ -54,14 +54,18 @@ hs_exchange_t *hs_exchange_lease(hs_exchange_pool_t *pool)
         pool->free = exchange->next;
     else
         exchange = exchange_new(pool);
-    if (exchange != NULL)
+    if (exchange != NULL) {
         pool->leased++;
+        HS_OWNER_TAKE(exchange->owner);
+    }
     return exchange;
 }
 
 void hs_exchange_give_back(hs_exchange_pool_t *pool, hs_exchange_t *exchange)
 {
     HS_ASSERT(pool->leased > 0);
+    HS_ASSERT_OWNER(exchange->owner);
+    HS_ASSERT(exchange->lender == NULL);
     hs_exchange_end_message(exchange);
     exchange->ring.tail = exchange->ring.head;
     hs_ring_rewind(&exchange->ring);
