@@ -1,14 +1,13 @@
 -- What a handler is asked: req.method, req.url, req.version, req.peer, req:header(name), req:body(), req:in_worker().
 --
--- A request object is a pointer and the generation of the request it was made for. Once that request is over, every
--- access raises an error instead of reading another request's memory.
+-- A request object is a pointer and the generation of the request it was made for. Once that
+-- request is over, every access raises an error instead of reading another request's memory.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 
 local ffi_string = ffi.string
 local type, error = type, error
 
--- Error level: whoever called the function that calls check.
 local OVER = 'this request is over: copy what you need before the handler returns'
 
 local method_names = {}

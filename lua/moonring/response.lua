@@ -1,5 +1,6 @@
--- How a handler answers: res:status(code), res:header(name, value), res:body(text), res:send(). Calls return the
--- response, so that they can be chained. What cannot be done raises an error at the caller's line.
+-- How a handler answers: res:status(code), res:header(name, value), res:body(text), res:send().
+-- Calls return the response, so that they can be chained. What cannot be done raises an error at
+-- the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 
@@ -49,8 +50,8 @@ function methods.header(self, name, value)
   end
   local result = api.response_header(view, name, #name, value, #value)
   if result < 0 then
-    fail(result, ('field %q is not allowed: a bad name, a control character in the value, or framing that the '
-      .. 'server writes itself'):format(name))
+    fail(result, ('field %q is not allowed: a bad name, a control character in the value, or '
+      .. 'framing that the server writes itself'):format(name))
   end
   return self
 end

@@ -1,5 +1,5 @@
--- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is here: an error in
--- a handler becomes one log record with a traceback, and 500.
+-- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is
+-- here: an error in a handler becomes one log record with a traceback, and 500.
 local api = require 'moonring.abi'
 local Request = require 'moonring.request'
 local Response = require 'moonring.response'
@@ -28,7 +28,7 @@ end
 -- What C is told about a request: see exec/hs_lua.c.
 local RAISED, RETURNED, WANTS_WORKER = 0, 1, 2
 
--- Returns the function that C calls for each request.
+-- The function that C calls for each request.
 local function runner(handle)
   return function()
     local view = api.current

@@ -6,8 +6,10 @@
 /** Floors of native/src, lowest first. A file includes its own floor and lower ones. */
 export const floors = ['base', 'data', 'os', 'http', 'exec', 'conn', 'server'];
 
-/** The public header, the one thing of native/ that the binding sees. */
-export const publicHeader = 'httpserver.h';
+/**
+ * The public headers: every floor may include them, and of native/ the binding sees nothing else.
+ */
+export const publicHeaders = ['httpserver.h', 'httpserver_socket.h'];
 
 /**
  * Headers that only some files may include. `header` is matched against what stands between < and >
@@ -90,7 +92,17 @@ export const pureModules = ['node:path', 'node:util'];
 
 export const entries = ['src/master.ts', 'src/reactor.ts'];
 export const addonLoader = 'src/shared/native.ts';
-export const processOwner = 'src/master/reactor-process.ts';
+/**
+ * Modules that reach another process, and who may: the master's end of a reactor, the reactor's end
+ * of the IPC.
+ */
+export const processModules = [
+  { name: /^(node:)?child_process$/, only: ['src/master/reactor-process.ts'] },
+  {
+    name: /^(node:)?cluster$/,
+    only: ['src/master/reactor-process.ts', 'src/reactor/channel.ts'],
+  },
+];
 
 /** Most lines a file may have, by extension. */
 export const fileLines = { c: 500, h: 500, cc: 300, ts: 300, mjs: 300, lua: 300 };

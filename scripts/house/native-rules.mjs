@@ -4,7 +4,7 @@ import { blankComments, blankCommentsAndStrings } from './blank.mjs';
 import {
   bindingForbidden,
   floors,
-  publicHeader,
+  publicHeaders,
   reservedHeaders,
   reservedNames,
   standardHeaders,
@@ -17,7 +17,7 @@ import {
 
 const binding = 'native/binding/';
 const sourceRoot = 'native/src/';
-const publicPath = `native/include/${publicHeader}`;
+const publicRoot = 'native/include/';
 
 const isNative = (path) => /^native\/.*\.(c|h|cc)$/.test(path);
 
@@ -37,7 +37,7 @@ export const nativeRules = [
 function checkFloors(files) {
   return includesOf(files).flatMap(({ path, line, header, quoted }) => {
     const from = floorOf(path);
-    if (from === -1 || !quoted || header === publicHeader) return [];
+    if (from === -1 || !quoted || publicHeaders.includes(header)) return [];
     const to = floors.indexOf(header.split('/')[0]);
     const violation = (sentence) => [{ path, line, sentence }];
     if (to === -1)
@@ -53,13 +53,15 @@ function checkBinding(files) {
   return includesOf(files).flatMap(({ path, line, header, quoted }) => {
     if (!path.startsWith(binding)) return [];
     const isOwn = own.has(normalize(join(dirname(path), header)));
-    const allowed = quoted ? isOwn || header === publicHeader : !bindingForbidden.test(header);
+    const allowed = quoted
+      ? isOwn || publicHeaders.includes(header)
+      : !bindingForbidden.test(header);
     if (allowed) return [];
     return [
       {
         path,
         line,
-        sentence: `the binding sees ${publicHeader}, napi.h and its own headers, not ${header}`,
+        sentence: `the binding sees public headers, napi.h and its own, not ${header}`,
       },
     ];
   });
@@ -67,9 +69,10 @@ function checkBinding(files) {
 
 function checkPublicHeader(files) {
   return includesOf(files).flatMap(({ path, line, header, quoted }) => {
-    if (path !== publicPath || (!quoted && standardHeaders.test(header))) return [];
+    if (!path.startsWith(publicRoot)) return [];
+    if (quoted ? publicHeaders.includes(header) : standardHeaders.test(header)) return [];
     return [
-      { path, line, sentence: `the public header includes standard C headers only, not ${header}` },
+      { path, line, sentence: `a public header includes standard C headers only, not ${header}` },
     ];
   });
 }

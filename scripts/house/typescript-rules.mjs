@@ -1,7 +1,7 @@
 import { dirname, join, normalize } from 'node:path/posix';
 
 import { blankComments, blankCommentsAndStrings } from './blank.mjs';
-import { addonLoader, entries, processOwner, pureFiles, pureModules } from './house-plan.mjs';
+import { addonLoader, entries, processModules, pureFiles, pureModules } from './house-plan.mjs';
 
 /* Rules for src/, and for TypeScript elsewhere. The form is that of native-rules.mjs. */
 
@@ -43,15 +43,11 @@ function checkAddonLoader(files) {
 }
 
 function checkProcessOwner(files) {
-  return importsOf(files)
-    .filter(
-      ({ path, name }) => /^(node:)?(child_process|cluster)$/.test(name) && path !== processOwner,
-    )
-    .map(({ path, line, name }) => ({
-      path,
-      line,
-      sentence: `only ${processOwner} imports ${name}`,
-    }));
+  return importsOf(files).flatMap(({ path, line, name }) =>
+    processModules
+      .filter((module) => module.name.test(name) && !module.only.includes(path))
+      .map(({ only }) => ({ path, line, sentence: `only ${only.join(', ')} imports ${name}` })),
+  );
 }
 
 function checkEntries(files) {

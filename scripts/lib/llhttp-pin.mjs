@@ -52,6 +52,7 @@ function fromDeb822(text, codename) {
     const words = (name) => (fields.get(name) ?? '').split(/\s+/);
     if (!words('types').includes('deb') || !words('suites').includes(codename)) continue;
     if (/^(no|false|0)$/i.test(fields.get('enabled') ?? 'yes')) continue;
+    if (!fields.get('uris')) continue;
     const signedBy = fields.get('signed-by');
     return [
       'Types: deb',

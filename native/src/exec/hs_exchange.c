@@ -103,3 +103,17 @@ void hs_exchange_forget_sent(hs_exchange_t *exchange)
     hs_buf_reset(&exchange->out_body, KEEP_BYTES);
     exchange->out_body_sent = 0;
 }
+
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from)
+{
+    HS_ASSERT(hs_exchange_unsent(to) == 0);
+    hs_buf_t out = to->out;
+    hs_buf_t out_body = to->out_body;
+    to->out = from->out;
+    to->out_sent = from->out_sent;
+    to->out_body = from->out_body;
+    to->out_body_sent = from->out_body_sent;
+    from->out = out;
+    from->out_body = out_body;
+    hs_exchange_forget_sent(from);
+}

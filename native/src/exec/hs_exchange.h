@@ -121,6 +121,9 @@ void hs_exchange_end_message(hs_exchange_t *exchange);
 /* Everything was sent: the output is empty again. */
 void hs_exchange_forget_sent(hs_exchange_t *exchange);
 
+/* `to`, which has nothing unsent, takes over what `from` has. */
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from);
+
 static inline hs_exchange_t *hs_exchange_of_view(hs_view_t *view)
 {
     return (hs_exchange_t *)(void *)view;

@@ -48,7 +48,8 @@ typedef struct hs_lua_api {
     const char *(*request_version)(hs_view_t *view);
     const char *(*request_peer)(hs_view_t *view);
     int (*response_status)(hs_view_t *view, int status);
-    int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value, size_t value_len);
+    int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
+                           size_t value_len);
     int (*response_body)(hs_view_t *view, const char *data, size_t len);
     int (*response_send)(hs_view_t *view);
     void (*log_write)(void *log, int level, const char *text, size_t len);

@@ -19,10 +19,12 @@ typedef struct hs_log_line {
     size_t len;
     size_t limit; /* at most sizeof(data): less while room is kept for what must follow */
     bool is_cut;
+    bool is_json; /* a quote is escaped */
 } hs_log_line_t;
 
-static void hs_log_line_begin(hs_log_line_t *line)
+static void hs_log_line_begin(hs_log_line_t *line, bool is_json)
 {
+    line->is_json = is_json;
     line->len = 0;
     line->limit = sizeof(line->data);
     line->is_cut = false;
@@ -73,12 +75,12 @@ static size_t hs_log_utf8_len(const unsigned char *bytes, size_t available)
     return len;
 }
 
-/* Adds one character of a JSON string; returns how many bytes of the input it was. */
+/* Adds one character, escaped as JSON does; returns how many bytes of the input it was. */
 static size_t hs_log_line_escape(hs_log_line_t *line, const unsigned char *bytes, size_t available)
 {
     static const char names[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the byte, its letter */
     size_t len = hs_log_utf8_len(bytes, available);
-    for (size_t i = 0; len == 1 && i + 1 < sizeof(names); i += 2)
+    for (size_t i = line->is_json ? 0 : 2; len == 1 && i + 1 < sizeof(names); i += 2)
         if ((char)bytes[0] == names[i]) {
             hs_log_line_add(line, (const char[]){ '\\', names[i + 1] }, 2);
             return 1;
@@ -130,7 +132,7 @@ static void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
     (void)ud;
     hs_log_line_t line;
-    hs_log_line_begin(&line);
+    hs_log_line_begin(&line, false);
     int64_t now_ms = hs_clock_realtime_ms();
     time_t now_s = (time_t)(now_ms / 1000);
     struct tm utc;
@@ -147,7 +149,7 @@ void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, 
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
     const hs_log_json_t *json = json_ud;
     hs_log_line_t line;
-    hs_log_line_begin(&line);
+    hs_log_line_begin(&line, true);
     /* pino's numbers: debug 20, info 30 ... fatal 60 */
     hs_log_line_format(&line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
                        (long long)hs_clock_realtime_ms(), (long)getpid());

@@ -92,6 +92,7 @@ void hs_sock_close(int fd)
 
 #if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
 #define HS_SOCK_BORN_WITH (SOCK_NONBLOCK | SOCK_CLOEXEC)
+#define HS_SOCK_ACCEPT(fd) accept4(fd, NULL, NULL, HS_SOCK_BORN_WITH)
 
 /* What socket() or accept() returned, as a descriptor with all its properties or -errno. */
 static int hs_sock_adopt(int fd)
@@ -100,6 +101,7 @@ static int hs_sock_adopt(int fd)
 }
 #else /* macOS */
 #define HS_SOCK_BORN_WITH 0
+#define HS_SOCK_ACCEPT(fd) accept(fd, NULL, NULL)
 
 static int hs_sock_adopt(int fd)
 {
@@ -356,11 +358,7 @@ int hs_sock_accept(int listen_fd)
 {
     int fd;
     do {
-#if HS_SOCK_BORN_WITH
-        fd = accept4(listen_fd, NULL, NULL, HS_SOCK_BORN_WITH);
-#else
-        fd = accept(listen_fd, NULL, NULL);
-#endif
+        fd = HS_SOCK_ACCEPT(listen_fd);
     } while (fd == -1 && errno == EINTR);
     if (fd == -1)
         return hs_sock_is_of_connection(errno) ? -ECONNABORTED : -errno;

@@ -88,7 +88,7 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
                                        : 0;
     if (own == 0)
         return timeout_ms;
-    int own_ms = own > now_ms ? (int)(own - now_ms) : 0;
+    int own_ms = own > now_ms ? (int)hs_min(own - now_ms, INT32_MAX) : 0;
     return timeout_ms < 0 || own_ms < timeout_ms ? own_ms : timeout_ms;
 }
 

@@ -1,0 +1,320 @@
+/* hs_log: filtering, cutting, escaping, and one write a line. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "os/hs_clock.h"
+#include "os/hs_log.h"
+#include "os/hs_sock.h"
+
+typedef struct caught {
+    int calls;
+    hs_log_level_t level;
+    size_t len;
+    char text[HS_LOG_MESSAGE_CAP];
+} caught_t;
+
+static void catch_message(void *ud, hs_log_level_t level, const char *message, size_t len)
+{
+    caught_t *caught = ud;
+    caught->calls++;
+    caught->level = level;
+    caught->len = len;
+    assert_in_range(len, 0, sizeof(caught->text) - 1);
+    memcpy(caught->text, message, len + 1);
+    errno = EDOM;
+}
+
+static void levels_below_are_filtered_and_not_formatted(void **state)
+{
+    (void)state;
+    caught_t caught = { 0 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_WARN, catch_message, &caught);
+    assert_false(hs_log_enabled(&log, HS_LOG_INFO));
+    assert_true(hs_log_enabled(&log, HS_LOG_WARN));
+    const char *nowhere = (const char *)(uintptr_t)1; /* to format it would be fatal */
+    hs_log_write(&log, HS_LOG_DEBUG, "%s", nowhere);
+    hs_log_write(&log, HS_LOG_INFO, "%s", nowhere);
+    assert_int_equal(caught.calls, 0);
+
+    hs_log_write(&log, HS_LOG_WARN, "%d files in %s", 3, "/tmp");
+    assert_int_equal(caught.calls, 1);
+    assert_int_equal(caught.level, HS_LOG_WARN);
+    assert_string_equal(caught.text, "3 files in /tmp");
+    assert_int_equal(caught.len, strlen(caught.text));
+    hs_log_write(&log, HS_LOG_FATAL, "x");
+    assert_int_equal(caught.level, HS_LOG_FATAL);
+
+    atomic_store(&log.level, HS_LOG_OFF);
+    hs_log_write(&log, HS_LOG_FATAL, "%s", nowhere);
+    hs_log_write(&log, HS_LOG_OFF, "%s", nowhere);
+    atomic_store(&log.level, HS_LOG_DEBUG);
+    hs_log_write(&log, HS_LOG_OFF, "%s", nowhere);
+    assert_int_equal(caught.calls, 2);
+    hs_log_write(&log, HS_LOG_DEBUG, "%s", "");
+    assert_int_equal(caught.calls, 3);
+    assert_int_equal(caught.len, 0);
+}
+
+static void errno_is_kept(void **state)
+{
+    (void)state;
+    caught_t caught = { 0 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, catch_message, &caught);
+    errno = ENOTTY;
+    hs_log_write(&log, HS_LOG_INFO, "x");
+    assert_int_equal(errno, ENOTTY);
+}
+
+static void a_long_message_is_cut_with_a_mark(void **state)
+{
+    (void)state;
+    caught_t caught = { 0 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, catch_message, &caught);
+    char *text = malloc(2 * HS_LOG_MESSAGE_CAP);
+    assert_non_null(text);
+    memset(text, 'a', 2 * HS_LOG_MESSAGE_CAP);
+
+    hs_log_write(&log, HS_LOG_INFO, "%.*s", HS_LOG_MESSAGE_CAP - 1, text);
+    assert_int_equal(caught.len, HS_LOG_MESSAGE_CAP - 1); /* just fits */
+    assert_null(strstr(caught.text, HS_LOG_CUT_MARK));
+
+    hs_log_write(&log, HS_LOG_INFO, "%.*s", HS_LOG_MESSAGE_CAP, text);
+    const size_t mark_len = strlen(HS_LOG_CUT_MARK);
+    assert_int_equal(caught.len, HS_LOG_MESSAGE_CAP - 1);
+    assert_string_equal(caught.text + caught.len - mark_len, HS_LOG_CUT_MARK);
+    assert_int_equal(caught.text[caught.len - mark_len - 1], 'a');
+
+    /* Never inside a character: U+20AC is three bytes. */
+    for (int shift = 0; shift < 3; shift++) {
+        for (int i = 0; i + 3 <= 2 * HS_LOG_MESSAGE_CAP; i += 3)
+            memcpy(text + i, "\xE2\x82\xAC", 3);
+        hs_log_write(&log, HS_LOG_INFO, "%.*s%.*s", shift, "aa", 9000, text);
+        size_t kept = caught.len - mark_len - (size_t)shift;
+        assert_int_equal(kept % 3, 0);
+        assert_string_equal(caught.text + caught.len - mark_len, HS_LOG_CUT_MARK);
+    }
+    free(text);
+}
+
+/* A datagram end: what comes by one recv was one write. */
+typedef struct channel {
+    int fds[2];
+    char line[2 * HS_LOG_JSON_LINE_CAP];
+} channel_t;
+
+static void channel_open(channel_t *channel)
+{
+    assert_int_equal(hs_sock_pair(channel->fds), 0);
+}
+
+static void channel_close(channel_t *channel)
+{
+    hs_sock_close(channel->fds[0]);
+    hs_sock_close(channel->fds[1]);
+}
+
+static const char *channel_take(channel_t *channel)
+{
+    ssize_t n = recv(channel->fds[1], channel->line, sizeof(channel->line) - 1, 0);
+    assert_true(n > 0);
+    channel->line[n] = '\0';
+    assert_int_equal(strlen(channel->line), n);
+    assert_ptr_equal(strchr(channel->line, '\n'), channel->line + n - 1);
+    return channel->line;
+}
+
+static void a_json_line_has_the_shape_of_pino(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    hs_log_json_t json = { .fd = channel.fds[0], .reactor = 3 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, hs_log_json_sink, &json);
+    const int numbers[] = { 20, 30, 40, 50, 60 };
+    for (int level = HS_LOG_DEBUG; level <= HS_LOG_FATAL; level++) {
+        int64_t before = hs_clock_realtime_ms();
+        hs_log_write(&log, (hs_log_level_t)level, "hello %d", level);
+        int number = 0;
+        long long time_ms = 0;
+        long pid = 0;
+        int end = 0;
+        const char *line = channel_take(&channel);
+        int found = sscanf(line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld%n", &number, &time_ms,
+                           &pid, &end);
+        assert_int_equal(found, 3);
+        assert_int_equal(number, numbers[level]);
+        assert_in_range(time_ms, before, hs_clock_realtime_ms());
+        assert_int_equal(pid, getpid());
+        char rest[64];
+        (void)snprintf(rest, sizeof(rest), ",\"reactor\":3,\"msg\":\"hello %d\"}\n", level);
+        assert_string_equal(line + end, rest);
+    }
+    json.reactor = -1;
+    hs_log_write(&log, HS_LOG_INFO, "x");
+    assert_null(strstr(channel_take(&channel), "reactor"));
+    channel_close(&channel);
+}
+
+static void escapes_to(channel_t *channel, const char *bytes, size_t len, const char *expected)
+{
+    hs_log_json_t json = { .fd = channel->fds[0], .reactor = -1 };
+    hs_log_json_sink(&json, HS_LOG_INFO, bytes, len);
+    const char *line = channel_take(channel);
+    const char *message = strstr(line, "\"msg\":\"");
+    assert_non_null(message);
+    char wanted[1024];
+    (void)snprintf(wanted, sizeof(wanted), "\"msg\":\"%s\"}\n", expected);
+    assert_string_equal(message, wanted);
+}
+
+static void what_is_not_plain_text_is_escaped(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+#define ESCAPES(bytes, expected) escapes_to(&channel, bytes, sizeof(bytes) - 1, expected)
+    ESCAPES("", "");
+    ESCAPES("say \"hi\" \\ /", "say \\\"hi\\\" \\\\ /");
+    ESCAPES("a\nb\rc\td\be\ff", "a\\nb\\rc\\td\\be\\ff");
+    ESCAPES("\0\x01\x1b[31m\x1f\x7f", "\\u0000\\u0001\\u001b[31m\\u001f\\u007f");
+    ESCAPES("\"}\n{\"level\":60}", "\\\"}\\n{\\\"level\\\":60}"); /* a forged line */
+    /* well-formed UTF-8 passes: the first and last of each length */
+    ESCAPES("\xC2\xA0\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF", "\xC2\xA0\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF");
+    ESCAPES("\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF",
+            "\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF");
+    ESCAPES("\xC2\x80\xC2\x9B\xC2\x9F", "\\u0080\\u009b\\u009f"); /* C1 controls */
+    ESCAPES("\x80\xBF\xFE\xFF", "\\u0080\\u00bf\\u00fe\\u00ff");
+    ESCAPES("\xC0\xAF\xC1\xBF", "\\u00c0\\u00af\\u00c1\\u00bf"); /* overlong */
+    ESCAPES("\xE0\x9F\xBF", "\\u00e0\\u009f\\u00bf");            /* overlong */
+    ESCAPES("\xF0\x8F\xBF\xBF", "\\u00f0\\u008f\\u00bf\\u00bf"); /* overlong */
+    ESCAPES("\xED\xA0\x80", "\\u00ed\\u00a0\\u0080");            /* a surrogate */
+    ESCAPES("\xF4\x90\x80\x80", "\\u00f4\\u0090\\u0080\\u0080"); /* above U+10FFFF */
+    ESCAPES("\xF5\x80\x80\x80", "\\u00f5\\u0080\\u0080\\u0080"); /* no such lead */
+    ESCAPES("\xE2\x82", "\\u00e2\\u0082");                       /* ends too early */
+    ESCAPES("\xE2\x82x\xF0\x90\x80\"", "\\u00e2\\u0082x\\u00f0\\u0090\\u0080\\\"");
+    channel_close(&channel);
+}
+
+static void a_json_line_that_grows_too_long_is_cut_and_stays_json(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    hs_log_json_t json = { .fd = channel.fds[0], .reactor = -1 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, hs_log_json_sink, &json);
+    char text[8000];
+    memset(text, 1, sizeof(text) - 1); /* six bytes each once escaped */
+    text[sizeof(text) - 1] = '\0';
+    hs_log_write(&log, HS_LOG_INFO, "%s", text);
+    const char *line = channel_take(&channel);
+    size_t len = strlen(line);
+    assert_in_range(len, HS_LOG_JSON_LINE_CAP - 6, HS_LOG_JSON_LINE_CAP);
+    const char *end = "\\u0001" HS_LOG_CUT_MARK "\"}\n";
+    assert_string_equal(line + len - strlen(end), end);
+    channel_close(&channel);
+}
+
+static void a_descriptor_that_takes_nothing_loses_the_line(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    hs_log_json_t json = { .fd = channel.fds[0], .reactor = -1 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, hs_log_json_sink, &json);
+    while (send(json.fd, "x", 1, MSG_DONTWAIT) == 1) {
+    }
+    hs_log_write(&log, HS_LOG_INFO, "no room");
+    json.fd = -1;
+    hs_log_write(&log, HS_LOG_INFO, "nowhere");
+    channel_close(&channel);
+}
+
+static void without_a_sink_text_goes_to_stderr(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    int kept = dup(STDERR_FILENO);
+    assert_int_equal(dup2(channel.fds[0], STDERR_FILENO), STDERR_FILENO);
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_INFO, NULL, &log);
+    hs_log_write(&log, HS_LOG_ERROR, "\"one\"\ntwo");
+    assert_int_equal(dup2(kept, STDERR_FILENO), STDERR_FILENO);
+    close(kept);
+    int parts[7];
+    int end = 0;
+    const char *line = channel_take(&channel);
+    int found = sscanf(line, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ %n", &parts[0], &parts[1], &parts[2],
+                       &parts[3], &parts[4], &parts[5], &parts[6], &end);
+    assert_int_equal(found, 7);
+    assert_string_equal(line + end, "ERROR \"one\"\\ntwo\n");
+    channel_close(&channel);
+}
+
+static void *write_many(void *ud)
+{
+    for (int i = 0; i < 1000; i++)
+        hs_log_write(ud, HS_LOG_INFO, "line %d", i);
+    return NULL;
+}
+
+static void count_message(void *ud, hs_log_level_t level, const char *message, size_t len)
+{
+    (void)level;
+    (void)message;
+    (void)len;
+    atomic_fetch_add((atomic_int *)ud, 1);
+}
+
+static void threads_may_write_while_the_level_changes(void **state)
+{
+    (void)state;
+    atomic_int count = 0;
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_INFO, count_message, &count);
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, &log), 0);
+    for (int i = 0; i < 1000; i++)
+        atomic_store(&log.level, i % 2 ? HS_LOG_DEBUG : HS_LOG_INFO);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(atomic_load(&count), 3000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(levels_below_are_filtered_and_not_formatted),
+        cmocka_unit_test(errno_is_kept),
+        cmocka_unit_test(a_long_message_is_cut_with_a_mark),
+        cmocka_unit_test(a_json_line_has_the_shape_of_pino),
+        cmocka_unit_test(what_is_not_plain_text_is_escaped),
+        cmocka_unit_test(a_json_line_that_grows_too_long_is_cut_and_stays_json),
+        cmocka_unit_test(a_descriptor_that_takes_nothing_loses_the_line),
+        cmocka_unit_test(without_a_sink_text_goes_to_stderr),
+        cmocka_unit_test(threads_may_write_while_the_level_changes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
