@@ -26,6 +26,10 @@
 extern "C" {
 #endif
 
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
+#endif
+
 #define HS_VERSION "0.1.0"
 
 typedef struct hs_server hs_server_t;
@@ -93,7 +97,8 @@ typedef struct hs_config {
 
     hs_reactor_mode_t reactor_mode; /* default HS_REACTOR_SINGLE */
     int num_io_threads;             /* reactors of HS_REACTOR_MULTI; 0 (default): one a processor */
-    int num_threads; /* workers a reactor, started when first needed; 0 (default): one a processor */
+    int num_threads; /* workers a reactor, started when first needed; 0 (default): one a processor;
+                        -1: none, whatever `dispatch` says */
     hs_dispatch_mode_t dispatch; /* default HS_DISPATCH_AUTO */
 
     int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503 */
@@ -319,6 +324,10 @@ void hs_log_impl(hs_log_level_t level, const char *file, int line, const char *f
     HS_HANDLER_LINKAGE void hs_handler(hs_request_t *, hs_response_t *, void *);                   \
     HS_HANDLER_LINKAGE int hs_handler_init(void **);                                               \
     HS_HANDLER_LINKAGE void hs_handler_exit(void *);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

@@ -180,6 +180,10 @@ function supervisorSettings({ config, app, packageRoot }: MasterInputs): Supervi
     bodyTimeoutMs: config.bodyTimeout,
     keepaliveTimeoutMs: config.keepaliveTimeout,
     writeTimeoutMs: config.writeTimeout,
+    handlerTimeoutMs: config.handlerTimeout,
+    workers: config.workers,
+    dispatch: config.dispatch,
+    luaMemory: config.luaMemory,
   };
   return {
     reactor: { ...reactor, listenFds: [CHILD_LISTEN_FD], controlFd: CHILD_CONTROL_FD },

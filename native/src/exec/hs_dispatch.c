@@ -55,7 +55,7 @@ static void run_inline(hs_dispatch_t *dispatch, hs_exchange_t *exchange)
     hs_busy_t *busy = &dispatch->busy;
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
     atomic_store_explicit(&busy->count, count + 1, memory_order_relaxed);
-    atomic_store_explicit(&busy->exchange, exchange, memory_order_relaxed);
+    atomic_store_explicit(&busy->exchange, exchange, memory_order_release);
     exchange->in_worker = false;
     exchange->view.in_worker = 0;
     hs_handler_answer(&dispatch->handler, exchange);

@@ -13,8 +13,8 @@
 #include "exec/hs_worker.h"
 
 /*
- * What the I/O thread is doing, for a watchdog. Written by io, read by one other thread; relaxed,
- * because a reader only compares with what it saw a second ago.
+ * What the I/O thread is doing, for a watchdog. Written by io, `exchange` with release; read by one
+ * other thread, with acquire, so that it sees the request of an exchange that it finds here.
  */
 typedef struct hs_busy {
     _Atomic(hs_exchange_t *) exchange; /* whose handler runs inline; NULL: none */

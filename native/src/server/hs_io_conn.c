@@ -10,7 +10,8 @@ void hs_io_begin_turn(hs_io_t *io)
     if (io->turn_begun)
         return;
     io->turn_begun = true;
-    io->env.now_ms = hs_clock_monotonic_ms();
+    io->turn_begin_ns = hs_clock_monotonic_ns();
+    io->env.now_ms = io->turn_begin_ns / 1000000;
     hs_date_update(&io->env.date, hs_clock_realtime_s());
 }
 
@@ -29,6 +30,11 @@ static void close_conn(hs_io_t *io, hs_io_conn_t *c)
     hs_ev_io_close(io->ev, &c->watcher, on_slot_closed);
 }
 
+static bool may_read(const hs_io_conn_t *c)
+{
+    return c->conn.phase != HS_CONN_HANDLING && c->conn.phase != HS_CONN_FLUSHING;
+}
+
 /* Does what the connection wants after an event. */
 static void follow(hs_io_t *io, hs_io_conn_t *c)
 {
@@ -45,7 +51,7 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
     if (has_unsent) {
         if (c->writable)
             hs_list_push_back(&io->to_send, &c->turn);
-    } else if (c->conn.stalled || (c->readable && c->conn.phase != HS_CONN_FLUSHING)) {
+    } else if (c->conn.stalled || (c->readable && may_read(c))) {
         hs_list_push_back(&io->again, &c->turn);
     }
     if (c->conn.deadline_ms != 0)
@@ -107,6 +113,7 @@ int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
     }
     hs_list_push_back(&io->connections, &c->all);
     hs_conn_init(&c->conn, &io->env);
+    c->conn.peer = hs_peer_of(fd);
     if (shed)
         hs_conn_shed(&c->conn, &io->env);
     follow(io, c);
@@ -160,6 +167,23 @@ void hs_io_conn_go_on_all(hs_io_t *io)
 void hs_io_conn_send_all(hs_io_t *io)
 {
     for_each_once(io, &io->to_send, send_one);
+}
+
+static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
+{
+    hs_io_t *io = context;
+    if (lender == NULL) {
+        hs_exchange_give_back(&io->pool, exchange);
+        return;
+    }
+    hs_conn_t *conn = lender;
+    hs_conn_handled(conn, &io->env);
+    follow(io, HS_CONTAINER_OF(conn, hs_io_conn_t, conn));
+}
+
+void hs_io_conn_collect(hs_io_t *io)
+{
+    hs_dispatch_collect(&io->dispatch, on_returned, io);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)
