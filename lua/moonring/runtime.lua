@@ -11,9 +11,12 @@ local traceback = debug.traceback
 
 local _M = {}
 
+-- The error that exec/hs_lua.c raises between two instructions of a handler that takes too long.
+local DEADLINE = 'the handler ran into its deadline'
+
 local function describe(failure)
-  -- Level 2 leaves this function out of the traceback.
-  return traceback(tostring(failure), 2)
+  -- Level 2 leaves this function out of the traceback; a deadline has no function `error` in between.
+  return traceback(tostring(failure), failure == DEADLINE and 1 or 2)
 end
 
 -- Standard output belongs to the master's log: print goes to the log as well.

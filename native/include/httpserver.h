@@ -100,6 +100,8 @@ typedef struct hs_config {
     int num_threads; /* workers a reactor, started when first needed; 0 (default): one a processor;
                         -1: none, whatever `dispatch` says */
     hs_dispatch_mode_t dispatch; /* default HS_DISPATCH_AUTO */
+    int work_queue_cap; /* requests that may wait for a worker, a reactor, a power of two, default 4096;
+                           503 beyond */
 
     int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503 */
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit

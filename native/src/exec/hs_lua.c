@@ -226,7 +226,8 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
     if (view == NULL || view != atomic_load_explicit(&lua->doomed, memory_order_acquire) ||
         view->generation != atomic_load_explicit(&lua->doomed_generation, memory_order_relaxed))
         return;
-    luaL_error(state, "the handler ran into its deadline");
+    lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
+    lua_error(state);
 }
 
 /*

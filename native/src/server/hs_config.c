@@ -6,6 +6,7 @@
 #define RING_SIZE_MAX (1024 * 1024)
 #define HEADERS_MAX 1024
 #define REACTORS_MAX 256
+#define QUEUE_MAX (1024 * 1024)
 /* Content lengths are 32-bit numbers in the Lua ABI. */
 #define BODY_MAX UINT32_MAX
 
@@ -20,6 +21,7 @@ void hs_config_init(hs_config_t *config)
         .control_fd = -1,
         .reactor_mode = HS_REACTOR_SINGLE,
         .dispatch = HS_DISPATCH_AUTO,
+        .work_queue_cap = 4096,
         .conn_pool_cap = 1024,
         .ring_size = 8192,
         .max_body_size = 4 * 1024 * 1024,
@@ -68,6 +70,11 @@ static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
     if (config->num_threads < -1 || config->num_threads > HS_WORKERS_MAX)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "num_threads %d is not from -1 to %d",
                               config->num_threads, HS_WORKERS_MAX);
+    if (config->work_queue_cap < 1 || config->work_queue_cap > QUEUE_MAX ||
+        !hs_is_power_of_two((size_t)config->work_queue_cap))
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "work_queue_cap %d is not a power of two from 1 to %d",
+                              config->work_queue_cap, QUEUE_MAX);
     switch (config->dispatch) {
     case HS_DISPATCH_AUTO:
     case HS_DISPATCH_INLINE:

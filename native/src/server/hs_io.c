@@ -49,7 +49,7 @@ static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
             .log = config->log,
             .ev = io->ev,
             .count = config->worker_count,
-            .queue_capacity = HS_IO_QUEUE_CAPACITY,
+            .queue_capacity = config->queue_capacity,
         };
         io->workers = hs_workers_new(&workers);
         if (io->workers == NULL)
@@ -72,6 +72,7 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
                  config->limits->max_connections + SHED_SLOTS);
     hs_list_init(&io->connections);
     hs_list_init(&io->to_send);
+    hs_list_init(&io->held);
     hs_list_init(&io->again);
     io->env = (hs_conn_env_t){
         .limits = config->limits,
@@ -110,6 +111,8 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
     if (!hs_list_empty(&io->again) || !hs_list_empty(&io->to_send))
         return 0;
     int timeout_ms = hs_wheel_timeout_ms(&io->wheel, now_ms);
+    if (!hs_list_empty(&io->held))
+        timeout_ms = earlier_ms(timeout_ms, 1);
     if (hs_handler_has_tasks(&io->dispatch.handler))
         timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
     uint64_t own = io->env.draining    ? io->drain_deadline_ms
@@ -184,12 +187,12 @@ int hs_io_run(hs_io_t *io)
             break;
         }
         hs_io_begin_turn(io);
+        take_requests(io); /* before answers are written: they say that the connection closes */
         if (io->handoff != NULL)
             take_handed_over(io);
         finish_turn(io);
         hs_io_conn_check_deadlines(io);
         hs_accept_resume_if_due(io);
-        take_requests(io);
     }
     hs_accept_close_all(io);
     hs_io_conn_for_each(io, hs_conn_abort);

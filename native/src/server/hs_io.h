@@ -19,9 +19,6 @@
 #include "os/hs_ev.h"
 #include "server/hs_handoff.h"
 
-/* Requests that may wait for a worker; more are answered 503. A power of two. */
-#define HS_IO_QUEUE_CAPACITY 4096
-
 #define HS_IO_BATCH 32
 #define HS_IO_LISTENERS_MAX 16
 
@@ -33,7 +30,7 @@ typedef struct hs_io_conn {
     hs_conn_t conn;
     hs_wheel_entry_t timer;
     hs_list_t all;  /* in io->connections */
-    hs_list_t turn; /* in io->to_send or io->again */
+    hs_list_t turn; /* in io->to_send, io->held or io->again */
     bool readable;  /* the kernel may have bytes */
     bool writable;  /* the kernel may have room */
     bool shut_seen; /* the peer has shut: read until the end although a read was short */
@@ -58,12 +55,14 @@ struct hs_io {
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
     void *accepted_context;
     uint64_t turn_begin_ns;
+    uint64_t held_since_ns; /* since when the first of `held` waits */
     hs_exchange_pool_t pool;
     hs_slab_t slots;
     hs_wheel_t wheel;
     hs_list_t connections;
     hs_list_t
         to_send;     /* have unsent bytes and a writable descriptor: sent at the end of the turn */
+    hs_list_t held;  /* have unsent bytes, and a worker has their next request: more may follow soon */
     hs_list_t again; /* go on in the next turn without an event */
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;
@@ -90,6 +89,7 @@ typedef struct hs_io_config {
     hs_handler_t handler; /* of the I/O thread */
     hs_dispatch_mode_t dispatch;
     uint32_t worker_count;    /* 0: none */
+    uint32_t queue_capacity;  /* requests that may wait for a worker */
     hs_handler_maker_t maker; /* of the workers' handlers; outlives the io */
     hs_log_t *log;
     hs_event_fn on_event;

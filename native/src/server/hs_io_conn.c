@@ -5,6 +5,10 @@
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
 
+/* Answers wait for the next one on their connection at most so long, and while they are so small. */
+#define HOLD_NS (1000 * 1000)
+#define HOLD_BYTES (16 * 1024)
+
 void hs_io_begin_turn(hs_io_t *io)
 {
     if (io->turn_begun)
@@ -35,6 +39,16 @@ static bool may_read(const hs_io_conn_t *c)
     return c->conn.phase != HS_CONN_HANDLING && c->conn.phase != HS_CONN_FLUSHING;
 }
 
+/* Answers to pipelined requests leave together, if the next one is not long in coming. */
+static void queue_to_send(hs_io_t *io, hs_io_conn_t *c)
+{
+    bool hold = c->conn.phase == HS_CONN_HANDLING &&
+                hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
+    if (hold && hs_list_empty(&io->held))
+        io->held_since_ns = io->turn_begin_ns;
+    hs_list_push_back(hold ? &io->held : &io->to_send, &c->turn);
+}
+
 /* Does what the connection wants after an event. */
 static void follow(hs_io_t *io, hs_io_conn_t *c)
 {
@@ -50,7 +64,7 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
     bool has_unsent = c->conn.exchange != NULL && hs_exchange_unsent(c->conn.exchange) > 0;
     if (has_unsent) {
         if (c->writable)
-            hs_list_push_back(&io->to_send, &c->turn);
+            queue_to_send(io, c);
     } else if (c->conn.stalled || (c->readable && may_read(c))) {
         hs_list_push_back(&io->again, &c->turn);
     }
@@ -166,6 +180,8 @@ void hs_io_conn_go_on_all(hs_io_t *io)
 
 void hs_io_conn_send_all(hs_io_t *io)
 {
+    if (!hs_list_empty(&io->held) && io->turn_begin_ns - io->held_since_ns >= HOLD_NS)
+        hs_list_take_all(&io->to_send, &io->held);
     for_each_once(io, &io->to_send, send_one);
 }
 

@@ -104,6 +104,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
         .limits = &server->limits,
         .dispatch = config->dispatch,
         .worker_count = worker_count(config),
+        .queue_capacity = (uint32_t)config->work_queue_cap,
         .maker = server->source.maker,
         .log = &server->log,
     };
