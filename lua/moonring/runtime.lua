@@ -9,6 +9,9 @@ local tasks = require 'moonring.tasks'
 local xpcall, type, tostring, error, select = xpcall, type, tostring, error, select
 local traceback = debug.traceback
 
+-- What LuaJIT says when the stack overflows inside compiled code, where `describe` cannot run.
+local NO_STACK = 'error in error handling'
+
 local _M = {}
 
 -- The error that exec/hs_lua.c raises between two instructions of a handler that takes too long.
@@ -40,6 +43,9 @@ local function runner(handle)
     if ok then
       -- The second result is then what the handler returned.
       return failure == 'worker' and WANTS_WORKER or RETURNED
+    end
+    if failure == NO_STACK then
+      failure = failure .. ': no stack was left to describe one, as after endless recursion'
     end
     log.error(('lua error in %s %s: %s'):format(request.method, request.url, failure))
     return RAISED

@@ -8,8 +8,9 @@ const MODULE = /^(?<path>.*\.(so|dylib))(:(?<symbol>[A-Za-z_]\w*))?$/;
 const DEFAULT_SYMBOL = 'hs_handler';
 
 /**
- * The handler that an app argument means: a .lua file, a directory with handler.lua, a shared object with the name of
- * its function behind a colon, or without an argument the bundled demo. Throws ERR_MOONRING_HANDLER with a sentence.
+ * The handler that an app argument means: a .lua file, a directory with handler.lua, a shared
+ * object with the name of its function behind a colon, or without an argument the bundled demo.
+ * Throws ERR_MOONRING_HANDLER with a sentence.
  */
 export function resolveApp(
   named: string | null,
@@ -22,7 +23,9 @@ export function resolveApp(
   switch (kindOf(path)) {
     case 'file':
       if (path.endsWith('.lua')) return { kind: 'lua', path };
-      throw handlerError(`${path} is not an app: it must be a .lua file, a directory or a shared object`);
+      throw handlerError(
+        `${path} is not an app: it must be a .lua file, a directory with handler.lua, or a shared object`,
+      );
     case 'directory': {
       const handler = join(path, 'handler.lua');
       if (kindOf(handler) === 'file') return { kind: 'lua', path: handler };
