@@ -31,9 +31,9 @@ extern "C" {
 
 /* Where a counter, or the first of a group, stands among HS_STATS_COUNTERS. */
 enum {
-    HS_STATS_CLASS = 0, /* answers by first digit of the status, refusals included */
-    HS_STATS_METHOD = HS_STATS_CLASS + HS_STATS_CLASSES, /* requests that a handler answered */
-    HS_STATS_LATENCY = HS_STATS_METHOD + HS_STATS_METHODS,
+    /* Answers of handlers: for each first digit of the status HS_STATS_METHODS counters. */
+    HS_STATS_ANSWERS = 0,
+    HS_STATS_LATENCY = HS_STATS_ANSWERS + HS_STATS_CLASSES * HS_STATS_METHODS,
     HS_STATS_LATENCY_SUM_US = HS_STATS_LATENCY + HS_STATS_BUCKETS,
     HS_STATS_BYTES_IN,
     HS_STATS_BYTES_OUT,

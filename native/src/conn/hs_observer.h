@@ -20,7 +20,6 @@ typedef struct hs_observer {
     uint64_t now_ms;             /* the same in ms */
     int64_t time_ms;             /* wall clock of this turn */
     uint64_t request_number;     /* of the last request */
-    char id_prefix[HS_REQUEST_ID_PREFIX_CAP];
 } hs_observer_t;
 
 /* The first bytes of a request have arrived. */
@@ -30,7 +29,6 @@ static inline void hs_observe_begin(hs_observer_t *observer, hs_exchange_t *exch
         return;
     exchange->begun_us = observer->now_us;
     exchange->number = ++observer->request_number;
-    exchange->id_prefix = observer->id_prefix;
 }
 
 /* A handler runs on this thread from now on. */
@@ -39,7 +37,7 @@ static inline void hs_observe_serve(hs_observer_t *observer, const hs_exchange_t
     if (observer == NULL)
         return;
     const hs_msg_t *msg = &exchange->request.msg;
-    hs_stats_serve(observer->stats, msg->method, msg->base + msg->url_at, msg->url_len,
+    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at, msg->url_len,
                    observer->now_ms);
 }
 

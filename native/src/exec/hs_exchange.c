@@ -25,6 +25,7 @@ static hs_exchange_t *exchange_new(const hs_exchange_pool_t *pool)
     hs_ring_init(&exchange->ring, memory + head, (uint32_t)ring_size);
     exchange->arena = memory + head + ring_size;
     exchange->log = pool->log;
+    exchange->id_prefix = pool->id_prefix;
     exchange->request.msg.fields = exchange->fields;
     exchange->request.msg.field_cap = (uint16_t)pool->limits->max_headers;
     return exchange;

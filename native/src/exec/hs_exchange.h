@@ -61,7 +61,7 @@ struct hs_exchange {
     size_t out_body_sent;
     uint64_t begun_us;     /* monotonic: when the request began to arrive */
     uint64_t number;       /* of the request in this reactor, from 1; 0: not counted */
-    const char *id_prefix; /* the reactor's, with the number an id nobody else has */
+    const char *id_prefix; /* the pool's */
     char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_exchange_t *next; /* in the pool */
@@ -77,6 +77,7 @@ typedef struct hs_exchange_pool {
     const hs_limits_t *limits;
     hs_log_t *log;
     uint32_t leased;
+    char id_prefix[HS_REQUEST_ID_PREFIX_CAP]; /* with a request's number: an id nobody else has */
 } hs_exchange_pool_t;
 
 void hs_exchange_pool_init(hs_exchange_pool_t *pool, const hs_limits_t *limits, hs_log_t *log);

@@ -36,14 +36,15 @@ static int attach_page(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *
     return HS_OK;
 }
 
-static void make_id_prefix(hs_observer_t *observer, int reactor)
+static void make_id_prefix(char prefix[HS_REQUEST_ID_PREFIX_CAP], int reactor)
 {
     uint64_t number = (uint64_t)hs_clock_realtime_ms() * 1024 + ((unsigned)reactor & 1023);
-    size_t at = sizeof(observer->id_prefix) - 1;
+    size_t at = HS_REQUEST_ID_PREFIX_CAP - 1;
     for (; number > 0 && at > 0; number /= 36)
-        observer->id_prefix[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
-    memmove(observer->id_prefix, observer->id_prefix + at, sizeof(observer->id_prefix) - 1 - at);
-    observer->id_prefix[sizeof(observer->id_prefix) - 1 - at] = '\0';
+        prefix[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    size_t len = HS_REQUEST_ID_PREFIX_CAP - 1 - at;
+    memmove(prefix, prefix + at, len);
+    prefix[len] = '\0';
 }
 
 static int open_access_log(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
@@ -82,7 +83,7 @@ int hs_io_observe_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *
     if (result != HS_OK)
         return result;
     begin_stats(io, config);
-    make_id_prefix(&io->observer, config->reactor_index);
+    make_id_prefix(io->pool.id_prefix, config->reactor_index);
     io->env.observer = &io->observer;
     return open_access_log(io, config, error);
 }
