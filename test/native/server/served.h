@@ -55,7 +55,7 @@ static void *served_run(void *argument)
 }
 
 /* Defaults for a test: quiet, any port, echo_handler. */
-static void served_config(hs_config_t *config)
+static inline void served_config(hs_config_t *config)
 {
     hs_config_init(config);
     config->port = 0;
@@ -63,7 +63,7 @@ static void served_config(hs_config_t *config)
     config->log_level = HS_LOG_OFF;
 }
 
-static void served_start(served_t *served, const hs_config_t *config)
+static inline void served_start(served_t *served, const hs_config_t *config)
 {
     char error[512] = "";
     served->server = hs_server_create(config, NULL, error, sizeof(error));
