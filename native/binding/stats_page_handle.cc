@@ -118,8 +118,7 @@ Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {
         bool is_serving = false;
         hs_stats_serving_t serving;
-        uint64_t heartbeat_ms =
-            hs_stats_page_thread(page_, slot, side, i, &is_serving, &serving);
+        uint64_t heartbeat_ms = hs_stats_page_thread(page_, slot, side, i, &is_serving, &serving);
         if (heartbeat_ms == 0)
             continue;
         Napi::Object thread = Napi::Object::New(env);

@@ -60,10 +60,10 @@ typedef struct hs_conn_env {
     hs_handler_t handler;
     hs_log_t *log;
     hs_date_t date;
-    uint64_t now_ms;      /* the time of this turn */
+    uint64_t now_ms;              /* the time of this turn */
     struct hs_observer *observer; /* counts and logs; NULL: nobody does */
-    struct iovec discard; /* where a lingering connection receives */
-    bool draining;        /* every answer closes its connection */
+    struct iovec discard;         /* where a lingering connection receives */
+    bool draining;                /* every answer closes its connection */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);

@@ -37,8 +37,8 @@ static inline void hs_observe_serve(hs_observer_t *observer, const hs_exchange_t
     if (observer == NULL)
         return;
     const hs_msg_t *msg = &exchange->request.msg;
-    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at, msg->url_len,
-                   observer->now_ms);
+    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at,
+                   msg->url_len, observer->now_ms);
 }
 
 static inline void hs_observe_served(hs_observer_t *observer)

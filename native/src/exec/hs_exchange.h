@@ -59,9 +59,9 @@ struct hs_exchange {
     size_t out_sent;   /* bytes of `out` the kernel has taken */
     hs_buf_t out_body; /* content of the last answer when it is too large to copy behind `out` */
     size_t out_body_sent;
-    uint64_t begun_us;     /* monotonic: when the request began to arrive */
-    uint64_t number;       /* of the request in this reactor, from 1; 0: not counted */
-    const char *id_prefix; /* the pool's */
+    uint64_t begun_us;          /* monotonic: when the request began to arrive */
+    uint64_t number;            /* of the request in this reactor, from 1; 0: not counted */
+    const char *id_prefix;      /* the pool's */
     char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_exchange_t *next; /* in the pool */

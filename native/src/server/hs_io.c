@@ -135,8 +135,7 @@ static void take_requests(hs_io_t *io)
         hs_io_observe_reopen(io);
     }
     if (atomic_load_explicit(&io->hand_over_requested, memory_order_acquire))
-        begin_hand_over(io,
-                        atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
+        begin_hand_over(io, atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
         begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
 }

@@ -38,7 +38,9 @@ static int remove_directory(void **state)
 /* The file's text; "" if it is not there. Freed by the caller. */
 static char *read_all(const char *from)
 {
-    enum { CAP = 4 * 1024 * 1024 };
+    enum {
+        CAP = 4 * 1024 * 1024
+    };
     char *text = malloc(CAP);
     assert_non_null(text);
     size_t len = 0;
@@ -343,8 +345,9 @@ static void ids_name_each_request_once(void **state)
     static const struct {
         uint64_t number;
         const char *id;
-    } cases[] = { { 1, "abc-1" }, { 35, "abc-z" }, { 36, "abc-10" },
-                  { UINT64_MAX, "abc-3w5e11264sgsf" } };
+    } cases[] = {
+        { 1, "abc-1" }, { 35, "abc-z" }, { 36, "abc-10" }, { UINT64_MAX, "abc-3w5e11264sgsf" }
+    };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         exchange->number = cases[i].number;
         assert_string_equal(cases[i].id, hs_req_id(&exchange->request));

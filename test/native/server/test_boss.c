@@ -169,7 +169,9 @@ static void least_prefers_the_slot_with_the_fewest_connections(void **state)
 static void a_full_pair_loses_nothing(void **state)
 {
     (void)state;
-    enum { COUNT = 900 };
+    enum {
+        COUNT = 900
+    };
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
     hs_boss_set_up(group.boss, 0, true);

@@ -182,7 +182,10 @@ static void *ask_without_pause(void *argument)
 static void busy_connections_live_through_many_reloads(void **state)
 {
     (void)state;
-    enum { CLIENTS = 8, RELOADS = 20 };
+    enum {
+        CLIENTS = 8,
+        RELOADS = 20
+    };
     group_t group;
     group_open(&group);
     served_t servers[2];
@@ -210,8 +213,7 @@ static void busy_connections_live_through_many_reloads(void **state)
     assert_int_equal(CLIENTS, counter(&group, 0, HS_STATS_ACCEPTED));
     /* A reload may be over before a connection has reached it: then it skips that one. */
     assert_true(counter(&group, 0, HS_STATS_MOVED_OUT) >= RELOADS);
-    assert_int_equal(counter(&group, 0, HS_STATS_MOVED_OUT),
-                     counter(&group, 0, HS_STATS_MOVED_IN));
+    assert_int_equal(counter(&group, 0, HS_STATS_MOVED_OUT), counter(&group, 0, HS_STATS_MOVED_IN));
     served_stop(&servers[RELOADS % 2]);
     assert_int_equal(asked, counter(&group, 0, HS_STATS_ANSWERS + HS_STATS_METHODS));
     group_close(&group);

@@ -129,7 +129,7 @@ static void a_turn_counts_each_answer_once(void **state)
     for (int i = 0; i < HS_STATS_LATE_MAX + 5; i++)
         hs_stats_turn_add(&turn, &area, 400, 1000);
     hs_stats_turn_end(&turn, &area, 1000, 1050);
-    assert_int_equal(3, area.counters[HS_STATS_LATENCY]); /* 50 us */
+    assert_int_equal(3, area.counters[HS_STATS_LATENCY]);                         /* 50 us */
     assert_int_equal(HS_STATS_LATE_MAX + 5, area.counters[HS_STATS_LATENCY + 3]); /* 600, 650 us */
     hs_stats_turn_end(&turn, &area, 1000, 1050);
     assert_int_equal(3, area.counters[HS_STATS_LATENCY]);
