@@ -139,7 +139,7 @@ static void add_line(hs_access_log_t *log, const char *url, const char *agent)
     static char head[8192];
     hs_field_t fields[1];
     hs_exchange_t *exchange = calloc(1, sizeof(*exchange));
-    hs_peer_t peer = { .family = 6, .address = { [15] = 1 }, .port = 65535 };
+    hs_peer_t peer = { .family = 6, .bytes = { [15] = 1 }, .port = 65535 };
     assert_non_null(exchange);
     int len = snprintf(head, sizeof(head), "%s%sUser-Agent", url, agent);
     assert_true(len > 0 && (size_t)len < sizeof(head));
