@@ -47,6 +47,25 @@ static void echo_handler(hs_request_t *request, hs_response_t *response, void *u
     (void)hs_res_send(response);
 }
 
+/* A handler that waits until the test writes a byte into the pipe. */
+typedef struct gate {
+    int ends[2];
+} gate_t;
+
+static inline void gate_open(gate_t *gate)
+{
+    assert_int_equal(1, write(gate->ends[1], "x", 1));
+}
+
+static inline void gate_handler(hs_request_t *request, hs_response_t *response, void *user_data)
+{
+    const gate_t *gate = user_data;
+    char byte;
+    if (strcmp(hs_req_url(request), "/waits") == 0)
+        assert_int_equal(1, read(gate->ends[0], &byte, 1));
+    echo_handler(request, response, NULL);
+}
+
 static void *served_run(void *argument)
 {
     served_t *served = argument;

@@ -159,6 +159,44 @@ static void a_connection_in_the_middle_of_content_moves_after_its_answer(void **
     group_close(&group);
 }
 
+static void a_connection_that_a_worker_serves_moves_after_its_answer(void **state)
+{
+    (void)state;
+    group_t group;
+    group_open(&group);
+    gate_t gate;
+    assert_int_equal(0, pipe(gate.ends));
+    served_t old, next;
+    hs_config_t config;
+    group_config(&group, &config, 0, 0);
+    config.handler = gate_handler;
+    config.handler_ud = &gate;
+    config.dispatch = HS_DISPATCH_WORKER;
+    config.num_threads = 1;
+    served_start(&old, &config);
+    hs_boss_set_up(group.boss, 0, true);
+    int fd = client_open(group.port);
+    client_send(fd, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\nGET /piped HTTP/1.1\r\nHost: a\r\n\r\n");
+    WAIT_UNTIL(in_state(&group, 0, 0, 2) == 1);
+    int idle = client_open(group.port);
+    WAIT_UNTIL(in_state(&group, 0, 0, 0) == 1);
+    group_serve(&group, &next, 0, 1);
+    hs_server_hand_over(old.server, 10000);
+    WAIT_UNTIL(counter(&group, 0, HS_STATS_MOVED_IN) == 1);
+    client_ask(idle, "/idle");
+    gate_open(&gate);
+    client_expect(fd, "GET /piped 0");
+    served_join(&old);
+    client_ask(fd, "/after");
+    assert_int_equal(2, counter(&group, 0, HS_STATS_MOVED_IN));
+    close(fd);
+    close(idle);
+    close(gate.ends[0]);
+    close(gate.ends[1]);
+    served_stop(&next);
+    group_close(&group);
+}
+
 typedef struct load {
     uint16_t port;
     _Atomic bool stop;
@@ -312,6 +350,7 @@ int main(void)
         cmocka_unit_test(idle_connections_go_to_the_successor),
         cmocka_unit_test(received_bytes_travel),
         cmocka_unit_test(a_connection_in_the_middle_of_content_moves_after_its_answer),
+        cmocka_unit_test(a_connection_that_a_worker_serves_moves_after_its_answer),
         cmocka_unit_test(busy_connections_live_through_many_reloads),
         cmocka_unit_test(without_a_successor_others_take_the_connections),
         cmocka_unit_test(connections_wait_for_a_successor_that_comes_late),

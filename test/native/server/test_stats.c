@@ -242,6 +242,47 @@ static void a_server_fills_its_area(void **state)
     hs_stats_page_free(page);
 }
 
+static void a_worker_says_what_it_serves(void **state)
+{
+    (void)state;
+    hs_stats_page_t *page = page_of(1);
+    gate_t gate;
+    assert_int_equal(0, pipe(gate.ends));
+    hs_config_t config;
+    served_config(&config);
+    config.stats_fd = dup(hs_stats_page_fd(page));
+    config.handler = gate_handler;
+    config.handler_ud = &gate;
+    config.dispatch = HS_DISPATCH_WORKER;
+    config.num_threads = 1;
+    served_t served;
+    served_start(&served, &config);
+    int first = client_open(hs_server_port(served.server));
+    client_send(first, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+    bool is_serving = false;
+    hs_stats_serving_t serving;
+    WAIT_UNTIL((hs_stats_page_thread(page, 0, 0, 1, &is_serving, &serving), is_serving));
+    assert_int_equal(6, serving.path_len);
+    assert_memory_equal("/waits", serving.path, 6);
+    int second = client_open(hs_server_port(served.server));
+    client_send(second, "GET /queued HTTP/1.1\r\nHost: a\r\n\r\n");
+    hs_stats_process_t process;
+    WAIT_UNTIL(hs_stats_page_read(page, 0, 0, &process) &&
+               process.connections[HS_STATS_HANDLING] == 2 && process.queue_depth == 1);
+    gate_open(&gate);
+    client_expect(first, "GET /waits 0");
+    client_expect(second, "GET /queued 0");
+    WAIT_UNTIL((hs_stats_page_thread(page, 0, 0, 1, &is_serving, &serving), !is_serving));
+    WAIT_UNTIL(hs_stats_page_read(page, 0, 0, &process) &&
+               process.connections[HS_STATS_IDLE] == 2 && process.queue_depth == 0);
+    close(first);
+    close(second);
+    served_stop(&served);
+    close(gate.ends[0]);
+    close(gate.ends[1]);
+    hs_stats_page_free(page);
+}
+
 static void an_idle_server_shows_that_it_lives(void **state)
 {
     (void)state;
@@ -273,6 +314,7 @@ int main(void)
         cmocka_unit_test(a_reader_never_sees_torn_text),
         cmocka_unit_test(what_a_dead_process_served_can_be_read_until_its_side_is_reset),
         cmocka_unit_test(a_server_fills_its_area),
+        cmocka_unit_test(a_worker_says_what_it_serves),
         cmocka_unit_test(an_idle_server_shows_that_it_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
