@@ -2,8 +2,8 @@ import { request } from 'node:http';
 import { messageOf } from '../shared/errors.js';
 
 /**
- * `moonring health`: asks a running server, as its configuration describes it, whether it can serve. For container
- * engines and scripts, where no curl is at hand.
+ * `moonring health`: asks a running server, as its configuration describes it, whether it can
+ * serve. For container engines and scripts, where no curl is at hand.
  */
 
 const TIMEOUT_MS = 3000;
@@ -21,16 +21,18 @@ export interface HealthSettings {
 
 export interface HealthQuestion {
   readonly where: string;
-  readonly target: { readonly host: string; readonly port: number } | { readonly socketPath: string };
+  readonly target:
+    | { readonly host: string; readonly port: number }
+    | { readonly socketPath: string };
   readonly path: string;
   /** True for a status that says "I can serve". */
   readonly isHealthy: (status: number) => boolean;
 }
 
 /**
- * What to ask: the admin listener's /readyz, which is 503 while the server starts and drains; without an admin
- * listener the server itself, where any answer of the application will do except a server error. `null` if there is
- * no address to ask.
+ * What to ask: the admin listener's /readyz, which is 503 while the server starts and drains;
+ * without an admin listener the server itself, where any answer of the application will do except a
+ * server error. `null` if there is no address to ask.
  */
 export function healthQuestion({ admin, host, port, uds }: HealthSettings): HealthQuestion | null {
   if (admin !== 'off') {
