@@ -133,26 +133,35 @@ function getInside(init, url) {
   return spawnSync('nsenter', words, { encoding: 'utf8' }).stdout;
 }
 
-/** A request whose second half is sent when `finish` is called; it resolves to the answer. */
+/**
+ * A request whose second half is sent when `finish` is called; it resolves to what came back.
+ * `idleClosed` says that the server has begun to drain, in all of its reactors.
+ */
 async function startSlowRequest(init, port) {
   const words = ['--target', String(init), '--net', process.execPath, client, String(port)];
   const child = spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'inherit'] });
   let text = '';
-  child.stdout.setEncoding('utf8');
-  await new Promise((resolve) => {
-    child.stdout.on('data', (chunk) => {
-      text += chunk;
-      if (text.includes('half\n')) resolve();
-    });
-    child.once('close', resolve);
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  const said = (line) =>
+    Promise.race([
+      closed,
+      new Promise((resolve) => {
+        child.stdout.on('data', () => {
+          if (text.includes(`${line}\n`)) resolve();
+        });
+      }),
+    ]);
+  child.stdout.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk;
   });
-  const answer = new Promise((resolve) => {
-    child.once('close', () => resolve(text.replace('half\n', '')));
-  });
+  const idleClosed = said('idle closed');
+  await said('half');
   return {
-    finish: () => {
+    idleClosed,
+    finish: async () => {
       child.stdin.end('go\n');
-      return answer;
+      await closed;
+      return text;
     },
   };
 }
