@@ -5,8 +5,8 @@ import type { AppSource } from '../shared/native.js';
 export type PathKind = 'file' | 'directory' | 'other' | 'missing';
 
 /**
- * The handler that an app argument means: a .lua file, a directory with handler.lua, or without an argument the
- * bundled demo. Throws ERR_MOONRING_HANDLER with a sentence.
+ * The handler that an app argument means: a .lua file, a directory with handler.lua, or without an
+ * argument the bundled demo. Throws ERR_MOONRING_HANDLER with a sentence.
  */
 export function resolveApp(
   named: string | null,
@@ -17,7 +17,9 @@ export function resolveApp(
   switch (kindOf(path)) {
     case 'file':
       if (path.endsWith('.lua')) return { kind: 'lua', path };
-      throw handlerError(`${path} is not an app: it must be a .lua file or a directory`);
+      throw handlerError(
+        `${path} is not an app: it must be a .lua file, or a directory with handler.lua`,
+      );
     case 'directory': {
       const handler = join(path, 'handler.lua');
       if (kindOf(handler) === 'file') return { kind: 'lua', path: handler };

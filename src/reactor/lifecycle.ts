@@ -41,7 +41,10 @@ export interface LifecycleStep {
 
 export const FIRST_STATE: ReactorState = { tag: 'idle' };
 
-/** Without a master a reactor is gone within a second: it drains for this long, and ends at the latest then. */
+/**
+ * Without a master a reactor is gone within a second: it drains for this long, and ends at the
+ * latest then.
+ */
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
 
@@ -61,7 +64,8 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
     case 'not-made':
       return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
     case 'timer':
-      // Stopping would wait for a handler that does not return; nobody is left who would kill us for it.
+      // Stopping would wait for a handler that does not return; nobody is left who would kill us
+      // for it.
       return { state: { tag: 'ended' }, effects: [{ type: 'die' }] };
     default:
       return unreachable(event);

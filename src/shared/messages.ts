@@ -3,8 +3,8 @@ import { LOG_LEVELS } from './logger.js';
 import type { ReactorFailure, ReactorOptions } from './native.js';
 
 /**
- * What master and reactor say to each other. A reactor says hello first; the master starts it if both speak the
- * same version. Change the version with any change of a message.
+ * What master and reactor say to each other. A reactor says hello first; the master starts it if
+ * both speak the same version. Change the version with any change of a message.
  */
 export const PROTOCOL_VERSION = 1;
 

@@ -4,13 +4,18 @@ import { join } from 'node:path';
 import { MoonringError, messageOf } from './errors.js';
 import type { LogLevel } from './logger.js';
 
-/** What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers. */
+/**
+ * What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
+ */
 export interface NativeAddon {
   /** Version of the native core. */
   readonly version: string;
   readonly llhttpVersion: string;
   readonly luajitVersion: string;
-  /** Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns the descriptors. */
+  /**
+   * Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns
+   * the descriptors.
+   */
   openTcpListeners(options: TcpListenerOptions): TcpListeners;
   /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
   socketPair(): [number, number];
@@ -89,7 +94,9 @@ export type ReactorEvent =
 
 export interface NativeReactor {
   start(): void;
-  /** Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`. */
+  /**
+   * Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`.
+   */
   drain(timeoutMs: number): void;
   /** Closes everything and joins the IO thread. */
   stop(): void;
@@ -98,8 +105,8 @@ export interface NativeReactor {
 const EXPECTED = ['openTcpListeners', 'checkHandler', 'allocator', 'Reactor'] as const;
 
 /**
- * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this package.
- * Throws ERR_MOONRING_ADDON that says what to run.
+ * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this
+ * package. Throws ERR_MOONRING_ADDON that says what to run.
  */
 export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
   const path = override || join(packageRoot, 'build', 'release', 'moonring.node');
@@ -121,7 +128,9 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   return addon;
 }
 
-/** The addon is ours and typed by its documentation; this only tells a stale or foreign file apart. */
+/**
+ * The addon is ours and typed by its documentation; this only tells a stale or foreign file apart.
+ */
 function isAddon(addon: unknown): addon is NativeAddon {
   if (typeof addon !== 'object' || addon === null) return false;
   const members = addon as Readonly<Record<string, unknown>>;

@@ -4,8 +4,8 @@ import type { OptionSpec } from './option-spec.js';
 const LONGEST = '24h';
 
 /**
- * The one table of options. Flags, `--help`, environment names, keys of the config file, validation, the types and
- * docs/configuration.md all come from it.
+ * The one table of options. Flags, `--help`, environment names, keys of the config file,
+ * validation, the types and docs/configuration.md all come from it.
  */
 export const OPTIONS = [
   {
@@ -220,7 +220,10 @@ type ValueOf<S> = S extends { type: 'count'; word: infer Word extends string }
         ? string | null
         : string;
 
-/** The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not given. */
+/**
+ * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not
+ * given.
+ */
 export type Config = { readonly [S in SettingSpec as CamelCase<S['name']>]: ValueOf<S> };
 export type ConfigKey = keyof Config;
 

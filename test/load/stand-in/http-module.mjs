@@ -5,12 +5,19 @@ import { sample } from './metrics.mjs';
 const agent = new Agent({ keepAlive: true, scheduling: 'fifo' });
 
 const http = { asyncRequest };
+
 // k6's module has a default export, so ours has one.
 export { http as default };
 
 async function asyncRequest(method, url, body, { headers = {}, tags = {}, timeout = '60s' } = {}) {
   const startedAt = performance.now();
-  const answer = await send({ method, url, body, headers, timeoutMs: Number.parseInt(timeout) * 1e3 });
+  const answer = await send({
+    method,
+    url,
+    body,
+    headers,
+    timeoutMs: Number.parseInt(timeout, 10) * 1e3,
+  });
   sample('http_reqs', 'counter', 1, tags);
   sample('http_req_duration', 'trend', performance.now() - startedAt, tags);
   const expected = answer.status >= 200 && answer.status < 400;

@@ -19,12 +19,15 @@ export function judgeThresholds(thresholds, durationMs) {
   for (const [metric, list] of Object.entries(thresholds)) {
     results[metric] = {};
     for (const entry of list) {
-      const { threshold, abortOnFail, delayAbortEval = '0s' } =
-        typeof entry === 'string' ? { threshold: entry } : entry;
+      const {
+        threshold,
+        abortOnFail,
+        delayAbortEval = '0s',
+      } = typeof entry === 'string' ? { threshold: entry } : entry;
       const ok = holds(threshold, valuesOf(metric, durationMs));
       results[metric][threshold] = { ok };
       failed ||= !ok;
-      abort ||= !ok && abortOnFail && durationMs > Number.parseInt(delayAbortEval) * 1000;
+      abort ||= !ok && abortOnFail && durationMs > Number.parseInt(delayAbortEval, 10) * 1000;
     }
   }
   return { failed, abort, results };
