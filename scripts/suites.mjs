@@ -68,6 +68,11 @@ export const suites = [
     run: () => runChecker(node, ['scripts/container-check.mjs']),
   },
   {
+    name: 'kubernetes',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/kubernetes-check.mjs']),
+  },
+  {
     name: 'cross',
     onlyByName: true,
     run: () => runChecker(node, ['scripts/cross-check.mjs']),
