@@ -8,6 +8,9 @@ local log = require 'moonring.log'
 local xpcall, type, tostring, error, select = xpcall, type, tostring, error, select
 local traceback = debug.traceback
 
+-- What LuaJIT says when the stack overflows inside compiled code, where `describe` cannot run.
+local NO_STACK = 'error in error handling'
+
 local _M = {}
 
 local function describe(failure)
@@ -32,6 +35,9 @@ local function runner(handle)
     local ok, failure = xpcall(handle, describe, request, Response(view, view.generation))
     if ok then
       return true
+    end
+    if failure == NO_STACK then
+      failure = failure .. ': no stack was left to describe one, as after endless recursion'
     end
     log.error(('lua error in %s %s: %s'):format(request.method, request.url, failure))
     return false
