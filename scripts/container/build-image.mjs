@@ -99,13 +99,14 @@ async function standIn(base, work) {
     throw new SetupError(`the container check has nothing to put in the place of ${base}`);
   }
   const directory = join(work, 'base');
-  await ensureDebianRoot(directory, ['nodejs', 'ca-certificates'], async (root) => {
-    const { stdout } = await must('sh', ['-c', 'command -v npm']);
-    const npm = dirname(dirname(realpathSync(stdout.trim())));
-    cpSync(npm, join(root, 'usr/local/lib/npm'), { recursive: true, verbatimSymlinks: true });
-    const link = ['ln', '-s', '../lib/npm/bin/npm-cli.js', '/usr/local/bin/npm'];
-    await mustInRoot(root, link);
-    await mustInRoot(root, ['useradd', '--uid', '1000', '--create-home', 'node']);
-  });
+  await ensureDebianRoot(directory, ['nodejs', 'ca-certificates'], { finish: addNpmAndUser });
   return directory;
+}
+
+async function addNpmAndUser(root) {
+  const { stdout } = await must('sh', ['-c', 'command -v npm']);
+  const npm = dirname(dirname(realpathSync(stdout.trim())));
+  cpSync(npm, join(root, 'usr/local/lib/npm'), { recursive: true, verbatimSymlinks: true });
+  await mustInRoot(root, ['ln', '-s', '../lib/npm/bin/npm-cli.js', '/usr/local/bin/npm']);
+  await mustInRoot(root, ['useradd', '--uid', '1000', '--create-home', 'node']);
 }

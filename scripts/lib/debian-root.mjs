@@ -39,9 +39,10 @@ export async function whyNoRoot() {
  *
  * @param {string} directory
  * @param {string[]} packages
- * @param {(root: string) => Promise<void>} [finish] what else belongs to it
+ * @param {{ foreign?: string, finish?: (root: string) => Promise<void> }} [options] an architecture
+ *   whose packages can be installed beside the machine's own, and what else belongs to the root
  */
-export async function ensureDebianRoot(directory, packages, finish = async () => {}) {
+export async function ensureDebianRoot(directory, packages, { foreign, finish } = {}) {
   const stamp = `${directory}.packages`;
   if (existsSync(directory) && existsSync(stamp)) return;
   await ensureSystemPackages([debootstrap]);
@@ -51,31 +52,39 @@ export async function ensureDebianRoot(directory, packages, finish = async () =>
   mkdirSync(dirname(directory), { recursive: true });
   say(`debootstrap ${suite}`);
   await mustWithRetry('debootstrap', ['--variant=minbase', suite, draft, debianMirror()]);
-  copyFileSync('/etc/resolv.conf', join(draft, 'etc/resolv.conf'));
-  if (packages.length > 0) await installPackages(draft, packages);
-  await finish(draft);
+  for (const name of ['etc/resolv.conf', 'etc/hosts']) copyFileSync(`/${name}`, join(draft, name));
+  if (foreign) await mustInRoot(draft, ['dpkg', '--add-architecture', foreign]);
+  await installPackages(draft, packages);
+  await finish?.(draft);
   renameSync(draft, directory);
   writeFileSync(stamp, `${packages.join('\n')}\n`);
 }
 
-export async function installPackages(root, packages) {
+async function installPackages(root, packages) {
   say(`apt-get install ${packages.join(' ')}`);
   await mustInRoot(root, ['apt-get', '-q', 'update']);
   const install = ['apt-get', '-q', '-y', '--no-install-recommends', 'install', ...packages];
   await mustInRoot(root, install);
 }
 
-/** Runs a command inside, as root, with /proc; a failure is a SetupError with all it said. */
+/** Like captureInRoot, but a failure is a SetupError that holds everything the command said. */
 export function mustInRoot(root, command, options) {
   const [first, ...rest] = inRoot(root, command, options);
   return must(first, rest);
 }
 
 /**
- * The command that runs `command` inside `root`. Only the machine's proxies go in with it, and what
- * `env` names.
+ * Runs a command inside, as root, with /proc. Of the environment only the machine's proxies go in
+ * with it, and what `env` names.
+ *
+ * @param {{ env?: Record<string, string>, workdir?: string }} [options]
  */
-export function inRoot(root, command, { env = {}, workdir = '/' } = {}) {
+export function captureInRoot(root, command, options) {
+  const [first, ...rest] = inRoot(root, command, options);
+  return capture(first, rest);
+}
+
+function inRoot(root, command, { env = {}, workdir = '/' } = {}) {
   const proxies = Object.entries(process.env).filter(([name]) => passedOn.test(name));
   const settings = {
     PATH: path,
