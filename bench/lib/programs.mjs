@@ -48,8 +48,8 @@ function cleanEnvironment(extra) {
 }
 
 /**
- * Starts a server pinned to its core and waits until `portOf(line)` finds a port in a line of its standard output.
- * Returns { pid, port, stop }; `stop` ends that process and waits for it.
+ * Starts a server pinned to its core and waits until `portOf(line)` finds a port in a line of its
+ * standard output. Returns { pid, port, stop }; `stop` ends that process and waits for it.
  */
 export async function startServer({ command, args, portOf, environment = {} }) {
   const [program, programArgs] = pinned(SERVER_CORE, command, args);
@@ -119,7 +119,8 @@ function parseWrk(output) {
   return {
     requests: Number(/(\d+) requests in /.exec(output)?.[1]),
     requestsPerSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1]),
-    p99Ms: latency ? Number(latency[1]) * TO_MILLISECONDS[latency[2]] : Number.NaN,
+    // Pipelined, wrk sometimes prints 0: it has no figure then.
+    p99Ms: latency ? Number(latency[1]) * TO_MILLISECONDS[latency[2]] || Number.NaN : Number.NaN,
     failed: /Socket errors:|Non-2xx/.test(output),
     output,
   };
