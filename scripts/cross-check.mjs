@@ -1,6 +1,6 @@
 /*
- * What can be said about other machines from this one: builds the C core for 64-bit ARM on Linux and
- * runs its tests under qemu-user, and compiles it for macOS. Says what could not be done.
+ * What can be said about other machines from this one: builds the C core for 64-bit ARM on Linux
+ * and runs its tests under qemu-user, and compiles it for macOS. Says what could not be done.
  *
  *     node scripts/cross-check.mjs [directory]
  *

@@ -31,7 +31,7 @@ export function meaningOf(code) {
   return meanings.get(code) ?? `broken: k6 ended with ${code}`;
 }
 
-/** The k6 to use: the one LOAD_K6 names, the one on the PATH, or the one that was installed here. */
+/** The k6 to use: the one LOAD_K6 names, the one on the PATH, or the one installed here. */
 export function findK6() {
   if (process.env.LOAD_K6) return process.env.LOAD_K6;
   if (hasCommand('k6')) return 'k6';

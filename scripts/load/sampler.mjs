@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /*
- * Looks at a server's processes from outside while it is under load, through /proc. On other systems
- * there is nothing to see.
+ * Looks at a server's processes from outside while it is under load, through /proc. On other
+ * systems there is nothing to see.
  */
 
 const everyMs = 1000;

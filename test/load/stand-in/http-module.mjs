@@ -26,8 +26,8 @@ async function asyncRequest(method, url, body, { headers = {}, tags = {}, timeou
 }
 
 /**
- * Never rejects: no answer is status 0, as in k6. A request that met the end of a kept connection is
- * sent once more, as k6's HTTP client does.
+ * Never rejects: no answer is status 0, as in k6. A request that met the end of a kept connection
+ * is sent once more, as k6's HTTP client does.
  */
 async function send(options, retries = 1) {
   return new Promise((resolve) => {
