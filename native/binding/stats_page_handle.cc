@@ -118,8 +118,7 @@ Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {
         bool is_serving = false;
         hs_stats_serving_t serving;
-        uint64_t heartbeat_ms =
-            hs_stats_page_thread(page_, slot, side, i, &is_serving, &serving);
+        uint64_t heartbeat_ms = hs_stats_page_thread(page_, slot, side, i, &is_serving, &serving);
         if (heartbeat_ms == 0)
             continue;
         Napi::Object thread = Napi::Object::New(env);
@@ -135,8 +134,16 @@ Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t
 static Napi::Object counters_of(Napi::Env env, const uint64_t *sums)
 {
     Napi::Object counters = Napi::Object::New(env);
-    counters.Set("responsesByClass", numbers(env, sums + HS_STATS_CLASS, HS_STATS_CLASSES));
-    counters.Set("requestsByMethod", numbers(env, sums + HS_STATS_METHOD, HS_STATS_METHODS));
+    uint64_t by_class[HS_STATS_CLASSES] = {};
+    uint64_t by_method[HS_STATS_METHODS] = {};
+    for (unsigned i = 0; i < HS_STATS_CLASSES * HS_STATS_METHODS; i++) {
+        by_class[i / HS_STATS_METHODS] += sums[HS_STATS_ANSWERS + i];
+        by_method[i % HS_STATS_METHODS] += sums[HS_STATS_ANSWERS + i];
+    }
+    for (unsigned i = 0; i < HS_STATS_REFUSALS; i++)
+        by_class[hs_stats_refusal_statuses[i] / 100 - 1] += sums[HS_STATS_REFUSAL + i];
+    counters.Set("responsesByClass", numbers(env, by_class, HS_STATS_CLASSES));
+    counters.Set("requestsByMethod", numbers(env, by_method, HS_STATS_METHODS));
     counters.Set("latencyCounts", numbers(env, sums + HS_STATS_LATENCY, HS_STATS_BUCKETS));
     counters.Set("latencySumSeconds",
                  Napi::Number::New(env, static_cast<double>(sums[HS_STATS_LATENCY_SUM_US]) / 1e6));

@@ -1,6 +1,6 @@
 /*
- * For a supervisor of several reactor processes: the stats page that they share, and the boss, which
- * accepts connections for them and carries connections from one to another.
+ * For a supervisor of several reactor processes: the stats page that they share, and the boss,
+ * which accepts connections for them and carries connections from one to another.
  *
  * The supervisor makes both and hands descriptors down: hs_stats_page_fd as hs_config_t.stats_fd,
  * hs_boss_inbox as hs_config_t.inbox_fd. docs/ipc.md has the layouts.
@@ -18,7 +18,7 @@ extern "C" {
 /* ---- Stats page: one area for each thread of each process, counters that outlive processes. */
 
 #define HS_STATS_SLOTS_MAX 1024
-#define HS_STATS_SIDES 4 /* processes that may live in one slot at a time */
+#define HS_STATS_SIDES 4    /* processes that may live in one slot at a time */
 #define HS_STATS_THREADS 17 /* of a process: the I/O thread and up to 16 workers */
 
 #define HS_STATS_CLASSES 5
@@ -31,9 +31,9 @@ extern "C" {
 
 /* Where a counter, or the first of a group, stands among HS_STATS_COUNTERS. */
 enum {
-    HS_STATS_CLASS = 0, /* answers by first digit of the status, refusals included */
-    HS_STATS_METHOD = HS_STATS_CLASS + HS_STATS_CLASSES, /* requests that a handler answered */
-    HS_STATS_LATENCY = HS_STATS_METHOD + HS_STATS_METHODS,
+    /* Answers of handlers: for each first digit of the status HS_STATS_METHODS counters. */
+    HS_STATS_ANSWERS = 0,
+    HS_STATS_LATENCY = HS_STATS_ANSWERS + HS_STATS_CLASSES * HS_STATS_METHODS,
     HS_STATS_LATENCY_SUM_US = HS_STATS_LATENCY + HS_STATS_BUCKETS,
     HS_STATS_BYTES_IN,
     HS_STATS_BYTES_OUT,
@@ -116,8 +116,8 @@ typedef enum {
 
 typedef struct hs_boss_config {
     uint32_t slots;
-    const int *listen_fds; /* borrowed while it runs, made non-blocking; may be none: then it only
-                              carries moved connections */
+    const int *listen_fds;  /* borrowed while it runs, made non-blocking; may be none: then it only
+                               carries moved connections */
     size_t listen_fd_count; /* at most 16 */
     hs_boss_policy_t policy;
     hs_stats_page_t *stats; /* borrowed; NULL: HS_BOSS_LEAST counts what it has passed */

@@ -14,7 +14,7 @@ import { type ControlOrder, controlOrder } from './control.js';
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' }
-  | { readonly action: 'check' | 'serve'; readonly resolved: ResolvedConfig }
+  | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig }
   | {
       readonly action: 'control';
       readonly order: ControlOrder;
@@ -35,6 +35,8 @@ const HELP_FOOTER = `
 Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file
 (maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
 
+moonring health asks the server that these options describe whether it can serve: exit code 0 or
+1.
 moonring ctl status|reload|drain|scale <n> speaks to the running server whose --admin is the path
 of a Unix socket.
 `;
@@ -42,10 +44,11 @@ of a Unix socket.
 /** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */
 export function readCommandLine({ argv, env, cwd, readText }: CliInputs): CommandLine {
   const command = makeCommand();
+  const asksHealth = argv[0] === 'health';
   const isControl = argv[0] === 'ctl';
   try {
     if (isControl) command.allowExcessArguments().argument('[words...]');
-    command.parse(isControl ? argv.slice(1) : argv, { from: 'user' });
+    command.parse(asksHealth || isControl ? argv.slice(1) : argv, { from: 'user' });
   } catch (cause) {
     if (!(cause instanceof CommanderError)) throw cause;
     const sentence = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
@@ -64,6 +67,7 @@ export function readCommandLine({ argv, env, cwd, readText }: CliInputs): Comman
   const file = path === null ? null : { path, text: readConfigText(path, readText) };
   const resolved = resolveConfig({ flags, env, file, cwd });
   if (isControl) return { action: 'control', order: controlOrder(command.args), resolved };
+  if (asksHealth) return { action: 'health', resolved };
   return { action: given['check'] ? 'check' : 'serve', resolved };
 }
 
@@ -79,7 +83,7 @@ function readConfigText(path: string, readText: (path: string) => string): strin
 function makeCommand(): Command {
   const command = new Command('moonring')
     .description('HTTP/1.1 server: Lua handlers on native reactors, one process a core.')
-    .usage('[options] [app] | ctl <order> [options]')
+    .usage('[options] [app] | health [options] | ctl <order> [options]')
     .helpOption(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => HELP_WIDTH });

@@ -11,6 +11,7 @@ import { type PathKind, resolveApp } from './app.js';
 import { type CommandLine, readCommandLine } from './cli.js';
 import { askControl } from './control.js';
 import { checkHandler } from './handler-check.js';
+import { askHealth, healthQuestion } from './health.js';
 import { type MasterLog, openLog } from './log.js';
 import { makeNotifier } from './notify.js';
 import { autoProcesses } from './processes.js';
@@ -56,6 +57,12 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
     case 'check': {
       const { app } = await prepare(line.resolved);
       process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
+      return null;
+    }
+    case 'health': {
+      const { healthy, sentence } = await askHealth(healthQuestion(line.resolved.config));
+      if (!healthy) throw new MoonringError('ERR_MOONRING_UNHEALTHY', sentence);
+      process.stdout.write(`moonring: ${sentence}\n`);
       return null;
     }
     case 'serve':

@@ -1,12 +1,17 @@
 import { MoonringError } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
-import type { AppSource, ReactorFailure, ReactorOptions } from './native.js';
+import {
+  type AppSource,
+  DISPATCH_MODES,
+  type ReactorFailure,
+  type ReactorOptions,
+} from './native.js';
 
 /**
  * What master and reactor say to each other. A reactor says hello first; the master starts it if
  * both speak the same version. Change the version with any change of a message.
  */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 export type ToReactor =
   | { readonly type: 'start'; readonly options: ReactorOptions }
@@ -85,7 +90,7 @@ export interface CheckVerdict {
 
 export function decodeCheckOrder(value: unknown): CheckOrder {
   const fields = fieldsOf(value);
-  return { app: decodeApp(fields['app']), luaRoot: textIn(fields, 'luaRoot') };
+  return { app: decodeApp(fieldsOf(fields['app'])), luaRoot: textIn(fields, 'luaRoot') };
 }
 
 export function decodeCheckVerdict(value: unknown): CheckVerdict {
@@ -93,17 +98,12 @@ export function decodeCheckVerdict(value: unknown): CheckVerdict {
   return { problem: fields['problem'] === null ? null : textIn(fields, 'problem') };
 }
 
-function decodeApp(value: unknown): AppSource {
-  const fields = fieldsOf(value);
-  return { kind: choiceIn(fields, 'kind', ['lua']), path: textIn(fields, 'path') };
-}
-
 function decodeOptions(fields: Fields): ReactorOptions {
   return {
     index: naturalIn(fields, 'index'),
     listenFds: naturalsIn(fields, 'listenFds'),
     controlFd: naturalIn(fields, 'controlFd'),
-    app: decodeApp(fields['app']),
+    app: decodeApp(fieldsOf(fields['app'])),
     luaRoot: textIn(fields, 'luaRoot'),
     logLevel: choiceIn(fields, 'logLevel', LOG_LEVELS),
     maxConnections: naturalIn(fields, 'maxConnections'),
@@ -124,7 +124,18 @@ function decodeOptions(fields: Fields): ReactorOptions {
     statsSide: naturalIn(fields, 'statsSide'),
     generation: naturalIn(fields, 'generation'),
     pinCpu: fields['pinCpu'] === -1 ? -1 : naturalIn(fields, 'pinCpu'),
+    handlerTimeoutMs: naturalIn(fields, 'handlerTimeoutMs'),
+    workers: naturalIn(fields, 'workers'),
+    dispatch: choiceIn(fields, 'dispatch', DISPATCH_MODES),
+    luaMemory: naturalIn(fields, 'luaMemory'),
   };
+}
+
+function decodeApp(fields: Fields): AppSource {
+  const path = textIn(fields, 'path');
+  return choiceIn(fields, 'kind', ['lua', 'c']) === 'lua'
+    ? { kind: 'lua', path }
+    : { kind: 'c', path, symbol: textIn(fields, 'symbol') };
 }
 
 /** The value's own properties; what it inherits does not count. */

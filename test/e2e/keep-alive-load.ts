@@ -25,6 +25,8 @@ export interface LoadOptions {
   readonly port: number;
   readonly connections: number;
   readonly target?: string;
+  /** Between an answer and the next request; 0 keeps the machine fully busy. */
+  readonly pauseMs?: number;
   /** Requests that are sent at once; the answers are counted. */
   readonly pipelined?: number;
   /** Stop without complaint when the server says Connection: close. */
@@ -33,7 +35,15 @@ export interface LoadOptions {
 
 /** Resolves when every connection is open and has had its first answer. */
 export async function startLoad(options: LoadOptions): Promise<KeepAliveLoad> {
-  const { host, port, connections, target = '/', pipelined = 1, mayClose = false } = options;
+  const {
+    host,
+    port,
+    connections,
+    target = '/',
+    pipelined = 1,
+    mayClose = false,
+    pauseMs = 0,
+  } = options;
   const request = Buffer.from(`GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(pipelined));
   const counts: LoadCounts = { answered: 0, failed: 0, lost: 0, closing: 0, errors: [] };
   const bodies = new Map<string, number>();
@@ -86,7 +96,14 @@ export async function startLoad(options: LoadOptions): Promise<KeepAliveLoad> {
         return;
       }
       owed = pipelined;
-      socket.write(request);
+      if (pauseMs === 0) {
+        socket.write(request);
+        return;
+      }
+      setTimeout(() => {
+        if (running) socket.write(request);
+        else finish(true, '');
+      }, pauseMs);
     });
   }
   await Promise.all(opened);

@@ -106,8 +106,7 @@ static hs_span_t field(const hs_msg_t *msg, const char *name)
 static void put_peer(hs_access_log_t *log, const hs_peer_t *peer)
 {
     char text[HS_PEER_TEXT_CAP];
-    size_t len = hs_peer_format(peer, text);
-    put(log, len > 0 ? text : "-", len > 0 ? len : 1);
+    put_text(log, peer->family != 0 ? hs_peer_text(peer, text) : "-");
 }
 
 /* The line up to its last number; returns where that goes. */

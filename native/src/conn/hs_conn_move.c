@@ -41,8 +41,7 @@ bool hs_conn_import(hs_conn_t *conn, hs_conn_env_t *env, const hs_conn_moved_t *
         }
         return true;
     }
-    conn->exchange =
-        moved->len <= env->limits->ring_size ? hs_exchange_lease(env->pool) : NULL;
+    conn->exchange = moved->len <= env->limits->ring_size ? hs_exchange_lease(env->pool) : NULL;
     if (conn->exchange == NULL) {
         hs_conn_abort(conn, env);
         return false;

@@ -38,6 +38,8 @@ void hs_observe_refusal(hs_observer_t *observer, const hs_conn_t *conn, int stat
 static hs_stats_timeout_t phase_of(hs_conn_wait_t wait)
 {
     switch (wait) {
+    case HS_CONN_WAIT_HANDLER:
+        return HS_STATS_TIMEOUT_HANDLER;
     case HS_CONN_WAIT_CONTENT:
         return HS_STATS_TIMEOUT_BODY;
     case HS_CONN_WAIT_WRITE:

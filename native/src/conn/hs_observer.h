@@ -20,7 +20,6 @@ typedef struct hs_observer {
     uint64_t now_ms;             /* the same in ms */
     int64_t time_ms;             /* wall clock of this turn */
     uint64_t request_number;     /* of the last request */
-    char id_prefix[HS_REQUEST_ID_PREFIX_CAP];
 } hs_observer_t;
 
 /* The first bytes of a request have arrived. */
@@ -30,7 +29,6 @@ static inline void hs_observe_begin(hs_observer_t *observer, hs_exchange_t *exch
         return;
     exchange->begun_us = observer->now_us;
     exchange->number = ++observer->request_number;
-    exchange->id_prefix = observer->id_prefix;
 }
 
 /* A handler runs on this thread from now on. */
@@ -39,8 +37,8 @@ static inline void hs_observe_serve(hs_observer_t *observer, const hs_exchange_t
     if (observer == NULL)
         return;
     const hs_msg_t *msg = &exchange->request.msg;
-    hs_stats_serve(observer->stats, msg->method, msg->base + msg->url_at, msg->url_len,
-                   observer->now_ms);
+    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at,
+                   msg->url_len, observer->now_ms);
 }
 
 static inline void hs_observe_served(hs_observer_t *observer)
@@ -60,7 +58,7 @@ static inline void hs_observe_answer(hs_observer_t *observer, const hs_conn_t *c
     const hs_exchange_t *exchange = conn->exchange;
     const hs_response_t *response = &exchange->response;
     hs_stats_answered(observer->stats, exchange->request.msg.method, response->status);
-    if (HS_UNLIKELY(response->replaced))
+    if (HS_UNLIKELY(response->replaced && response->status == 500))
         hs_stats_add(observer->stats, HS_STATS_HANDLER_ERRORS, 1);
     hs_stats_turn_add(&observer->turn, observer->stats, exchange->begun_us, observer->now_us);
     if (HS_UNLIKELY(observer->access_log != NULL))

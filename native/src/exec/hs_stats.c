@@ -12,7 +12,6 @@ const int hs_stats_refusal_statuses[HS_STATS_REFUSALS] = { 400, 408, 413, 414, 4
 
 void hs_stats_refused(hs_stats_area_t *area, int status)
 {
-    hs_stats_add(area, HS_STATS_CLASS + (unsigned)status / 100 - 1, 1);
     for (unsigned i = 0; i < HS_STATS_REFUSALS; i++)
         if (hs_stats_refusal_statuses[i] == status)
             hs_stats_add(area, HS_STATS_REFUSAL + i, 1);
@@ -43,20 +42,20 @@ void hs_stats_turn_end(hs_stats_turn_t *turn, hs_stats_area_t *area, uint64_t no
 bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_t *out)
 {
     for (int i = 0; i < READ_TRIES; i++) {
-        uint64_t before = atomic_load_explicit(&area->serving_sequence, memory_order_acquire);
+        uint64_t before = atomic_load_explicit(&area->serving_number, memory_order_acquire);
         uint64_t words[HS_STATS_PATH / 8];
         out->started_ms = atomic_load_explicit(&area->serving_started_ms, memory_order_acquire);
         uint64_t request = atomic_load_explicit(&area->serving_request, memory_order_acquire);
         for (unsigned w = 0; w < HS_STATS_PATH / 8; w++)
             words[w] = atomic_load_explicit(&area->serving_path[w], memory_order_acquire);
         /* The loads above are acquire: this one comes after them. */
-        uint64_t after = atomic_load_explicit(&area->serving_sequence, memory_order_relaxed);
-        if (before != after || before % 2 != 0)
+        uint64_t after = atomic_load_explicit(&area->serving_number, memory_order_relaxed);
+        if (before != after)
             continue;
         out->method = (unsigned)(request >> 32);
         out->path_len = hs_min((uint32_t)request, HS_STATS_PATH);
         memcpy(out->path, words, sizeof(out->path));
-        return out->started_ms != 0;
+        return before != 0;
     }
     return false;
 }

@@ -4,7 +4,7 @@
  *
  * One thread writes an area; anybody reads it at any time. Every word is a relaxed atomic: readers
  * need each number whole, not several from the same instant. Only `serving` has to be consistent,
- * so it carries a sequence number.
+ * so it carries the number of its request.
  */
 #pragma once
 
@@ -42,8 +42,8 @@ typedef struct hs_stats_area {
     hs_stat_t connections[HS_STATS_STATES];
     uint64_t _pad_gauges;
 
-    hs_stat_t serving_sequence;   /* odd while it is being written */
-    hs_stat_t serving_started_ms; /* monotonic; 0: nothing is being served */
+    hs_stat_t serving_number; /* no request has the number of another; 0: none, or being written */
+    hs_stat_t serving_started_ms; /* monotonic */
     hs_stat_t serving_request;    /* method << 32 | length of the path */
     hs_stat_t serving_path[HS_STATS_PATH / 8];
     uint64_t _pad_serving[5];
@@ -67,7 +67,7 @@ static inline void hs_stats_set(hs_stat_t *gauge, uint64_t value)
     atomic_store_explicit(gauge, value, memory_order_relaxed);
 }
 
-/* The place of a method in the HS_STATS_METHOD group, by llhttp's number. */
+/* The place of a method among HS_STATS_METHODS, by llhttp's number. */
 static inline unsigned hs_stats_method(unsigned method)
 {
     switch (method) {
@@ -93,8 +93,8 @@ static inline unsigned hs_stats_method(unsigned method)
 /* A handler's answer was built. */
 static inline void hs_stats_answered(hs_stats_area_t *area, unsigned method, int status)
 {
-    hs_stats_add(area, HS_STATS_CLASS + (unsigned)status / 100 - 1, 1);
-    hs_stats_add(area, HS_STATS_METHOD + hs_stats_method(method), 1);
+    unsigned row = ((unsigned)status / 100 - 1) * HS_STATS_METHODS;
+    hs_stats_add(area, HS_STATS_ANSWERS + row + hs_stats_method(method), 1);
 }
 
 /* The server itself answered `status`. */
@@ -103,29 +103,36 @@ void hs_stats_refused(hs_stats_area_t *area, int status);
 /* `count` answers left `us` microseconds after their requests began to arrive. */
 void hs_stats_latency(hs_stats_area_t *area, uint64_t us, uint32_t count);
 
-/* Says what this thread serves from now on. At least HS_STATS_PATH bytes must be readable at
- * `path`; the first `len` count. */
-static inline void hs_stats_serve(hs_stats_area_t *area, unsigned method, const char *path,
-                                  size_t len, uint64_t now_ms)
+/*
+ * Says what this thread serves from now on. `number` is not 0 and not used again by this thread. At
+ * least HS_STATS_PATH bytes must be readable at `path`; the first `len` count. Nothing may be being
+ * served: the number is 0, and who reads between here and the last store sees that.
+ */
+static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsigned method,
+                                  const char *path, size_t len, uint64_t now_ms)
 {
-    uint64_t words[HS_STATS_PATH / 8];
-    memcpy(words, path, sizeof(words));
-    uint64_t sequence = atomic_load_explicit(&area->serving_sequence, memory_order_relaxed);
-    atomic_store_explicit(&area->serving_sequence, sequence + 1, memory_order_relaxed);
-    /* Release, each: the odd number is seen before any of them, and they before the even one. */
+    uint64_t request = (uint64_t)method << 32 | len;
+#if defined(__SANITIZE_THREAD__)
+    for (unsigned i = 0; i < HS_STATS_PATH / 8; i++) {
+        uint64_t word;
+        memcpy(&word, path + 8 * i, sizeof(word));
+        atomic_store_explicit(&area->serving_path[i], word, memory_order_release);
+    }
+#else
+    /* The same words as wider stores; on their way to another process C's memory model does not
+     * follow them. Who reads torn ones sees it by the number. */
+    atomic_thread_fence(memory_order_release); /* the 0 before is seen first */
+    memcpy((void *)area->serving_path, path, HS_STATS_PATH);
+#endif
+    /* Release, all: the 0 before is seen before any of them, and they before the number. */
     atomic_store_explicit(&area->serving_started_ms, now_ms, memory_order_release);
-    atomic_store_explicit(&area->serving_request,
-                          (uint64_t)method << 32 | hs_min(len, HS_STATS_PATH),
-                          memory_order_release);
-    for (unsigned i = 0; i < HS_STATS_PATH / 8; i++)
-        atomic_store_explicit(&area->serving_path[i], words[i], memory_order_release);
-    atomic_store_explicit(&area->serving_sequence, sequence + 2, memory_order_release);
+    atomic_store_explicit(&area->serving_request, request, memory_order_release);
+    atomic_store_explicit(&area->serving_number, number, memory_order_release);
 }
 
-/* One word, so that the sequence number need not move. */
 static inline void hs_stats_serve_end(hs_stats_area_t *area)
 {
-    atomic_store_explicit(&area->serving_started_ms, 0, memory_order_release);
+    atomic_store_explicit(&area->serving_number, 0, memory_order_release);
 }
 
 /* False if the thread serves nothing, or died or is just now writing what it serves. */

@@ -158,9 +158,6 @@ static void clear_gauges(hs_stats_area_t *area)
     hs_stats_set(&area->queue_depth, 0);
     for (unsigned i = 0; i < HS_STATS_STATES; i++)
         hs_stats_set(&area->connections[i], 0);
-    /* A writer that died in the middle left an odd number. */
-    uint64_t sequence = atomic_load_explicit(&area->serving_sequence, memory_order_relaxed);
-    hs_stats_set(&area->serving_sequence, sequence + sequence % 2);
 }
 
 void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)

@@ -2,8 +2,12 @@
 
 #include "http/hs_fields.h"
 
-/* Chunk extensions and trailers carry nothing that we use; more than this is an attack. */
+/*
+ * What a chunked message may spend on everything but content: so much in all for extensions,
+ * trailers and padding, and for each chunk a size of 8 digits and two line ends. More is an attack.
+ */
 #define HS_PARSE_FRAMING_MAX 8192
+#define HS_PARSE_FRAMING_PER_CHUNK 12
 
 static hs_parse_t *parse_of(llhttp_t *llhttp)
 {
@@ -32,17 +36,11 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     return msg->url_len > parse->limits->max_url ? refuse(parse, HS_PARSE_URI_TOO_LONG) : 0;
 }
 
-static int count_framing(hs_parse_t *parse, size_t len)
-{
-    parse->framing += (uint32_t)len;
-    return parse->framing > HS_PARSE_FRAMING_MAX ? refuse(parse, HS_PARSE_FIELDS_TOO_LARGE) : 0;
-}
-
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     if (parse->in_content)
-        return count_framing(parse, len);
+        return 0; /* a trailer is dropped */
     hs_msg_t *msg = parse->msg;
     if (parse->last != HS_PARSE_LAST_NAME) {
         if (msg->field_count == msg->field_cap)
@@ -58,7 +56,7 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     if (parse->in_content)
-        return count_framing(parse, len);
+        return 0; /* a trailer is dropped */
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
     if (parse->last != HS_PARSE_LAST_VALUE) {
@@ -67,12 +65,6 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
     }
     field->value_len = offset_of(parse, at) + (uint32_t)len - field->value_at;
     return 0;
-}
-
-static int on_extension(llhttp_t *llhttp, const char *at, size_t len)
-{
-    (void)at;
-    return count_framing(parse_of(llhttp), len);
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
@@ -89,6 +81,7 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 static int on_chunk_header(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
+    parse->framing_allowed += HS_PARSE_FRAMING_PER_CHUNK;
     if (llhttp->content_length > parse->limits->max_body - parse->content->len)
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     return 0;
@@ -107,8 +100,6 @@ static const llhttp_settings_t settings = {
     .on_headers_complete = pause,
     .on_body = on_body,
     .on_chunk_header = on_chunk_header,
-    .on_chunk_extension_name = on_extension,
-    .on_chunk_extension_value = on_extension,
     .on_message_complete = pause,
 };
 
@@ -119,6 +110,7 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     parse->msg = msg;
     parse->offset = 0;
     parse->framing = 0;
+    parse->framing_allowed = HS_PARSE_FRAMING_MAX;
     parse->last = HS_PARSE_LAST_NONE;
     parse->in_content = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;
@@ -126,6 +118,11 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     msg->url_len = 0;
     msg->field_count = 0;
     msg->body = hs_span("", 0);
+}
+
+static bool is_later_version(const llhttp_t *llhttp)
+{
+    return llhttp->http_major > 1 || (llhttp->http_major == 1 && llhttp->http_minor > 1);
 }
 
 /*
@@ -146,8 +143,11 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_PAUSED_H2_UPGRADE:
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
-        /* The digits are stored only when the version has the form DIGIT "." DIGIT. */
-        return parse->llhttp.http_major > 0 ? HS_PARSE_VERSION_UNSUPPORTED : HS_PARSE_BAD_REQUEST;
+        /* Also what llhttp says of anything but CR LF behind a version that it knows. */
+        return is_later_version(&parse->llhttp) ? HS_PARSE_VERSION_UNSUPPORTED
+                                                : HS_PARSE_BAD_REQUEST;
+    case HPE_CB_CHUNK_HEADER: /* what HPE_USER becomes in this callback */
+        return parse->refusal;
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -167,7 +167,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_CB_MESSAGE_BEGIN:
     case HPE_CB_HEADERS_COMPLETE:
     case HPE_CB_MESSAGE_COMPLETE:
-    case HPE_CB_CHUNK_HEADER:
     case HPE_CB_CHUNK_COMPLETE:
     case HPE_CB_URL_COMPLETE:
     case HPE_CB_STATUS_COMPLETE:
@@ -209,12 +208,21 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
     return HS_PARSE_COMPLETE;
 }
 
+/* llhttp takes "RTSP/1.0" and "ICE/1.0" too, and any number of spaces in front: RFC 9112 §3. */
+static bool speaks_http(const hs_msg_t *msg)
+{
+    const hs_span_t protocol = HS_SPAN_LITERAL(" HTTP/");
+    return memcmp(msg->base + msg->url_at + msg->url_len, protocol.data, protocol.len) == 0;
+}
+
 hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
 {
     hs_msg_t *msg = parse->msg;
     HS_ASSERT(msg->base != NULL);
     if (parse->llhttp.http_major != 1 || msg->minor_version > 1)
         return HS_PARSE_VERSION_UNSUPPORTED;
+    if (!speaks_http(msg))
+        return HS_PARSE_BAD_REQUEST;
     if (msg->method == HTTP_CONNECT)
         return HS_PARSE_NOT_IMPLEMENTED;
     hs_parse_outcome_t outcome =
@@ -233,7 +241,11 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
         llhttp_resume(&parse->llhttp);
     }
     parse->content = content;
-    return execute(parse, data, len, taken);
+    size_t content_before = content->len;
+    hs_parse_outcome_t outcome = execute(parse, data, len, taken);
+    parse->framing += *taken - (content->len - content_before);
+    bool excessive = parse->framing > parse->framing_allowed;
+    return excessive && outcome <= HS_PARSE_COMPLETE ? HS_PARSE_FIELDS_TOO_LARGE : outcome;
 }
 
 const char *hs_parse_method_name(unsigned method)

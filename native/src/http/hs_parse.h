@@ -26,10 +26,11 @@ typedef struct hs_parse {
     llhttp_t llhttp;
     const hs_limits_t *limits;
     hs_msg_t *msg;
-    hs_buf_t *content;   /* where chunked content goes */
-    const char *segment; /* the bytes being parsed … */
-    uint32_t offset;     /* … and where in the message they begin */
-    uint32_t framing;    /* bytes of chunk extensions and trailers so far */
+    hs_buf_t *content;        /* where chunked content goes */
+    const char *segment;      /* the bytes being parsed … */
+    uint32_t offset;          /* … and where in the message they begin */
+    uint64_t framing;         /* bytes of a chunked message's body that are not content … */
+    uint64_t framing_allowed; /* … and how many there may be by now */
     hs_parse_last_t last;
     bool in_content;
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */

@@ -23,8 +23,8 @@ int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
         append->is_owned = true;
     }
     struct stat info;
-    append->is_pipe = fstat(append->fd, &info) == 0 &&
-                      (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+    append->is_pipe =
+        fstat(append->fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
     return HS_OK;
 }
 

@@ -37,7 +37,7 @@ int hs_pass_send(int fd, struct iovec *iov, int iov_count, const int *fds, size_
         message.msg_control = control.bytes;
         message.msg_controllen =
             (__typeof__(message.msg_controllen))CMSG_SPACE(fd_count * sizeof(int));
-        struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+        struct cmsghdr *rights = &control.align; /* the first one */
         rights->cmsg_level = SOL_SOCKET;
         rights->cmsg_type = SCM_RIGHTS;
         rights->cmsg_len = (__typeof__(rights->cmsg_len))CMSG_LEN(fd_count * sizeof(int));

@@ -5,48 +5,43 @@
 #include <string.h>
 #include <sys/socket.h>
 
-typedef union any_address {
-    struct sockaddr base;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_storage storage;
-} any_address_t;
-
-void hs_peer_ask(int fd, hs_peer_t *out)
+static hs_peer_t peer_v4(const void *address, uint16_t port)
 {
-    any_address_t any;
-    socklen_t len = sizeof(any);
-    memset(out, 0, sizeof(*out));
-    if (getpeername(fd, &any.base, &len) == -1)
-        return;
-    switch (any.base.sa_family) {
-    case AF_INET:
-        out->family = 4;
-        out->port = ntohs(any.v4.sin_port);
-        memcpy(out->address, &any.v4.sin_addr, 4);
-        return;
-    case AF_INET6: {
-        bool is_v4 = IN6_IS_ADDR_V4MAPPED(&any.v6.sin6_addr);
-        out->family = is_v4 ? 4 : 6;
-        out->port = ntohs(any.v6.sin6_port);
-        memcpy(out->address, any.v6.sin6_addr.s6_addr + (is_v4 ? 12 : 0), is_v4 ? 4 : 16);
-        return;
-    }
-    case AF_UNIX:
-        out->family = 1;
-        return;
-    default:
-        return;
-    }
+    hs_peer_t peer = { .family = 4, .port = port };
+    memcpy(peer.bytes, address, 4);
+    return peer;
 }
 
-size_t hs_peer_format(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP])
+hs_peer_t hs_peer_of(int fd)
+{
+    union {
+        struct sockaddr base;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage storage;
+    } address;
+    socklen_t len = sizeof(address);
+    hs_peer_t peer = { .family = 0 };
+    if (getpeername(fd, &address.base, &len) == -1)
+        return peer;
+    if (address.base.sa_family == AF_INET)
+        return peer_v4(&address.v4.sin_addr, ntohs(address.v4.sin_port));
+    if (address.base.sa_family != AF_INET6)
+        return peer;
+    uint16_t port = ntohs(address.v6.sin6_port);
+    /* An IPv4 peer of a dual-stack socket is the IPv4 address that it is. */
+    if (IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr))
+        return peer_v4(&address.v6.sin6_addr.s6_addr[12], port);
+    peer = (hs_peer_t){ .family = 6, .port = port };
+    memcpy(peer.bytes, &address.v6.sin6_addr, sizeof(peer.bytes));
+    return peer;
+}
+
+const char *hs_peer_text(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP])
 {
     text[0] = '\0';
-    if (peer->family == 1)
-        memcpy(text, "unix", sizeof("unix"));
-    else if (peer->family != 0)
-        (void)inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->address, text,
+    if (peer->family != 0)
+        (void)inet_ntop(peer->family == 4 ? AF_INET : AF_INET6, peer->bytes, text,
                         HS_PEER_TEXT_CAP);
-    return strlen(text);
+    return text;
 }

@@ -1,20 +1,24 @@
 /*
- * Who is at the other end of a connection, small enough to be kept for each. Any thread.
+ * Who is at the other end, in the few bytes that a connection can afford to keep. Any thread.
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/hs_base.h"
 
-#define HS_PEER_TEXT_CAP 46 /* the longest IPv6 address and a NUL */
-
+/* All zero: unknown, or a Unix socket. */
 typedef struct hs_peer {
-    uint8_t family; /* 4, 6, 1 for a Unix socket, 0: not asked for or not known */
-    uint8_t address[16];
+    uint8_t bytes[16]; /* network order; IPv4 in the first four */
     uint16_t port;
+    uint8_t family; /* 4, 6, or 0 */
 } hs_peer_t;
 
-/* Asks the kernel. An IPv4 peer of a dual-stack socket is reported as the IPv4 address it is. */
-void hs_peer_ask(int fd, hs_peer_t *out);
+/* Room for every text below, NUL included. */
+#define HS_PEER_TEXT_CAP 48
 
-/* "127.0.0.1", "::1", "unix"; "" when unknown. The length without NUL. */
-size_t hs_peer_format(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP]);
+/* The peer of a connected socket; unknown if it is gone already. */
+hs_peer_t hs_peer_of(int fd);
+
+/* The numeric address without port, "" if it is unknown. Returns `text`. */
+const char *hs_peer_text(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP]);

@@ -26,7 +26,7 @@ static void pause_accepting(hs_io_t *io, int reason)
     hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
 }
 
-static void accept_one(hs_io_t *io, int fd)
+void hs_accept_take(hs_io_t *io, int fd)
 {
     bool shed = io->slots.in_use >= io->env.limits->max_connections;
     hs_stats_add(io->observer.stats, HS_STATS_ACCEPTED, 1);
@@ -41,7 +41,10 @@ static void accept_up_to(hs_io_t *io, int listen_fd, int count)
     for (int i = 0; i < count; i++) {
         int fd = hs_sock_accept(listen_fd);
         if (fd >= 0) {
-            accept_one(io, fd);
+            if (io->accepted != NULL)
+                io->accepted(io->accepted_context, fd);
+            else
+                hs_accept_take(io, fd);
             continue;
         }
         switch (-fd) {

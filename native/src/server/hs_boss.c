@@ -195,7 +195,8 @@ int hs_boss_inbox(const hs_boss_t *boss, uint32_t slot)
 
 int hs_boss_start(hs_boss_t *boss)
 {
-    int failed = boss->is_started ? EALREADY : pthread_create(&boss->thread, NULL, boss_thread, boss);
+    int failed =
+        boss->is_started ? EALREADY : pthread_create(&boss->thread, NULL, boss_thread, boss);
     boss->is_started = boss->is_started || failed == 0;
     return -failed;
 }

@@ -57,7 +57,7 @@ typedef struct hs_boss_slots {
     hs_stats_page_t *stats;
     hs_boss_policy_t policy;
     uint32_t count;
-    uint32_t next;   /* round robin goes on here */
+    uint32_t next;    /* round robin goes on here */
     bool needs_retry; /* no event tells when some pair takes more */
     hs_boss_tally_t tally;
     hs_boss_slot_t *slots;

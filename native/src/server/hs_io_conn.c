@@ -7,16 +7,21 @@
 #include "server/hs_inbox.h"
 #include "server/hs_io_observe.h"
 
+/* Answers wait for the next one on their connection at most so long, and while they are so small.
+ */
+#define HOLD_NS (1000 * 1000)
+#define HOLD_BYTES (16 * 1024)
+
 void hs_io_begin_turn(hs_io_t *io)
 {
     if (io->turn_begun)
         return;
     io->turn_begun = true;
-    uint64_t now_us = hs_clock_monotonic_ns() / 1000;
+    io->turn_begin_ns = hs_clock_monotonic_ns();
     int64_t time_ms = hs_clock_realtime_ms();
-    io->env.now_ms = now_us / 1000;
+    io->env.now_ms = io->turn_begin_ns / 1000000;
     hs_date_update(&io->env.date, time_ms / 1000);
-    hs_io_observe_turn(io, now_us, time_ms);
+    hs_io_observe_turn(io, io->turn_begin_ns / 1000, time_ms);
 }
 
 static void on_slot_closed(hs_ev_t *ev, hs_ev_io_t *watcher)
@@ -45,6 +50,8 @@ static hs_stats_state_t state_of(const hs_conn_t *conn, bool has_unsent)
 {
     if (conn->phase == HS_CONN_LINGERING)
         return HS_STATS_LINGERING;
+    if (conn->phase == HS_CONN_HANDLING)
+        return HS_STATS_HANDLING;
     if (has_unsent)
         return HS_STATS_WRITING;
     return conn->phase == HS_CONN_IDLE && !conn->stalled ? HS_STATS_IDLE : HS_STATS_READING;
@@ -57,6 +64,21 @@ static void count_state(hs_io_t *io, hs_io_conn_t *c, hs_stats_state_t state)
     io->by_state[c->state]--;
     io->by_state[state]++;
     c->state = (uint8_t)state;
+}
+
+static bool may_read(const hs_io_conn_t *c)
+{
+    return c->conn.phase != HS_CONN_HANDLING && c->conn.phase != HS_CONN_FLUSHING;
+}
+
+/* Answers to pipelined requests leave together, if the next one is not long in coming. */
+static void queue_to_send(hs_io_t *io, hs_io_conn_t *c)
+{
+    bool hold =
+        c->conn.phase == HS_CONN_HANDLING && hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
+    if (hold && hs_list_empty(&io->held))
+        io->held_since_ns = io->turn_begin_ns;
+    hs_list_push_back(hold ? &io->held : &io->to_send, &c->turn);
 }
 
 /* Does what the connection wants after an event. */
@@ -79,8 +101,8 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
     count_state(io, c, state_of(&c->conn, has_unsent));
     if (has_unsent) {
         if (c->writable)
-            hs_list_push_back(&io->to_send, &c->turn);
-    } else if (c->conn.stalled || (c->readable && c->conn.phase != HS_CONN_FLUSHING)) {
+            queue_to_send(io, c);
+    } else if (c->conn.stalled || (c->readable && may_read(c))) {
         hs_list_push_back(&io->again, &c->turn);
     }
     if (c->conn.deadline_ms != 0)
@@ -155,19 +177,13 @@ static hs_io_conn_t *watch_conn(hs_io_t *io, int fd)
     return c;
 }
 
-static void ask_peer(hs_io_t *io, hs_io_conn_t *c)
-{
-    if (io->observer.access_log != NULL)
-        hs_peer_ask(c->watcher.fd, &c->conn.peer);
-}
-
 int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
 {
     hs_io_conn_t *c = watch_conn(io, fd);
     if (c == NULL)
         return HS_ERR_NOMEM;
     hs_conn_init(&c->conn, &io->env);
-    ask_peer(io, c);
+    c->conn.peer = hs_peer_of(fd);
     if (shed)
         hs_conn_shed(&c->conn, &io->env);
     follow(io, c);
@@ -181,7 +197,9 @@ int hs_io_conn_adopt(hs_io_t *io, int fd, const hs_conn_moved_t *moved, const ch
         return HS_ERR_NOMEM;
     if (!hs_conn_import(&c->conn, &io->env, moved, bytes))
         hs_log_write(io->env.log, HS_LOG_ERROR, "a moved connection does not fit: closed");
-    ask_peer(io, c);
+    c->conn.peer = hs_peer_of(fd);
+    if (c->conn.exchange != NULL)
+        c->conn.exchange->peer = c->conn.peer;
     follow(io, c);
     return HS_OK;
 }
@@ -233,7 +251,26 @@ void hs_io_conn_go_on_all(hs_io_t *io)
 
 void hs_io_conn_send_all(hs_io_t *io)
 {
+    if (!hs_list_empty(&io->held) && io->turn_begin_ns - io->held_since_ns >= HOLD_NS)
+        hs_list_take_all(&io->to_send, &io->held);
     for_each_once(io, &io->to_send, send_one);
+}
+
+static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
+{
+    hs_io_t *io = context;
+    if (lender == NULL) {
+        hs_exchange_give_back(&io->pool, exchange);
+        return;
+    }
+    hs_conn_t *conn = lender;
+    hs_conn_handled(conn, &io->env);
+    follow(io, HS_CONTAINER_OF(conn, hs_io_conn_t, conn));
+}
+
+void hs_io_conn_collect(hs_io_t *io)
+{
+    hs_dispatch_collect(&io->dispatch, on_returned, io);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)

@@ -31,6 +31,9 @@ void hs_io_conn_drain_all(hs_io_t *io);
  */
 void hs_io_conn_go_on_all(hs_io_t *io);
 
+/* Answers what workers have finished. */
+void hs_io_conn_collect(hs_io_t *io);
+
 /* Sends what this turn has produced. */
 void hs_io_conn_send_all(hs_io_t *io);
 

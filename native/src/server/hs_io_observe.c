@@ -13,50 +13,50 @@
 /* Most lines that one connection adds before room is made, and then some. */
 _Static_assert(HALF_FULL >= 32 * HS_ACCESS_LOG_LINE_MAX, "room for many lines");
 
-static void begin_stats(hs_io_t *io, const hs_io_config_t *config)
+static void begin_stats(hs_io_t *io, const hs_io_station_t *station)
 {
-    io->observer.stats = &io->private_stats;
     if (io->page == NULL)
         return;
-    hs_stats_page_begin(io->page, config->stats_slot, config->stats_side, (uint32_t)getpid(),
-                        config->generation, hs_clock_monotonic_ms());
-    io->observer.stats = hs_stats_page_area(io->page, config->stats_slot, config->stats_side, 0);
+    hs_stats_page_begin(io->page, station->stats_slot, station->stats_side, (uint32_t)getpid(),
+                        station->generation, hs_clock_monotonic_ms());
+    io->observer.stats = hs_stats_page_area(io->page, station->stats_slot, station->stats_side, 0);
 }
 
-static int attach_page(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
+static int attach_page(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
 {
-    if (config->stats_fd < 0)
+    if (station->stats_fd < 0)
         return HS_OK;
-    io->page = hs_stats_page_attach(config->stats_fd, error);
+    io->page = hs_stats_page_attach(station->stats_fd, error);
     if (io->page == NULL)
         return HS_ERR_SYSTEM;
-    if (config->stats_slot >= hs_stats_page_slots(io->page) || config->stats_side >= HS_STATS_SIDES)
+    if (station->stats_slot >= hs_stats_page_slots(io->page) ||
+        station->stats_side >= HS_STATS_SIDES)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats page: no slot %u side %u",
-                              config->stats_slot, config->stats_side);
+                              station->stats_slot, station->stats_side);
     return HS_OK;
 }
 
-static void make_id_prefix(hs_observer_t *observer, int reactor)
+static void make_id_prefix(char prefix[HS_REQUEST_ID_PREFIX_CAP], int reactor)
 {
     uint64_t number = (uint64_t)hs_clock_realtime_ms() * 1024 + ((unsigned)reactor & 1023);
-    size_t at = sizeof(observer->id_prefix) - 1;
+    size_t at = HS_REQUEST_ID_PREFIX_CAP - 1;
     for (; number > 0 && at > 0; number /= 36)
-        observer->id_prefix[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
-    memmove(observer->id_prefix, observer->id_prefix + at, sizeof(observer->id_prefix) - 1 - at);
-    observer->id_prefix[sizeof(observer->id_prefix) - 1 - at] = '\0';
+        prefix[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    size_t len = HS_REQUEST_ID_PREFIX_CAP - 1 - at;
+    memmove(prefix, prefix + at, len);
+    prefix[len] = '\0';
 }
 
-static int open_access_log(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
+static int open_access_log(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
 {
-    io->access_file.fd = -1;
-    if (config->access_log == HS_ACCESS_LOG_OFF)
+    if (station->access_log == HS_ACCESS_LOG_OFF)
         return HS_OK;
-    if (config->access_log_path != NULL) {
-        size_t size = strlen(config->access_log_path) + 1;
+    if (station->access_log_path != NULL) {
+        size_t size = strlen(station->access_log_path) + 1;
         io->access_path = hs_alloc(size);
         if (io->access_path == NULL)
             return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the access log");
-        memcpy(io->access_path, config->access_log_path, size);
+        memcpy(io->access_path, station->access_log_path, size);
     }
     int result = hs_append_open(&io->access_file, io->access_path, error);
     if (result != HS_OK)
@@ -69,22 +69,27 @@ static int open_access_log(hs_io_t *io, const hs_io_config_t *config, hs_errinfo
         hostname[0] = '\0';
     hostname[sizeof(hostname) - 1] = '\0';
     hs_access_log_origin_t origin = { .pid = (uint32_t)getpid(),
-                                      .reactor = config->reactor_index,
-                                      .generation = config->generation,
+                                      .reactor = station->reactor_index,
+                                      .generation = station->generation,
                                       .hostname = hostname };
-    hs_access_log_init(io->observer.access_log, config->access_log, &origin);
+    hs_access_log_init(io->observer.access_log, station->access_log, &origin);
     return HS_OK;
 }
 
-int hs_io_observe_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
+int hs_io_observe_init(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
 {
-    int result = attach_page(io, config, error);
+    io->observer.stats = &io->private_stats;
+    io->access_file.fd = -1;
+    io->pin_cpu = station != NULL ? station->pin_cpu : -1;
+    io->env.observer = &io->observer;
+    make_id_prefix(io->pool.id_prefix, station != NULL ? station->reactor_index : -1);
+    if (station == NULL)
+        return HS_OK;
+    int result = attach_page(io, station, error);
     if (result != HS_OK)
         return result;
-    begin_stats(io, config);
-    make_id_prefix(&io->observer, config->reactor_index);
-    io->env.observer = &io->observer;
-    return open_access_log(io, config, error);
+    begin_stats(io, station);
+    return open_access_log(io, station, error);
 }
 
 void hs_io_observe_free(hs_io_t *io)
@@ -151,6 +156,8 @@ void hs_io_observe_sent(hs_io_t *io)
     hs_observer_t *observer = &io->observer;
     for (unsigned i = 0; i < HS_STATS_STATES; i++)
         hs_stats_set(&observer->stats->connections[i], io->by_state[i]);
+    if (io->workers != NULL)
+        hs_stats_set(&observer->stats->queue_depth, hs_workers_queued(io->workers));
     hs_access_log_t *log = observer->access_log;
     bool has_answers = observer->turn.fresh > 0 || observer->turn.late_count > 0;
     if (!has_answers && log == NULL)

@@ -15,8 +15,8 @@ bool hs_passage_read(const char *data, size_t len, hs_passage_head_t *head, cons
     if (len < fixed)
         return false;
     memcpy(head, data, fixed);
-    if (head->magic != HS_PASSAGE_MAGIC || head->version != HS_PASSAGE_VERSION ||
-        head->count < 1 || head->count > HS_PASS_FDS)
+    if (head->magic != HS_PASSAGE_MAGIC || head->version != HS_PASSAGE_VERSION || head->count < 1 ||
+        head->count > HS_PASS_FDS)
         return false;
     size_t at = hs_passage_head_size(head->count);
     if (len < at)

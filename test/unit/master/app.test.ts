@@ -21,12 +21,14 @@ t.test('what an app may be', async (t) => {
   t.strictSame(resolve(null), { kind: 'lua', path: '/opt/moonring/lua/demo.lua' });
   t.strictSame(resolve('/srv/app.lua'), { kind: 'lua', path: '/srv/app.lua' });
   t.strictSame(resolve('/srv/good'), { kind: 'lua', path: '/srv/good/handler.lua' });
+  const path = '/srv/handler.so';
+  t.strictSame(resolve(path), { kind: 'c', path, symbol: 'hs_handler' });
+  t.strictSame(resolve(`${path}:mine`), { kind: 'c', path, symbol: 'mine' });
 });
 
 t.test('what it may not be', async (t) => {
   const wrong: readonly [string, string][] = [
     ['/srv/none.lua', 'the app /srv/none.lua does not exist'],
-    ['/srv/handler.so', 'must be a .lua file, or a directory with handler.lua'],
     ['/srv/empty', 'has no handler.lua'],
     ['/srv/nested', 'has no handler.lua'],
     ['/srv/pipe.lua', 'is neither a file nor a directory'],
