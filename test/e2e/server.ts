@@ -33,7 +33,8 @@ export interface Server {
   readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<Exit>;
-  readonly child: ChildProcess;
+  /** What the server first said over its IPC channel. */
+  readonly firstMessage: Promise<unknown>;
   /** TERM, and the exit that follows; kills what has not ended after a while. */
   readonly stop: () => Promise<Exit>;
 }
@@ -73,6 +74,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
   const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], options);
   const output = collectOutput(child);
   const exited = exitOf(child);
+  const firstMessage = new Promise((resolve) => child.once('message', resolve));
   let reactors: number[] = [];
   const end = () => endByForce(child, exited, reactors);
   t.teardown(end);
@@ -107,7 +109,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
     logLine: output.line,
     signal: (signal) => child.kill(signal),
     exited,
-    child,
+    firstMessage,
     stop: async () => {
       child.kill('SIGTERM');
       const exit = await within('the end after SIGTERM', exited);
