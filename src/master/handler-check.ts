@@ -20,11 +20,12 @@ export function checkHandler(
   });
   const { path } = order.app;
   return new Promise((resolve) => {
+    const ended = `${path} ended the process that loaded it`;
+    let problem: string | null = ended;
     const late = setTimeout(() => {
+      problem = `${path} did not finish loading within ${timeoutMs / 1000} s`;
       child.kill('SIGKILL');
-      resolve(`${path} did not finish loading within ${timeoutMs / 1000} s`);
     }, timeoutMs);
-    let problem: string | null = `${path} ended the process that loaded it`;
     child.on('message', (value: unknown) => {
       ({ problem } = decodeCheckVerdict(value));
     });
@@ -33,8 +34,7 @@ export function checkHandler(
     });
     child.on('close', (code, signal) => {
       clearTimeout(late);
-      const isSilent = problem?.endsWith('that loaded it') === true;
-      resolve(isSilent ? `${problem} (${signal ?? `exit code ${code}`})` : problem);
+      resolve(problem === ended ? `${ended} (${signal ?? `exit code ${code}`})` : problem);
     });
   });
 }
