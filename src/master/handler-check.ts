@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type CheckOrder, decodeCheckVerdict } from '../shared/messages.js';
 
 /** More than any handler needs that does not wait for something. */
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 5000;
 
 /**
  * Loads the app in a process of its own. What is wrong with it, `null` if nothing: also a handler
