@@ -19,10 +19,10 @@ export function silentChildren(
 ): Silence[] {
   if (graceMs === 0) return [];
   return children.flatMap((child) => {
-    const process = processOf(snapshot, child);
-    const silentMs = process === null ? 0 : silenceOf(process, snapshot.takenMs);
-    if (process === null || silentMs <= graceMs) return [];
-    const records = process.threads.flatMap(({ serving }) => (serving === null ? [] : [serving]));
+    const stats = processOf(snapshot, child);
+    const silentMs = stats === null ? 0 : silenceOf(stats, snapshot.takenMs);
+    if (stats === null || silentMs <= graceMs) return [];
+    const records = stats.threads.flatMap(({ serving }) => (serving === null ? [] : [serving]));
     return [{ child, silentMs, serving: servingNotes(records, snapshot.takenMs) }];
   });
 }

@@ -58,68 +58,86 @@ export function openResources(options: ResourceOptions): Resources {
   });
   const sharedFds = isBoss ? [] : listeners.sharedFds;
   const hasOwn = !isBoss && listeners.tcpFds.length > 0;
-  const slots: SlotDescriptors[] = [];
+  const slots = makeSlots(options, hasOwn);
   let listening = true;
 
-  function listenFdFor(slot: number): number | null {
-    const [address] = listeners.addresses;
-    if (!hasOwn || address === undefined) return null;
-    return listeners.tcpFds[slot] ?? joinListeners(native, address, config.backlog);
-  }
-
-  function closeSlot(slot: number): void {
-    const descriptors = slots[slot];
-    if (descriptors?.listenFd == null) return;
-    native.closeDescriptor(descriptors.listenFd);
-    descriptors.listenFd = null;
-  }
-
-  const resources: Resources = {
+  const closeListeners = () => {
+    if (!listening) return;
+    listening = false;
+    boss.closeListeners();
+    slots.closeListeners();
+    if (isBoss) for (const fd of listeners.tcpFds) native.closeDescriptor(fd);
+    for (const fd of listeners.sharedFds) native.closeDescriptor(fd);
+    if (listeners.socketPath !== null) removeSocket(listeners.socketPath);
+  };
+  slots.makeRoom(processes);
+  boss.start();
+  return {
     listeners,
     stats,
     boss,
     listenFdsInChild: listenersInChild(hasOwn, sharedFds.length),
     capacity,
     inheritedBy: (slot) => {
-      const descriptors = slots[slot];
       const inboxFd = boss.inboxFds[slot];
-      if (descriptors === undefined || inboxFd === undefined) {
-        throw new TypeError(`there is no slot ${slot}`);
-      }
-      const { listenFd, control } = descriptors;
-      return { listenFd, sharedFds, controlFd: control[1], statsFd: stats.fd, inboxFd };
+      if (inboxFd === undefined) throw new TypeError(`there is no slot ${slot}`);
+      return { ...slots.descriptorsOf(slot), sharedFds, statsFd: stats.fd, inboxFd };
     },
-    makeRoom: (count) => {
-      for (let slot = 0; slot < count; slot++) {
-        const known = slots[slot];
-        if (known === undefined) {
-          slots.push({ listenFd: listenFdFor(slot), control: native.socketPair() });
-        } else if (known.listenFd === null && hasOwn) {
-          const [address] = listeners.addresses;
-          if (address) known.listenFd = joinListeners(native, address, config.backlog);
-        }
-      }
-    },
-    closeSlot,
-    closeListeners: () => {
-      if (!listening) return;
-      listening = false;
-      boss.closeListeners();
-      for (const slot of slots.keys()) closeSlot(slot);
-      if (isBoss) for (const fd of listeners.tcpFds) native.closeDescriptor(fd);
-      for (const fd of listeners.sharedFds) native.closeDescriptor(fd);
-      if (listeners.socketPath !== null) removeSocket(listeners.socketPath);
-    },
+    makeRoom: slots.makeRoom,
+    closeSlot: slots.closeListener,
+    closeListeners,
     close: () => {
-      resources.closeListeners();
+      closeListeners();
       boss.stop();
-      for (const { control } of slots) for (const fd of control) native.closeDescriptor(fd);
+      slots.close();
       stats.close();
     },
   };
-  resources.makeRoom(processes);
-  boss.start();
-  return resources;
+}
+
+/** Listener and control pair of each slot. */
+function makeSlots({ native, listeners, config }: ResourceOptions, hasOwn: boolean) {
+  const slots: SlotDescriptors[] = [];
+  let opened = 0;
+
+  /** The first ones are open already. */
+  function openListener(): number | null {
+    const [address] = listeners.addresses;
+    if (!hasOwn || address === undefined) return null;
+    return listeners.tcpFds[opened++] ?? joinListeners(native, address, config.backlog);
+  }
+
+  function closeListener(slot: number): void {
+    const known = slots[slot];
+    if (known === undefined || known.listenFd === null) return;
+    native.closeDescriptor(known.listenFd);
+    known.listenFd = null;
+  }
+
+  return {
+    descriptorsOf: (slot: number) => {
+      const known = slots[slot];
+      if (known === undefined) throw new TypeError(`there is no slot ${slot}`);
+      return { listenFd: known.listenFd, controlFd: known.control[1] };
+    },
+    makeRoom: (count: number) => {
+      for (let slot = 0; slot < count; slot++) {
+        const known = slots[slot];
+        if (known === undefined) {
+          slots.push({ listenFd: openListener(), control: native.socketPair() });
+        } else {
+          known.listenFd ??= openListener();
+        }
+      }
+    },
+    closeListener,
+    closeListeners: () => {
+      for (const slot of slots.keys()) closeListener(slot);
+    },
+    close: () => {
+      for (const { control } of slots) for (const fd of control) native.closeDescriptor(fd);
+    },
+  };
 }
 
 /** Somebody may have removed it before. */

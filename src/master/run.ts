@@ -4,16 +4,22 @@ import { originOf, type ResolvedConfig } from '../shared/config.js';
 import { MoonringError, messageOf } from '../shared/errors.js';
 import type { AppSource, NativeAddon } from '../shared/native.js';
 import { version } from '../shared/package-info.js';
-import { openAdmin } from './admin.js';
+import { type Admin, openAdmin } from './admin.js';
 import type { AllocatorChoice } from './allocator.js';
-import { openListeners } from './listeners.js';
+import { type Listeners, openListeners } from './listeners.js';
 import type { MasterLog } from './log.js';
-import { openResources } from './resources.js';
+import { openResources, type Resources } from './resources.js';
 import { scalingProblem, servingSlots } from './scaling.js';
 import { needRestart, supervisorSettings } from './settings.js';
-import { makeShell, type ShellHooks } from './shell.js';
+import { makeShell, type Shell, type ShellHooks } from './shell.js';
 import { type Status, statusOf } from './status.js';
-import { type Failure, initialState, type MasterSignal, type Prepared } from './supervision.js';
+import {
+  type Failure,
+  initialState,
+  type MasterSignal,
+  type Order,
+  type Prepared,
+} from './supervision.js';
 import { watchFiles } from './watch.js';
 
 /** What a generation of reactors is made from: configuration and an app that was checked. */
@@ -74,39 +80,20 @@ export interface RunningMaster {
  * Serves until told to stop. Throws ERR_MOONRING_LISTEN, when nothing has been started.
  */
 export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> {
-  const { native, processes, packageRoot, first, log, allocator } = inputs;
-  const { config, sources } = first.resolved;
-  const accept = acceptStrategy(config.accept);
-  const listeners = openListeners(native, {
-    config,
-    tcpCount: accept === 'boss' ? 1 : processes,
-    inheritedFds: inputs.inheritedFds,
-    origins: [sources.host, sources.port].flatMap((source) => originOf(source) ?? []),
-  });
-  const resources = openResources({ native, listeners, accept, config, processes });
-  const { listenFdsInChild } = resources;
-  const settingsOf = ({ resolved, app }: Generation) =>
-    supervisorSettings({ config: resolved.config, app, packageRoot, listenFdsInChild });
-
-  const startedAtMs = Date.now();
+  const { processes, packageRoot, first, log, allocator, hooks } = inputs;
+  const { config } = first.resolved;
+  const { accept, resources } = openAll(inputs);
+  const settingsOf = ({ resolved, app }: Generation) => {
+    const { listenFdsInChild } = resources;
+    return supervisorSettings({ config: resolved.config, app, packageRoot, listenFdsInChild });
+  };
+  const waiting: Waiting = { now: [], later: [] };
   let end: (failure: Failure | null) => void = () => {};
   const ended = new Promise<Failure | null>((resolve) => {
     end = resolve;
   });
-  const waiting: Waiting = { now: [], later: [] };
-  const status = (): Status =>
-    statusOf({
-      state: shell.state(),
-      snapshot: resources.stats.read(),
-      layout: native.statsLayout,
-      boss: resources.boss.counters(),
-      accept,
-      version,
-      nowMs: Date.now(),
-      startedAtMs,
-    });
   const shell = makeShell(initialState(settingsOf(first), processes), {
-    native,
+    native: inputs.native,
     log,
     resources,
     script: join(packageRoot, 'dist', 'reactor.js'),
@@ -114,13 +101,17 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
     livenessGraceMs: config.livenessGrace,
     prepareReload: () => prepareReload(inputs, settingsOf),
     hooks: {
-      ...inputs.hooks,
-      onReady: (name) => inputs.hooks.onReady(readyFields(name)),
+      onStopping: hooks.onStopping,
+      onExited: hooks.onExited,
+      onReady: (name) =>
+        hooks.onReady(
+          readyFields({ listeners: resources.listeners, admin, processes, accept, name }),
+        ),
       onReloaded: (problem, generation) => {
         for (const answer of waiting.now) answer({ problem, generation });
         waiting.now = waiting.later;
         waiting.later = [];
-        inputs.hooks.onReloaded(problem, generation);
+        hooks.onReloaded(problem, generation);
       },
       onEnd: (failure) => {
         watcher?.close();
@@ -130,72 +121,119 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
       },
     },
   });
+  const status = statusReader(inputs.native, resources, shell, accept);
+  const orders = makeOrders(shell, resources, waiting);
+  const admin = await openAdmin({
+    native: inputs.native,
+    addresses: config.admin,
+    livenessGraceMs: config.livenessGrace,
+    status,
+    snapshot: () => resources.stats.read(),
+    orders,
+  }).catch((error: unknown) => {
+    resources.close();
+    throw error;
+  });
+  const watcher = config.watch ? watchApp(first.app.path, orders, log) : null;
+  shell.dispatch({ type: 'boot' });
+  return { ...orders, ended, status };
+}
 
-  const master: RunningMaster = {
-    ended,
+function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
+  const { config, sources } = first.resolved;
+  const accept = acceptStrategy(config.accept);
+  const listeners = openListeners(native, {
+    config,
+    tcpCount: accept === 'boss' ? 1 : processes,
+    inheritedFds,
+    origins: [sources.host, sources.port].flatMap((source) => originOf(source) ?? []),
+  });
+  return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
+}
+
+function statusReader(
+  native: NativeAddon,
+  { stats, boss }: Resources,
+  shell: Shell,
+  accept: 'reuseport' | 'boss',
+): () => Status {
+  const startedAtMs = Date.now();
+  return () =>
+    statusOf({
+      state: shell.state(),
+      snapshot: stats.read(),
+      layout: native.statsLayout,
+      boss: boss.counters(),
+      accept,
+      version,
+      nowMs: Date.now(),
+      startedAtMs,
+    });
+}
+
+function makeOrders(
+  shell: Shell,
+  resources: Resources,
+  waiting: Waiting,
+): Omit<RunningMaster, 'ended' | 'status'> {
+  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: Date.now() });
+  return {
     signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: Date.now() }),
     reload: () =>
       new Promise((resolve) => {
         const busy = shell.state().reload.tag !== 'idle';
         (busy ? waiting.later : waiting.now).push(resolve);
-        shell.dispatch({ type: 'order', order: { type: 'reload' }, nowMs: Date.now() });
+        give({ type: 'reload' });
       }),
-    scale: (count) => {
-      const problem =
-        count > resources.capacity
-          ? `at most ${resources.capacity} reactors: this server was started with ${processes}`
-          : scalingProblem(shell.state());
+    scale: (processes) => {
+      const { capacity } = resources;
+      if (processes > capacity) return `at most ${capacity} reactors since this start`;
+      const problem = scalingProblem(shell.state());
       if (problem !== null) return problem;
       try {
-        if (count > servingSlots(shell.state()).length) resources.makeRoom(count);
+        if (processes > servingSlots(shell.state()).length) resources.makeRoom(processes);
       } catch (error) {
         return messageOf(error);
       }
-      const order = { type: 'scale', processes: count } as const;
-      shell.dispatch({ type: 'order', order, nowMs: Date.now() });
+      give({ type: 'scale', processes });
       return null;
     },
-    drain: () => shell.dispatch({ type: 'order', order: { type: 'drain' }, nowMs: Date.now() }),
-    stop: () => shell.dispatch({ type: 'order', order: { type: 'stop' }, nowMs: Date.now() }),
-    status,
+    drain: () => give({ type: 'drain' }),
+    stop: () => give({ type: 'stop' }),
   };
-  const admin = await openAdmin({
-    native,
-    addresses: config.admin,
-    livenessGraceMs: config.livenessGrace,
-    status,
-    snapshot: () => resources.stats.read(),
-    orders: master,
-  }).catch((error: unknown) => {
-    resources.close();
-    throw error;
+}
+
+function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
+  return watchFiles(path, () => {
+    log.log('info', {}, 'a file has changed');
+    void orders.reload();
   });
-  const watcher = config.watch
-    ? watchFiles(first.app.path, () => {
-        log.log('info', {}, 'a file has changed');
-        void master.reload();
-      })
-    : null;
+}
 
-  function readyFields(allocatorName: string): ReadyFields {
-    const { addresses } = listeners;
-    const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
-    const unix = addresses.find((each) => each.type === 'unix') ?? null;
-    return {
-      address: urlOf(addresses[0]),
-      host: tcp?.host ?? null,
-      port: tcp?.port ?? null,
-      uds: unix?.path ?? null,
-      admin: admin.addresses.map(urlOf),
-      processes,
-      accept,
-      allocator: allocatorName,
-      version,
-    };
-  }
+interface ReadyInputs {
+  readonly listeners: Listeners;
+  readonly admin: Admin;
+  readonly processes: number;
+  readonly accept: 'reuseport' | 'boss';
+  /** Of the allocator. */
+  readonly name: string;
+}
 
-  shell.dispatch({ type: 'boot' });
-  return master;
+function readyFields({ listeners, admin, processes, accept, name }: ReadyInputs): ReadyFields {
+  const { addresses } = listeners;
+  const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
+  const unix = addresses.find((each) => each.type === 'unix') ?? null;
+  return {
+    address: urlOf(addresses[0]),
+    host: tcp?.host ?? null,
+    port: tcp?.port ?? null,
+    uds: unix?.path ?? null,
+    admin: admin.addresses.map(urlOf),
+    processes,
+    accept,
+    allocator: name,
+    version,
+  };
 }
 
 /** Those who wait for the reload that runs, and for the one after it. */

@@ -56,46 +56,21 @@ type State =
  * is not a cluster worker.
  */
 export function createServer(options: ServerOptions = {}): Server {
-  const events = new EventEmitter<{ [E in keyof ServerEvents]: [...ServerEvents[E]] }>();
+  const events: Emitter = new EventEmitter();
   let state: State = { tag: 'new' };
 
   async function start(): Promise<ReadyFields> {
     if (state.tag !== 'new') throw usage('a server can be started once');
     state = { tag: 'ended' };
-    const common = await masterInputs(resolve(options), process.env, () => resolve(options));
-    let onReady: (ready: ReadyFields) => void = () => {};
-    const ready = new Promise<ReadyFields>((done) => {
-      onReady = done;
-    });
-    const master = await startMaster({
-      ...common,
-      inheritedFds: [],
-      hooks: {
-        onReady: (fields) => {
-          onReady(fields);
-          events.emit('ready', fields);
-        },
-        onStopping: () => events.emit('stopping'),
-        onReloaded: (problem, generation) => events.emit('reloaded', { problem, generation }),
-        onExited: (reactor, exit) => events.emit('exit', reactor, exit),
-      },
-    });
+    const { master, ready } = await launch(options, events);
     state = { tag: 'running', master };
-    const failed = ended(master).then((error) => {
+    const failed = endOf(master).then((error) => {
+      state = { tag: 'ended' };
+      events.emit('end', error);
       throw error ?? usage('it was stopped before it was ready');
     });
     failed.catch(() => {});
     return Promise.race([ready, failed]);
-  }
-
-  async function ended(master: RunningMaster): Promise<MoonringError | null> {
-    const failure = await master.ended;
-    const error = failure === null ? null : new MoonringError(failure.code, failure.message);
-    if (state.tag === 'running') {
-      state = { tag: 'ended' };
-      events.emit('end', error);
-    }
-    return error;
   }
 
   function running(): RunningMaster {
@@ -117,7 +92,7 @@ export function createServer(options: ServerOptions = {}): Server {
     drain: async () => {
       const master = running();
       master.drain();
-      const error = await ended(master);
+      const error = await endOf(master);
       if (error !== null) throw error;
     },
     stop: async () => {
@@ -136,6 +111,35 @@ export function createServer(options: ServerOptions = {}): Server {
     },
   };
   return server;
+}
+
+type Emitter = EventEmitter<{ [E in keyof ServerEvents]: [...ServerEvents[E]] }>;
+
+async function launch(options: ServerOptions, events: Emitter) {
+  const common = await masterInputs(resolve(options), process.env, () => resolve(options));
+  let onReady: (ready: ReadyFields) => void = () => {};
+  const ready = new Promise<ReadyFields>((done) => {
+    onReady = done;
+  });
+  const master = await startMaster({
+    ...common,
+    inheritedFds: [],
+    hooks: {
+      onReady: (fields) => {
+        onReady(fields);
+        events.emit('ready', fields);
+      },
+      onStopping: () => events.emit('stopping'),
+      onReloaded: (problem, generation) => events.emit('reloaded', { problem, generation }),
+      onExited: (reactor, exit) => events.emit('exit', reactor, exit),
+    },
+  });
+  return { master, ready };
+}
+
+async function endOf(master: RunningMaster): Promise<MoonringError | null> {
+  const failure = await master.ended;
+  return failure === null ? null : new MoonringError(failure.code, failure.message);
 }
 
 function resolve(options: ServerOptions) {

@@ -57,8 +57,8 @@ interface Forked {
  * The shell around the supervisor: it performs the effects and owns all timers and processes.
  */
 export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
-  const { log, resources, hooks, native } = inputs;
-  const forked = new Map<ChildId, Forked>();
+  const { log, hooks } = inputs;
+  const forks = makeForks(inputs, dispatch);
   const setTimer = makeTimers((timer) => dispatch({ type: 'timer', timer }));
   let state = first;
   const heartbeats = watchHeartbeats(inputs, () => state, dispatch);
@@ -72,16 +72,16 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
   function perform(effect: Effect): void {
     switch (effect.type) {
       case 'fork':
-        tryFork(effect);
+        forks.start(effect);
         return;
       case 'send':
-        forked.get(effect.child)?.process.send(effect.message);
+        forks.get(effect.child)?.send(effect.message);
         return;
       case 'kill':
-        forked.get(effect.child)?.process.signal('SIGKILL');
+        forks.get(effect.child)?.signal('SIGKILL');
         return;
       case 'abort':
-        forked.get(effect.child)?.process.signal('SIGABRT');
+        forks.get(effect.child)?.signal('SIGABRT');
         return;
       case 'arm-timer':
         setTimer(effect.timer, effect.delayMs);
@@ -97,51 +97,63 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
         hooks.onEnd(effect.failure);
         return;
       default:
-        performOutside(effect);
+        performOutside(inputs, effect, dispatch);
     }
   }
 
-  function performOutside(
-    effect: Exclude<
-      Effect,
-      { type: 'fork' | 'send' | 'kill' | 'abort' | 'arm-timer' | 'cancel-timer' | 'log' | 'exit' }
-    >,
-  ): void {
-    switch (effect.type) {
-      case 'slot-up':
-        resources.boss.setUp(effect.slot, effect.up);
-        return;
-      case 'close-slot':
-        resources.closeSlot(effect.slot);
-        return;
-      case 'reclaim-slot':
-        resources.boss.reclaim(effect.slot);
-        return;
-      case 'close-listeners':
-        resources.closeListeners();
-        return;
-      case 'reopen-logs':
-        log.reopen();
-        return;
-      case 'prepare-reload':
-        inputs.prepareReload().then((result) => dispatch({ type: 'prepared', result }));
-        return;
-      case 'reloaded':
-        hooks.onReloaded(effect.problem, effect.generation);
-        return;
-      case 'announce-ready':
-        hooks.onReady(effect.allocator);
-        return;
-      case 'announce-stopping':
-        hooks.onStopping();
-        return;
-      default:
-        unreachable(effect);
-    }
-  }
+  return { dispatch, state: () => state };
+}
 
-  function tryFork({ slot, child, side }: Extract<Effect, { type: 'fork' }>): void {
-    const { script, reactorEnv: env } = inputs;
+type OutsideEffect = Exclude<
+  Effect,
+  { type: 'fork' | 'send' | 'kill' | 'abort' | 'arm-timer' | 'cancel-timer' | 'log' | 'exit' }
+>;
+
+/** What has to do with neither children nor timers. */
+function performOutside(
+  { resources, log, hooks, prepareReload }: ShellInputs,
+  effect: OutsideEffect,
+  dispatch: (event: SupervisorEvent) => void,
+): void {
+  switch (effect.type) {
+    case 'slot-up':
+      resources.boss.setUp(effect.slot, effect.up);
+      return;
+    case 'close-slot':
+      resources.closeSlot(effect.slot);
+      return;
+    case 'reclaim-slot':
+      resources.boss.reclaim(effect.slot);
+      return;
+    case 'close-listeners':
+      resources.closeListeners();
+      return;
+    case 'reopen-logs':
+      log.reopen();
+      return;
+    case 'prepare-reload':
+      prepareReload().then((result) => dispatch({ type: 'prepared', result }));
+      return;
+    case 'reloaded':
+      hooks.onReloaded(effect.problem, effect.generation);
+      return;
+    case 'announce-ready':
+      hooks.onReady(effect.allocator);
+      return;
+    case 'announce-stopping':
+      hooks.onStopping();
+      return;
+    default:
+      unreachable(effect);
+  }
+}
+
+/** The processes that run, and what is done when one has ended. */
+function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => void) {
+  const { native, log, resources, hooks, script, reactorEnv: env } = inputs;
+  const forked = new Map<ChildId, Forked>();
+
+  function start({ slot, child, side }: Extract<Effect, { type: 'fork' }>): void {
     try {
       const process = forkReactor(
         { script, slot, env, inherited: resources.inheritedBy(slot) },
@@ -175,7 +187,7 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
     dispatch({ type: 'exited', child, exit, serving, nowMs, random: Math.random() });
   }
 
-  return { dispatch, state: () => state };
+  return { start, get: (child: ChildId) => forked.get(child)?.process };
 }
 
 function watchHeartbeats(

@@ -90,21 +90,21 @@ export function isAlive(status: Status, graceMs: number): boolean {
 
 function reactorStatus(slot: Slot, { state, snapshot, layout }: StatusInputs): ReactorStatus {
   const child = childById(state, mainOf(slot) ?? -1);
-  const process = child === null ? null : processOf(snapshot, child);
+  const main = child === null ? null : processOf(snapshot, child);
   const stats = snapshot.slots.find((each) => each.slot === slot.index);
   const processes = stats?.processes ?? [];
-  const records = (process?.threads ?? []).flatMap(({ serving }) => serving ?? []);
+  const records = (main?.threads ?? []).flatMap(({ serving }) => serving ?? []);
   return {
     reactor: slot.index,
     state: slot.state.tag,
     pid: child?.pid ?? null,
     generation: child?.generation ?? null,
     allocator: slot.state.tag === 'ready' ? slot.state.allocator : null,
-    uptimeSeconds: process === null ? null : (snapshot.takenMs - process.startedMs) / 1000,
+    uptimeSeconds: main === null ? null : (snapshot.takenMs - main.startedMs) / 1000,
     connections: connectionsOf(processes, layout),
     requests: sum(stats?.counters.requestsByMethod ?? []),
     queueDepth: sum(processes.map(({ queueDepth }) => queueDepth)),
-    heartbeatAgeMs: process === null ? null : silenceOf(process, snapshot.takenMs),
+    heartbeatAgeMs: main === null ? null : silenceOf(main, snapshot.takenMs),
     serving: servingNotes(records, snapshot.takenMs),
     successors: successorOf(state, slot) === null ? 0 : 1,
     leavers: leaversOf(state, slot).length,

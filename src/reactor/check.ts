@@ -7,14 +7,14 @@ import { packageRoot } from '../shared/package-info.js';
  * Loads a handler once and tells the parent what came of it. In a process of its own, so that a
  * handler which ends the process, or never comes back, harms nobody.
  */
-export async function runHandlerCheck(): Promise<0 | 1> {
-  await tell(check());
+export async function runHandlerCheck(order: string): Promise<0 | 1> {
+  await tell(check(order));
   return 0;
 }
 
-function check(): CheckVerdict {
+function check(order: string): CheckVerdict {
   try {
-    const { app, luaRoot } = decodeCheckOrder(JSON.parse(process.argv[2] ?? ''));
+    const { app, luaRoot } = decodeCheckOrder(JSON.parse(order));
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     return { problem: native.checkHandler(app, luaRoot)?.message ?? null };
   } catch (error) {

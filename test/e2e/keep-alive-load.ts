@@ -1,4 +1,4 @@
-import { createConnection, type Socket } from 'node:net';
+import { createConnection } from 'node:net';
 
 /** Keep-alive connections that each send the next request when the answer is there. */
 export interface KeepAliveLoad {
@@ -35,86 +35,89 @@ export interface LoadOptions {
 
 /** Resolves when every connection is open and has had its first answer. */
 export async function startLoad(options: LoadOptions): Promise<KeepAliveLoad> {
-  const {
-    host,
-    port,
-    connections,
-    target = '/',
-    pipelined = 1,
-    mayClose = false,
-    pauseMs = 0,
-  } = options;
-  const request = Buffer.from(`GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(pipelined));
   const counts: LoadCounts = { answered: 0, failed: 0, lost: 0, closing: 0, errors: [] };
-  const bodies = new Map<string, number>();
-  let running = true;
-  const opened: Promise<void>[] = [];
-  const ended: Promise<void>[] = [];
-
-  for (let i = 0; i < connections; i++) {
-    let onFirst = () => {};
-    let onEnd = () => {};
-    opened.push(new Promise((resolve) => (onFirst = resolve)));
-    ended.push(new Promise((resolve) => (onEnd = resolve)));
-    const socket: Socket = createConnection({ host, port, noDelay: true });
-    let pending = '';
-    let owed = pipelined;
-    let isDone = false;
-    const finish = (isExpected: boolean, why: string) => {
-      if (isDone) return;
-      isDone = true;
-      if (!isExpected) {
-        counts.lost++;
-        if (counts.errors.length < 5) counts.errors.push(why);
-      }
-      socket.destroy();
-      onFirst();
-      onEnd();
-    };
-    socket.setEncoding('latin1');
-    socket.on('connect', () => socket.write(request));
-    socket.on('error', (error) => finish(false, error.message));
-    socket.on('close', () => finish(false, `closed by the server, ${owed} answers owed`));
-    socket.on('data', (chunk: string) => {
-      pending += chunk;
-      for (let answer = takeAnswer(pending); answer !== null; answer = takeAnswer(pending)) {
-        pending = pending.slice(answer.length);
-        counts.answered++;
-        owed--;
-        if (answer.status !== 200) counts.failed++;
-        bodies.set(answer.body, (bodies.get(answer.body) ?? 0) + 1);
-        if (answer.closes) {
-          counts.closing++;
-          finish(mayClose, 'Connection: close');
-          return;
-        }
-      }
-      if (owed > 0) return;
-      onFirst();
-      if (!running) {
-        finish(true, '');
-        return;
-      }
-      owed = pipelined;
-      if (pauseMs === 0) {
-        socket.write(request);
-        return;
-      }
-      setTimeout(() => {
-        if (running) socket.write(request);
-        else finish(true, '');
-      }, pauseMs);
-    });
-  }
-  await Promise.all(opened);
+  const load: Load = { options, counts, bodies: new Map(), running: true };
+  const all = Array.from({ length: options.connections }, () => keepAsking(load));
+  await Promise.all(all.map(({ opened }) => opened));
   return {
     counts,
-    bodies,
+    bodies: load.bodies,
     stop: async () => {
-      running = false;
-      await Promise.all(ended);
+      load.running = false;
+      await Promise.all(all.map(({ ended }) => ended));
     },
   };
+}
+
+interface Load {
+  readonly options: LoadOptions;
+  readonly counts: LoadCounts;
+  readonly bodies: Map<string, number>;
+  running: boolean;
+}
+
+function keepAsking(load: Load): { opened: Promise<void>; ended: Promise<void> } {
+  const { host, port, target = '/', pipelined = 1, mayClose = false, pauseMs = 0 } = load.options;
+  const { counts } = load;
+  const request = `GET ${target} HTTP/1.1\r\nHost: x\r\n\r\n`.repeat(pipelined);
+  let onFirst = () => {};
+  let onEnd = () => {};
+  const opened = new Promise<void>((resolve) => (onFirst = resolve));
+  const ended = new Promise<void>((resolve) => (onEnd = resolve));
+  const socket = createConnection({ host, port, noDelay: true });
+  let pending = '';
+  let owed = pipelined;
+  let isDone = false;
+
+  function finish(isExpected: boolean, why: string): void {
+    if (isDone) return;
+    isDone = true;
+    if (!isExpected) {
+      counts.lost++;
+      if (counts.errors.length < 5) counts.errors.push(why);
+    }
+    socket.destroy();
+    onFirst();
+    onEnd();
+  }
+
+  function ask(): void {
+    if (!load.running) {
+      finish(true, '');
+      return;
+    }
+    owed = pipelined;
+    socket.write(request);
+  }
+
+  socket.setEncoding('latin1');
+  socket.on('connect', () => socket.write(request));
+  socket.on('error', (error) => finish(false, error.message));
+  socket.on('close', () => finish(false, `closed by the server, ${owed} answers owed`));
+  socket.on('data', (chunk: string) => {
+    pending += chunk;
+    for (let answer = takeAnswer(pending); answer !== null; answer = takeAnswer(pending)) {
+      pending = pending.slice(answer.length);
+      count(load, answer);
+      owed--;
+      if (answer.closes) {
+        finish(mayClose, 'Connection: close');
+        return;
+      }
+    }
+    if (owed > 0) return;
+    onFirst();
+    if (pauseMs === 0) ask();
+    else setTimeout(ask, pauseMs);
+  });
+  return { opened, ended };
+}
+
+function count({ counts, bodies }: Load, { status, body, closes }: Answer): void {
+  counts.answered++;
+  if (status !== 200) counts.failed++;
+  if (closes) counts.closing++;
+  bodies.set(body, (bodies.get(body) ?? 0) + 1);
 }
 
 interface Answer {
