@@ -3,8 +3,10 @@
 #include "conn/hs_conn_message.h"
 
 /* How long, and for how much, a refused client is listened to so that it can read the answer. */
-#define LINGER_MS 2000
-#define LINGER_BYTES (1024 * 1024)
+#define LINGER_MS 5000
+#define LINGER_BYTES (64 * 1024 * 1024)
+/* Content may take this long before its rate counts. */
+#define RATE_GRACE_MS 10000
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env)
 {
@@ -48,6 +50,27 @@ static hs_conn_wait_t wait_of(const hs_conn_t *conn)
     return HS_CONN_WAIT_NONE;
 }
 
+/* Content that has arrived, decoded: the framing of chunks is no progress. */
+static uint64_t content_received(const hs_conn_t *conn)
+{
+    const hs_exchange_t *exchange = conn->exchange;
+    return conn->phase == HS_CONN_CONTENT_RING ? exchange->ring.head - exchange->parsed
+                                               : exchange->content.len;
+}
+
+/* Until when content is waited for: its timeout, and not slower than the minimum rate. Both count
+ * from the head's end; what has arrived pushes the second one on. */
+static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
+{
+    uint64_t since_ms = conn->exchange->content_since_ms;
+    uint64_t deadline_ms = limits->body_timeout_ms ? since_ms + limits->body_timeout_ms : 0;
+    if (limits->body_min_rate == 0)
+        return deadline_ms;
+    uint64_t rate_ms =
+        since_ms + RATE_GRACE_MS + content_received(conn) * 1000 / limits->body_min_rate;
+    return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
+}
+
 static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
 {
     switch (wait) {
@@ -57,8 +80,8 @@ static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
         return limits->keepalive_timeout_ms;
     case HS_CONN_WAIT_HEAD:
         return limits->header_timeout_ms;
-    case HS_CONN_WAIT_CONTENT:
-        return limits->body_timeout_ms;
+    case HS_CONN_WAIT_CONTENT: /* content_deadline_ms */
+        return 0;
     case HS_CONN_WAIT_WRITE:
         return limits->write_timeout_ms;
     case HS_CONN_WAIT_LINGER:
@@ -83,6 +106,10 @@ static void settle(hs_conn_t *conn, hs_conn_env_t *env)
         return;
     conn->wait = wait;
     conn->restart_deadline = false;
+    if (wait == HS_CONN_WAIT_CONTENT) {
+        conn->deadline_ms = content_deadline_ms(conn, env->limits);
+        return;
+    }
     uint32_t timeout_ms = timeout_of(wait, env->limits);
     conn->deadline_ms = timeout_ms ? env->now_ms + timeout_ms : 0;
 }
@@ -202,8 +229,13 @@ void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
 {
     switch (conn->wait) {
-    case HS_CONN_WAIT_HEAD:
     case HS_CONN_WAIT_CONTENT:
+        conn->deadline_ms = content_deadline_ms(conn, env->limits);
+        if (conn->deadline_ms > env->now_ms)
+            return; /* enough has arrived meanwhile */
+        hs_conn_refuse(conn, env, 408);
+        break;
+    case HS_CONN_WAIT_HEAD:
         /* Nothing was asked: nothing is answered. */
         if (conn->phase == HS_CONN_IDLE)
             conn->phase = HS_CONN_CLOSED;

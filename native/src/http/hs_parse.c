@@ -1,9 +1,16 @@
 #include "http/hs_parse.h"
 
 #include "http/hs_fields.h"
+#include "http/hs_target.h"
+#include "http/hs_wire.h"
 
-/* Chunk extensions and trailers carry nothing that we use; more than this is an attack. */
-#define HS_PARSE_FRAMING_MAX 8192
+/* Chunk extensions, trailers and zeros before a chunk size carry nothing that we use; more than
+ * this is an attack. */
+#define FRAMING_MAX 8192
+/* ": " and CRLF of a field */
+#define FIELD_OVERHEAD 4
+/* An unknown method is not waited for beyond this: RFC 9112 §3 wants 501. */
+#define METHOD_MAX 32
 
 static hs_parse_t *parse_of(llhttp_t *llhttp)
 {
@@ -26,8 +33,16 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     hs_msg_t *msg = parse->msg;
-    if (msg->url_len == 0)
+    if (msg->url_len == 0) {
         msg->url_at = offset_of(parse, at);
+        /* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
+        if (llhttp->method != HTTP_PRI && hs_parse_method_name(llhttp->method) == NULL)
+            return refuse(parse, HS_PARSE_NOT_IMPLEMENTED);
+    }
+    /* A line that ends behind the target is HTTP/0.9, whose client sends nothing more. */
+    const char *end = at + len;
+    if (end < parse->segment + parse->segment_len && (*end == '\r' || *end == '\n'))
+        return refuse(parse, HS_PARSE_VERSION_UNSUPPORTED);
     msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
     return msg->url_len > parse->limits->max_url ? refuse(parse, HS_PARSE_URI_TOO_LONG) : 0;
 }
@@ -35,14 +50,25 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
 static int count_framing(hs_parse_t *parse, size_t len)
 {
     parse->framing += (uint32_t)len;
-    return parse->framing > HS_PARSE_FRAMING_MAX ? refuse(parse, HS_PARSE_FIELDS_TOO_LARGE) : 0;
+    return parse->framing > FRAMING_MAX ? refuse(parse, HS_PARSE_FIELDS_TOO_LARGE) : 0;
+}
+
+static int on_version(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)at;
+    hs_parse_t *parse = parse_of(llhttp);
+    parse->version_len = (uint8_t)hs_min(parse->version_len + len, UINT8_MAX);
+    return 0;
 }
 
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content)
-        return count_framing(parse, len);
+    if (parse->in_content) {
+        bool begins = parse->last != HS_PARSE_LAST_NAME;
+        parse->last = HS_PARSE_LAST_NAME;
+        return count_framing(parse, begins ? len + FIELD_OVERHEAD : len);
+    }
     hs_msg_t *msg = parse->msg;
     if (parse->last != HS_PARSE_LAST_NAME) {
         if (msg->field_count == msg->field_cap)
@@ -57,8 +83,10 @@ static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content)
+    if (parse->in_content) {
+        parse->last = HS_PARSE_LAST_VALUE;
         return count_framing(parse, len);
+    }
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
     if (parse->last != HS_PARSE_LAST_VALUE) {
@@ -69,7 +97,24 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-static int on_extension(llhttp_t *llhttp, const char *at, size_t len)
+static int on_extension_name(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)at;
+    hs_parse_t *parse = parse_of(llhttp);
+    parse->extension_named = parse->extension_named || len > 0;
+    return count_framing(parse, len);
+}
+
+/* llhttp takes an extension without a name. */
+static int on_extension_name_end(llhttp_t *llhttp)
+{
+    hs_parse_t *parse = parse_of(llhttp);
+    bool named = parse->extension_named;
+    parse->extension_named = false;
+    return named ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
+}
+
+static int on_extension_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     (void)at;
     return count_framing(parse_of(llhttp), len);
@@ -82,6 +127,7 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     if (!hs_buf_append(parse->content, at, len))
         return refuse(parse, HS_PARSE_OUT_OF_MEMORY);
+    parse->data_end = offset_of(parse, at) + (uint32_t)len;
     return 0;
 }
 
@@ -102,13 +148,15 @@ static int pause(llhttp_t *llhttp)
 
 static const llhttp_settings_t settings = {
     .on_url = on_url,
+    .on_version = on_version,
     .on_header_field = on_name,
     .on_header_value = on_value,
     .on_headers_complete = pause,
     .on_body = on_body,
     .on_chunk_header = on_chunk_header,
-    .on_chunk_extension_name = on_extension,
-    .on_chunk_extension_value = on_extension,
+    .on_chunk_extension_name = on_extension_name,
+    .on_chunk_extension_name_complete = on_extension_name_end,
+    .on_chunk_extension_value = on_extension_value,
     .on_message_complete = pause,
 };
 
@@ -118,14 +166,28 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     parse->limits = limits;
     parse->msg = msg;
     parse->offset = 0;
+    parse->line_at = 0;
     parse->framing = 0;
     parse->last = HS_PARSE_LAST_NONE;
+    parse->version_len = 0;
     parse->in_content = false;
+    parse->unknown_method = false;
+    parse->extension_named = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;
     msg->url_at = 0;
     msg->url_len = 0;
     msg->field_count = 0;
     msg->body = hs_span("", 0);
+}
+
+/* llhttp stops behind a version that it does not know and at what is none; only a complete one is
+ * 505. */
+static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
+{
+    const llhttp_t *llhttp = &parse->llhttp;
+    bool served = llhttp->http_major == 1 && llhttp->http_minor <= 1;
+    return parse->version_len == sizeof("1.1") - 1 && !served ? HS_PARSE_VERSION_UNSUPPORTED
+                                                              : HS_PARSE_BAD_REQUEST;
 }
 
 /*
@@ -139,15 +201,16 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
         return HS_PARSE_NEED_MORE;
     case HPE_PAUSED:
         return HS_PARSE_COMPLETE;
-    case HPE_USER:
+    case HPE_USER: /* a span's callback stopped llhttp, or one of the others that we have */
+    case HPE_CB_CHUNK_HEADER:
+    case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
         return parse->refusal;
     case HPE_PAUSED_UPGRADE:
         return HS_PARSE_NOT_IMPLEMENTED;
     case HPE_PAUSED_H2_UPGRADE:
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
-        /* The digits are stored only when the version has the form DIGIT "." DIGIT. */
-        return parse->llhttp.http_major > 0 ? HS_PARSE_VERSION_UNSUPPORTED : HS_PARSE_BAD_REQUEST;
+        return outcome_of_version(parse);
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -167,7 +230,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_CB_MESSAGE_BEGIN:
     case HPE_CB_HEADERS_COMPLETE:
     case HPE_CB_MESSAGE_COMPLETE:
-    case HPE_CB_CHUNK_HEADER:
     case HPE_CB_CHUNK_COMPLETE:
     case HPE_CB_URL_COMPLETE:
     case HPE_CB_STATUS_COMPLETE:
@@ -175,7 +237,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_CB_VERSION_COMPLETE:
     case HPE_CB_HEADER_FIELD_COMPLETE:
     case HPE_CB_HEADER_VALUE_COMPLETE:
-    case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
     case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
     case HPE_CB_RESET:
         return HS_PARSE_BAD_REQUEST;
@@ -186,17 +247,50 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
 static hs_parse_outcome_t execute(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
     parse->segment = data;
+    parse->segment_len = len;
     llhttp_errno_t code = llhttp_execute(&parse->llhttp, data, len);
     *taken = code == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&parse->llhttp) - data);
     parse->offset += (uint32_t)*taken;
     return outcome_of(parse, code);
 }
 
-hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+/* RFC 9112 §2.2: one empty line before the request line is ignored. HS_PARSE_COMPLETE: the request
+ * line has begun or begins at data[*taken]. */
+static hs_parse_outcome_t skip_empty_line(hs_parse_t *parse, const char *data, size_t len,
+                                          size_t *taken)
 {
-    hs_parse_outcome_t outcome = execute(parse, data, len, taken);
-    if (outcome != HS_PARSE_COMPLETE)
-        return outcome;
+    static const char line[] = "\r\n";
+    *taken = 0;
+    if (parse->offset > parse->line_at)
+        return HS_PARSE_COMPLETE;
+    while (*taken < len && parse->line_at < 2 && data[*taken] == line[parse->line_at]) {
+        parse->line_at++;
+        parse->offset++;
+        (*taken)++;
+    }
+    if (*taken == len)
+        return HS_PARSE_NEED_MORE;
+    bool is_line_end = data[*taken] == '\r' || data[*taken] == '\n';
+    return parse->line_at == 1 || is_line_end ? HS_PARSE_BAD_REQUEST : HS_PARSE_COMPLETE;
+}
+
+/* RFC 9110 §9.1, §15.6.2: a method that is a token but none we know is 501. What llhttp took of it
+ * are letters. */
+static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data, size_t len,
+                                              size_t *taken)
+{
+    for (; *taken < len; (*taken)++, parse->offset++) {
+        uint32_t method_len = parse->offset - parse->line_at;
+        if (method_len >= METHOD_MAX || (method_len > 0 && data[*taken] == ' '))
+            return HS_PARSE_NOT_IMPLEMENTED;
+        if (!hs_wire_is_field_name(hs_span(data + *taken, 1)))
+            return HS_PARSE_BAD_REQUEST;
+    }
+    return HS_PARSE_NEED_MORE;
+}
+
+static void take_head(hs_parse_t *parse)
+{
     const llhttp_t *llhttp = &parse->llhttp;
     hs_msg_t *msg = parse->msg;
     msg->head_len = parse->offset;
@@ -204,9 +298,26 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
     msg->minor_version = llhttp->http_minor;
     msg->chunked = (llhttp->flags & F_CHUNKED) != 0;
     msg->content_length = (llhttp->flags & F_CONTENT_LENGTH) ? llhttp->content_length : 0;
-    msg->keep_alive = (llhttp->flags & F_CONNECTION_CLOSE) == 0 &&
-                      (llhttp->http_minor == 1 || (llhttp->flags & F_CONNECTION_KEEP_ALIVE) != 0);
-    return HS_PARSE_COMPLETE;
+    msg->keep_alive = false;
+    parse->data_end = parse->offset;
+}
+
+hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+{
+    hs_parse_outcome_t outcome = skip_empty_line(parse, data, len, taken);
+    if (outcome != HS_PARSE_COMPLETE)
+        return outcome;
+    if (!parse->unknown_method) {
+        size_t executed;
+        outcome = execute(parse, data + *taken, len - *taken, &executed);
+        *taken += executed;
+        parse->unknown_method = llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD;
+    }
+    if (parse->unknown_method)
+        return scan_unknown_method(parse, data, len, taken);
+    if (outcome == HS_PARSE_COMPLETE)
+        take_head(parse);
+    return outcome;
 }
 
 hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
@@ -218,7 +329,9 @@ hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
     if (msg->method == HTTP_CONNECT)
         return HS_PARSE_NOT_IMPLEMENTED;
     hs_parse_outcome_t outcome =
-        hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
+        hs_target_check(msg, parse->line_at, hs_parse_method_name(msg->method));
+    if (outcome == HS_PARSE_COMPLETE)
+        outcome = hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
     if (outcome == HS_PARSE_COMPLETE && msg->content_length > parse->limits->max_body)
         return HS_PARSE_CONTENT_TOO_LARGE;
     return outcome;
@@ -233,7 +346,16 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
         llhttp_resume(&parse->llhttp);
     }
     parse->content = content;
-    return execute(parse, data, len, taken);
+    hs_parse_outcome_t outcome = execute(parse, data, len, taken);
+    /* llhttp takes any number of zeros before a size. */
+    if (outcome == HS_PARSE_NEED_MORE && parse->offset - parse->data_end > 2 * FRAMING_MAX)
+        return HS_PARSE_FIELDS_TOO_LARGE;
+    return outcome;
+}
+
+bool hs_parse_is_head(const hs_parse_t *parse)
+{
+    return parse->llhttp.method == HTTP_HEAD && parse->msg->url_len > 0;
 }
 
 const char *hs_parse_method_name(unsigned method)

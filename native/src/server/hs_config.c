@@ -21,6 +21,7 @@ void hs_config_init(hs_config_t *config)
         .max_headers = 64,
         .header_timeout_ms = 10 * 1000,
         .body_timeout_ms = 30 * 1000,
+        .body_min_rate = 1024,
         .keepalive_timeout_ms = 75 * 1000,
         .write_timeout_ms = 30 * 1000,
         .log_level = HS_LOG_INFO,
@@ -80,6 +81,7 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .max_body = config->max_body_size,
         .header_timeout_ms = config->header_timeout_ms,
         .body_timeout_ms = config->body_timeout_ms,
+        .body_min_rate = config->body_min_rate,
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
     };

@@ -21,6 +21,8 @@
 
 /* A longer case is cut at a stride, so that it makes this many runs. */
 #define CUTS_MAX 2048
+/* The shortest request in front: its target is a slash. */
+#define LEAD_MIN 27
 #define WHY_SIZE 512
 
 static const uint32_t ring_sizes[] = { 64, 256, 8192 };
@@ -151,8 +153,8 @@ static void run_with_ring(const wire_case_t *wire, uint32_t ring_size)
     size_t stride = len / CUTS_MAX + 1;
     for (size_t cut = 1; cut < len; cut += stride)
         must(&link, wire, (run_t){ .cut = cut });
-    /* The shortest request in front has 27 bytes. */
-    for (size_t lead = 27; lead <= hs_min(ring_size, 256) && len <= CUTS_MAX; lead++)
+    size_t longest = hs_min(hs_min(ring_size, 256), LEAD_MIN - 1 + limits.max_url);
+    for (size_t lead = LEAD_MIN; lead <= longest && len <= CUTS_MAX; lead++)
         must(&link, wire, (run_t){ .lead_len = lead });
     wire_link_free(&link);
 }

@@ -121,9 +121,9 @@ static bool check_answer(check_t *check, const char *rest)
     if (*rest == ' ')
         decoded = wire_doc_decode(&expected, rest + 1, strlen(rest + 1));
     else if (status >= 400)
-        decoded = hs_buf_append(&expected, hs_status_reason(status),
-                                strlen(hs_status_reason(status))) &&
-                  hs_buf_append(&expected, "\n", 1);
+        decoded =
+            hs_buf_append(&expected, hs_status_reason(status), strlen(hs_status_reason(status))) &&
+            hs_buf_append(&expected, "\n", 1);
     bool same = equals(check->answer.content, hs_span(expected.data, expected.len));
     hs_buf_free(&expected);
     if (!decoded)

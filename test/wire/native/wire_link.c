@@ -91,7 +91,8 @@ void wire_link_feed(wire_link_t *link, const char *data, size_t len)
         data += copied;
         len -= copied;
         hs_conn_received(&link->conn, &link->env, copied);
-        check(!was_over || hs_conn_send_vec(&link->conn, iov) == 0, "nothing is said after the end");
+        check(!was_over || hs_conn_send_vec(&link->conn, iov) == 0,
+              "nothing is said after the end");
         check(!was_over || is_over(link), "the end is the end");
         pump(link);
     }

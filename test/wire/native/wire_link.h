@@ -12,8 +12,8 @@ typedef struct wire_link {
     hs_log_t log;
     hs_conn_env_t env;
     hs_conn_t conn;
-    hs_buf_t got;      /* everything that was sent on the connection */
-    size_t send_max;   /* bytes that one send takes, 0: all */
+    hs_buf_t got;    /* everything that was sent on the connection */
+    size_t send_max; /* bytes that one send takes, 0: all */
     hs_c_handler_t app;
     char discard[256];
 } wire_link_t;
