@@ -6,6 +6,7 @@
  */
 import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
+import { runFuzz } from './lib/run-fuzz.mjs';
 import { runTap } from './lib/run-tap.mjs';
 import { setUpServer } from './setup.mjs';
 
@@ -47,6 +48,17 @@ export const suites = [
       await setUpServer();
       return runTap('test/unit', 2);
     },
+  },
+  {
+    name: 'wire',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/wire', 1);
+    },
+  },
+  {
+    name: 'fuzz',
+    run: () => runFuzz(10),
   },
   {
     name: 'e2e',

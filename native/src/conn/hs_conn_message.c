@@ -79,8 +79,10 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
     conn->answered = true;
     conn->restart_deadline = true;
     conn->phase = HS_CONN_IDLE;
+    /* A client that did not ask for the end may be sending its next request: if that met a closed
+     * socket, the reset could cost it this answer. */
     if (!keep_alive)
-        hs_conn_stop_reading(conn, exchange->ring.head != exchange->parsed);
+        hs_conn_stop_reading(conn, msg->keep_alive || exchange->ring.head != exchange->parsed);
 }
 
 /* The message is complete: runs the handler and goes on behind the message. */

@@ -39,12 +39,13 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
         if (llhttp->method != HTTP_PRI && hs_parse_method_name(llhttp->method) == NULL)
             return refuse(parse, HS_PARSE_NOT_IMPLEMENTED);
     }
+    msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
+    if (msg->url_len > parse->limits->max_url)
+        return refuse(parse, HS_PARSE_URI_TOO_LONG);
     /* A line that ends behind the target is HTTP/0.9, whose client sends nothing more. */
     const char *end = at + len;
-    if (end < parse->segment + parse->segment_len && (*end == '\r' || *end == '\n'))
-        return refuse(parse, HS_PARSE_VERSION_UNSUPPORTED);
-    msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
-    return msg->url_len > parse->limits->max_url ? refuse(parse, HS_PARSE_URI_TOO_LONG) : 0;
+    bool line_ends = end < parse->segment + parse->segment_len && (*end == '\r' || *end == '\n');
+    return line_ends ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
 }
 
 static int count_framing(hs_parse_t *parse, size_t len)
@@ -355,7 +356,7 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
 
 bool hs_parse_is_head(const hs_parse_t *parse)
 {
-    return parse->llhttp.method == HTTP_HEAD && parse->msg->url_len > 0;
+    return parse->llhttp.method == HTTP_HEAD && !parse->unknown_method;
 }
 
 const char *hs_parse_method_name(unsigned method)
