@@ -4,6 +4,7 @@
  * run() resolves to { passed, failed, output, skipped? }: single tests, not files. `output` is
  * shown on failure only; `skipped` says why there was nothing to run.
  */
+import { runAsanServer } from './lib/run-asan-server.mjs';
 import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
 import { runFuzz } from './lib/run-fuzz.mjs';
@@ -65,6 +66,13 @@ export const suites = [
     run: async () => {
       await setUpServer();
       return runTap('test/e2e', 1);
+    },
+  },
+  {
+    name: 'asan-e2e',
+    run: async () => {
+      await setUpServer();
+      return runAsanServer();
     },
   },
 ];

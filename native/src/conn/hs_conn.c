@@ -2,9 +2,10 @@
 
 #include "conn/hs_conn_message.h"
 
-/* How long, and for how much, a refused client is listened to so that it can read the answer. */
-#define LINGER_MS 5000
-#define LINGER_BYTES (64 * 1024 * 1024)
+/* A client that was told the end is listened to, so that a reset does not cost it the answer: as
+ * long as something comes in every interval, for this many of them. */
+#define LINGER_MS 500
+#define LINGER_INTERVALS 20
 /* Content may take this long before its rate counts. */
 #define RATE_GRACE_MS 10000
 
@@ -146,9 +147,7 @@ int hs_conn_recv_vec(hs_conn_t *conn, hs_conn_env_t *env, struct iovec iov[2])
 void hs_conn_received(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
 {
     if (conn->phase == HS_CONN_LINGERING) {
-        conn->lingered += (uint32_t)len;
-        if (conn->lingered > LINGER_BYTES)
-            conn->phase = HS_CONN_CLOSED;
+        conn->still_sending = conn->still_sending || len > 0;
         return;
     }
     if (len == 0) {
@@ -242,10 +241,17 @@ void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
         else
             hs_conn_refuse(conn, env, 408);
         break;
+    case HS_CONN_WAIT_LINGER:
+        if (conn->still_sending && ++conn->linger_intervals < LINGER_INTERVALS) {
+            conn->still_sending = false;
+            conn->restart_deadline = true;
+        } else {
+            conn->phase = HS_CONN_CLOSED;
+        }
+        break;
     case HS_CONN_WAIT_NONE:
     case HS_CONN_WAIT_REQUEST:
     case HS_CONN_WAIT_WRITE:
-    case HS_CONN_WAIT_LINGER:
         conn->phase = HS_CONN_CLOSED;
         break;
     }
