@@ -26,8 +26,10 @@ export async function runAsanServer() {
   const env = {
     MOONRING_ADDON: join(root, 'build/asan-addon/moonring.node'),
     MOONRING_TEST_PRELOAD: runtime,
+    // Node itself leaves memory behind at its exit; the C suites look for leaks of ours.
+    ASAN_OPTIONS: 'detect_leaks=0',
   };
-  return runTapFiles(files, 1, { env, timeoutSeconds: 300 });
+  return runTapFiles(files, 1, { env, timeoutSeconds: 120 });
 }
 
 function skipped(reason) {

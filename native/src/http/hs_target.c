@@ -12,9 +12,11 @@
  */
 static bool has_target_bytes(hs_span_t target)
 {
-    for (size_t i = 0; i < target.len; i++)
-        if (strchr("#\"<>", target.data[i]) != NULL)
+    for (size_t i = 0; i < target.len; i++) {
+        char c = target.data[i];
+        if (c == '#' || c == '"' || c == '<' || c == '>')
             return false;
+    }
     return true;
 }
 
