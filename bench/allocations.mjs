@@ -1,6 +1,7 @@
-// Calls of malloc and its kin per request in steady state, by a preloaded shim that counts. See bench/README.md.
+// Calls of malloc and its kin per request in steady state, counted by a preloaded shim.
+// See bench/README.md.
 //
-//   node bench/allocations.mjs [--seconds 2] [--connections 64] [--depth 1] [app.lua]
+//   node bench/allocations.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /] [app.lua]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +17,7 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '64' },
     depth: { type: 'string', default: '1' },
+    path: { type: 'string', default: '/' },
   },
 });
 
@@ -35,6 +37,9 @@ async function main() {
   requirePrograms('wrk', 'cmake');
   const dir = mkdtempSync(join(tmpdir(), 'moonring-bench-malloc-'));
   const server = await startWarmReactor(positionals[0] ?? join(ROOT, 'examples', 'hello.lua'), {
+    path: options.path,
+    // The master would put jemalloc in front of the shim, and the count does not depend on it.
+    options: ['--allocator', 'system'],
     environment: {
       LD_PRELOAD: buildHelpers().mallocCount,
       MOONRING_MALLOC_COUNT_DIR: dir,
@@ -50,7 +55,11 @@ async function main() {
     await runWrk({ ...load, seconds: 1 });
     const before = readCounters(file);
     const { requests } = await runWrk({ ...load, seconds: Number(options.seconds) });
-    for (const [threadId, calls] of readCounters(file)) {
+    const after = readCounters(file);
+    if (after.size === 0) {
+      throw new Error('The shim counted nothing at all: it is not in front of the allocator.');
+    }
+    for (const [threadId, calls] of after) {
       const made = calls - (before.get(threadId) ?? 0);
       const role = threadId === server.ioThread ? 'IO thread' : `thread ${threadId}`;
       if (made > 0 || threadId === server.ioThread) {
@@ -66,4 +75,9 @@ async function main() {
   }
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}

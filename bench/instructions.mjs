@@ -76,7 +76,8 @@ async function countByHardware(server, depth) {
   return Number(/^(\d+),/m.exec(output)[1]) / requests;
 }
 
-// A connection that sends the same request (as wrk writes it) `depth` times at once and waits for all the answers.
+// A connection that sends the same request (as wrk writes it) `depth` times at once and waits for
+// all the answers.
 async function openClient(server, path, depth) {
   const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n\r\n`;
   const socket = createConnection(server.port, '127.0.0.1');
@@ -161,4 +162,9 @@ async function main() {
   }
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}

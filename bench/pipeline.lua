@@ -1,4 +1,5 @@
--- wrk script: sends requests in batches, `wrk … -s bench/pipeline.lua <url> -- <depth>` (16 unless told).
+-- wrk script: sends requests in batches of <depth>, 16 unless told:
+--   wrk … -s bench/pipeline.lua <url> -- <depth>
 
 local batch
 

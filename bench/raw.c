@@ -20,8 +20,7 @@
 
 #define EVENTS_PER_WAIT 64
 #define RECEIVE_SIZE 16384
-#define CARRY 3 /* a head's end that is cut in two leaves at most this many of its 4 bytes behind  \
-                 */
+#define CARRY 3 /* bytes of a head's end that a cut leaves behind, at most */
 #define ANSWERS_PER_SEND 64
 #define BACKLOG 1024
 

@@ -1,6 +1,7 @@
 // CPU time per request of several servers, measured in turns: A B C A B C … See bench/README.md.
 //
-//   node bench/run.mjs [--rounds 5] [--seconds 3] [--connections 64] [--modes plain,pipelined] [--only raw,moonring]
+//   node bench/run.mjs [--rounds 5] [--seconds 3] [--connections 64] [--json]
+//     [--modes plain,pipelined] [--only raw,moonring]
 import { parseArgs } from 'node:util';
 import { chooseContenders, contenders } from './lib/contenders.mjs';
 import { cpuSeconds, processTree } from './lib/process-tree.mjs';

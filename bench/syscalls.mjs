@@ -1,6 +1,6 @@
 // System calls per request of a reactor, by strace -c. See bench/README.md.
 //
-//   node bench/syscalls.mjs [--seconds 2] [--connections 64] [--depth 1] [app.lua]
+//   node bench/syscalls.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /] [app.lua]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -15,6 +15,7 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '64' },
     depth: { type: 'string', default: '1' },
+    path: { type: 'string', default: '/' },
   },
 });
 
@@ -53,7 +54,9 @@ async function countSystemCalls(pid, load) {
 
 async function main() {
   requirePrograms('wrk', 'strace');
-  const server = await startWarmReactor(positionals[0] ?? join(ROOT, 'examples', 'hello.lua'));
+  const server = await startWarmReactor(positionals[0] ?? join(ROOT, 'examples', 'hello.lua'), {
+    path: options.path,
+  });
   try {
     const { result, counts } = await countSystemCalls(server.reactorPid, () =>
       runWrk({
@@ -77,4 +80,9 @@ async function main() {
   }
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 1;
+}

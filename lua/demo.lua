@@ -62,8 +62,8 @@ local routes = {
   ['/headers'] = new_route({ GET = show_headers }),
 }
 
--- The path of a request target in origin form (`/a?b`) or absolute form (`http://host/a?b`). A target in another
--- form comes back as it is and matches no route.
+-- The path of a request target in origin form (`/a?b`) or absolute form (`http://host/a?b`). A
+-- target in another form comes back as it is and matches no route.
 local function target_path(target)
   if sub(target, 1, 1) ~= '/' then
     local after_authority = match(target, '^%a[%w+.-]*://[^/?]*(.*)$')

@@ -1,4 +1,5 @@
-// The servers that bench/run.mjs compares. Each says why it cannot run here, or starts and answers GET <path>.
+// The servers that bench/run.mjs compares. Each says why it cannot run here, or starts and answers
+// GET <path>.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -146,7 +147,10 @@ export function contenders(helpers) {
   ];
 }
 
-/** The contenders whose name is, or begins with, one of `names` and a dash; all of them without names. */
+/**
+ * The contenders whose name is, or begins with, one of `names` and a dash; all of them without
+ * names.
+ */
 export function chooseContenders(all, names) {
   if (names.length === 0) {
     return all;

@@ -25,9 +25,11 @@ export function reactorPid(masterPid) {
   return pid;
 }
 
-/** Serves `app`, warms it up so that its traces are compiled, and names its reactor and IO thread. */
-export async function startWarmReactor(app, { path = '/', environment = {} } = {}) {
-  const server = await startMoonring(app, { environment });
+/**
+ * Serves `app`, warms it up so that its traces are compiled, and names its reactor and IO thread.
+ */
+export async function startWarmReactor(app, { path = '/', environment = {}, options = [] } = {}) {
+  const server = await startMoonring(app, { environment, options });
   const url = `http://127.0.0.1:${server.port}${path}`;
   const pid = reactorPid(server.pid);
   const before = threadTimes(pid);

@@ -118,10 +118,14 @@ static Napi::Value check_handler(const Napi::CallbackInfo &info)
     Napi::Env env = info.Env();
     if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsString())
         throw Napi::TypeError::New(env, "checkHandler(app, luaRoot) takes an object and a string");
-    std::string path = string_property(info[0].As<Napi::Object>(), "path");
+    AppSource app = app_source(info[0]);
     std::string root = info[1].As<Napi::String>().Utf8Value();
     char message[1024];
-    if (hs_check_lua(path.c_str(), root.c_str(), message, sizeof(message)) == 0)
+    int result = app.is_module ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message,
+                                                 sizeof(message))
+                               : hs_check_lua(app.path.c_str(), root.c_str(), message,
+                                              sizeof(message));
+    if (result == 0)
         return env.Null();
     Napi::Object problem = Napi::Object::New(env);
     problem.Set("message", message);

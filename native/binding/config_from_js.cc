@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+/* A reactor that ends does not wait longer for a handler that runs on a worker. */
+static constexpr uint32_t kStopWaitMs = 250;
+
 static Napi::Value property(const Napi::Object &object, const char *name)
 {
     if (!object.Has(name))
@@ -42,6 +45,22 @@ int int_property(const Napi::Object &object, const char *name)
     return static_cast<int>(integer_property(object, name, -1, INT32_MAX));
 }
 
+AppSource app_source(const Napi::Value &value)
+{
+    if (!value.IsObject())
+        throw Napi::TypeError::New(value.Env(), "option 'app' must be an object");
+    Napi::Object object = value.As<Napi::Object>();
+    AppSource app;
+    std::string kind = string_property(object, "kind");
+    if (kind != "lua" && kind != "c")
+        throw Napi::TypeError::New(value.Env(), "option 'app' is of an unknown kind: " + kind);
+    app.is_module = kind == "c";
+    app.path = string_property(object, "path");
+    if (app.is_module)
+        app.symbol = string_property(object, "symbol");
+    return app;
+}
+
 static hs_log_level_t log_level_property(const Napi::Object &object, const char *name)
 {
     static const char *const names[] = { "debug", "info", "warn", "error", "fatal", "off" };
@@ -51,6 +70,17 @@ static hs_log_level_t log_level_property(const Napi::Object &object, const char 
             return static_cast<hs_log_level_t>(level);
     throw Napi::TypeError::New(object.Env(),
                                std::string("option '") + name + "' is not a log level: " + value);
+}
+
+static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const char *name)
+{
+    static const char *const names[] = { "auto", "inline", "worker" };
+    std::string value = string_property(object, name);
+    for (int mode = HS_DISPATCH_AUTO; mode <= HS_DISPATCH_WORKER; mode++)
+        if (value == names[mode])
+            return static_cast<hs_dispatch_mode_t>(mode);
+    throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
+                                                 "' is not a way of dispatch: " + value);
 }
 
 static std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
@@ -71,6 +101,17 @@ static std::vector<int> descriptors_property(const Napi::Object &object, const c
     return fds;
 }
 
+void ReactorConfig::read_app(const Napi::Value &value)
+{
+    app = app_source(value);
+    if (app.is_module) {
+        config.module_path = app.path.c_str();
+        config.module_symbol = app.symbol.c_str();
+    } else {
+        config.lua_script = app.path.c_str();
+    }
+}
+
 ReactorConfig::ReactorConfig(const Napi::Object &options)
 {
     hs_config_init(&config);
@@ -89,12 +130,18 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeoutMs");
     config.write_timeout_ms = uint32_property(options, "writeTimeoutMs");
 
-    Napi::Value app = property(options, "app");
-    if (!app.IsObject() || string_property(app.As<Napi::Object>(), "kind") != "lua")
-        throw Napi::TypeError::New(options.Env(), "option 'app' must be { kind: 'lua', path }");
-    lua_script = string_property(app.As<Napi::Object>(), "path");
+    config.handler_timeout_ms = uint32_property(options, "handlerTimeoutMs");
+    config.lua_memory_cap = uint32_property(options, "luaMemory");
+    config.dispatch = dispatch_property(options, "dispatch");
+    config.num_threads = int_property(options, "workers");
+    if (config.num_threads == 0) {
+        /* To JavaScript 0 workers are none; to the library they are as many as processors. */
+        config.dispatch = HS_DISPATCH_INLINE;
+        config.num_threads = -1;
+    }
+    config.stop_wait_ms = kStopWaitMs;
+    read_app(property(options, "app"));
     lua_root = string_property(options, "luaRoot");
-    config.lua_script = lua_script.c_str();
     config.lua_root = lua_root.c_str();
 
     config.log_level = log_level_property(options, "logLevel");

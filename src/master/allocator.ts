@@ -1,8 +1,8 @@
 import { posix } from 'node:path';
 
 /**
- * The malloc of the reactors. jemalloc cannot be linked into an addon (it needs static TLS), so the master preloads
- * it into the reactors, and only there.
+ * The malloc of the reactors. jemalloc cannot be linked into an addon (it needs static TLS), so the
+ * master preloads it into the reactors, and only there.
  */
 export type AllocatorChoice =
   | {

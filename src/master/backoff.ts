@@ -1,11 +1,16 @@
-/** When a crashed reactor is started again, and when not any more. Pure: time and chance are arguments. */
+/**
+ * When a crashed reactor is started again, and when not any more. Pure: time and chance are
+ * arguments.
+ */
 export interface CrashPolicy {
   /** Starts in a row that never got ready. */
   readonly maxFailedStarts: number;
   /** Crashes within `windowMs`. */
   readonly maxCrashes: number;
   readonly windowMs: number;
-  /** Delay before the second restart; it doubles with each crash within the window, up to `capMs`. */
+  /**
+   * Delay before the second restart; it doubles with each crash within the window, up to `capMs`.
+   */
   readonly baseMs: number;
   readonly capMs: number;
 }
@@ -43,7 +48,10 @@ export function addCrash(
   };
 }
 
-/** `random` is in [0, 1) and takes up to half of the delay away, so that slots do not restart in step. */
+/**
+ * `random` is in [0, 1) and takes up to half of the delay away, so that slots do not restart in
+ * step.
+ */
 export function judge(history: CrashHistory, random: number, policy: CrashPolicy): Verdict {
   const crashes = history.crashedAtMs.length;
   if (history.failedStarts >= policy.maxFailedStarts) {

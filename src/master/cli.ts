@@ -26,8 +26,8 @@ export interface CliInputs {
 
 const HELP_WIDTH = 100;
 const HELP_FOOTER = `
-Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file (maxBody).
-Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
+Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file
+(maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
 `;
 
 /** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */

@@ -2,17 +2,21 @@ import { MoonringError, messageOf } from '../shared/errors.js';
 import type { NativeAddon, TcpListenerOptions, TcpListeners } from '../shared/native.js';
 
 /**
- * Opens the listening sockets, one a reactor. They belong to the master for its whole life: a crash or a restart of a
- * reactor closes none, so no waiting connection is lost. Throws ERR_MOONRING_LISTEN with a sentence.
+ * Opens the listening sockets, one a reactor. They belong to the master for its whole life: a crash
+ * or a restart of a reactor closes none, so no waiting connection is lost. `origins` says where
+ * host and port were set, for the error. Throws ERR_MOONRING_LISTEN with a sentence.
  */
 export function openListeners(
   native: Pick<NativeAddon, 'openTcpListeners'>,
   options: TcpListenerOptions,
+  origins: readonly string[],
 ): TcpListeners {
   try {
     return native.openTcpListeners(options);
   } catch (cause) {
-    throw new MoonringError('ERR_MOONRING_LISTEN', sentenceFor(cause, options), { cause });
+    const origin = origins.length === 0 ? '' : ` (set by ${origins.join(' and ')})`;
+    const sentence = sentenceFor(cause, options) + origin;
+    throw new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause });
   }
 }
 

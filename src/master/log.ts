@@ -7,7 +7,9 @@ export interface MasterLog {
   readonly announce: (fields: LogFields, message: string) => void;
 }
 
-/** JSON lines on standard output, each written before the call returns, so that an exit loses none. */
+/**
+ * JSON lines on standard output, each written before the call returns, so that an exit loses none.
+ */
 export function openLog(level: LogLevel): MasterLog {
   const output = destination({ dest: 1, sync: true });
   const base = { pid: process.pid };

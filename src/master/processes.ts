@@ -1,13 +1,16 @@
-import { posix } from 'node:path';
-
-/** How many reactors `--processes auto` means: the cores that affinity and the cgroup quota really give. Pure. */
+/**
+ * How many reactors `--processes auto` means: the cores that affinity and the cgroup quota really
+ * give. Pure.
+ */
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
 
 /** The text of a file, `null` if it cannot be read. */
 export type ReadText = (path: string) => string | null;
 
-/** `affinity`: the cores this process may run on. The tightest quota of all enclosing groups counts. */
+/**
+ * `affinity`: the cores this process may run on. The tightest quota of all enclosing groups counts.
+ */
 export function autoProcesses(affinity: number, readText: ReadText): number {
   const quota = cpuQuota(readText);
   const cores = quota === null ? affinity : Math.min(affinity, Math.ceil(quota));
@@ -43,15 +46,18 @@ function parseGroup(line: string): Group[] {
 function groupQuotas({ version, mounts, path }: Group, readText: ReadText): number[] {
   const read = version === 2 ? quotaV2 : quotaV1;
   return mounts.flatMap((mount) =>
-    enclosing(path).flatMap((group) => read(posix.join(mount, group), readText)),
+    enclosing(path).flatMap((group) => read(`${mount}${group}`, readText)),
   );
 }
 
-/** `/a/b`, `/a`, `/`. A path that leaves the cgroup namespace (`/../x`) cannot be seen from here: only its root. */
+/**
+ * The groups around a path, outermost first: ``, `/a`, `/a/b`. A path that leaves the cgroup
+ * namespace (`/../x`) cannot be seen from here: only its root.
+ */
 function enclosing(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '');
-  if (parts.includes('..')) return ['/'];
-  return Array.from({ length: parts.length + 1 }, (_, i) => `/${parts.slice(0, i).join('/')}`);
+  if (parts.includes('..')) return [''];
+  return ['', ...parts.map((_, i) => `/${parts.slice(0, i + 1).join('/')}`)];
 }
 
 function quotaV2(directory: string, readText: ReadText): number[] {

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
-import { EXIT_FAILURE, EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.js';
+import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.js';
 import { type AppSource, loadNative, type NativeAddon } from '../shared/native.js';
 import { packageRoot, version } from '../shared/package-info.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
@@ -29,8 +29,10 @@ export async function runProgram(inputs: ProgramInputs): Promise<number> {
     failure = error;
   }
   if (failure === null) return EXIT_OK;
-  process.stderr.write(`moonring: ${failure.message}\n`);
-  return exitCodeOf(failure.code) || EXIT_FAILURE;
+  // A Lua error may bring a traceback; its first line says it all.
+  const [sentence] = failure.message.split('\n');
+  process.stderr.write(`moonring: ${sentence}\n`);
+  return exitCodeOf(failure.code);
 }
 
 async function runAction({ argv, env, cwd }: ProgramInputs): Promise<Failure | null> {
@@ -78,7 +80,7 @@ async function startServing(resolved: ResolvedConfig, env: Environment): Promise
     config.processes === 'auto'
       ? autoProcesses(availableParallelism(), readText)
       : config.processes;
-  return serve({ config, processes, app, packageRoot, native, allocator, log });
+  return serve({ resolved, processes, app, packageRoot, native, allocator, log });
 }
 
 function logAllocator({ log }: MasterLog, choice: AllocatorChoice): void {

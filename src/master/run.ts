@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { unreachable } from '../shared/assert.js';
+import { originOf, type ResolvedConfig } from '../shared/config.js';
+import { messageOf } from '../shared/errors.js';
 import type { AppSource, NativeAddon, ReactorSettings } from '../shared/native.js';
-import type { Config } from '../shared/options.js';
 import { version } from '../shared/package-info.js';
 import type { AllocatorChoice } from './allocator.js';
 import { CRASH_POLICY } from './backoff.js';
@@ -26,10 +27,12 @@ import {
 import { step } from './supervisor.js';
 
 const START_TIMEOUT_MS = 20_000;
+/** More than a reactor without a channel takes to drain. */
 const EXIT_TIMEOUT_MS = 2000;
+const STOP_TIMEOUT_MS = 500;
 
 export interface MasterInputs {
-  readonly config: Config;
+  readonly resolved: ResolvedConfig;
   readonly processes: number;
   readonly app: AppSource;
   readonly packageRoot: string;
@@ -38,25 +41,33 @@ export interface MasterInputs {
   readonly log: MasterLog;
 }
 
-/** Descriptors of one slot, open for the master's whole life. Both ends of the pair, so that nothing in it is lost. */
+/**
+ * Descriptors of one slot, open for the master's whole life. Both ends of the pair, so that nothing
+ * in it is lost.
+ */
 interface SlotDescriptors {
   readonly listenFd: number;
   readonly control: readonly [masterFd: number, reactorFd: number];
 }
 
 /**
- * Serves until told to stop. Returns why it ended, `null` for a clean end. Throws ERR_MOONRING_LISTEN. This is the
- * shell around the supervisor: it performs the effects and owns all timers and processes.
+ * Serves until told to stop. Returns why it ended, `null` for a clean end. Throws
+ * ERR_MOONRING_LISTEN. This is the shell around the supervisor: it performs the effects and owns
+ * all timers and processes.
  */
 export async function serve(inputs: MasterInputs): Promise<Failure | null> {
-  const { config, processes, native } = inputs;
+  const { processes, native } = inputs;
+  const { config, sources } = inputs.resolved;
   const { host, port, backlog } = config;
-  const listeners = openListeners(native, { host, port, backlog, count: processes });
+  const origins = [sources.host, sources.port].flatMap((source) => originOf(source) ?? []);
+  const listeners = openListeners(native, { host, port, backlog, count: processes }, origins);
   const slots = listeners.fds.map((listenFd): SlotDescriptors => {
     return { listenFd, control: native.socketPair() };
   });
   return new Promise((resolve) => {
-    const ready = { host: listeners.address, port: listeners.port, processes };
+    const { address, port: boundPort } = listeners;
+    const url = `http://${formatAddress(address, boundPort)}`;
+    const ready = { address: url, host: address, port: boundPort, processes };
     const shell = makeShell(inputs, slots, ready, resolve);
     watchSignals((signal) => shell({ type: 'signal', signal, nowMs: Date.now() }));
     shell({ type: 'boot' });
@@ -66,6 +77,8 @@ export async function serve(inputs: MasterInputs): Promise<Failure | null> {
 type Dispatch = (event: SupervisorEvent) => void;
 
 interface ReadyFields {
+  /** A URL. */
+  readonly address: string;
   readonly host: string;
   readonly port: number;
   readonly processes: number;
@@ -79,7 +92,7 @@ function makeShell(
 ): Dispatch {
   const { log, announce } = inputs.log;
   const children = new Map<ChildId, ReactorProcess>();
-  const setTimer = makeTimers((timer) => dispatch({ type: 'timer', timer, nowMs: Date.now() }));
+  const setTimer = makeTimers((timer) => dispatch({ type: 'timer', timer }));
   let state = initialState(supervisorSettings(inputs), inputs.processes);
 
   function dispatch(event: SupervisorEvent): void {
@@ -92,7 +105,7 @@ function makeShell(
   function perform(effect: Effect): void {
     switch (effect.type) {
       case 'fork':
-        children.set(effect.child, fork(inputs, slots, effect, dispatch));
+        tryFork(effect);
         return;
       case 'send':
         children.get(effect.child)?.send(effect.message);
@@ -109,16 +122,32 @@ function makeShell(
       case 'log':
         log(effect.level, effect.fields, effect.message);
         return;
-      case 'announce-ready': {
-        const address = `http://${formatAddress(ready.host, ready.port)}`;
-        announce({ address, ...ready, allocator: effect.allocator, version }, 'ready');
+      case 'announce-ready':
+        announce({ ...ready, allocator: effect.allocator, version }, 'ready');
         return;
-      }
       case 'exit':
         onEnd(effect.failure);
         return;
       default:
         unreachable(effect);
+    }
+  }
+
+  /** No process, no memory, no descriptor left: the same as a crash, so it is tried again later. */
+  function tryFork(effect: Extract<Effect, { type: 'fork' }>): void {
+    const { child } = effect;
+    try {
+      children.set(child, fork(inputs, slots, effect, dispatch));
+    } catch (error) {
+      log('error', { reactor: effect.slot, error: messageOf(error) }, 'fork failed');
+      const exit = { pid: null, code: null, signal: null };
+      setImmediate(dispatch, {
+        type: 'exited',
+        child,
+        exit,
+        nowMs: Date.now(),
+        random: Math.random(),
+      });
     }
   }
 
@@ -166,7 +195,8 @@ function makeTimers(onTimer: (timer: Timer) => void) {
   };
 }
 
-function supervisorSettings({ config, app, packageRoot }: MasterInputs): SupervisorSettings {
+function supervisorSettings({ resolved, app, packageRoot }: MasterInputs): SupervisorSettings {
+  const { config } = resolved;
   const reactor: ReactorSettings = {
     app,
     luaRoot: join(packageRoot, 'lua'),
@@ -180,11 +210,16 @@ function supervisorSettings({ config, app, packageRoot }: MasterInputs): Supervi
     bodyTimeoutMs: config.bodyTimeout,
     keepaliveTimeoutMs: config.keepaliveTimeout,
     writeTimeoutMs: config.writeTimeout,
+    handlerTimeoutMs: config.handlerTimeout,
+    workers: config.workers,
+    dispatch: config.dispatch,
+    luaMemory: config.luaMemory,
   };
   return {
     reactor: { ...reactor, listenFds: [CHILD_LISTEN_FD], controlFd: CHILD_CONTROL_FD },
     startTimeoutMs: START_TIMEOUT_MS,
     exitTimeoutMs: EXIT_TIMEOUT_MS,
+    stopTimeoutMs: STOP_TIMEOUT_MS,
     drainDelayMs: config.drainDelay,
     drainTimeoutMs: config.drainTimeout,
     crashes: CRASH_POLICY,

@@ -1,10 +1,11 @@
+import type { LogFields } from '../shared/logger.js';
 import {
   childOf,
   type Effect,
+  type Ending,
   type Failure,
   log,
   only,
-  type Phase,
   type Slot,
   type Step,
   type StopSignal,
@@ -14,11 +15,14 @@ import {
   withSlot,
 } from './supervision.js';
 
-/** The part of the supervisor that ends things: delay, drain, stop, and the exit when all is quiet. Pure. */
+/**
+ * The part of the supervisor that ends things: delay, drain, stop, and the exit when all is quiet.
+ * Pure.
+ */
 
 /**
- * npm passes the terminal's Ctrl-C on to its children, which have had it from the terminal already. So a second
- * SIGINT right after the first is an echo, not impatience.
+ * npm passes the terminal's Ctrl-C on to its children, which have had it from the terminal already.
+ * So a second SIGINT right after the first is an echo, not impatience.
  */
 const ECHO_MS = 250;
 
@@ -26,15 +30,14 @@ export function onStopSignal(state: SupervisorState, signal: StopSignal, nowMs: 
   const { phase } = state;
   switch (phase.tag) {
     case 'starting':
-      return beginDrain(state, { signal, sinceMs: nowMs, failure: null });
+      return beginDrain(state, { order: { signal, atMs: nowMs }, failure: null });
     case 'serving':
       return beginDelay(state, signal, nowMs);
     case 'delaying':
     case 'draining':
       if (isEcho(phase, signal, nowMs) || !state.slots.some(isOpen)) return only(state);
       return beginStop(state, {
-        signal,
-        sinceMs: nowMs,
+        order: { signal, atMs: nowMs },
         failure: phase.failure ?? {
           code: 'ERR_MOONRING_DRAIN',
           message: `a second signal (${signal}) cut the drain short`,
@@ -48,14 +51,12 @@ export function onStopSignal(state: SupervisorState, signal: StopSignal, nowMs: 
   }
 }
 
-type Ending = Omit<Extract<Phase, { tag: 'draining' }>, 'tag'>;
-
 function beginDelay(state: SupervisorState, signal: StopSignal, nowMs: number): Step {
-  const ending: Ending = { signal, sinceMs: nowMs, failure: null };
+  const ending: Ending = { order: { signal, atMs: nowMs }, failure: null };
   const delayMs = state.settings.drainDelayMs;
   if (delayMs === 0) return beginDrain(state, ending);
   return only(
-    { ...state, phase: { tag: 'delaying', ...ending } },
+    { ...state, phase: { ...ending, tag: 'delaying' } },
     log('info', 'drain begins after the delay', { signal, delayMs }),
     { type: 'arm-timer', timer: { type: 'delay' }, delayMs },
   );
@@ -65,8 +66,8 @@ function beginDelay(state: SupervisorState, signal: StopSignal, nowMs: number): 
 export function beginDrain(state: SupervisorState, ending: Ending): Step {
   const { drainTimeoutMs } = state.settings;
   const start = only(
-    { ...state, phase: { tag: 'draining', ...ending } },
-    log('info', 'draining', { signal: ending.signal, timeoutMs: drainTimeoutMs }),
+    { ...state, phase: { ...ending, tag: 'draining' } },
+    log('info', 'draining', { ...orderOf(ending), timeoutMs: drainTimeoutMs }),
     { type: 'cancel-timer', timer: { type: 'delay' } },
   );
   const step = state.slots.reduce((sum, slot) => then(sum, (now) => drainSlot(now, slot)), start);
@@ -87,8 +88,8 @@ function drainSlot(state: SupervisorState, slot: Slot): Step {
 /** Everything is closed now, finished or not. */
 export function beginStop(state: SupervisorState, ending: Ending): Step {
   const start = only(
-    { ...state, phase: { tag: 'stopping', ...ending } },
-    log('warn', 'stopping now', { signal: ending.signal }),
+    { ...state, phase: { ...ending, tag: 'stopping' } },
+    log('warn', 'stopping now', orderOf(ending)),
     { type: 'cancel-timer', timer: { type: 'delay' } },
   );
   const step = state.slots.reduce((sum, slot) => then(sum, (now) => stopSlot(now, slot)), start);
@@ -97,16 +98,22 @@ export function beginStop(state: SupervisorState, ending: Ending): Step {
 
 function stopSlot(state: SupervisorState, slot: Slot): Step {
   switch (slot.state.tag) {
-    case 'starting':
-    case 'ready':
-    case 'draining': {
-      // A reactor that has not been ready has nothing to lose.
-      const drained = slot.state.tag === 'starting' || isDrained(slot);
+    case 'starting': {
+      // It has nothing to lose, and may not be listening to us yet.
       const { child } = slot.state;
       return only(
-        withSlot(state, { ...slot, state: { tag: 'draining', child, drained } }),
+        withSlot(state, { ...slot, state: { tag: 'draining', child, drained: true } }),
+        { type: 'kill', child },
+        { type: 'cancel-timer', timer: slotTimer(slot) },
+      );
+    }
+    case 'ready':
+    case 'draining': {
+      const { child } = slot.state;
+      return only(
+        withSlot(state, { ...slot, state: { tag: 'draining', child, drained: isDrained(slot) } }),
         { type: 'send', child, message: { type: 'stop' } },
-        { type: 'arm-timer', timer: slotTimer(slot), delayMs: state.settings.exitTimeoutMs },
+        { type: 'arm-timer', timer: slotTimer(slot), delayMs: state.settings.stopTimeoutMs },
       );
     }
     case 'backoff':
@@ -142,12 +149,17 @@ export function withFailure(state: SupervisorState, failure: Failure): Superviso
 }
 
 function isEcho(phase: Ending, signal: StopSignal, nowMs: number): boolean {
-  return signal === 'SIGINT' && phase.signal === 'SIGINT' && nowMs - phase.sinceMs < ECHO_MS;
+  const { order } = phase;
+  return signal === 'SIGINT' && order?.signal === signal && nowMs - order.atMs < ECHO_MS;
+}
+
+function orderOf({ order }: Ending): LogFields {
+  return order === null ? {} : { signal: order.signal };
 }
 
 /** Whether a stop would cut something. */
 function isOpen(slot: Slot): boolean {
-  return childOf(slot) !== null && slot.state.tag !== 'starting' && !isDrained(slot);
+  return slot.state.tag === 'ready' || (slot.state.tag === 'draining' && !slot.state.drained);
 }
 
 function isDrained(slot: Slot): boolean {

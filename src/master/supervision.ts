@@ -10,14 +10,19 @@ export interface SupervisorSettings {
   readonly reactor: Omit<ReactorOptions, 'index'>;
   /** From fork to ready. */
   readonly startTimeoutMs: number;
-  /** From a reactor's goodbye, or the order to stop, to its exit. */
+  /** From a reactor's goodbye to its exit. */
   readonly exitTimeoutMs: number;
+  /** From the order to stop to the exit. */
+  readonly stopTimeoutMs: number;
   readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly crashes: CrashPolicy;
 }
 
-/** A process of a slot. The number is never used again, so what a dead child leaves behind is not misread. */
+/**
+ * A process of a slot. The number is never used again, so what a dead child leaves behind is not
+ * misread.
+ */
 export type ChildId = number;
 
 export interface StartFailure {
@@ -52,10 +57,9 @@ export interface Failure {
 export type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGQUIT';
 export type MasterSignal = StopSignal | 'SIGHUP' | 'SIGUSR1';
 
-/** The order to end: who gave it, when, and the error to end with. */
-interface Ending {
-  readonly signal: StopSignal | null;
-  readonly sinceMs: number;
+/** Why it ends: by an operator's order, or because of an error. An ordered end may fail later. */
+export interface Ending {
+  readonly order: { readonly signal: StopSignal; readonly atMs: number } | null;
   readonly failure: Failure | null;
 }
 
@@ -97,7 +101,7 @@ export type SupervisorEvent =
       /** In [0, 1). */
       readonly random: number;
     }
-  | { readonly type: 'timer'; readonly timer: Timer; readonly nowMs: number }
+  | { readonly type: 'timer'; readonly timer: Timer }
   | { readonly type: 'signal'; readonly signal: MasterSignal; readonly nowMs: number };
 
 /** A slot has at most one timer; its state says what for. Arming a timer again replaces it. */

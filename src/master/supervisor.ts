@@ -1,4 +1,5 @@
 import { unreachable } from '../shared/assert.js';
+import type { ErrorCode } from '../shared/errors.js';
 import { PROTOCOL_VERSION, type ToMaster } from '../shared/messages.js';
 import { addCrash, judge } from './backoff.js';
 import { beginDrain, beginStop, onStopSignal, settle, withFailure } from './shutdown.js';
@@ -22,8 +23,8 @@ import {
 } from './supervision.js';
 
 /**
- * The supervisor: what is known, and what just happened, give what is known next and what is to be done. Pure: no
- * process, clock or timer.
+ * The supervisor: what is known, and what just happened, give what is known next and what is to be
+ * done. Pure: no process, clock or timer.
  */
 export function step(state: SupervisorState, event: SupervisorEvent): Step {
   switch (event.type) {
@@ -48,7 +49,7 @@ export function step(state: SupervisorState, event: SupervisorEvent): Step {
     case 'exited':
       return forChild(state, event.child, (slot) => onExited(state, slot, event));
     case 'timer':
-      return onTimer(state, event.timer, event.nowMs);
+      return onTimer(state, event.timer);
     case 'signal':
       return onSignal(state, event.signal, event.nowMs);
     default:
@@ -153,25 +154,33 @@ function onExited(state: SupervisorState, slot: Slot, event: Exited): Step {
         : withFailure(stopped, { code: 'ERR_MOONRING_DRAIN', message });
       return then(only(ended, { type: 'cancel-timer', timer: slotTimer(slot) }), settle);
     }
-    default:
+    case 'backoff':
+    case 'failed':
+    case 'stopped':
       return only(state);
+    default:
+      return unreachable(slot.state);
   }
 }
 
-/** A handler or a configuration that fails in the very first start will fail again: no restart. */
+/** Failures of a start that come again with every start. */
+const LASTING_FAILURES: Readonly<Partial<Record<StartFailure['code'], ErrorCode>>> = {
+  HANDLER: 'ERR_MOONRING_HANDLER',
+  INVALID: 'ERR_MOONRING_CONFIG',
+};
+
+/** In the very first start a lasting failure ends everything: nobody has been served yet. */
 function onFailedStart(
   state: SupervisorState,
   slot: Slot,
   failure: StartFailure | null,
   event: Exited,
 ): Step {
-  const code = failure?.code;
-  if (state.phase.tag !== 'starting' || failure === null) {
+  const error = failure === null ? undefined : LASTING_FAILURES[failure.code];
+  if (state.phase.tag !== 'starting' || failure === null || error === undefined) {
     return onCrash(state, slot, failure, event);
   }
-  if (code !== 'HANDLER' && code !== 'INVALID') return onCrash(state, slot, failure, event);
   const failed = withSlot(state, { ...slot, state: { tag: 'failed' } });
-  const error = code === 'HANDLER' ? 'ERR_MOONRING_HANDLER' : 'ERR_MOONRING_CONFIG';
   return then(only(failed, { type: 'cancel-timer', timer: slotTimer(slot) }), (now) =>
     endWith(now, { code: error, message: failure.message }),
   );
@@ -189,7 +198,9 @@ function onCrash(
   const verdict = judge(history, random, policy);
   const fields = {
     reactor: slot.index,
-    ...exit,
+    reactorPid: exit.pid,
+    code: exit.code,
+    signal: exit.signal,
     ...(failure === null ? {} : { failure: failure.message }),
   };
   const cancel = { type: 'cancel-timer', timer: slotTimer(slot) } as const;
@@ -199,8 +210,7 @@ function onCrash(
     const failed = withSlot(state, { ...slot, state: { tag: 'failed' }, history });
     return then(only(failed, log('error', 'reactor crashed', fields), cancel), (now) =>
       beginDrain(now, {
-        signal: null,
-        sinceMs: nowMs,
+        order: null,
         failure: { code: 'ERR_MOONRING_CRASH_LOOP', message },
       }),
     );
@@ -216,11 +226,10 @@ function onCrash(
   });
 }
 
-function onTimer(state: SupervisorState, timer: Timer, nowMs: number): Step {
+function onTimer(state: SupervisorState, timer: Timer): Step {
   if (timer.type === 'delay') {
     if (state.phase.tag !== 'delaying') return only(state);
-    const { signal, failure } = state.phase;
-    return beginDrain(state, { signal, sinceMs: nowMs, failure });
+    return beginDrain(state, state.phase);
   }
   const slot = state.slots[timer.slot];
   if (slot === undefined) return only(state);
@@ -256,14 +265,18 @@ function onSignal(state: SupervisorState, signal: MasterSignal, nowMs: number): 
       return only(state, log('warn', 'reload is not available yet: SIGHUP is ignored'));
     case 'SIGUSR1':
       return only(state, log('info', 'no log file is open: SIGUSR1 has nothing to reopen'));
-    default:
+    case 'SIGTERM':
+    case 'SIGINT':
+    case 'SIGQUIT':
       return onStopSignal(state, signal, nowMs);
+    default:
+      return unreachable(signal);
   }
 }
 
 /** Ends everything because of an error that a restart does not mend. */
 function endWith(state: SupervisorState, failure: Failure): Step {
-  return beginStop(state, { signal: null, sinceMs: 0, failure });
+  return beginStop(state, { order: null, failure });
 }
 
 function armExit(state: SupervisorState, slot: Slot) {

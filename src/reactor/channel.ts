@@ -15,7 +15,8 @@ export interface Channel {
 
 /** The IPC channel to the master. */
 export function openChannel(events: ChannelEvents): Channel {
-  // Otherwise node:cluster ends the process at once when the master is gone, in the middle of answers.
+  // Otherwise node:cluster ends the process at once when the master is gone, in the middle of
+  // answers.
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
   process.on('message', (value: unknown) => {
     let message: ToReactor;

@@ -41,9 +41,14 @@ export interface LifecycleStep {
 
 export const FIRST_STATE: ReactorState = { tag: 'idle' };
 
-/** Without a master a reactor is gone within a second: it drains for this long, and ends at the latest then. */
+/**
+ * Without a master a reactor is gone within a second: it drains for this long, and ends at the
+ * latest then.
+ */
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
+
+const STUCK = 'a handler keeps the reactor and does not stop: the process ends, to be replaced';
 
 export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
   if (state.tag === 'ended') return { state, effects: [] };
@@ -61,7 +66,8 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
     case 'not-made':
       return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
     case 'timer':
-      // Stopping would wait for a handler that does not return; nobody is left who would kill us for it.
+      // Stopping would wait for a handler that does not return; nobody is left who would kill us
+      // for it.
       return { state: { tag: 'ended' }, effects: [{ type: 'die' }] };
     default:
       return unreachable(event);
@@ -101,6 +107,9 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
       return end(0, send({ type: 'drained' }));
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
+    case 'stuck':
+      // Nobody is served here any more and the thread cannot be ended: a new process takes the place of this one.
+      return { state: { tag: 'ended' }, effects: [{ type: 'log', message: STUCK }, { type: 'die' }] };
     case 'orphaned':
       // The IO thread drains already, by its own deadline.
       return next({ tag: 'draining' }, send({ type: 'orphaned' }), {

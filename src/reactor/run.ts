@@ -8,7 +8,10 @@ import { PRELOAD_VARIABLES } from '../shared/preload.js';
 import { openChannel } from './channel.js';
 import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
 
-/** The terminal and service managers signal the whole group. Only the master decides: it tells us by message. */
+/**
+ * The terminal and service managers signal the whole group. Only the master decides: it tells us by
+ * message.
+ */
 const MASTERS_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const;
 
 /** Runs one reactor; resolves with the exit code when it has ended. */

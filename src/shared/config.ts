@@ -12,7 +12,7 @@ import {
   OPTIONS,
   settings,
 } from './options.js';
-import { didYouMean } from './suggest.js';
+import { didYouMean, nearest } from './suggest.js';
 import { formatSize, type Parsed } from './units.js';
 
 /** Where a value was written, so that every complaint can name the place. */
@@ -41,16 +41,13 @@ export interface ResolvedConfig {
 
 type Entry = { readonly source: Source; readonly value: OptionValue | null };
 
-/** Variables with our prefix that are not options. */
-const OTHER_VARIABLES = ['MOONRING_ADDON'];
-
 /**
- * flag > variable > file > default, each value checked where it stands. Throws ERR_MOONRING_USAGE for a flag or a
- * variable and ERR_MOONRING_CONFIG for the file.
+ * flag > variable > file > default, each value checked where it stands. Throws ERR_MOONRING_USAGE
+ * for a flag or a variable and ERR_MOONRING_CONFIG for the file.
  */
 export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   const env = ownVariables(inputs.env);
-  rejectUnknownVariables(env);
+  rejectMisspelledVariables(env);
   const file = inputs.file === null ? null : readConfigFile(inputs.file);
   const entries: Record<string, Entry> = {};
   for (const spec of settings()) {
@@ -60,13 +57,27 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   }
   fitUrlIntoRing(entries);
   const values = Object.entries(entries);
-  // The table is the type: `settings()` yields exactly the keys of Config, each parsed to the type of its row.
+  // The table is the type: `settings()` yields exactly the keys of Config, each parsed to the type
+  // of its row.
   return {
     config: Object.fromEntries(values.map(([key, entry]) => [key, entry.value])) as Config,
     sources: Object.fromEntries(
       values.map(([key, entry]) => [key, entry.source]),
     ) as ResolvedConfig['sources'],
   };
+}
+
+/** Where a value came from, unless it was typed on the command line or is the default. */
+export function originOf(source: Source): string | null {
+  switch (source.type) {
+    case 'env':
+      return source.name;
+    case 'file':
+      return `"${source.key}" in ${source.path}`;
+    case 'flag':
+    case 'default':
+      return null;
+  }
 }
 
 /** The file named by `--config` or MOONRING_CONFIG, absolute; null without one. */
@@ -136,8 +147,8 @@ function readConfigFile({ path, text }: { path: string; text: string }): ParsedF
 }
 
 /**
- * Without the variables that Kubernetes makes for a Service that happens to be called `moonring`, among them
- * MOONRING_PORT=tcp://10.0.0.1:80.
+ * Without the variables that Kubernetes makes for a Service that happens to be called `moonring`,
+ * among them MOONRING_PORT=tcp://10.0.0.1:80.
  */
 function ownVariables(env: Environment): Environment {
   return Object.fromEntries(
@@ -149,13 +160,21 @@ function ownVariables(env: Environment): Environment {
   );
 }
 
-function rejectUnknownVariables(env: Environment): void {
-  const known = OPTIONS.flatMap((spec: OptionSpec) => envNamesOf(spec)).concat(OTHER_VARIABLES);
+/**
+ * A slip of the pen would be silently ignored otherwise. Names that resemble no option
+ * (MOONRING_VERSION in an image) belong to somebody else.
+ */
+function rejectMisspelledVariables(env: Environment): void {
+  const known = OPTIONS.flatMap((spec: OptionSpec) => envNamesOf(spec)).filter((name) =>
+    name.startsWith(ENV_PREFIX),
+  );
+  const words = known.map((name) => name.replace(ENV_PREFIX, ''));
   for (const name of Object.keys(env)) {
     if (!name.startsWith(ENV_PREFIX) || known.includes(name)) continue;
-    const ours = known.filter((candidate) => candidate.startsWith(ENV_PREFIX));
-    const hint = didYouMean(name, ours);
-    throw new MoonringError('ERR_MOONRING_USAGE', `${name}: there is no such option${hint}`);
+    const meant = nearest(name.slice(ENV_PREFIX.length), words);
+    if (meant === null) continue;
+    const hint = `(Did you mean ${ENV_PREFIX}${meant}?)`;
+    throw new MoonringError('ERR_MOONRING_USAGE', `${name}: there is no such option ${hint}`);
   }
 }
 

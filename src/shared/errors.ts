@@ -1,6 +1,6 @@
 /**
- * Every way in which Moonring fails on purpose. The table gives each error code the exit code of a process that
- * ends by it, and one line for the documentation.
+ * Every way in which Moonring fails on purpose. The table gives each error code the exit code of a
+ * process that ends by it, and one line for the documentation.
  */
 const ERRORS = {
   ERR_MOONRING_USAGE: { exitCode: 2, meaning: 'a flag, an argument or a variable is wrong' },
@@ -19,7 +19,6 @@ const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 export const EXIT_OK = 0;
-export const EXIT_FAILURE = 1;
 
 export class MoonringError extends Error {
   override readonly name = 'MoonringError';

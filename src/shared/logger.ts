@@ -1,6 +1,6 @@
 /**
- * The shape of a log line, shared by the master's pino, the reactors and the native core. Reactors must not load
- * pino (start-up time and memory), so this file names no logging library.
+ * The shape of a log line, shared by the master's pino, the reactors and the native core. Reactors
+ * must not load pino (start-up time and memory), so this file names no logging library.
  */
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal', 'off'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];

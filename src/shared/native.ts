@@ -4,13 +4,18 @@ import { join } from 'node:path';
 import { MoonringError, messageOf } from './errors.js';
 import type { LogLevel } from './logger.js';
 
-/** What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers. */
+/**
+ * What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
+ */
 export interface NativeAddon {
   /** Version of the native core. */
   readonly version: string;
   readonly llhttpVersion: string;
   readonly luajitVersion: string;
-  /** Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns the descriptors. */
+  /**
+   * Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns
+   * the descriptors.
+   */
   openTcpListeners(options: TcpListenerOptions): TcpListeners;
   /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
   socketPair(): [number, number];
@@ -42,11 +47,13 @@ export interface TcpListeners {
   readonly family: 4 | 6;
 }
 
-export interface AppSource {
-  readonly kind: 'lua';
-  /** Absolute. */
-  readonly path: string;
-}
+/** Paths are absolute. `symbol` is the function of a shared object that handles requests. */
+export type AppSource =
+  | { readonly kind: 'lua'; readonly path: string }
+  | { readonly kind: 'c'; readonly path: string; readonly symbol: string };
+
+export const DISPATCH_MODES = ['auto', 'inline', 'worker'] as const;
+export type DispatchMode = (typeof DISPATCH_MODES)[number];
 
 /** What is the same for all reactors of a master. */
 export interface ReactorSettings {
@@ -64,6 +71,12 @@ export interface ReactorSettings {
   readonly bodyTimeoutMs: number;
   readonly keepaliveTimeoutMs: number;
   readonly writeTimeoutMs: number;
+  readonly handlerTimeoutMs: number;
+  /** Threads for slow handlers; 0 is none. */
+  readonly workers: number;
+  readonly dispatch: DispatchMode;
+  /** Bytes a Lua state; 0 is no limit. */
+  readonly luaMemory: number;
 }
 
 export interface ReactorOptions extends ReactorSettings {
@@ -84,12 +97,16 @@ export type ReactorEvent =
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
+  /** A handler has kept the reactor for twice the handler timeout: it serves nobody. */
+  | { readonly type: 'stuck' }
   /** The master died; the IO thread began to drain by itself. */
   | { readonly type: 'orphaned' };
 
 export interface NativeReactor {
   start(): void;
-  /** Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`. */
+  /**
+   * Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`.
+   */
   drain(timeoutMs: number): void;
   /** Closes everything and joins the IO thread. */
   stop(): void;
@@ -98,8 +115,8 @@ export interface NativeReactor {
 const EXPECTED = ['openTcpListeners', 'checkHandler', 'allocator', 'Reactor'] as const;
 
 /**
- * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this package.
- * Throws ERR_MOONRING_ADDON that says what to run.
+ * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this
+ * package. Throws ERR_MOONRING_ADDON that says what to run.
  */
 export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
   const path = override || join(packageRoot, 'build', 'release', 'moonring.node');
@@ -121,7 +138,9 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   return addon;
 }
 
-/** The addon is ours and typed by its documentation; this only tells a stale or foreign file apart. */
+/**
+ * The addon is ours and typed by its documentation; this only tells a stale or foreign file apart.
+ */
 function isAddon(addon: unknown): addon is NativeAddon {
   if (typeof addon !== 'object' || addon === null) return false;
   const members = addon as Readonly<Record<string, unknown>>;

@@ -1,16 +1,22 @@
 /**
- * What a row of the table of options (options.ts) may say. Bounds and defaults are written as an operator would
- * write them.
+ * What a row of the table of options (options.ts) may say. Bounds and defaults are written as an
+ * operator would write them.
  */
 interface OptionBase {
-  /** Kebab case. Gives the flag `--max-body`, the variable `MOONRING_MAX_BODY` and the key `maxBody`. */
+  /**
+   * Kebab case. Gives the flag `--max-body`, the variable `MOONRING_MAX_BODY` and the key
+   * `maxBody`.
+   */
   readonly name: string;
   readonly short?: string;
   readonly section: Section;
   readonly description: string;
   /** Variables that other systems set, read when ours is not set. */
   readonly alsoEnv?: string;
-  /** `argument`: written without a flag. `command`: a flag only. `locator`: flag and variable, not in the file. */
+  /**
+   * `argument`: written without a flag. `command`: a flag only. `locator`: flag and variable, not
+   * in the file.
+   */
   readonly role?: 'argument' | 'command' | 'locator';
 }
 

@@ -41,7 +41,9 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
   }
 }
 
-/** The value of an option as written in the config file: text, or a number where no unit is missing. */
+/**
+ * The value of an option as written in the config file: text, or a number where no unit is missing.
+ */
 export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
   if (typeof value === 'string') return parseText(spec, value);
   const takesNumber = spec.type === 'count' || spec.type === 'size' || spec.type === 'port';

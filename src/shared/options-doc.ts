@@ -9,13 +9,17 @@ const INTRODUCTION = `# Configuration
 
     moonring [options] [app]
 
-Every option is a flag, a variable and a key of the JSON config file. The first that is set wins: flag, variable,
-config file, default. A variable that is set to nothing counts as not set. Unknown flags, variables that begin with
-\`MOONRING_\` and unknown keys are errors. \`--check\` reports the first mistake without starting anything.
+Every option is a flag, a variable and a key of the JSON config file. The first that is set wins:
+flag, variable, config file, default. A variable that is set to nothing counts as not set. Unknown
+flags and keys are errors, and so is a \`MOONRING_\` variable that looks like a misspelled option;
+other variables are ignored. \`--check\` reports the first mistake without starting anything.
 
-- **Sizes** are bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`, \`64k\`, \`4m\`.
-- **Durations** are a whole number with \`ms\`, \`s\`, \`m\` or \`h\`: \`500ms\`, \`30s\`, \`2m\`. \`0\` needs no unit.
-- **Paths** in flags and variables are relative to the working directory, those in the config file to that file.
+- **Sizes** are bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`,
+  \`64k\`, \`4m\`.
+- **Durations** are a whole number with \`ms\`, \`s\`, \`m\` or \`h\`: \`500ms\`, \`30s\`,
+  \`2m\`. \`0\` needs no unit.
+- **Paths** in flags and variables are relative to the working directory, those in the config file
+  to that file.
 
 A config file looks like this:
 
@@ -29,10 +33,10 @@ A config file looks like this:
 }
 \`\`\`
 
-\`PORT\`, \`HOST\` and \`WEB_CONCURRENCY\`, which hosting platforms set, are read after our own variables and before
-the config file. Variables that Kubernetes makes for a Service called \`moonring\` (\`MOONRING_SERVICE_HOST\`,
-\`MOONRING_PORT=tcp://…\`) are not ours and are ignored. \`MOONRING_ADDON\` is for developers: the native addon to
-load instead of the built one.
+\`PORT\`, \`HOST\` and \`WEB_CONCURRENCY\`, which hosting platforms set, are read after our own
+variables and before the config file. Variables that Kubernetes makes for a Service called
+\`moonring\` (\`MOONRING_SERVICE_HOST\`, \`MOONRING_PORT=tcp://…\`) are not ours and are ignored.
+\`MOONRING_ADDON\` is for developers: the native addon to load instead of the built one.
 `;
 
 /** docs/configuration.md, complete. */
@@ -106,8 +110,8 @@ function renderExitCodes(): string {
   );
   return `## Exit codes
 
-0 after a drain that ended cleanly, and after \`--help\`, \`--version\` and a \`--check\` without a finding. Every other
-exit says in one sentence on standard error what was wrong.
+0 after a drain that ended cleanly, and after \`--help\`, \`--version\` and a \`--check\` without a
+finding. Every other exit says in one sentence on standard error what was wrong.
 
 | Exit code | Error code | Meaning |
 |---|---|---|

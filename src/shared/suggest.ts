@@ -1,5 +1,11 @@
 /** " (Did you mean port?)" for a name that is nearly one of `known`, else nothing. */
 export function didYouMean(name: string, known: readonly string[]): string {
+  const meant = nearest(name, known);
+  return meant === null ? '' : ` (Did you mean ${meant}?)`;
+}
+
+/** The one of `known` that `name` is probably a slip of. */
+export function nearest(name: string, known: readonly string[]): string | null {
   let best: string | null = null;
   let bestDistance = Math.min(3, Math.floor(name.length * 0.4)) + 1;
   for (const candidate of known) {
@@ -9,10 +15,12 @@ export function didYouMean(name: string, known: readonly string[]): string {
       bestDistance = distance;
     }
   }
-  return best === null ? '' : ` (Did you mean ${best}?)`;
+  return best;
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other. */
+/**
+ * Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+ */
 function editDistance(from: string, to: string): number {
   if (Math.abs(from.length - to.length) > 3) return 4;
   let twoAgo: number[] = [];

@@ -1,6 +1,7 @@
 /**
- * Sizes (`64k`) and durations (`30s`) as people write them. Strict: one spelling, whole numbers, no surprise.
- * A parser returns the value, or a problem: the end of a sentence that starts with where the text came from.
+ * Sizes (`64k`) and durations (`30s`) as people write them. Strict: one spelling, whole numbers, no
+ * surprise. A parser returns the value, or a problem: the end of a sentence that starts with where
+ * the text came from.
  */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }

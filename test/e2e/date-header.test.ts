@@ -3,8 +3,7 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-const IMF_FIXDATE =
-  /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT$/;
+const IMF_FIXDATE = /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/;
 
 const server = await startServer(t);
 
@@ -15,7 +14,7 @@ t.test('every answer carries the date of now', async (t) => {
     const date = (await client.request(requestText(target))).headers.get('date') ?? '';
     const afterMs = Date.now();
     t.match(date, IMF_FIXDATE);
-    t.equal(new Date(date).toUTCString(), date, 'the weekday fits the day');
+    t.equal(new Date(date).toUTCString(), date, 'names and numbers are those of a real day');
     // It is cut to whole seconds and may be as old as the last time it was formatted.
     t.ok(Date.parse(date) > beforeMs - 2000, `${date} is not old`);
     t.ok(Date.parse(date) <= afterMs, `${date} is not in the future`);

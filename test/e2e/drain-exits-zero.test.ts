@@ -7,7 +7,10 @@ const PROMPTLY_MS = 1000;
 const BODY = 'the second half comes later';
 const HALF = BODY.length / 2;
 
-/** A connection in the middle of a request: its head and half of its body have been read by the server. */
+/**
+ * A connection in the middle of a request: its head and half of its body have been read by the
+ * server.
+ */
 async function halfwayThroughRequest(t: Test, server: Server): Promise<RawClient> {
   const client = await connectRaw(t, server);
   const headers = { 'Content-Length': String(BODY.length) };

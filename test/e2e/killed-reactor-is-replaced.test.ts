@@ -13,7 +13,8 @@ type Outcome =
   | { readonly type: 'refused' }
   | { readonly type: 'broken' };
 
-// One connection, one request. It is refused when it was never made, broken when it ended without an answer.
+// One connection, one request. It is refused when it was never made, broken when it ended without
+// an answer.
 function connectAndAsk(host: string, port: number): Promise<Outcome> {
   return new Promise((resolve) => {
     let connected = false;

@@ -45,7 +45,8 @@ t.test('three requests cut at every byte', async (t) => {
   for (let cut = 1; cut < text.length; cut++) {
     const client = await connectRaw(t, server);
     await client.send(text.slice(0, cut));
-    // The one reactor reads what is ready in order: when it has answered this, it has read the first piece.
+    // The one reactor reads what is ready in order: when it has answered this, it has read the
+    // first piece.
     await other.request(requestText('/other'));
     await client.send(text.slice(cut));
     for (const target of expected) {

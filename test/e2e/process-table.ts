@@ -8,7 +8,10 @@ export interface ProcessRow {
   readonly state: string;
 }
 
-/** Whether the process runs. One that has ended does not, even if nobody has asked for its status yet. */
+/**
+ * Whether the process runs. One that has ended does not, even if nobody has asked for its status
+ * yet.
+ */
 export function isRunning(pid: number): boolean {
   const row = processTable().find((candidate) => candidate.pid === pid);
   return row !== undefined && row.state !== 'Z' && row.state !== 'X';

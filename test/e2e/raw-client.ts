@@ -11,7 +11,10 @@ export interface RawClient {
   readonly send: (...chunks: (string | Uint8Array)[]) => Promise<void>;
   /** The next response on the connection, strictly parsed. `method` is that of its request. */
   readonly next: (method?: string) => Promise<RawResponse>;
-  /** Waits for the server's end of the connection; rejects if it sent something that was not taken by `next`. */
+  /**
+   * Waits for the server's end of the connection; rejects if it sent something that was not taken
+   * by `next`.
+   */
   readonly ended: () => Promise<void>;
   /** `send` and `next` in one. */
   readonly request: (text: string, method?: string) => Promise<RawResponse>;
@@ -31,90 +34,103 @@ export async function connectRaw(
       : createConnection({ ...options, host: address.host, port: address.port });
   t.teardown(() => socket.destroy());
   await once(socket, 'connect');
+  const inbox = openInbox(socket);
 
-  let pending: Buffer[] = [];
-  let pendingLength = 0;
-  let wanted = 1;
+  const next = async (method = 'GET'): Promise<RawResponse> => {
+    for (;;) {
+      const result = parseResponse(inbox.bytes(), method);
+      if (result.complete) {
+        inbox.take(result.length);
+        return result.response;
+      }
+      if (inbox.over() !== 'no') {
+        const seen = JSON.stringify(inbox.bytes().toString('latin1', 0, 200));
+        throw new Error(`the connection is over (${String(inbox.over())}) after ${seen}`);
+      }
+      await inbox.more('the rest of a response', result.atLeast);
+    }
+  };
+
+  const ended = async (): Promise<void> => {
+    while (inbox.over() === 'no') {
+      await inbox.more('the end of the connection', Number.POSITIVE_INFINITY);
+    }
+    const over = inbox.over();
+    if (over instanceof Error) throw over;
+    if (inbox.length() > 0) {
+      const seen = JSON.stringify(inbox.bytes().toString('latin1', 0, 200));
+      throw new Error(`unexpected bytes before the end: ${seen}`);
+    }
+  };
+
+  const send = (...chunks: (string | Uint8Array)[]) => writeChunks(socket, chunks);
+  const request = async (text: string, method?: string): Promise<RawResponse> => {
+    await send(text);
+    return next(method);
+  };
+  return { socket, send, next, ended, request, unread: inbox.length };
+}
+
+interface Inbox {
+  /** What was received and not taken, in one piece. */
+  readonly bytes: () => Buffer;
+  readonly length: () => number;
+  readonly take: (length: number) => void;
+  /** Whether the server has ended the connection, or what broke it. */
+  readonly over: () => 'no' | 'ended' | Error;
+  /** Waits until there is something new and `atLeast` bytes in all, or the connection is over. */
+  readonly more: (what: string, atLeast: number) => Promise<void>;
+}
+
+function openInbox(socket: Socket): Inbox {
+  let pieces: Buffer[] = [];
+  let length = 0;
+  let wanted = 0;
   let over: 'no' | 'ended' | Error = 'no';
   let wake = () => {};
-  socket.on('data', (chunk: Buffer) => {
-    pending.push(chunk);
-    pendingLength += chunk.length;
-    if (pendingLength >= wanted) wake();
+  socket.on('data', (piece: Buffer) => {
+    pieces.push(piece);
+    length += piece.length;
+    if (length >= wanted) wake();
   });
   socket.on('end', () => {
-    over = over === 'no' ? 'ended' : over;
+    if (over === 'no') over = 'ended';
     wake();
   });
   socket.on('error', (error) => {
     over = error;
     wake();
   });
-
-  const more = async (what: string): Promise<void> => {
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve;
-    });
-    await within(`${what} (${pendingLength} bytes are here)`, woken, PATIENCE_MS);
-  };
-
   const bytes = (): Buffer => {
-    if (pending.length !== 1) pending = [Buffer.concat(pending, pendingLength)];
-    return pending[0] ?? Buffer.alloc(0);
+    if (pieces.length !== 1) pieces = [Buffer.concat(pieces, length)];
+    return pieces[0] ?? Buffer.alloc(0);
   };
-
-  const next = async (method = 'GET'): Promise<RawResponse> => {
-    for (;;) {
-      const result = parseResponse(bytes(), method);
-      if (result.complete) {
-        pending = [bytes().subarray(result.length)];
-        pendingLength -= result.length;
-        wanted = 1;
-        return result.response;
-      }
-      if (over !== 'no') {
-        const seen = JSON.stringify(bytes().subarray(0, 200).toString('latin1'));
-        throw new Error(`the connection is over (${String(over)}) after ${seen}`);
-      }
-      wanted = Math.max(result.atLeast, pendingLength + 1);
-      await more('the rest of a response');
-    }
-  };
-
-  const ended = async (): Promise<void> => {
-    while (over === 'no') {
-      wanted = Number.POSITIVE_INFINITY;
-      await more('the end of the connection');
-    }
-    if (over !== 'ended') throw over;
-    if (pendingLength > 0) {
-      throw new Error(
-        `unexpected bytes before the end: ${bytes().toString('latin1').slice(0, 200)}`,
-      );
-    }
-  };
-
-  const send = async (...chunks: (string | Uint8Array)[]): Promise<void> => {
-    for (const chunk of chunks) {
-      await new Promise<void>((resolve, reject) => {
-        socket.write(chunk, (error) => (error ? reject(error) : resolve()));
-      });
-      // Lets answers be read between the chunks.
-      if (chunks.length > 1) await nextTurn();
-    }
-  };
-
   return {
-    socket,
-    send,
-    next,
-    ended,
-    request: async (text, method) => {
-      await send(text);
-      return next(method);
+    bytes,
+    length: () => length,
+    take: (taken) => {
+      pieces = [bytes().subarray(taken)];
+      length -= taken;
     },
-    unread: () => pendingLength,
+    over: () => over,
+    more: async (what, atLeast) => {
+      wanted = Math.max(atLeast, length + 1);
+      const woken = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      await within(`${what} (${length} bytes are here)`, woken, PATIENCE_MS);
+    },
   };
+}
+
+async function writeChunks(socket: Socket, chunks: (string | Uint8Array)[]): Promise<void> {
+  for (const chunk of chunks) {
+    await new Promise<void>((resolve, reject) => {
+      socket.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+    // Lets answers be read between the chunks.
+    if (chunks.length > 1) await nextTurn();
+  }
 }
 
 export interface RequestParts {

@@ -20,8 +20,8 @@ const FIELD_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+): ([\x21-\x7e](?:[\x20-\x7e\t
 const HEAD_END = '\r\n\r\n';
 
 /**
- * The response at the start of `bytes`. Throws at anything that RFC 9112 does not allow a server to send, and at
- * what this server never sends: a repeated field, a body without Content-Length.
+ * The response at the start of `bytes`. Throws at anything that RFC 9112 does not allow a server to
+ * send, and at what this server never sends: a repeated field, a body without Content-Length.
  */
 export function parseResponse(bytes: Buffer, method: string): ParseResult {
   const headEnd = bytes.indexOf(HEAD_END);

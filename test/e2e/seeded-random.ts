@@ -7,8 +7,8 @@ export interface SeededRandom {
 }
 
 /**
- * Numbers that come again with the same seed. MOONRING_TEST_SEED repeats a run; a test prints the seed it used.
- * The generator is mulberry32.
+ * Numbers that come again with the same seed. MOONRING_TEST_SEED repeats a run; a test prints the
+ * seed it used. The generator is mulberry32.
  */
 export function seededRandom(): SeededRandom {
   const seed = Number(process.env['MOONRING_TEST_SEED'] ?? randomInt(2 ** 32)) >>> 0;
@@ -23,8 +23,8 @@ export function seededRandom(): SeededRandom {
 }
 
 /**
- * `bytes` in pieces whose lengths are drawn so that short and long ones are equally likely in order of magnitude,
- * up to `longest` bytes each.
+ * `bytes` in pieces whose lengths are drawn so that short and long ones are equally likely in order
+ * of magnitude, up to `longest` bytes each.
  */
 export function randomPieces(bytes: Buffer, random: SeededRandom, longest: number): Buffer[] {
   const magnitudes = Math.ceil(Math.log2(longest));

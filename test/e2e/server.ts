@@ -22,7 +22,10 @@ export interface Server {
   readonly pid: number;
   /** The reactors that run now. */
   readonly reactorPids: () => number[];
-  /** What was logged so far. A line may arrive a little after the answer that caused it: see `logLine`. */
+  /**
+   * What was logged so far. A line may arrive a little after the answer that caused it: see
+   * `logLine`.
+   */
   readonly logs: readonly LogLine[];
   /** Waits for a line for which `matches` is true. */
   readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
@@ -33,7 +36,10 @@ export interface Server {
 }
 
 export interface ServerOptions {
-  /** File name in test/e2e/apps, or a path from the root of the repository. Without it: the bundled demo. */
+  /**
+   * File name in test/e2e/apps, or a path from the root of the repository. Without it: the bundled
+   * demo.
+   */
   readonly app?: string;
   readonly processes?: number;
   readonly args?: readonly string[];
@@ -49,7 +55,10 @@ export function appPath(app: string): string {
   return app.includes('/') ? app : `test/e2e/apps/${app}`;
 }
 
-/** Starts the built server on a port that the system chooses and waits until it is ready. The test's end stops it. */
+/**
+ * Starts the built server on a port that the system chooses and waits until it is ready. The test's
+ * end stops it.
+ */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
   const { app, processes = 1, args = [] } = options;
   const argv = ['--port', '0', '--processes', String(processes), ...args];
@@ -123,7 +132,8 @@ function spawnMaster(args: readonly string[]): ChildProcess {
 }
 
 // MOONRING_TEST_PRELOAD is a sanitizer's runtime, which has to come first in the server only.
-// The test runner adds loaders to every node it starts, and the operator's own settings are not the tests'.
+// The test runner adds loaders to every node it starts, and the operator's own settings are not the
+// tests'.
 function cleanEnvironment(): NodeJS.ProcessEnv {
   const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|HOST|WEB_CONCURRENCY|MOONRING_.*)$/;
   const kept = Object.entries(process.env).filter(

@@ -4,8 +4,9 @@ const INTERVAL_MS = 5;
 export const PATIENCE_MS = 10_000;
 
 /**
- * Asks `probe` until it gives something other than undefined or false. For conditions of which the system sends no
- * event, like the end of a process that is not our child. Rejects with `what` after `timeoutMs`.
+ * Asks `probe` until it gives something other than undefined or false. For conditions of which the
+ * system sends no event, like the end of a process that is not our child. Rejects with `what` after
+ * `timeoutMs`.
  */
 export async function until<T>(
   what: string,

@@ -10,7 +10,7 @@ async function refuses(t: Test, args: readonly string[], message: RegExp): Promi
 }
 
 t.test('an unknown flag gets a suggestion', async (t) => {
-  await refuses(t, ['--prot', '8080'], /--prot\b.*did you mean --port\?/i);
+  await refuses(t, ['--prot', '0'], /--prot\b.*did you mean --port\?/i);
   await refuses(t, ['--max-bodi', '1m'], /--max-bodi\b.*did you mean --max-body\?/i);
 });
 

@@ -25,12 +25,18 @@ static void give_back(hs_conn_t *conn, hs_conn_env_t *env)
 {
     if (conn->exchange == NULL)
         return;
-    hs_exchange_give_back(env->pool, conn->exchange);
+    /* A worker still has it: it goes back to the pool when it comes back. */
+    if (conn->exchange->lender != NULL)
+        hs_dispatch_cancel(env->dispatch, conn->exchange);
+    else
+        hs_exchange_give_back(env->pool, conn->exchange);
     conn->exchange = NULL;
 }
 
 static hs_conn_wait_t wait_of(const hs_conn_t *conn)
 {
+    if (conn->phase == HS_CONN_HANDLING)
+        return HS_CONN_WAIT_HANDLER;
     if (unsent(conn) > 0)
         return HS_CONN_WAIT_WRITE;
     switch (conn->phase) {
@@ -42,6 +48,8 @@ static hs_conn_wait_t wait_of(const hs_conn_t *conn)
     case HS_CONN_CONTENT_BUFFER:
     case HS_CONN_CONTENT_CHUNKED:
         return HS_CONN_WAIT_CONTENT;
+    case HS_CONN_HANDLING:
+        return HS_CONN_WAIT_HANDLER;
     case HS_CONN_LINGERING:
         return HS_CONN_WAIT_LINGER;
     case HS_CONN_FLUSHING:
@@ -83,6 +91,8 @@ static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
         return limits->header_timeout_ms;
     case HS_CONN_WAIT_CONTENT: /* content_deadline_ms */
         return 0;
+    case HS_CONN_WAIT_HANDLER:
+        return limits->handler_timeout_ms;
     case HS_CONN_WAIT_WRITE:
         return limits->write_timeout_ms;
     case HS_CONN_WAIT_LINGER:
@@ -130,6 +140,7 @@ int hs_conn_recv_vec(hs_conn_t *conn, hs_conn_env_t *env, struct iovec iov[2])
             conn->phase = HS_CONN_CLOSED;
             return 0;
         }
+        conn->exchange->peer = conn->peer;
     }
     hs_exchange_t *exchange = conn->exchange;
     if (conn->phase != HS_CONN_CONTENT_BUFFER)
@@ -225,6 +236,30 @@ void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
     settle(conn, env);
 }
 
+void hs_conn_handled(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    HS_ASSERT(conn->phase == HS_CONN_HANDLING && conn->exchange->lender == NULL);
+    hs_conn_complete(conn, env);
+    settle(conn, env);
+}
+
+/* The worker keeps the exchange; the connection goes on with another one, to say 503. */
+static void answer_for_worker(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_exchange_t *lent = conn->exchange;
+    hs_exchange_t *fresh = hs_exchange_lease(env->pool);
+    conn->exchange = fresh;
+    if (fresh != NULL) {
+        hs_exchange_move_unsent(fresh, lent);
+        hs_exchange_begin_message(fresh, env->limits);
+        fresh->parse.llhttp.method = lent->request.msg.method;
+        hs_conn_refuse(conn, env, 503);
+    } else {
+        conn->phase = HS_CONN_CLOSED;
+    }
+    hs_dispatch_give_up(env->dispatch, lent, env->limits->handler_timeout_ms);
+}
+
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
 {
     switch (conn->wait) {
@@ -248,6 +283,9 @@ void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
         } else {
             conn->phase = HS_CONN_CLOSED;
         }
+        break;
+    case HS_CONN_WAIT_HANDLER:
+        answer_for_worker(conn, env);
         break;
     case HS_CONN_WAIT_NONE:
     case HS_CONN_WAIT_REQUEST:

@@ -85,15 +85,27 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
         hs_conn_stop_reading(conn, msg->keep_alive || exchange->ring.head != exchange->parsed);
 }
 
-/* The message is complete: runs the handler and goes on behind the message. */
+/* The response is complete, whichever thread has built it: goes on behind the message. */
+static step_t complete(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    put_answer(conn, env);
+    hs_exchange_end_message(conn->exchange);
+    return hs_conn_reads_requests(conn) ? STEP_AGAIN : STEP_WAIT;
+}
+
+/* The message is complete: runs the handler, or lends the exchange to a worker that will. */
 static step_t answer(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_exchange_t *exchange = conn->exchange;
     hs_msg_terminate(&exchange->request.msg);
-    hs_dispatch_inline(&env->handler, exchange);
-    put_answer(conn, env);
-    hs_exchange_end_message(exchange);
-    return hs_conn_reads_requests(conn) ? STEP_AGAIN : STEP_WAIT;
+    if (env->dispatch == NULL) {
+        hs_dispatch_inline(&env->handler, exchange);
+    } else if (hs_dispatch(env->dispatch, exchange, conn) == HS_DISPATCHED_LENT) {
+        conn->phase = HS_CONN_HANDLING;
+        conn->restart_deadline = true;
+        return STEP_WAIT;
+    }
+    return complete(conn, env);
 }
 
 /* Copies the head out of the ring, so that the ring can be used for what follows. */
@@ -252,12 +264,20 @@ static step_t step(hs_conn_t *conn, hs_conn_env_t *env)
         return step_content_buffer(conn, env);
     case HS_CONN_CONTENT_CHUNKED:
         return step_content_chunked(conn, env);
+    case HS_CONN_HANDLING:
     case HS_CONN_FLUSHING:
     case HS_CONN_LINGERING:
     case HS_CONN_CLOSED:
         return STEP_WAIT;
     }
     return STEP_WAIT;
+}
+
+/* Received bytes that have to wait until what is unsent has left. */
+static bool must_stall(const hs_exchange_t *exchange)
+{
+    return exchange->ring.head != exchange->parsed &&
+           (hs_exchange_unsent(exchange) >= UNSENT_MAX || exchange->out_body.len > 0);
 }
 
 void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
@@ -269,8 +289,7 @@ void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
         if (conn->phase != HS_CONN_IDLE)
             continue;
         bool more = exchange->ring.head != exchange->parsed;
-        bool full = hs_exchange_unsent(exchange) >= UNSENT_MAX || exchange->out_body.len > 0;
-        if (more && (++messages == MESSAGES_PER_TURN || full)) {
+        if ((more && ++messages == MESSAGES_PER_TURN) || must_stall(exchange)) {
             conn->stalled = true;
             break;
         }
@@ -278,4 +297,14 @@ void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
     /* A peer that will send nothing more leaves an incomplete message behind, or none. */
     if (conn->peer_shut && !conn->stalled && hs_conn_reads_requests(conn))
         hs_conn_stop_reading(conn, false);
+}
+
+void hs_conn_complete(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    if (complete(conn, env) == STEP_WAIT)
+        return;
+    if (must_stall(conn->exchange))
+        conn->stalled = true;
+    else
+        hs_conn_advance(conn, env);
 }

@@ -54,14 +54,18 @@ hs_exchange_t *hs_exchange_lease(hs_exchange_pool_t *pool)
         pool->free = exchange->next;
     else
         exchange = exchange_new(pool);
-    if (exchange != NULL)
+    if (exchange != NULL) {
         pool->leased++;
+        HS_OWNER_TAKE(exchange->owner);
+    }
     return exchange;
 }
 
 void hs_exchange_give_back(hs_exchange_pool_t *pool, hs_exchange_t *exchange)
 {
     HS_ASSERT(pool->leased > 0);
+    HS_ASSERT_OWNER(exchange->owner);
+    HS_ASSERT(exchange->lender == NULL);
     hs_exchange_end_message(exchange);
     exchange->ring.tail = exchange->ring.head;
     hs_ring_rewind(&exchange->ring);
@@ -98,4 +102,18 @@ void hs_exchange_forget_sent(hs_exchange_t *exchange)
     exchange->out_sent = 0;
     hs_buf_reset(&exchange->out_body, KEEP_BYTES);
     exchange->out_body_sent = 0;
+}
+
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from)
+{
+    HS_ASSERT(hs_exchange_unsent(to) == 0);
+    hs_buf_t out = to->out;
+    hs_buf_t out_body = to->out_body;
+    to->out = from->out;
+    to->out_sent = from->out_sent;
+    to->out_body = from->out_body;
+    to->out_body_sent = from->out_body_sent;
+    from->out = out;
+    from->out_body = out_body;
+    hs_exchange_forget_sent(from);
 }

@@ -4,19 +4,27 @@
  * connection is idle, so that an idle connection costs no more than its descriptor and hot memory
  * is reused. One exchange carries one message at a time.
  *
- * Owner: the connection that leased it. It is the only struct that may change threads.
+ * Owner: the connection that leased it. It is the only struct that may change threads: the I/O
+ * thread lends it to a worker (request, response and what they refer to) and gets it back through
+ * the mailbox. `out`, `out_body` and `lender` stay the I/O thread's also while it is lent: answers
+ * to earlier requests of the connection go on being sent.
  * Memory is freed only with the pool, so that a Lua object that outlived its request can still read
  * `generation`.
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/hs_err.h"
+#include "base/hs_owner.h"
 #include "data/hs_buf.h"
+#include "data/hs_mpsc.h"
 #include "data/hs_ring.h"
 #include "exec/hs_lua_abi.h"
 #include "http/hs_parse.h"
 #include "httpserver.h"
 #include "os/hs_log.h"
+#include "os/hs_peer.h"
 
 typedef struct hs_exchange hs_exchange_t;
 
@@ -26,6 +34,14 @@ typedef enum hs_answer_state {
     HS_ANSWER_HANDLING, /* a handler builds the response */
     HS_ANSWER_SENT,     /* the handler has said that it is complete */
 } hs_answer_state_t;
+
+/* Where a lent exchange is. */
+typedef enum hs_loan {
+    HS_LOAN_NONE,      /* not lent */
+    HS_LOAN_QUEUED,    /* no worker has taken it yet */
+    HS_LOAN_RUNNING,   /* a worker runs the handler */
+    HS_LOAN_CANCELLED, /* nobody waits for it any more: to be given back without running */
+} hs_loan_t;
 
 struct hs_request {
     hs_msg_t msg;
@@ -58,6 +74,21 @@ struct hs_exchange {
     size_t out_body_sent;
     hs_log_t *log;
     hs_exchange_t *next; /* in the pool */
+    hs_peer_t peer;      /* set by whoever leased it */
+    char peer_text[HS_PEER_TEXT_CAP];
+    void *user_data;   /* what the C handler of this thread was given */
+    bool wants_worker; /* the handler asked to be run again on a worker */
+    bool in_worker;    /* a worker runs the handler */
+
+    hs_owner_t owner;        /* the thread that may touch request and response */
+    hs_mpsc_node_t way_back; /* in the mailbox */
+    void *lender;            /* owner: io. Who waits for the answer; NULL: nobody any more */
+    uint64_t route;          /* owner: io. Key of the time that its requests take */
+    uint32_t worker;         /* number of the worker that has it, written before HS_LOAN_RUNNING */
+    uint32_t cost_us;        /* how long the worker took */
+    /* hs_loan_t. QUEUED by io; from there to RUNNING by the worker that takes it or to CANCELLED by
+     * io when nobody waits any more, by compare-and-swap, release and acquire. */
+    _Atomic int loan;
     hs_field_t fields[]; /* limits.max_headers */
 };
 
@@ -90,6 +121,9 @@ void hs_exchange_end_message(hs_exchange_t *exchange);
 
 /* Everything was sent: the output is empty again. */
 void hs_exchange_forget_sent(hs_exchange_t *exchange);
+
+/* `to`, which has nothing unsent, takes over what `from` has. */
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from);
 
 static inline hs_exchange_t *hs_exchange_of_view(hs_view_t *view)
 {

@@ -85,10 +85,12 @@ int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
     response->built = true;
     if (rule == FIELD_TAKEN)
         return HS_OK;
-    hs_buf_put(fields, name.data, name.len);
-    hs_buf_put(fields, ": ", 2);
-    hs_buf_put(fields, value.data, value.len);
-    hs_buf_put(fields, "\r\n", 2);
+    char *to = fields->data + fields->len;
+    memcpy(to, name.data, name.len);
+    memcpy(to + name.len, ": ", 2);
+    memcpy(to + name.len + 2, value.data, value.len);
+    memcpy(to + line_len - 2, "\r\n", 2);
+    fields->len += line_len;
     return HS_OK;
 }
 

@@ -41,7 +41,9 @@ void hs_date_set(hs_date_t *date, int64_t second)
     unsigned year, month, day;
     civil_of_days(days, &year, &month, &day);
 
-    char *to = date->text;
+    char *to = date->line;
+    memcpy(to, "Date: ", 6);
+    to += 6;
     memcpy(to, weekdays + 3 * (days % 7), 3);
     memcpy(to + 3, ", ", 2);
     to = put_digits(to + 5, day, 2);
@@ -55,6 +57,6 @@ void hs_date_set(hs_date_t *date, int64_t second)
     to = put_digits(to, second_of_day / 60 % 60, 2);
     *to++ = ':';
     to = put_digits(to, second_of_day % 60, 2);
-    memcpy(to, " GMT", 5);
+    memcpy(to, " GMT\r\n", 7);
     date->second = second;
 }

@@ -142,7 +142,10 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
     for (uint16_t i = 0; i < msg->field_count; i++) {
         hs_field_t *field = &msg->fields[i];
         hs_span_t value = hs_span_trim(hs_msg_field_value(msg, field));
-        field->value_at = (uint32_t)(value.data - msg->base);
+        /* llhttp places an empty value behind its line, where the next name begins: the NUL that
+         * ends it would cut that name. It ends where its own name does instead. */
+        field->value_at =
+            value.len > 0 ? (uint32_t)(value.data - msg->base) : field->name_at + field->name_len;
         field->value_len = (uint32_t)value.len;
         hs_parse_outcome_t outcome = check_field(msg, hs_msg_field_name(msg, field), value, &facts);
         if (outcome == HS_PARSE_EXPECTATION_FAILED)

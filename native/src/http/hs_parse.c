@@ -4,11 +4,12 @@
 #include "http/hs_target.h"
 #include "http/hs_wire.h"
 
-/* Chunk extensions, trailers and zeros before a chunk size carry nothing that we use; more than
- * this is an attack. */
-#define FRAMING_MAX 8192
-/* ": " and CRLF of a field */
-#define FIELD_OVERHEAD 4
+/*
+ * What a chunked message may spend on everything but content: so much in all for extensions,
+ * trailers and padding, and for each chunk a size of 8 digits and two line ends. More is an attack.
+ */
+#define HS_PARSE_FRAMING_MAX 8192
+#define HS_PARSE_FRAMING_PER_CHUNK 12
 /* An unknown method is not waited for beyond this: RFC 9112 §3 wants 501. */
 #define METHOD_MAX 32
 
@@ -48,12 +49,6 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     return line_ends ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
 }
 
-static int count_framing(hs_parse_t *parse, size_t len)
-{
-    parse->framing += (uint32_t)len;
-    return parse->framing > FRAMING_MAX ? refuse(parse, HS_PARSE_FIELDS_TOO_LARGE) : 0;
-}
-
 static int on_version(llhttp_t *llhttp, const char *at, size_t len)
 {
     (void)at;
@@ -65,11 +60,8 @@ static int on_version(llhttp_t *llhttp, const char *at, size_t len)
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content) {
-        bool begins = parse->last != HS_PARSE_LAST_NAME;
-        parse->last = HS_PARSE_LAST_NAME;
-        return count_framing(parse, begins ? len + FIELD_OVERHEAD : len);
-    }
+    if (parse->in_content)
+        return 0; /* a trailer is dropped */
     hs_msg_t *msg = parse->msg;
     if (parse->last != HS_PARSE_LAST_NAME) {
         if (msg->field_count == msg->field_cap)
@@ -84,10 +76,8 @@ static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content) {
-        parse->last = HS_PARSE_LAST_VALUE;
-        return count_framing(parse, len);
-    }
+    if (parse->in_content)
+        return 0; /* a trailer is dropped */
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
     if (parse->last != HS_PARSE_LAST_VALUE) {
@@ -103,7 +93,7 @@ static int on_extension_name(llhttp_t *llhttp, const char *at, size_t len)
     (void)at;
     hs_parse_t *parse = parse_of(llhttp);
     parse->extension_named = parse->extension_named || len > 0;
-    return count_framing(parse, len);
+    return 0;
 }
 
 /* llhttp takes an extension without a name. */
@@ -115,12 +105,6 @@ static int on_extension_name_end(llhttp_t *llhttp)
     return named ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
 }
 
-static int on_extension_value(llhttp_t *llhttp, const char *at, size_t len)
-{
-    (void)at;
-    return count_framing(parse_of(llhttp), len);
-}
-
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -128,7 +112,6 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     if (!hs_buf_append(parse->content, at, len))
         return refuse(parse, HS_PARSE_OUT_OF_MEMORY);
-    parse->data_end = offset_of(parse, at) + (uint32_t)len;
     return 0;
 }
 
@@ -136,6 +119,7 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 static int on_chunk_header(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
+    parse->framing_allowed += HS_PARSE_FRAMING_PER_CHUNK;
     if (llhttp->content_length > parse->limits->max_body - parse->content->len)
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     return 0;
@@ -157,7 +141,6 @@ static const llhttp_settings_t settings = {
     .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name = on_extension_name,
     .on_chunk_extension_name_complete = on_extension_name_end,
-    .on_chunk_extension_value = on_extension_value,
     .on_message_complete = pause,
 };
 
@@ -169,6 +152,7 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     parse->offset = 0;
     parse->line_at = 0;
     parse->framing = 0;
+    parse->framing_allowed = HS_PARSE_FRAMING_MAX;
     parse->last = HS_PARSE_LAST_NONE;
     parse->version_len = 0;
     parse->in_content = false;
@@ -300,7 +284,6 @@ static void take_head(hs_parse_t *parse)
     msg->chunked = (llhttp->flags & F_CHUNKED) != 0;
     msg->content_length = (llhttp->flags & F_CONTENT_LENGTH) ? llhttp->content_length : 0;
     msg->keep_alive = false;
-    parse->data_end = parse->offset;
 }
 
 hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
@@ -347,11 +330,11 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
         llhttp_resume(&parse->llhttp);
     }
     parse->content = content;
+    size_t content_before = content->len;
     hs_parse_outcome_t outcome = execute(parse, data, len, taken);
-    /* llhttp takes any number of zeros before a size. */
-    if (outcome == HS_PARSE_NEED_MORE && parse->offset - parse->data_end > 2 * FRAMING_MAX)
-        return HS_PARSE_FIELDS_TOO_LARGE;
-    return outcome;
+    parse->framing += *taken - (content->len - content_before);
+    bool excessive = parse->framing > parse->framing_allowed;
+    return excessive && outcome <= HS_PARSE_COMPLETE ? HS_PARSE_FIELDS_TOO_LARGE : outcome;
 }
 
 bool hs_parse_is_head(const hs_parse_t *parse)

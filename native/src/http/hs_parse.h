@@ -31,8 +31,8 @@ typedef struct hs_parse {
     size_t segment_len;  /* how many */
     uint32_t offset;     /* … and where in the message they begin */
     uint32_t line_at;    /* where the request line begins: behind an empty line that is ignored */
-    uint32_t data_end;   /* where the last chunk's data ended */
-    uint32_t framing;    /* bytes of chunk extensions and trailers so far */
+    uint64_t framing;    /* bytes of a chunked message's body that are not content … */
+    uint64_t framing_allowed; /* … and how many there may be by now */
     hs_parse_last_t last;
     uint8_t version_len; /* bytes of "1.1" so far */
     bool in_content;

@@ -1,5 +1,6 @@
 #include "http/hs_wire.h"
 
+#include "base/hs_chars.h"
 #include "http/hs_status.h"
 
 #define DECIMAL_MAX 20 /* digits of the largest size_t */
@@ -8,12 +9,17 @@
  * Connection. */
 #define HEAD_OVERHEAD 256
 
-static void put_span(hs_buf_t *out, hs_span_t span)
+/* Writers take where to write and return what is behind it; the caller has reserved the room. */
+
+static char *put(char *to, const char *data, size_t len)
 {
-    hs_buf_put(out, span.data, span.len);
+    memcpy(to, data, len);
+    return to + len;
 }
 
-static void put_decimal(hs_buf_t *out, size_t value)
+#define PUT_LITERAL(to, literal) put(to, literal, sizeof(literal) - 1)
+
+static char *put_decimal(char *to, size_t value)
 {
     char digits[DECIMAL_MAX];
     size_t at = DECIMAL_MAX;
@@ -21,49 +27,50 @@ static void put_decimal(hs_buf_t *out, size_t value)
         digits[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    hs_buf_put(out, digits + at, DECIMAL_MAX - at);
+    return put(to, digits + at, DECIMAL_MAX - at);
 }
 
-static void put_status_line(hs_buf_t *out, int status)
+static char *put_status_line(char *to, int status)
 {
     hs_span_t line = hs_status_line(status);
-    if (line.len > 0) {
-        put_span(out, line);
-        return;
+    if (line.len > 0)
+        return put(to, line.data, line.len);
+    to = PUT_LITERAL(to, "HTTP/1.1 ");
+    to = put_decimal(to, (size_t)status);
+    return PUT_LITERAL(to, " \r\n");
+}
+
+static char *put_connection(char *to, hs_wire_connection_t connection)
+{
+    switch (connection) {
+    case HS_WIRE_CONNECTION_DEFAULT:
+        return to;
+    case HS_WIRE_CONNECTION_KEEP_ALIVE:
+        return PUT_LITERAL(to, "Connection: keep-alive\r\n");
+    case HS_WIRE_CONNECTION_CLOSE:
+        return PUT_LITERAL(to, "Connection: close\r\n");
     }
-    put_span(out, HS_SPAN_LITERAL("HTTP/1.1 "));
-    put_decimal(out, (size_t)status);
-    put_span(out, HS_SPAN_LITERAL(" \r\n"));
+    return to;
 }
 
 bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t *date)
 {
     if (!hs_buf_reserve(out, HEAD_OVERHEAD + head->fields.len))
         return false;
-    put_status_line(out, head->status);
-    if (!head->own_date) {
-        put_span(out, HS_SPAN_LITERAL("Date: "));
-        hs_buf_put(out, date->text, HS_DATE_LEN);
-        put_span(out, HS_SPAN_LITERAL("\r\n"));
-    }
+    char *to = put_status_line(out->data + out->len, head->status);
+    if (!head->own_date)
+        to = put(to, date->line, HS_DATE_LINE_LEN);
     if (head->fields.len > 0)
-        put_span(out, head->fields);
+        to = put(to, head->fields.data, head->fields.len);
     if (hs_status_has_content(head->status)) {
-        put_span(out, HS_SPAN_LITERAL("Content-Length: "));
-        put_decimal(out, head->content_length);
-        put_span(out, HS_SPAN_LITERAL("\r\n"));
+        to = PUT_LITERAL(to, "Content-Length: ");
+        to = put_decimal(to, head->content_length);
+        to = PUT_LITERAL(to, "\r\n");
     }
-    switch (head->connection) {
-    case HS_WIRE_CONNECTION_DEFAULT:
-        break;
-    case HS_WIRE_CONNECTION_KEEP_ALIVE:
-        put_span(out, HS_SPAN_LITERAL("Connection: keep-alive\r\n"));
-        break;
-    case HS_WIRE_CONNECTION_CLOSE:
-        put_span(out, HS_SPAN_LITERAL("Connection: close\r\n"));
-        break;
-    }
-    put_span(out, HS_SPAN_LITERAL("\r\n"));
+    to = put_connection(to, head->connection);
+    to = PUT_LITERAL(to, "\r\n");
+    out->len = (size_t)(to - out->data);
+    HS_ASSERT(out->len <= out->capacity);
     return true;
 }
 
@@ -72,8 +79,8 @@ bool hs_wire_put_continue(hs_buf_t *out)
     hs_span_t line = hs_status_line(100);
     if (!hs_buf_reserve(out, line.len + 2))
         return false;
-    put_span(out, line);
-    put_span(out, HS_SPAN_LITERAL("\r\n"));
+    hs_buf_put(out, line.data, line.len);
+    hs_buf_put(out, "\r\n", 2);
     return true;
 }
 
@@ -100,23 +107,10 @@ bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_content, const hs_
 
 bool hs_wire_is_field_name(hs_span_t name)
 {
-    static const char marks[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.data[i];
-        bool alphanumeric =
-            (c >= '0' && c <= '9') || (hs_ascii_lower(c) >= 'a' && hs_ascii_lower(c) <= 'z');
-        if (!alphanumeric && (c == '\0' || strchr(marks, c) == NULL))
-            return false;
-    }
-    return name.len > 0;
+    return name.len > 0 && hs_span_all_in(name, HS_CHAR_TOKEN);
 }
 
 bool hs_wire_is_field_value(hs_span_t value)
 {
-    for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.data[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
+    return hs_span_is_field_value(value);
 }

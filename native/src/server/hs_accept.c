@@ -23,7 +23,7 @@ static void pause_accepting(hs_io_t *io, int reason)
     hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
 }
 
-static void accept_one(hs_io_t *io, int fd)
+void hs_accept_take(hs_io_t *io, int fd)
 {
     bool shed = io->slots.in_use >= io->env.limits->max_connections;
     if (hs_io_conn_open(io, fd, shed) != HS_OK)
@@ -38,7 +38,10 @@ static void on_listener_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = hs_sock_accept(watcher->fd);
         if (fd >= 0) {
-            accept_one(io, fd);
+            if (io->accepted != NULL)
+                io->accepted(io->accepted_context, fd);
+            else
+                hs_accept_take(io, fd);
             continue;
         }
         switch (-fd) {

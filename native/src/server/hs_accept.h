@@ -9,6 +9,9 @@
 /* Watches a listening descriptor; the io owns it from here on, also when this fails. */
 HS_NODISCARD int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error);
 
+/* Serves an accepted descriptor; beyond the limit it is told so. */
+void hs_accept_take(hs_io_t *io, int fd);
+
 /* Closes the listeners that are open. */
 void hs_accept_close_all(hs_io_t *io);
 

@@ -17,6 +17,7 @@
 #include "data/hs_slab.h"
 #include "data/hs_wheel.h"
 #include "os/hs_ev.h"
+#include "server/hs_handoff.h"
 
 #define HS_IO_BATCH 32
 #define HS_IO_LISTENERS_MAX 16
@@ -29,7 +30,7 @@ typedef struct hs_io_conn {
     hs_conn_t conn;
     hs_wheel_entry_t timer;
     hs_list_t all;  /* in io->connections */
-    hs_list_t turn; /* in io->to_send or io->again */
+    hs_list_t turn; /* in io->to_send, io->held or io->again */
     bool readable;  /* the kernel may have bytes */
     bool writable;  /* the kernel may have room */
     bool shut_seen; /* the peer has shut: read until the end although a read was short */
@@ -42,15 +43,26 @@ typedef struct hs_io_listener {
     bool open;
 } hs_io_listener_t;
 
+/* Takes an accepted descriptor in the io's place. */
+typedef void (*hs_io_accepted_fn)(void *context, int fd);
+
 struct hs_io {
     hs_ev_t *ev;
     hs_conn_env_t env;
+    hs_dispatch_t dispatch;
+    hs_workers_t *workers;      /* NULL: handlers run inline */
+    hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
+    hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
+    void *accepted_context;
+    uint64_t turn_begin_ns;
+    uint64_t held_since_ns; /* since when the first of `held` waits */
     hs_exchange_pool_t pool;
     hs_slab_t slots;
     hs_wheel_t wheel;
     hs_list_t connections;
     hs_list_t
         to_send;     /* have unsent bytes and a writable descriptor: sent at the end of the turn */
+    hs_list_t held;  /* have unsent bytes, and a worker has their next request: more may follow soon */
     hs_list_t again; /* go on in the next turn without an event */
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;
@@ -74,7 +86,11 @@ struct hs_io {
 
 typedef struct hs_io_config {
     const hs_limits_t *limits;
-    hs_handler_t handler;
+    hs_handler_t handler; /* of the I/O thread */
+    hs_dispatch_mode_t dispatch;
+    uint32_t worker_count;    /* 0: none */
+    uint32_t queue_capacity;  /* requests that may wait for a worker */
+    hs_handler_maker_t maker; /* of the workers' handlers; outlives the io */
     hs_log_t *log;
     hs_event_fn on_event;
     void *on_event_ud;
@@ -88,7 +104,13 @@ HS_NODISCARD int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error);
 
 /* Serves until stopped, drained or orphaned and drained. */
 int hs_io_run(hs_io_t *io);
-void hs_io_free(hs_io_t *io);
+
+/*
+ * After hs_io_run. Waits at most `wait_ms` for handlers that still run on workers and returns how
+ * many do then: their threads are left behind, and neither the io nor anything that its
+ * configuration named may be freed.
+ */
+uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms);
 
 /* Any thread, signal handlers too. */
 void hs_io_request_stop(hs_io_t *io);

@@ -5,12 +5,17 @@
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
 
+/* Answers wait for the next one on their connection at most so long, and while they are so small. */
+#define HOLD_NS (1000 * 1000)
+#define HOLD_BYTES (16 * 1024)
+
 void hs_io_begin_turn(hs_io_t *io)
 {
     if (io->turn_begun)
         return;
     io->turn_begun = true;
-    io->env.now_ms = hs_clock_monotonic_ms();
+    io->turn_begin_ns = hs_clock_monotonic_ns();
+    io->env.now_ms = io->turn_begin_ns / 1000000;
     hs_date_update(&io->env.date, hs_clock_realtime_s());
 }
 
@@ -29,6 +34,21 @@ static void close_conn(hs_io_t *io, hs_io_conn_t *c)
     hs_ev_io_close(io->ev, &c->watcher, on_slot_closed);
 }
 
+static bool may_read(const hs_io_conn_t *c)
+{
+    return c->conn.phase != HS_CONN_HANDLING && c->conn.phase != HS_CONN_FLUSHING;
+}
+
+/* Answers to pipelined requests leave together, if the next one is not long in coming. */
+static void queue_to_send(hs_io_t *io, hs_io_conn_t *c)
+{
+    bool hold = c->conn.phase == HS_CONN_HANDLING &&
+                hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
+    if (hold && hs_list_empty(&io->held))
+        io->held_since_ns = io->turn_begin_ns;
+    hs_list_push_back(hold ? &io->held : &io->to_send, &c->turn);
+}
+
 /* Does what the connection wants after an event. */
 static void follow(hs_io_t *io, hs_io_conn_t *c)
 {
@@ -44,8 +64,8 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
     bool has_unsent = c->conn.exchange != NULL && hs_exchange_unsent(c->conn.exchange) > 0;
     if (has_unsent) {
         if (c->writable)
-            hs_list_push_back(&io->to_send, &c->turn);
-    } else if (c->conn.stalled || (c->readable && c->conn.phase != HS_CONN_FLUSHING)) {
+            queue_to_send(io, c);
+    } else if (c->conn.stalled || (c->readable && may_read(c))) {
         hs_list_push_back(&io->again, &c->turn);
     }
     if (c->conn.deadline_ms != 0)
@@ -107,6 +127,7 @@ int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
     }
     hs_list_push_back(&io->connections, &c->all);
     hs_conn_init(&c->conn, &io->env);
+    c->conn.peer = hs_peer_of(fd);
     if (shed)
         hs_conn_shed(&c->conn, &io->env);
     follow(io, c);
@@ -159,7 +180,26 @@ void hs_io_conn_go_on_all(hs_io_t *io)
 
 void hs_io_conn_send_all(hs_io_t *io)
 {
+    if (!hs_list_empty(&io->held) && io->turn_begin_ns - io->held_since_ns >= HOLD_NS)
+        hs_list_take_all(&io->to_send, &io->held);
     for_each_once(io, &io->to_send, send_one);
+}
+
+static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
+{
+    hs_io_t *io = context;
+    if (lender == NULL) {
+        hs_exchange_give_back(&io->pool, exchange);
+        return;
+    }
+    hs_conn_t *conn = lender;
+    hs_conn_handled(conn, &io->env);
+    follow(io, HS_CONTAINER_OF(conn, hs_io_conn_t, conn));
+}
+
+void hs_io_conn_collect(hs_io_t *io)
+{
+    hs_dispatch_collect(&io->dispatch, on_returned, io);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)

@@ -19,6 +19,9 @@ HS_NODISCARD int hs_io_conn_open(hs_io_t *io, int fd, bool shed);
  */
 void hs_io_conn_go_on_all(hs_io_t *io);
 
+/* Answers what workers have finished. */
+void hs_io_conn_collect(hs_io_t *io);
+
 /* Sends what this turn has produced. */
 void hs_io_conn_send_all(hs_io_t *io);
 

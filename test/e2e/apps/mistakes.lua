@@ -3,7 +3,8 @@ local kept_req, kept_res
 
 local function outcome(name, call)
   local ok, message = pcall(call)
-  return name .. ': ' .. (ok and 'no error' or 'error: ' .. tostring(message)) .. '\n'
+  local one_line = string.gsub(tostring(message), '%c', '?')
+  return name .. ': ' .. (ok and 'no error' or 'error: ' .. one_line) .. '\n'
 end
 
 local bad_headers = {

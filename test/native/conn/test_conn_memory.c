@@ -1,0 +1,209 @@
+/*
+ * hs_conn when memory runs out: every allocation of a scenario fails once, alone and with all
+ * behind it. The client gets whole answers or sees the connection end; nothing crashes or leaks.
+ * And where nothing fails: the steady state allocates nothing.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/alloc_fault.h"
+#include "conn/conn_bench.h"
+
+#define HOST "Host: a\r\n"
+#define SENT_CAPACITY (4 * 1024 * 1024)
+
+/* Builds what the target asks for and looks at no result, as a careless handler does. */
+static void careless(hs_request_t *request, hs_response_t *response, void *user_data)
+{
+    static char data[300 * 1024];
+    conn_bench_t *cb = user_data;
+    cb->handled++;
+    size_t len = (size_t)atoi(hs_req_url(request) + 1);
+    int ignored = hs_res_status(response, 200);
+    for (int i = 0; i < 20; i++)
+        ignored |= hs_res_header(response, "X-Filler", "a value of some length, twenty times");
+    memset(data, 'd', len);
+    ignored |= hs_res_body(response, data, len);
+    ignored |= hs_res_send(response);
+    (void)ignored;
+}
+
+typedef struct scenario {
+    const char *head;
+    size_t content; /* bytes of 'c' behind the head */
+    const char *rest;
+    uint32_t ring_size;
+    unsigned answers; /* whole answers when memory suffices, interim ones too */
+} scenario_t;
+
+#define GET_SMALL "GET /5 HTTP/1.1\r\n" HOST "\r\n"
+#define GET_LARGE "GET /200000 HTTP/1.1\r\n" HOST "\r\n"
+#define CHUNKED "POST /5 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+
+static const scenario_t scenarios[] = {
+    { GET_SMALL, 0, "", 8192, 1 },
+    { GET_SMALL GET_SMALL GET_SMALL, 0, "", 256, 3 },
+    { GET_LARGE GET_SMALL GET_LARGE, 0, GET_SMALL, 8192, 4 },
+    { "POST /10 HTTP/1.1\r\n" HOST "Content-Length: 100\r\n\r\n", 100, GET_SMALL, 8192, 2 },
+    { "POST /10 HTTP/1.1\r\n" HOST "Content-Length: 9000\r\n\r\n", 9000, GET_SMALL, 256, 2 },
+    { CHUNKED "1f40\r\n", 8000, "\r\n4\r\nmore\r\n0\r\n\r\n" GET_SMALL, 512, 2 },
+    { "PUT /5 HTTP/1.1\r\n" HOST "Content-Length: 9\r\nExpect: 100-continue\r\n\r\n", 9, GET_SMALL,
+      8192, 3 },
+    { GET_SMALL "NONSENSE\r\n\r\n", 0, GET_SMALL, 8192, 2 },
+    { GET_SMALL "GET / HTTP/1.1\r\n\r\n", 0, "", 8192, 2 },
+    { "GET /70000 HTTP/1.0\r\n\r\n", 0, "", 8192, 1 },
+};
+
+#define SCENARIO_COUNT (sizeof(scenarios) / sizeof(scenarios[0]))
+
+static void bench_open(conn_bench_t *cb, uint32_t ring_size)
+{
+    conn_bench_init(cb, careless);
+    cb->limits.ring_size = ring_size;
+    cb->sent = malloc(SENT_CAPACITY); /* so that the bench itself allocates nothing later */
+    cb->sent_capacity = SENT_CAPACITY;
+    conn_open(cb);
+}
+
+static void play(conn_bench_t *cb, const scenario_t *scenario)
+{
+    static char content[9000];
+    memset(content, 'c', sizeof(content));
+    conn_feed(cb, scenario->head, strlen(scenario->head), 1000);
+    conn_feed(cb, content, scenario->content, 1000);
+    conn_feed(cb, scenario->rest, strlen(scenario->rest), 1000);
+}
+
+/* How many whole answers were sent; what was sent is nothing but whole answers. */
+static unsigned count_answers(conn_bench_t *cb)
+{
+    unsigned count = 0;
+    for (; cb->read_at < cb->sent_len; count++) {
+        int status = next_answer(cb).status;
+        assert_true(status == 100 || status == 200 || status == 400 || status == 500);
+    }
+    return count;
+}
+
+static void with_a_failure(const scenario_t *scenario, size_t failing, bool lasting)
+{
+    conn_bench_t cb;
+    size_t live = alloc_fault_live();
+    bench_open(&cb, scenario->ring_size);
+    alloc_fault_arm(failing, lasting);
+    play(&cb, scenario);
+    alloc_fault_disarm();
+    unsigned answers = count_answers(&cb);
+    bool ended = conn_is_closed(&cb) || cb.conn.phase == HS_CONN_LINGERING;
+    if (!ended && answers != scenario->answers)
+        print_error("allocation %zu of \"%.20s\": %u answers and still open\n", failing,
+                    scenario->head, answers);
+    assert_true(ended || answers == scenario->answers);
+    assert_true(answers <= scenario->answers);
+    conn_close(&cb);
+    assert_int_equal(alloc_fault_live(), live);
+}
+
+static size_t allocations_of(const scenario_t *scenario)
+{
+    conn_bench_t cb;
+    bench_open(&cb, scenario->ring_size);
+    alloc_fault_arm(0, false);
+    play(&cb, scenario);
+    size_t count = alloc_fault_disarm();
+    assert_int_equal(count_answers(&cb), scenario->answers);
+    conn_close(&cb);
+    return count;
+}
+
+static void every_allocation_fails_once(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SCENARIO_COUNT; i++) {
+        size_t count = allocations_of(&scenarios[i]);
+        assert_true(count >= 2);
+        for (size_t failing = 1; failing <= count + 1; failing++) {
+            with_a_failure(&scenarios[i], failing, false);
+            with_a_failure(&scenarios[i], failing, true);
+        }
+    }
+}
+
+static void a_connection_too_many_without_memory(void **state)
+{
+    (void)state;
+    for (size_t failing = 1; failing <= 3; failing++) {
+        conn_bench_t cb;
+        size_t live = alloc_fault_live();
+        bench_open(&cb, 8192);
+        alloc_fault_arm(failing, true);
+        hs_conn_shed(&cb.conn, &cb.env);
+        conn_pump(&cb);
+        alloc_fault_disarm();
+        assert_true(failing == 3 ? cb.conn.phase == HS_CONN_LINGERING : conn_is_closed(&cb));
+        assert_int_equal(cb.sent_len > 0, failing == 3);
+        conn_close(&cb);
+        assert_int_equal(alloc_fault_live(), live);
+    }
+}
+
+static void a_deadline_without_memory(void **state)
+{
+    (void)state;
+    conn_bench_t cb;
+    size_t live = alloc_fault_live();
+    bench_open(&cb, 8192);
+    conn_feed_text(&cb, "GET / HT");
+    alloc_fault_arm(1, true);
+    hs_conn_deadline_passed(&cb.conn, &cb.env);
+    conn_check(&cb);
+    alloc_fault_disarm();
+    assert_true(conn_is_closed(&cb));
+    assert_int_equal(cb.sent_len, 0);
+    conn_close(&cb);
+    assert_int_equal(alloc_fault_live(), live);
+}
+
+/* Exchanges and their buffers are reused: after the first requests nothing is allocated. */
+static void the_steady_state_allocates_nothing(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        GET_SMALL,
+        "GET /8000 HTTP/1.1\r\n" HOST "\r\n",
+        GET_SMALL GET_SMALL GET_SMALL GET_SMALL,
+        "POST /10 HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n0123456789",
+        CHUNKED "a\r\n0123456789\r\n0\r\n\r\n",
+        "HEAD /100 HTTP/1.1\r\n" HOST "\r\n",
+    };
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        conn_bench_t cb;
+        bench_open(&cb, 8192);
+        for (int warm = 0; warm < 3; warm++)
+            conn_feed_text(&cb, requests[i]);
+        cb.sent_len = 0;
+        alloc_fault_arm(0, false);
+        for (int k = 0; k < 100; k++) {
+            conn_feed_text(&cb, requests[i]);
+            cb.sent_len = 0;
+        }
+        assert_int_equal(alloc_fault_disarm(), 0);
+        assert_int_equal(cb.conn.phase, HS_CONN_IDLE);
+        conn_close(&cb);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_allocation_fails_once),
+        cmocka_unit_test(a_connection_too_many_without_memory),
+        cmocka_unit_test(a_deadline_without_memory),
+        cmocka_unit_test(the_steady_state_allocates_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,252 @@
+/* hs_lua: loading a handler file, what it sees of a request, and how it answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "exec/lua_bench.h"
+
+static int begin(void **state)
+{
+    static lua_bench_t lb;
+    lua_bench_begin(&lb);
+    *state = &lb;
+    return 0;
+}
+
+static int end(void **state)
+{
+    lua_bench_end(*state);
+    return 0;
+}
+
+static void load(lua_bench_t *lb, const char *text)
+{
+    if (lua_bench_load(lb, text) == NULL)
+        fail_msg("%s", lb->error.text);
+}
+
+/* The script does not load, and the message names the file and `expected`. */
+static void expect_no_load(lua_bench_t *lb, const char *text, const char *expected)
+{
+    assert_null(lua_bench_load(lb, text));
+    assert_int_equal(lb->error.code, HS_ERR_HANDLER);
+    if (strstr(lb->error.text, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, lb->error.text);
+}
+
+static void handle_is_called_once_a_request(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local n = 0\n"
+             "function handle(req, res) n = n + 1; res:body(tostring(n)):send() end\n");
+    for (int i = 1; i <= 20; i++) {
+        char expected[16];
+        snprintf(expected, sizeof(expected), "%d", i);
+        lua_bench_get(lb, "/");
+        assert_int_equal(lb->status, 200);
+        assert_string_equal(lb->body, expected);
+    }
+    assert_int_equal(lb->bench.tape.records, 0);
+}
+
+static void the_request_as_lua_sees_it(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local parts = { req.method, req.url, req.version, req:header('x-a'),\n"
+             "    req:header('X-A'), tostring(req:header('nope')), req:header('empty'),\n"
+             "    tostring(req.nope), req:body(), #req:body() }\n"
+             "  res:body(table.concat(parts, '|')):send()\n"
+             "end\n");
+    lua_bench_run(lb, "PUT /p%20q?r=s HTTP/1.1\r\nHost: h\r\nX-A:  one two \r\nEmpty:\r\n"
+                      "X-A: later\r\nContent-Length: 4\r\n\r\nbody");
+    assert_string_equal(lb->body, "PUT|/p%20q?r=s|1.1|one two|one two|nil||nil|body|4");
+    lua_bench_run(lb, "M-SEARCH * HTTP/1.0\r\nX-A: \xc3\xa9\r\nEmpty: e\r\n\r\n");
+    assert_string_equal(lb->body, "M-SEARCH|*|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
+}
+
+static void content_is_bytes(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local body = req:body()\n"
+             "  res:body(body:reverse() .. '\\0\\255' .. #body):send()\n"
+             "end\n");
+    bench_request(&lb->bench, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n???");
+    hs_exchange_t *exchange = lb->bench.exchange;
+    exchange->request.msg.body = hs_span("\0a\xff", 3);
+    hs_handler_t handler = hs_lua_as_handler(lb->lua);
+    hs_dispatch_inline(&handler, exchange);
+    lua_bench_keep_answer(lb);
+    bench_end_request(&lb->bench);
+    assert_int_equal(lb->body_len, 6);
+    assert_memory_equal(lb->body,
+                        "\xff"
+                        "a\0\0\xff"
+                        "3",
+                        6);
+}
+
+static void the_response_as_lua_builds_it(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  assert(res:status(201) == res)\n"
+             "  res:header('X-A', 'a'):header('X-A', 'b'):header('X-N', 42)\n"
+             "  res:body('thrown away'):body(7.5):send()\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 201);
+    assert_string_equal(lb->fields, "X-A: a\r\nX-A: b\r\nX-N: 42\r\n");
+    assert_string_equal(lb->body, "7.5");
+}
+
+static void a_response_that_is_not_sent(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/built' then res:status(404) end\n"
+             "end\n");
+    lua_bench_get(lb, "/built");
+    assert_int_equal(lb->status, 404);
+    assert_int_equal(lb->bench.tape.records, 0);
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    assert_int_equal(lb->bench.tape.records, 1);
+    assert_non_null(strstr(lb->bench.tape.last, "no response"));
+}
+
+static void print_goes_to_the_log(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  print('one', 2, nil, true)\n"
+             "  res:send()\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->bench.tape.records, 1);
+    assert_int_equal(lb->bench.tape.level, HS_LOG_INFO);
+    assert_string_equal(lb->bench.tape.last, "one\t2\tnil\ttrue");
+}
+
+static void the_log_module(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local log = require 'moonring.log'\n"
+             "function handle(req, res)\n"
+             "  log[req.url:sub(2)](('%s %%s'):format(req.url))\n"
+             "  res:send()\n"
+             "end\n");
+    const char *paths[] = { "/debug", "/info", "/warn", "/error" };
+    for (int level = HS_LOG_DEBUG; level <= HS_LOG_ERROR; level++) {
+        char expected[32];
+        snprintf(expected, sizeof(expected), "%s %%s", paths[level]);
+        lua_bench_get(lb, paths[level]);
+        assert_int_equal(lb->bench.tape.level, level);
+        assert_string_equal(lb->bench.tape.last, expected);
+    }
+}
+
+static void modules_beside_the_script(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(lb, "beside.lua", "return { word = 'beside' }\n");
+    load(lb, "local beside = require 'beside'\n"
+             "function handle(req, res) res:body(beside.word):send() end\n");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "beside");
+}
+
+static void a_syntax_error_names_file_and_line(void **state)
+{
+    lua_bench_t *lb = *state;
+    expect_no_load(lb, "local a = 1\nfunction handle(req res)\nend\n", "handler.lua:2:");
+    assert_non_null(strstr(lb->error.text, "'res'"));
+}
+
+static void an_error_at_load_names_file_and_line(void **state)
+{
+    lua_bench_t *lb = *state;
+    expect_no_load(lb, "local a\n\nlocal b = a.field\n", "handler.lua:3:");
+    expect_no_load(lb, "error('told so')\n", "handler.lua:1: told so");
+    expect_no_load(lb, "error({})\n", "table:");
+    expect_no_load(lb, "error()\n", "nil");
+    lua_bench_write(lb, "broken.lua", "return = 1\n");
+    expect_no_load(lb, "require 'broken'\n", "broken.lua:1:");
+    expect_no_load(lb, "require 'absent.module'\n", "absent.module");
+}
+
+static void a_file_without_handle(void **state)
+{
+    lua_bench_t *lb = *state;
+    expect_no_load(lb, "local function handle() end\n", "defines no function handle");
+    expect_no_load(lb, "handle = 'a string'\n", "defines no function handle");
+    assert_non_null(strstr(lb->error.text, lb->script));
+}
+
+static void a_file_that_is_not_there(void **state)
+{
+    lua_bench_t *lb = *state;
+    hs_lua_config_t config = { "/nowhere/handler.lua", "lua", &lb->bench.log };
+    assert_null(hs_lua_new(&config, &lb->error));
+    assert_int_equal(lb->error.code, HS_ERR_HANDLER);
+    assert_non_null(strstr(lb->error.text, "/nowhere/handler.lua"));
+}
+
+static void a_root_without_the_runtime(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(lb, "handler.lua", "function handle() end\n");
+    hs_lua_config_t config = { lb->script, "/nowhere", &lb->bench.log };
+    assert_null(hs_lua_new(&config, &lb->error));
+    assert_non_null(strstr(lb->error.text, "moonring.runtime"));
+}
+
+/* Each state is alone: reload loads the new file beside the old one. */
+static void states_share_nothing(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "shared = 'first'\nfunction handle(req, res) res:body(tostring(shared)):send() end\n");
+    hs_lua_t *first = lb->lua;
+    lb->lua = NULL;
+    load(lb, "function handle(req, res) res:body(tostring(shared)):send() end\n");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "nil");
+    hs_lua_t *second = lb->lua;
+    lb->lua = first;
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "first");
+    hs_lua_free(second);
+}
+
+static void versions_are_told(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(hs_lua_version(), "LuaJIT 2.1"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(handle_is_called_once_a_request, begin, end),
+        cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
+        cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
+        cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
+        cmocka_unit_test_setup_teardown(a_response_that_is_not_sent, begin, end),
+        cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
+        cmocka_unit_test_setup_teardown(the_log_module, begin, end),
+        cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(a_syntax_error_names_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_at_load_names_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(a_file_without_handle, begin, end),
+        cmocka_unit_test_setup_teardown(a_file_that_is_not_there, begin, end),
+        cmocka_unit_test_setup_teardown(a_root_without_the_runtime, begin, end),
+        cmocka_unit_test_setup_teardown(states_share_nothing, begin, end),
+        cmocka_unit_test(versions_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,359 @@
+/* hs_lua: mistakes of a handler become errors at its own lines, one record and a 500; and what a
+ * hundred thousand requests leave behind: nothing, and compiled code. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "exec/lua_bench.h"
+
+static int begin(void **state)
+{
+    static lua_bench_t lb;
+    lua_bench_begin(&lb);
+    *state = &lb;
+    return 0;
+}
+
+static int end(void **state)
+{
+    lua_bench_end(*state);
+    return 0;
+}
+
+static void load(lua_bench_t *lb, const char *text)
+{
+    if (lua_bench_load(lb, text) == NULL)
+        fail_msg("%s", lb->error.text);
+}
+
+static void expect_logged(const lua_bench_t *lb, const char *expected)
+{
+    if (strstr(lb->bench.tape.last, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, lb->bench.tape.last);
+}
+
+/* What a handler may call, with its body in the middle; lines count from 2 on. */
+static void load_body(lua_bench_t *lb, const char *body)
+{
+    char text[4096];
+    snprintf(text, sizeof(text), "function handle(req, res)\n%s\nend\n", body);
+    load(lb, text);
+}
+
+static void an_error_is_500_and_one_record_with_a_traceback(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local function inner(req)\n"
+             "  local missing = nil\n"
+             "  return missing.field\n"
+             "end\n"
+             "function handle(req, res)\n"
+             "  res:status(201):header('Set-Cookie', 'x'):body('half')\n"
+             "  local value = inner(req)\n"
+             "  res:send(value)\n"
+             "end\n");
+    lua_bench_get(lb, "/broken?x");
+    assert_int_equal(lb->status, 500);
+    assert_string_equal(lb->body, "Internal Server Error\n");
+    assert_null(strstr(lb->fields, "Set-Cookie"));
+    assert_int_equal(lb->bench.tape.records, 1);
+    assert_int_equal(lb->bench.tape.level, HS_LOG_ERROR);
+    expect_logged(lb, "GET /broken?x");
+    expect_logged(lb, "handler.lua:3: attempt to index local 'missing'");
+    expect_logged(lb, "stack traceback:");
+    expect_logged(lb, "handler.lua:7: in function");
+    lua_bench_get(lb, "/again");
+    assert_int_equal(lb->status, 500);
+    assert_int_equal(lb->bench.tape.records, 2);
+}
+
+static void errors_that_are_no_strings(void **state)
+{
+    lua_bench_t *lb = *state;
+    const char *raised[] = { "{}", "nil", "42", "false",
+                             "setmetatable({}, { __tostring = function()"
+                             " return 'as text' end })" };
+    for (size_t i = 0; i < sizeof(raised) / sizeof(raised[0]); i++) {
+        char body[256];
+        snprintf(body, sizeof(body), "error(%s)", raised[i]);
+        load_body(lb, body);
+        lua_bench_get(lb, "/");
+        assert_int_equal(lb->status, 500);
+        assert_int_equal(lb->bench.tape.records, i + 1);
+    }
+    expect_logged(lb, "as text");
+}
+
+/* An error while an error is described must not end the server. */
+static void an_error_that_cannot_be_described(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "error(setmetatable({}, { __tostring = function() error('again') end }))");
+    for (unsigned i = 1; i <= 3; i++) {
+        lua_bench_get(lb, "/");
+        assert_int_equal(lb->status, 500);
+        assert_int_equal(lb->bench.tape.records, i);
+    }
+}
+
+/* Its record names the line only where LuaJIT has stack left to describe the error. */
+static void endless_recursion_is_an_error_like_any_other(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local function deeper(n) return 1 + deeper(n + 1) end\n"
+             "function handle(req, res)\n"
+             "  if req.url == '/deep' then deeper(1) end\n"
+             "  res:body('fine'):send()\n"
+             "end\n");
+    for (unsigned i = 1; i <= 5; i++) {
+        lua_bench_get(lb, "/deep");
+        assert_int_equal(lb->status, 500);
+        assert_int_equal(lb->bench.tape.records, i);
+        if (strstr(lb->bench.tape.last, "handler.lua:1: stack overflow") == NULL)
+            expect_logged(lb, "GET /deep: error in error handling: no stack was left");
+        lua_bench_get(lb, "/");
+        assert_string_equal(lb->body, "fine");
+    }
+}
+
+static void an_error_after_send_leaves_the_answer(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "res:status(202):body('sent'):send()\nerror('too late')");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 202);
+    assert_string_equal(lb->body, "sent");
+    assert_int_equal(lb->bench.tape.records, 1);
+    expect_logged(lb, "handler.lua:3: too late");
+}
+
+/* Each mistake is an error that names the handler's own line. */
+static void mistakes_raise_at_the_callers_line(void **state)
+{
+    static const struct {
+        const char *call, *message;
+    } table[] = {
+        { "res:status(99)", "status 99 is not from 200 to 599" },
+        { "res:status(600)", "status 600 is not" },
+        { "res:status(-1)", "status -1 is not" },
+        { "res:status(1e10)", "is not from 200 to 599" },
+        { "res:status(0/0)", "is not from 200 to 599" },
+        { "res:status('200')", "takes a number, not a string" },
+        { "res:status()", "takes a number, not a nil" },
+        { "res:header('A', 'x\\r\\nB: y')", "field \"A\" is not allowed" },
+        { "res:header('A', 'x\\0')", "field \"A\" is not allowed" },
+        { "res:header('A B', 'x')", "field \"A B\" is not allowed" },
+        { "res:header('', 'x')", "is not allowed" },
+        { "res:header('Content-Length', '1')", "is not allowed" },
+        { "res:header('Transfer-Encoding', 'chunked')", "is not allowed" },
+        { "res:header('Connection', 'keep-alive')", "is not allowed" },
+        { "res:header('A', ('x'):rep(70000))", "together are too large" },
+        { "res:header('A')", "takes strings, not string and nil" },
+        { "res:header({}, 'x')", "takes strings, not table and string" },
+        { "res:body()", "takes a string, not a nil" },
+        { "res:body({})", "takes a string, not a table" },
+        { "res.status_code = 3", "status_code cannot be assigned" },
+        { "req.url = '/'", "a request cannot be changed" },
+        { "req:header()", "not a nil" },
+        { "req:header(1)", "not a number" },
+        { "res:nothing()", "nothing" },
+        { "res:send():send()", "already sent" },
+        { "res:send():body('x')", "already sent" },
+        { "res:send():status(200)", "already sent" },
+        { "res:send():header('A', 'b')", "already sent" },
+    };
+    lua_bench_t *lb = *state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char body[256];
+        snprintf(body, sizeof(body), "-- a comment\n%s\nres:body('went on'):send()", table[i].call);
+        load_body(lb, body);
+        lua_bench_get(lb, "/");
+        if (lb->bench.tape.records != i + 1)
+            fail_msg("no error: %s", table[i].call);
+        expect_logged(lb, table[i].message);
+        expect_logged(lb, "handler.lua:3:");
+    }
+}
+
+static void mistakes_can_be_caught(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "local ok, why = pcall(res.header, res, 'A', 'x\\n')\n"
+                  "assert(not ok and why:find('not allowed'))\n"
+                  "res:header('A', 'good'):body('caught'):send()");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 200);
+    assert_string_equal(lb->fields, "A: good\r\n");
+    assert_string_equal(lb->body, "caught");
+    assert_int_equal(lb->bench.tape.records, 0);
+}
+
+/* A kept request or response of an earlier request raises, also while the exchange carries another
+ * one. */
+static void late_use_raises(void **state)
+{
+    static const char *const uses[] = { "old_req.method",    "old_req.url",
+                                        "old_req.version",   "old_req:header('Host')",
+                                        "old_req:body()",    "old_res:status(200)",
+                                        "old_res:body('x')", "old_res:header('A', 'b')",
+                                        "old_res:send()" };
+    lua_bench_t *lb = *state;
+    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "local old_req, old_res\n"
+                 "function handle(req, res)\n"
+                 "  if old_req then\n"
+                 "    local value = %s\n"
+                 "  end\n"
+                 "  old_req, old_res = req, res\n"
+                 "  res:body('fresh'):send()\n"
+                 "end\n",
+                 uses[i]);
+        load(lb, text);
+        lua_bench_get(lb, "/first");
+        assert_string_equal(lb->body, "fresh");
+        lua_bench_get(lb, "/second");
+        assert_int_equal(lb->status, 500);
+        assert_int_equal(lb->bench.tape.records, i + 1);
+        expect_logged(lb, "this request is over");
+        expect_logged(lb, "handler.lua:4:");
+    }
+}
+
+static void what_was_copied_in_time_stays(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local kept = {}\n"
+             "function handle(req, res)\n"
+             "  kept[#kept + 1] = req.method .. ' ' .. req.url .. ' ' .. req:header('Host')\n"
+             "  collectgarbage()\n"
+             "  res:body(table.concat(kept, ',')):send()\n"
+             "end\n");
+    lua_bench_get(lb, "/one");
+    lua_bench_get(lb, "/two");
+    assert_string_equal(lb->body, "GET /one h,GET /two h");
+}
+
+static double number_of(lua_bench_t *lb, const char *path)
+{
+    lua_bench_get(lb, path);
+    assert_int_equal(lb->status, 200);
+    return atof(lb->body);
+}
+
+static void memory_is_stable_over_many_requests(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/count' then\n"
+             "    collectgarbage() collectgarbage()\n"
+             "    res:body(tostring(collectgarbage('count'))):send()\n"
+             "    return\n"
+             "  end\n"
+             "  local agent = req:header('User-Agent') or 'none'\n"
+             "  res:header('X-Agent', agent):body(req.method .. req.url .. #req:body()):send()\n"
+             "end\n");
+    for (int i = 0; i < 5000; i++)
+        lua_bench_get(lb, "/some/path");
+    double before = number_of(lb, "/count");
+    for (int i = 0; i < 100000; i++)
+        lua_bench_get(lb, i % 3 ? "/some/path" : "/another");
+    double after = number_of(lb, "/count");
+    if (after > before + 16)
+        fail_msg("%.1f KiB before, %.1f after", before, after);
+    assert_int_equal(lb->bench.pool.leased, 1);
+}
+
+/* An error a request must cost as little as a request. */
+static void memory_is_stable_over_many_errors(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/count' then\n"
+             "    collectgarbage() collectgarbage()\n"
+             "    res:body(tostring(collectgarbage('count'))):send()\n"
+             "    return\n"
+             "  end\n"
+             "  error('as always')\n"
+             "end\n");
+    for (int i = 0; i < 1000; i++)
+        lua_bench_get(lb, "/");
+    double before = number_of(lb, "/count");
+    for (int i = 0; i < 10000; i++)
+        lua_bench_get(lb, "/");
+    double after = number_of(lb, "/count");
+    if (after > before + 16)
+        fail_msg("%.1f KiB before, %.1f after", before, after);
+    assert_int_equal(lb->bench.tape.records, 11000);
+}
+
+/*
+ * Interpreted FFI calls cost several times what compiled ones do. An ordinary handler must end up
+ * in one trace that begins in the runtime's function, which C calls, and ends where that returns.
+ * Once it is there hardly anything more is compiled (a rare exit, as for the collector) or given
+ * up.
+ */
+static const char compiling_handler[] =
+    "local util = require 'jit.util'\n"
+    "local events, whole, root = 0, 0, false\n"
+    "jit.attach(function(what, trace, func, _, parent)\n"
+    "  events = events + 1\n"
+    "  if what == 'start' then\n"
+    "    root = not parent and util.funcinfo(func).source:find('runtime.lua', 1, true)\n"
+    "  elseif what == 'stop' and root and util.traceinfo(trace).linktype == 'return' then\n"
+    "    whole = whole + 1\n"
+    "  end\n"
+    "end, 'trace')\n"
+    "local reports = {\n"
+    "  ['/on'] = function() return jit.status() and 1 or 0 end,\n"
+    "  ['/events'] = function() return events end,\n"
+    "  ['/whole'] = function() return whole end,\n"
+    "}\n"
+    "function handle(req, res)\n"
+    "  local report = reports[req.url]\n"
+    "  if report then\n"
+    "    res:body(report()):send()\n"
+    "    return\n"
+    "  end\n"
+    "  local host = req:header('Host') or 'none'\n"
+    "  res:status(200):header('X-Host', host):body('hello ' .. req.method .. req:body()):send()\n"
+    "end\n";
+
+static void the_handler_compiles_as_a_whole(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, compiling_handler);
+    assert_true(number_of(lb, "/on") == 1);
+    for (int i = 0; i < 20000; i++)
+        lua_bench_get(lb, "/some/path");
+    assert_true(number_of(lb, "/whole") >= 1);
+    double events = number_of(lb, "/events");
+    for (int i = 0; i < 20000; i++)
+        lua_bench_get(lb, "/some/path");
+    assert_true(number_of(lb, "/events") <= events + 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_error_is_500_and_one_record_with_a_traceback, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(errors_that_are_no_strings, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_that_cannot_be_described, begin, end),
+        cmocka_unit_test_setup_teardown(endless_recursion_is_an_error_like_any_other, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_after_send_leaves_the_answer, begin, end),
+        cmocka_unit_test_setup_teardown(mistakes_raise_at_the_callers_line, begin, end),
+        cmocka_unit_test_setup_teardown(mistakes_can_be_caught, begin, end),
+        cmocka_unit_test_setup_teardown(late_use_raises, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_copied_in_time_stays, begin, end),
+        cmocka_unit_test_setup_teardown(memory_is_stable_over_many_requests, begin, end),
+        cmocka_unit_test_setup_teardown(memory_is_stable_over_many_errors, begin, end),
+        cmocka_unit_test_setup_teardown(the_handler_compiles_as_a_whole, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

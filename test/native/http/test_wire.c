@@ -1,0 +1,221 @@
+/* hs_wire: the exact bytes of response heads, and which names and values may be in them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "http/hs_wire.h"
+
+#define DATE_LINE "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+
+static hs_date_t date;
+
+static int set_date(void **state)
+{
+    (void)state;
+    hs_date_set(&date, 784111777);
+    return 0;
+}
+
+static void expect_bytes(hs_buf_t *out, const char *expected)
+{
+    assert_int_equal(out->len, strlen(expected));
+    assert_memory_equal(out->data, expected, out->len);
+    hs_buf_free(out);
+}
+
+static void expect_head(hs_wire_head_t head, const char *expected)
+{
+    hs_buf_t out = { 0 };
+    assert_true(hs_wire_put_head(&out, &head, &date));
+    expect_bytes(&out, expected);
+}
+
+static void a_plain_head(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 200, .content_length = 13 },
+                "HTTP/1.1 200 OK\r\n" DATE_LINE "Content-Length: 13\r\n\r\n");
+}
+
+static void what_connection_says(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 200, .connection = HS_WIRE_CONNECTION_CLOSE },
+                "HTTP/1.1 200 OK\r\n" DATE_LINE "Content-Length: 0\r\nConnection: close\r\n\r\n");
+    expect_head((hs_wire_head_t){ .status = 200, .connection = HS_WIRE_CONNECTION_KEEP_ALIVE },
+                "HTTP/1.1 200 OK\r\n" DATE_LINE
+                "Content-Length: 0\r\nConnection: keep-alive\r\n\r\n");
+}
+
+static void a_status_without_a_phrase(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 299, .content_length = 1 },
+                "HTTP/1.1 299 \r\n" DATE_LINE "Content-Length: 1\r\n\r\n");
+    expect_head((hs_wire_head_t){ .status = 599 },
+                "HTTP/1.1 599 \r\n" DATE_LINE "Content-Length: 0\r\n\r\n");
+}
+
+/* RFC 9110 §8.6: no Content-Length in 204; in 304 it would speak of another answer's content. */
+static void statuses_without_content_have_no_content_length(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 204, .content_length = 5 },
+                "HTTP/1.1 204 No Content\r\n" DATE_LINE "\r\n");
+    expect_head((hs_wire_head_t){ .status = 304, .content_length = 5 },
+                "HTTP/1.1 304 Not Modified\r\n" DATE_LINE "\r\n");
+}
+
+static void fields_stand_in_the_head_as_they_were_built(void **state)
+{
+    (void)state;
+    hs_wire_head_t head = {
+        .status = 404,
+        .fields = HS_SPAN_LITERAL("Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n"),
+        .content_length = 7,
+    };
+    expect_head(head, "HTTP/1.1 404 Not Found\r\n" DATE_LINE
+                      "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 7\r\n\r\n");
+}
+
+static void a_date_of_the_handler_replaces_ours(void **state)
+{
+    (void)state;
+    hs_wire_head_t head = {
+        .status = 200,
+        .fields = HS_SPAN_LITERAL("Date: yesterday\r\n"),
+        .own_date = true,
+    };
+    expect_head(head, "HTTP/1.1 200 OK\r\nDate: yesterday\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void content_lengths_of_every_width(void **state)
+{
+    (void)state;
+    size_t length = 0;
+    for (unsigned digits = 1; digits <= 20; digits++) {
+        length = digits == 20 ? SIZE_MAX : length * 10 + 9;
+        hs_buf_t out = { 0 };
+        hs_wire_head_t head = { .status = 200, .content_length = length };
+        assert_true(hs_wire_put_head(&out, &head, &date));
+        assert_true(hs_buf_append(&out, "", 1));
+        const char *at = strstr(out.data, "Content-Length: ");
+        assert_non_null(at);
+        assert_true(strtoull(at + 16, NULL, 10) == length);
+        assert_int_equal(strcspn(at + 16, "\r"), digits);
+        hs_buf_free(&out);
+    }
+}
+
+/* Answers of a batch stand behind each other in one buffer. */
+static void heads_append(void **state)
+{
+    (void)state;
+    hs_buf_t out = { 0 };
+    hs_wire_head_t head = { .status = 200 };
+    for (int i = 0; i < 100; i++)
+        assert_true(hs_wire_put_head(&out, &head, &date));
+    const char *one = "HTTP/1.1 200 OK\r\n" DATE_LINE "Content-Length: 0\r\n\r\n";
+    assert_int_equal(out.len, 100 * strlen(one));
+    for (int i = 0; i < 100; i++)
+        assert_memory_equal(out.data + (size_t)i * strlen(one), one, strlen(one));
+    hs_buf_free(&out);
+}
+
+/* The longest status line, the longest number and the longest Connection fit what is reserved. */
+static void a_head_never_outgrows_its_reservation(void **state)
+{
+    (void)state;
+    static char field[4096];
+    memset(field, 'x', sizeof(field));
+    for (int status = 200; status <= 599; status++) {
+        hs_wire_head_t head = {
+            .status = status,
+            .connection = HS_WIRE_CONNECTION_KEEP_ALIVE,
+            .fields = hs_span(field, (size_t)status * 6),
+            .content_length = SIZE_MAX,
+        };
+        hs_buf_t out = { 0 };
+        assert_true(hs_wire_put_head(&out, &head, &date)); /* hs_buf_put asserts the room */
+        assert_true(out.len <= out.capacity);
+        hs_buf_free(&out);
+    }
+}
+
+static void the_interim_answer(void **state)
+{
+    (void)state;
+    hs_buf_t out = { 0 };
+    assert_true(hs_wire_put_continue(&out));
+    expect_bytes(&out, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    hs_buf_t out = { 0 };
+    assert_true(hs_wire_put_refusal(&out, 400, true, &date));
+    expect_bytes(&out, "HTTP/1.1 400 Bad Request\r\n" DATE_LINE
+                       "Content-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\n"
+                       "Bad Request\n");
+    assert_true(hs_wire_put_refusal(&out, 431, false, &date));
+    expect_bytes(&out,
+                 "HTTP/1.1 431 Request Header Fields Too Large\r\n" DATE_LINE
+                 "Content-Type: text/plain\r\nContent-Length: 32\r\nConnection: close\r\n\r\n");
+}
+
+/* RFC 9110 §5.6.2: tchar, and nothing else, at any place of a name. */
+static void field_names_byte_by_byte(void **state)
+{
+    (void)state;
+    static const char tchar[] = "!#$%&'*+-.^_`|~0123456789"
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (int byte = 0; byte <= 255; byte++) {
+        bool allowed = byte != 0 && strchr(tchar, byte) != NULL;
+        for (size_t at = 0; at < 3; at++) {
+            char name[] = "abc";
+            name[at] = (char)byte;
+            assert_int_equal(hs_wire_is_field_name(hs_span(name, 3)), allowed);
+        }
+    }
+    assert_false(hs_wire_is_field_name(hs_span("", 0)));
+}
+
+/* RFC 9110 §5.5: no control character but HTAB; bytes above 0x7f are obs-text and allowed. */
+static void field_values_byte_by_byte(void **state)
+{
+    (void)state;
+    for (int byte = 0; byte <= 255; byte++) {
+        bool allowed = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+        for (size_t at = 0; at < 3; at++) {
+            char value[] = "abc";
+            value[at] = (char)byte;
+            assert_int_equal(hs_wire_is_field_value(hs_span(value, 3)), allowed);
+        }
+    }
+    assert_true(hs_wire_is_field_value(hs_span("", 0)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_plain_head),
+        cmocka_unit_test(what_connection_says),
+        cmocka_unit_test(a_status_without_a_phrase),
+        cmocka_unit_test(statuses_without_content_have_no_content_length),
+        cmocka_unit_test(fields_stand_in_the_head_as_they_were_built),
+        cmocka_unit_test(a_date_of_the_handler_replaces_ours),
+        cmocka_unit_test(content_lengths_of_every_width),
+        cmocka_unit_test(heads_append),
+        cmocka_unit_test(a_head_never_outgrows_its_reservation),
+        cmocka_unit_test(the_interim_answer),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(field_names_byte_by_byte),
+        cmocka_unit_test(field_values_byte_by_byte),
+    };
+    return cmocka_run_group_tests(tests, set_date, NULL);
+}

@@ -1,0 +1,293 @@
+/* hs_server: connections and descriptors beyond the limit, deadlines in real time, and
+ * configurations that are refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "server/server_bench.h"
+
+static void connections_beyond_the_limit_get_503(void **state)
+{
+    (void)state;
+    server_bench_t sb;
+    server_bench_init(&sb);
+    sb.config.conn_pool_cap = 2;
+    server_bench_start(&sb);
+    int first = client_connect(&sb), second = client_connect(&sb);
+    assert_int_equal(client_get(first, "/").status, 200);
+    assert_int_equal(client_get(second, "/").status, 200);
+    for (int i = 0; i < 5; i++) {
+        int fd = client_connect(&sb);
+        client_answer_t answer = client_read(fd); /* it need not even ask */
+        assert_int_equal(answer.status, 503);
+        assert_true(answer.close);
+        client_expect_end(fd);
+    }
+    assert_int_equal(client_get(first, "/").status, 200);
+    close(second);
+    /* Room again, as soon as the server has seen the end of the second. */
+    int status = 503;
+    for (int attempt = 0; attempt < 100000 && status == 503; attempt++) {
+        int fd = client_connect(&sb);
+        client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        status = client_read(fd).status;
+        close(fd);
+    }
+    assert_int_equal(status, 200);
+    close(first);
+    server_bench_stop(&sb);
+}
+
+typedef struct child {
+    pid_t pid;
+    uint16_t port;
+    int control; /* closing it ends the child */
+    int log;     /* its log lines can be read here */
+} child_t;
+
+/* Runs in the child: serves with so few descriptors to spare until the control pair ends. */
+static void serve_with_descriptors(int spare, int control_fd, int log_fd, int port_fd)
+{
+    static server_bench_t sb;
+    hs_config_init(&sb.config);
+    sb.config.port = 0;
+    sb.config.handler = answer_size;
+    sb.config.log_level = HS_LOG_WARN;
+    sb.config.log_json_fd = log_fd;
+    sb.config.control_fd = control_fd;
+    sb.server = hs_server_new(&sb.config);
+    uint16_t port = sb.server != NULL ? hs_server_port(sb.server) : 0;
+    if (port == 0 || write(port_fd, &port, sizeof(port)) != sizeof(port))
+        _exit(10);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        _exit(11);
+    limit.rlim_cur = (rlim_t)(lowest_free_fd() + spare);
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        _exit(12);
+    int result = hs_server_run(sb.server);
+    hs_server_free(sb.server);
+    _exit(result == 0 ? 0 : 13);
+}
+
+/* A process of its own, because the limit on descriptors is one of a process. */
+static child_t fork_server(int spare)
+{
+    child_t child;
+    int control[2], log[2], port[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, control), 0);
+    assert_int_equal(pipe(log), 0);
+    assert_int_equal(pipe(port), 0);
+    child.pid = fork();
+    if (child.pid == 0) {
+        close(control[1]);
+        close(log[0]);
+        serve_with_descriptors(spare, control[0], log[1], port[1]);
+    }
+    assert_true(child.pid > 0);
+    close(control[0]);
+    close(log[1]);
+    close(port[1]);
+    assert_int_equal(read(port[0], &child.port, sizeof(child.port)), sizeof(child.port));
+    close(port[0]);
+    child.control = control[1];
+    child.log = log[0];
+    return child;
+}
+
+static void expect_line(int fd, const char *expected)
+{
+    static char seen[8192];
+    size_t len = 0;
+    while (len == 0 || seen[len - 1] != '\n') {
+        struct pollfd readable = { .fd = fd, .events = POLLIN };
+        assert_int_equal(poll(&readable, 1, WAIT_MS), 1);
+        ssize_t got = read(fd, seen + len, sizeof(seen) - 1 - len);
+        assert_true(got > 0);
+        len += (size_t)got;
+    }
+    seen[len] = '\0';
+    if (strstr(seen, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, seen);
+}
+
+static uint64_t cpu_ms(const struct rusage *usage)
+{
+    return (uint64_t)(usage->ru_utime.tv_sec + usage->ru_stime.tv_sec) * 1000 +
+           (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000;
+}
+
+/* Out of descriptors the server stops accepting, says so, waits without spinning, serves those it
+ * has, and goes on when one is closed. */
+static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 30,
+        SPARE = 6,
+        PAUSE_MS = 1200
+    };
+    int fds[COUNT], lowest_fd = lowest_free_fd();
+    child_t child = fork_server(SPARE);
+    for (int i = 0; i < COUNT; i++) {
+        fds[i] = client_connect_to(child.port); /* the kernel's queue takes it */
+        assert_true(fds[i] >= 0);
+        client_send(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    expect_line(child.log, "accepting is paused: ");
+    for (int i = 0; i < SPARE; i++)
+        assert_int_equal(client_read(fds[i]).status, 200);
+    struct pollfd last = { .fd = fds[COUNT - 1], .events = POLLIN };
+    assert_int_equal(poll(&last, 1, PAUSE_MS), 0);
+    assert_int_equal(client_get(fds[0], "/").status, 200);
+    /* Each that is closed makes room for the next in the queue. */
+    for (int i = SPARE; i < COUNT; i++) {
+        close(fds[i - SPARE]);
+        assert_int_equal(client_read(fds[i]).status, 200);
+    }
+    close(child.control);
+    int status;
+    struct rusage usage;
+    assert_int_equal(wait4(child.pid, &status, 0, &usage), child.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(cpu_ms(&usage) < PAUSE_MS / 2);
+    for (int i = COUNT - SPARE; i < COUNT; i++)
+        client_expect_end(fds[i]);
+    close(child.log);
+    assert_int_equal(lowest_free_fd(), lowest_fd);
+}
+
+static void deadlines_pass_in_real_time(void **state)
+{
+    (void)state;
+    server_bench_t sb;
+    server_bench_init(&sb);
+    sb.config.header_timeout_ms = 150;
+    sb.config.body_timeout_ms = 150;
+    sb.config.keepalive_timeout_ms = 150;
+    server_bench_start(&sb);
+    int silent = client_connect(&sb), head = client_connect(&sb), content = client_connect(&sb);
+    int idle = client_connect(&sb);
+    client_send(head, "GET / HTTP/1.1\r\n");
+    client_send(content, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n01");
+    assert_int_equal(client_get(idle, "/").status, 200);
+    assert_int_equal(client_read(head).status, 408);
+    assert_int_equal(client_read(content).status, 408);
+    client_expect_end(head);
+    client_expect_end(content);
+    client_expect_end(silent);
+    client_expect_end(idle);
+    server_bench_stop(&sb);
+}
+
+static void a_client_that_does_not_read_is_closed_in_time(void **state)
+{
+    (void)state;
+    server_bench_t sb;
+    server_bench_init(&sb);
+    sb.config.conn_pool_cap = 1;
+    sb.config.write_timeout_ms = 150;
+    server_bench_start(&sb);
+    int deaf = client_connect(&sb);
+    client_send(deaf, "GET /32000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    /* Its place is free again: that is how the others see it. */
+    int status = 503;
+    for (int attempt = 0; attempt < 1000000 && status == 503; attempt++) {
+        int fd = client_connect(&sb);
+        client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        status = client_read(fd).status;
+        close(fd);
+    }
+    assert_int_equal(status, 200);
+    close(deaf);
+    server_bench_stop(&sb);
+}
+
+static void expect_refused(hs_config_t config, const char *expected)
+{
+    int code = 0;
+    char error[512] = "";
+    assert_null(hs_server_create(&config, &code, error, sizeof(error)));
+    assert_int_equal(code, -3);
+    if (strstr(error, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, error);
+}
+
+#define REFUSED(field, value)                                                                      \
+    do {                                                                                           \
+        hs_config_t changed = config;                                                              \
+        changed.field = (value);                                                                   \
+        expect_refused(changed, #field);                                                           \
+    } while (0)
+
+static void configurations_that_are_refused(void **state)
+{
+    (void)state;
+    hs_config_t config;
+    hs_config_init(&config);
+    config.handler = answer_size;
+    config.port = 0;
+    REFUSED(ring_size, 0);
+    REFUSED(ring_size, 32);
+    REFUSED(ring_size, 100);
+    REFUSED(ring_size, 2 * 1024 * 1024);
+    REFUSED(conn_pool_cap, 0);
+    REFUSED(conn_pool_cap, -1);
+    REFUSED(backlog, 0);
+    REFUSED(max_headers, 0);
+    REFUSED(max_headers, 1025);
+    REFUSED(max_url_len, 0);
+    REFUSED(max_body_size, (size_t)UINT32_MAX + 1);
+    REFUSED(listen_flags, 0);
+    REFUSED(listen_flags, 1024);
+    REFUSED(host, NULL);
+    REFUSED(handler, NULL);
+    REFUSED(lua_script, "x.lua"); /* without lua_root */
+    hs_config_t changed = config;
+    changed.listen_flags = HS_LISTEN_FDS;
+    expect_refused(changed, "listen_fds");
+}
+
+static void what_cannot_be_opened_is_said(void **state)
+{
+    (void)state;
+    server_bench_t sb;
+    server_bench_init(&sb);
+    server_bench_create(&sb);
+    int code = 0;
+    char error[512];
+    hs_config_t config = sb.config;
+    config.port = hs_server_port(sb.server);
+    assert_null(hs_server_create(&config, &code, error, sizeof(error)));
+    assert_int_equal(code, -2);
+    assert_non_null(strstr(error, "127.0.0.1"));
+    config.port = 0;
+    config.lua_script = "/nowhere/handler.lua";
+    config.lua_root = "lua";
+    assert_null(hs_server_create(&config, &code, error, sizeof(error)));
+    assert_int_equal(code, -6);
+    assert_non_null(strstr(error, "/nowhere/handler.lua"));
+    assert_int_equal(hs_check_lua("/nowhere/handler.lua", "lua", error, sizeof(error)), -6);
+    assert_int_equal(hs_check_lua("examples/hello.lua", "lua", error, sizeof(error)), 0);
+    hs_server_free(sb.server);
+    assert_int_equal(lowest_free_fd(), sb.lowest_fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connections_beyond_the_limit_get_503),
+        cmocka_unit_test(out_of_descriptors_accepting_pauses_and_recovers),
+        cmocka_unit_test(deadlines_pass_in_real_time),
+        cmocka_unit_test(a_client_that_does_not_read_is_closed_in_time),
+        cmocka_unit_test(configurations_that_are_refused),
+        cmocka_unit_test(what_cannot_be_opened_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

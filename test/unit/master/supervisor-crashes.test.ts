@@ -1,0 +1,128 @@
+import t from 'tap';
+import { play, playServing } from './supervisor-play.js';
+
+const KILLED = { code: null, signal: 'SIGKILL' } as const;
+
+t.test('a killed reactor is replaced at once, the others are not touched', async (t) => {
+  const game = playServing(2);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  t.strictSame(game.tags(), ['starting', 'ready']);
+  t.strictSame(game.hello(3), ['send 3 start']);
+  t.strictSame(game.ready(3), ['cancel 0'], 'ready is not announced again');
+});
+
+t.test('an exit with code 0 that nobody asked for is a crash', async (t) => {
+  t.strictSame(playServing(1).exit(1), ['cancel 0', 'fork 2 in 0', 'arm 0 20000']);
+});
+
+t.test('a crash loop backs off, then gives up: the others drain, exit 70', async (t) => {
+  const game = playServing(2);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  const delays = ['arm 0 100', 'arm 0 200'];
+  for (const [i, delay] of delays.entries()) {
+    const child = 3 + i;
+    game.hello(child);
+    game.ready(child);
+    t.strictSame(game.exit(child, KILLED), [delay]);
+    t.strictSame(game.timer(0), [`fork ${child + 1} in 0`, 'arm 0 20000']);
+  }
+  game.hello(5);
+  game.ready(5);
+  t.strictSame(game.exit(5, KILLED), ['cancel 0', 'cancel delay', 'send 2 drain', 'arm 1 32000']);
+  t.strictSame(game.tags(), ['failed', 'draining']);
+  game.drained(2);
+  const sentence = 'reactor 0 crashed 4 times in 60 seconds; the last time: was killed by SIGKILL';
+  t.strictSame(game.exit(2), ['cancel 1', `exit ERR_MOONRING_CRASH_LOOP: ${sentence}`]);
+});
+
+t.test('crashes of different slots, and old ones, are not added up', async (t) => {
+  const game = playServing(4);
+  for (const child of [1, 2, 3, 4]) t.match(game.exit(child, KILLED)[1], /^fork/);
+  const rare = playServing(1);
+  for (let child = 1; child < 20; child++) {
+    t.match(rare.exit(child, KILLED)[1], /^fork/);
+    rare.hello(child + 1);
+    rare.ready(child + 1);
+    rare.wait(60_000);
+  }
+});
+
+t.test('a reactor without a channel is given time to exit, then killed', async (t) => {
+  const game = playServing(1);
+  t.strictSame(game.disconnect(1), ['arm 0 2000']);
+  t.strictSame(game.timer(0), ['kill 1']);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 2 in 0', 'arm 0 20000']);
+});
+
+t.test('a reactor that cannot be understood is killed', async (t) => {
+  t.strictSame(playServing(1).unreadable(1), ['kill 1']);
+});
+
+t.test('what a buried child left behind is ignored', async (t) => {
+  const game = playServing(1);
+  game.exit(1, KILLED);
+  for (const late of [game.exit(1), game.hello(1), game.ready(1), game.disconnect(1)]) {
+    t.strictSame(late, []);
+  }
+  t.strictSame(game.tags(), ['starting']);
+});
+
+t.test('messages out of place change nothing', async (t) => {
+  const game = playServing(1);
+  for (const effects of [game.hello(1), game.ready(1), game.drained(1), game.timer(7)]) {
+    t.strictSame(effects, []);
+  }
+  t.strictSame(game.say(1, { type: 'failed', code: 'SYSTEM', message: 'late' }), []);
+  t.strictSame(game.say(1, { type: 'orphaned' }), []);
+  t.strictSame(game.tags(), ['ready']);
+});
+
+t.test('HUP and USR1 end nothing', async (t) => {
+  const game = playServing(1);
+  t.strictSame(game.signal('SIGHUP'), []);
+  t.match(game.effects.at(-1), { type: 'log', level: 'warn' });
+  t.strictSame(game.signal('SIGUSR1'), []);
+  t.equal(game.phase(), 'serving');
+});
+
+t.test('no sequence of events forks two children into one slot or exits twice', async (t) => {
+  let ends = 0;
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % below;
+  };
+  for (let round = 0; round < 300; round++) {
+    const game = play(2, { drainDelayMs: random(2) * 1000 });
+    game.boot();
+    const alive = new Set([1, 2]);
+    for (let turn = 0; turn < 60; turn++) {
+      const child = 1 + random(12);
+      const moves = [
+        () => game.hello(child),
+        () => game.ready(child),
+        () => game.drained(child),
+        () => game.say(child, { type: 'failed', code: 'HANDLER', message: 'x' }),
+        () => (alive.delete(child) ? game.exit(child, random(2) ? KILLED : {}) : []),
+        () => game.timer(random(2)),
+        () => game.disconnect(child),
+        () => (random(8) === 0 ? game.signal(random(2) ? 'SIGTERM' : 'SIGINT') : []),
+        () => game.timer('delay'),
+      ];
+      for (const effect of (moves[random(moves.length)] ?? game.boot)()) {
+        const forked = /^fork (\d+)/.exec(effect);
+        if (forked) alive.add(Number(forked[1]));
+      }
+      game.wait(random(500));
+      if (alive.size > 2) t.fail(`round ${round}: ${alive.size} children in 2 slots`);
+      const ended = game.effects.filter(({ type }) => type === 'exit').length;
+      if (ended > 1 || (ended === 1 && alive.size > 0)) t.fail(`round ${round}: exit too early`);
+    }
+    // Whatever has happened: two signals, and the death of all, are the end.
+    for (const signal of ['SIGTERM', 'SIGQUIT'] as const) game.signal(signal);
+    for (const child of alive) game.exit(child, KILLED);
+    if (game.phase() !== 'ended') t.fail(`round ${round}: ${game.tags()} after the death of all`);
+    ends += game.effects.filter(({ type }) => type === 'exit').length;
+  }
+  t.equal(ends, 300);
+});

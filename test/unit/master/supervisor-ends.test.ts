@@ -1,0 +1,147 @@
+import t from 'tap';
+import { play, playServing } from './supervisor-play.js';
+
+const KILLED = { code: null, signal: 'SIGKILL' } as const;
+const CUT = 'exit ERR_MOONRING_DRAIN: a second signal';
+
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+  t.test(`${signal} drains; when all have drained and gone, exit without an error`, async (t) => {
+    const game = playServing(2);
+    t.strictSame(game.signal(signal), [
+      'cancel delay',
+      'send 1 drain',
+      'arm 0 32000',
+      'send 2 drain',
+      'arm 1 32000',
+    ]);
+    t.strictSame(game.drained(1), ['arm 0 2000']);
+    t.strictSame(game.disconnect(1), ['arm 0 2000']);
+    t.strictSame(game.exit(1), ['cancel 0']);
+    game.drained(2);
+    t.strictSame(game.exit(2), ['cancel 1', 'exit']);
+    t.strictSame(game.tags(), ['stopped', 'stopped']);
+    t.equal(game.phase(), 'ended');
+  });
+}
+
+t.test(
+  'with drain-delay all is served as before, crashes too, until the delay is over',
+  async (t) => {
+    const game = playServing(2, { drainDelayMs: 5000 });
+    t.strictSame(game.signal('SIGTERM'), ['arm delay 5000']);
+    t.equal(game.phase(), 'delaying');
+    t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+    game.hello(3);
+    t.strictSame(game.ready(3), ['cancel 0']);
+    t.strictSame(game.timer('delay').slice(1), [
+      'send 3 drain',
+      'arm 0 32000',
+      'send 2 drain',
+      'arm 1 32000',
+    ]);
+  },
+);
+
+t.test('a second signal stops now and is not a clean end', async (t) => {
+  for (const drainDelayMs of [0, 5000]) {
+    const game = playServing(2, { drainDelayMs });
+    game.signal('SIGTERM');
+    t.strictSame(game.signal('SIGTERM'), [
+      'cancel delay',
+      'send 1 stop',
+      'arm 0 500',
+      'send 2 stop',
+      'arm 1 500',
+    ]);
+    game.exit(1);
+    t.match(game.exit(2).at(-1), CUT);
+  }
+});
+
+t.test('a reactor that does not stop is killed; a third signal kills at once', async (t) => {
+  const game = playServing(2);
+  game.signal('SIGTERM');
+  game.signal('SIGTERM');
+  t.strictSame(game.timer(0), ['kill 1']);
+  t.strictSame(game.signal('SIGTERM'), ['kill 1', 'kill 2']);
+  game.exit(1, KILLED);
+  t.match(game.exit(2, KILLED).at(-1), CUT);
+  t.strictSame(game.signal('SIGTERM'), [], 'after the end');
+});
+
+t.test('Ctrl-C under npm arrives twice and counts once', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGINT');
+  game.wait(100);
+  t.strictSame(game.signal('SIGINT'), []);
+  t.equal(game.phase(), 'draining');
+  game.wait(300);
+  t.match(game.signal('SIGINT'), ['cancel delay', 'send 1 stop']);
+});
+
+t.test('a second signal when all have drained is not needed', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGTERM');
+  game.drained(1);
+  t.strictSame(game.signal('SIGTERM'), []);
+  t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('the drain’s deadline: what has not drained is killed, and that is an error', async (t) => {
+  const game = playServing(2);
+  game.signal('SIGTERM');
+  game.drained(1);
+  game.exit(1);
+  t.strictSame(game.timer(1), ['kill 2']);
+  t.strictSame(game.exit(2, KILLED), [
+    'cancel 1',
+    'exit ERR_MOONRING_DRAIN: reactor 1 was killed by SIGKILL before it had drained',
+  ]);
+});
+
+t.test('a crash in the drain is not restarted, the others go on draining', async (t) => {
+  const game = playServing(2);
+  game.signal('SIGTERM');
+  t.strictSame(game.exit(1, { code: null, signal: 'SIGSEGV' }), ['cancel 0']);
+  game.drained(2);
+  t.match(game.exit(2).at(-1), 'reactor 0 was killed by SIGSEGV before it had drained');
+});
+
+t.test('a signal in start-up: nothing to drain, no delay', async (t) => {
+  const game = play(2, { drainDelayMs: 5000 });
+  game.boot();
+  game.hello(1);
+  game.ready(1);
+  t.strictSame(game.signal('SIGTERM'), [
+    'cancel delay',
+    'send 1 drain',
+    'arm 0 32000',
+    'kill 2',
+    'cancel 1',
+  ]);
+  t.strictSame(game.exit(2, KILLED), ['cancel 1']);
+  game.drained(1);
+  t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('a reactor that waits to be restarted is not', async (t) => {
+  const game = playServing(1);
+  game.exit(1, KILLED);
+  game.exit(2, KILLED);
+  t.strictSame(game.tags(), ['backoff']);
+  t.strictSame(game.signal('SIGTERM'), ['cancel delay', 'cancel 0', 'exit']);
+  t.strictSame(game.timer(0), [], 'a timer that fired in the same instant');
+});
+
+t.test('the order to drain carries the timeout', async (t) => {
+  const game = playServing(1, { drainTimeoutMs: 1234 });
+  game.signal('SIGTERM');
+  t.ok(
+    game.effects.some(
+      (effect) =>
+        effect.type === 'send' &&
+        effect.message.type === 'drain' &&
+        effect.message.timeoutMs === 1234,
+    ),
+  );
+});

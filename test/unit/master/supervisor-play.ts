@@ -1,0 +1,123 @@
+import type {
+  ChildExit,
+  ChildId,
+  Effect,
+  MasterSignal,
+  SlotState,
+  SupervisorSettings,
+  SupervisorState,
+} from '../../../src/master/supervision.js';
+import { initialState } from '../../../src/master/supervision.js';
+import { step } from '../../../src/master/supervisor.js';
+import { PROTOCOL_VERSION, type ToMaster } from '../../../src/shared/messages.js';
+import { reactorOptions } from '../reactor-options.js';
+
+const { index: _, ...reactor } = reactorOptions;
+
+const SETTINGS: SupervisorSettings = {
+  reactor,
+  startTimeoutMs: 20_000,
+  exitTimeoutMs: 2000,
+  stopTimeoutMs: 500,
+  drainDelayMs: 0,
+  drainTimeoutMs: 30_000,
+  crashes: { maxFailedStarts: 3, maxCrashes: 4, windowMs: 60_000, baseMs: 100, capMs: 1000 },
+};
+
+export interface Play {
+  /** What a step asks for, in short words; `log` left out. */
+  readonly boot: () => string[];
+  readonly say: (child: ChildId, message: ToMaster) => string[];
+  readonly hello: (child: ChildId) => string[];
+  readonly ready: (child: ChildId) => string[];
+  readonly drained: (child: ChildId) => string[];
+  readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
+  readonly disconnect: (child: ChildId) => string[];
+  readonly unreadable: (child: ChildId) => string[];
+  readonly signal: (signal: MasterSignal) => string[];
+  readonly timer: (slot: number | 'delay') => string[];
+  readonly wait: (durationMs: number) => void;
+  readonly tags: () => SlotState['tag'][];
+  readonly phase: () => SupervisorState['phase']['tag'];
+  /** All effects so far. */
+  readonly effects: readonly Effect[];
+}
+
+/** A supervisor whose clock stands still unless it waits, and whose chance is always 0. */
+export function play(processes: number, settings: Partial<SupervisorSettings> = {}): Play {
+  let state = initialState({ ...SETTINGS, ...settings }, processes);
+  let nowMs = 1000;
+  const effects: Effect[] = [];
+
+  function send(event: Parameters<typeof step>[1]): string[] {
+    const next = step(state, event);
+    state = next.state;
+    effects.push(...next.effects);
+    return next.effects.filter(({ type }) => type !== 'log').map(wordsOf);
+  }
+  const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
+
+  return {
+    boot: () => send({ type: 'boot' }),
+    say,
+    hello: (child) => say(child, { type: 'hello', protocol: PROTOCOL_VERSION, pid: 100 + child }),
+    ready: (child) => say(child, { type: 'ready', allocator: 'system' }),
+    drained: (child) => say(child, { type: 'drained' }),
+    exit: (child, exit = {}) => {
+      const whole = { pid: 100 + child, code: 0, signal: null, ...exit };
+      return send({ type: 'exited', child, exit: whole, nowMs, random: 0 });
+    },
+    disconnect: (child) => send({ type: 'disconnected', child }),
+    unreadable: (child) => send({ type: 'unreadable', child, problem: 'gibberish' }),
+    signal: (signal) => send({ type: 'signal', signal, nowMs }),
+    timer: (slot) => {
+      const timer =
+        slot === 'delay' ? ({ type: 'delay' } as const) : ({ type: 'slot', slot } as const);
+      return send({ type: 'timer', timer });
+    },
+    wait: (durationMs) => {
+      nowMs += durationMs;
+    },
+    tags: () => state.slots.map((slot) => slot.state.tag),
+    phase: () => state.phase.tag,
+    effects,
+  };
+}
+
+/** A supervisor whose reactors are all ready: child 1 in slot 0, child 2 in slot 1 and so on. */
+export function playServing(processes: number, settings?: Partial<SupervisorSettings>): Play {
+  const game = play(processes, settings);
+  game.boot();
+  for (let child = 1; child <= processes; child++) {
+    game.hello(child);
+    game.ready(child);
+  }
+  return game;
+}
+
+function wordsOf(effect: Effect): string {
+  switch (effect.type) {
+    case 'fork':
+      return `fork ${effect.child} in ${effect.slot}`;
+    case 'send':
+      return `send ${effect.child} ${effect.message.type}`;
+    case 'kill':
+      return `kill ${effect.child}`;
+    case 'arm-timer':
+      return `arm ${timerName(effect.timer)} ${effect.delayMs}`;
+    case 'cancel-timer':
+      return `cancel ${timerName(effect.timer)}`;
+    case 'announce-ready':
+      return `ready ${effect.allocator}`;
+    case 'exit':
+      return effect.failure === null
+        ? 'exit'
+        : `exit ${effect.failure.code}: ${effect.failure.message}`;
+    case 'log':
+      return `log ${effect.level}: ${effect.message}`;
+  }
+}
+
+function timerName(timer: Extract<Effect, { type: 'arm-timer' }>['timer']): string {
+  return timer.type === 'slot' ? `${timer.slot}` : timer.type;
+}

@@ -1,0 +1,116 @@
+import t from 'tap';
+import { play, playServing } from './supervisor-play.js';
+
+t.test('all are forked, greeted, started; ready is announced once, by the last', async (t) => {
+  const game = play(2);
+  t.strictSame(game.boot(), ['fork 1 in 0', 'arm 0 20000', 'fork 2 in 1', 'arm 1 20000']);
+  t.strictSame(game.hello(2), ['send 2 start']);
+  t.strictSame(game.hello(1), ['send 1 start']);
+  t.strictSame(game.ready(2), ['cancel 1']);
+  t.equal(game.phase(), 'starting');
+  t.strictSame(game.ready(1), ['cancel 0', 'ready system']);
+  t.equal(game.phase(), 'serving');
+  const starts = game.effects.flatMap((effect) =>
+    effect.type === 'send' && effect.message.type === 'start' ? [effect.message.options] : [],
+  );
+  t.strictSame(
+    starts.map((options) => options.index),
+    [1, 0],
+    'each knows its own number',
+  );
+});
+
+t.test('a reactor of another version ends everything', async (t) => {
+  const game = play(2);
+  game.boot();
+  const said = game.say(1, { type: 'hello', protocol: 99, pid: 101 });
+  t.strictSame(said, ['cancel delay', 'kill 1', 'cancel 0', 'kill 2', 'cancel 1']);
+  game.exit(1, { code: null, signal: 'SIGKILL' });
+  const [last] = game.exit(2, { code: null, signal: 'SIGKILL' }).slice(-1);
+  t.match(last, /^exit ERR_MOONRING_PROTOCOL: reactor 0 speaks protocol 99/);
+});
+
+t.test('a handler that fails in the first start ends everything, with its message', async (t) => {
+  for (const [code, error] of [
+    ['HANDLER', 'ERR_MOONRING_HANDLER'],
+    ['INVALID', 'ERR_MOONRING_CONFIG'],
+  ] as const) {
+    const game = play(2);
+    game.boot();
+    game.hello(1);
+    game.hello(2);
+    game.ready(2);
+    t.strictSame(game.say(1, { type: 'failed', code, message: 'app.lua:3: oh' }), []);
+    t.strictSame(game.exit(1, { code: 1 }), [
+      'cancel 0',
+      'cancel delay',
+      'send 2 stop',
+      'arm 1 500',
+    ]);
+    t.strictSame(game.tags(), ['failed', 'draining']);
+    t.strictSame(game.exit(2), ['cancel 1', `exit ${error}: app.lua:3: oh`]);
+  }
+});
+
+t.test('the same failure later is a crash: the handler served before', async (t) => {
+  const game = playServing(2);
+  game.exit(1, { code: null, signal: 'SIGKILL' });
+  game.hello(3);
+  game.say(3, { type: 'failed', code: 'HANDLER', message: 'app.lua:3: oh' });
+  t.strictSame(game.exit(3, { code: 1 }), ['arm 0 100']);
+  t.strictSame(game.tags(), ['backoff', 'ready']);
+});
+
+t.test('deaths in start-up: back off, try again, give up', async (t) => {
+  const game = play(1);
+  game.boot();
+  t.strictSame(game.exit(1, { code: null, signal: 'SIGSEGV' }), ['arm 0 100']);
+  t.strictSame(game.timer(0), ['fork 2 in 0', 'arm 0 20000']);
+  game.hello(2);
+  game.say(2, { type: 'failed', code: 'SYSTEM', message: 'no descriptors left' });
+  t.strictSame(game.exit(2, { code: 1 }), ['arm 0 100']);
+  game.timer(0);
+  const sentence = 'reactor 0 did not start 3 times in a row; the last time: exited with code 1';
+  t.strictSame(game.exit(3, { code: 1 }), [
+    'cancel 0',
+    'cancel delay',
+    `exit ERR_MOONRING_CRASH_LOOP: ${sentence}`,
+  ]);
+  t.equal(game.phase(), 'ended');
+});
+
+t.test('a reactor that does not get ready in time is killed and counted', async (t) => {
+  const game = play(1);
+  game.boot();
+  game.hello(1);
+  t.strictSame(game.timer(0), ['kill 1']);
+  t.strictSame(game.exit(1, { code: null, signal: 'SIGKILL' }), ['arm 0 100']);
+  for (const child of [2, 3]) {
+    game.timer(0);
+    game.timer(0);
+    game.exit(child, { code: null, signal: 'SIGKILL' });
+  }
+  t.match(game.effects.at(-1), {
+    type: 'exit',
+    failure: { message: /3 times in a row; the last time: not ready within 20000 ms$/ },
+  });
+});
+
+t.test('a process that could not be made is a death like any other', async (t) => {
+  const game = play(1);
+  game.boot();
+  t.strictSame(game.exit(1, { pid: null, code: null }), ['arm 0 100']);
+  t.match(game.effects.at(-2), { fields: { reactorPid: null, code: null, signal: null } });
+});
+
+t.test('a crash before all are ready does not hold up the others', async (t) => {
+  const game = play(2);
+  game.boot();
+  game.hello(1);
+  game.ready(1);
+  game.exit(2, { code: 1 });
+  t.strictSame(game.tags(), ['ready', 'backoff']);
+  game.timer(1);
+  game.hello(3);
+  t.strictSame(game.ready(3), ['cancel 1', 'ready system']);
+});

@@ -1,0 +1,182 @@
+import t from 'tap';
+import { type ConfigInputs, configPath, resolveConfig } from '../../../src/shared/config.js';
+import { MoonringError } from '../../../src/shared/errors.js';
+
+interface Given {
+  readonly flags?: Record<string, string>;
+  readonly env?: Record<string, string>;
+  readonly file?: unknown;
+}
+
+function inputs({ flags = {}, env = {}, file }: Given): ConfigInputs {
+  const text = typeof file === 'string' ? file : JSON.stringify(file);
+  const path = '/etc/moonring/config.json';
+  return { flags, env, file: file === undefined ? null : { path, text }, cwd: '/srv/site' };
+}
+
+function errorOf(given: Given): { code: string; message: string } {
+  try {
+    resolveConfig(inputs(given));
+  } catch (error) {
+    if (error instanceof MoonringError) return { code: error.code, message: error.message };
+    throw error;
+  }
+  return { code: 'none', message: '' };
+}
+
+t.test('defaults', async (t) => {
+  const { config, sources } = resolveConfig(inputs({}));
+  t.strictSame(config, {
+    app: null,
+    port: 8080,
+    host: '127.0.0.1',
+    backlog: 1024,
+    processes: 'auto',
+    maxConnections: 65_536,
+    ringSize: 8192,
+    maxBody: 4 * 1024 ** 2,
+    maxUrl: 8192,
+    maxHeaders: 64,
+    headerTimeout: 10_000,
+    bodyTimeout: 30_000,
+    keepaliveTimeout: 75_000,
+    writeTimeout: 30_000,
+    drainDelay: 0,
+    drainTimeout: 30_000,
+    logLevel: 'info',
+    allocator: 'jemalloc',
+  });
+  t.ok(Object.values(sources).every((source) => source.type === 'default'));
+});
+
+t.test('flag, then variable, then the platform’s variable, then file, then default', async (t) => {
+  const layers: readonly [Given, number, string][] = [
+    [
+      { flags: { port: '1' }, env: { MOONRING_PORT: '2', PORT: '3' }, file: { port: 4 } },
+      1,
+      'flag',
+    ],
+    [{ env: { MOONRING_PORT: '2', PORT: '3' }, file: { port: 4 } }, 2, 'env'],
+    [{ env: { PORT: '3' }, file: { port: 4 } }, 3, 'env'],
+    [{ file: { port: 4 } }, 4, 'file'],
+    [{}, 8080, 'default'],
+  ];
+  for (const [given, port, source] of layers) {
+    const resolved = resolveConfig(inputs(given));
+    t.equal(resolved.config.port, port);
+    t.equal(resolved.sources.port.type, source);
+  }
+});
+
+t.test('a variable set to nothing is not set', async (t) => {
+  const given = { env: { MOONRING_PORT: '', PORT: '', HOST: '' }, file: { port: 4 } };
+  const { config } = resolveConfig(inputs(given));
+  t.equal(config.port, 4);
+  t.equal(config.host, '127.0.0.1');
+});
+
+t.test('HOST and WEB_CONCURRENCY', async (t) => {
+  const { config } = resolveConfig(inputs({ env: { HOST: '::', WEB_CONCURRENCY: '3' } }));
+  t.equal(config.host, '::');
+  t.equal(config.processes, 3);
+});
+
+t.test('paths are relative to where they are written', async (t) => {
+  const app = (given: Given) => resolveConfig(inputs(given)).config.app;
+  t.equal(app({ flags: { app: 'a.lua' } }), '/srv/site/a.lua');
+  t.equal(app({ env: { MOONRING_APP: './b' } }), '/srv/site/b');
+  t.equal(app({ file: { app: '../c.lua' } }), '/etc/c.lua');
+  t.equal(app({ flags: { app: '/d.lua' } }), '/d.lua');
+});
+
+t.test('the config file is named by flag or variable', async (t) => {
+  const path = (flags: Record<string, string>, env: Record<string, string>) =>
+    configPath({ flags, env, cwd: '/srv/site' });
+  t.equal(path({}, {}), null);
+  t.equal(path({}, { MOONRING_CONFIG: '' }), null);
+  t.equal(path({}, { MOONRING_CONFIG: 'm.json' }), '/srv/site/m.json');
+  t.equal(path({ config: '/a.json' }, { MOONRING_CONFIG: 'm.json' }), '/a.json');
+});
+
+t.test('every complaint names the place', async (t) => {
+  const file = '/etc/moonring/config.json';
+  const usage: readonly [Given, string][] = [
+    [{ flags: { port: 'x' } }, '--port: "x" is not a whole number'],
+    [{ flags: { port: '65536' } }, '--port: must be from 0 to 65535, not 65536'],
+    [{ flags: { app: '' } }, '[app]: the path is empty'],
+    [{ flags: { processes: '0' } }, '--processes: must be from 1 to 1024, not 0'],
+    [{ flags: { processes: 'many' } }, '--processes: "many" is not a whole number'],
+    [{ flags: { host: '[::1]' } }, '--host: "[::1]" is not an address or a host name'],
+    [{ env: { MOONRING_PORT: 'x' } }, 'MOONRING_PORT: "x" is not a whole number'],
+    [{ env: { PORT: 'x' } }, 'PORT: "x" is not a whole number'],
+    [{ env: { WEB_CONCURRENCY: '0' } }, 'WEB_CONCURRENCY: must be from 1 to 1024, not 0'],
+    [
+      { env: { MOONRING_LOG_LEVEL: 'trace' } },
+      'MOONRING_LOG_LEVEL: "trace" is not one of debug, info, warn, error, fatal, off',
+    ],
+    [{ flags: { drainTimeout: '25h' } }, '--drain-timeout: must be from 0 to 24h, not 25h'],
+    [{ flags: { ringSize: '128' } }, '--ring-size: must be from 256 to 1m, not 128'],
+    [{ flags: { ringSize: '3k' } }, '--ring-size: "3k" is not a power of two, like 8k'],
+    [
+      { flags: { maxUrl: '16k' } },
+      '--max-url: 16k is more than ring-size (8k): raise ring-size or lower max-url',
+    ],
+  ];
+  for (const [given, message] of usage) {
+    t.strictSame(errorOf(given), { code: 'ERR_MOONRING_USAGE', message });
+  }
+  const config: readonly [unknown, string][] = [
+    [{ port: 'x' }, `${file}: "port": "x" is not a whole number`],
+    [{ port: true }, `${file}: "port": must be a number or text, like "8080"`],
+    [{ port: 1.5 }, `${file}: "port": "1.5" is not a whole number`],
+    [{ headerTimeout: 10 }, `${file}: "headerTimeout": must be text, like "10s"`],
+    [{ app: null }, `${file}: "app": must be text, like "./file"`],
+    [
+      { ringSize: 256, maxUrl: 512 },
+      `${file}: "maxUrl": 512 is more than ring-size (256): ${'raise ring-size or lower max-url'}`,
+    ],
+    [[], `${file} must hold one JSON object`],
+    ['null', `${file} must hold one JSON object`],
+  ];
+  for (const [text, message] of config) {
+    t.strictSame(errorOf({ file: text }), { code: 'ERR_MOONRING_CONFIG', message });
+  }
+  t.match(errorOf({ file: '{' }), { code: 'ERR_MOONRING_CONFIG', message: `${file} is not JSON` });
+});
+
+t.test('unknown names', async (t) => {
+  t.match(errorOf({ file: { prot: 1 } }).message, 'unknown key "prot" (Did you mean port?)');
+  t.match(errorOf({ file: { workers: 1 } }).message, /unknown key "workers"$/);
+  t.match(errorOf({ file: { config: 'x' } }).message, 'unknown key "config"');
+  t.match(errorOf({ file: { toString: 'x' } }).message, 'unknown key "toString"');
+  t.match(errorOf({ file: '{"__proto__": {"port": 1}}' }).message, 'unknown key "__proto__"');
+  const message = 'MOONRING_PROT: there is no such option (Did you mean MOONRING_PORT?)';
+  t.strictSame(errorOf({ env: { MOONRING_PROT: '1' } }), { code: 'ERR_MOONRING_USAGE', message });
+});
+
+t.test('variables of others are left alone', async (t) => {
+  const env = {
+    MOONRING_ADDON: '/x.node',
+    MOONRING_VERSION: '1.0',
+    MOONRING_HOME: '/srv',
+    MOONRING_PORT: 'tcp://10.0.0.1:80',
+    MOONRING_SERVICE_HOST: '10.0.0.1',
+    MOONRING_SERVICE_PORT: '80',
+    MOONRING_PORT_80_TCP: 'tcp://10.0.0.1:80',
+    MOONRING_PORT_80_TCP_PORT: '80',
+  };
+  t.equal(resolveConfig(inputs({ env })).config.port, 8080);
+});
+
+t.test('a small ring lowers the default of max-url', async (t) => {
+  const { config } = resolveConfig(inputs({ flags: { ringSize: '256' } }));
+  t.equal(config.maxUrl, 256);
+  const wide = resolveConfig(inputs({ flags: { ringSize: '64k' } }));
+  t.equal(wide.config.maxUrl, 8192);
+});
+
+t.test('a config file takes numbers where no unit is missing', async (t) => {
+  const file = { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: '5s' };
+  const { config } = resolveConfig(inputs({ file }));
+  t.match(config, { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: 5000 });
+});

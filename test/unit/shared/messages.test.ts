@@ -1,0 +1,115 @@
+import { randomInt } from 'node:crypto';
+import t from 'tap';
+import { MoonringError } from '../../../src/shared/errors.js';
+import {
+  decodeToMaster,
+  decodeToReactor,
+  type ToMaster,
+  type ToReactor,
+} from '../../../src/shared/messages.js';
+import { reactorOptions } from '../reactor-options.js';
+
+const TO_REACTOR: readonly ToReactor[] = [
+  { type: 'start', options: reactorOptions },
+  { type: 'drain', timeoutMs: 0 },
+  { type: 'stop' },
+];
+
+const TO_MASTER: readonly ToMaster[] = [
+  { type: 'hello', protocol: 1, pid: 42 },
+  { type: 'ready', allocator: 'system' },
+  { type: 'drained' },
+  { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
+  { type: 'orphaned' },
+];
+
+t.test('every message is decoded to itself, without what does not belong to it', async (t) => {
+  for (const message of TO_REACTOR) {
+    t.strictSame(decodeToReactor(structuredClone({ ...message, extra: 1 })), message);
+  }
+  for (const message of TO_MASTER) {
+    t.strictSame(decodeToMaster(structuredClone({ ...message, extra: 1 })), message);
+  }
+});
+
+t.test('messages of the other direction are refused', async (t) => {
+  for (const message of TO_REACTOR) t.throws(() => decodeToMaster(message), MoonringError);
+  for (const message of TO_MASTER) t.throws(() => decodeToReactor(message), MoonringError);
+});
+
+/** Every value that differs from `value` in one place: left out, or replaced by `replacement`. */
+function* mutations(value: unknown, replacement: unknown): Generator<unknown> {
+  yield replacement;
+  if (Array.isArray(value)) {
+    for (const [i, item] of value.entries()) {
+      for (const changed of mutations(item, replacement)) yield value.with(i, changed);
+    }
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, member] of Object.entries(value)) {
+      const { [key]: _, ...rest } = value as Record<string, unknown>;
+      yield rest;
+      for (const changed of mutations(member, replacement)) yield { ...value, [key]: changed };
+    }
+  }
+}
+
+const WRONG: readonly unknown[] = [
+  undefined,
+  null,
+  true,
+  -1,
+  1.5,
+  Number.NaN,
+  Number.POSITIVE_INFINITY,
+  2 ** 53,
+  1n,
+  [],
+  {},
+  new Date(0),
+  new Map([['type', 'stop']]),
+  () => 'stop',
+  Symbol('stop'),
+];
+
+t.test('one wrong place in a message is found', async (t) => {
+  for (const wrong of WRONG) {
+    for (const message of TO_REACTOR) {
+      for (const changed of mutations(message, wrong)) {
+        // An empty list of listeners is a list.
+        const emptied = Array.isArray(wrong) && JSON.stringify(changed).includes('"listenFds":[]');
+        if (!emptied) t.throws(() => decodeToReactor(changed), MoonringError);
+      }
+    }
+    for (const message of TO_MASTER) {
+      for (const changed of mutations(message, wrong)) {
+        t.throws(() => decodeToMaster(changed), MoonringError);
+      }
+    }
+  }
+});
+
+function randomValue(depth: number): unknown {
+  const known = ['type', 'start', 'drain', 'stop', 'hello', 'ready', 'failed', 'options', 'app'];
+  const leaves = [...WRONG, ...known, randomInt(1000), 'code', 'HANDLER', 'timeoutMs', 'lua'];
+  if (depth === 0 || randomInt(3) === 0) return leaves[randomInt(leaves.length)];
+  if (randomInt(3) === 0) return Array.from({ length: randomInt(4) }, () => randomValue(depth - 1));
+  const names = [...Object.keys(reactorOptions), ...known, '__proto__', 'constructor', 'pid'];
+  const entries = Array.from({ length: randomInt(6) }, (): [string, unknown] => {
+    return [names[randomInt(names.length)] ?? 'type', randomValue(depth - 1)];
+  });
+  return Object.fromEntries(entries);
+}
+
+t.test('nothing makes a decoder throw anything but MoonringError', async (t) => {
+  for (let round = 0; round < 20_000; round++) {
+    const value = randomValue(4);
+    for (const decode of [decodeToMaster, decodeToReactor]) {
+      try {
+        decode(value);
+      } catch (error) {
+        if (error instanceof MoonringError) continue;
+        t.fail(`${String(error)} for ${JSON.stringify(value)}`);
+      }
+    }
+  }
+});

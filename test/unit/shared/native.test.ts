@@ -1,0 +1,36 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { MoonringError } from '../../../src/shared/errors.js';
+import { loadNative } from '../../../src/shared/native.js';
+
+function loadError(root: string, override?: string): string {
+  try {
+    loadNative(root, override);
+  } catch (error) {
+    if (error instanceof MoonringError && error.code === 'ERR_MOONRING_ADDON') return error.message;
+    throw error;
+  }
+  return 'it loaded';
+}
+
+t.test('a missing addon: the sentence says what to run', async (t) => {
+  const root = t.testdir();
+  t.match(loadError(root), 'build/release/moonring.node does not exist: build it with');
+  t.match(loadError(root, '/no/such.node'), '/no/such.node does not exist: MOONRING_ADDON names');
+});
+
+t.test('a file that is not an addon', async (t) => {
+  const root = t.testdir({ 'a.cjs': 'module.exports = { allocator() {} }', 'b.node': 'text' });
+  t.match(loadError(root, join(root, 'a.cjs')), 'is not the addon of this version');
+  t.match(loadError(root, join(root, 'b.node')), 'does not load');
+});
+
+t.test('MOONRING_ADDON is loaded in place of the built one; empty is not set', async (t) => {
+  const root = t.testdir();
+  const path = join(root, 'addon.cjs');
+  const members = 'openTcpListeners() {}, checkHandler() {}, allocator() {}, Reactor: class {}';
+  writeFileSync(path, `module.exports = { version: 'x', ${members} }`);
+  t.equal(loadNative(root, path).version, 'x');
+  t.match(loadError(root, ''), 'build/release/moonring.node');
+});
