@@ -1,6 +1,7 @@
 #include "conn/hs_conn.h"
 
 #include "conn/hs_conn_message.h"
+#include "conn/hs_observer.h"
 
 /* How long, and for how much, a refused client is listened to so that it can read the answer. */
 #define LINGER_MS 2000
@@ -208,6 +209,7 @@ void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
         return;
     }
     hs_exchange_begin_message(conn->exchange, env->limits);
+    hs_observe_begin(env->observer, conn->exchange);
     hs_conn_refuse(conn, env, 503);
     settle(conn, env);
 }
@@ -238,6 +240,7 @@ static void answer_for_worker(hs_conn_t *conn, hs_conn_env_t *env)
 
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
 {
+    hs_observe_timeout(env->observer, conn);
     switch (conn->wait) {
     case HS_CONN_WAIT_HEAD:
     case HS_CONN_WAIT_CONTENT:
