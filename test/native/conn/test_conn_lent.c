@@ -51,8 +51,10 @@ static void answer_then_lend(hs_request_t *request, hs_response_t *response, voi
     answer_url(request, response, lb);
 }
 
-static void lent_begin(lent_bench_t *lb)
+static int lent_begin(void **state)
 {
+    static lent_bench_t bench;
+    lent_bench_t *lb = *state = &bench;
     memset(lb, 0, sizeof(*lb));
     pthread_mutex_init(&lb->lock, NULL);
     pthread_cond_init(&lb->changed, NULL);
@@ -64,12 +66,15 @@ static void lent_begin(lent_bench_t *lb)
     lb->ev = hs_ev_new(lb, 16);
     assert_non_null(lb->ev);
     lb->maker = hs_c_handler_maker(&lb->cb.c_handler);
-    hs_workers_config_t config = { lb->maker, &lb->cb.log, lb->ev, 1, 64 };
+    hs_workers_config_t config = {
+        .maker = lb->maker, .log = &lb->cb.log, .ev = lb->ev, .count = 1, .queue_capacity = 64
+    };
     lb->workers = hs_workers_new(&config);
     assert_non_null(lb->workers);
     hs_dispatch_init(&lb->dispatch, lb->cb.env.handler, HS_DISPATCH_WORKER, lb->workers,
                      &lb->cb.log);
     lb->cb.env.dispatch = &lb->dispatch;
+    return 0;
 }
 
 static void open_gate(lent_bench_t *lb)
@@ -106,8 +111,10 @@ static void collect_all(lent_bench_t *lb)
     }
 }
 
-static void lent_end(lent_bench_t *lb)
+/* Also after a failure: no worker is left at the gate. */
+static int lent_end(void **state)
 {
+    lent_bench_t *lb = *state;
     open_gate(lb);
     hs_conn_abort(&lb->cb.conn, &lb->cb.env);
     collect_all(lb);
@@ -117,6 +124,7 @@ static void lent_end(lent_bench_t *lb)
     conn_close(&lb->cb);
     pthread_cond_destroy(&lb->changed);
     pthread_mutex_destroy(&lb->lock);
+    return 0;
 }
 
 static void receive(lent_bench_t *lb, const char *text)
@@ -138,152 +146,135 @@ static void lend_at_the_gate(lent_bench_t *lb, const char *text)
 
 static void pipelined_requests_are_answered_in_order(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
+    lent_bench_t *lb = *state;
     static char text[16384];
     text[0] = '\0';
     for (int i = 0; i < 200; i++)
         snprintf(text + strlen(text), 64, "GET /%d HTTP/1.1\r\n" HOST "\r\n", i);
-    receive(&lb, text);
-    collect_all(&lb);
+    receive(lb, text);
+    collect_all(lb);
     for (int i = 0; i < 200; i++) {
         char url[16];
         snprintf(url, sizeof(url), "/%d", i);
-        expect_answer(&lb.cb, 200, url);
+        expect_answer(&lb->cb, 200, url);
     }
-    expect_no_more(&lb.cb);
-    assert_int_equal(lb.cb.conn.phase, HS_CONN_IDLE);
-    lent_end(&lb);
+    expect_no_more(&lb->cb);
+    assert_int_equal(lb->cb.conn.phase, HS_CONN_IDLE);
 }
 
 static void nothing_is_read_meanwhile_and_the_handler_has_a_deadline(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
-    lend_at_the_gate(&lb, GET_GATE "GET /later HTTP/1.1\r\n");
+    lent_bench_t *lb = *state;
+    lend_at_the_gate(lb, GET_GATE "GET /later HTTP/1.1\r\n");
     struct iovec iov[2];
-    assert_int_equal(hs_conn_recv_vec(&lb.cb.conn, &lb.cb.env, iov), 0);
-    assert_int_equal(lb.cb.conn.wait, HS_CONN_WAIT_HANDLER);
-    assert_int_equal(lb.cb.conn.deadline_ms, lb.cb.env.now_ms + 3000);
-    open_gate(&lb);
-    collect_all(&lb);
-    expect_answer(&lb.cb, 200, "/gate");
-    receive(&lb, HOST "\r\n");
-    collect_all(&lb);
-    expect_answer(&lb.cb, 200, "/later");
-    lent_end(&lb);
+    assert_int_equal(hs_conn_recv_vec(&lb->cb.conn, &lb->cb.env, iov), 0);
+    assert_int_equal(lb->cb.conn.wait, HS_CONN_WAIT_HANDLER);
+    assert_int_equal(lb->cb.conn.deadline_ms, lb->cb.env.now_ms + 3000);
+    open_gate(lb);
+    collect_all(lb);
+    expect_answer(&lb->cb, 200, "/gate");
+    receive(lb, HOST "\r\n");
+    collect_all(lb);
+    expect_answer(&lb->cb, 200, "/later");
 }
 
 static void a_peer_that_shuts_gets_its_answer(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
-    lend_at_the_gate(&lb, GET_GATE GET_QUICK "GET /unfinished");
-    hs_conn_peer_shut(&lb.cb.conn, &lb.cb.env);
-    assert_int_equal(lb.cb.conn.phase, HS_CONN_HANDLING);
-    open_gate(&lb);
-    collect_all(&lb);
-    expect_answer(&lb.cb, 200, "/gate");
-    expect_answer(&lb.cb, 200, "/quick");
-    expect_no_more(&lb.cb);
-    assert_true(conn_is_closed(&lb.cb));
-    lent_end(&lb);
+    lent_bench_t *lb = *state;
+    lend_at_the_gate(lb, GET_GATE GET_QUICK "GET /unfinished");
+    hs_conn_peer_shut(&lb->cb.conn, &lb->cb.env);
+    assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
+    open_gate(lb);
+    collect_all(lb);
+    expect_answer(&lb->cb, 200, "/gate");
+    expect_answer(&lb->cb, 200, "/quick");
+    expect_no_more(&lb->cb);
+    assert_true(conn_is_closed(&lb->cb));
 }
 
 /* The descriptor is dead: the connection ends at once, the exchange when the worker is done. */
 static void a_connection_that_dies_leaves_its_exchange_to_the_worker(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
-    lend_at_the_gate(&lb, GET_GATE);
-    hs_conn_abort(&lb.cb.conn, &lb.cb.env);
-    assert_null(lb.cb.conn.exchange);
-    assert_int_equal(lb.cb.pool.leased, 1);
-    open_gate(&lb);
-    collect_all(&lb);
-    assert_int_equal(lb.cb.pool.leased, 0);
-    assert_int_equal(lb.cb.sent_len, 0);
-    lent_end(&lb);
+    lent_bench_t *lb = *state;
+    lend_at_the_gate(lb, GET_GATE);
+    hs_conn_abort(&lb->cb.conn, &lb->cb.env);
+    assert_null(lb->cb.conn.exchange);
+    assert_int_equal(lb->cb.pool.leased, 1);
+    open_gate(lb);
+    collect_all(lb);
+    assert_int_equal(lb->cb.pool.leased, 0);
+    assert_int_equal(lb->cb.sent_len, 0);
 }
 
 static void a_handler_that_takes_too_long_is_503(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
-    receive(&lb, GET_QUICK);
-    collect_all(&lb);
-    expect_answer(&lb.cb, 200, "/quick");
-    lend_at_the_gate(&lb, GET_GATE GET_QUICK);
-    lb.cb.env.now_ms = lb.cb.conn.deadline_ms;
-    hs_conn_deadline_passed(&lb.cb.conn, &lb.cb.env);
-    conn_pump(&lb.cb);
-    answer_t answer = next_answer(&lb.cb);
+    lent_bench_t *lb = *state;
+    receive(lb, GET_QUICK);
+    collect_all(lb);
+    expect_answer(&lb->cb, 200, "/quick");
+    lend_at_the_gate(lb, GET_GATE GET_QUICK);
+    lb->cb.env.now_ms = lb->cb.conn.deadline_ms;
+    hs_conn_deadline_passed(&lb->cb.conn, &lb->cb.env);
+    conn_pump(&lb->cb);
+    answer_t answer = next_answer(&lb->cb);
     assert_int_equal(answer.status, 503);
     assert_true(answer_has(&answer, "Connection: close"));
-    assert_int_equal(lb.cb.conn.phase, HS_CONN_LINGERING);
-    open_gate(&lb);
-    collect_all(&lb);
-    expect_no_more(&lb.cb); /* what the worker built goes nowhere */
-    assert_int_equal(lb.cb.pool.leased, 0);
-    lent_end(&lb);
+    assert_int_equal(lb->cb.conn.phase, HS_CONN_LINGERING);
+    open_gate(lb);
+    collect_all(lb);
+    expect_no_more(&lb->cb); /* what the worker built goes nowhere */
+    assert_int_equal(lb->cb.pool.leased, 0);
 }
 
 /* A client that takes an earlier answer in small bites wins its handler no time. */
 static void sending_does_not_move_the_handlers_deadline(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
+    lent_bench_t *lb = *state;
     /* Both requests come together; the answer to the first is unsent when the second is lent. */
-    lb.dispatch.mode = HS_DISPATCH_INLINE;
-    lb.cb.c_handler.function = answer_then_lend;
-    lend_at_the_gate(&lb, GET_QUICK GET_GATE);
-    uint64_t deadline_ms = lb.cb.conn.deadline_ms;
-    lb.cb.env.now_ms += 1000;
-    lb.cb.send_step = 10;
-    assert_true(conn_send_some(&lb.cb));
-    assert_int_equal(lb.cb.conn.wait, HS_CONN_WAIT_HANDLER);
-    assert_int_equal(lb.cb.conn.deadline_ms, deadline_ms);
-    open_gate(&lb);
-    collect_all(&lb);
-    expect_answer(&lb.cb, 200, "/quick");
-    expect_answer(&lb.cb, 200, "/gate");
-    lent_end(&lb);
+    lb->dispatch.mode = HS_DISPATCH_INLINE;
+    lb->cb.c_handler.function = answer_then_lend;
+    lend_at_the_gate(lb, GET_QUICK GET_GATE);
+    uint64_t deadline_ms = lb->cb.conn.deadline_ms;
+    lb->cb.env.now_ms += 1000;
+    lb->cb.send_step = 10;
+    assert_true(conn_send_some(&lb->cb));
+    assert_int_equal(lb->cb.conn.wait, HS_CONN_WAIT_HANDLER);
+    assert_int_equal(lb->cb.conn.deadline_ms, deadline_ms);
+    open_gate(lb);
+    collect_all(lb);
+    expect_answer(&lb->cb, 200, "/quick");
+    expect_answer(&lb->cb, 200, "/gate");
 }
 
 static void draining_waits_for_the_worker(void **state)
 {
-    (void)state;
-    lent_bench_t lb;
-    lent_begin(&lb);
-    lend_at_the_gate(&lb, GET_GATE GET_QUICK);
-    lb.cb.env.draining = true;
-    hs_conn_drain(&lb.cb.conn, &lb.cb.env);
-    assert_int_equal(lb.cb.conn.phase, HS_CONN_HANDLING);
-    open_gate(&lb);
-    collect_all(&lb);
-    answer_t answer = next_answer(&lb.cb);
+    lent_bench_t *lb = *state;
+    lend_at_the_gate(lb, GET_GATE GET_QUICK);
+    lb->cb.env.draining = true;
+    hs_conn_drain(&lb->cb.conn, &lb->cb.env);
+    assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
+    open_gate(lb);
+    collect_all(lb);
+    answer_t answer = next_answer(&lb->cb);
     assert_int_equal(answer.status, 200);
     assert_true(answer_has(&answer, "Connection: close"));
-    expect_no_more(&lb.cb);
-    lent_end(&lb);
+    expect_no_more(&lb->cb);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pipelined_requests_are_answered_in_order),
-        cmocka_unit_test(nothing_is_read_meanwhile_and_the_handler_has_a_deadline),
-        cmocka_unit_test(a_peer_that_shuts_gets_its_answer),
-        cmocka_unit_test(a_connection_that_dies_leaves_its_exchange_to_the_worker),
-        cmocka_unit_test(a_handler_that_takes_too_long_is_503),
-        cmocka_unit_test(sending_does_not_move_the_handlers_deadline),
-        cmocka_unit_test(draining_waits_for_the_worker),
+        cmocka_unit_test_setup_teardown(pipelined_requests_are_answered_in_order, lent_begin,
+                                        lent_end),
+        cmocka_unit_test_setup_teardown(nothing_is_read_meanwhile_and_the_handler_has_a_deadline,
+                                        lent_begin, lent_end),
+        cmocka_unit_test_setup_teardown(a_peer_that_shuts_gets_its_answer, lent_begin, lent_end),
+        cmocka_unit_test_setup_teardown(a_connection_that_dies_leaves_its_exchange_to_the_worker,
+                                        lent_begin, lent_end),
+        cmocka_unit_test_setup_teardown(a_handler_that_takes_too_long_is_503, lent_begin, lent_end),
+        cmocka_unit_test_setup_teardown(sending_does_not_move_the_handlers_deadline, lent_begin,
+                                        lent_end),
+        cmocka_unit_test_setup_teardown(draining_waits_for_the_worker, lent_begin, lent_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,8 @@ static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
     enum {
         COUNT = 30,
         SPARE = 6,
-        PAUSE_MS = 1200
+        PAUSE_MS = 1200,
+        RETRY_MS = 500
     };
     int fds[COUNT], lowest_fd = lowest_free_fd();
     child_t child = fork_server(SPARE);
