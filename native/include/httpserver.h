@@ -113,11 +113,13 @@ typedef struct hs_config {
     int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503 */
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit
                          it */
-    size_t max_body_size;          /* bytes, default 4 MiB; 413 beyond */
-    size_t max_url_len;            /* bytes, default 8192; 414 beyond */
-    int max_headers;               /* fields in a request, default 64; 431 beyond */
-    uint32_t header_timeout_ms;    /* first byte to end of the head, default 10 000; 408 */
-    uint32_t body_timeout_ms;      /* end of the head to end of the body, default 30 000; 408 */
+    size_t max_body_size;       /* bytes, default 4 MiB; 413 beyond */
+    size_t max_url_len;         /* bytes, default 8192; 414 beyond */
+    int max_headers;            /* fields in a request, default 64; 431 beyond */
+    uint32_t header_timeout_ms; /* first byte to end of the head, default 10 000; 408 */
+    uint32_t body_timeout_ms;   /* end of the head to end of the body, default 30 000; 408 */
+    uint32_t body_min_rate; /* bytes of the body a second, on average, after the first 10 s; default
+                               1024; 408; 0: any */
     uint32_t keepalive_timeout_ms; /* idle between requests, default 75 000; closed */
     uint32_t
         write_timeout_ms; /* without progress while an answer is sent, default 30 000; closed */
