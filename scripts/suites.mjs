@@ -20,7 +20,7 @@ export const suites = [
   },
   {
     name: 'types',
-    run: () => runChecker(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json']),
+    run: () => runTypeCheckers(['tsconfig.test.json', 'load/tsconfig.json']),
   },
   {
     name: 'lint',
@@ -69,6 +69,27 @@ export const suites = [
     },
   },
   {
+    name: 'load',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/load', 1);
+    },
+  },
+  {
+    name: 'container',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/container-check.mjs']),
+  },
+  {
+    name: 'kubernetes',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/kubernetes-check.mjs']),
+  },
+  {
+    name: 'cross',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/cross-check.mjs']),
+  },
     name: 'asan-e2e',
     run: async () => {
       await setUpServer();
@@ -76,3 +97,17 @@ export const suites = [
     },
   },
 ];
+
+/** One test a project. */
+async function runTypeCheckers(projects) {
+  const results = await Promise.all(
+    projects.map((project) => runChecker(node, ['node_modules/typescript/bin/tsc', '-p', project])),
+  );
+  const total = { passed: 0, failed: 0, output: '' };
+  for (const { passed, failed, output } of results) {
+    total.passed += passed;
+    total.failed += failed;
+    total.output += output;
+  }
+  return total;
+}

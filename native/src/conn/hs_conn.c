@@ -1,6 +1,7 @@
 #include "conn/hs_conn.h"
 
 #include "conn/hs_conn_message.h"
+#include "conn/hs_observer.h"
 
 /* A client that was told the end is listened to, so that a reset does not cost it the answer: as
  * long as something comes in every interval, for this many of them. */
@@ -232,6 +233,7 @@ void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
         return;
     }
     hs_exchange_begin_message(conn->exchange, env->limits);
+    hs_observe_begin(env->observer, conn->exchange);
     hs_conn_refuse(conn, env, 503);
     settle(conn, env);
 }
@@ -262,6 +264,7 @@ static void answer_for_worker(hs_conn_t *conn, hs_conn_env_t *env)
 
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
 {
+    hs_observe_timeout(env->observer, conn);
     switch (conn->wait) {
     case HS_CONN_WAIT_CONTENT:
         conn->deadline_ms = content_deadline_ms(conn, env->limits);

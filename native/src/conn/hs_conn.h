@@ -12,6 +12,7 @@
 
 #include "exec/hs_dispatch.h"
 #include "http/hs_date.h"
+#include "os/hs_peer.h"
 
 typedef enum hs_conn_phase {
     HS_CONN_IDLE,            /* between messages */
@@ -53,6 +54,8 @@ typedef struct hs_conn {
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
 } hs_conn_t;
 
+struct hs_observer;
+
 /* What all connections of a reactor share. owner: io */
 typedef struct hs_conn_env {
     const hs_limits_t *limits;
@@ -61,9 +64,10 @@ typedef struct hs_conn_env {
     hs_dispatch_t *dispatch; /* where handlers run; NULL: `handler`, inline */
     hs_log_t *log;
     hs_date_t date;
-    uint64_t now_ms;      /* the time of this turn */
-    struct iovec discard; /* where a lingering connection receives */
-    bool draining;        /* every answer closes its connection */
+    uint64_t now_ms;              /* the time of this turn */
+    struct hs_observer *observer; /* counts and logs; NULL: nobody does */
+    struct iovec discard;         /* where a lingering connection receives */
+    bool draining;                /* every answer closes its connection */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);

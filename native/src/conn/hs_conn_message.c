@@ -1,5 +1,6 @@
 #include "conn/hs_conn_message.h"
 
+#include "conn/hs_observer.h"
 #include "http/hs_status.h"
 #include "http/hs_wire.h"
 
@@ -30,6 +31,7 @@ void hs_conn_refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
         hs_log_write(env->log, HS_LOG_DEBUG, "request refused: %d %s", status,
                      hs_status_reason(status));
     hs_conn_stop_reading(conn, true);
+    hs_observe_refusal(env->observer, conn, status);
     if (!hs_wire_put_refusal(&exchange->out, status, with_content, &env->date))
         conn->linger = false;
 }
@@ -76,6 +78,7 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
         hs_log_write(env->log, HS_LOG_ERROR, "out of memory for an answer: connection closed");
         keep_alive = false;
     }
+    hs_observe_answer(env->observer, conn, content_len);
     conn->answered = true;
     conn->restart_deadline = true;
     conn->phase = HS_CONN_IDLE;
@@ -98,9 +101,14 @@ static step_t answer(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_exchange_t *exchange = conn->exchange;
     hs_msg_terminate(&exchange->request.msg);
-    if (env->dispatch == NULL) {
+    hs_observe_serve(env->observer, exchange);
+    hs_dispatched_t dispatched = HS_DISPATCHED_ANSWERED;
+    if (env->dispatch == NULL)
         hs_dispatch_inline(&env->handler, exchange);
-    } else if (hs_dispatch(env->dispatch, exchange, conn) == HS_DISPATCHED_LENT) {
+    else
+        dispatched = hs_dispatch(env->dispatch, exchange, conn);
+    hs_observe_served(env->observer);
+    if (dispatched == HS_DISPATCHED_LENT) {
         conn->phase = HS_CONN_HANDLING;
         conn->restart_deadline = true;
         return STEP_WAIT;
@@ -253,6 +261,7 @@ static step_t step(hs_conn_t *conn, hs_conn_env_t *env)
         if (conn->exchange->ring.head == conn->exchange->parsed)
             return STEP_WAIT;
         hs_exchange_begin_message(conn->exchange, env->limits);
+        hs_observe_begin(env->observer, conn->exchange);
         conn->phase = HS_CONN_HEAD;
         conn->restart_deadline = true;
         return STEP_AGAIN;

@@ -13,6 +13,7 @@
 #include "data/hs_workq.h"
 #include "exec/hs_handler.h"
 #include "exec/hs_mailbox.h"
+#include "exec/hs_stats_page.h"
 
 /* Threads at most: as many again may replace stuck ones. */
 #define HS_WORKERS_MAX 256
@@ -25,6 +26,9 @@ typedef struct hs_workers_config {
     hs_ev_t *ev;              /* woken when something is finished */
     uint32_t count;           /* 1 to HS_WORKERS_MAX: threads that are not stuck */
     uint32_t queue_capacity;  /* a power of two */
+    hs_stats_page_t *page; /* where workers say what they serve, outlives the pool; NULL: nowhere */
+    uint32_t slot;         /* of the page, as is side */
+    uint32_t side;
 } hs_workers_config_t;
 
 /* No thread runs yet. NULL: out of memory. */
@@ -35,6 +39,9 @@ HS_NODISCARD bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange
 
 /* Shows what was lent to the workers: wakes at most one, starts one if all are busy. */
 void hs_workers_flush(hs_workers_t *workers);
+
+/* Exchanges that wait for a worker. */
+uint64_t hs_workers_queued(const hs_workers_t *workers);
 
 /* Exchanges that are lent. */
 uint32_t hs_workers_outstanding(const hs_workers_t *workers);
@@ -59,8 +66,8 @@ void hs_workers_end_sleep(hs_workers_t *workers);
 
 /*
  * Ends the threads and waits at most `wait_ms` for those that run a handler, not at all for stuck
- * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the pool, its
- * maker, its log and the lent exchanges must stay where they are for ever.
+ * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the
+ * pool, its maker, its log and the lent exchanges must stay where they are for ever.
  */
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms);
 
