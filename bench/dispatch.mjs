@@ -1,11 +1,10 @@
 // What the ways of dispatch cost, each against `inline`, measured in turns. See bench/README.md.
 //
-//   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--spread] [--only worker,burn-20]
-import { readFileSync } from 'node:fs';
+//   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--only worker,burn-20]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { cpuSeconds, processTree, switchCount } from './lib/process-tree.mjs';
-import { BENCH, requirePrograms, ROOT, runWrk, startMoonring } from './lib/programs.mjs';
+import { BENCH, ROOT, requirePrograms, runWrk, startMoonring } from './lib/programs.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -21,13 +20,29 @@ const BURN = join(BENCH, 'apps', 'burn.lua');
 const INLINE = ['--dispatch', 'inline'];
 const workers = (count) => ['--dispatch', 'worker', '--workers', String(count)];
 
-/** Each compares `variant` with `base`; `free` leaves the server both cores, the load one of them. */
+/** Each compares `variant` with `base`; `free` leaves the server every core, the load's too. */
 const COMPARISONS = [
   { name: 'worker', app: HELLO, path: '/', depth: 1, base: INLINE, variant: workers(1) },
   { name: 'worker-16', app: HELLO, path: '/', depth: 16, base: INLINE, variant: workers(1) },
   { name: 'auto', app: HELLO, path: '/', depth: 1, base: INLINE, variant: ['--dispatch', 'auto'] },
-  { name: 'burn-20', app: BURN, path: '/20', depth: 1, base: INLINE, variant: workers(2), free: true },
-  { name: 'burn-100', app: BURN, path: '/100', depth: 1, base: INLINE, variant: workers(2), free: true },
+  {
+    name: 'burn-20',
+    app: BURN,
+    path: '/20',
+    depth: 1,
+    base: INLINE,
+    variant: workers(2),
+    free: true,
+  },
+  {
+    name: 'burn-100',
+    app: BURN,
+    path: '/100',
+    depth: 1,
+    base: INLINE,
+    variant: workers(2),
+    free: true,
+  },
 ];
 
 function median(numbers) {
@@ -90,8 +105,8 @@ function print(comparison, { base, variant }) {
 }
 
 requirePrograms('wrk');
-readFileSync(HELLO);
 const only = options.only.split(',').filter((name) => name !== '');
 for (const comparison of COMPARISONS) {
-  if (only.length === 0 || only.includes(comparison.name)) print(comparison, await compare(comparison));
+  if (only.length === 0 || only.includes(comparison.name))
+    print(comparison, await compare(comparison));
 }

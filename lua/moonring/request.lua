@@ -1,4 +1,5 @@
--- What a handler is asked: req.method, req.url, req.version, req.peer, req:header(name), req:body(), req:in_worker().
+-- What a handler is asked: req.method, req.url, req.version, req.peer, req:header(name),
+-- req:body(), req:in_worker().
 --
 -- A request object is a pointer and the generation of the request it was made for. Once that
 -- request is over, every access raises an error instead of reading another request's memory.

@@ -121,10 +121,10 @@ static Napi::Value check_handler(const Napi::CallbackInfo &info)
     AppSource app = app_source(info[0]);
     std::string root = info[1].As<Napi::String>().Utf8Value();
     char message[1024];
-    int result = app.is_module ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message,
-                                                 sizeof(message))
-                               : hs_check_lua(app.path.c_str(), root.c_str(), message,
-                                              sizeof(message));
+    int result =
+        app.is_module
+            ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message, sizeof(message))
+            : hs_check_lua(app.path.c_str(), root.c_str(), message, sizeof(message));
     if (result == 0)
         return env.Null();
     Napi::Object problem = Napi::Object::New(env);

@@ -59,8 +59,8 @@ void hs_workers_end_sleep(hs_workers_t *workers);
 
 /*
  * Ends the threads and waits at most `wait_ms` for those that run a handler, not at all for stuck
- * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the pool, its
- * maker, its log and the lent exchanges must stay where they are for ever.
+ * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the
+ * pool, its maker, its log and the lent exchanges must stay where they are for ever.
  */
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms);
 

@@ -14,7 +14,8 @@ typedef struct hs_handoff {
     int fds[HS_HANDOFF_CAPACITY]; /* a slot is the boss's until tail, the reactor's until head */
     /* Descriptors ever put. Written by the boss with release, read by the reactor with acquire. */
     _Atomic uint32_t tail;
-    /* Descriptors ever taken. Written by the reactor with release, read by the boss with acquire. */
+    /* Descriptors ever taken. Written by the reactor with release, read by the boss with acquire.
+     */
     _Atomic uint32_t head;
 } hs_handoff_t;
 

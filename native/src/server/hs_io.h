@@ -61,8 +61,9 @@ struct hs_io {
     hs_wheel_t wheel;
     hs_list_t connections;
     hs_list_t
-        to_send;     /* have unsent bytes and a writable descriptor: sent at the end of the turn */
-    hs_list_t held;  /* have unsent bytes, and a worker has their next request: more may follow soon */
+        to_send; /* have unsent bytes and a writable descriptor: sent at the end of the turn */
+    hs_list_t
+        held; /* have unsent bytes, and a worker has their next request: more may follow soon */
     hs_list_t again; /* go on in the next turn without an event */
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;

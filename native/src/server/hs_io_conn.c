@@ -5,7 +5,8 @@
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
 
-/* Answers wait for the next one on their connection at most so long, and while they are so small. */
+/* Answers wait for the next one on their connection at most so long, and while they are so small.
+ */
 #define HOLD_NS (1000 * 1000)
 #define HOLD_BYTES (16 * 1024)
 
@@ -42,8 +43,8 @@ static bool may_read(const hs_io_conn_t *c)
 /* Answers to pipelined requests leave together, if the next one is not long in coming. */
 static void queue_to_send(hs_io_t *io, hs_io_conn_t *c)
 {
-    bool hold = c->conn.phase == HS_CONN_HANDLING &&
-                hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
+    bool hold =
+        c->conn.phase == HS_CONN_HANDLING && hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
     if (hold && hs_list_empty(&io->held))
         io->held_since_ns = io->turn_begin_ns;
     hs_list_push_back(hold ? &io->held : &io->to_send, &c->turn);

@@ -217,8 +217,8 @@ static int run_behind_boss(hs_server_t *server)
         result = hs_io_run(&server->boss);
     else
         hs_log_write(&server->log, HS_LOG_FATAL, "%s", error.text);
-    uint32_t timeout_ms = atomic_load_explicit(&server->boss.drain_timeout_ms,
-                                               memory_order_relaxed);
+    uint32_t timeout_ms =
+        atomic_load_explicit(&server->boss.drain_timeout_ms, memory_order_relaxed);
     for (size_t i = 0; i < server->reactor_count; i++) {
         if (server->boss.env.draining)
             hs_io_request_drain(&server->reactors[i].io, timeout_ms);
@@ -244,8 +244,7 @@ int hs_server_run(hs_server_t *server)
         };
         watchdog = hs_watchdog_start(&config);
     }
-    int result =
-        server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
+    int result = server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
     hs_watchdog_stop(watchdog);
     return result;
 }

@@ -42,11 +42,12 @@ static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange
     const char *from = exchange->view.url;
     for (size_t i = 0; from != NULL && i < sizeof(url) - 1 && from[i] != '\0'; i++)
         url[i] = from[i];
-    hs_log_write(watchdog->config.log, HS_LOG_ERROR,
-                 "the handler of %s %s has kept the I/O thread for %llu ms: no other client of this "
-                 "reactor is served. It is asked to stop; if no traceback follows, it runs "
-                 "compiled code or waits in a call",
-                 hs_parse_method_name(exchange->view.method), url, (unsigned long long)for_ms);
+    hs_log_write(
+        watchdog->config.log, HS_LOG_ERROR,
+        "the handler of %s %s has kept the I/O thread for %llu ms: no other client of this "
+        "reactor is served. It is asked to stop; if no traceback follows, it runs "
+        "compiled code or waits in a call",
+        hs_parse_method_name(exchange->view.method), url, (unsigned long long)for_ms);
     const hs_handler_t *handler = &io->dispatch.handler;
     if (handler->interrupt != NULL)
         handler->interrupt(handler->self, exchange);

@@ -221,7 +221,8 @@ static void test_stop_runs_what_is_queued_and_joins(void **state)
 static void test_stop_does_not_wait_for_a_stuck_one(void **state)
 {
     (void)state;
-    /* All of it stays for ever, as the contract says: the thread is only let go for the leak check. */
+    /* All of it stays for ever, as the contract says: the thread is only let go for the leak check.
+     */
     static pool_t pool;
     static gate_t gate;
     pool_init(&pool, &gate, 1, 8);

@@ -1,5 +1,5 @@
-/* The library in one process with its clients: every way of dispatch, both reactor modes, both kinds
- * of socket. */
+/* The library in one process with its clients: every way of dispatch, both reactor modes, both
+ * kinds of socket. */
 #include <poll.h>
 #include <signal.h>
 
@@ -75,8 +75,8 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 8;
 }
 
-/* Sends tokens of random size in random pieces, sometimes several requests at once, and compares what
- * comes back. */
+/* Sends tokens of random size in random pieces, sometimes several requests at once, and compares
+ * what comes back. */
 static void *ask_for_tokens(void *argument)
 {
     crowd_t *crowd = argument;
@@ -94,9 +94,8 @@ static void *ask_for_tokens(void *argument)
         for (unsigned b = 0; b < batch; b++, i++) {
             size_t size = 1 + next_random(&random) % sizes[next_random(&random) % 5];
             body_sizes[b] = size;
-            len += (size_t)sprintf(text + len,
-                                   "POST /t HTTP/1.1\r\nHost: test\r\nContent-Length: %zu\r\n\r\n",
-                                   size);
+            len += (size_t)sprintf(
+                text + len, "POST /t HTTP/1.1\r\nHost: test\r\nContent-Length: %zu\r\n\r\n", size);
             for (size_t at = 0; at < size; at++)
                 text[len + at] = (char)('a' + (crowd->number + i + at * at) % 26);
             memcpy(expected + expected_len, text + len, size);
