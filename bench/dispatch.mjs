@@ -1,7 +1,10 @@
 // What the ways of dispatch cost, each against `inline`, measured in turns. See bench/README.md.
 //
 //   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--only worker,burn-20]
+//
+// --pause 1 rests a second between runs, on a machine that others use too.
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cpuSeconds, processTree, switchCount } from './lib/process-tree.mjs';
 import { BENCH, ROOT, requirePrograms, runWrk, startMoonring } from './lib/programs.mjs';
@@ -12,6 +15,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '64' },
     only: { type: 'string', default: '' },
+    pause: { type: 'string', default: '0' },
   },
 });
 
@@ -52,6 +56,7 @@ function median(numbers) {
 }
 
 async function measure(server, { path, depth }) {
+  await delay(Number(options.pause) * 1000);
   const pids = processTree(server.pid);
   const before = cpuSeconds(pids);
   const switches = switchCount(pids);

@@ -111,12 +111,21 @@ static inline bool hs_workq_has_unpublished(const hs_workq_t *queue)
     return queue->next != atomic_load_explicit(&queue->tail, memory_order_relaxed);
 }
 
+/*
+ * The producer. Makes the batch visible to consumers that are awake. Sleepers are the producer's to
+ * wake, now or a little later.
+ */
+static inline void hs_workq_show(hs_workq_t *queue)
+{
+    atomic_store_explicit(&queue->tail, queue->next, memory_order_seq_cst);
+}
+
 /* The producer. Makes the batch visible and wakes at most one sleeper. */
 static inline void hs_workq_publish(hs_workq_t *queue)
 {
     if (!hs_workq_has_unpublished(queue))
         return;
-    atomic_store_explicit(&queue->tail, queue->next, memory_order_seq_cst);
+    hs_workq_show(queue);
     if (hs_workq_has_idle(queue))
         hs_workq_wake_one(queue);
 }

@@ -94,6 +94,7 @@ static void on_returned(void *context, hs_exchange_t *exchange)
 static void collect(pool_t *pool, unsigned wanted)
 {
     while (pool->returned < wanted) {
+        hs_workers_wake(pool->workers);
         int timeout_ms = hs_workers_begin_sleep(pool->workers, 10000);
         assert_true(hs_ev_poll(pool->ev, timeout_ms) >= 0);
         hs_workers_end_sleep(pool->workers);
