@@ -61,7 +61,8 @@ void hs_workers_cancel(hs_workers_t *workers, hs_exchange_t *exchange);
  */
 bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange);
 
-/* After hs_workers_wake, before the I/O thread waits for at most `timeout_ms` (-1: for ever): how long it may wait. */
+/* After hs_workers_wake, before the I/O thread waits for at most `timeout_ms` (-1: for ever): how
+ * long it may wait. */
 HS_NODISCARD int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms);
 void hs_workers_end_sleep(hs_workers_t *workers);
 
