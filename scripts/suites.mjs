@@ -4,8 +4,10 @@
  * run() resolves to { passed, failed, output, skipped? }: single tests, not files. `output` is
  * shown on failure only; `skipped` says why there was nothing to run.
  */
+import { runAsanServer } from './lib/run-asan-server.mjs';
 import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
+import { runFuzz } from './lib/run-fuzz.mjs';
 import { runTap } from './lib/run-tap.mjs';
 import { setUpServer } from './setup.mjs';
 
@@ -18,7 +20,7 @@ export const suites = [
   },
   {
     name: 'types',
-    run: () => runChecker(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.test.json']),
+    run: () => runTypeCheckers(['tsconfig.test.json', 'load/tsconfig.json']),
   },
   {
     name: 'lint',
@@ -49,10 +51,64 @@ export const suites = [
     },
   },
   {
+    name: 'wire',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/wire', 1);
+    },
+  },
+  {
+    name: 'fuzz',
+    run: () => runFuzz(10),
+  },
+  {
     name: 'e2e',
     run: async () => {
       await setUpServer();
       return runTap('test/e2e', 1);
     },
   },
+  {
+    name: 'load',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/load', 1);
+    },
+  },
+  {
+    name: 'container',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/container-check.mjs']),
+  },
+  {
+    name: 'kubernetes',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/kubernetes-check.mjs']),
+  },
+  {
+    name: 'cross',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/cross-check.mjs']),
+  },
+  {
+    name: 'asan-e2e',
+    run: async () => {
+      await setUpServer();
+      return runAsanServer();
+    },
+  },
 ];
+
+/** One test a project. */
+async function runTypeCheckers(projects) {
+  const results = await Promise.all(
+    projects.map((project) => runChecker(node, ['node_modules/typescript/bin/tsc', '-p', project])),
+  );
+  const total = { passed: 0, failed: 0, output: '' };
+  for (const { passed, failed, output } of results) {
+    total.passed += passed;
+    total.failed += failed;
+    total.output += output;
+  }
+  return total;
+}

@@ -1,4 +1,4 @@
--- What a handler is asked: req.method, req.url, req.version, req.peer, req:header(name),
+-- What a handler is asked: req.method, req.url, req.version, req.id, req.peer, req:header(name),
 -- req:body(), req:in_worker().
 --
 -- A request object is a pointer and the generation of the request it was made for. Once that
@@ -33,6 +33,9 @@ local getters = {
   end,
   version = function(view)
     return ffi_string(api.request_version(view))
+  end,
+  id = function(view)
+    return ffi_string(api.request_id(view))
   end,
   -- The numeric address of the client, '' on a Unix socket.
   peer = function(view)

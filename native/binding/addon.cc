@@ -8,10 +8,12 @@
 #include <cstring>
 #include <vector>
 
+#include "boss_handle.h"
 #include "config_from_js.h"
 #include "httpserver.h"
 #include "httpserver_socket.h"
 #include "reactor_handle.h"
+#include "stats_page_handle.h"
 
 /* Sockets in one group: more reactors than any machine has cores. */
 static constexpr uint32_t kGroupMax = 4096;
@@ -139,6 +141,11 @@ static Napi::Value allocator(const Napi::CallbackInfo &info)
     return Napi::String::New(info.Env(), is_version ? "jemalloc " + name : name);
 }
 
+static Napi::Value monotonic_ms(const Napi::CallbackInfo &info)
+{
+    return Napi::Number::New(info.Env(), static_cast<double>(hs_monotonic_ms()));
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
     if (!hs_self_check())
@@ -155,6 +162,10 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));
     exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
+    exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
+    exports.Set("statsLayout", StatsPageHandle::layout(env));
+    exports.Set("StatsPage", StatsPageHandle::define(env));
+    exports.Set("Boss", BossHandle::define(env));
     exports.Set("Reactor", ReactorHandle::define(env));
     return exports;
 }

@@ -83,7 +83,7 @@ static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const ch
                                                  "' is not a way of dispatch: " + value);
 }
 
-static std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
+std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
 {
     Napi::Value value = property(object, name);
     if (!value.IsArray())
@@ -147,4 +147,39 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.log_level = log_level_property(options, "logLevel");
     config.log_json_fd = STDERR_FILENO;
     config.reactor_index = int_property(options, "index");
+    read_supervision(options);
+}
+
+static int optional_int(const Napi::Object &options, const char *name, int otherwise)
+{
+    return options.Has(name) ? int_property(options, name) : otherwise;
+}
+
+static hs_access_format_t access_format(const Napi::Object &options)
+{
+    std::string format = options.Has("accessLog") ? string_property(options, "accessLog") : "off";
+    if (format == "off")
+        return HS_ACCESS_OFF;
+    if (format == "json")
+        return HS_ACCESS_JSON;
+    if (format == "combined")
+        return HS_ACCESS_COMBINED;
+    throw Napi::TypeError::New(options.Env(),
+                               "option 'accessLog' must be 'off', 'json' or 'combined'");
+}
+
+/* What only a supervisor needs: everything has a default. */
+void ReactorConfig::read_supervision(const Napi::Object &options)
+{
+    config.inbox_fd = optional_int(options, "inboxFd", -1);
+    config.stats_fd = optional_int(options, "statsFd", -1);
+    config.stats_slot = static_cast<uint32_t>(optional_int(options, "statsSlot", 0));
+    config.stats_side = static_cast<uint32_t>(optional_int(options, "statsSide", 0));
+    config.generation = static_cast<uint64_t>(optional_int(options, "generation", 0));
+    config.pin_cpu = optional_int(options, "pinCpu", -1);
+    config.access_log = access_format(options);
+    if (options.Has("accessLogPath") && options.Get("accessLogPath").IsString()) {
+        access_log_path = string_property(options, "accessLogPath");
+        config.access_log_path = access_log_path.c_str();
+    }
 }

@@ -23,6 +23,7 @@ struct ReactorConfig {
     hs_config_t config;
     AppSource app;
     std::string lua_root;
+    std::string access_log_path;
     std::vector<int> listen_fds;
 
     explicit ReactorConfig(const Napi::Object &options);
@@ -30,6 +31,7 @@ struct ReactorConfig {
     ReactorConfig &operator=(const ReactorConfig &) = delete;
 
 private:
+    void read_supervision(const Napi::Object &options);
     void read_app(const Napi::Value &value);
 };
 
@@ -38,3 +40,4 @@ AppSource app_source(const Napi::Value &value);
 std::string string_property(const Napi::Object &object, const char *name);
 uint32_t uint32_property(const Napi::Object &object, const char *name);
 int int_property(const Napi::Object &object, const char *name);
+std::vector<int> descriptors_property(const Napi::Object &object, const char *name);

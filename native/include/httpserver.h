@@ -73,6 +73,13 @@ typedef enum {
                        by it. Called on another thread, again and again while it lasts */
 } hs_event_t;
 
+/* What is written about every request. */
+typedef enum {
+    HS_ACCESS_OFF,
+    HS_ACCESS_JSON,     /* JSON lines as pino writes them */
+    HS_ACCESS_COMBINED, /* as Apache and nginx write them */
+} hs_access_format_t;
+
 /* Answers one request. `request` and `response` are valid until it returns. */
 typedef void (*hs_handler_fn)(hs_request_t *request, hs_response_t *response, void *user_data);
 
@@ -107,11 +114,13 @@ typedef struct hs_config {
                         */
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit
                          it */
-    size_t max_body_size;          /* bytes, default 4 MiB; 413 beyond */
-    size_t max_url_len;            /* bytes, default 8192; 414 beyond */
-    int max_headers;               /* fields in a request, default 64; 431 beyond */
-    uint32_t header_timeout_ms;    /* first byte to end of the head, default 10 000; 408 */
-    uint32_t body_timeout_ms;      /* end of the head to end of the body, default 30 000; 408 */
+    size_t max_body_size;       /* bytes, default 4 MiB; 413 beyond */
+    size_t max_url_len;         /* bytes, default 8192; 414 beyond */
+    int max_headers;            /* fields in a request, default 64; 431 beyond */
+    uint32_t header_timeout_ms; /* first byte to end of the head, default 10 000; 408 */
+    uint32_t body_timeout_ms;   /* end of the head to end of the body, default 30 000; 408 */
+    uint32_t body_min_rate; /* bytes of the body a second, on average, after the first 10 s; default
+                               1024; 408; 0: any */
     uint32_t keepalive_timeout_ms; /* idle between requests, default 75 000; closed */
     uint32_t
         write_timeout_ms; /* without progress while an answer is sent, default 30 000; closed */
@@ -138,6 +147,17 @@ typedef struct hs_config {
     int reactor_index;    /* written into JSON log lines; -1 (default) leaves it out */
     hs_event_fn on_event; /* default NULL */
     void *on_event_ud;
+
+    hs_access_format_t access_log; /* default HS_ACCESS_OFF */
+    const char *access_log_path;   /* appended to; default NULL: standard output */
+    int pin_cpu; /* run on the n-th processor that this process may use; default -1: on any */
+
+    /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server. */
+    int inbox_fd;        /* connections come and go through it; default -1: none */
+    int stats_fd;        /* a stats page; default -1: none */
+    uint32_t stats_slot; /* which part of it is this server's: default 0, 0 */
+    uint32_t stats_side;
+    uint64_t generation; /* of the handler, shown in stats and access log; default 0 */
 } hs_config_t;
 
 /* Sets every field to its default. */
@@ -169,6 +189,17 @@ void hs_server_stop(hs_server_t *server);
  * handlers too.
  */
 void hs_server_drain(hs_server_t *server, uint32_t timeout_ms);
+
+/*
+ * Ends hs_server_run without closing a connection: stops accepting, and hands every connection to
+ * the supervisor's boss (inbox_fd) as soon as nothing of it is in flight; whoever takes its place
+ * goes on with it. After `timeout_ms` the rest is closed. Without an inbox the same as
+ * hs_server_drain. Any thread, signal handlers too.
+ */
+void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms);
+
+/* Opens the access log's file anew, after it was moved away. Any thread, signal handlers too. */
+void hs_server_reopen_logs(hs_server_t *server);
 
 /* Frees a server that is not running. NULL is allowed. */
 void hs_server_free(hs_server_t *server);
@@ -205,6 +236,9 @@ int hs_req_method(const hs_request_t *request);             /* llhttp's method n
 const char *hs_req_method_str(const hs_request_t *request); /* "GET" */
 const char *hs_req_url(const hs_request_t *request); /* request target as sent, RFC 9112 §3.2 */
 const char *hs_req_http_version(const hs_request_t *request); /* "1.0" or "1.1" */
+
+/* An id that no other request of this machine has, the one in the access log. */
+const char *hs_req_id(const hs_request_t *request);
 
 /* Value of the first field with this name (any case), NULL if there is none. */
 const char *hs_req_header(const hs_request_t *request, const char *name);

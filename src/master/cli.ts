@@ -13,7 +13,7 @@ import { defaultText, valueText } from '../shared/options-doc.js';
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' }
-  | { readonly action: 'check' | 'serve'; readonly resolved: ResolvedConfig };
+  | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig };
 
 export interface CliInputs {
   /** Arguments after the program's name. */
@@ -28,13 +28,17 @@ const HELP_WIDTH = 100;
 const HELP_FOOTER = `
 Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file
 (maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
+
+moonring health asks the server that these options describe whether it can serve: exit code 0 or
+1.
 `;
 
 /** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */
 export function readCommandLine({ argv, env, cwd, readText }: CliInputs): CommandLine {
   const command = makeCommand();
+  const asksHealth = argv[0] === 'health';
   try {
-    command.parse(argv, { from: 'user' });
+    command.parse(asksHealth ? argv.slice(1) : argv, { from: 'user' });
   } catch (cause) {
     if (!(cause instanceof CommanderError)) throw cause;
     const sentence = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
@@ -51,6 +55,7 @@ export function readCommandLine({ argv, env, cwd, readText }: CliInputs): Comman
   const path = configPath({ flags, env, cwd });
   const file = path === null ? null : { path, text: readConfigText(path, readText) };
   const resolved = resolveConfig({ flags, env, file, cwd });
+  if (asksHealth) return { action: 'health', resolved };
   return { action: given['check'] ? 'check' : 'serve', resolved };
 }
 
@@ -66,7 +71,7 @@ function readConfigText(path: string, readText: (path: string) => string): strin
 function makeCommand(): Command {
   const command = new Command('moonring')
     .description('HTTP/1.1 server: Lua handlers on native reactors, one process a core.')
-    .usage('[options] [app]')
+    .usage('[options] [app] | health [options]')
     .helpOption(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => HELP_WIDTH });

@@ -8,6 +8,7 @@ import { packageRoot, version } from '../shared/package-info.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
 import { type PathKind, resolveApp } from './app.js';
 import { readCommandLine } from './cli.js';
+import { askHealth, type HealthSettings, healthQuestion } from './health.js';
 import { type MasterLog, openLog } from './log.js';
 import { autoProcesses } from './processes.js';
 import { serve } from './run.js';
@@ -49,9 +50,19 @@ async function runAction({ argv, env, cwd }: ProgramInputs): Promise<Failure | n
       process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
       return null;
     }
+    case 'health': {
+      const { healthy, sentence } = await askHealth(healthQuestion(healthSettings(line.resolved)));
+      if (!healthy) throw new MoonringError('ERR_MOONRING_UNHEALTHY', sentence);
+      process.stdout.write(`moonring: ${sentence}\n`);
+      return null;
+    }
     case 'serve':
       return startServing(line.resolved, env);
   }
+}
+
+function healthSettings({ config }: ResolvedConfig): HealthSettings {
+  return { admin: 'off', host: config.host, port: config.port, uds: null };
 }
 
 interface Prepared {

@@ -12,6 +12,7 @@
 
 #include "exec/hs_dispatch.h"
 #include "http/hs_date.h"
+#include "os/hs_peer.h"
 
 typedef enum hs_conn_phase {
     HS_CONN_IDLE,            /* between messages */
@@ -42,15 +43,18 @@ typedef struct hs_conn {
     hs_exchange_t *exchange; /* leased while bytes are pending, NULL while idle */
     uint64_t deadline_ms;    /* 0: none */
     hs_peer_t peer;          /* set by whoever accepted it */
-    uint32_t lingered;       /* bytes dropped while lingering */
     hs_conn_phase_t phase : 8;
     hs_conn_wait_t wait : 8;
+    uint8_t linger_intervals;  /* for which a lingering connection was still sent to */
     bool answered : 1;         /* at least one request */
     bool peer_shut : 1;        /* the peer will send nothing more */
     bool stalled : 1;          /* received bytes wait for hs_conn_resume */
     bool linger : 1;           /* FLUSHING ends in LINGERING */
+    bool still_sending : 1;    /* bytes were dropped in this interval of lingering */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
 } hs_conn_t;
+
+struct hs_observer;
 
 /* What all connections of a reactor share. owner: io */
 typedef struct hs_conn_env {
@@ -60,9 +64,10 @@ typedef struct hs_conn_env {
     hs_dispatch_t *dispatch; /* where handlers run; NULL: `handler`, inline */
     hs_log_t *log;
     hs_date_t date;
-    uint64_t now_ms;      /* the time of this turn */
-    struct iovec discard; /* where a lingering connection receives */
-    bool draining;        /* every answer closes its connection */
+    uint64_t now_ms;              /* the time of this turn */
+    struct hs_observer *observer; /* counts and logs; NULL: nobody does */
+    struct iovec discard;         /* where a lingering connection receives */
+    bool draining;                /* every answer closes its connection */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);

@@ -28,6 +28,9 @@
 
 typedef struct hs_exchange hs_exchange_t;
 
+#define HS_REQUEST_ID_PREFIX_CAP 16
+#define HS_REQUEST_ID_CAP (HS_REQUEST_ID_PREFIX_CAP + 16) /* with '-', a number and a NUL */
+
 /* Sending once is a state: calls that build are allowed only while HANDLING. */
 typedef enum hs_answer_state {
     HS_ANSWER_IDLE,     /* no handler has this exchange */
@@ -53,6 +56,7 @@ struct hs_response {
     bool built;       /* the handler set a status, a field or content */
     bool close;       /* the handler asked for Connection: close */
     bool own_date;    /* the handler set Date */
+    bool replaced;    /* by an error answer: the handler failed */
     hs_err_t failure; /* HS_ERR_NOMEM: what was built is incomplete and must not be sent */
     hs_buf_t fields;  /* "Name: value\r\n" lines */
     hs_buf_t body;
@@ -66,11 +70,16 @@ struct hs_exchange {
     hs_parse_t parse;
     hs_request_t request;
     hs_response_t response;
-    hs_buf_t content;  /* request content that is not in the ring */
-    hs_buf_t out;      /* serialised answers, in order */
-    size_t out_sent;   /* bytes of `out` the kernel has taken */
+    uint64_t content_since_ms; /* when the head was complete and content began to be waited for */
+    hs_buf_t content;          /* request content that is not in the ring */
+    hs_buf_t out;              /* serialised answers, in order */
+    size_t out_sent;           /* bytes of `out` the kernel has taken */
     hs_buf_t out_body; /* content of the last answer when it is too large to copy behind `out` */
     size_t out_body_sent;
+    uint64_t begun_us;          /* monotonic: when the request began to arrive */
+    uint64_t number;            /* of the request in this reactor, from 1; 0: not counted */
+    const char *id_prefix;      /* the pool's */
+    char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_exchange_t *next; /* in the pool */
     hs_peer_t peer;      /* set by whoever leased it */
@@ -100,6 +109,7 @@ typedef struct hs_exchange_pool {
     const hs_limits_t *limits;
     hs_log_t *log;
     uint32_t leased;
+    char id_prefix[HS_REQUEST_ID_PREFIX_CAP]; /* with a request's number: an id nobody else has */
 } hs_exchange_pool_t;
 
 void hs_exchange_pool_init(hs_exchange_pool_t *pool, const hs_limits_t *limits, hs_log_t *log);
@@ -120,6 +130,9 @@ void hs_exchange_end_message(hs_exchange_t *exchange);
 
 /* Everything was sent: the output is empty again. */
 void hs_exchange_forget_sent(hs_exchange_t *exchange);
+
+/* The request's id: "prefix-number". The length without NUL. */
+size_t hs_exchange_format_id(const hs_exchange_t *exchange, char id[HS_REQUEST_ID_CAP]);
 
 /* `to`, which has nothing unsent, takes over what `from` has. */
 void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from);

@@ -46,6 +46,7 @@ typedef struct hs_lua_api {
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
     const char *(*request_body)(hs_view_t *view);
     const char *(*request_version)(hs_view_t *view);
+    const char *(*request_id)(hs_view_t *view);
     const char *(*request_peer)(hs_view_t *view);
     int (*response_status)(hs_view_t *view, int status);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,

@@ -34,6 +34,7 @@ typedef struct worker {
     bool has_handler;
 
     /* owner: the worker */
+    hs_stats_area_t *stats; /* NULL: none is left for it */
     uint64_t announced_ns;
     uint32_t unannounced;
     bool ended; /* under pool->lock */
@@ -106,6 +107,34 @@ static bool ensure_handler(worker_t *worker)
     return worker->has_handler;
 }
 
+/* The page has room for some of the threads that may be: the I/O thread has the first area. */
+static hs_stats_area_t *stats_of(const worker_t *worker)
+{
+    const hs_workers_config_t *config = &worker->pool->config;
+    uint32_t thread = worker->number + 1;
+    if (config->page == NULL || thread >= HS_STATS_THREADS)
+        return NULL;
+    return hs_stats_page_area(config->page, config->slot, config->side, thread);
+}
+
+static void say_serving(const worker_t *worker, const hs_exchange_t *exchange, uint64_t now_ns)
+{
+    if (worker->stats == NULL)
+        return;
+    const hs_msg_t *msg = &exchange->request.msg;
+    hs_stats_set(&worker->stats->heartbeat_ms, now_ns / 1000000);
+    hs_stats_serve(worker->stats, exchange->number, msg->method, hs_msg_url(msg).data, msg->url_len,
+                   now_ns / 1000000);
+}
+
+static void say_served(const worker_t *worker, uint64_t now_ns)
+{
+    if (worker->stats == NULL)
+        return;
+    hs_stats_serve_end(worker->stats);
+    hs_stats_set(&worker->stats->heartbeat_ms, now_ns / 1000000);
+}
+
 /* Runs what was lent and posts it. `begin_ns`: now. Returns the time at the end. */
 static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begin_ns)
 {
@@ -118,6 +147,7 @@ static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begi
                                                 memory_order_acq_rel, memory_order_acquire)) {
         exchange->in_worker = true;
         exchange->view.in_worker = 1;
+        say_serving(worker, exchange, begin_ns);
         if (has_handler) {
             hs_handler_answer(&worker->handler, exchange);
         } else {
@@ -125,6 +155,7 @@ static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begi
             hs_res_replace(&exchange->response, 500);
         }
         end_ns = hs_clock_monotonic_ns();
+        say_served(worker, end_ns);
         uint64_t cost_us = (end_ns - begin_ns) / 1000;
         exchange->cost_us = cost_us < UINT32_MAX ? (uint32_t)cost_us : UINT32_MAX;
     }
@@ -156,6 +187,7 @@ static void *work(void *argument)
     hs_workers_t *pool = worker->pool;
     const hs_handler_maker_t *maker = &pool->config.maker;
     hs_workq_wait_t wait = HS_WORKQ_WORK;
+    worker->stats = stats_of(worker);
     (void)ensure_handler(worker);
     while (wait != HS_WORKQ_CLOSED) {
         uint64_t now_ns = hs_clock_monotonic_ns();
@@ -239,6 +271,11 @@ void hs_workers_wake(hs_workers_t *workers)
     workers->unwoken = workers->unwoken_turns = 0;
     if (hs_workq_has_idle(&workers->queue))
         hs_workq_wake_one(&workers->queue);
+}
+
+uint64_t hs_workers_queued(const hs_workers_t *workers)
+{
+    return hs_workq_length(&workers->queue);
 }
 
 uint32_t hs_workers_outstanding(const hs_workers_t *workers)

@@ -13,6 +13,7 @@
 #include "data/hs_workq.h"
 #include "exec/hs_handler.h"
 #include "exec/hs_mailbox.h"
+#include "exec/hs_stats_page.h"
 
 /* Threads at most: as many again may replace stuck ones. */
 #define HS_WORKERS_MAX 256
@@ -25,6 +26,9 @@ typedef struct hs_workers_config {
     hs_ev_t *ev;              /* woken when something is finished */
     uint32_t count;           /* 1 to HS_WORKERS_MAX: threads that are not stuck */
     uint32_t queue_capacity;  /* a power of two */
+    hs_stats_page_t *page; /* where workers say what they serve, outlives the pool; NULL: nowhere */
+    uint32_t slot;         /* of the page, as is side */
+    uint32_t side;
 } hs_workers_config_t;
 
 /* No thread runs yet. NULL: out of memory. */
@@ -43,6 +47,9 @@ void hs_workers_flush(hs_workers_t *workers);
 /* True if something was shown and nobody woken for it: to be settled before the thread sleeps. */
 bool hs_workers_want_wake(const hs_workers_t *workers);
 void hs_workers_wake(hs_workers_t *workers);
+
+/* Exchanges that wait for a worker. */
+uint64_t hs_workers_queued(const hs_workers_t *workers);
 
 /* Exchanges that are lent. */
 uint32_t hs_workers_outstanding(const hs_workers_t *workers);

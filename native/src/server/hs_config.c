@@ -1,6 +1,7 @@
 #include "server/hs_config.h"
 
 #include "exec/hs_worker.h"
+#include "httpserver_supervise.h"
 
 #define RING_SIZE_MIN 64
 #define RING_SIZE_MAX (1024 * 1024)
@@ -29,6 +30,7 @@ void hs_config_init(hs_config_t *config)
         .max_headers = 64,
         .header_timeout_ms = 10 * 1000,
         .body_timeout_ms = 30 * 1000,
+        .body_min_rate = 1024,
         .keepalive_timeout_ms = 75 * 1000,
         .write_timeout_ms = 30 * 1000,
         .handler_timeout_ms = 30 * 1000,
@@ -37,6 +39,9 @@ void hs_config_init(hs_config_t *config)
         .log_level = HS_LOG_INFO,
         .log_json_fd = -1,
         .reactor_index = -1,
+        .pin_cpu = -1,
+        .inbox_fd = -1,
+        .stats_fd = -1,
     };
 }
 
@@ -51,7 +56,7 @@ static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
     if ((config->listen_flags & HS_LISTEN_UDS) && config->uds_path == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "uds_path is missing");
     if ((config->listen_flags & HS_LISTEN_FDS) &&
-        (config->listen_fds == NULL || config->listen_fd_count == 0))
+        (config->listen_fds == NULL || config->listen_fd_count == 0) && config->inbox_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
     if (config->lua_script == NULL && config->handler == NULL && config->module_path == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0,
@@ -85,6 +90,18 @@ static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
                           (int)config->dispatch);
 }
 
+static int check_supervised(const hs_config_t *config, hs_errinfo_t *error)
+{
+    if (config->reactor_mode == HS_REACTOR_MULTI &&
+        (config->stats_fd >= 0 || config->inbox_fd >= 0))
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "stats_fd and inbox_fd are for a single reactor");
+    if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
+                              config->stats_slot, config->stats_side);
+    return HS_OK;
+}
+
 int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
 {
     if (!hs_is_power_of_two(config->ring_size) || config->ring_size < RING_SIZE_MIN ||
@@ -106,7 +123,12 @@ int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
     if (config->max_body_size > BODY_MAX)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_body_size %zu is above %u",
                               config->max_body_size, BODY_MAX);
+    if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
+                              config->stats_slot, config->stats_side);
     int result = check_threads(config, error);
+    if (result == HS_OK)
+        result = check_supervised(config, error);
     return result == HS_OK ? check_sources(config, error) : result;
 }
 
@@ -120,6 +142,7 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .max_body = config->max_body_size,
         .header_timeout_ms = config->header_timeout_ms,
         .body_timeout_ms = config->body_timeout_ms,
+        .body_min_rate = config->body_min_rate,
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
         .handler_timeout_ms = config->handler_timeout_ms,

@@ -2,10 +2,13 @@
 
 #include <errno.h>
 
+#include "os/hs_affinity.h"
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
+#include "server/hs_inbox.h"
 #include "server/hs_io_conn.h"
+#include "server/hs_io_observe.h"
 
 #define SLOTS_PER_CHUNK 128
 /* Connections over the limit that may be told so at the same time. */
@@ -20,10 +23,24 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms)
     if (io->env.draining)
         return;
     hs_io_begin_turn(io);
+    hs_accept_take_all(io);
+    hs_inbox_take_all(io);
     io->env.draining = true;
     io->drain_deadline_ms = io->env.now_ms + timeout_ms;
     hs_accept_close_all(io);
-    hs_io_conn_for_each(io, hs_conn_drain);
+    hs_io_conn_drain_all(io);
+}
+
+static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
+{
+    if (io->env.draining || io->inbox.handing_over)
+        return;
+    hs_io_begin_turn(io);
+    hs_accept_take_all(io);
+    io->drain_deadline_ms = io->env.now_ms + timeout_ms;
+    hs_accept_close_all(io);
+    if (!hs_inbox_begin_hand_over(io))
+        begin_drain(io, timeout_ms);
 }
 
 static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
@@ -50,6 +67,9 @@ static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
             .ev = io->ev,
             .count = config->worker_count,
             .queue_capacity = config->queue_capacity,
+            .page = io->page,
+            .slot = config->station != NULL ? config->station->stats_slot : 0,
+            .side = config->station != NULL ? config->station->stats_side : 0,
         };
         io->workers = hs_workers_new(&workers);
         if (io->workers == NULL)
@@ -63,6 +83,8 @@ static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
 int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
 {
     *io = (hs_io_t){ .on_event = config->on_event, .on_event_ud = config->on_event_ud };
+    io->access_file.fd = -1;
+    io->observer.stats = &io->private_stats;
     io->ev = hs_ev_new(io, HS_IO_BATCH);
     if (io->ev == NULL)
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
@@ -81,6 +103,9 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
         .log = config->log,
         .discard = { io->discard, sizeof(io->discard) },
     };
+    int result = hs_io_observe_init(io, config->station, error);
+    if (result != HS_OK)
+        return result;
     hs_io_begin_turn(io);
     hs_wheel_init(&io->wheel, io->env.now_ms);
     return init_dispatch(io, config, error);
@@ -101,6 +126,11 @@ int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error)
     return HS_OK;
 }
 
+static bool is_ending(const hs_io_t *io)
+{
+    return io->env.draining || io->inbox.handing_over;
+}
+
 static int earlier_ms(int a_ms, int b_ms)
 {
     return a_ms < 0 || b_ms < a_ms ? b_ms : a_ms;
@@ -115,12 +145,17 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
         timeout_ms = earlier_ms(timeout_ms, 1);
     if (hs_handler_has_tasks(&io->dispatch.handler))
         timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
-    uint64_t own = io->env.draining    ? io->drain_deadline_ms
-                   : io->accept_paused ? io->accept_resume_ms
-                                       : 0;
-    if (own == 0)
-        return timeout_ms;
-    return earlier_ms(timeout_ms, own > now_ms ? (int)(own - now_ms) : 0);
+    const uint64_t own[] = {
+        is_ending(io) ? io->drain_deadline_ms : 0,
+        io->accept_paused ? io->accept_resume_ms : 0,
+        hs_inbox_due_ms(io),
+        hs_io_observe_due_ms(io),
+    };
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+        if (own[i] != 0)
+            timeout_ms = earlier_ms(timeout_ms,
+                                    own[i] > now_ms ? (int)hs_min(own[i] - now_ms, INT32_MAX) : 0);
+    return timeout_ms;
 }
 
 static int poll(hs_io_t *io)
@@ -161,12 +196,19 @@ static void finish_turn(hs_io_t *io)
     if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
         hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
     hs_io_conn_send_all(io);
+    hs_io_observe_sent(io);
     if (hs_handler_has_tasks(&io->dispatch.handler))
         io->dispatch.handler.run_tasks(io->dispatch.handler.self);
 }
 
 static void take_requests(hs_io_t *io)
 {
+    if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
+        atomic_store_explicit(&io->reopen_requested, false, memory_order_relaxed);
+        hs_io_observe_reopen(io);
+    }
+    if (atomic_load_explicit(&io->hand_over_requested, memory_order_acquire))
+        begin_hand_over(io, atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
         begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
 }
@@ -175,13 +217,26 @@ static bool is_finished(const hs_io_t *io)
 {
     if (atomic_load_explicit(&io->stop_requested, memory_order_acquire))
         return true;
-    return io->env.draining &&
+    return is_ending(io) &&
            (hs_list_empty(&io->connections) || io->env.now_ms >= io->drain_deadline_ms);
+}
+
+static void pin(hs_io_t *io)
+{
+    if (io->pin_cpu < 0)
+        return;
+    int cpu = hs_os_pin((unsigned)io->pin_cpu);
+    if (cpu >= 0)
+        hs_log_write(io->env.log, HS_LOG_DEBUG, "bound to processor %d", cpu);
+    else
+        hs_log_write(io->env.log, HS_LOG_WARN, "cannot bind the I/O thread to a processor: %s",
+                     strerror(-cpu));
 }
 
 int hs_io_run(hs_io_t *io)
 {
     int result = HS_OK;
+    pin(io);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);
@@ -200,9 +255,12 @@ int hs_io_run(hs_io_t *io)
         finish_turn(io);
         hs_io_conn_check_deadlines(io);
         hs_accept_resume_if_due(io);
+        hs_inbox_resume_if_due(io);
     }
     hs_accept_close_all(io);
     hs_io_conn_for_each(io, hs_conn_abort);
+    hs_io_observe_sent(io);
+    hs_io_observe_flush(io);
     return result;
 }
 
@@ -222,6 +280,7 @@ uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
     hs_accept_close_all(io);
     if (io->control_open)
         hs_ev_io_close(io->ev, &io->control, NULL);
+    hs_inbox_close(io);
     io->control_open = false;
     if (io->workers != NULL) {
         uint32_t left = hs_workers_stop(io->workers, wait_ms);
@@ -231,6 +290,7 @@ uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
         hs_workers_free(io->workers);
         io->workers = NULL;
     }
+    hs_io_observe_free(io);
     hs_ev_free(io->ev);
     hs_exchange_pool_free(&io->pool);
     hs_slab_free(&io->slots);
@@ -248,5 +308,18 @@ void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms)
 {
     atomic_store_explicit(&io->drain_timeout_ms, timeout_ms, memory_order_relaxed);
     atomic_store_explicit(&io->drain_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}
+
+void hs_io_request_hand_over(hs_io_t *io, uint32_t timeout_ms)
+{
+    atomic_store_explicit(&io->hand_over_timeout_ms, timeout_ms, memory_order_relaxed);
+    atomic_store_explicit(&io->hand_over_requested, true, memory_order_release);
+    hs_ev_wake(io->ev);
+}
+
+void hs_io_request_reopen(hs_io_t *io)
+{
+    atomic_store_explicit(&io->reopen_requested, true, memory_order_relaxed);
     hs_ev_wake(io->ev);
 }

@@ -6,6 +6,7 @@
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
 #include "server/hs_config.h"
+#include "server/hs_inbox.h"
 #include "server/hs_reactor.h"
 #include "server/hs_source.h"
 #include "server/hs_watchdog.h"
@@ -73,6 +74,8 @@ static int open_listeners(hs_server_t *server, const hs_config_t *config, hs_err
             result = hs_accept_add_listener(front_of(server), config->listen_fds[i], error);
     if (result == HS_OK && config->control_fd >= 0)
         result = hs_io_set_control(front_of(server), config->control_fd, error);
+    if (result == HS_OK && config->inbox_fd >= 0)
+        result = hs_inbox_set(front_of(server), config->inbox_fd, error);
     return result;
 }
 
@@ -108,6 +111,17 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
         .maker = server->source.maker,
         .log = &server->log,
     };
+    hs_io_station_t station = {
+        .reactor_index = config->reactor_index,
+        .generation = config->generation,
+        .stats_fd = config->stats_fd,
+        .stats_slot = config->stats_slot,
+        .stats_side = config->stats_side,
+        .access_log = (hs_access_log_format_t)config->access_log,
+        .access_log_path = config->access_log_path,
+        .pin_cpu = config->pin_cpu,
+    };
+    io_config.station = &station;
     size_t count = 1;
     if (server->has_boss)
         count = (size_t)(config->num_io_threads ? config->num_io_threads : hs_thread_cpu_count());
@@ -125,6 +139,8 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
         hs_reactor_t *reactor = &server->reactors[server->reactor_count];
         server->ios[server->reactor_count++] = &reactor->io;
         result = hs_reactor_init(reactor, &io_config, error);
+        station.reactor_index++;
+        station.pin_cpu += station.pin_cpu >= 0;
     }
     return result;
 }
@@ -261,6 +277,17 @@ void hs_server_drain(hs_server_t *server, uint32_t timeout_ms)
 {
     /* Behind a boss the reactors drain when it has handed over what it had accepted. */
     hs_io_request_drain(front_of(server), timeout_ms);
+}
+
+void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms)
+{
+    hs_io_request_hand_over(front_of(server), timeout_ms);
+}
+
+void hs_server_reopen_logs(hs_server_t *server)
+{
+    for (size_t i = 0; i < server->reactor_count; i++)
+        hs_io_request_reopen(&server->reactors[i].io);
 }
 
 void hs_server_free(hs_server_t *server)

@@ -248,15 +248,18 @@ static void configurations_that_are_refused(void **state)
     REFUSED(listen_flags, 1024);
     REFUSED(host, NULL);
     REFUSED(handler, NULL);
-    REFUSED(work_queue_cap, 3);
-    REFUSED(work_queue_cap, 0);
-    REFUSED(num_threads, -2);
+    REFUSED(listen_flags, HS_LISTEN_UDS | 1024);
+    REFUSED(reactor_mode, (hs_reactor_mode_t)2);
     REFUSED(num_io_threads, -1);
-    REFUSED(dispatch, (hs_dispatch_mode_t)9);
-    REFUSED(reactor_mode, (hs_reactor_mode_t)9);
+    REFUSED(num_threads, -2);
+    REFUSED(dispatch, (hs_dispatch_mode_t)3);
+    REFUSED(work_queue_cap, 0);
+    REFUSED(work_queue_cap, 3);
     hs_config_t changed = config;
     changed.listen_flags = HS_LISTEN_FDS;
     expect_refused(changed, "listen_fds");
+    changed.listen_flags = HS_LISTEN_UDS;
+    expect_refused(changed, "uds_path");
 }
 
 static void what_cannot_be_opened_is_said(void **state)

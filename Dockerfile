@@ -1,0 +1,44 @@
+# The image of the server. docs/containers.md tells how to use it; scripts/container-check.mjs runs
+# these same steps without a container engine, so keep to FROM, RUN, COPY, ENV, WORKDIR, USER,
+# EXPOSE, STOPSIGNAL, HEALTHCHECK and ENTRYPOINT.
+
+FROM node:24-trixie-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      cmake g++ gcc libc6-dev libllhttp-dev libluajit-5.1-dev ninja-build pkg-config \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --no-audit --no-fund --no-progress
+COPY CMakeLists.txt CMakePresets.json tsconfig.json ./
+COPY cmake ./cmake
+COPY native ./native
+RUN cmake --preset release -DMOONRING_BUILD_TESTS=OFF -DMOONRING_WERROR=OFF \
+ && cmake --build build/release --target moonring \
+ && strip --strip-debug build/release/moonring.node
+COPY src ./src
+RUN npm run build:ts
+# What only the build needs stays here: development packages, and the headers of Node-API.
+RUN npm prune --omit=dev --no-audit --no-fund \
+ && rm -rf node_modules/node-addon-api node_modules/node-api-headers dist/.tsbuildinfo \
+ && find node_modules -type d -empty -delete
+
+FROM node:24-trixie-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libjemalloc2 libluajit-5.1-2 lua-cjson \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY package.json LICENSE ./
+COPY lua ./lua
+COPY examples ./examples
+COPY --from=build /src/node_modules ./node_modules
+COPY --from=build /src/dist ./dist
+COPY --from=build /src/build/release/moonring.node ./build/release/moonring.node
+ENV NODE_ENV=production MOONRING_HOST=0.0.0.0
+USER node
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+# /readyz of the admin listener, which stays on loopback unless MOONRING_ADMIN says otherwise.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+  CMD ["node", "dist/master.js", "health"]
+ENTRYPOINT ["node", "dist/master.js", "--processes", "auto"]

@@ -1,0 +1,26 @@
+/*
+ * Where does it end? The rate climbs to RATE until a threshold breaks the run off. A run that gets to
+ * the end has found no limit; one that drops iterations has found the generator's.
+ */
+import { checkAnswer } from './lib/checks.js';
+import { ramp } from './lib/executors.js';
+import { number, virtualUsers } from './lib/settings.js';
+import { summary, summaryTrendStats } from './lib/summary.js';
+import { get } from './lib/target.js';
+import { untilItBreaks } from './lib/thresholds.js';
+
+// A slow server keeps virtual users waiting: enough of them to see the threshold crossed first.
+const maxVUs = 32 * virtualUsers;
+const top = number('RATE', 20_000);
+
+export const options = {
+  scenarios: { breakpoint: ramp(top / 20, [[top, number('DURATION', 300)]], { maxVUs }) },
+  thresholds: untilItBreaks(),
+  summaryTrendStats,
+};
+
+export default async function () {
+  checkAnswer(await get('/'));
+}
+
+export const handleSummary = summary('breakpoint', options);

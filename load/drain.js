@@ -1,0 +1,57 @@
+/*
+ * A rollout as a load balancer sees it: two servers, each told to stop in its turn (by
+ * scripts/load.mjs) while the other serves. Readiness is asked once a second and unready servers get
+ * nothing new, so not one request may be lost.
+ */
+import { check } from 'k6';
+import http from 'k6/http';
+
+import { checkAnswer } from './lib/checks.js';
+import { constantRate } from './lib/executors.js';
+import { number } from './lib/settings.js';
+import { summary, summaryTrendStats } from './lib/summary.js';
+import { get } from './lib/target.js';
+import { withoutLoss } from './lib/thresholds.js';
+
+const askEveryMs = 1000;
+const { http_req_failed: noneFailed, ...others } = withoutLoss();
+
+export const options = {
+  scenarios: { drain: constantRate(number('RATE', 300), number('DURATION', 60)) },
+  // Questions about readiness are expected to fail: only the rest counts.
+  thresholds: { ...others, 'http_req_failed{route:/}': noneFailed },
+  summaryTrendStats,
+};
+
+const servers = (__ENV.TARGETS || '').split(' ').map((pair) => {
+  const [base, readiness] = pair.split(',');
+  return { base, readiness, ready: false, asked: Promise.resolve(), askedAtMs: 0 };
+});
+let turn = 0;
+
+export default async function () {
+  await Promise.all(servers.map(askIfDue));
+  const ready = servers.filter((server) => server.ready);
+  if (!check(ready, { 'a server is ready': ({ length }) => length > 0 })) return;
+  turn += 1;
+  checkAnswer(await get('/', '/', ready[turn % ready.length].base));
+}
+
+function askIfDue(server) {
+  const now = Date.now();
+  if (now - server.askedAtMs >= askEveryMs) {
+    server.askedAtMs = now;
+    server.asked = ask(server);
+  }
+  return server.asked;
+}
+
+async function ask(server) {
+  const answer = await http.asyncRequest('GET', server.readiness, null, {
+    timeout: '2s',
+    tags: { name: 'readiness', route: 'readiness' },
+  });
+  server.ready = answer.status === 200;
+}
+
+export const handleSummary = summary('drain', options);

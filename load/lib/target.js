@@ -1,0 +1,31 @@
+import http from 'k6/http';
+
+import { baseUrl } from './settings.js';
+
+const timeout = '10s';
+
+/**
+ * One GET. `route` is the tag that thresholds and reports tell requests apart by.
+ *
+ * @param {string} path
+ * @param {string} [route]
+ * @param {string} [base] another server than BASE_URL
+ */
+export function get(path, route = path, base = baseUrl) {
+  return http.asyncRequest('GET', base + path, null, { timeout, tags: { name: route, route } });
+}
+
+/**
+ * One POST.
+ *
+ * @param {string} path
+ * @param {string} body
+ */
+export function post(path, body) {
+  const headers = { 'Content-Type': 'text/plain' };
+  return http.asyncRequest('POST', baseUrl + path, body, {
+    timeout,
+    headers,
+    tags: { name: path, route: path },
+  });
+}

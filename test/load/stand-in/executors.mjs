@@ -1,0 +1,66 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { sample } from './metrics.mjs';
+
+const stepMs = 10;
+
+/** Runs a scenario's iterations until its time is over or `signal` breaks the run off. */
+export async function runScenario(scenario, iterate, signal) {
+  switch (scenario.executor) {
+    case 'constant-vus':
+      return constantUsers(scenario, iterate, signal);
+    case 'constant-arrival-rate':
+      return arrivals(scenario, [[scenario.rate, secondsOf(scenario.duration)]], iterate, signal);
+    case 'ramping-arrival-rate': {
+      const stages = scenario.stages.map((stage) => [stage.target, secondsOf(stage.duration)]);
+      return arrivals({ ...scenario, rate: scenario.startRate }, stages, iterate, signal);
+    }
+    default:
+      throw new Error(`executor ${scenario.executor}`);
+  }
+}
+
+async function constantUsers({ vus, duration }, iterate, signal) {
+  sample('vus', 'gauge', vus);
+  const deadline = performance.now() + secondsOf(duration) * 1000;
+  const user = async () => {
+    while (performance.now() < deadline && !signal.aborted) await iterate();
+  };
+  await Promise.all(Array.from({ length: vus }, user));
+}
+
+/** Starts iterations when they are due; those for which no virtual user is left are dropped. */
+async function arrivals({ rate, maxVUs }, stages, iterate, signal) {
+  const running = new Set();
+  let due = 0;
+  let from = rate;
+  let last = performance.now();
+  for (const [target, seconds] of stages) {
+    const start = last;
+    const end = start + seconds * 1000;
+    while (last < end && !signal.aborted) {
+      await delay(stepMs);
+      const now = Math.min(performance.now(), end);
+      const current = from + ((target - from) * (now - start)) / (end - start);
+      due += (current * (now - last)) / 1000;
+      last = now;
+      for (; due >= 1; due -= 1) {
+        if (running.size >= maxVUs) {
+          sample('dropped_iterations', 'counter', 1);
+          continue;
+        }
+        const one = iterate().finally(() => running.delete(one));
+        running.add(one);
+      }
+      sample('vus', 'gauge', running.size);
+    }
+    from = target;
+  }
+  await Promise.all(running);
+}
+
+function secondsOf(text) {
+  const match = /^([\d.]+)s$/.exec(text);
+  if (!match) throw new Error(`duration ${text}`);
+  return Number(match[1]);
+}

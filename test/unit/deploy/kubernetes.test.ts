@@ -1,0 +1,94 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { parse } from 'yaml';
+import { imageConfig, parseDockerfile } from '../../../scripts/container/dockerfile.mjs';
+import { resolveConfig } from '../../../src/shared/config.js';
+
+/** What the schemas cannot say: that the manifests, the image and the options agree. */
+
+const TREE = fileURLToPath(new URL('../../../deploy/kubernetes/', import.meta.url));
+const DOCKERFILE = new URL('../../../Dockerfile', import.meta.url);
+const ENDING_SECONDS = 5;
+
+const read = (path: string) => parse(readFileSync(TREE + path, 'utf8'));
+const deployment = read('base/deployment.yaml');
+const service = read('base/service.yaml');
+const pod = deployment.spec.template;
+const [container] = pod.spec.containers;
+const ports = new Map<string, number>(
+  container.ports.map((port: { name: string; containerPort: number }) => [
+    port.name,
+    port.containerPort,
+  ]),
+);
+const env: Record<string, string> = Object.fromEntries(
+  container.env.map(({ name, value }: { name: string; value: string }) => [name, value]),
+);
+const image = parseDockerfile(readFileSync(DOCKERFILE, 'utf8')).at(-1);
+if (image === undefined) throw new Error('the Dockerfile has no stage');
+const { env: imageEnv } = imageConfig(image);
+
+t.test('kustomize is told of every manifest, and of nothing else', async (t) => {
+  for (const directory of ['base', 'monitored']) {
+    const { resources } = read(`${directory}/kustomization.yaml`);
+    const there = readdirSync(TREE + directory).filter(
+      (name) => name.endsWith('.yaml') && name !== 'kustomization.yaml',
+    );
+    const named = resources.filter((path: string) => !path.startsWith('..'));
+    t.strictSame(named.sort(), there.sort(), directory);
+  }
+});
+
+t.test('every selector means the pods', async (t) => {
+  const { labels } = pod.metadata;
+  t.strictSame(deployment.spec.selector.matchLabels, labels);
+  t.strictSame(service.spec.selector, labels);
+  t.strictSame(read('base/pod-disruption-budget.yaml').spec.selector.matchLabels, labels);
+  t.strictSame(read('monitored/pod-monitor.yaml').spec.selector.matchLabels, labels);
+  const { scaleTargetRef } = read('base/horizontal-pod-autoscaler.yaml').spec;
+  const { kind, apiVersion, metadata } = deployment;
+  t.strictSame(scaleTargetRef, { kind, apiVersion, name: metadata.name });
+});
+
+t.test('every named port is one of the container', async (t) => {
+  const probes = ['startupProbe', 'readinessProbe', 'livenessProbe'];
+  for (const probe of probes) t.equal(container[probe].httpGet.port, 'admin', probe);
+  t.ok(ports.has('admin'));
+  for (const { targetPort } of service.spec.ports) t.ok(ports.has(targetPort));
+  for (const { port } of read('monitored/pod-monitor.yaml').spec.podMetricsEndpoints) {
+    t.ok(ports.has(port));
+  }
+});
+
+t.test('the volume is the generated ConfigMap, and it holds a handler', async (t) => {
+  const { configMapGenerator } = read('base/kustomization.yaml');
+  const [volume] = pod.spec.volumes;
+  const [mount] = container.volumeMounts;
+  t.equal(mount.name, volume.name);
+  t.equal(mount.mountPath, container.args[0]);
+  t.equal(configMapGenerator[0].name, volume.configMap.name);
+  for (const file of configMapGenerator[0].files) t.ok(existsSync(`${TREE}base/${file}`), file);
+  t.match(configMapGenerator[0].files, ['app/handler.lua']);
+});
+
+t.test('the options exist, and say what the manifest says', async (t) => {
+  const inputs = { flags: {}, env: { ...imageEnv, ...env }, file: null, cwd: '/' };
+  const { config } = resolveConfig(inputs);
+  t.equal(config.port, ports.get('http'));
+  t.equal(config.host, '0.0.0.0');
+  t.equal(env['MOONRING_ADMIN'], `0.0.0.0:${ports.get('admin')}`);
+  const drainSeconds = (config.drainDelay + config.drainTimeout) / 1000;
+  t.ok(pod.spec.terminationGracePeriodSeconds >= drainSeconds + ENDING_SECONDS);
+  const { periodSeconds, failureThreshold } = container.readinessProbe;
+  t.ok(config.drainDelay / 1000 > periodSeconds * failureThreshold, 'unready before it stops');
+});
+
+t.test('the pod needs no privilege and no writable file', async (t) => {
+  t.match(pod.spec.securityContext, { runAsNonRoot: true, runAsUser: 1000 });
+  t.strictSame(container.securityContext, {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  });
+});
