@@ -74,3 +74,16 @@ export function threadTimes(pid) {
   }
   return times;
 }
+
+/** Times that threads of `pids` have given up a core, by themselves or not. */
+export function switchCount(pids) {
+  let count = 0;
+  for (const pid of pids) {
+    for (const threadId of numericEntries(`/proc/${pid}/task`)) {
+      const status = readFileSync(`/proc/${pid}/task/${threadId}/status`, 'latin1');
+      for (const [, switches] of status.matchAll(/ctxt_switches:\s+(\d+)/g))
+        count += Number(switches);
+    }
+  }
+  return count;
+}

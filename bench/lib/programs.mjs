@@ -48,11 +48,13 @@ function cleanEnvironment(extra) {
 }
 
 /**
- * Starts a server pinned to its core and waits until `portOf(line)` finds a port in a line of its
- * standard output. Returns { pid, port, stop }; `stop` ends that process and waits for it.
+ * Starts a server pinned to its core (`cores: 'all'`: free to use every core) and waits until
+ * `portOf(line)` finds a port in a line of its standard output. Returns { pid, port, stop }; `stop`
+ * ends that process and waits for it.
  */
-export async function startServer({ command, args, portOf, environment = {} }) {
-  const [program, programArgs] = pinned(SERVER_CORE, command, args);
+export async function startServer({ command, args, portOf, environment = {}, cores = 'one' }) {
+  const [program, programArgs] =
+    cores === 'one' ? pinned(SERVER_CORE, command, args) : [command, args];
   const child = spawn(program, programArgs, {
     env: cleanEnvironment(environment),
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -89,7 +91,7 @@ export function portOfNumber(line) {
 }
 
 /** Starts the server of this repository with one reactor and the given app. */
-export function startMoonring(app, { environment = {}, options = [] } = {}) {
+export function startMoonring(app, { environment = {}, options = [], cores = 'one' } = {}) {
   return startServer({
     command: process.execPath,
     args: [
@@ -100,6 +102,7 @@ export function startMoonring(app, { environment = {}, options = [] } = {}) {
     ],
     portOf: portOfReadyLine,
     environment,
+    cores,
   });
 }
 

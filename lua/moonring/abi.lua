@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 1
+local VERSION = 2
 
 ffi.cdef(native.abi)
 

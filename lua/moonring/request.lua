@@ -1,4 +1,5 @@
--- What a handler is asked: req.method, req.url, req.version, req:header(name), req:body().
+-- What a handler is asked: req.method, req.url, req.version, req.id, req.peer, req:header(name),
+-- req:body(), req:in_worker().
 --
 -- A request object is a pointer and the generation of the request it was made for. Once that
 -- request is over, every access raises an error instead of reading another request's memory.
@@ -33,6 +34,13 @@ local getters = {
   version = function(view)
     return ffi_string(api.request_version(view))
   end,
+  id = function(view)
+    return ffi_string(api.request_id(view))
+  end,
+  -- The numeric address of the client, '' on a Unix socket.
+  peer = function(view)
+    return ffi_string(api.request_peer(view))
+  end,
 }
 
 local methods = {}
@@ -58,6 +66,15 @@ function methods.body(self)
     error(OVER, 2)
   end
   return ffi_string(api.request_body(view), view.result_len)
+end
+
+-- True if the handler runs on a worker thread, where it may take its time.
+function methods.in_worker(self)
+  local view = self.view
+  if view.generation ~= self.generation then
+    error(OVER, 2)
+  end
+  return view.in_worker ~= 0
 end
 
 local function index(self, key)

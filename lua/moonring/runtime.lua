@@ -4,6 +4,7 @@ local api = require 'moonring.abi'
 local Request = require 'moonring.request'
 local Response = require 'moonring.response'
 local log = require 'moonring.log'
+local tasks = require 'moonring.tasks'
 
 local xpcall, type, tostring, error, select = xpcall, type, tostring, error, select
 local traceback = debug.traceback
@@ -13,9 +14,12 @@ local NO_STACK = 'error in error handling'
 
 local _M = {}
 
+-- The error that exec/hs_lua.c raises between two instructions of a handler that takes too long.
+local DEADLINE = 'the handler ran into its deadline'
+
 local function describe(failure)
-  -- Level 2 leaves this function out of the traceback.
-  return traceback(tostring(failure), 2)
+  -- Level 2 leaves this function out of the traceback; a deadline has no function `error` in between.
+  return traceback(tostring(failure), failure == DEADLINE and 1 or 2)
 end
 
 -- Standard output belongs to the master's log: print goes to the log as well.
@@ -27,29 +31,35 @@ local function print_to_log(...)
   log.info(table.concat(words, '\t'))
 end
 
--- The function that C calls for each request: true if the handler returned, false if it raised.
+-- What C is told about a request: see exec/hs_lua.c.
+local RAISED, RETURNED, WANTS_WORKER = 0, 1, 2
+
+-- The function that C calls for each request.
 local function runner(handle)
   return function()
     local view = api.current
     local request = Request(view, view.generation)
     local ok, failure = xpcall(handle, describe, request, Response(view, view.generation))
     if ok then
-      return true
+      -- The second result is then what the handler returned.
+      return failure == 'worker' and WANTS_WORKER or RETURNED
     end
     if failure == NO_STACK then
       failure = failure .. ': no stack was left to describe one, as after endless recursion'
     end
     log.error(('lua error in %s %s: %s'):format(request.method, request.url, failure))
-    return false
+    return RAISED
   end
 end
 
+-- Returns two functions: one handles the current request, one resumes background tasks.
 function _M.load(path)
   local chunk, failure = loadfile(path)
   if not chunk then
     error(failure, 0)
   end
   _G.print = print_to_log
+  _G.hs_queue_push = tasks.push
   local ok
   ok, failure = xpcall(chunk, describe)
   if not ok then
@@ -59,7 +69,7 @@ function _M.load(path)
   if type(handle) ~= 'function' then
     error(path .. ': the file defines no function handle(req, res)', 0)
   end
-  return runner(handle)
+  return runner(handle), tasks.run
 end
 
 return _M

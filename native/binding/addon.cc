@@ -8,10 +8,12 @@
 #include <cstring>
 #include <vector>
 
+#include "boss_handle.h"
 #include "config_from_js.h"
 #include "httpserver.h"
 #include "httpserver_socket.h"
 #include "reactor_handle.h"
+#include "stats_page_handle.h"
 
 /* Sockets in one group: more reactors than any machine has cores. */
 static constexpr uint32_t kGroupMax = 4096;
@@ -118,10 +120,14 @@ static Napi::Value check_handler(const Napi::CallbackInfo &info)
     Napi::Env env = info.Env();
     if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsString())
         throw Napi::TypeError::New(env, "checkHandler(app, luaRoot) takes an object and a string");
-    std::string path = string_property(info[0].As<Napi::Object>(), "path");
+    AppSource app = app_source(info[0]);
     std::string root = info[1].As<Napi::String>().Utf8Value();
     char message[1024];
-    if (hs_check_lua(path.c_str(), root.c_str(), message, sizeof(message)) == 0)
+    int result =
+        app.is_module
+            ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message, sizeof(message))
+            : hs_check_lua(app.path.c_str(), root.c_str(), message, sizeof(message));
+    if (result == 0)
         return env.Null();
     Napi::Object problem = Napi::Object::New(env);
     problem.Set("message", message);
@@ -133,6 +139,11 @@ static Napi::Value allocator(const Napi::CallbackInfo &info)
     std::string name = hs_allocator();
     bool is_version = !name.empty() && name[0] >= '0' && name[0] <= '9';
     return Napi::String::New(info.Env(), is_version ? "jemalloc " + name : name);
+}
+
+static Napi::Value monotonic_ms(const Napi::CallbackInfo &info)
+{
+    return Napi::Number::New(info.Env(), static_cast<double>(hs_monotonic_ms()));
 }
 
 static Napi::Object init(Napi::Env env, Napi::Object exports)
@@ -151,6 +162,10 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));
     exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
+    exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
+    exports.Set("statsLayout", StatsPageHandle::layout(env));
+    exports.Set("StatsPage", StatsPageHandle::define(env));
+    exports.Set("Boss", BossHandle::define(env));
     exports.Set("Reactor", ReactorHandle::define(env));
     return exports;
 }

@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+/* A reactor that ends does not wait longer for a handler that runs on a worker. */
+static constexpr uint32_t kStopWaitMs = 250;
+
 static Napi::Value property(const Napi::Object &object, const char *name)
 {
     if (!object.Has(name))
@@ -42,6 +45,22 @@ int int_property(const Napi::Object &object, const char *name)
     return static_cast<int>(integer_property(object, name, -1, INT32_MAX));
 }
 
+AppSource app_source(const Napi::Value &value)
+{
+    if (!value.IsObject())
+        throw Napi::TypeError::New(value.Env(), "option 'app' must be an object");
+    Napi::Object object = value.As<Napi::Object>();
+    AppSource app;
+    std::string kind = string_property(object, "kind");
+    if (kind != "lua" && kind != "c")
+        throw Napi::TypeError::New(value.Env(), "option 'app' is of an unknown kind: " + kind);
+    app.is_module = kind == "c";
+    app.path = string_property(object, "path");
+    if (app.is_module)
+        app.symbol = string_property(object, "symbol");
+    return app;
+}
+
 static hs_log_level_t log_level_property(const Napi::Object &object, const char *name)
 {
     static const char *const names[] = { "debug", "info", "warn", "error", "fatal", "off" };
@@ -53,7 +72,18 @@ static hs_log_level_t log_level_property(const Napi::Object &object, const char 
                                std::string("option '") + name + "' is not a log level: " + value);
 }
 
-static std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
+static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const char *name)
+{
+    static const char *const names[] = { "auto", "inline", "worker" };
+    std::string value = string_property(object, name);
+    for (int mode = HS_DISPATCH_AUTO; mode <= HS_DISPATCH_WORKER; mode++)
+        if (value == names[mode])
+            return static_cast<hs_dispatch_mode_t>(mode);
+    throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
+                                                 "' is not a way of dispatch: " + value);
+}
+
+std::vector<int> descriptors_property(const Napi::Object &object, const char *name)
 {
     Napi::Value value = property(object, name);
     if (!value.IsArray())
@@ -69,6 +99,17 @@ static std::vector<int> descriptors_property(const Napi::Object &object, const c
         fds.push_back(item.As<Napi::Number>().Int32Value());
     }
     return fds;
+}
+
+void ReactorConfig::read_app(const Napi::Value &value)
+{
+    app = app_source(value);
+    if (app.is_module) {
+        config.module_path = app.path.c_str();
+        config.module_symbol = app.symbol.c_str();
+    } else {
+        config.lua_script = app.path.c_str();
+    }
 }
 
 ReactorConfig::ReactorConfig(const Napi::Object &options)
@@ -89,15 +130,56 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeoutMs");
     config.write_timeout_ms = uint32_property(options, "writeTimeoutMs");
 
-    Napi::Value app = property(options, "app");
-    if (!app.IsObject() || string_property(app.As<Napi::Object>(), "kind") != "lua")
-        throw Napi::TypeError::New(options.Env(), "option 'app' must be { kind: 'lua', path }");
-    lua_script = string_property(app.As<Napi::Object>(), "path");
+    config.handler_timeout_ms = uint32_property(options, "handlerTimeoutMs");
+    config.lua_memory_cap = uint32_property(options, "luaMemory");
+    config.dispatch = dispatch_property(options, "dispatch");
+    config.num_threads = int_property(options, "workers");
+    if (config.num_threads == 0) {
+        /* To JavaScript 0 workers are none; to the library they are as many as processors. */
+        config.dispatch = HS_DISPATCH_INLINE;
+        config.num_threads = -1;
+    }
+    config.stop_wait_ms = kStopWaitMs;
+    read_app(property(options, "app"));
     lua_root = string_property(options, "luaRoot");
-    config.lua_script = lua_script.c_str();
     config.lua_root = lua_root.c_str();
 
     config.log_level = log_level_property(options, "logLevel");
     config.log_json_fd = STDERR_FILENO;
     config.reactor_index = int_property(options, "index");
+    read_supervision(options);
+}
+
+static int optional_int(const Napi::Object &options, const char *name, int otherwise)
+{
+    return options.Has(name) ? int_property(options, name) : otherwise;
+}
+
+static hs_access_format_t access_format(const Napi::Object &options)
+{
+    std::string format = options.Has("accessLog") ? string_property(options, "accessLog") : "off";
+    if (format == "off")
+        return HS_ACCESS_OFF;
+    if (format == "json")
+        return HS_ACCESS_JSON;
+    if (format == "combined")
+        return HS_ACCESS_COMBINED;
+    throw Napi::TypeError::New(options.Env(),
+                               "option 'accessLog' must be 'off', 'json' or 'combined'");
+}
+
+/* What only a supervisor needs: everything has a default. */
+void ReactorConfig::read_supervision(const Napi::Object &options)
+{
+    config.inbox_fd = optional_int(options, "inboxFd", -1);
+    config.stats_fd = optional_int(options, "statsFd", -1);
+    config.stats_slot = static_cast<uint32_t>(optional_int(options, "statsSlot", 0));
+    config.stats_side = static_cast<uint32_t>(optional_int(options, "statsSide", 0));
+    config.generation = static_cast<uint64_t>(optional_int(options, "generation", 0));
+    config.pin_cpu = optional_int(options, "pinCpu", -1);
+    config.access_log = access_format(options);
+    if (options.Has("accessLogPath") && options.Get("accessLogPath").IsString()) {
+        access_log_path = string_property(options, "accessLogPath");
+        config.access_log_path = access_log_path.c_str();
+    }
 }

@@ -10,19 +10,34 @@
 
 #include "httpserver.h"
 
+/* What to serve: a Lua file, or a function of a shared object. */
+struct AppSource {
+    bool is_module = false;
+    std::string path;
+    std::string symbol;
+};
+
 /* A configuration with the storage that its pointers refer to. Not copyable: the pointers are into
  * itself. */
 struct ReactorConfig {
     hs_config_t config;
-    std::string lua_script;
+    AppSource app;
     std::string lua_root;
+    std::string access_log_path;
     std::vector<int> listen_fds;
 
     explicit ReactorConfig(const Napi::Object &options);
     ReactorConfig(const ReactorConfig &) = delete;
     ReactorConfig &operator=(const ReactorConfig &) = delete;
+
+private:
+    void read_supervision(const Napi::Object &options);
+    void read_app(const Napi::Value &value);
 };
+
+AppSource app_source(const Napi::Value &value);
 
 std::string string_property(const Napi::Object &object, const char *name);
 uint32_t uint32_property(const Napi::Object &object, const char *name);
 int int_property(const Napi::Object &object, const char *name);
+std::vector<int> descriptors_property(const Napi::Object &object, const char *name);

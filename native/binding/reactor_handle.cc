@@ -20,6 +20,8 @@ Napi::Function ReactorHandle::define(Napi::Env env)
                        {
                            InstanceMethod<&ReactorHandle::start>("start"),
                            InstanceMethod<&ReactorHandle::drain>("drain"),
+                           InstanceMethod<&ReactorHandle::hand_over>("handOver"),
+                           InstanceMethod<&ReactorHandle::reopen_logs>("reopenLogs"),
                            InstanceMethod<&ReactorHandle::stop>("stop"),
                        });
 }
@@ -80,6 +82,20 @@ void ReactorHandle::drain(const Napi::CallbackInfo &info)
         hs_server_drain(server_, info[0].As<Napi::Number>().Uint32Value());
 }
 
+void ReactorHandle::hand_over(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "handOver(timeoutMs) takes a number");
+    if (server_ != nullptr)
+        hs_server_hand_over(server_, info[0].As<Napi::Number>().Uint32Value());
+}
+
+void ReactorHandle::reopen_logs(const Napi::CallbackInfo &)
+{
+    if (server_ != nullptr)
+        hs_server_reopen_logs(server_);
+}
+
 void ReactorHandle::stop(const Napi::CallbackInfo &)
 {
     close();
@@ -121,6 +137,9 @@ void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
         break;
     case HS_EVENT_ORPHANED:
         handle->report("orphaned");
+        break;
+    case HS_EVENT_STUCK:
+        handle->report("stuck");
         break;
     }
 }

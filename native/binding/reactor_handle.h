@@ -24,6 +24,8 @@ public:
 private:
     void start(const Napi::CallbackInfo &info);
     void drain(const Napi::CallbackInfo &info);
+    void hand_over(const Napi::CallbackInfo &info);
+    void reopen_logs(const Napi::CallbackInfo &info);
     void stop(const Napi::CallbackInfo &info);
 
     void close() noexcept;

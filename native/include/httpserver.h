@@ -1,6 +1,7 @@
 /*
- * libhttpserver: an HTTP/1.1 server in a library. One server runs one reactor: a thread that
- * accepts connections, parses requests and runs a C or Lua handler for each.
+ * libhttpserver: an HTTP/1.1 server in a library. A server runs one reactor or several: threads that
+ * accept connections, parse requests and run a C or Lua handler for each, by themselves or on
+ * worker threads.
  *
  *     hs_config_t config;
  *     hs_config_init(&config);
@@ -11,17 +12,22 @@
  *     hs_server_free(server);
  *
  * Threads: a server belongs to the thread that calls it, except hs_server_stop and hs_server_drain,
- * which any thread or signal handler may call. Handlers run on the thread that called
- * hs_server_run.
+ * which any thread or signal handler may call. A handler runs on the thread that called
+ * hs_server_run, on another reactor's, or on a worker: on several at once.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC visibility push(default)
 #endif
 
 #define HS_VERSION "0.1.0"
@@ -33,8 +39,21 @@ typedef struct hs_response hs_response_t;
 /* Where a server listens. */
 typedef enum {
     HS_LISTEN_TCP = 1, /* host:port */
+    HS_LISTEN_UDS = 2, /* a Unix socket: uds_path */
     HS_LISTEN_FDS = 4, /* descriptors made by somebody else: listen_fds */
 } hs_listen_flags_t;
+
+typedef enum {
+    HS_REACTOR_SINGLE = 0, /* one reactor, on the thread that calls hs_server_run */
+    HS_REACTOR_MULTI = 1,  /* that thread accepts and hands connections to num_io_threads reactors */
+} hs_reactor_mode_t;
+
+/* Where handlers run. */
+typedef enum {
+    HS_DISPATCH_AUTO = 0, /* on the reactor; those that turn out slow go to the workers */
+    HS_DISPATCH_INLINE = 1, /* on the reactor */
+    HS_DISPATCH_WORKER = 2, /* on the workers */
+} hs_dispatch_mode_t;
 
 typedef enum {
     HS_LOG_DEBUG = 0,
@@ -50,13 +69,21 @@ typedef enum {
     HS_EVENT_READY,    /* connections are being accepted */
     HS_EVENT_ORPHANED, /* control_fd reached its end: the supervisor is gone and the server began to
                           drain */
+    HS_EVENT_STUCK,    /* a handler has kept a reactor for twice handler_timeout_ms: nobody is served
+                          by it. Called on another thread, again and again while it lasts */
 } hs_event_t;
 
-/* Answers one request. Runs on the server's thread. `request` and `response` are valid until it
- * returns. */
+/* What is written about every request. */
+typedef enum {
+    HS_ACCESS_OFF,
+    HS_ACCESS_JSON,     /* JSON lines as pino writes them */
+    HS_ACCESS_COMBINED, /* as Apache and nginx write them */
+} hs_access_format_t;
+
+/* Answers one request. `request` and `response` are valid until it returns. */
 typedef void (*hs_handler_fn)(hs_request_t *request, hs_response_t *response, void *user_data);
 
-/* Called on the server's thread, must not block. */
+/* Called on the server's thread unless the event says otherwise; must not block. */
 typedef void (*hs_event_fn)(hs_event_t event, void *user_data);
 
 /*
@@ -71,30 +98,65 @@ typedef struct hs_config {
     const int
         *listen_fds; /* HS_LISTEN_FDS: listening, non-blocking; the server owns and closes them */
     size_t listen_fd_count; /* number of listen_fds, default 0 */
+    const char *uds_path; /* HS_LISTEN_UDS: made by hs_server_new, removed by hs_server_free */
+    unsigned uds_mode;    /* its permissions, default 0660 */
     int control_fd; /* its end means that the supervisor died; owned by the server; default -1 */
 
-    int conn_pool_cap; /* connections open at the same time, default 1024; more get 503 */
+    hs_reactor_mode_t reactor_mode; /* default HS_REACTOR_SINGLE */
+    int num_io_threads;             /* reactors of HS_REACTOR_MULTI; 0 (default): one a processor */
+    int num_threads; /* workers a reactor, started when first needed; 0 (default): one a processor;
+                        -1: none, whatever `dispatch` says */
+    hs_dispatch_mode_t dispatch; /* default HS_DISPATCH_AUTO */
+    int work_queue_cap; /* requests that may wait for a worker, a reactor, a power of two, default 4096;
+                           503 beyond */
+
+    int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503 */
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit
                          it */
-    size_t max_body_size;          /* bytes, default 4 MiB; 413 beyond */
-    size_t max_url_len;            /* bytes, default 8192; 414 beyond */
-    int max_headers;               /* fields in a request, default 64; 431 beyond */
-    uint32_t header_timeout_ms;    /* first byte to end of the head, default 10 000; 408 */
-    uint32_t body_timeout_ms;      /* end of the head to end of the body, default 30 000; 408 */
+    size_t max_body_size;       /* bytes, default 4 MiB; 413 beyond */
+    size_t max_url_len;         /* bytes, default 8192; 414 beyond */
+    int max_headers;            /* fields in a request, default 64; 431 beyond */
+    uint32_t header_timeout_ms; /* first byte to end of the head, default 10 000; 408 */
+    uint32_t body_timeout_ms;   /* end of the head to end of the body, default 30 000; 408 */
+    uint32_t body_min_rate; /* bytes of the body a second, on average, after the first 10 s; default
+                               1024; 408; 0: any */
     uint32_t keepalive_timeout_ms; /* idle between requests, default 75 000; closed */
     uint32_t
         write_timeout_ms; /* without progress while an answer is sent, default 30 000; closed */
+    uint32_t handler_timeout_ms; /* a handler on a worker, its time in the queue included, default
+                                    30 000; 503. One on the reactor is only reported */
+    uint32_t stop_wait_ms; /* how long hs_server_free waits for workers that run a handler (not at
+                              all past handler_timeout_ms); then they are left behind, with the
+                              memory that they use. Default UINT32_MAX: until they return */
 
     hs_handler_fn handler;  /* C handler; unused when lua_script is set */
     void *handler_ud;       /* given to handler; the caller keeps it alive */
-    const char *lua_script; /* path of a file that defines handle(req, res); default NULL */
-    const char *lua_root;   /* directory that holds the moonring Lua modules */
+    const char *lua_script; /* path of a file that defines handle(req, res), run instead of handler;
+                               default NULL */
+    const char *lua_root;   /* directory that holds the moonring Lua modules; default NULL: those
+                               that were compiled in */
+    size_t lua_memory_cap;  /* bytes, a Lua state, default 256 MiB; "not enough memory" beyond, which
+                               is a 500. 0: no limit */
+    const char *module_path;   /* shared object with the handler, run instead of both; default NULL:
+                                  see HS_HANDLER_MODULE */
+    const char *module_symbol; /* its handler; default NULL: "hs_handler" */
 
     hs_log_level_t log_level; /* default HS_LOG_INFO */
     int log_json_fd; /* ≥ 0: JSON lines to this descriptor; -1 (default): text to standard error */
     int reactor_index;    /* written into JSON log lines; -1 (default) leaves it out */
     hs_event_fn on_event; /* default NULL */
     void *on_event_ud;
+
+    hs_access_format_t access_log; /* default HS_ACCESS_OFF */
+    const char *access_log_path;   /* appended to; default NULL: standard output */
+    int pin_cpu; /* run on the n-th processor that this process may use; default -1: on any */
+
+    /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server. */
+    int inbox_fd;        /* connections come and go through it; default -1: none */
+    int stats_fd;        /* a stats page; default -1: none */
+    uint32_t stats_slot; /* which part of it is this server's: default 0, 0 */
+    uint32_t stats_side;
+    uint64_t generation; /* of the handler, shown in stats and access log; default 0 */
 } hs_config_t;
 
 /* Sets every field to its default. */
@@ -127,6 +189,17 @@ void hs_server_stop(hs_server_t *server);
  */
 void hs_server_drain(hs_server_t *server, uint32_t timeout_ms);
 
+/*
+ * Ends hs_server_run without closing a connection: stops accepting, and hands every connection to
+ * the supervisor's boss (inbox_fd) as soon as nothing of it is in flight; whoever takes its place
+ * goes on with it. After `timeout_ms` the rest is closed. Without an inbox the same as
+ * hs_server_drain. Any thread, signal handlers too.
+ */
+void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms);
+
+/* Opens the access log's file anew, after it was moved away. Any thread, signal handlers too. */
+void hs_server_reopen_logs(hs_server_t *server);
+
 /* Frees a server that is not running. NULL is allowed. */
 void hs_server_free(hs_server_t *server);
 
@@ -135,6 +208,10 @@ uint16_t hs_server_port(const hs_server_t *server);
 
 /* Checks that a Lua handler loads, in a state of its own. 0, or as hs_server_create. */
 int hs_check_lua(const char *lua_script, const char *lua_root, char *error, size_t error_size);
+
+/* Checks that a shared object has a handler for this server; runs nothing of it. As above. */
+int hs_check_module(const char *module_path, const char *module_symbol, char *error,
+                    size_t error_size);
 
 /* Versions of the linked libraries, static strings. */
 const char *hs_llhttp_version(void);
@@ -159,12 +236,40 @@ const char *hs_req_method_str(const hs_request_t *request); /* "GET" */
 const char *hs_req_url(const hs_request_t *request); /* request target as sent, RFC 9112 §3.2 */
 const char *hs_req_http_version(const hs_request_t *request); /* "1.0" or "1.1" */
 
+/* An id that no other request of this machine has, the one in the access log. */
+const char *hs_req_id(const hs_request_t *request);
+
 /* Value of the first field with this name (any case), NULL if there is none. */
 const char *hs_req_header(const hs_request_t *request, const char *name);
 
 /* Content, decoded if it was chunked; never NULL. Not NUL-terminated: `length` (may be NULL) gets
  * its size. */
 const char *hs_req_body(const hs_request_t *request, size_t *length);
+
+/* As their namesakes, with the length (`length` may be NULL). */
+const char *hs_req_url_n(const hs_request_t *request, size_t *length);
+const char *hs_req_header_n(const hs_request_t *request, const char *name, size_t *length);
+
+/* The path of the target, its query left out. Not NUL-terminated. */
+const char *hs_req_path(const hs_request_t *request, size_t *length);
+
+/* What follows the first `?` of the target; "" if nothing does. */
+const char *hs_req_query(const hs_request_t *request, size_t *length);
+
+/* Fields in the order in which they were sent. False: there is no field number `index`. */
+size_t hs_req_header_count(const hs_request_t *request);
+bool hs_req_header_at(const hs_request_t *request, size_t index, const char **name,
+                      const char **value);
+
+/* The numeric address of the client, "" on a Unix socket, and its port (0 there). */
+const char *hs_req_peer_address(const hs_request_t *request);
+uint16_t hs_req_peer_port(const hs_request_t *request);
+
+/* True if the handler runs on a worker, where it may take its time. */
+bool hs_req_in_worker(const hs_request_t *request);
+
+/* What the handler of this thread was given as user_data: handler_ud, or what hs_handler_init made. */
+void *hs_req_user_data(const hs_request_t *request);
 
 /*
  * The response. Calls return 0, or a negative number and change nothing:
@@ -187,6 +292,78 @@ int hs_res_body_str(hs_response_t *response, const char *text);
 /* Marks the response as complete. Without it the server sends what was built, or 500 if nothing
  * was. */
 int hs_res_send(hs_response_t *response);
+
+/*
+ * A log for the whole process, which handlers share with the server: hs_log(HS_LOG_INFO, "...").
+ * Any thread. These calls are the one thing here that does not belong to a server.
+ */
+typedef struct hs_log_event {
+    hs_log_level_t level;
+    const char *file; /* "" for a message of the server itself */
+    int line;
+    const char *msg;    /* without newline, valid until the callback returns */
+    struct timespec ts; /* real time */
+    unsigned long tid;  /* the system's number of the thread */
+} hs_log_event_t;
+
+typedef void (*hs_log_cb)(const hs_log_event_t *event, void *user_data);
+
+/*
+ * Sends messages to `callback`, on the thread that logs and on several at once; NULL: text to
+ * standard error, as at first. Servers whose log_json_fd is -1 log here too, what their log_level
+ * lets through.
+ */
+void hs_log_register(hs_log_cb callback, void *user_data);
+
+/* The least important messages that are written; at first HS_LOG_INFO. */
+void hs_log_set_level(hs_log_level_t level);
+
+/* A callback for hs_log_register that writes JSON lines; `user_data` is a const int *, the
+ * descriptor. */
+void hs_log_json_callback(const hs_log_event_t *event, void *user_data);
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 4, 5)))
+#endif
+void hs_log_impl(hs_log_level_t level, const char *file, int line, const char *format, ...);
+
+#define hs_log(level, ...) hs_log_impl((level), __FILE__, __LINE__, __VA_ARGS__)
+
+/*
+ * Handlers in a shared object, for a server that loads them. The object calls the functions above
+ * and finds them in the program that has loaded it. It contains, once, at file scope:
+ *
+ *     HS_HANDLER_MODULE
+ *     void hs_handler(hs_request_t *request, hs_response_t *response, void *user_data) { … }
+ *
+ * and, if each thread that runs the handler is to have something of its own, both of
+ *
+ *     int hs_handler_init(void **user_data) { … }   // 0, or the thread has no handler
+ *     void hs_handler_exit(void *user_data) { … }
+ */
+#define HS_HANDLER_ABI_VERSION 1
+
+#if defined(__GNUC__)
+#define HS_HANDLER_EXPORT __attribute__((visibility("default")))
+#else
+#define HS_HANDLER_EXPORT
+#endif
+
+#ifdef __cplusplus
+#define HS_HANDLER_LINKAGE extern "C" HS_HANDLER_EXPORT
+#else
+#define HS_HANDLER_LINKAGE HS_HANDLER_EXPORT
+#endif
+
+#define HS_HANDLER_MODULE                                                                          \
+    HS_HANDLER_LINKAGE const unsigned hs_handler_abi_version = HS_HANDLER_ABI_VERSION;             \
+    HS_HANDLER_LINKAGE void hs_handler(hs_request_t *, hs_response_t *, void *);                   \
+    HS_HANDLER_LINKAGE int hs_handler_init(void **);                                               \
+    HS_HANDLER_LINKAGE void hs_handler_exit(void *);
+
+#if defined(__GNUC__)
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

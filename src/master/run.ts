@@ -210,6 +210,10 @@ function supervisorSettings({ resolved, app, packageRoot }: MasterInputs): Super
     bodyTimeoutMs: config.bodyTimeout,
     keepaliveTimeoutMs: config.keepaliveTimeout,
     writeTimeoutMs: config.writeTimeout,
+    handlerTimeoutMs: config.handlerTimeout,
+    workers: config.workers,
+    dispatch: config.dispatch,
+    luaMemory: config.luaMemory,
   };
   return {
     reactor: { ...reactor, listenFds: [CHILD_LISTEN_FD], controlFd: CHILD_CONTROL_FD },

@@ -48,6 +48,8 @@ export const FIRST_STATE: ReactorState = { tag: 'idle' };
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
 
+const STUCK = 'a handler keeps the reactor and does not stop: the process ends, to be replaced';
+
 export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
   if (state.tag === 'ended') return { state, effects: [] };
   switch (event.type) {
@@ -105,6 +107,9 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
       return end(0, send({ type: 'drained' }));
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
+    case 'stuck':
+      // Nobody is served here any more and the thread cannot be ended: a new process takes the place of this one.
+      return { state: { tag: 'ended' }, effects: [{ type: 'log', message: STUCK }, { type: 'die' }] };
     case 'orphaned':
       // The IO thread drains already, by its own deadline.
       return next({ tag: 'draining' }, send({ type: 'orphaned' }), {

@@ -1,12 +1,12 @@
 import { MoonringError } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
-import type { ReactorFailure, ReactorOptions } from './native.js';
+import { type AppSource, DISPATCH_MODES, type ReactorFailure, type ReactorOptions } from './native.js';
 
 /**
  * What master and reactor say to each other. A reactor says hello first; the master starts it if
  * both speak the same version. Change the version with any change of a message.
  */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 export type ToReactor =
   | { readonly type: 'start'; readonly options: ReactorOptions }
@@ -67,12 +67,11 @@ export function decodeToMaster(value: unknown): ToMaster {
 }
 
 function decodeOptions(fields: Fields): ReactorOptions {
-  const app = fieldsOf(fields['app']);
   return {
     index: naturalIn(fields, 'index'),
     listenFds: naturalsIn(fields, 'listenFds'),
     controlFd: naturalIn(fields, 'controlFd'),
-    app: { kind: choiceIn(app, 'kind', ['lua']), path: textIn(app, 'path') },
+    app: decodeApp(fieldsOf(fields['app'])),
     luaRoot: textIn(fields, 'luaRoot'),
     logLevel: choiceIn(fields, 'logLevel', LOG_LEVELS),
     maxConnections: naturalIn(fields, 'maxConnections'),
@@ -84,7 +83,18 @@ function decodeOptions(fields: Fields): ReactorOptions {
     bodyTimeoutMs: naturalIn(fields, 'bodyTimeoutMs'),
     keepaliveTimeoutMs: naturalIn(fields, 'keepaliveTimeoutMs'),
     writeTimeoutMs: naturalIn(fields, 'writeTimeoutMs'),
+    handlerTimeoutMs: naturalIn(fields, 'handlerTimeoutMs'),
+    workers: naturalIn(fields, 'workers'),
+    dispatch: choiceIn(fields, 'dispatch', DISPATCH_MODES),
+    luaMemory: naturalIn(fields, 'luaMemory'),
   };
+}
+
+function decodeApp(fields: Fields): AppSource {
+  const path = textIn(fields, 'path');
+  return choiceIn(fields, 'kind', ['lua', 'c']) === 'lua'
+    ? { kind: 'lua', path }
+    : { kind: 'c', path, symbol: textIn(fields, 'symbol') };
 }
 
 /** The value's own properties; what it inherits does not count. */

@@ -47,11 +47,13 @@ export interface TcpListeners {
   readonly family: 4 | 6;
 }
 
-export interface AppSource {
-  readonly kind: 'lua';
-  /** Absolute. */
-  readonly path: string;
-}
+/** Paths are absolute. `symbol` is the function of a shared object that handles requests. */
+export type AppSource =
+  | { readonly kind: 'lua'; readonly path: string }
+  | { readonly kind: 'c'; readonly path: string; readonly symbol: string };
+
+export const DISPATCH_MODES = ['auto', 'inline', 'worker'] as const;
+export type DispatchMode = (typeof DISPATCH_MODES)[number];
 
 /** What is the same for all reactors of a master. */
 export interface ReactorSettings {
@@ -69,6 +71,12 @@ export interface ReactorSettings {
   readonly bodyTimeoutMs: number;
   readonly keepaliveTimeoutMs: number;
   readonly writeTimeoutMs: number;
+  readonly handlerTimeoutMs: number;
+  /** Threads for slow handlers; 0 is none. */
+  readonly workers: number;
+  readonly dispatch: DispatchMode;
+  /** Bytes a Lua state; 0 is no limit. */
+  readonly luaMemory: number;
 }
 
 export interface ReactorOptions extends ReactorSettings {
@@ -89,6 +97,8 @@ export type ReactorEvent =
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
+  /** A handler has kept the reactor for twice the handler timeout: it serves nobody. */
+  | { readonly type: 'stuck' }
   /** The master died; the IO thread began to drain by itself. */
   | { readonly type: 'orphaned' };
 

@@ -14,7 +14,8 @@ export const OPTIONS = [
     type: 'path',
     section: 'Application',
     absent: 'the bundled demo',
-    description: 'What to serve: a .lua file, or a directory with handler.lua',
+    description:
+      'What to serve: a .lua file, a directory with handler.lua, or a C handler: a .so or .dylib, :symbol',
   },
   {
     name: 'port',
@@ -53,6 +54,26 @@ export const OPTIONS = [
     word: 'auto',
     default: 'auto',
     description: 'Reactors; auto: the cores that affinity and the cgroup quota really give',
+  },
+  {
+    name: 'workers',
+    short: 'w',
+    type: 'count',
+    section: 'Processes',
+    min: 0,
+    max: 256,
+    default: '4',
+    description: 'Worker threads for slow handlers, a reactor, started when needed; 0: none',
+  },
+  {
+    name: 'dispatch',
+    type: 'choice',
+    section: 'Processes',
+    placeholder: 'mode',
+    choices: ['auto', 'inline', 'worker'],
+    default: 'auto',
+    description:
+      'Where handlers run: on the reactor, on workers, or auto: slow routes go to the workers',
   },
   {
     name: 'max-connections',
@@ -102,6 +123,15 @@ export const OPTIONS = [
     description: 'Header fields in a request; more are answered 431',
   },
   {
+    name: 'lua-memory',
+    type: 'size',
+    section: 'Limits',
+    min: '0',
+    max: '4095m',
+    default: '256m',
+    description: 'Memory of a Lua state; a handler that needs more is answered 500. 0: no limit',
+  },
+  {
     name: 'header-timeout',
     type: 'duration',
     section: 'Timeouts',
@@ -133,6 +163,15 @@ export const OPTIONS = [
     default: '30s',
     description:
       'For a client that does not take its answer; then the connection is closed. 0: off',
+  },
+  {
+    name: 'handler-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: LONGEST,
+    default: '30s',
+    description:
+      'For a handler on a worker, then 503; one that keeps the reactor is reported, and after twice the time the reactor is replaced. 0: off',
   },
   {
     name: 'drain-delay',

@@ -12,6 +12,7 @@
 
 #include "exec/hs_dispatch.h"
 #include "http/hs_date.h"
+#include "os/hs_peer.h"
 
 typedef enum hs_conn_phase {
     HS_CONN_IDLE,            /* between messages */
@@ -19,6 +20,7 @@ typedef enum hs_conn_phase {
     HS_CONN_CONTENT_RING,    /* content of known length stays in the ring */
     HS_CONN_CONTENT_BUFFER,  /* content of known length is received into its own buffer */
     HS_CONN_CONTENT_CHUNKED, /* content is decoded from chunks */
+    HS_CONN_HANDLING,  /* a worker has the exchange: nothing is read, earlier answers are sent */
     HS_CONN_FLUSHING,  /* no further request: what is unsent goes out, then lingering or closed */
     HS_CONN_LINGERING, /* write side to be shut; what still arrives is dropped, so that the answer
                           is not lost to a reset (RFC 9112 §9.6) */
@@ -31,6 +33,7 @@ typedef enum hs_conn_wait {
     HS_CONN_WAIT_REQUEST, /* idle after at least one answer */
     HS_CONN_WAIT_HEAD,    /* from accept or the first byte of a head to its end */
     HS_CONN_WAIT_CONTENT,
+    HS_CONN_WAIT_HANDLER, /* a worker has the request */
     HS_CONN_WAIT_WRITE,
     HS_CONN_WAIT_LINGER,
 } hs_conn_wait_t;
@@ -39,26 +42,32 @@ typedef enum hs_conn_wait {
 typedef struct hs_conn {
     hs_exchange_t *exchange; /* leased while bytes are pending, NULL while idle */
     uint64_t deadline_ms;    /* 0: none */
-    uint32_t lingered;       /* bytes dropped while lingering */
+    hs_peer_t peer;          /* set by whoever accepted it */
     hs_conn_phase_t phase : 8;
     hs_conn_wait_t wait : 8;
+    uint8_t linger_intervals;  /* for which a lingering connection was still sent to */
     bool answered : 1;         /* at least one request */
     bool peer_shut : 1;        /* the peer will send nothing more */
     bool stalled : 1;          /* received bytes wait for hs_conn_resume */
     bool linger : 1;           /* FLUSHING ends in LINGERING */
+    bool still_sending : 1;    /* bytes were dropped in this interval of lingering */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
 } hs_conn_t;
+
+struct hs_observer;
 
 /* What all connections of a reactor share. owner: io */
 typedef struct hs_conn_env {
     const hs_limits_t *limits;
     hs_exchange_pool_t *pool;
     hs_handler_t handler;
+    hs_dispatch_t *dispatch; /* where handlers run; NULL: `handler`, inline */
     hs_log_t *log;
     hs_date_t date;
-    uint64_t now_ms;      /* the time of this turn */
-    struct iovec discard; /* where a lingering connection receives */
-    bool draining;        /* every answer closes its connection */
+    uint64_t now_ms;              /* the time of this turn */
+    struct hs_observer *observer; /* counts and logs; NULL: nobody does */
+    struct iovec discard;         /* where a lingering connection receives */
+    bool draining;                /* every answer closes its connection */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);
@@ -83,6 +92,9 @@ void hs_conn_sent(hs_conn_t *conn, hs_conn_env_t *env, size_t len);
 /* Goes on with received bytes that had to wait (conn->stalled); to be called when nothing is
  * unsent. */
 void hs_conn_resume(hs_conn_t *conn, hs_conn_env_t *env);
+
+/* A worker has finished what this connection lent it: the phase is HS_CONN_HANDLING. */
+void hs_conn_handled(hs_conn_t *conn, hs_conn_env_t *env);
 
 /* conn->deadline_ms has passed. */
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env);

@@ -1,5 +1,6 @@
 #include "conn/hs_conn_message.h"
 
+#include "conn/hs_observer.h"
 #include "http/hs_status.h"
 #include "http/hs_wire.h"
 
@@ -25,11 +26,12 @@ void hs_conn_stop_reading(hs_conn_t *conn, bool linger)
 void hs_conn_refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     hs_exchange_t *exchange = conn->exchange;
-    bool with_content = exchange->parse.llhttp.method != HTTP_HEAD;
+    bool with_content = !hs_parse_is_head(&exchange->parse);
     if (hs_log_enabled(env->log, HS_LOG_DEBUG))
         hs_log_write(env->log, HS_LOG_DEBUG, "request refused: %d %s", status,
                      hs_status_reason(status));
     hs_conn_stop_reading(conn, true);
+    hs_observe_refusal(env->observer, conn, status);
     if (!hs_wire_put_refusal(&exchange->out, status, with_content, &env->date))
         conn->linger = false;
 }
@@ -46,6 +48,9 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
     const hs_msg_t *msg = &exchange->request.msg;
     hs_response_t *response = &exchange->response;
     bool keep_alive = msg->keep_alive && !response->close && !env->draining;
+    /* RFC 9110 §15.3.6: 205 tells the client to reset its view, and has no content. */
+    if (response->status == 205)
+        response->body.len = 0;
     hs_wire_head_t head = {
         .status = response->status,
         .connection = !keep_alive               ? HS_WIRE_CONNECTION_CLOSE
@@ -73,22 +78,42 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
         hs_log_write(env->log, HS_LOG_ERROR, "out of memory for an answer: connection closed");
         keep_alive = false;
     }
+    hs_observe_answer(env->observer, conn, content_len);
     conn->answered = true;
     conn->restart_deadline = true;
     conn->phase = HS_CONN_IDLE;
+    /* A client that did not ask for the end may be sending its next request: if that met a closed
+     * socket, the reset could cost it this answer. */
     if (!keep_alive)
-        hs_conn_stop_reading(conn, exchange->ring.head != exchange->parsed);
+        hs_conn_stop_reading(conn, msg->keep_alive || exchange->ring.head != exchange->parsed);
 }
 
-/* The message is complete: runs the handler and goes on behind the message. */
+/* The response is complete, whichever thread has built it: goes on behind the message. */
+static step_t complete(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    put_answer(conn, env);
+    hs_exchange_end_message(conn->exchange);
+    return hs_conn_reads_requests(conn) ? STEP_AGAIN : STEP_WAIT;
+}
+
+/* The message is complete: runs the handler, or lends the exchange to a worker that will. */
 static step_t answer(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_exchange_t *exchange = conn->exchange;
     hs_msg_terminate(&exchange->request.msg);
-    hs_dispatch_inline(&env->handler, exchange);
-    put_answer(conn, env);
-    hs_exchange_end_message(exchange);
-    return hs_conn_reads_requests(conn) ? STEP_AGAIN : STEP_WAIT;
+    hs_observe_serve(env->observer, exchange);
+    hs_dispatched_t dispatched = HS_DISPATCHED_ANSWERED;
+    if (env->dispatch == NULL)
+        hs_dispatch_inline(&env->handler, exchange);
+    else
+        dispatched = hs_dispatch(env->dispatch, exchange, conn);
+    hs_observe_served(env->observer);
+    if (dispatched == HS_DISPATCHED_LENT) {
+        conn->phase = HS_CONN_HANDLING;
+        conn->restart_deadline = true;
+        return STEP_WAIT;
+    }
+    return complete(conn, env);
 }
 
 /* Copies the head out of the ring, so that the ring can be used for what follows. */
@@ -149,6 +174,7 @@ static step_t begin_content(hs_conn_t *conn, hs_conn_env_t *env)
         return answer(conn, env);
 
     conn->restart_deadline = true;
+    exchange->content_since_ms = env->now_ms;
     if (msg->expect_continue && ring->head == exchange->parsed &&
         !hs_wire_put_continue(&exchange->out))
         return refuse(conn, env, 500);
@@ -235,6 +261,7 @@ static step_t step(hs_conn_t *conn, hs_conn_env_t *env)
         if (conn->exchange->ring.head == conn->exchange->parsed)
             return STEP_WAIT;
         hs_exchange_begin_message(conn->exchange, env->limits);
+        hs_observe_begin(env->observer, conn->exchange);
         conn->phase = HS_CONN_HEAD;
         conn->restart_deadline = true;
         return STEP_AGAIN;
@@ -246,12 +273,20 @@ static step_t step(hs_conn_t *conn, hs_conn_env_t *env)
         return step_content_buffer(conn, env);
     case HS_CONN_CONTENT_CHUNKED:
         return step_content_chunked(conn, env);
+    case HS_CONN_HANDLING:
     case HS_CONN_FLUSHING:
     case HS_CONN_LINGERING:
     case HS_CONN_CLOSED:
         return STEP_WAIT;
     }
     return STEP_WAIT;
+}
+
+/* Received bytes that have to wait until what is unsent has left. */
+static bool must_stall(const hs_exchange_t *exchange)
+{
+    return exchange->ring.head != exchange->parsed &&
+           (hs_exchange_unsent(exchange) >= UNSENT_MAX || exchange->out_body.len > 0);
 }
 
 void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
@@ -263,8 +298,7 @@ void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
         if (conn->phase != HS_CONN_IDLE)
             continue;
         bool more = exchange->ring.head != exchange->parsed;
-        bool full = hs_exchange_unsent(exchange) >= UNSENT_MAX || exchange->out_body.len > 0;
-        if (more && (++messages == MESSAGES_PER_TURN || full)) {
+        if ((more && ++messages == MESSAGES_PER_TURN) || must_stall(exchange)) {
             conn->stalled = true;
             break;
         }
@@ -272,4 +306,14 @@ void hs_conn_advance(hs_conn_t *conn, hs_conn_env_t *env)
     /* A peer that will send nothing more leaves an incomplete message behind, or none. */
     if (conn->peer_shut && !conn->stalled && hs_conn_reads_requests(conn))
         hs_conn_stop_reading(conn, false);
+}
+
+void hs_conn_complete(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    if (complete(conn, env) == STEP_WAIT)
+        return;
+    if (must_stall(conn->exchange))
+        conn->stalled = true;
+    else
+        hs_conn_advance(conn, env);
 }

@@ -1,5 +1,7 @@
 #include "exec/hs_exchange.h"
 
+#include "exec/hs_stats.h"
+
 /* Buffers up to this size stay with the exchange; larger ones go back to the allocator after the
  * message. */
 #define KEEP_BYTES (64 * 1024)
@@ -14,7 +16,8 @@ static hs_exchange_t *exchange_new(const hs_exchange_pool_t *pool)
     size_t head = sizeof(hs_exchange_t) + pool->limits->max_headers * sizeof(hs_field_t);
     head = (head + HS_CACHE_LINE - 1) / HS_CACHE_LINE * HS_CACHE_LINE;
     size_t ring_size = pool->limits->ring_size;
-    char *memory = hs_alloc_aligned(HS_CACHE_LINE, head + 2 * ring_size);
+    /* A reader of the first HS_STATS_PATH bytes of a target may look behind the arena. */
+    char *memory = hs_alloc_aligned(HS_CACHE_LINE, head + 2 * ring_size + HS_STATS_PATH);
     if (memory == NULL)
         return NULL;
     hs_exchange_t *exchange = (hs_exchange_t *)(void *)memory;
@@ -22,6 +25,7 @@ static hs_exchange_t *exchange_new(const hs_exchange_pool_t *pool)
     hs_ring_init(&exchange->ring, memory + head, (uint32_t)ring_size);
     exchange->arena = memory + head + ring_size;
     exchange->log = pool->log;
+    exchange->id_prefix = pool->id_prefix;
     exchange->request.msg.fields = exchange->fields;
     exchange->request.msg.field_cap = (uint16_t)pool->limits->max_headers;
     return exchange;
@@ -54,14 +58,18 @@ hs_exchange_t *hs_exchange_lease(hs_exchange_pool_t *pool)
         pool->free = exchange->next;
     else
         exchange = exchange_new(pool);
-    if (exchange != NULL)
+    if (exchange != NULL) {
         pool->leased++;
+        HS_OWNER_TAKE(exchange->owner);
+    }
     return exchange;
 }
 
 void hs_exchange_give_back(hs_exchange_pool_t *pool, hs_exchange_t *exchange)
 {
     HS_ASSERT(pool->leased > 0);
+    HS_ASSERT_OWNER(exchange->owner);
+    HS_ASSERT(exchange->lender == NULL);
     hs_exchange_end_message(exchange);
     exchange->ring.tail = exchange->ring.head;
     hs_ring_rewind(&exchange->ring);
@@ -98,4 +106,37 @@ void hs_exchange_forget_sent(hs_exchange_t *exchange)
     exchange->out_sent = 0;
     hs_buf_reset(&exchange->out_body, KEEP_BYTES);
     exchange->out_body_sent = 0;
+}
+
+/* Base 36: 12 digits hold more requests than a reactor will see. */
+size_t hs_exchange_format_id(const hs_exchange_t *exchange, char id[HS_REQUEST_ID_CAP])
+{
+    char digits[13];
+    size_t at = sizeof(digits);
+    uint64_t number = exchange->number;
+    do
+        digits[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    while ((number /= 36) > 0);
+    size_t prefix_len = exchange->id_prefix != NULL ? strlen(exchange->id_prefix) : 0;
+    if (prefix_len > 0)
+        memcpy(id, exchange->id_prefix, prefix_len);
+    id[prefix_len] = '-';
+    memcpy(id + prefix_len + 1, digits + at, sizeof(digits) - at);
+    size_t len = prefix_len + 1 + sizeof(digits) - at;
+    id[len] = '\0';
+    return len;
+}
+
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from)
+{
+    HS_ASSERT(hs_exchange_unsent(to) == 0);
+    hs_buf_t out = to->out;
+    hs_buf_t out_body = to->out_body;
+    to->out = from->out;
+    to->out_sent = from->out_sent;
+    to->out_body = from->out_body;
+    to->out_body_sent = from->out_body_sent;
+    from->out = out;
+    from->out_body = out_body;
+    hs_exchange_forget_sent(from);
 }

@@ -4,21 +4,32 @@
  * connection is idle, so that an idle connection costs no more than its descriptor and hot memory
  * is reused. One exchange carries one message at a time.
  *
- * Owner: the connection that leased it. It is the only struct that may change threads.
+ * Owner: the connection that leased it. It is the only struct that may change threads: the I/O
+ * thread lends it to a worker (request, response and what they refer to) and gets it back through
+ * the mailbox. `out`, `out_body` and `lender` stay the I/O thread's also while it is lent: answers
+ * to earlier requests of the connection go on being sent.
  * Memory is freed only with the pool, so that a Lua object that outlived its request can still read
  * `generation`.
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "base/hs_err.h"
+#include "base/hs_owner.h"
 #include "data/hs_buf.h"
+#include "data/hs_mpsc.h"
 #include "data/hs_ring.h"
 #include "exec/hs_lua_abi.h"
 #include "http/hs_parse.h"
 #include "httpserver.h"
 #include "os/hs_log.h"
+#include "os/hs_peer.h"
 
 typedef struct hs_exchange hs_exchange_t;
+
+#define HS_REQUEST_ID_PREFIX_CAP 16
+#define HS_REQUEST_ID_CAP (HS_REQUEST_ID_PREFIX_CAP + 16) /* with '-', a number and a NUL */
 
 /* Sending once is a state: calls that build are allowed only while HANDLING. */
 typedef enum hs_answer_state {
@@ -26,6 +37,14 @@ typedef enum hs_answer_state {
     HS_ANSWER_HANDLING, /* a handler builds the response */
     HS_ANSWER_SENT,     /* the handler has said that it is complete */
 } hs_answer_state_t;
+
+/* Where a lent exchange is. */
+typedef enum hs_loan {
+    HS_LOAN_NONE,      /* not lent */
+    HS_LOAN_QUEUED,    /* no worker has taken it yet */
+    HS_LOAN_RUNNING,   /* a worker runs the handler */
+    HS_LOAN_CANCELLED, /* nobody waits for it any more: to be given back without running */
+} hs_loan_t;
 
 struct hs_request {
     hs_msg_t msg;
@@ -37,6 +56,7 @@ struct hs_response {
     bool built;       /* the handler set a status, a field or content */
     bool close;       /* the handler asked for Connection: close */
     bool own_date;    /* the handler set Date */
+    bool replaced;    /* by an error answer: the handler failed */
     hs_err_t failure; /* HS_ERR_NOMEM: what was built is incomplete and must not be sent */
     hs_buf_t fields;  /* "Name: value\r\n" lines */
     hs_buf_t body;
@@ -50,13 +70,33 @@ struct hs_exchange {
     hs_parse_t parse;
     hs_request_t request;
     hs_response_t response;
-    hs_buf_t content;  /* request content that is not in the ring */
-    hs_buf_t out;      /* serialised answers, in order */
-    size_t out_sent;   /* bytes of `out` the kernel has taken */
+    uint64_t content_since_ms; /* when the head was complete and content began to be waited for */
+    hs_buf_t content;          /* request content that is not in the ring */
+    hs_buf_t out;              /* serialised answers, in order */
+    size_t out_sent;           /* bytes of `out` the kernel has taken */
     hs_buf_t out_body; /* content of the last answer when it is too large to copy behind `out` */
     size_t out_body_sent;
+    uint64_t begun_us;          /* monotonic: when the request began to arrive */
+    uint64_t number;            /* of the request in this reactor, from 1; 0: not counted */
+    const char *id_prefix;      /* the pool's */
+    char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_exchange_t *next; /* in the pool */
+    hs_peer_t peer;      /* set by whoever leased it */
+    char peer_text[HS_PEER_TEXT_CAP];
+    void *user_data;   /* what the C handler of this thread was given */
+    bool wants_worker; /* the handler asked to be run again on a worker */
+    bool in_worker;    /* a worker runs the handler */
+
+    hs_owner_t owner;        /* the thread that may touch request and response */
+    hs_mpsc_node_t way_back; /* in the mailbox */
+    void *lender;            /* owner: io. Who waits for the answer; NULL: nobody any more */
+    uint64_t route;          /* owner: io. Key of the time that its requests take */
+    uint32_t worker;         /* number of the worker that has it, written before HS_LOAN_RUNNING */
+    uint32_t cost_us;        /* how long the worker took */
+    /* hs_loan_t. QUEUED by io; from there to RUNNING by the worker that takes it or to CANCELLED by
+     * io when nobody waits any more, by compare-and-swap, release and acquire. */
+    _Atomic int loan;
     hs_field_t fields[]; /* limits.max_headers */
 };
 
@@ -69,6 +109,7 @@ typedef struct hs_exchange_pool {
     const hs_limits_t *limits;
     hs_log_t *log;
     uint32_t leased;
+    char id_prefix[HS_REQUEST_ID_PREFIX_CAP]; /* with a request's number: an id nobody else has */
 } hs_exchange_pool_t;
 
 void hs_exchange_pool_init(hs_exchange_pool_t *pool, const hs_limits_t *limits, hs_log_t *log);
@@ -89,6 +130,12 @@ void hs_exchange_end_message(hs_exchange_t *exchange);
 
 /* Everything was sent: the output is empty again. */
 void hs_exchange_forget_sent(hs_exchange_t *exchange);
+
+/* The request's id: "prefix-number". The length without NUL. */
+size_t hs_exchange_format_id(const hs_exchange_t *exchange, char id[HS_REQUEST_ID_CAP]);
+
+/* `to`, which has nothing unsent, takes over what `from` has. */
+void hs_exchange_move_unsent(hs_exchange_t *to, hs_exchange_t *from);
 
 static inline hs_exchange_t *hs_exchange_of_view(hs_view_t *view)
 {

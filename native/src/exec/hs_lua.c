@@ -6,12 +6,23 @@
 #include <lualib.h>
 
 #include "exec/hs_lua_api.h"
+#include "exec/hs_lua_embedded.h"
+#include "exec/hs_lua_memory.h"
 #include "exec/hs_res.h"
 
+/* owner: its thread, but for `doomed` */
 struct hs_lua {
     lua_State *state;
     hs_lua_api_t api; /* Lua holds its address */
-    int run_ref;      /* registry reference of the function that handles one request */
+    hs_lua_memory_t memory;
+    int run_ref;   /* registry reference of the function that handles one request */
+    int tasks_ref; /* and of the one that resumes background tasks */
+
+    /* The request that is to be given up: address and generation of its view. Written by another
+     * thread before it sets the hook, read by the hook, which LuaJIT runs on the state's thread;
+     * release and acquire. A hook that comes too late finds another request and does nothing. */
+    _Atomic(const hs_view_t *) doomed;
+    _Atomic uint32_t doomed_generation;
 };
 
 const char *hs_lua_version(void)
@@ -30,10 +41,27 @@ static void set_package_path(lua_State *state, const hs_lua_config_t *config)
         lua_pushliteral(state, ".");
     const char *beside = lua_tostring(state, -1);
     lua_getfield(state, -2, "path");
-    lua_pushfstring(state, "%s/?.lua;%s/?/init.lua;%s/?.lua;%s/?/init.lua;%s", config->root,
-                    config->root, beside, beside, lua_tostring(state, -1));
+    const char *before = lua_tostring(state, -1);
+    if (config->root != NULL)
+        lua_pushfstring(state, "%s/?.lua;%s/?/init.lua;%s/?.lua;%s/?/init.lua;%s", config->root,
+                        config->root, beside, beside, before);
+    else
+        lua_pushfstring(state, "%s/?.lua;%s/?/init.lua;%s", beside, beside, before);
     lua_setfield(state, -4, "path");
     lua_pop(state, 3);
+}
+
+static void preload_embedded(lua_State *state)
+{
+    lua_getglobal(state, "package");
+    lua_getfield(state, -1, "preload");
+    for (const hs_lua_embedded_t *module = hs_lua_embedded_modules; module->name != NULL;
+         module++) {
+        if (luaL_loadbuffer(state, module->text, module->len, module->name) != 0)
+            lua_error(state);
+        lua_setfield(state, -2, module->name);
+    }
+    lua_pop(state, 2);
 }
 
 /* require "moonring.native" gives what only C knows: the ABI text and the address of the function
@@ -66,15 +94,20 @@ static int set_up(lua_State *state)
     hs_lua_t *lua = lua_touserdata(state, 1);
     const hs_lua_config_t *config = lua_touserdata(state, 2);
     lua_settop(state, 0);
+    lua_pushlightuserdata(state, lua);
+    lua_setfield(state, LUA_REGISTRYINDEX, "moonring.state");
     luaL_openlibs(state);
     set_package_path(state, config);
     preload_native(state, lua);
+    if (config->root == NULL)
+        preload_embedded(state);
     lua_getglobal(state, "require");
     lua_pushliteral(state, "moonring.runtime");
     lua_call(state, 1, 1);
     lua_getfield(state, -1, "load");
     lua_pushstring(state, config->script);
-    lua_call(state, 1, 1);
+    lua_call(state, 1, 2);
+    lua->tasks_ref = luaL_ref(state, LUA_REGISTRYINDEX);
     lua->run_ref = luaL_ref(state, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -93,6 +126,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
         hs_lua_free(lua);
         return NULL;
     }
+    hs_lua_memory_limit(&lua->memory, lua->state, config->memory_cap);
     lua_pushcfunction(lua->state, set_up);
     lua_pushlightuserdata(lua->state, lua);
     lua_pushlightuserdata(lua->state, (void *)(uintptr_t)config);
@@ -110,9 +144,29 @@ void hs_lua_free(hs_lua_t *lua)
 {
     if (lua == NULL)
         return;
-    if (lua->state != NULL)
+    if (lua->state != NULL) {
+        hs_lua_memory_release(&lua->memory, lua->state);
         lua_close(lua->state);
+    }
     hs_free(lua);
+}
+
+/* What the function that handles a request returns: see runtime.lua. */
+enum {
+    LUA_RAISED = 0,
+    LUA_RETURNED = 1,
+    LUA_WANTS_WORKER = 2,
+};
+
+/* Memory was refused: what the handler has left behind goes now, or the next one fails too. */
+static void recover_memory(hs_lua_t *lua, const hs_exchange_t *exchange)
+{
+    lua_gc(lua->state, LUA_GCCOLLECT, 0);
+    lua->memory.refused = false;
+    const hs_msg_t *msg = &exchange->request.msg;
+    hs_log_write(exchange->log, HS_LOG_WARN,
+                 "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
+                 hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
 /* The runtime catches the handler's errors itself; what arrives here is an error outside of it
@@ -121,20 +175,101 @@ static void run_lua(void *self, hs_exchange_t *exchange)
 {
     hs_lua_t *lua = self;
     lua_State *state = lua->state;
+    hs_response_t *response = &exchange->response;
     lua->api.current = &exchange->view;
     lua_rawgeti(state, LUA_REGISTRYINDEX, lua->run_ref);
     int failed = lua_pcall(state, 0, 1, 0);
-    if (HS_UNLIKELY(failed != 0 || !lua_toboolean(state, -1))) {
+    lua_Integer result = failed == 0 ? lua_tointeger(state, -1) : LUA_RAISED;
+    if (HS_UNLIKELY(result != LUA_RETURNED)) {
         if (failed != 0)
             hs_log_write(exchange->log, HS_LOG_ERROR, "lua: %s", lua_tostring(state, -1));
-        if (exchange->response.state != HS_ANSWER_SENT)
-            hs_res_replace(&exchange->response, 500);
+        bool untouched = response->state == HS_ANSWER_HANDLING && !response->built;
+        if (result == LUA_WANTS_WORKER)
+            exchange->wants_worker = untouched && !exchange->in_worker;
+        else if (response->state != HS_ANSWER_SENT)
+            hs_res_replace(response, 500);
     }
     lua_settop(state, 0);
     lua->api.current = NULL;
+    if (HS_UNLIKELY(lua->memory.refused))
+        recover_memory(lua, exchange);
+}
+
+static void run_tasks(void *self)
+{
+    hs_lua_t *lua = self;
+    lua_rawgeti(lua->state, LUA_REGISTRYINDEX, lua->tasks_ref);
+    if (lua_pcall(lua->state, 0, 0, 0) != 0)
+        hs_log_write(lua->api.log, HS_LOG_ERROR, "lua: %s", lua_tostring(lua->state, -1));
+    lua_settop(lua->state, 0);
+    if (lua->memory.refused) {
+        lua_gc(lua->state, LUA_GCCOLLECT, 0);
+        lua->memory.refused = false;
+    }
+}
+
+static hs_lua_t *lua_of(lua_State *state)
+{
+    lua_getfield(state, LUA_REGISTRYINDEX, "moonring.state");
+    hs_lua_t *lua = lua_touserdata(state, -1);
+    lua_pop(state, 1);
+    return lua;
+}
+
+/* Runs in the interpreter, between two instructions of the handler. */
+static void on_interrupt(lua_State *state, lua_Debug *debug)
+{
+    (void)debug;
+    lua_sethook(state, NULL, 0, 0);
+    hs_lua_t *lua = lua_of(state);
+    const hs_view_t *view = lua->api.current;
+    if (view == NULL || view != atomic_load_explicit(&lua->doomed, memory_order_acquire) ||
+        view->generation != atomic_load_explicit(&lua->doomed_generation, memory_order_relaxed))
+        return;
+    lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
+    lua_error(state);
+}
+
+/*
+ * Any thread. lua_sethook is the one call of LuaJIT that may come from outside. Compiled code does
+ * not look at hooks: a loop that LuaJIT has compiled goes on.
+ */
+static void interrupt_lua(void *self, hs_exchange_t *exchange)
+{
+    hs_lua_t *lua = self;
+    atomic_store_explicit(&lua->doomed_generation, exchange->view.generation,
+                          memory_order_relaxed);
+    atomic_store_explicit(&lua->doomed, &exchange->view, memory_order_release);
+    lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
 }
 
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
 {
-    return (hs_handler_t){ .run = run_lua, .self = lua };
+    return (hs_handler_t){
+        .run = run_lua,
+        .self = lua,
+        .interrupt = interrupt_lua,
+        .run_tasks = run_tasks,
+        .task_count = &lua->api.task_count,
+    };
+}
+
+static int make_lua(void *context, hs_handler_t *handler, hs_errinfo_t *error)
+{
+    hs_lua_t *lua = hs_lua_new(context, error);
+    if (lua == NULL)
+        return error->code;
+    *handler = hs_lua_as_handler(lua);
+    return HS_OK;
+}
+
+static void end_lua(void *context, hs_handler_t *handler)
+{
+    (void)context;
+    hs_lua_free(handler->self);
+}
+
+hs_handler_maker_t hs_lua_maker(hs_lua_config_t *config)
+{
+    return (hs_handler_maker_t){ make_lua, end_lua, config };
 }

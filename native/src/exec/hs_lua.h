@@ -1,19 +1,21 @@
 /*
  * A LuaJIT state that runs handle(req, res) of a Lua file.
  *
- * Threads: belongs to one thread at a time; made on the one that sets the server up, used on the
- * one that handles requests, freed when that one has ended.
+ * Threads: belongs to one thread at a time; made on the one that sets the server up or on the
+ * worker that uses it.
  */
 #pragma once
 
-#include "exec/hs_dispatch.h"
+#include "exec/hs_handler.h"
 
 typedef struct hs_lua hs_lua_t;
 
 typedef struct hs_lua_config {
     const char *script; /* path of the handler file */
-    const char *root;   /* directory that holds moonring/(name).lua */
+    const char *root;   /* directory that holds moonring/(name).lua; NULL: the modules that were
+                           compiled in */
     hs_log_t *log;      /* outlives the state */
+    size_t memory_cap;  /* bytes, 0: none */
 } hs_lua_config_t;
 
 /* Loads the script. NULL on failure; `error` then names file and line. */
@@ -21,6 +23,9 @@ HS_NODISCARD hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *e
 void hs_lua_free(hs_lua_t *lua);
 
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua);
+
+/* Makes a state for each thread. `config` outlives the maker. */
+hs_handler_maker_t hs_lua_maker(hs_lua_config_t *config);
 
 /* "LuaJIT 2.1.…", a static string. */
 const char *hs_lua_version(void);

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 1
+#define HS_LUA_ABI_VERSION 2
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -23,6 +23,7 @@ typedef struct hs_view {
     uint32_t url_len;
     uint32_t result_len;
     const char *url;
+    uint32_t in_worker;
 } hs_view_t;
 
 typedef struct hs_lua_request {
@@ -38,12 +39,15 @@ typedef struct hs_lua_response {
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
+    uint32_t task_count;
     hs_view_t *current;
     void *log;
     const char *(*method_name)(uint32_t method);
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
     const char *(*request_body)(hs_view_t *view);
     const char *(*request_version)(hs_view_t *view);
+    const char *(*request_id)(hs_view_t *view);
+    const char *(*request_peer)(hs_view_t *view);
     int (*response_status)(hs_view_t *view, int status);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);
@@ -59,8 +63,10 @@ typedef struct hs_lua_api {
  * member. generation   counts the requests that the exchange has carried; a request object of
  * another generation is over method       llhttp's method number url, url_len request target,
  * NUL-terminated result_len   length of the string that the last call on this view returned
+ * in_worker    1 while a worker runs the handler
  *
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `current` is the exchange being handled.
+ * `task_count` is written by Lua: coroutines that wait to be resumed.
  * Functions return what their namesakes in httpserver.h return.
  */

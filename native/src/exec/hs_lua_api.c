@@ -40,6 +40,18 @@ static const char *request_version(hs_view_t *view)
     return hs_req_http_version(request_of(view));
 }
 
+static const char *request_id(hs_view_t *view)
+{
+    const char *id = hs_req_id(request_of(view));
+    view->result_len = (uint32_t)strlen(id);
+    return id;
+}
+
+static const char *request_peer(hs_view_t *view)
+{
+    return hs_req_peer_address(request_of(view));
+}
+
 static int response_status(hs_view_t *view, int status)
 {
     return hs_res_status(response_of(view), status);
@@ -77,6 +89,8 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_header = request_header,
         .request_body = request_body,
         .request_version = request_version,
+        .request_id = request_id,
+        .request_peer = request_peer,
         .response_status = response_status,
         .response_header = response_header,
         .response_body = response_body,

@@ -22,10 +22,104 @@ const char *hs_req_http_version(const hs_request_t *request)
     return request->msg.minor_version == 0 ? "1.0" : "1.1";
 }
 
+const char *hs_req_id(const hs_request_t *request)
+{
+    /* The request is a part of an exchange that is not const: the text is kept there. */
+    hs_exchange_t *exchange = HS_CONTAINER_OF(request, hs_exchange_t, request);
+    (void)hs_exchange_format_id(exchange, exchange->id);
+    return exchange->id;
+}
+
 const char *hs_req_header(const hs_request_t *request, const char *name)
 {
     const hs_field_t *field = hs_msg_find(&request->msg, hs_span(name, strlen(name)));
     return field == NULL ? NULL : hs_msg_field_value(&request->msg, field).data;
+}
+
+const char *hs_req_url_n(const hs_request_t *request, size_t *length)
+{
+    hs_span_t url = hs_msg_url(&request->msg);
+    if (length != NULL)
+        *length = url.len;
+    return url.data;
+}
+
+const char *hs_req_header_n(const hs_request_t *request, const char *name, size_t *length)
+{
+    const hs_field_t *field = hs_msg_find(&request->msg, hs_span(name, strlen(name)));
+    if (length != NULL)
+        *length = field == NULL ? 0 : field->value_len;
+    return field == NULL ? NULL : hs_msg_field_value(&request->msg, field).data;
+}
+
+/* Where the query's mark is, or the end of the target. */
+static size_t query_at(hs_span_t url)
+{
+    const char *mark = memchr(url.data, '?', url.len);
+    return mark == NULL ? url.len : (size_t)(mark - url.data);
+}
+
+const char *hs_req_path(const hs_request_t *request, size_t *length)
+{
+    hs_span_t url = hs_msg_url(&request->msg);
+    *length = query_at(url);
+    return url.data;
+}
+
+const char *hs_req_query(const hs_request_t *request, size_t *length)
+{
+    hs_span_t url = hs_msg_url(&request->msg);
+    size_t at = query_at(url);
+    if (at < url.len)
+        at++;
+    if (length != NULL)
+        *length = url.len - at;
+    return url.data + at; /* the target ends in a NUL */
+}
+
+size_t hs_req_header_count(const hs_request_t *request)
+{
+    return request->msg.field_count;
+}
+
+bool hs_req_header_at(const hs_request_t *request, size_t index, const char **name,
+                      const char **value)
+{
+    const hs_msg_t *msg = &request->msg;
+    if (index >= msg->field_count)
+        return false;
+    *name = hs_msg_field_name(msg, &msg->fields[index]).data;
+    *value = hs_msg_field_value(msg, &msg->fields[index]).data;
+    return true;
+}
+
+const char *hs_req_peer_address(const hs_request_t *request)
+{
+    /* Written where the exchange is, by the one thread that has it. */
+    hs_exchange_t *exchange =
+        HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_exchange_t, request);
+    return hs_peer_text(&exchange->peer, exchange->peer_text);
+}
+
+static const hs_exchange_t *exchange_of(const hs_request_t *request)
+{
+    return (const hs_exchange_t *)(const void *)((const char *)request -
+                                                 offsetof(hs_exchange_t, request));
+}
+
+uint16_t hs_req_peer_port(const hs_request_t *request)
+{
+    return exchange_of(request)->peer.port;
+}
+
+bool hs_req_in_worker(const hs_request_t *request)
+{
+    return exchange_of(request)->in_worker;
+}
+
+void *hs_req_user_data(const hs_request_t *request)
+{
+    return exchange_of(request)->user_data;
 }
 
 const char *hs_req_body(const hs_request_t *request, size_t *length)

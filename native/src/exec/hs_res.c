@@ -13,6 +13,7 @@ void hs_res_begin(hs_response_t *response)
     response->built = false;
     response->close = false;
     response->own_date = false;
+    response->replaced = false;
     response->failure = HS_OK;
     response->fields.len = 0;
     response->body.len = 0;
@@ -138,6 +139,7 @@ void hs_res_replace(hs_response_t *response, int status)
     hs_res_begin(response);
     hs_span_t reason = hs_span(hs_status_reason(status), strlen(hs_status_reason(status)));
     response->status = status;
+    response->replaced = true;
     int added =
         hs_res_add_field(response, HS_SPAN_LITERAL("Content-Type"), HS_SPAN_LITERAL("text/plain"));
     int set = hs_res_set_body(response, reason);

@@ -125,8 +125,8 @@ static void hs_log_line_write(const hs_log_line_t *line, int fd)
     }
 }
 
-/* The default. One line a message whatever its bytes, so that a peer cannot forge a second one. */
-static void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
+/* One line a message whatever its bytes, so that a peer cannot forge a second one. */
+void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
 {
     static const char *const names[] = { "DEBUG", "INFO", "WARN", "ERROR", "FATAL" };
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
@@ -163,7 +163,7 @@ void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, 
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud)
 {
     atomic_init(&log->level, (int)level);
-    log->sink = sink != NULL ? sink : hs_log_text_sink;
+    log->sink = sink != NULL ? sink : hs_log_process_sink;
     log->sink_ud = sink != NULL ? sink_ud : NULL;
 }
 

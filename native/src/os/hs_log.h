@@ -30,8 +30,8 @@ typedef struct hs_log {
     void *sink_ud;
 } hs_log_t;
 
-/* `sink` NULL: "<time> LEVEL message" to stderr, one line a message. `sink_ud` is borrowed for the
- * log's life. */
+/* `sink` NULL: the process's log (hs_log_register), which is text to stderr until somebody takes it.
+ * `sink_ud` is borrowed for the log's life. */
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud);
 
 /* True if a message of this level is written: ask first where preparing the arguments costs
@@ -64,3 +64,9 @@ typedef struct hs_log_json {
 
 /* `json_ud` is a const hs_log_json_t *. */
 void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len);
+
+/* A sink that writes "<time> LEVEL message" to stderr. `ud` is not used. */
+void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len);
+
+/* The sink of the process's log. `ud` is not used. */
+void hs_log_process_sink(void *ud, hs_log_level_t level, const char *message, size_t len);

@@ -28,3 +28,35 @@ const char *hs_object_allocator(void)
         return "jemalloc";
     return version;
 }
+
+/* node and other hosts load us with RTLD_LOCAL: nobody would find our functions. */
+static void show_own_symbols(void)
+{
+    Dl_info own;
+    const void *address = (const void *)(uintptr_t)hs_object_open;
+    if (dladdr(address, &own) != 0 && own.dli_fname != NULL) {
+        void *self = dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+        if (self != NULL)
+            dlclose(self); /* the flag stays, as does the object */
+    }
+}
+
+void *hs_object_open(const char *path, hs_errinfo_t *error)
+{
+    show_own_symbols();
+    void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (object == NULL)
+        hs_errinfo_set(error, HS_ERR_HANDLER, 0, "cannot load %s: %s", path, dlerror());
+    return object;
+}
+
+void hs_object_close(void *object)
+{
+    if (object != NULL)
+        dlclose(object);
+}
+
+void *hs_object_symbol(void *object, const char *name)
+{
+    return dlsym(object, name);
+}

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "base/hs_base.h"
+#include "base/hs_err.h"
 
 /* True if both addresses lie in one loaded object (program or library). */
 bool hs_object_is_same(const void *a, const void *b);
@@ -12,3 +12,13 @@ bool hs_object_is_same(const void *a, const void *b);
 /* jemalloc's version ("5.3.0-…") if one is loaded into this process, else "system". A static
  * string. */
 const char *hs_object_allocator(void);
+
+/*
+ * Loads a shared object, whose undefined symbols may be met by the object that holds this code.
+ * NULL: `error` says why.
+ */
+HS_NODISCARD void *hs_object_open(const char *path, hs_errinfo_t *error);
+void hs_object_close(void *object);
+
+/* The address of a symbol of it, NULL if it has none of this name. */
+void *hs_object_symbol(void *object, const char *name);

@@ -9,6 +9,8 @@
 #define ACCEPTS_PER_TURN 64
 /* How long accepting rests when descriptors have run out and no connection is closed meanwhile. */
 #define PAUSE_MS 500
+/* More than any listen queue holds: an end for the loop under a flood of connections. */
+#define QUEUE_MAX 8192
 
 static void pause_accepting(hs_io_t *io, int reason)
 {
@@ -20,25 +22,29 @@ static void pause_accepting(hs_io_t *io, int reason)
     for (size_t i = 0; i < io->listener_count; i++)
         if (io->listeners[i].open)
             hs_ev_io_stop(io->ev, &io->listeners[i].watcher);
+    hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
     hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
 }
 
-static void accept_one(hs_io_t *io, int fd)
+void hs_accept_take(hs_io_t *io, int fd)
 {
     bool shed = io->slots.in_use >= io->env.limits->max_connections;
+    hs_stats_add(io->observer.stats, HS_STATS_ACCEPTED, 1);
+    if (shed)
+        hs_stats_add(io->observer.stats, HS_STATS_REJECTED_LIMIT, 1);
     if (hs_io_conn_open(io, fd, shed) != HS_OK)
         hs_sock_close(fd);
 }
 
-static void on_listener_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+static void accept_up_to(hs_io_t *io, int listen_fd, int count)
 {
-    (void)events;
-    hs_io_t *io = hs_ev_context(ev);
-    hs_io_begin_turn(io);
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = hs_sock_accept(watcher->fd);
+    for (int i = 0; i < count; i++) {
+        int fd = hs_sock_accept(listen_fd);
         if (fd >= 0) {
-            accept_one(io, fd);
+            if (io->accepted != NULL)
+                io->accepted(io->accepted_context, fd);
+            else
+                hs_accept_take(io, fd);
             continue;
         }
         switch (-fd) {
@@ -56,6 +62,21 @@ static void on_listener_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
             return; /* EAGAIN: the queue is empty */
         }
     }
+}
+
+static void on_listener_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+{
+    (void)events;
+    hs_io_t *io = hs_ev_context(ev);
+    hs_io_begin_turn(io);
+    accept_up_to(io, watcher->fd, ACCEPTS_PER_TURN);
+}
+
+void hs_accept_take_all(hs_io_t *io)
+{
+    for (size_t i = 0; i < io->listener_count; i++)
+        if (io->listeners[i].open && !io->accept_paused)
+            accept_up_to(io, io->listeners[i].watcher.fd, QUEUE_MAX);
 }
 
 static int watch(hs_io_t *io, hs_io_listener_t *listener, int fd)

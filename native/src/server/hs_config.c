@@ -1,8 +1,13 @@
 #include "server/hs_config.h"
 
+#include "exec/hs_worker.h"
+#include "httpserver_supervise.h"
+
 #define RING_SIZE_MIN 64
 #define RING_SIZE_MAX (1024 * 1024)
 #define HEADERS_MAX 1024
+#define REACTORS_MAX 256
+#define QUEUE_MAX (1024 * 1024)
 /* Content lengths are 32-bit numbers in the Lua ABI. */
 #define BODY_MAX UINT32_MAX
 
@@ -13,7 +18,11 @@ void hs_config_init(hs_config_t *config)
         .host = "127.0.0.1",
         .port = 8080,
         .backlog = 1024,
+        .uds_mode = 0660,
         .control_fd = -1,
+        .reactor_mode = HS_REACTOR_SINGLE,
+        .dispatch = HS_DISPATCH_AUTO,
+        .work_queue_cap = 4096,
         .conn_pool_cap = 1024,
         .ring_size = 8192,
         .max_body_size = 4 * 1024 * 1024,
@@ -21,28 +30,75 @@ void hs_config_init(hs_config_t *config)
         .max_headers = 64,
         .header_timeout_ms = 10 * 1000,
         .body_timeout_ms = 30 * 1000,
+        .body_min_rate = 1024,
         .keepalive_timeout_ms = 75 * 1000,
         .write_timeout_ms = 30 * 1000,
+        .handler_timeout_ms = 30 * 1000,
+        .stop_wait_ms = UINT32_MAX,
+        .lua_memory_cap = 256 * 1024 * 1024,
         .log_level = HS_LOG_INFO,
         .log_json_fd = -1,
         .reactor_index = -1,
+        .pin_cpu = -1,
+        .inbox_fd = -1,
+        .stats_fd = -1,
     };
 }
 
 static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
 {
-    if ((config->listen_flags & ~(HS_LISTEN_TCP | HS_LISTEN_FDS)) != 0 || config->listen_flags == 0)
+    const int known = HS_LISTEN_TCP | HS_LISTEN_UDS | HS_LISTEN_FDS;
+    if ((config->listen_flags & ~known) != 0 || config->listen_flags == 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_flags %#x: nothing to listen on",
                               (unsigned)config->listen_flags);
     if ((config->listen_flags & HS_LISTEN_TCP) && config->host == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "host is missing");
+    if ((config->listen_flags & HS_LISTEN_UDS) && config->uds_path == NULL)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "uds_path is missing");
     if ((config->listen_flags & HS_LISTEN_FDS) &&
-        (config->listen_fds == NULL || config->listen_fd_count == 0))
+        (config->listen_fds == NULL || config->listen_fd_count == 0) && config->inbox_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
-    if (config->lua_script == NULL && config->handler == NULL)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "neither handler nor lua_script is set");
-    if (config->lua_script != NULL && config->lua_root == NULL)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "lua_script needs lua_root");
+    if (config->lua_script == NULL && config->handler == NULL && config->module_path == NULL)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "none of handler, lua_script and module_path is set");
+    return HS_OK;
+}
+
+static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
+{
+    if (config->reactor_mode != HS_REACTOR_SINGLE && config->reactor_mode != HS_REACTOR_MULTI)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "reactor_mode %d is unknown",
+                              (int)config->reactor_mode);
+    if (config->num_io_threads < 0 || config->num_io_threads > REACTORS_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "num_io_threads %d is not from 0 to %d",
+                              config->num_io_threads, REACTORS_MAX);
+    if (config->num_threads < -1 || config->num_threads > HS_WORKERS_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "num_threads %d is not from -1 to %d",
+                              config->num_threads, HS_WORKERS_MAX);
+    if (config->work_queue_cap < 1 || config->work_queue_cap > QUEUE_MAX ||
+        !hs_is_power_of_two((size_t)config->work_queue_cap))
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "work_queue_cap %d is not a power of two from 1 to %d",
+                              config->work_queue_cap, QUEUE_MAX);
+    switch (config->dispatch) {
+    case HS_DISPATCH_AUTO:
+    case HS_DISPATCH_INLINE:
+    case HS_DISPATCH_WORKER:
+        return HS_OK;
+    }
+    return hs_errinfo_set(error, HS_ERR_INVALID, 0, "dispatch %d is unknown",
+                          (int)config->dispatch);
+}
+
+static int check_supervised(const hs_config_t *config, hs_errinfo_t *error)
+{
+    if (config->reactor_mode == HS_REACTOR_MULTI &&
+        (config->stats_fd >= 0 || config->inbox_fd >= 0))
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "stats_fd and inbox_fd are for a single reactor");
+    if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
+                              config->stats_slot, config->stats_side);
     return HS_OK;
 }
 
@@ -67,7 +123,13 @@ int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
     if (config->max_body_size > BODY_MAX)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_body_size %zu is above %u",
                               config->max_body_size, BODY_MAX);
-    return check_sources(config, error);
+    if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
+                              config->stats_slot, config->stats_side);
+    int result = check_threads(config, error);
+    if (result == HS_OK)
+        result = check_supervised(config, error);
+    return result == HS_OK ? check_sources(config, error) : result;
 }
 
 hs_limits_t hs_config_limits(const hs_config_t *config)
@@ -80,7 +142,9 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .max_body = config->max_body_size,
         .header_timeout_ms = config->header_timeout_ms,
         .body_timeout_ms = config->body_timeout_ms,
+        .body_min_rate = config->body_min_rate,
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
+        .handler_timeout_ms = config->handler_timeout_ms,
     };
 }

@@ -4,14 +4,24 @@
 
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
+#include "server/hs_inbox.h"
+#include "server/hs_io_observe.h"
+
+/* Answers wait for the next one on their connection at most so long, and while they are so small.
+ */
+#define HOLD_NS (1000 * 1000)
+#define HOLD_BYTES (16 * 1024)
 
 void hs_io_begin_turn(hs_io_t *io)
 {
     if (io->turn_begun)
         return;
     io->turn_begun = true;
-    io->env.now_ms = hs_clock_monotonic_ms();
-    hs_date_update(&io->env.date, hs_clock_realtime_s());
+    io->turn_begin_ns = hs_clock_monotonic_ns();
+    int64_t time_ms = hs_clock_realtime_ms();
+    io->env.now_ms = io->turn_begin_ns / 1000000;
+    hs_date_update(&io->env.date, time_ms / 1000);
+    hs_io_observe_turn(io, io->turn_begin_ns / 1000, time_ms);
 }
 
 static void on_slot_closed(hs_ev_t *ev, hs_ev_io_t *watcher)
@@ -26,13 +36,57 @@ static void close_conn(hs_io_t *io, hs_io_conn_t *c)
     hs_list_remove(&c->all);
     hs_list_remove(&c->turn);
     hs_wheel_disarm(&io->wheel, &c->timer);
+    io->by_state[c->state]--;
     hs_ev_io_close(io->ev, &c->watcher, on_slot_closed);
+}
+
+void hs_io_conn_forget(hs_io_t *io, hs_io_conn_t *c)
+{
+    hs_conn_abort(&c->conn, &io->env);
+    close_conn(io, c);
+}
+
+static hs_stats_state_t state_of(const hs_conn_t *conn, bool has_unsent)
+{
+    if (conn->phase == HS_CONN_LINGERING)
+        return HS_STATS_LINGERING;
+    if (conn->phase == HS_CONN_HANDLING)
+        return HS_STATS_HANDLING;
+    if (has_unsent)
+        return HS_STATS_WRITING;
+    return conn->phase == HS_CONN_IDLE && !conn->stalled ? HS_STATS_IDLE : HS_STATS_READING;
+}
+
+static void count_state(hs_io_t *io, hs_io_conn_t *c, hs_stats_state_t state)
+{
+    if (c->state == (uint8_t)state)
+        return;
+    io->by_state[c->state]--;
+    io->by_state[state]++;
+    c->state = (uint8_t)state;
+}
+
+static bool may_read(const hs_io_conn_t *c)
+{
+    return c->conn.phase != HS_CONN_HANDLING && c->conn.phase != HS_CONN_FLUSHING;
+}
+
+/* Answers to pipelined requests leave together, if the next one is not long in coming. */
+static void queue_to_send(hs_io_t *io, hs_io_conn_t *c)
+{
+    bool hold =
+        c->conn.phase == HS_CONN_HANDLING && hs_exchange_unsent(c->conn.exchange) < HOLD_BYTES;
+    if (hold && hs_list_empty(&io->held))
+        io->held_since_ns = io->turn_begin_ns;
+    hs_list_push_back(hold ? &io->held : &io->to_send, &c->turn);
 }
 
 /* Does what the connection wants after an event. */
 static void follow(hs_io_t *io, hs_io_conn_t *c)
 {
     hs_list_remove(&c->turn);
+    if (HS_UNLIKELY(io->observer.access_log != NULL))
+        hs_io_observe_make_room(io);
     if (c->conn.phase == HS_CONN_CLOSED) {
         close_conn(io, c);
         return;
@@ -41,15 +95,26 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
         c->write_shut = true;
         hs_sock_shutdown_write(c->watcher.fd);
     }
+    if (HS_UNLIKELY(io->inbox.handing_over) && hs_inbox_hand_over(io, c))
+        return;
     bool has_unsent = c->conn.exchange != NULL && hs_exchange_unsent(c->conn.exchange) > 0;
+    count_state(io, c, state_of(&c->conn, has_unsent));
     if (has_unsent) {
         if (c->writable)
-            hs_list_push_back(&io->to_send, &c->turn);
-    } else if (c->conn.stalled || (c->readable && c->conn.phase != HS_CONN_FLUSHING)) {
+            queue_to_send(io, c);
+    } else if (c->conn.stalled || (c->readable && may_read(c))) {
         hs_list_push_back(&io->again, &c->turn);
     }
     if (c->conn.deadline_ms != 0)
         hs_wheel_arm(&io->wheel, &c->timer, c->conn.deadline_ms);
+}
+
+/* The descriptor is dead. */
+static void lose(hs_io_t *io, hs_io_conn_t *c)
+{
+    if (c->conn.exchange != NULL && c->conn.phase != HS_CONN_LINGERING)
+        hs_stats_add(io->observer.stats, HS_STATS_CLIENT_ABORTS, 1);
+    hs_conn_abort(&c->conn, &io->env);
 }
 
 static void receive(hs_io_t *io, hs_io_conn_t *c)
@@ -63,6 +128,7 @@ static void receive(hs_io_t *io, hs_io_conn_t *c)
     if (received > 0) {
         /* A short read has emptied the socket: the next byte is a new edge. */
         c->readable = (size_t)received == room || c->shut_seen;
+        hs_stats_add(io->observer.stats, HS_STATS_BYTES_IN, (size_t)received);
         hs_conn_received(&c->conn, &io->env, (size_t)received);
     } else if (received == 0) {
         c->readable = false;
@@ -71,7 +137,7 @@ static void receive(hs_io_t *io, hs_io_conn_t *c)
         c->readable = received == -EINTR;
         hs_conn_received(&c->conn, &io->env, 0);
     } else {
-        hs_conn_abort(&c->conn, &io->env);
+        lose(io, c);
     }
 }
 
@@ -91,11 +157,12 @@ static void on_conn_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     follow(io, c);
 }
 
-int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
+/* A watched connection whose hs_conn is not made yet, NULL on failure. */
+static hs_io_conn_t *watch_conn(hs_io_t *io, int fd)
 {
     hs_io_conn_t *c = hs_slab_take(&io->slots);
     if (c == NULL)
-        return HS_ERR_NOMEM;
+        return NULL;
     *c = (hs_io_conn_t){ .writable = true };
     hs_wheel_entry_init(&c->timer);
     hs_list_init(&c->all);
@@ -103,12 +170,36 @@ int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
     unsigned interest = HS_EV_READ | HS_EV_WRITE | HS_EV_PEER_SHUT | HS_EV_EDGE;
     if (hs_ev_io_start(io->ev, &c->watcher, fd, interest, on_conn_event) < 0) {
         hs_slab_give(&io->slots, c);
-        return HS_ERR_SYSTEM;
+        return NULL;
     }
     hs_list_push_back(&io->connections, &c->all);
+    io->by_state[HS_STATS_IDLE]++;
+    return c;
+}
+
+int hs_io_conn_open(hs_io_t *io, int fd, bool shed)
+{
+    hs_io_conn_t *c = watch_conn(io, fd);
+    if (c == NULL)
+        return HS_ERR_NOMEM;
     hs_conn_init(&c->conn, &io->env);
+    c->conn.peer = hs_peer_of(fd);
     if (shed)
         hs_conn_shed(&c->conn, &io->env);
+    follow(io, c);
+    return HS_OK;
+}
+
+int hs_io_conn_adopt(hs_io_t *io, int fd, const hs_conn_moved_t *moved, const char *bytes)
+{
+    hs_io_conn_t *c = watch_conn(io, fd);
+    if (c == NULL)
+        return HS_ERR_NOMEM;
+    if (!hs_conn_import(&c->conn, &io->env, moved, bytes))
+        hs_log_write(io->env.log, HS_LOG_ERROR, "a moved connection does not fit: closed");
+    c->conn.peer = hs_peer_of(fd);
+    if (c->conn.exchange != NULL)
+        c->conn.exchange->peer = c->conn.peer;
     follow(io, c);
     return HS_OK;
 }
@@ -121,11 +212,12 @@ static void send_one(hs_io_t *io, hs_io_conn_t *c)
     ptrdiff_t sent = hs_sock_send(c->watcher.fd, iov, count);
     if (sent >= 0) {
         c->writable = (size_t)sent == wanted;
+        hs_stats_add(io->observer.stats, HS_STATS_BYTES_OUT, (size_t)sent);
         hs_conn_sent(&c->conn, &io->env, (size_t)sent);
     } else if (sent == -EAGAIN || sent == -EINTR) {
         c->writable = sent == -EINTR;
     } else {
-        hs_conn_abort(&c->conn, &io->env);
+        lose(io, c);
     }
     follow(io, c);
 }
@@ -159,7 +251,26 @@ void hs_io_conn_go_on_all(hs_io_t *io)
 
 void hs_io_conn_send_all(hs_io_t *io)
 {
+    if (!hs_list_empty(&io->held) && io->turn_begin_ns - io->held_since_ns >= HOLD_NS)
+        hs_list_take_all(&io->to_send, &io->held);
     for_each_once(io, &io->to_send, send_one);
+}
+
+static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
+{
+    hs_io_t *io = context;
+    if (lender == NULL) {
+        hs_exchange_give_back(&io->pool, exchange);
+        return;
+    }
+    hs_conn_t *conn = lender;
+    hs_conn_handled(conn, &io->env);
+    follow(io, HS_CONTAINER_OF(conn, hs_io_conn_t, conn));
+}
+
+void hs_io_conn_collect(hs_io_t *io)
+{
+    hs_dispatch_collect(&io->dispatch, on_returned, io);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)
@@ -187,6 +298,20 @@ void hs_io_conn_for_each(hs_io_t *io, void (*visit)(hs_conn_t *, hs_conn_env_t *
         next = node->next;
         hs_io_conn_t *c = HS_CONTAINER_OF(node, hs_io_conn_t, all);
         visit(&c->conn, &io->env);
+        follow(io, c);
+    }
+}
+
+void hs_io_conn_drain_all(hs_io_t *io)
+{
+    hs_list_t *next;
+    for (hs_list_t *node = io->connections.next; node != &io->connections; node = next) {
+        next = node->next;
+        hs_io_conn_t *c = HS_CONTAINER_OF(node, hs_io_conn_t, all);
+        if (c->conn.phase == HS_CONN_IDLE && c->conn.exchange == NULL)
+            receive(io, c);
+        else
+            hs_conn_drain(&c->conn, &io->env);
         follow(io, c);
     }
 }

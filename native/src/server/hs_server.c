@@ -1,71 +1,172 @@
 #include "httpserver.h"
 
-#include "exec/hs_lua.h"
+#include <unistd.h>
+
 #include "os/hs_object.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
 #include "server/hs_config.h"
+#include "server/hs_inbox.h"
+#include "server/hs_reactor.h"
+#include "server/hs_source.h"
+#include "server/hs_watchdog.h"
 
 struct hs_server {
     hs_limits_t limits;
     hs_log_t log;
     hs_log_json_t log_json;
-    hs_c_handler_t c_handler;
-    hs_lua_t *lua; /* NULL with a C handler */
-    hs_io_t io;
+    hs_source_t source;
+    hs_reactor_t *reactors;
+    hs_io_t **ios; /* of the reactors */
+    size_t reactor_count;
+    hs_io_t boss; /* HS_REACTOR_MULTI: accepts and hands over */
+    bool has_boss;
+    size_t next_reactor; /* owner: boss */
     uint16_t port;
+    char *uds_path; /* the socket file to remove */
+    uint32_t stop_wait_ms;
+    hs_event_fn on_event;
+    void *on_event_ud;
 };
 
-static int open_handler(hs_server_t *server, const hs_config_t *config, hs_handler_t *handler,
-                        hs_errinfo_t *error)
+/* What listeners and the supervisor's descriptor belong to. */
+static hs_io_t *front_of(hs_server_t *server)
 {
-    if (config->lua_script == NULL) {
-        server->c_handler = (hs_c_handler_t){ config->handler, config->handler_ud };
-        *handler = hs_c_handler_as_handler(&server->c_handler);
-        return HS_OK;
+    return server->has_boss ? &server->boss : &server->reactors[0].io;
+}
+
+static int listen_tcp(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+{
+    int fd = hs_sock_listen_tcp(config->host, config->port, config->backlog, 0, error);
+    if (fd < 0)
+        return fd;
+    hs_sock_address_t address;
+    if (hs_sock_local_address(fd, &address) == 0)
+        server->port = address.port;
+    return hs_accept_add_listener(front_of(server), fd, error);
+}
+
+static int listen_uds(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+{
+    size_t size = strlen(config->uds_path) + 1;
+    char *path = hs_alloc(size);
+    if (path == NULL)
+        return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a path");
+    memcpy(path, config->uds_path, size);
+    int fd = hs_sock_listen_uds(path, config->uds_mode, config->backlog, error);
+    if (fd < 0) {
+        hs_free(path);
+        return fd;
     }
-    hs_lua_config_t lua_config = { config->lua_script, config->lua_root, &server->log };
-    server->lua = hs_lua_new(&lua_config, error);
-    if (server->lua == NULL)
-        return error->code;
-    *handler = hs_lua_as_handler(server->lua);
-    return HS_OK;
+    server->uds_path = path;
+    return hs_accept_add_listener(front_of(server), fd, error);
 }
 
 static int open_listeners(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
 {
     int result = HS_OK;
-    if (config->listen_flags & HS_LISTEN_TCP) {
-        int fd = hs_sock_listen_tcp(config->host, config->port, config->backlog, 0, error);
-        if (fd < 0)
-            return fd;
-        hs_sock_address_t address;
-        if (hs_sock_local_address(fd, &address) == 0)
-            server->port = address.port;
-        result = hs_accept_add_listener(&server->io, fd, error);
-    }
+    if (config->listen_flags & HS_LISTEN_TCP)
+        result = listen_tcp(server, config, error);
+    if (result == HS_OK && (config->listen_flags & HS_LISTEN_UDS))
+        result = listen_uds(server, config, error);
     if (config->listen_flags & HS_LISTEN_FDS)
         for (size_t i = 0; i < config->listen_fd_count && result == HS_OK; i++)
-            result = hs_accept_add_listener(&server->io, config->listen_fds[i], error);
+            result = hs_accept_add_listener(front_of(server), config->listen_fds[i], error);
     if (result == HS_OK && config->control_fd >= 0)
-        result = hs_io_set_control(&server->io, config->control_fd, error);
+        result = hs_io_set_control(front_of(server), config->control_fd, error);
+    if (result == HS_OK && config->inbox_fd >= 0)
+        result = hs_inbox_set(front_of(server), config->inbox_fd, error);
+    return result;
+}
+
+/* The boss: the next reactor that has room. */
+static void hand_over(void *context, int fd)
+{
+    hs_server_t *server = context;
+    for (size_t i = 0; i < server->reactor_count; i++) {
+        hs_reactor_t *reactor = &server->reactors[server->next_reactor];
+        server->next_reactor = (server->next_reactor + 1) % server->reactor_count;
+        if (hs_reactor_hand_over(reactor, fd))
+            return;
+    }
+    hs_log_write(&server->log, HS_LOG_WARN, "a connection was dropped: no reactor keeps up");
+    hs_sock_close(fd);
+}
+
+static uint32_t worker_count(const hs_config_t *config)
+{
+    if (config->num_threads != 0)
+        return config->num_threads > 0 ? (uint32_t)config->num_threads : 0;
+    int count = hs_thread_cpu_count();
+    return count < HS_WORKERS_MAX ? (uint32_t)count : HS_WORKERS_MAX;
+}
+
+static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+{
+    hs_io_config_t io_config = {
+        .limits = &server->limits,
+        .dispatch = config->dispatch,
+        .worker_count = worker_count(config),
+        .queue_capacity = (uint32_t)config->work_queue_cap,
+        .maker = server->source.maker,
+        .log = &server->log,
+    };
+    hs_io_station_t station = {
+        .reactor_index = config->reactor_index,
+        .generation = config->generation,
+        .stats_fd = config->stats_fd,
+        .stats_slot = config->stats_slot,
+        .stats_side = config->stats_side,
+        .access_log = (hs_access_log_format_t)config->access_log,
+        .access_log_path = config->access_log_path,
+        .pin_cpu = config->pin_cpu,
+    };
+    io_config.station = &station;
+    size_t count = 1;
+    if (server->has_boss)
+        count = (size_t)(config->num_io_threads ? config->num_io_threads : hs_thread_cpu_count());
+    server->reactors = hs_alloc_aligned(HS_CACHE_LINE, count * sizeof(*server->reactors));
+    server->ios = hs_alloc_zeroed(count, sizeof(hs_io_t *));
+    if (server->reactors == NULL || server->ios == NULL)
+        return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for reactors");
+    memset(server->reactors, 0, count * sizeof(*server->reactors));
+    if (!server->has_boss) {
+        io_config.on_event = config->on_event;
+        io_config.on_event_ud = config->on_event_ud;
+    }
+    int result = HS_OK;
+    while (server->reactor_count < count && result == HS_OK) {
+        hs_reactor_t *reactor = &server->reactors[server->reactor_count];
+        server->ios[server->reactor_count++] = &reactor->io;
+        result = hs_reactor_init(reactor, &io_config, error);
+        station.reactor_index++;
+        station.pin_cpu += station.pin_cpu >= 0;
+    }
+    return result;
+}
+
+static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+{
+    hs_io_config_t io_config = {
+        .limits = &server->limits,
+        .dispatch = HS_DISPATCH_INLINE,
+        .log = &server->log,
+        .on_event = config->on_event,
+        .on_event_ud = config->on_event_ud,
+    };
+    int result = hs_io_init(&server->boss, &io_config, error);
+    server->boss.accepted = hand_over;
+    server->boss.accepted_context = server;
     return result;
 }
 
 static int open_server(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
 {
-    hs_handler_t handler;
-    int result = open_handler(server, config, &handler, error);
-    if (result != HS_OK)
-        return result;
-    hs_io_config_t io_config = {
-        .limits = &server->limits,
-        .handler = handler,
-        .log = &server->log,
-        .on_event = config->on_event,
-        .on_event_ud = config->on_event_ud,
-    };
-    result = hs_io_init(&server->io, &io_config, error);
+    int result = hs_source_open(&server->source, config, &server->log, error);
+    if (result == HS_OK)
+        result = open_reactors(server, config, error);
+    if (result == HS_OK && server->has_boss)
+        result = open_boss(server, config, error);
     return result == HS_OK ? open_listeners(server, config, error) : result;
 }
 
@@ -79,6 +180,10 @@ static hs_server_t *server_create(const hs_config_t *config, hs_errinfo_t *error
         return NULL;
     }
     server->limits = hs_config_limits(config);
+    server->has_boss = config->reactor_mode == HS_REACTOR_MULTI;
+    server->stop_wait_ms = config->stop_wait_ms;
+    server->on_event = config->on_event;
+    server->on_event_ud = config->on_event_ud;
     server->log_json =
         (hs_log_json_t){ .fd = config->log_json_fd, .reactor = config->reactor_index };
     hs_log_sink_fn sink = config->log_json_fd >= 0 ? hs_log_json_sink : NULL;
@@ -117,27 +222,96 @@ hs_server_t *hs_server_new(const hs_config_t *config)
     return server;
 }
 
+/* The boss accepts on this thread; the reactors run on theirs until it ends. */
+static int run_behind_boss(hs_server_t *server)
+{
+    hs_errinfo_t error = { 0 };
+    int result = HS_OK;
+    for (size_t i = 0; i < server->reactor_count && result == HS_OK; i++)
+        result = hs_reactor_start(&server->reactors[i], (unsigned)i, &error);
+    if (result == HS_OK)
+        result = hs_io_run(&server->boss);
+    else
+        hs_log_write(&server->log, HS_LOG_FATAL, "%s", error.text);
+    uint32_t timeout_ms =
+        atomic_load_explicit(&server->boss.drain_timeout_ms, memory_order_relaxed);
+    for (size_t i = 0; i < server->reactor_count; i++) {
+        if (server->boss.env.draining)
+            hs_io_request_drain(&server->reactors[i].io, timeout_ms);
+        else
+            hs_io_request_stop(&server->reactors[i].io);
+    }
+    for (size_t i = 0; i < server->reactor_count; i++)
+        hs_reactor_join(&server->reactors[i]);
+    return result;
+}
+
 int hs_server_run(hs_server_t *server)
 {
-    return hs_io_run(&server->io);
+    hs_watchdog_t *watchdog = NULL;
+    if (server->limits.handler_timeout_ms > 0) {
+        hs_watchdog_config_t config = {
+            .ios = server->ios,
+            .count = server->reactor_count,
+            .timeout_ms = server->limits.handler_timeout_ms,
+            .log = &server->log,
+            .on_event = server->on_event,
+            .on_event_ud = server->on_event_ud,
+        };
+        watchdog = hs_watchdog_start(&config);
+    }
+    int result = server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
+    hs_watchdog_stop(watchdog);
+    return result;
 }
 
 void hs_server_stop(hs_server_t *server)
 {
-    hs_io_request_stop(&server->io);
+    for (size_t i = 0; i < server->reactor_count; i++)
+        hs_io_request_stop(&server->reactors[i].io);
+    if (server->has_boss)
+        hs_io_request_stop(&server->boss);
 }
 
 void hs_server_drain(hs_server_t *server, uint32_t timeout_ms)
 {
-    hs_io_request_drain(&server->io, timeout_ms);
+    /* Behind a boss the reactors drain when it has handed over what it had accepted. */
+    hs_io_request_drain(front_of(server), timeout_ms);
+}
+
+void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms)
+{
+    hs_io_request_hand_over(front_of(server), timeout_ms);
+}
+
+void hs_server_reopen_logs(hs_server_t *server)
+{
+    for (size_t i = 0; i < server->reactor_count; i++)
+        hs_io_request_reopen(&server->reactors[i].io);
 }
 
 void hs_server_free(hs_server_t *server)
 {
     if (server == NULL)
         return;
-    hs_io_free(&server->io);
-    hs_lua_free(server->lua);
+    uint32_t left = 0;
+    if (server->has_boss && server->boss.ev != NULL)
+        left += hs_io_free(&server->boss, 0);
+    for (size_t i = 0; i < server->reactor_count; i++)
+        left += hs_reactor_free(&server->reactors[i], server->stop_wait_ms);
+    if (server->uds_path != NULL)
+        (void)unlink(server->uds_path);
+    hs_free(server->uds_path);
+    if (left > 0) {
+        hs_log_write(&server->log, HS_LOG_WARN,
+                     "%u worker threads still run a handler: they are left behind with the memory "
+                     "of their server",
+                     left);
+        return;
+    }
+    hs_source_close(&server->source);
+    hs_free(server->ios);
+    hs_free(server->reactors);
     hs_free(server);
 }
 
@@ -151,8 +325,18 @@ int hs_check_lua(const char *lua_script, const char *lua_root, char *error, size
     hs_log_t log;
     hs_log_init(&log, HS_LOG_WARN, NULL, NULL);
     hs_errinfo_t info = { 0 };
-    hs_lua_config_t config = { lua_script, lua_root, &log };
+    hs_lua_config_t config = { .script = lua_script, .root = lua_root, .log = &log };
     hs_lua_free(hs_lua_new(&config, &info));
+    return report(&info, NULL, error, error_size);
+}
+
+int hs_check_module(const char *module_path, const char *module_symbol, char *error,
+                    size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    hs_module_t module;
+    if (hs_module_open(&module, module_path, module_symbol, &info) == HS_OK)
+        hs_module_close(&module);
     return report(&info, NULL, error, error_size);
 }
 

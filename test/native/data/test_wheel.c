@@ -171,6 +171,24 @@ static void deadlines_beyond_one_turn(void **state)
     }
 }
 
+/* A deadline in years is no timeout in years, which an int of milliseconds could not hold. */
+static void the_timeout_is_at_most_one_turn(void **state)
+{
+    (void)state;
+    bench_t bench;
+    begin(&bench, 1000);
+    entry_t timer;
+    make(&timer);
+    arm(&bench, &timer, UINT64_C(1) << 45);
+    for (int wake = 0; wake < 5; wake++) {
+        int timeout_ms = hs_wheel_timeout_ms(&bench.wheel, bench.now_ms);
+        assert_true(timeout_ms > 0 && (uint64_t)timeout_ms <= TURN + TICK);
+        advance(&bench, bench.now_ms + (uint64_t)timeout_ms);
+    }
+    assert_int_equal(timer.fired, 0);
+    assert_int_equal(bench.wheel.armed, 1);
+}
+
 /* A process that was stopped for hours sees everything that is due in one go, and nothing else. */
 static void after_a_long_stop_all_that_is_due_fires_at_once(void **state)
 {
@@ -326,6 +344,7 @@ int main(void)
         cmocka_unit_test(a_deadline_that_moves_later_is_looked_at_once_and_relinked),
         cmocka_unit_test(a_deadline_that_comes_closer_fires_earlier),
         cmocka_unit_test(deadlines_beyond_one_turn),
+        cmocka_unit_test(the_timeout_is_at_most_one_turn),
         cmocka_unit_test(after_a_long_stop_all_that_is_due_fires_at_once),
         cmocka_unit_test(an_entry_without_a_deadline_leaves_the_wheel),
         cmocka_unit_test(a_disarmed_entry_never_fires),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "exec/exchange_bench.h"
+#include "exec/hs_dispatch.h"
 #include "exec/hs_lua.h"
 
 typedef struct lua_bench {
@@ -46,7 +47,7 @@ static inline void lua_bench_begin(lua_bench_t *lb)
 static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
 {
     lua_bench_write(lb, "handler.lua", text);
-    hs_lua_config_t config = { lb->script, "lua", &lb->bench.log };
+    hs_lua_config_t config = { .script = lb->script, .root = "lua", .log = &lb->bench.log };
     hs_lua_free(lb->lua);
     lb->error = (hs_errinfo_t){ 0 };
     lb->lua = hs_lua_new(&config, &lb->error);

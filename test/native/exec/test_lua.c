@@ -191,7 +191,9 @@ static void a_file_without_handle(void **state)
 static void a_file_that_is_not_there(void **state)
 {
     lua_bench_t *lb = *state;
-    hs_lua_config_t config = { "/nowhere/handler.lua", "lua", &lb->bench.log };
+    hs_lua_config_t config = { .script = "/nowhere/handler.lua",
+                               .root = "lua",
+                               .log = &lb->bench.log };
     assert_null(hs_lua_new(&config, &lb->error));
     assert_int_equal(lb->error.code, HS_ERR_HANDLER);
     assert_non_null(strstr(lb->error.text, "/nowhere/handler.lua"));
@@ -201,7 +203,7 @@ static void a_root_without_the_runtime(void **state)
 {
     lua_bench_t *lb = *state;
     lua_bench_write(lb, "handler.lua", "function handle() end\n");
-    hs_lua_config_t config = { lb->script, "/nowhere", &lb->bench.log };
+    hs_lua_config_t config = { .script = lb->script, .root = "/nowhere", .log = &lb->bench.log };
     assert_null(hs_lua_new(&config, &lb->error));
     assert_non_null(strstr(lb->error.text, "moonring.runtime"));
 }

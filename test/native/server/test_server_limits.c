@@ -195,7 +195,7 @@ static void a_client_that_does_not_read_is_closed_in_time(void **state)
     sb.config.write_timeout_ms = 150;
     server_bench_start(&sb);
     int deaf = client_connect(&sb);
-    client_send(deaf, "GET /100000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    client_send(deaf, "GET /32000000 HTTP/1.1\r\nHost: a\r\n\r\n");
     /* Its place is free again: that is how the others see it. */
     int status = 503;
     for (int attempt = 0; attempt < 1000000 && status == 503; attempt++) {
@@ -248,10 +248,18 @@ static void configurations_that_are_refused(void **state)
     REFUSED(listen_flags, 1024);
     REFUSED(host, NULL);
     REFUSED(handler, NULL);
-    REFUSED(lua_script, "x.lua"); /* without lua_root */
+    REFUSED(listen_flags, HS_LISTEN_UDS | 1024);
+    REFUSED(reactor_mode, (hs_reactor_mode_t)2);
+    REFUSED(num_io_threads, -1);
+    REFUSED(num_threads, -2);
+    REFUSED(dispatch, (hs_dispatch_mode_t)3);
+    REFUSED(work_queue_cap, 0);
+    REFUSED(work_queue_cap, 3);
     hs_config_t changed = config;
     changed.listen_flags = HS_LISTEN_FDS;
     expect_refused(changed, "listen_fds");
+    changed.listen_flags = HS_LISTEN_UDS;
+    expect_refused(changed, "uds_path");
 }
 
 static void what_cannot_be_opened_is_said(void **state)

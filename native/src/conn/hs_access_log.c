@@ -1,0 +1,235 @@
+#include "conn/hs_access_log.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* Digits of a response time in ms with three places: up to 27 hours. */
+#define TIME_WIDTH 12
+/* What may be spent on a target and on a field of the client's, escaped. */
+#define TARGET_MAX 2048
+#define FIELD_MAX 512
+
+/*
+ * Until its line is settled, the gap of a response time holds when the request began and where the
+ * next gap is (0: it is the last; no gap is at 0). It fills TIME_WIDTH exactly.
+ */
+typedef struct gap {
+    uint64_t begun_us;
+    uint32_t next;
+} gap_t;
+
+#define GAP_BYTES (sizeof(uint64_t) + sizeof(uint32_t))
+_Static_assert(GAP_BYTES == TIME_WIDTH, "a gap is as long as the number that fills it");
+
+static gap_t read_gap(const hs_access_log_t *log, uint32_t at)
+{
+    gap_t gap;
+    memcpy(&gap.begun_us, log->data + at, sizeof(gap.begun_us));
+    memcpy(&gap.next, log->data + at + sizeof(gap.begun_us), sizeof(gap.next));
+    return gap;
+}
+
+static void write_gap(hs_access_log_t *log, uint32_t at, gap_t gap)
+{
+    memcpy(log->data + at, &gap.begun_us, sizeof(gap.begun_us));
+    memcpy(log->data + at + sizeof(gap.begun_us), &gap.next, sizeof(gap.next));
+}
+
+static void put(hs_access_log_t *log, const char *data, size_t len)
+{
+    HS_ASSERT(len <= sizeof(log->data) - log->len);
+    memcpy(log->data + log->len, data, len);
+    log->len += len;
+}
+
+static void put_text(hs_access_log_t *log, const char *text)
+{
+    put(log, text, strlen(text));
+}
+
+static void put_number(hs_access_log_t *log, uint64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do
+        digits[--at] = (char)('0' + number % 10);
+    while ((number /= 10) > 0);
+    put(log, digits + at, sizeof(digits) - at);
+}
+
+/* What a peer sent, so that it cannot leave its string or begin a line: JSON's \u00XX, or \xXX as
+ * Apache writes it. At most `max` bytes; the rest is cut. */
+static void put_escaped(hs_access_log_t *log, hs_span_t text, size_t max)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t end = log->len + max;
+    bool is_json = log->format == HS_ACCESS_LOG_JSON;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        bool is_plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+        if (log->len + (is_plain ? 1 : 6) > end) {
+            put_text(log, "...");
+            return;
+        }
+        if (is_plain) {
+            log->data[log->len++] = (char)c;
+            continue;
+        }
+        put_text(log, is_json ? "\\u00" : "\\x");
+        put(log, &hex[c >> 4], 1);
+        put(log, &hex[c & 15], 1);
+    }
+}
+
+void hs_access_log_init(hs_access_log_t *log, hs_access_log_format_t format,
+                        const hs_access_log_origin_t *origin)
+{
+    log->format = format;
+    log->len = 0;
+    log->first_gap = log->last_gap = 0;
+    log->date_s = -1;
+    /* A host name has no character that JSON escapes; a name with one is left out. */
+    bool is_plain = strpbrk(origin->hostname, "\"\\\n") == NULL;
+    int len = snprintf(log->origin, sizeof(log->origin),
+                       ",\"pid\":%u,\"hostname\":\"%.64s\",\"reactor\":%d,\"gen\":%llu",
+                       origin->pid, is_plain ? origin->hostname : "", origin->reactor,
+                       (unsigned long long)origin->generation);
+    log->origin_len = len > 0 ? hs_min((size_t)len, sizeof(log->origin) - 1) : 0;
+}
+
+static hs_span_t field(const hs_msg_t *msg, const char *name)
+{
+    const hs_field_t *found = hs_msg_find(msg, hs_span(name, strlen(name)));
+    return found == NULL ? hs_span("-", 1) : hs_msg_field_value(msg, found);
+}
+
+static void put_peer(hs_access_log_t *log, const hs_peer_t *peer)
+{
+    char text[HS_PEER_TEXT_CAP];
+    put_text(log, peer->family != 0 ? hs_peer_text(peer, text) : "-");
+}
+
+/* The line up to its last number; returns where that goes. */
+static size_t put_json(hs_access_log_t *log, const hs_access_log_entry_t *entry)
+{
+    const hs_exchange_t *exchange = entry->exchange;
+    const hs_msg_t *msg = &exchange->request.msg;
+    put_text(log, "{\"level\":30,\"time\":");
+    put_number(log, (uint64_t)entry->time_ms);
+    put(log, log->origin, log->origin_len);
+    put_text(log, ",\"reqId\":\"");
+    char id[HS_REQUEST_ID_CAP];
+    put(log, id, hs_exchange_format_id(exchange, id));
+    put_text(log, "\",\"req\":{");
+    if (!entry->is_refused) {
+        put_text(log, "\"method\":\"");
+        put_text(log, hs_parse_method_name(msg->method));
+        put_text(log, "\",\"url\":\"");
+        put_escaped(log, hs_msg_url(msg), TARGET_MAX);
+        put_text(log, "\",\"host\":\"");
+        put_escaped(log, field(msg, "Host"), FIELD_MAX);
+        put_text(log, "\",");
+    }
+    put_text(log, "\"remoteAddress\":\"");
+    put_peer(log, entry->peer);
+    put_text(log, "\",\"remotePort\":");
+    put_number(log, entry->peer->port);
+    put_text(log, "},\"res\":{\"statusCode\":");
+    put_number(log, (uint64_t)entry->status);
+    put_text(log, "},\"bytesOut\":");
+    put_number(log, entry->bytes_out);
+    put_text(log, entry->is_refused ? ",\"msg\":\"request refused\",\"responseTime\":"
+                                    : ",\"msg\":\"request completed\",\"responseTime\":");
+    size_t time_at = log->len;
+    log->len += TIME_WIDTH;
+    put_text(log, "}\n");
+    return time_at;
+}
+
+static void put_date(hs_access_log_t *log, int64_t time_ms)
+{
+    if (log->date_s != time_ms / 1000) {
+        log->date_s = time_ms / 1000;
+        time_t seconds = (time_t)log->date_s;
+        struct tm utc;
+        log->date[0] = '\0';
+        if (gmtime_r(&seconds, &utc) != NULL)
+            (void)strftime(log->date, sizeof(log->date), "%d/%b/%Y:%H:%M:%S +0000", &utc);
+    }
+    put_text(log, log->date);
+}
+
+static void put_combined(hs_access_log_t *log, const hs_access_log_entry_t *entry)
+{
+    const hs_msg_t *msg = &entry->exchange->request.msg;
+    put_peer(log, entry->peer);
+    put_text(log, " - - [");
+    put_date(log, entry->time_ms);
+    put_text(log, "] \"");
+    if (!entry->is_refused) {
+        put_text(log, hs_parse_method_name(msg->method));
+        put_text(log, " ");
+        put_escaped(log, hs_msg_url(msg), TARGET_MAX);
+        put_text(log, msg->minor_version == 0 ? " HTTP/1.0" : " HTTP/1.1");
+    } else {
+        put_text(log, "-");
+    }
+    put_text(log, "\" ");
+    put_number(log, (uint64_t)entry->status);
+    put_text(log, " ");
+    put_number(log, entry->bytes_out);
+    put_text(log, " \"");
+    put_escaped(log, entry->is_refused ? hs_span("-", 1) : field(msg, "Referer"), FIELD_MAX);
+    put_text(log, "\" \"");
+    put_escaped(log, entry->is_refused ? hs_span("-", 1) : field(msg, "User-Agent"), FIELD_MAX);
+    put_text(log, "\"\n");
+}
+
+void hs_access_log_add(hs_access_log_t *log, const hs_access_log_entry_t *entry)
+{
+    HS_ASSERT(!hs_access_log_is_full(log));
+    if (log->format == HS_ACCESS_LOG_COMBINED) {
+        put_combined(log, entry);
+        return;
+    }
+    uint32_t at = (uint32_t)put_json(log, entry);
+    write_gap(log, at, (gap_t){ .begun_us = entry->begun_us });
+    if (log->first_gap == 0) {
+        log->first_gap = at;
+    } else {
+        gap_t last = read_gap(log, log->last_gap);
+        last.next = at;
+        write_gap(log, log->last_gap, last);
+    }
+    log->last_gap = at;
+}
+
+/* Right-aligned milliseconds with three places: white space before a number is JSON. */
+static void fill_time(char *to, uint64_t us)
+{
+    size_t at = TIME_WIDTH;
+    for (int digit = 0; digit < 4 || us > 0; digit++) {
+        if (digit == 3)
+            to[--at] = '.';
+        to[--at] = (char)('0' + us % 10);
+        us /= 10;
+    }
+    memset(to, ' ', at);
+}
+
+void hs_access_log_settle(hs_access_log_t *log, uint64_t sent_us)
+{
+    while (log->first_gap != 0) {
+        gap_t gap = read_gap(log, log->first_gap);
+        fill_time(log->data + log->first_gap,
+                  hs_min(sent_us - gap.begun_us, (uint64_t)99999999999));
+        log->first_gap = gap.next;
+    }
+}
+
+void hs_access_log_take(hs_access_log_t *log, size_t len)
+{
+    HS_ASSERT(len <= log->len && log->first_gap == 0);
+    memmove(log->data, log->data + len, log->len - len);
+    log->len -= len;
+}

@@ -1,0 +1,72 @@
+/*
+ * What is noted about requests while they are served: counters, what is being served now, latency,
+ * the access log. A connection works the same with and without an observer (env->observer NULL, as
+ * in tests on byte arrays).
+ *
+ * Thread: the reactor's I/O thread.
+ */
+#pragma once
+
+#include "conn/hs_access_log.h"
+#include "conn/hs_conn.h"
+#include "exec/hs_stats.h"
+
+/* owner: io */
+typedef struct hs_observer {
+    hs_stats_area_t *stats; /* never NULL */
+    hs_stats_turn_t turn;
+    hs_access_log_t *access_log; /* NULL: off */
+    uint64_t now_us;             /* monotonic: when this turn began */
+    uint64_t now_ms;             /* the same in ms */
+    int64_t time_ms;             /* wall clock of this turn */
+    uint64_t request_number;     /* of the last request */
+} hs_observer_t;
+
+/* The first bytes of a request have arrived. */
+static inline void hs_observe_begin(hs_observer_t *observer, hs_exchange_t *exchange)
+{
+    if (observer == NULL)
+        return;
+    exchange->begun_us = observer->now_us;
+    exchange->number = ++observer->request_number;
+}
+
+/* A handler runs on this thread from now on. */
+static inline void hs_observe_serve(hs_observer_t *observer, const hs_exchange_t *exchange)
+{
+    if (observer == NULL)
+        return;
+    const hs_msg_t *msg = &exchange->request.msg;
+    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at,
+                   msg->url_len, observer->now_ms);
+}
+
+static inline void hs_observe_served(hs_observer_t *observer)
+{
+    if (observer != NULL)
+        hs_stats_serve_end(observer->stats);
+}
+
+void hs_observer_log_answer(hs_observer_t *observer, const hs_conn_t *conn, size_t content_len);
+
+/* The answer of a handler was built, `content_len` bytes of content. */
+static inline void hs_observe_answer(hs_observer_t *observer, const hs_conn_t *conn,
+                                     size_t content_len)
+{
+    if (observer == NULL)
+        return;
+    const hs_exchange_t *exchange = conn->exchange;
+    const hs_response_t *response = &exchange->response;
+    hs_stats_answered(observer->stats, exchange->request.msg.method, response->status);
+    if (HS_UNLIKELY(response->replaced && response->status == 500))
+        hs_stats_add(observer->stats, HS_STATS_HANDLER_ERRORS, 1);
+    hs_stats_turn_add(&observer->turn, observer->stats, exchange->begun_us, observer->now_us);
+    if (HS_UNLIKELY(observer->access_log != NULL))
+        hs_observer_log_answer(observer, conn, content_len);
+}
+
+/* The server itself answered. */
+void hs_observe_refusal(hs_observer_t *observer, const hs_conn_t *conn, int status);
+
+/* The deadline that was armed has passed. */
+void hs_observe_timeout(hs_observer_t *observer, const hs_conn_t *conn);

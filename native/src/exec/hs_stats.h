@@ -1,0 +1,167 @@
+/*
+ * Counters and gauges of one thread, and what it is serving now, in memory that another process
+ * reads while they change: the stats page (exec/hs_stats_page.h) or, without one, private memory.
+ *
+ * One thread writes an area; anybody reads it at any time. Every word is a relaxed atomic: readers
+ * need each number whole, not several from the same instant. Only `serving` has to be consistent,
+ * so it carries the number of its request.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/hs_base.h"
+#include "httpserver_supervise.h"
+
+/* Writer: the area's thread. Readers: any process. Relaxed: no other memory depends on it. */
+typedef _Atomic uint64_t hs_stat_t;
+
+/* Phases that time out, in the order of the HS_STATS_TIMEOUT group. */
+typedef enum hs_stats_timeout {
+    HS_STATS_TIMEOUT_HEADER,
+    HS_STATS_TIMEOUT_BODY,
+    HS_STATS_TIMEOUT_HANDLER,
+    HS_STATS_TIMEOUT_KEEPALIVE,
+    HS_STATS_TIMEOUT_WRITE,
+} hs_stats_timeout_t;
+
+/* What a connection does now, in the order of hs_stats_area_t.connections. */
+typedef enum hs_stats_state {
+    HS_STATS_IDLE,
+    HS_STATS_READING,
+    HS_STATS_HANDLING, /* a worker has its request */
+    HS_STATS_WRITING,
+    HS_STATS_LINGERING,
+} hs_stats_state_t;
+
+/* owner: its thread. A whole number of cache lines. */
+typedef struct hs_stats_area {
+    hs_stat_t heartbeat_ms; /* monotonic; 0: this thread has not run */
+    hs_stat_t queue_depth;
+    hs_stat_t connections[HS_STATS_STATES];
+    uint64_t _pad_gauges;
+
+    hs_stat_t serving_number; /* no request has the number of another; 0: none, or being written */
+    hs_stat_t serving_started_ms; /* monotonic */
+    hs_stat_t serving_request;    /* method << 32 | length of the path */
+    hs_stat_t serving_path[HS_STATS_PATH / 8];
+    uint64_t _pad_serving[5];
+
+    hs_stat_t counters[(HS_STATS_COUNTERS + 7) / 8 * 8];
+} hs_stats_area_t;
+
+_Static_assert(sizeof(hs_stats_area_t) % HS_CACHE_LINE == 0,
+               "areas of two threads share no cache line");
+
+/* One writer: no locked instruction is needed. */
+static inline void hs_stats_add(hs_stats_area_t *area, unsigned counter, uint64_t n)
+{
+    HS_ASSERT(counter < HS_STATS_COUNTERS);
+    uint64_t now = atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
+    atomic_store_explicit(&area->counters[counter], now + n, memory_order_relaxed);
+}
+
+static inline void hs_stats_set(hs_stat_t *gauge, uint64_t value)
+{
+    atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+
+/* The place of a method among HS_STATS_METHODS, by llhttp's number. */
+static inline unsigned hs_stats_method(unsigned method)
+{
+    switch (method) {
+    case 0: /* DELETE */
+        return 4;
+    case 1: /* GET */
+        return 0;
+    case 2: /* HEAD */
+        return 1;
+    case 3: /* POST */
+        return 2;
+    case 4: /* PUT */
+        return 3;
+    case 6: /* OPTIONS */
+        return 6;
+    case 28: /* PATCH */
+        return 5;
+    default:
+        return 7;
+    }
+}
+
+/* A handler's answer was built. */
+static inline void hs_stats_answered(hs_stats_area_t *area, unsigned method, int status)
+{
+    unsigned row = ((unsigned)status / 100 - 1) * HS_STATS_METHODS;
+    hs_stats_add(area, HS_STATS_ANSWERS + row + hs_stats_method(method), 1);
+}
+
+/* The server itself answered `status`. */
+void hs_stats_refused(hs_stats_area_t *area, int status);
+
+/* `count` answers left `us` microseconds after their requests began to arrive. */
+void hs_stats_latency(hs_stats_area_t *area, uint64_t us, uint32_t count);
+
+/*
+ * Says what this thread serves from now on. `number` is not 0 and not used again by this thread. At
+ * least HS_STATS_PATH bytes must be readable at `path`; the first `len` count. Nothing may be being
+ * served: the number is 0, and who reads between here and the last store sees that.
+ */
+static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsigned method,
+                                  const char *path, size_t len, uint64_t now_ms)
+{
+    uint64_t request = (uint64_t)method << 32 | len;
+#if defined(__SANITIZE_THREAD__)
+    for (unsigned i = 0; i < HS_STATS_PATH / 8; i++) {
+        uint64_t word;
+        memcpy(&word, path + 8 * i, sizeof(word));
+        atomic_store_explicit(&area->serving_path[i], word, memory_order_release);
+    }
+#else
+    /* The same words as wider stores; on their way to another process C's memory model does not
+     * follow them. Who reads torn ones sees it by the number. */
+    atomic_thread_fence(memory_order_release); /* the 0 before is seen first */
+    memcpy((void *)area->serving_path, path, HS_STATS_PATH);
+#endif
+    /* Release, all: the 0 before is seen before any of them, and they before the number. */
+    atomic_store_explicit(&area->serving_started_ms, now_ms, memory_order_release);
+    atomic_store_explicit(&area->serving_request, request, memory_order_release);
+    atomic_store_explicit(&area->serving_number, number, memory_order_release);
+}
+
+static inline void hs_stats_serve_end(hs_stats_area_t *area)
+{
+    atomic_store_explicit(&area->serving_number, 0, memory_order_release);
+}
+
+/* False if the thread serves nothing, or died or is just now writing what it serves. */
+HS_NODISCARD bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_t *out);
+
+/*
+ * Answers of one turn of the I/O thread, whose latency is known when they have been sent. Requests
+ * that began to arrive in the same turn need no time of their own.
+ */
+#define HS_STATS_LATE_MAX 64
+
+typedef struct hs_stats_turn {
+    uint32_t fresh;
+    uint32_t late_count;
+    uint64_t late_begun_us[HS_STATS_LATE_MAX];
+} hs_stats_turn_t;
+
+/* An answer to a request that began to arrive at `begun_us` was built in the turn of `now_us`. */
+static inline void hs_stats_turn_add(hs_stats_turn_t *turn, hs_stats_area_t *area,
+                                     uint64_t begun_us, uint64_t now_us)
+{
+    if (HS_LIKELY(begun_us == now_us))
+        turn->fresh++;
+    else if (turn->late_count < HS_STATS_LATE_MAX)
+        turn->late_begun_us[turn->late_count++] = begun_us;
+    else
+        hs_stats_latency(area, now_us - begun_us, 1);
+}
+
+/* Everything was sent at `sent_us`, in the turn that began at `now_us`. */
+void hs_stats_turn_end(hs_stats_turn_t *turn, hs_stats_area_t *area, uint64_t now_us,
+                       uint64_t sent_us);

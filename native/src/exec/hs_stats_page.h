@@ -1,0 +1,40 @@
+/*
+ * The stats page: shared memory with one area for every thread of every reactor process. The
+ * supervisor makes it, reactors map it by descriptor, and it outlives them, so that counters go on
+ * where a dead reactor left them.
+ *
+ * A slot (a reactor's number) has several sides: while a reactor is being replaced two processes
+ * live in one slot, and an area has one writer. The supervisor gives a process a side that no
+ * living process uses. Counters of a slot are the sum of its sides and never go down.
+ *
+ * Layout: header, then a head for every side, then areas [slot][side][thread]. Sides that were
+ * never used are never touched: the memory is sparse.
+ */
+#pragma once
+
+#include "base/hs_err.h"
+#include "exec/hs_stats.h"
+
+/* New shared memory for `slots` (1 to HS_STATS_SLOTS_MAX). NULL on failure. */
+HS_NODISCARD hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error);
+
+/* Maps a page made by hs_stats_page_new; takes the descriptor, also on failure. NULL if it is no
+ * page of this version. */
+HS_NODISCARD hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error);
+
+/*
+ * This process takes a side: gauges start at 0, counters go on. `slot`, `side` must be in range.
+ */
+void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t pid,
+                         uint64_t generation, uint64_t now_ms);
+
+/* The area of a thread of a side that was begun. Any thread of that process. */
+hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                                    uint32_t thread);
+
+/* NULL if that thread never ran in the side. */
+hs_stats_area_t *hs_stats_page_find(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                                    uint32_t thread);
+
+/* One counter of the slot's I/O threads, over all sides. */
+uint64_t hs_stats_page_counter(hs_stats_page_t *page, uint32_t slot, unsigned counter);

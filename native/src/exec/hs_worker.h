@@ -1,0 +1,75 @@
+/*
+ * A pool of threads that run handlers for one I/O thread: exchanges go in through a bounded queue
+ * and come back through the mailbox. Threads start when they are first needed, each makes its own
+ * handler.
+ *
+ * A worker that does not come back can neither be ended nor waited for. The pool then says so,
+ * starts another up to a bound, and at the end leaves it behind with all that it may still touch.
+ *
+ * Thread: everything here is the I/O thread's.
+ */
+#pragma once
+
+#include "data/hs_workq.h"
+#include "exec/hs_handler.h"
+#include "exec/hs_mailbox.h"
+#include "exec/hs_stats_page.h"
+
+/* Threads at most: as many again may replace stuck ones. */
+#define HS_WORKERS_MAX 256
+
+typedef struct hs_workers hs_workers_t;
+
+typedef struct hs_workers_config {
+    hs_handler_maker_t maker; /* outlives the pool */
+    hs_log_t *log;            /* outlives the pool */
+    hs_ev_t *ev;              /* woken when something is finished */
+    uint32_t count;           /* 1 to HS_WORKERS_MAX: threads that are not stuck */
+    uint32_t queue_capacity;  /* a power of two */
+    hs_stats_page_t *page; /* where workers say what they serve, outlives the pool; NULL: nowhere */
+    uint32_t slot;         /* of the page, as is side */
+    uint32_t side;
+} hs_workers_config_t;
+
+/* No thread runs yet. NULL: out of memory. */
+HS_NODISCARD hs_workers_t *hs_workers_new(const hs_workers_config_t *config);
+
+/* Lends an exchange; it is seen by workers after hs_workers_flush. False: the queue is full. */
+HS_NODISCARD bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange);
+
+/* Shows what was lent to the workers: wakes at most one, starts one if all are busy. */
+void hs_workers_flush(hs_workers_t *workers);
+
+/* Exchanges that wait for a worker. */
+uint64_t hs_workers_queued(const hs_workers_t *workers);
+
+/* Exchanges that are lent. */
+uint32_t hs_workers_outstanding(const hs_workers_t *workers);
+
+/* Takes back what is finished: calls `returned` for each. */
+void hs_workers_collect(hs_workers_t *workers,
+                        void (*returned)(void *context, hs_exchange_t *exchange), void *context);
+
+/* Nobody waits for this exchange any more. If it is still queued it will not be run. */
+void hs_workers_cancel(hs_workers_t *workers, hs_exchange_t *exchange);
+
+/*
+ * hs_workers_cancel for an exchange that took too long: if a worker runs it, that worker counts as
+ * stuck until it comes back, its handler is asked to give up, and another worker may take its
+ * place. True if one does run it.
+ */
+bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange);
+
+/* Before the I/O thread waits for at most `timeout_ms` (-1: for ever): how long it may wait. */
+HS_NODISCARD int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms);
+void hs_workers_end_sleep(hs_workers_t *workers);
+
+/*
+ * Ends the threads and waits at most `wait_ms` for those that run a handler, not at all for stuck
+ * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the
+ * pool, its maker, its log and the lent exchanges must stay where they are for ever.
+ */
+uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms);
+
+/* After hs_workers_stop has returned 0. NULL is allowed. */
+void hs_workers_free(hs_workers_t *workers);

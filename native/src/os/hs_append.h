@@ -1,0 +1,33 @@
+/*
+ * A log of lines: a file opened for appending, or standard output. Lines of several processes do
+ * not mix: a file or terminal gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a
+ * time, which the kernel takes in one piece. One thread at a time.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/hs_err.h"
+
+typedef struct hs_append {
+    int fd;           /* -1: closed */
+    bool is_owned;    /* opened here */
+    bool is_pipe;     /* or a socket */
+    const char *path; /* borrowed; NULL: standard output */
+} hs_append_t;
+
+/* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL. */
+HS_NODISCARD int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error);
+
+/* The file under that name as it is now; after a failure the old one stays open. Standard output is
+ * left alone. */
+HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
+
+/*
+ * Writes whole lines from the front of `data`, which ends in a newline and has no line longer than
+ * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe is full, for it is not waited
+ * for. -errno if nothing can be written.
+ */
+HS_NODISCARD ptrdiff_t hs_append_lines(const hs_append_t *append, const char *data, size_t len);
+
+void hs_append_close(hs_append_t *append);

@@ -1,0 +1,24 @@
+/*
+ * Who is at the other end, in the few bytes that a connection can afford to keep. Any thread.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/hs_base.h"
+
+/* All zero: unknown, or a Unix socket. */
+typedef struct hs_peer {
+    uint8_t bytes[16]; /* network order; IPv4 in the first four */
+    uint16_t port;
+    uint8_t family; /* 4, 6, or 0 */
+} hs_peer_t;
+
+/* Room for every text below, NUL included. */
+#define HS_PEER_TEXT_CAP 48
+
+/* The peer of a connected socket; unknown if it is gone already. */
+hs_peer_t hs_peer_of(int fd);
+
+/* The numeric address without port, "" if it is unknown. Returns `text`. */
+const char *hs_peer_text(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP]);

@@ -1,0 +1,30 @@
+/*
+ * Threads of the server. They take no signals: those belong to the thread that runs the program.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <time.h>
+
+#include "base/hs_err.h"
+
+typedef enum hs_thread_kind {
+    HS_THREAD_IO,   /* serves descriptors */
+    HS_THREAD_WORK, /* computes: gives way to I/O threads where the system can be told so */
+} hs_thread_kind_t;
+
+/*
+ * Starts `run(argument)` on a new thread called `name` (at most 15 bytes are shown). 0, or
+ * HS_ERR_SYSTEM. To be joined.
+ */
+HS_NODISCARD int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
+                                 void *(*run)(void *argument), void *argument, hs_errinfo_t *error);
+
+/* The number by which the system shows the calling thread. */
+unsigned long hs_thread_id(void);
+
+/* Processors that this process may use, at least 1. */
+int hs_thread_cpu_count(void);
+
+/* The time `ms` from now, for pthread_cond_timedwait. */
+struct timespec hs_thread_time_in(uint32_t ms);

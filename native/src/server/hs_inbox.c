@@ -1,0 +1,218 @@
+#include "server/hs_inbox.h"
+
+#include <errno.h>
+
+#include "base/hs_alloc.h"
+#include "os/hs_sock.h"
+#include "server/hs_io_conn.h"
+#include "server/hs_passage.h"
+
+/* Messages taken before connections get their turn. */
+#define MESSAGES_PER_TURN 8
+/* Descriptors that are kept free for files, pipes and messages under way. */
+#define RESERVED_DESCRIPTORS 64
+/* How long to wait where no event tells that it goes on. */
+#define PAUSE_MS 50
+
+static void on_inbox_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events);
+
+static void set_interest(hs_io_t *io, unsigned interest)
+{
+    if (io->inbox.open && hs_ev_io_change(io->ev, &io->inbox.watcher, interest) < 0)
+        io->inbox.resume_ms = io->env.now_ms + PAUSE_MS;
+}
+
+static void pause_for(hs_io_t *io, uint32_t ms)
+{
+    io->inbox.resume_ms = io->env.now_ms + ms;
+    set_interest(io, 0);
+}
+
+int hs_inbox_set(hs_io_t *io, int fd, hs_errinfo_t *error)
+{
+    io->inbox.buffer = hs_alloc(HS_PASSAGE_MAX);
+    int result = io->inbox.buffer == NULL ? -ENOMEM : hs_sock_set_nonblock(fd);
+    if (result == 0)
+        result = hs_ev_io_start(io->ev, &io->inbox.watcher, fd, HS_EV_READ, on_inbox_event);
+    if (result < 0) {
+        hs_sock_close(fd);
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot watch the inbox: %s",
+                              strerror(-result));
+    }
+    io->inbox.open = true;
+    return HS_OK;
+}
+
+void hs_inbox_close(hs_io_t *io)
+{
+    if (io->inbox.open)
+        hs_ev_io_close(io->ev, &io->inbox.watcher, NULL);
+    io->inbox.open = false;
+    hs_free(io->inbox.buffer);
+    io->inbox.buffer = NULL;
+}
+
+static void open_one(hs_io_t *io, int fd, const hs_passage_record_t *record, const char *bytes)
+{
+    hs_stats_area_t *stats = io->observer.stats;
+    bool is_moved = (record->flags & HS_PASSAGE_MOVED) != 0;
+    hs_conn_moved_t moved = { .answered = (record->flags & HS_PASSAGE_ANSWERED) != 0,
+                              .len = record->len };
+    hs_stats_add(stats, is_moved ? HS_STATS_MOVED_IN : HS_STATS_ACCEPTED, 1);
+    /* A moved connection was let in before: the slots kept for refusals are its too. */
+    bool shed = !is_moved && io->slots.in_use >= io->env.limits->max_connections;
+    if (shed)
+        hs_stats_add(stats, HS_STATS_REJECTED_LIMIT, 1);
+    int result = is_moved ? hs_io_conn_adopt(io, fd, &moved, bytes) : hs_io_conn_open(io, fd, shed);
+    if (result != HS_OK)
+        hs_sock_close(fd);
+}
+
+static void open_all(hs_io_t *io, const hs_passed_t *passed)
+{
+    hs_passage_head_t head;
+    const char *bytes = NULL;
+    bool is_read = hs_passage_read(io->inbox.buffer, passed->len, &head, &bytes);
+    size_t count = is_read ? head.count : 0;
+    hs_stats_add(io->observer.stats, HS_STATS_PASSED, hs_min(count, HS_PASS_FDS));
+    if (!is_read || passed->fd_count != count) {
+        hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
+        hs_log_write(io->env.log, HS_LOG_ERROR, "%zu of %zu passed connections were lost",
+                     count - hs_min(passed->fd_count, count), count);
+    }
+    for (size_t i = 0; i < passed->fd_count; i++) {
+        if (i < count)
+            open_one(io, passed->fds[i], &head.records[i], bytes);
+        else
+            hs_sock_close(passed->fds[i]);
+        bytes += i < count ? head.records[i].len : 0;
+    }
+}
+
+/* Descriptors that do not fit into this process are lost: take none when it is nearly full. */
+static bool has_room(const hs_io_t *io)
+{
+    size_t limit = hs_pass_descriptor_limit();
+    return limit == SIZE_MAX || io->slots.in_use + HS_PASS_FDS + RESERVED_DESCRIPTORS <= limit;
+}
+
+/* True: there may be more. */
+static bool take_one(hs_io_t *io)
+{
+    if (!has_room(io)) {
+        hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
+        hs_log_write(io->env.log, HS_LOG_WARN, "taking connections is paused: %s",
+                     strerror(EMFILE));
+        pause_for(io, 10 * PAUSE_MS);
+        return false;
+    }
+    hs_passed_t passed;
+    int result = hs_pass_recv(io->inbox.watcher.fd, io->inbox.buffer, HS_PASSAGE_MAX, &passed);
+    if (result == -EAGAIN)
+        return false;
+    if (result < 0 || passed.len == 0) { /* the supervisor is gone: the control pair says so too */
+        hs_inbox_close(io);
+        return false;
+    }
+    open_all(io, &passed);
+    if (passed.is_cut)
+        pause_for(io, 10 * PAUSE_MS);
+    return !passed.is_cut;
+}
+
+void hs_inbox_take_all(hs_io_t *io)
+{
+    while (io->inbox.open && !io->inbox.handing_over && take_one(io)) {
+    }
+}
+
+static void hand_over_all(hs_io_t *io)
+{
+    io->inbox.resume_ms = 0;
+    io->inbox.blocked = false;
+    set_interest(io, 0);
+    hs_list_t *next;
+    for (hs_list_t *node = io->connections.next;
+         node != &io->connections && !io->inbox.blocked && io->inbox.open; node = next) {
+        next = node->next;
+        if (!hs_inbox_hand_over(io, HS_CONTAINER_OF(node, hs_io_conn_t, all)))
+            continue; /* it is served here until it can go */
+    }
+}
+
+static void on_inbox_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+{
+    (void)watcher;
+    hs_io_t *io = hs_ev_context(ev);
+    hs_io_begin_turn(io);
+    if (io->inbox.handing_over) {
+        if (events & HS_EV_WRITE)
+            hand_over_all(io);
+        else
+            hs_inbox_close(io);
+        return;
+    }
+    for (int i = 0; i < MESSAGES_PER_TURN && take_one(io); i++) {
+    }
+}
+
+bool hs_inbox_begin_hand_over(hs_io_t *io)
+{
+    if (!io->inbox.open)
+        return false;
+    io->inbox.handing_over = true;
+    hand_over_all(io);
+    return true;
+}
+
+static int send_connection(hs_io_t *io, const hs_io_conn_t *c)
+{
+    hs_conn_moved_t moved;
+    hs_passage_head_t head;
+    struct iovec iov[3];
+    int pieces = hs_conn_export(&c->conn, &moved, iov + 1);
+    hs_passage_begin(&head, 1);
+    head.records[0] = (hs_passage_record_t){
+        .flags = HS_PASSAGE_MOVED | (moved.answered ? (unsigned)HS_PASSAGE_ANSWERED : 0),
+        .len = moved.len,
+    };
+    iov[0] = (struct iovec){ &head, hs_passage_head_size(1) };
+    return hs_pass_send(io->inbox.watcher.fd, iov, 1 + pieces, &c->watcher.fd, 1);
+}
+
+bool hs_inbox_hand_over(hs_io_t *io, hs_io_conn_t *c)
+{
+    if (!io->inbox.open || io->inbox.blocked || !hs_conn_is_movable(&c->conn))
+        return false;
+    int result = send_connection(io, c);
+    if (result == 0) {
+        hs_stats_add(io->observer.stats, HS_STATS_MOVED_OUT, 1);
+        hs_io_conn_forget(io, c);
+        return true;
+    }
+    /* Whatever the reason, the connection is served here until it can go. */
+    if (result == -EMSGSIZE)
+        return false;
+    io->inbox.blocked = true;
+    if (result == -EAGAIN)
+        set_interest(io, HS_EV_WRITE);
+    else
+        io->inbox.resume_ms = io->env.now_ms + PAUSE_MS;
+    return false;
+}
+
+void hs_inbox_resume_if_due(hs_io_t *io)
+{
+    if (io->inbox.resume_ms == 0 || io->env.now_ms < io->inbox.resume_ms)
+        return;
+    io->inbox.resume_ms = 0;
+    if (io->inbox.handing_over)
+        hand_over_all(io);
+    else
+        set_interest(io, HS_EV_READ);
+}
+
+uint64_t hs_inbox_due_ms(const hs_io_t *io)
+{
+    return io->inbox.resume_ms;
+}

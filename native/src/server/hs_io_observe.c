@@ -1,0 +1,192 @@
+#include "server/hs_io_observe.h"
+
+#include <unistd.h>
+
+#include "base/hs_alloc.h"
+#include "os/hs_clock.h"
+
+/* An idle io shows that it lives this often. */
+#define HEARTBEAT_MS 1000
+/* Lines are written at the latest so long after their request. */
+#define FLUSH_MS 100
+#define HALF_FULL (HS_ACCESS_LOG_BUFFER / 2)
+/* Most lines that one connection adds before room is made, and then some. */
+_Static_assert(HALF_FULL >= 32 * HS_ACCESS_LOG_LINE_MAX, "room for many lines");
+
+static void begin_stats(hs_io_t *io, const hs_io_station_t *station)
+{
+    if (io->page == NULL)
+        return;
+    hs_stats_page_begin(io->page, station->stats_slot, station->stats_side, (uint32_t)getpid(),
+                        station->generation, hs_clock_monotonic_ms());
+    io->observer.stats = hs_stats_page_area(io->page, station->stats_slot, station->stats_side, 0);
+}
+
+static int attach_page(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+{
+    if (station->stats_fd < 0)
+        return HS_OK;
+    io->page = hs_stats_page_attach(station->stats_fd, error);
+    if (io->page == NULL)
+        return HS_ERR_SYSTEM;
+    if (station->stats_slot >= hs_stats_page_slots(io->page) ||
+        station->stats_side >= HS_STATS_SIDES)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats page: no slot %u side %u",
+                              station->stats_slot, station->stats_side);
+    return HS_OK;
+}
+
+static void make_id_prefix(char prefix[HS_REQUEST_ID_PREFIX_CAP], int reactor)
+{
+    uint64_t number = (uint64_t)hs_clock_realtime_ms() * 1024 + ((unsigned)reactor & 1023);
+    size_t at = HS_REQUEST_ID_PREFIX_CAP - 1;
+    for (; number > 0 && at > 0; number /= 36)
+        prefix[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    size_t len = HS_REQUEST_ID_PREFIX_CAP - 1 - at;
+    memmove(prefix, prefix + at, len);
+    prefix[len] = '\0';
+}
+
+static int open_access_log(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+{
+    if (station->access_log == HS_ACCESS_LOG_OFF)
+        return HS_OK;
+    if (station->access_log_path != NULL) {
+        size_t size = strlen(station->access_log_path) + 1;
+        io->access_path = hs_alloc(size);
+        if (io->access_path == NULL)
+            return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the access log");
+        memcpy(io->access_path, station->access_log_path, size);
+    }
+    int result = hs_append_open(&io->access_file, io->access_path, error);
+    if (result != HS_OK)
+        return result;
+    io->observer.access_log = hs_alloc(sizeof(*io->observer.access_log));
+    if (io->observer.access_log == NULL)
+        return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the access log");
+    char hostname[256];
+    if (gethostname(hostname, sizeof(hostname)) == -1)
+        hostname[0] = '\0';
+    hostname[sizeof(hostname) - 1] = '\0';
+    hs_access_log_origin_t origin = { .pid = (uint32_t)getpid(),
+                                      .reactor = station->reactor_index,
+                                      .generation = station->generation,
+                                      .hostname = hostname };
+    hs_access_log_init(io->observer.access_log, station->access_log, &origin);
+    return HS_OK;
+}
+
+int hs_io_observe_init(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+{
+    io->observer.stats = &io->private_stats;
+    io->access_file.fd = -1;
+    io->pin_cpu = station != NULL ? station->pin_cpu : -1;
+    io->env.observer = &io->observer;
+    make_id_prefix(io->pool.id_prefix, station != NULL ? station->reactor_index : -1);
+    if (station == NULL)
+        return HS_OK;
+    int result = attach_page(io, station, error);
+    if (result != HS_OK)
+        return result;
+    begin_stats(io, station);
+    return open_access_log(io, station, error);
+}
+
+void hs_io_observe_free(hs_io_t *io)
+{
+    if (io->access_file.fd >= 0)
+        hs_append_close(&io->access_file);
+    hs_free(io->observer.access_log);
+    hs_free(io->access_path);
+    io->observer.access_log = NULL;
+    io->access_path = NULL;
+    hs_stats_page_free(io->page);
+    io->page = NULL;
+    io->observer.stats = &io->private_stats;
+}
+
+void hs_io_observe_turn(hs_io_t *io, uint64_t now_us, int64_t time_ms)
+{
+    io->observer.now_us = now_us;
+    io->observer.now_ms = io->env.now_ms;
+    io->observer.time_ms = time_ms;
+    hs_stats_set(&io->observer.stats->heartbeat_ms, io->env.now_ms);
+}
+
+static uint64_t count_lines(const char *data, size_t len)
+{
+    uint64_t lines = 0;
+    for (size_t i = 0; i < len; i++)
+        lines += data[i] == '\n';
+    return lines;
+}
+
+static void write_lines(hs_io_t *io)
+{
+    hs_access_log_t *log = io->observer.access_log;
+    hs_access_log_settle(log, hs_clock_monotonic_ns() / 1000);
+    io->access_flush_ms = io->env.now_ms + FLUSH_MS;
+    ptrdiff_t written = hs_append_lines(&io->access_file, log->data, log->len);
+    if (written >= 0) {
+        hs_access_log_take(log, (size_t)written);
+        return;
+    }
+    hs_stats_add(io->observer.stats, HS_STATS_LOG_LOST, count_lines(log->data, log->len));
+    if (!io->access_failed)
+        hs_log_write(io->env.log, HS_LOG_ERROR, "the access log cannot be written: %s",
+                     strerror((int)-written));
+    io->access_failed = true; /* said once, until it is opened again */
+    hs_access_log_take(log, log->len);
+}
+
+void hs_io_observe_make_room(hs_io_t *io)
+{
+    if (io->observer.access_log->len >= HALF_FULL)
+        write_lines(io);
+}
+
+void hs_io_observe_flush(hs_io_t *io)
+{
+    if (io->observer.access_log != NULL && io->observer.access_log->len > 0)
+        write_lines(io);
+}
+
+void hs_io_observe_sent(hs_io_t *io)
+{
+    hs_observer_t *observer = &io->observer;
+    for (unsigned i = 0; i < HS_STATS_STATES; i++)
+        hs_stats_set(&observer->stats->connections[i], io->by_state[i]);
+    if (io->workers != NULL)
+        hs_stats_set(&observer->stats->queue_depth, hs_workers_queued(io->workers));
+    hs_access_log_t *log = observer->access_log;
+    bool has_answers = observer->turn.fresh > 0 || observer->turn.late_count > 0;
+    if (!has_answers && log == NULL)
+        return;
+    uint64_t sent_us = hs_clock_monotonic_ns() / 1000;
+    hs_stats_turn_end(&observer->turn, observer->stats, observer->now_us, sent_us);
+    if (log == NULL || log->len == 0)
+        return;
+    hs_access_log_settle(log, sent_us);
+    if (io->env.now_ms >= io->access_flush_ms || log->len >= HALF_FULL)
+        write_lines(io);
+}
+
+void hs_io_observe_reopen(hs_io_t *io)
+{
+    hs_errinfo_t error = { 0 };
+    hs_io_observe_flush(io);
+    if (io->observer.access_log == NULL)
+        return;
+    io->access_failed = false;
+    if (hs_append_reopen(&io->access_file, &error) != HS_OK)
+        hs_log_write(io->env.log, HS_LOG_ERROR, "%s", error.text);
+}
+
+uint64_t hs_io_observe_due_ms(const hs_io_t *io)
+{
+    uint64_t due_ms = io->page != NULL ? io->env.now_ms + HEARTBEAT_MS : 0;
+    const hs_access_log_t *log = io->observer.access_log;
+    if (log != NULL && log->len > 0 && (due_ms == 0 || io->access_flush_ms < due_ms))
+        due_ms = io->access_flush_ms;
+    return due_ms;
+}

@@ -1,0 +1,126 @@
+#include "server/hs_watchdog.h"
+
+#include "os/hs_clock.h"
+
+/* Looks in the time that a handler may take. */
+#define LOOKS 8
+#define LONGEST_LOOK_MS 1000
+
+#if defined(__SANITIZE_THREAD__)
+#define UNSYNCHRONISED __attribute__((no_sanitize("thread")))
+#else
+#define UNSYNCHRONISED
+#endif
+
+/* What was seen of one I/O thread. */
+typedef struct watched {
+    const hs_exchange_t *exchange;
+    uint32_t count;
+    uint64_t since_ms;
+    bool reported;
+} watched_t;
+
+/* owner: its thread, but for what is under the lock */
+struct hs_watchdog {
+    hs_watchdog_config_t config;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t stop;
+    bool stopping; /* under the lock */
+    watched_t watched[];
+};
+
+/*
+ * The I/O thread has been in one handler for the whole timeout, so the request is most likely not
+ * changing now; if it ends at this moment, the line names another. Reads memory that is never freed
+ * while the watchdog lives, within bounds.
+ */
+UNSYNCHRONISED
+static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange, uint64_t for_ms)
+{
+    char url[129] = "";
+    const char *from = exchange->view.url;
+    for (size_t i = 0; from != NULL && i < sizeof(url) - 1 && from[i] != '\0'; i++)
+        url[i] = from[i];
+    hs_log_write(
+        watchdog->config.log, HS_LOG_ERROR,
+        "the handler of %s %s has kept the I/O thread for %llu ms: no other client of this "
+        "reactor is served. It is asked to stop; if no traceback follows, it runs "
+        "compiled code or waits in a call",
+        hs_parse_method_name(exchange->view.method), url, (unsigned long long)for_ms);
+    const hs_handler_t *handler = &io->dispatch.handler;
+    if (handler->interrupt != NULL)
+        handler->interrupt(handler->self, exchange);
+}
+
+static void look_at(hs_watchdog_t *watchdog, watched_t *watched, hs_io_t *io, uint64_t now_ms)
+{
+    hs_busy_t *busy = &io->dispatch.busy;
+    hs_exchange_t *exchange = atomic_load_explicit(&busy->exchange, memory_order_acquire);
+    uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
+    if (exchange == NULL || exchange != watched->exchange || count != watched->count) {
+        *watched = (watched_t){ .exchange = exchange, .count = count, .since_ms = now_ms };
+        return;
+    }
+    uint64_t for_ms = now_ms - watched->since_ms;
+    if (for_ms >= watchdog->config.timeout_ms && !watched->reported) {
+        watched->reported = true;
+        report(watchdog, io, exchange, for_ms);
+    }
+    if (for_ms >= 2 * (uint64_t)watchdog->config.timeout_ms && watchdog->config.on_event != NULL)
+        watchdog->config.on_event(HS_EVENT_STUCK, watchdog->config.on_event_ud);
+}
+
+static void *watch(void *argument)
+{
+    hs_watchdog_t *watchdog = argument;
+    uint32_t look_ms = watchdog->config.timeout_ms / LOOKS + 1;
+    if (look_ms > LONGEST_LOOK_MS)
+        look_ms = LONGEST_LOOK_MS;
+    pthread_mutex_lock(&watchdog->lock);
+    while (!watchdog->stopping) {
+        struct timespec until = hs_thread_time_in(look_ms);
+        (void)pthread_cond_timedwait(&watchdog->stop, &watchdog->lock, &until);
+        if (watchdog->stopping)
+            break;
+        pthread_mutex_unlock(&watchdog->lock);
+        uint64_t now_ms = hs_clock_monotonic_ms();
+        for (size_t i = 0; i < watchdog->config.count; i++)
+            look_at(watchdog, &watchdog->watched[i], watchdog->config.ios[i], now_ms);
+        pthread_mutex_lock(&watchdog->lock);
+    }
+    pthread_mutex_unlock(&watchdog->lock);
+    return NULL;
+}
+
+hs_watchdog_t *hs_watchdog_start(const hs_watchdog_config_t *config)
+{
+    hs_watchdog_t *watchdog =
+        hs_alloc_zeroed(1, sizeof(*watchdog) + config->count * sizeof(watched_t));
+    if (watchdog == NULL)
+        return NULL;
+    watchdog->config = *config;
+    pthread_mutex_init(&watchdog->lock, NULL);
+    pthread_cond_init(&watchdog->stop, NULL);
+    hs_errinfo_t error = { 0 };
+    if (hs_thread_start(&watchdog->thread, HS_THREAD_IO, "hs-watchdog", watch, watchdog, &error) ==
+        HS_OK)
+        return watchdog;
+    hs_log_write(config->log, HS_LOG_WARN, "no watchdog: %s", error.text);
+    hs_free(watchdog);
+    return NULL;
+}
+
+void hs_watchdog_stop(hs_watchdog_t *watchdog)
+{
+    if (watchdog == NULL)
+        return;
+    pthread_mutex_lock(&watchdog->lock);
+    watchdog->stopping = true;
+    pthread_cond_signal(&watchdog->stop);
+    pthread_mutex_unlock(&watchdog->lock);
+    pthread_join(watchdog->thread, NULL);
+    pthread_cond_destroy(&watchdog->stop);
+    pthread_mutex_destroy(&watchdog->lock);
+    hs_free(watchdog);
+}

@@ -1,0 +1,27 @@
+/*
+ * Reports handlers that keep an I/O thread: from outside, because that thread can not. A look every
+ * now and then, nothing on the path of a request.
+ *
+ * Threads: start and stop on the thread that runs the server.
+ */
+#pragma once
+
+#include "os/hs_thread.h"
+#include "server/hs_io.h"
+
+typedef struct hs_watchdog hs_watchdog_t;
+
+typedef struct hs_watchdog_config {
+    hs_io_t *const *ios; /* outlive the watchdog */
+    size_t count;
+    uint32_t timeout_ms;
+    hs_log_t *log;
+    hs_event_fn on_event; /* HS_EVENT_STUCK; may be NULL */
+    void *on_event_ud;
+} hs_watchdog_config_t;
+
+/* NULL: no memory or no thread; the server works without. */
+hs_watchdog_t *hs_watchdog_start(const hs_watchdog_config_t *config);
+
+/* NULL is allowed. */
+void hs_watchdog_stop(hs_watchdog_t *watchdog);
