@@ -90,6 +90,7 @@ export const suites = [
     onlyByName: true,
     run: () => runChecker(node, ['scripts/cross-check.mjs']),
   },
+  {
     name: 'asan-e2e',
     run: async () => {
       await setUpServer();
