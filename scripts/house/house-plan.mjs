@@ -9,11 +9,7 @@ export const floors = ['base', 'data', 'os', 'http', 'exec', 'conn', 'server'];
 /**
  * The public headers: every floor may include them, and of native/ the binding sees nothing else.
  */
-export const publicHeaders = [
-  'httpserver.h',
-  'httpserver_socket.h',
-  'httpserver_supervise.h',
-];
+export const publicHeaders = ['httpserver.h', 'httpserver_socket.h', 'httpserver_supervise.h'];
 
 /**
  * Headers that only some files may include. `header` is matched against what stands between < and >
@@ -74,7 +70,7 @@ export const reservedNames = [
 ];
 
 /** Headers of the C library that the public header may include. */
-export const standardHeaders = /^(stdarg|stdbool|stddef|stdint|inttypes|limits)\.h$/;
+export const standardHeaders = /^(stdarg|stdbool|stddef|stdint|inttypes|limits|time)\.h$/;
 
 /**
  * What the binding may include between < and >: Node-API and the C++ and C libraries, no system
