@@ -102,6 +102,7 @@ static void collect_all(lent_bench_t *lb)
     conn_pump(&lb->cb);
     hs_dispatch_flush(&lb->dispatch);
     while (hs_workers_outstanding(lb->workers) > 0) {
+        hs_workers_wake(lb->workers);
         int timeout_ms = hs_workers_begin_sleep(lb->workers, 20000);
         assert_true(hs_ev_poll(lb->ev, timeout_ms) >= 0);
         hs_workers_end_sleep(lb->workers);
@@ -138,6 +139,7 @@ static void lend_at_the_gate(lent_bench_t *lb, const char *text)
     receive(lb, text);
     assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
     hs_dispatch_flush(&lb->dispatch);
+    hs_workers_wake(lb->workers);
     pthread_mutex_lock(&lb->lock);
     while (!lb->waiting)
         pthread_cond_wait(&lb->changed, &lb->lock);
