@@ -4,8 +4,10 @@
  * run() resolves to { passed, failed, output, skipped? }: single tests, not files. `output` is
  * shown on failure only; `skipped` says why there was nothing to run.
  */
+import { runAsanServer } from './lib/run-asan-server.mjs';
 import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
+import { runFuzz } from './lib/run-fuzz.mjs';
 import { runTap } from './lib/run-tap.mjs';
 import { setUpServer } from './setup.mjs';
 
@@ -49,6 +51,17 @@ export const suites = [
     },
   },
   {
+    name: 'wire',
+    run: async () => {
+      await setUpServer();
+      return runTap('test/wire', 1);
+    },
+  },
+  {
+    name: 'fuzz',
+    run: () => runFuzz(10),
+  },
+  {
     name: 'e2e',
     run: async () => {
       await setUpServer();
@@ -76,6 +89,13 @@ export const suites = [
     name: 'cross',
     onlyByName: true,
     run: () => runChecker(node, ['scripts/cross-check.mjs']),
+  },
+  {
+    name: 'asan-e2e',
+    run: async () => {
+      await setUpServer();
+      return runAsanServer();
+    },
   },
 ];
 

@@ -13,13 +13,27 @@ import { capture } from './run-command.mjs';
 export async function runTap(directory, jobs) {
   const files = testFiles(directory);
   if (files.length === 0) return { passed: 0, failed: 0, output: `no test files in ${directory}` };
-  const { code, output } = await capture(process.execPath, [
-    join(root, 'node_modules/tap/dist/esm/run.mjs'),
-    'run',
-    '--reporter=terse',
-    `--jobs=${jobs}`,
-    ...files,
-  ]);
+  return runTapFiles(files, jobs);
+}
+
+/**
+ * @param {string[]} files relative to the root
+ * @param {number} jobs how many at a time
+ * @param {{ env?: Record<string, string>, timeoutSeconds?: number }} [options]
+ */
+export async function runTapFiles(files, jobs, { env, timeoutSeconds } = {}) {
+  const { code, output } = await capture(
+    process.execPath,
+    [
+      join(root, 'node_modules/tap/dist/esm/run.mjs'),
+      'run',
+      '--reporter=terse',
+      `--jobs=${jobs}`,
+      ...(timeoutSeconds === undefined ? [] : [`--timeout=${timeoutSeconds}`]),
+      ...files,
+    ],
+    { env },
+  );
   return countTap(output, code);
 }
 

@@ -25,9 +25,13 @@ export interface RawClient {
 /** A connection that sends the bytes it is given and nothing else. The test's end closes it. */
 export async function connectRaw(
   t: Test,
-  { host, port }: { readonly host: string; readonly port: number },
+  address: { readonly host: string; readonly port: number } | { readonly path: string },
 ): Promise<RawClient> {
-  const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
+  const options = { allowHalfOpen: true, noDelay: true };
+  const socket =
+    'path' in address
+      ? createConnection({ ...options, path: address.path })
+      : createConnection({ ...options, host: address.host, port: address.port });
   t.teardown(() => socket.destroy());
   await once(socket, 'connect');
   const inbox = openInbox(socket);

@@ -156,6 +156,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   });
 }
 
+// MOONRING_TEST_PRELOAD is a sanitizer's runtime, which has to come first in the server only.
 // The test runner adds loaders to every node it starts, and the operator's own settings are not the
 // tests'.
 function cleanEnvironment(): NodeJS.ProcessEnv {
@@ -163,7 +164,8 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
     ([name]) => name === 'MOONRING_ADDON' || !own.test(name),
   );
-  return Object.fromEntries(kept);
+  const preload = process.env['MOONRING_TEST_PRELOAD'];
+  return { ...Object.fromEntries(kept), ...(preload === undefined ? {} : { LD_PRELOAD: preload }) };
 }
 
 function exitOf(child: ChildProcess): Promise<Exit> {

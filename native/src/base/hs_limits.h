@@ -14,6 +14,7 @@ typedef struct hs_limits {
     uint64_t max_body;             /* conn/hs_conn.c: 413 */
     uint32_t header_timeout_ms;    /* conn/hs_conn.c: 408 */
     uint32_t body_timeout_ms;      /* conn/hs_conn.c: 408 */
+    uint32_t body_min_rate;        /* conn/hs_conn.c: 408; bytes a second */
     uint32_t keepalive_timeout_ms; /* conn/hs_conn.c: closed */
     uint32_t handler_timeout_ms;   /* conn/hs_conn.c: 503; server/hs_watchdog.c: reported */
     uint32_t write_timeout_ms;     /* conn/hs_conn.c: closed */

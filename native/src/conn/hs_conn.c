@@ -3,9 +3,12 @@
 #include "conn/hs_conn_message.h"
 #include "conn/hs_observer.h"
 
-/* How long, and for how much, a refused client is listened to so that it can read the answer. */
-#define LINGER_MS 2000
-#define LINGER_BYTES (1024 * 1024)
+/* A client that was told the end is listened to, so that a reset does not cost it the answer: as
+ * long as something comes in every interval, for this many of them. */
+#define LINGER_MS 500
+#define LINGER_INTERVALS 20
+/* Content may take this long before its rate counts. */
+#define RATE_GRACE_MS 10000
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env)
 {
@@ -57,6 +60,27 @@ static hs_conn_wait_t wait_of(const hs_conn_t *conn)
     return HS_CONN_WAIT_NONE;
 }
 
+/* Content that has arrived, decoded: the framing of chunks is no progress. */
+static uint64_t content_received(const hs_conn_t *conn)
+{
+    const hs_exchange_t *exchange = conn->exchange;
+    return conn->phase == HS_CONN_CONTENT_RING ? exchange->ring.head - exchange->parsed
+                                               : exchange->content.len;
+}
+
+/* Until when content is waited for: its timeout, and not slower than the minimum rate. Both count
+ * from the head's end; what has arrived pushes the second one on. */
+static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
+{
+    uint64_t since_ms = conn->exchange->content_since_ms;
+    uint64_t deadline_ms = limits->body_timeout_ms ? since_ms + limits->body_timeout_ms : 0;
+    if (limits->body_min_rate == 0)
+        return deadline_ms;
+    uint64_t rate_ms =
+        since_ms + RATE_GRACE_MS + content_received(conn) * 1000 / limits->body_min_rate;
+    return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
+}
+
 static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
 {
     switch (wait) {
@@ -66,8 +90,8 @@ static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
         return limits->keepalive_timeout_ms;
     case HS_CONN_WAIT_HEAD:
         return limits->header_timeout_ms;
-    case HS_CONN_WAIT_CONTENT:
-        return limits->body_timeout_ms;
+    case HS_CONN_WAIT_CONTENT: /* content_deadline_ms */
+        return 0;
     case HS_CONN_WAIT_HANDLER:
         return limits->handler_timeout_ms;
     case HS_CONN_WAIT_WRITE:
@@ -94,6 +118,10 @@ static void settle(hs_conn_t *conn, hs_conn_env_t *env)
         return;
     conn->wait = wait;
     conn->restart_deadline = false;
+    if (wait == HS_CONN_WAIT_CONTENT) {
+        conn->deadline_ms = content_deadline_ms(conn, env->limits);
+        return;
+    }
     uint32_t timeout_ms = timeout_of(wait, env->limits);
     conn->deadline_ms = timeout_ms ? env->now_ms + timeout_ms : 0;
 }
@@ -131,9 +159,7 @@ int hs_conn_recv_vec(hs_conn_t *conn, hs_conn_env_t *env, struct iovec iov[2])
 void hs_conn_received(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
 {
     if (conn->phase == HS_CONN_LINGERING) {
-        conn->lingered += (uint32_t)len;
-        if (conn->lingered > LINGER_BYTES)
-            conn->phase = HS_CONN_CLOSED;
+        conn->still_sending = conn->still_sending || len > 0;
         return;
     }
     if (len == 0) {
@@ -185,7 +211,9 @@ void hs_conn_sent(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
     exchange->out_sent += head;
     exchange->out_body_sent += len - head;
     HS_ASSERT(exchange->out_body_sent <= exchange->out_body.len);
-    conn->restart_deadline = true;
+    /* Progress for the write deadline only: a handler wins no time by earlier answers. */
+    if (conn->phase != HS_CONN_HANDLING)
+        conn->restart_deadline = true;
     if (hs_exchange_unsent(exchange) == 0)
         hs_exchange_forget_sent(exchange);
     settle(conn, env);
@@ -240,13 +268,26 @@ void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_observe_timeout(env->observer, conn);
     switch (conn->wait) {
-    case HS_CONN_WAIT_HEAD:
     case HS_CONN_WAIT_CONTENT:
+        conn->deadline_ms = content_deadline_ms(conn, env->limits);
+        if (conn->deadline_ms > env->now_ms)
+            return; /* enough has arrived meanwhile */
+        hs_conn_refuse(conn, env, 408);
+        break;
+    case HS_CONN_WAIT_HEAD:
         /* Nothing was asked: nothing is answered. */
         if (conn->phase == HS_CONN_IDLE)
             conn->phase = HS_CONN_CLOSED;
         else
             hs_conn_refuse(conn, env, 408);
+        break;
+    case HS_CONN_WAIT_LINGER:
+        if (conn->still_sending && ++conn->linger_intervals < LINGER_INTERVALS) {
+            conn->still_sending = false;
+            conn->restart_deadline = true;
+        } else {
+            conn->phase = HS_CONN_CLOSED;
+        }
         break;
     case HS_CONN_WAIT_HANDLER:
         answer_for_worker(conn, env);
@@ -254,7 +295,6 @@ void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
     case HS_CONN_WAIT_NONE:
     case HS_CONN_WAIT_REQUEST:
     case HS_CONN_WAIT_WRITE:
-    case HS_CONN_WAIT_LINGER:
         conn->phase = HS_CONN_CLOSED;
         break;
     }

@@ -43,13 +43,14 @@ typedef struct hs_conn {
     hs_exchange_t *exchange; /* leased while bytes are pending, NULL while idle */
     uint64_t deadline_ms;    /* 0: none */
     hs_peer_t peer;          /* set by whoever accepted it */
-    uint32_t lingered;       /* bytes dropped while lingering */
     hs_conn_phase_t phase : 8;
     hs_conn_wait_t wait : 8;
+    uint8_t linger_intervals;  /* for which a lingering connection was still sent to */
     bool answered : 1;         /* at least one request */
     bool peer_shut : 1;        /* the peer will send nothing more */
     bool stalled : 1;          /* received bytes wait for hs_conn_resume */
     bool linger : 1;           /* FLUSHING ends in LINGERING */
+    bool still_sending : 1;    /* bytes were dropped in this interval of lingering */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
 } hs_conn_t;
 

@@ -26,7 +26,7 @@ void hs_conn_stop_reading(hs_conn_t *conn, bool linger)
 void hs_conn_refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     hs_exchange_t *exchange = conn->exchange;
-    bool with_content = exchange->parse.llhttp.method != HTTP_HEAD;
+    bool with_content = !hs_parse_is_head(&exchange->parse);
     if (hs_log_enabled(env->log, HS_LOG_DEBUG))
         hs_log_write(env->log, HS_LOG_DEBUG, "request refused: %d %s", status,
                      hs_status_reason(status));
@@ -48,6 +48,9 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
     const hs_msg_t *msg = &exchange->request.msg;
     hs_response_t *response = &exchange->response;
     bool keep_alive = msg->keep_alive && !response->close && !env->draining;
+    /* RFC 9110 §15.3.6: 205 tells the client to reset its view, and has no content. */
+    if (response->status == 205)
+        response->body.len = 0;
     hs_wire_head_t head = {
         .status = response->status,
         .connection = !keep_alive               ? HS_WIRE_CONNECTION_CLOSE
@@ -79,8 +82,10 @@ static void put_answer(hs_conn_t *conn, hs_conn_env_t *env)
     conn->answered = true;
     conn->restart_deadline = true;
     conn->phase = HS_CONN_IDLE;
+    /* A client that did not ask for the end may be sending its next request: if that met a closed
+     * socket, the reset could cost it this answer. */
     if (!keep_alive)
-        hs_conn_stop_reading(conn, exchange->ring.head != exchange->parsed);
+        hs_conn_stop_reading(conn, msg->keep_alive || exchange->ring.head != exchange->parsed);
 }
 
 /* The response is complete, whichever thread has built it: goes on behind the message. */
@@ -169,6 +174,7 @@ static step_t begin_content(hs_conn_t *conn, hs_conn_env_t *env)
         return answer(conn, env);
 
     conn->restart_deadline = true;
+    exchange->content_since_ms = env->now_ms;
     if (msg->expect_continue && ring->head == exchange->parsed &&
         !hs_wire_put_continue(&exchange->out))
         return refuse(conn, env, 500);

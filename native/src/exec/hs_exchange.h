@@ -70,9 +70,10 @@ struct hs_exchange {
     hs_parse_t parse;
     hs_request_t request;
     hs_response_t response;
-    hs_buf_t content;  /* request content that is not in the ring */
-    hs_buf_t out;      /* serialised answers, in order */
-    size_t out_sent;   /* bytes of `out` the kernel has taken */
+    uint64_t content_since_ms; /* when the head was complete and content began to be waited for */
+    hs_buf_t content;          /* request content that is not in the ring */
+    hs_buf_t out;              /* serialised answers, in order */
+    size_t out_sent;           /* bytes of `out` the kernel has taken */
     hs_buf_t out_body; /* content of the last answer when it is too large to copy behind `out` */
     size_t out_body_sent;
     uint64_t begun_us;          /* monotonic: when the request began to arrive */

@@ -1,6 +1,6 @@
 /*
  * The rules about fields that decide how a message is framed and routed: Host, Transfer-Encoding,
- * Expect. Pure. RFC 9112 §3.2, §6.1, §6.3; RFC 9110 §7.2, §10.1.1.
+ * Connection, Expect. Pure. RFC 9112 §3.2, §6.1, §6.3, §9.3; RFC 9110 §7.2, §7.6.1, §10.1.1.
  */
 #pragma once
 
@@ -8,7 +8,7 @@
 #include "http/hs_outcome.h"
 
 /*
- * Checks a complete head and sets msg->expect_continue. `has_content_length` says that the field
- * was there. HS_PARSE_COMPLETE, or the refusal.
+ * Checks a complete head and sets msg->expect_continue and msg->keep_alive. `has_content_length`
+ * says that the field was there. HS_PARSE_COMPLETE, or the refusal.
  */
 HS_NODISCARD hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length);

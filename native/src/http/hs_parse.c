@@ -1,6 +1,8 @@
 #include "http/hs_parse.h"
 
 #include "http/hs_fields.h"
+#include "http/hs_target.h"
+#include "http/hs_wire.h"
 
 /*
  * What a chunked message may spend on everything but content: so much in all for extensions,
@@ -8,6 +10,8 @@
  */
 #define HS_PARSE_FRAMING_MAX 8192
 #define HS_PARSE_FRAMING_PER_CHUNK 12
+/* An unknown method is not waited for beyond this: RFC 9112 §3 wants 501. */
+#define METHOD_MAX 32
 
 static hs_parse_t *parse_of(llhttp_t *llhttp)
 {
@@ -30,10 +34,27 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     hs_msg_t *msg = parse->msg;
-    if (msg->url_len == 0)
+    if (msg->url_len == 0) {
         msg->url_at = offset_of(parse, at);
+        /* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
+        if (llhttp->method != HTTP_PRI && hs_parse_method_name(llhttp->method) == NULL)
+            return refuse(parse, HS_PARSE_NOT_IMPLEMENTED);
+    }
     msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
-    return msg->url_len > parse->limits->max_url ? refuse(parse, HS_PARSE_URI_TOO_LONG) : 0;
+    if (msg->url_len > parse->limits->max_url)
+        return refuse(parse, HS_PARSE_URI_TOO_LONG);
+    /* A line that ends behind the target is HTTP/0.9, whose client sends nothing more. */
+    const char *end = at + len;
+    bool line_ends = end < parse->segment + parse->segment_len && (*end == '\r' || *end == '\n');
+    return line_ends ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
+}
+
+static int on_version(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)at;
+    hs_parse_t *parse = parse_of(llhttp);
+    parse->version_len = (uint8_t)hs_min(parse->version_len + len, UINT8_MAX);
+    return 0;
 }
 
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)
@@ -67,6 +88,23 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
+static int on_extension_name(llhttp_t *llhttp, const char *at, size_t len)
+{
+    (void)at;
+    hs_parse_t *parse = parse_of(llhttp);
+    parse->extension_named = parse->extension_named || len > 0;
+    return 0;
+}
+
+/* llhttp takes an extension without a name. */
+static int on_extension_name_end(llhttp_t *llhttp)
+{
+    hs_parse_t *parse = parse_of(llhttp);
+    bool named = parse->extension_named;
+    parse->extension_named = false;
+    return named ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
+}
+
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -95,11 +133,14 @@ static int pause(llhttp_t *llhttp)
 
 static const llhttp_settings_t settings = {
     .on_url = on_url,
+    .on_version = on_version,
     .on_header_field = on_name,
     .on_header_value = on_value,
     .on_headers_complete = pause,
     .on_body = on_body,
     .on_chunk_header = on_chunk_header,
+    .on_chunk_extension_name = on_extension_name,
+    .on_chunk_extension_name_complete = on_extension_name_end,
     .on_message_complete = pause,
 };
 
@@ -109,10 +150,14 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     parse->limits = limits;
     parse->msg = msg;
     parse->offset = 0;
+    parse->line_at = 0;
     parse->framing = 0;
     parse->framing_allowed = HS_PARSE_FRAMING_MAX;
     parse->last = HS_PARSE_LAST_NONE;
+    parse->version_len = 0;
     parse->in_content = false;
+    parse->unknown_method = false;
+    parse->extension_named = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;
     msg->url_at = 0;
     msg->url_len = 0;
@@ -120,9 +165,14 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     msg->body = hs_span("", 0);
 }
 
-static bool is_later_version(const llhttp_t *llhttp)
+/* llhttp stops behind a version that it does not know and at what is none; only a complete one is
+ * 505. */
+static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
 {
-    return llhttp->http_major > 1 || (llhttp->http_major == 1 && llhttp->http_minor > 1);
+    const llhttp_t *llhttp = &parse->llhttp;
+    bool served = llhttp->http_major == 1 && llhttp->http_minor <= 1;
+    return parse->version_len == sizeof("1.1") - 1 && !served ? HS_PARSE_VERSION_UNSUPPORTED
+                                                              : HS_PARSE_BAD_REQUEST;
 }
 
 /*
@@ -136,18 +186,16 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
         return HS_PARSE_NEED_MORE;
     case HPE_PAUSED:
         return HS_PARSE_COMPLETE;
-    case HPE_USER:
+    case HPE_USER: /* a span's callback stopped llhttp, or one of the others that we have */
+    case HPE_CB_CHUNK_HEADER:
+    case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
         return parse->refusal;
     case HPE_PAUSED_UPGRADE:
         return HS_PARSE_NOT_IMPLEMENTED;
     case HPE_PAUSED_H2_UPGRADE:
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
-        /* Also what llhttp says of anything but CR LF behind a version that it knows. */
-        return is_later_version(&parse->llhttp) ? HS_PARSE_VERSION_UNSUPPORTED
-                                                : HS_PARSE_BAD_REQUEST;
-    case HPE_CB_CHUNK_HEADER: /* what HPE_USER becomes in this callback */
-        return parse->refusal;
+        return outcome_of_version(parse);
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -174,7 +222,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_CB_VERSION_COMPLETE:
     case HPE_CB_HEADER_FIELD_COMPLETE:
     case HPE_CB_HEADER_VALUE_COMPLETE:
-    case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
     case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
     case HPE_CB_RESET:
         return HS_PARSE_BAD_REQUEST;
@@ -185,17 +232,50 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
 static hs_parse_outcome_t execute(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
     parse->segment = data;
+    parse->segment_len = len;
     llhttp_errno_t code = llhttp_execute(&parse->llhttp, data, len);
     *taken = code == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&parse->llhttp) - data);
     parse->offset += (uint32_t)*taken;
     return outcome_of(parse, code);
 }
 
-hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+/* RFC 9112 §2.2: one empty line before the request line is ignored. HS_PARSE_COMPLETE: the request
+ * line has begun or begins at data[*taken]. */
+static hs_parse_outcome_t skip_empty_line(hs_parse_t *parse, const char *data, size_t len,
+                                          size_t *taken)
 {
-    hs_parse_outcome_t outcome = execute(parse, data, len, taken);
-    if (outcome != HS_PARSE_COMPLETE)
-        return outcome;
+    static const char line[] = "\r\n";
+    *taken = 0;
+    if (parse->offset > parse->line_at)
+        return HS_PARSE_COMPLETE;
+    while (*taken < len && parse->line_at < 2 && data[*taken] == line[parse->line_at]) {
+        parse->line_at++;
+        parse->offset++;
+        (*taken)++;
+    }
+    if (*taken == len)
+        return HS_PARSE_NEED_MORE;
+    bool is_line_end = data[*taken] == '\r' || data[*taken] == '\n';
+    return parse->line_at == 1 || is_line_end ? HS_PARSE_BAD_REQUEST : HS_PARSE_COMPLETE;
+}
+
+/* RFC 9110 §9.1, §15.6.2: a method that is a token but none we know is 501. What llhttp took of it
+ * are letters. */
+static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data, size_t len,
+                                              size_t *taken)
+{
+    for (; *taken < len; (*taken)++, parse->offset++) {
+        uint32_t method_len = parse->offset - parse->line_at;
+        if (method_len >= METHOD_MAX || (method_len > 0 && data[*taken] == ' '))
+            return HS_PARSE_NOT_IMPLEMENTED;
+        if (!hs_wire_is_field_name(hs_span(data + *taken, 1)))
+            return HS_PARSE_BAD_REQUEST;
+    }
+    return HS_PARSE_NEED_MORE;
+}
+
+static void take_head(hs_parse_t *parse)
+{
     const llhttp_t *llhttp = &parse->llhttp;
     hs_msg_t *msg = parse->msg;
     msg->head_len = parse->offset;
@@ -203,16 +283,25 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
     msg->minor_version = llhttp->http_minor;
     msg->chunked = (llhttp->flags & F_CHUNKED) != 0;
     msg->content_length = (llhttp->flags & F_CONTENT_LENGTH) ? llhttp->content_length : 0;
-    msg->keep_alive = (llhttp->flags & F_CONNECTION_CLOSE) == 0 &&
-                      (llhttp->http_minor == 1 || (llhttp->flags & F_CONNECTION_KEEP_ALIVE) != 0);
-    return HS_PARSE_COMPLETE;
+    msg->keep_alive = false;
 }
 
-/* llhttp takes "RTSP/1.0" and "ICE/1.0" too, and any number of spaces in front: RFC 9112 §3. */
-static bool speaks_http(const hs_msg_t *msg)
+hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
-    const hs_span_t protocol = HS_SPAN_LITERAL(" HTTP/");
-    return memcmp(msg->base + msg->url_at + msg->url_len, protocol.data, protocol.len) == 0;
+    hs_parse_outcome_t outcome = skip_empty_line(parse, data, len, taken);
+    if (outcome != HS_PARSE_COMPLETE)
+        return outcome;
+    if (!parse->unknown_method) {
+        size_t executed;
+        outcome = execute(parse, data + *taken, len - *taken, &executed);
+        *taken += executed;
+        parse->unknown_method = llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD;
+    }
+    if (parse->unknown_method)
+        return scan_unknown_method(parse, data, len, taken);
+    if (outcome == HS_PARSE_COMPLETE)
+        take_head(parse);
+    return outcome;
 }
 
 hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
@@ -221,12 +310,12 @@ hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
     HS_ASSERT(msg->base != NULL);
     if (parse->llhttp.http_major != 1 || msg->minor_version > 1)
         return HS_PARSE_VERSION_UNSUPPORTED;
-    if (!speaks_http(msg))
-        return HS_PARSE_BAD_REQUEST;
     if (msg->method == HTTP_CONNECT)
         return HS_PARSE_NOT_IMPLEMENTED;
     hs_parse_outcome_t outcome =
-        hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
+        hs_target_check(msg, parse->line_at, hs_parse_method_name(msg->method));
+    if (outcome == HS_PARSE_COMPLETE)
+        outcome = hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
     if (outcome == HS_PARSE_COMPLETE && msg->content_length > parse->limits->max_body)
         return HS_PARSE_CONTENT_TOO_LARGE;
     return outcome;
@@ -246,6 +335,11 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
     parse->framing += *taken - (content->len - content_before);
     bool excessive = parse->framing > parse->framing_allowed;
     return excessive && outcome <= HS_PARSE_COMPLETE ? HS_PARSE_FIELDS_TOO_LARGE : outcome;
+}
+
+bool hs_parse_is_head(const hs_parse_t *parse)
+{
+    return parse->llhttp.method == HTTP_HEAD && !parse->unknown_method;
 }
 
 const char *hs_parse_method_name(unsigned method)

@@ -26,13 +26,18 @@ typedef struct hs_parse {
     llhttp_t llhttp;
     const hs_limits_t *limits;
     hs_msg_t *msg;
-    hs_buf_t *content;        /* where chunked content goes */
-    const char *segment;      /* the bytes being parsed … */
-    uint32_t offset;          /* … and where in the message they begin */
-    uint64_t framing;         /* bytes of a chunked message's body that are not content … */
+    hs_buf_t *content;   /* where chunked content goes */
+    const char *segment; /* the bytes being parsed … */
+    size_t segment_len;  /* how many */
+    uint32_t offset;     /* … and where in the message they begin */
+    uint32_t line_at;    /* where the request line begins: behind an empty line that is ignored */
+    uint64_t framing;    /* bytes of a chunked message's body that are not content … */
     uint64_t framing_allowed; /* … and how many there may be by now */
     hs_parse_last_t last;
+    uint8_t version_len; /* bytes of "1.1" so far */
     bool in_content;
+    bool unknown_method; /* llhttp does not know it: only whether it is a token is open */
+    bool extension_named;
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
 } hs_parse_t;
 
@@ -46,12 +51,16 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
 HS_NODISCARD hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len,
                                               size_t *taken);
 
-/* What the grammar cannot say: versions, Host, framing, Expect. HS_PARSE_COMPLETE or a refusal. */
+/* What llhttp does not say: the exact request line, Host, framing, Expect. HS_PARSE_COMPLETE or a
+ * refusal. */
 HS_NODISCARD hs_parse_outcome_t hs_parse_check(hs_parse_t *parse);
 
 /* Takes the next bytes of chunked content and appends what they carry to `content`. */
 HS_NODISCARD hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content,
                                                  const char *data, size_t len, size_t *taken);
+
+/* True if the request is known to be a HEAD: no answer to it, an error neither, has content. */
+bool hs_parse_is_head(const hs_parse_t *parse);
 
 /* "GET" for llhttp's number; NULL for a number it does not know. */
 const char *hs_parse_method_name(unsigned method);

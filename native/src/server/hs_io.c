@@ -179,6 +179,13 @@ static int poll(hs_io_t *io)
     int timeout_ms = poll_timeout_ms(io, io->env.now_ms);
     if (io->workers == NULL)
         return hs_ev_poll(io->ev, timeout_ms);
+    if (hs_workers_want_wake(io->workers)) {
+        /* More requests may be here already: then they are worth the same wake. */
+        int ready = hs_ev_poll(io->ev, 0);
+        if (ready != 0)
+            return ready;
+        hs_workers_wake(io->workers);
+    }
     int polled = hs_ev_poll(io->ev, hs_workers_begin_sleep(io->workers, timeout_ms));
     hs_workers_end_sleep(io->workers);
     return polled;
@@ -195,21 +202,6 @@ static void take_handed_over(hs_io_t *io)
     }
 }
 
-/* What the events have begun: requests go to workers, answers come back, everything is sent. */
-static void finish_turn(hs_io_t *io)
-{
-    hs_io_conn_go_on_all(io);
-    hs_dispatch_flush(&io->dispatch);
-    hs_io_conn_collect(io);
-    hs_dispatch_flush(&io->dispatch);
-    if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
-        hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
-    hs_io_conn_send_all(io);
-    hs_io_observe_sent(io);
-    if (hs_handler_has_tasks(&io->dispatch.handler))
-        io->dispatch.handler.run_tasks(io->dispatch.handler.self);
-}
-
 static void take_requests(hs_io_t *io)
 {
     if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
@@ -223,6 +215,24 @@ static void take_requests(hs_io_t *io)
                     IDLE_GRACE_MS);
     if (io->env.idle_grace && io->env.now_ms >= io->idle_grace_end_ms)
         end_idle_grace(io);
+}
+
+/* What the events have begun: requests go to workers, answers come back, everything is sent. */
+static void finish_turn(hs_io_t *io)
+{
+    hs_io_conn_go_on_all(io);
+    hs_dispatch_flush(&io->dispatch);
+    /* Again, as late as possible: a worker's answer says that the connection closes if the drain
+     * was asked for before the worker had finished. */
+    take_requests(io);
+    hs_io_conn_collect(io);
+    hs_dispatch_flush(&io->dispatch);
+    if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
+        hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
+    hs_io_conn_send_all(io);
+    hs_io_observe_sent(io);
+    if (hs_handler_has_tasks(&io->dispatch.handler))
+        io->dispatch.handler.run_tasks(io->dispatch.handler.self);
 }
 
 static bool is_finished(const hs_io_t *io)

@@ -137,6 +137,7 @@ static void a_turn_has_a_budget(void **state)
 typedef struct keep_case {
     const char *request;
     bool kept;
+    bool lingers;     /* the client may be sending its next request */
     const char *line; /* the Connection field of the answer, NULL for none */
 } keep_case_t;
 
@@ -144,15 +145,19 @@ static void what_keeps_a_connection_open(void **state)
 {
     (void)state;
     static const keep_case_t table[] = {
-        { "GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, NULL },
-        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", true, NULL },
-        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, "Connection: close" },
-        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, CLOSE\r\n\r\n", false, "Connection: close" },
-        { "GET / HTTP/1.0\r\n\r\n", false, "Connection: close" },
-        { "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true, "Connection: keep-alive" },
-        { "GET / HTTP/1.0\r\nConnection: close\r\n\r\n", false, "Connection: close" },
-        { "GET /close HTTP/1.1\r\nHost: a\r\n\r\n", false, "Connection: close" },
-        { "GET /close HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false, "Connection: close" },
+        { "GET / HTTP/1.1\r\nHost: a\r\n\r\n", true, false, NULL },
+        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", true, false, NULL },
+        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", false, false,
+          "Connection: close" },
+        { "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, CLOSE\r\n\r\n", false, false,
+          "Connection: close" },
+        { "GET / HTTP/1.0\r\n\r\n", false, false, "Connection: close" },
+        { "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true, false,
+          "Connection: keep-alive" },
+        { "GET / HTTP/1.0\r\nConnection: close\r\n\r\n", false, false, "Connection: close" },
+        { "GET /close HTTP/1.1\r\nHost: a\r\n\r\n", false, true, "Connection: close" },
+        { "GET /close HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false, true,
+          "Connection: close" },
     };
     conn_bench_t cb;
     conn_bench_init(&cb, answer_url);
@@ -165,7 +170,9 @@ static void what_keeps_a_connection_open(void **state)
             assert_true(answer_has(&answer, table[i].line));
         else
             assert_null(strstr(answer.head, "Connection:"));
-        assert_int_equal(cb.conn.phase, table[i].kept ? HS_CONN_IDLE : HS_CONN_CLOSED);
+        assert_int_equal(cb.conn.phase, table[i].kept      ? HS_CONN_IDLE
+                                        : table[i].lingers ? HS_CONN_LINGERING
+                                                           : HS_CONN_CLOSED);
         expect_no_more(&cb);
         conn_close(&cb);
     }

@@ -27,7 +27,7 @@ typedef struct refusal {
 
 /* One of each outcome; the parser's own suites have the others. */
 static const refusal_t refusals[] = {
-    { "NONSENSE\r\n\r\n", 400 },
+    { "NON/SENSE\r\n\r\n", 400 },
     { "GET / HTTP/1.1\r\n\r\n", 400 },
     { "GET / HTTP/1.1\r\n" HOST "A : b\r\n\r\n", 400 },
     { "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400 },
@@ -36,8 +36,9 @@ static const refusal_t refusals[] = {
     { "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n100001\r\n", 413 },
     { "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n", 400 },
     { "GET / HTTP/1.1\r\n" HOST "Expect: 200-ok\r\n\r\n", 417 },
+    { "NONSENSE / HTTP/1.1\r\n" HOST "\r\n", 501 },
     { "CONNECT a:1 HTTP/1.1\r\n" HOST "\r\n", 501 },
-    { "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", 501 },
+    { "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 501 },
     { "GET / HTTP/2.0\r\n" HOST "\r\n", 505 },
 };
 
@@ -186,7 +187,7 @@ static void a_refused_head_request_gets_no_content(void **state)
 
 /* A client that still sends is listened to for a while, so that it can read the answer, but not for
  * ever. */
-static void lingering_ends_after_so_many_bytes(void **state)
+static void lingering_ends_although_the_client_sends(void **state)
 {
     (void)state;
     conn_bench_t cb;
@@ -196,10 +197,13 @@ static void lingering_ends_after_so_many_bytes(void **state)
     assert_int_equal(cb.conn.phase, HS_CONN_LINGERING);
     assert_null(cb.conn.exchange);
     static char rest[4096];
-    size_t dropped = 0;
-    while (!conn_is_closed(&cb) && dropped < 100 * 1024 * 1024)
-        dropped += conn_receive(&cb, rest, sizeof(rest));
-    assert_true(dropped >= 1024 * 1024 && dropped <= 1024 * 1024 + sizeof(rest));
+    uint64_t began_ms = cb.env.now_ms;
+    while (!conn_is_closed(&cb) && cb.env.now_ms < began_ms + 60000) {
+        conn_receive(&cb, rest, sizeof(rest));
+        cb.env.now_ms = cb.conn.deadline_ms;
+        hs_conn_deadline_passed(&cb.conn, &cb.env);
+    }
+    assert_in_range(cb.env.now_ms - began_ms, 5000, 15000);
     assert_int_equal(cb.handled, 0);
     next_answer(&cb);
     expect_no_more(&cb);
@@ -219,11 +223,7 @@ static void lingering_ends_with_the_peer_or_in_time(void **state)
     conn_open(&cb);
     conn_feed_text(&cb, refusals[0].request);
     assert_true(cb.conn.deadline_ms > cb.env.now_ms);
-    uint64_t deadline_ms = cb.conn.deadline_ms;
-    cb.env.now_ms += 1000;
-    conn_receive(&cb, "more", 4);
-    assert_int_equal(cb.conn.deadline_ms, deadline_ms); /* sending on does not win time */
-    cb.env.now_ms = deadline_ms;
+    cb.env.now_ms = cb.conn.deadline_ms;
     hs_conn_deadline_passed(&cb.conn, &cb.env);
     assert_true(conn_is_closed(&cb));
     conn_close(&cb);
@@ -276,7 +276,7 @@ int main(void)
         cmocka_unit_test(limits_of_the_parser_apply),
         cmocka_unit_test(too_much_content_is_refused_early),
         cmocka_unit_test(a_refused_head_request_gets_no_content),
-        cmocka_unit_test(lingering_ends_after_so_many_bytes),
+        cmocka_unit_test(lingering_ends_although_the_client_sends),
         cmocka_unit_test(lingering_ends_with_the_peer_or_in_time),
         cmocka_unit_test(no_lingering_when_the_peer_has_shut),
         cmocka_unit_test(a_connection_too_many_gets_503),

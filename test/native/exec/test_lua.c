@@ -65,8 +65,8 @@ static void the_request_as_lua_sees_it(void **state)
     lua_bench_run(lb, "PUT /p%20q?r=s HTTP/1.1\r\nHost: h\r\nX-A:  one two \r\nEmpty:\r\n"
                       "X-A: later\r\nContent-Length: 4\r\n\r\nbody");
     assert_string_equal(lb->body, "PUT|/p%20q?r=s|1.1|one two|one two|nil||nil|body|4");
-    lua_bench_run(lb, "M-SEARCH * HTTP/1.0\r\nX-A: \xc3\xa9\r\nEmpty: e\r\n\r\n");
-    assert_string_equal(lb->body, "M-SEARCH|*|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
+    lua_bench_run(lb, "M-SEARCH /s HTTP/1.0\r\nX-A: \xc3\xa9\r\nEmpty: e\r\n\r\n");
+    assert_string_equal(lb->body, "M-SEARCH|/s|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
 }
 
 static void content_is_bytes(void **state)

@@ -58,8 +58,8 @@ static void refuses(const refusal_t *table, size_t count)
 static void bad_request_lines(void **state)
 {
     (void)state;
-    REFUSES({ "FROB / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
-            { "get / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
+    REFUSES({ "FR@B / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
+            { "\r\n\r\nGET / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { " GET / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET\t/ HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET  HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
@@ -73,7 +73,7 @@ static void bad_request_lines(void **state)
             { "GET / HTTP/11\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET / HTTPS/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
-            { "DESCRIBE / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
+            { "DESCRIBE / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
             { "SOURCE / ICE/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "\n\nGET / HTTP/1.1\n" HOST "\n", HS_PARSE_BAD_REQUEST },
             { "GET / HTTP/1.1\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
@@ -89,6 +89,8 @@ static void unsupported_versions_and_methods(void **state)
             { "GET / HTTP/9.9\r\n" HOST "\r\n", HS_PARSE_VERSION_UNSUPPORTED },
             { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HS_PARSE_VERSION_UNSUPPORTED },
             { "GET / HTTP/0.9\r\n" HOST "\r\n", HS_PARSE_VERSION_UNSUPPORTED },
+            { "FROB / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
+            { "get / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
             { "CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED });
 }
 
@@ -158,13 +160,13 @@ static void bad_framing(void **state)
             { GET "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
               HS_PARSE_BAD_REQUEST },
             { "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HS_PARSE_BAD_REQUEST },
-            { GET "Transfer-Encoding: gzip\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
+            { GET "Transfer-Encoding: gzip\r\n\r\n", HS_PARSE_BAD_REQUEST },
             { GET "Transfer-Encoding: gzip, chunked\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
             { GET "Transfer-Encoding: chunked, gzip\r\n\r\n", HS_PARSE_BAD_REQUEST },
-            { GET "Transfer-Encoding: identity\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
-            { GET "Transfer-Encoding: xchunked\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
-            { GET "Transfer-Encoding: \"chunked\"\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
-            { GET "Transfer-Encoding:\r\n\r\n", HS_PARSE_NOT_IMPLEMENTED },
+            { GET "Transfer-Encoding: identity\r\n\r\n", HS_PARSE_BAD_REQUEST },
+            { GET "Transfer-Encoding: xchunked\r\n\r\n", HS_PARSE_BAD_REQUEST },
+            { GET "Transfer-Encoding: \"chunked\"\r\n\r\n", HS_PARSE_BAD_REQUEST },
+            { GET "Transfer-Encoding:\r\n\r\n", HS_PARSE_BAD_REQUEST },
             { GET "Transfer-Encoding: chunked\r\n chunked\r\n\r\n", HS_PARSE_BAD_REQUEST },
             { GET "Transfer-Encoding:\r\n chunked\r\n\r\n", HS_PARSE_BAD_REQUEST },
             { GET "Transfer-Encoding : chunked\r\n\r\n", HS_PARSE_BAD_REQUEST });
