@@ -10,7 +10,7 @@ const DEPENDENCIES = ['commander', 'pino', 'node-addon-api', 'node-api-headers']
 
 const PROGRAM = `import { createServer, MoonringError, type ReadyFields, version } from 'moonring';
 
-const server = createServer({ port: 0, processes: 1, admin: 'off', logLevel: 'off', maxBody: '1m' });
+const server = createServer({ port: 0, processes: 1, admin: 'off', logLevel: 'off' });
 // @ts-expect-error: there is no such option
 createServer({ prot: 1 });
 // @ts-expect-error: a strategy is one of three
