@@ -9,11 +9,7 @@ export const floors = ['base', 'data', 'os', 'http', 'exec', 'conn', 'server'];
 /**
  * The public headers: every floor may include them, and of native/ the binding sees nothing else.
  */
-export const publicHeaders = [
-  'httpserver.h',
-  'httpserver_socket.h',
-  'httpserver_supervise.h',
-];
+export const publicHeaders = ['httpserver.h', 'httpserver_socket.h', 'httpserver_supervise.h'];
 
 /**
  * Headers that only some files may include. `header` is matched against what stands between < and >
