@@ -25,6 +25,8 @@ const keep = args.includes('--keep');
 const named = args.find((word) => word !== '--keep');
 const work = resolve(named ?? join(tmpdir(), 'moonring-container'));
 
+const patienceMs = 30_000;
+
 let passed = 0;
 let failed = 0;
 
@@ -58,7 +60,7 @@ await runMain(async () => {
 async function runChecks(checks, context) {
   for (const { name, run } of checks) {
     try {
-      await run(context);
+      await inTime(run(context));
       passed += 1;
       process.stdout.write(`ok      ${name}\n`);
     } catch (error) {
@@ -66,4 +68,13 @@ async function runChecks(checks, context) {
       process.stdout.write(`FAILED  ${name}\n${error.message}\n`);
     }
   }
+}
+
+/** A container that does not end must not hold up the verdict on it. */
+async function inTime(check) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error('it never came to an end')), patienceMs);
+  });
+  await Promise.race([check, late]).finally(() => clearTimeout(timer));
 }

@@ -74,7 +74,7 @@ async function measure({ name, scenario, seconds, rate, processes }, k6) {
   rmSync(summaryPath, { force: true });
   const generator = runK6(k6, `load/${name}.js`, {
     BASE_URL: servers[0].ready.address,
-    TARGETS: servers.map(({ ready }) => `${ready.address},${readinessOf(ready)}`).join(' '),
+    TARGETS: servers.map(({ ready }) => `${ready.address},${ready.admin[0]}/readyz`).join(' '),
     DURATION: seconds,
     PROCESSES: processes,
     SUMMARY: summaryPath,
@@ -100,20 +100,17 @@ async function measure({ name, scenario, seconds, rate, processes }, k6) {
 }
 
 async function startServers({ app = 'lua/demo.lua', servers: count = 1, args = [] }, processes) {
-  const common = ['--processes', String(processes), ...args, app];
+  const start = (port, admin) => {
+    const where = ['--port', String(port), '--admin', admin];
+    return startServer([...where, '--processes', String(processes), ...args, app]);
+  };
   const servers = [];
-  for (let index = 0; index < count; index += 1) {
-    servers.push(await startServer(['--port', '0', ...common]));
-  }
+  for (let index = 0; index < count; index += 1) servers.push(await start(0, '127.0.0.1:0'));
   const restart = async (index) => {
-    const { port } = servers[index].ready;
-    servers[index] = await startServer(['--port', String(port), ...common]);
+    const { port, admin } = servers[index].ready;
+    servers[index] = await start(port, new URL(admin[0]).host);
   };
   return { servers, restart };
-}
-
-function readinessOf(ready) {
-  return ready.admin ? `${ready.admin}/readyz` : `${ready.address}/`;
 }
 
 function read(path) {

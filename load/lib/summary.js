@@ -15,16 +15,23 @@ export function summary(name, options) {
   return (data) => {
     const saturated = saturation(data.metrics, options);
     const durationMs = data.state.testRunDurationMs;
-    const result = { name, durationMs, saturated, metrics: data.metrics };
+    const { metrics } = data;
+    const result = { name, durationMs, saturated, failed: failedRequests(metrics), metrics };
     const files = { stdout: `${lines(result).join('\n')}\n` };
     if (__ENV.SUMMARY) files[__ENV.SUMMARY] = JSON.stringify(result);
     return files;
   };
 }
 
-function lines({ name, saturated, metrics }) {
+/** Of the requests that a threshold watches: a question about readiness may fail. */
+function failedRequests(metrics) {
+  const all = Object.entries(metrics).filter(([name]) => name.startsWith('http_req_failed'));
+  const [, watched] = all.find(([, { thresholds }]) => thresholds) ?? all[0] ?? [];
+  return watched?.values.passes ?? 0;
+}
+
+function lines({ name, saturated, failed, metrics }) {
   const requests = metrics.http_reqs?.values ?? { count: 0, rate: 0 };
-  const failed = metrics.http_req_failed?.values.passes ?? 0;
   const crossed = Object.entries(metrics).flatMap(([metric, { thresholds = {} }]) =>
     Object.entries(thresholds)
       .filter(([, { ok }]) => !ok)

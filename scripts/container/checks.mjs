@@ -10,6 +10,7 @@ import { runContainer, startContainer } from './container.mjs';
  */
 
 const stuck = ['--drain-timeout', '1h'];
+const mostMs = 25_000;
 
 /** About the files of the image; nothing runs. */
 export const imageChecks = [
@@ -109,6 +110,7 @@ export const exitChecks = [
     name: 'a second TERM ends it at once, with 1',
     run: async ({ image }) => {
       const container = startContainer(image, { args: stuck });
+      setTimeout(container.kill, mostMs).unref();
       await container.logLine('ready');
       const slow = await container.slowRequest(image.config.port);
       container.signal('SIGTERM');

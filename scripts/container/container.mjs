@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -10,14 +11,8 @@ import { fileURLToPath } from 'node:url';
  */
 
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const uid = '1000';
 const patienceMs = 20_000;
 const client = fileURLToPath(new URL('slow-client.mjs', import.meta.url));
-
-const confined = [
-  ...['setpriv', '--reuid', uid, '--regid', uid, '--clear-groups'],
-  ...['--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'],
-];
 
 const enter = `
 set -e
@@ -34,7 +29,7 @@ exec chroot "$@"
  *   name on an engine's command line, and its -e
  */
 export function startContainer({ root, config }, { args = [], env = {} } = {}) {
-  const inside = insideCommand(config, env);
+  const inside = insideCommand({ root, config }, env);
   const command = ['sh', '-c', enter, 'sh', root, ...inside, ...config.entrypoint, ...args];
   const namespaces = ['--fork', '--kill-child', '--pid', '--mount', '--net', '--ipc', '--uts'];
   const child = spawn('unshare', [...namespaces, ...command], {
@@ -72,7 +67,7 @@ export function startContainer({ root, config }, { args = [], env = {} } = {}) {
     exec: (words) => {
       const target = ['--target', String(container.init)];
       const spaces = ['--mount', '--pid', '--net', '--root', '--wd=/'];
-      const all = [...target, ...spaces, ...insideCommand(config, env), ...words];
+      const all = [...target, ...spaces, ...inside, ...words];
       return spawnSync('nsenter', all, { encoding: 'utf8', timeout: patienceMs });
     },
     processes: () => processesIn(container.init),
@@ -122,10 +117,24 @@ function isBelow(pid, ancestor) {
   return false;
 }
 
-function insideCommand({ env: imageEnv, workdir }, env) {
-  const settings = { PATH: path, ...imageEnv, ...env };
-  const pairs = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
-  return [...confined, 'env', '-i', `--chdir=${workdir}`, ...pairs];
+/** What stands before a command that runs inside: the user, no capabilities, the variables. */
+function insideCommand({ root, config }, env) {
+  const { uid, gid } = identityOf(root, config.user);
+  const settings = { PATH: path, ...config.env, ...env };
+  return [
+    ...['setpriv', '--reuid', uid, '--regid', gid, '--clear-groups'],
+    ...['--inh-caps=-all', '--bounding-set=-all', '--no-new-privs'],
+    ...['env', '-i', `--chdir=${config.workdir}`],
+    ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+  ];
+}
+
+/** The numbers of a user that the image names. */
+function identityOf(root, name) {
+  const lines = readFileSync(join(root, 'etc/passwd'), 'utf8').split('\n');
+  const fields = lines.map((line) => line.split(':')).find(([user]) => user === name);
+  if (!fields) throw new Error(`the image has no user ${name}`);
+  return { uid: fields[2], gid: fields[3] };
 }
 
 function getInside(init, url) {

@@ -5,7 +5,7 @@ import { growth } from './sampler.mjs';
  *
  * @param {{
  *   name: string, verdict: string, reasons: string[], facts: string[], command: string,
- *   summary: { durationMs: number, metrics: Record<string, any> } | null,
+ *   summary: { durationMs: number, failed: number, metrics: Record<string, any> } | null,
  *   samples: import('./sampler.mjs').Sample[],
  * }} run
  */
@@ -23,9 +23,8 @@ export function report({ name, verdict, reasons, facts, command, summary, sample
   ].join('\n');
 }
 
-function measured({ durationMs, metrics }) {
+function measured({ durationMs, failed, metrics }) {
   const requests = metrics.http_reqs?.values ?? { count: 0, rate: 0 };
-  const failed = metrics.http_req_failed?.values.passes ?? 0;
   const seconds = (durationMs / 1000).toFixed(0);
   return [
     `${requests.count} requests in ${seconds} s, ${requests.rate.toFixed(0)} a second, ` +

@@ -10,7 +10,7 @@ const TIMEOUT_MS = 3000;
 
 /** The part of the configuration that says where the server can be asked. */
 export interface HealthSettings {
-  /** `host:port`, `[v6]:port`, the path of a Unix socket, or `off`. */
+  /** `host:port`, `[v6]:port`, the path of a Unix socket, both with a comma, or `off`. */
   readonly admin: string;
   readonly host: string;
   /** `off`: no TCP listener. */
@@ -36,8 +36,10 @@ export interface HealthQuestion {
  */
 export function healthQuestion({ admin, host, port, uds }: HealthSettings): HealthQuestion | null {
   if (admin !== 'off') {
-    const target = admin.includes('/') ? { socketPath: admin } : hostAndPort(admin);
-    return target && { where: admin, target, path: '/readyz', isHealthy: (code) => code === 200 };
+    // Of two addresses either will do.
+    const [where = admin] = admin.split(',');
+    const target = where.includes('/') ? { socketPath: where } : hostAndPort(where);
+    return target && { where, target, path: '/readyz', isHealthy: (code) => code === 200 };
   }
   const isHealthy = (code: number) => code < 500;
   if (port !== 'off' && port !== 0) {

@@ -27,7 +27,7 @@ function k6That(t: Test, code: number, summary: object | null): string {
 
 function summaryWith(thresholds: object, saturated: string[] = []): object {
   const metrics = { http_req_failed: { values: { rate: 0, passes: 0, fails: 10 }, thresholds } };
-  return { name: 'load', durationMs: 1000, saturated, metrics };
+  return { name: 'load', durationMs: 1000, failed: 0, saturated, metrics };
 }
 
 t.test('a crossed threshold is a failed run, 99', async (t) => {

@@ -17,6 +17,7 @@ t.test('the admin listener is asked first', async (t) => {
   t.strictSame(asked({ admin: '0.0.0.0:90' }), { host: '127.0.0.1', port: 90, path });
   t.strictSame(asked({ admin: '[::]:90' }), { host: '::1', port: 90, path });
   t.strictSame(asked({ admin: '/run/admin.sock' }), { socketPath: '/run/admin.sock', path });
+  t.strictSame(asked({ admin: '/run/a.sock,127.0.0.1:90' }), { socketPath: '/run/a.sock', path });
 });
 
 t.test('without it, the server itself', async (t) => {
