@@ -46,8 +46,6 @@ t.test('defaults', async (t) => {
     processes: 'auto',
     workers: 4,
     dispatch: 'auto',
-    luaMemory: 256 * 1024 * 1024,
-    handlerTimeout: 30_000,
     maxConnections: 65_536,
     ringSize: 8192,
     maxBody: 4 * 1024 ** 2,
