@@ -1,11 +1,13 @@
 // What the ways of dispatch cost, each against `inline`, measured in turns. See bench/README.md.
 //
-//   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--spread] [--only worker,burn-20]
-import { readFileSync } from 'node:fs';
+//   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--only worker,burn-20]
+//
+// --pause 1 rests a second between runs, on a machine that others use too.
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { cpuSeconds, processTree, switchCount } from './lib/process-tree.mjs';
-import { BENCH, requirePrograms, ROOT, runWrk, startMoonring } from './lib/programs.mjs';
+import { BENCH, ROOT, requirePrograms, runWrk, startMoonring } from './lib/programs.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -13,6 +15,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '64' },
     only: { type: 'string', default: '' },
+    pause: { type: 'string', default: '0' },
   },
 });
 
@@ -21,13 +24,29 @@ const BURN = join(BENCH, 'apps', 'burn.lua');
 const INLINE = ['--dispatch', 'inline'];
 const workers = (count) => ['--dispatch', 'worker', '--workers', String(count)];
 
-/** Each compares `variant` with `base`; `free` leaves the server both cores, the load one of them. */
+/** Each compares `variant` with `base`; `free` leaves the server every core, the load's too. */
 const COMPARISONS = [
   { name: 'worker', app: HELLO, path: '/', depth: 1, base: INLINE, variant: workers(1) },
   { name: 'worker-16', app: HELLO, path: '/', depth: 16, base: INLINE, variant: workers(1) },
   { name: 'auto', app: HELLO, path: '/', depth: 1, base: INLINE, variant: ['--dispatch', 'auto'] },
-  { name: 'burn-20', app: BURN, path: '/20', depth: 1, base: INLINE, variant: workers(2), free: true },
-  { name: 'burn-100', app: BURN, path: '/100', depth: 1, base: INLINE, variant: workers(2), free: true },
+  {
+    name: 'burn-20',
+    app: BURN,
+    path: '/20',
+    depth: 1,
+    base: INLINE,
+    variant: workers(2),
+    free: true,
+  },
+  {
+    name: 'burn-100',
+    app: BURN,
+    path: '/100',
+    depth: 1,
+    base: INLINE,
+    variant: workers(2),
+    free: true,
+  },
 ];
 
 function median(numbers) {
@@ -37,6 +56,7 @@ function median(numbers) {
 }
 
 async function measure(server, { path, depth }) {
+  await delay(Number(options.pause) * 1000);
   const pids = processTree(server.pid);
   const before = cpuSeconds(pids);
   const switches = switchCount(pids);
@@ -90,8 +110,8 @@ function print(comparison, { base, variant }) {
 }
 
 requirePrograms('wrk');
-readFileSync(HELLO);
 const only = options.only.split(',').filter((name) => name !== '');
 for (const comparison of COMPARISONS) {
-  if (only.length === 0 || only.includes(comparison.name)) print(comparison, await compare(comparison));
+  if (only.length === 0 || only.includes(comparison.name))
+    print(comparison, await compare(comparison));
 }

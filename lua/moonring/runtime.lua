@@ -18,7 +18,7 @@ local _M = {}
 local DEADLINE = 'the handler ran into its deadline'
 
 local function describe(failure)
-  -- Level 2 leaves this function out of the traceback; a deadline has no function `error` in between.
+  -- Level 2 leaves this function out of the traceback; a deadline has no `error` in between.
   return traceback(tostring(failure), failure == DEADLINE and 1 or 2)
 end
 

@@ -1,10 +1,11 @@
--- Background tasks of one Lua state: hs_queue_push(task) takes a coroutine or a function. Tasks are resumed between
--- requests, and by a timer when there are none; one that yields is resumed again later. An error is logged and ends
--- its task alone.
+-- Background tasks of one Lua state: hs_queue_push(task) takes a coroutine or a function. Tasks are
+-- resumed between requests, and by a timer when there are none; one that yields is resumed again
+-- later. An error is logged and ends its task alone.
 local api = require 'moonring.abi'
 local log = require 'moonring.log'
 
-local create, resume, status, yield = coroutine.create, coroutine.resume, coroutine.status, coroutine.yield
+local create, resume = coroutine.create, coroutine.resume
+local status, yield = coroutine.status, coroutine.yield
 local type, error, tostring, pcall = type, error, tostring, pcall
 local traceback, getinfo = debug.traceback, debug.getinfo
 local find, min = string.find, math.min

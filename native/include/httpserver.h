@@ -1,6 +1,6 @@
 /*
- * libhttpserver: an HTTP/1.1 server in a library. A server runs one reactor or several: threads that
- * accept connections, parse requests and run a C or Lua handler for each, by themselves or on
+ * libhttpserver: an HTTP/1.1 server in a library. A server runs one reactor or several: threads
+ * that accept connections, parse requests and run a C or Lua handler for each, by themselves or on
  * worker threads.
  *
  *     hs_config_t config;
@@ -45,12 +45,12 @@ typedef enum {
 
 typedef enum {
     HS_REACTOR_SINGLE = 0, /* one reactor, on the thread that calls hs_server_run */
-    HS_REACTOR_MULTI = 1,  /* that thread accepts and hands connections to num_io_threads reactors */
+    HS_REACTOR_MULTI = 1, /* that thread accepts and hands connections to num_io_threads reactors */
 } hs_reactor_mode_t;
 
 /* Where handlers run. */
 typedef enum {
-    HS_DISPATCH_AUTO = 0, /* on the reactor; those that turn out slow go to the workers */
+    HS_DISPATCH_AUTO = 0,   /* on the reactor; those that turn out slow go to the workers */
     HS_DISPATCH_INLINE = 1, /* on the reactor */
     HS_DISPATCH_WORKER = 2, /* on the workers */
 } hs_dispatch_mode_t;
@@ -69,8 +69,8 @@ typedef enum {
     HS_EVENT_READY,    /* connections are being accepted */
     HS_EVENT_ORPHANED, /* control_fd reached its end: the supervisor is gone and the server began to
                           drain */
-    HS_EVENT_STUCK,    /* a handler has kept a reactor for twice handler_timeout_ms: nobody is served
-                          by it. Called on another thread, again and again while it lasts */
+    HS_EVENT_STUCK, /* a handler has kept a reactor for twice handler_timeout_ms: nobody is served
+                       by it. Called on another thread, again and again while it lasts */
 } hs_event_t;
 
 /* What is written about every request. */
@@ -98,8 +98,8 @@ typedef struct hs_config {
     const int
         *listen_fds; /* HS_LISTEN_FDS: listening, non-blocking; the server owns and closes them */
     size_t listen_fd_count; /* number of listen_fds, default 0 */
-    const char *uds_path; /* HS_LISTEN_UDS: made by hs_server_new, removed by hs_server_free */
-    unsigned uds_mode;    /* its permissions, default 0660 */
+    const char *uds_path;   /* HS_LISTEN_UDS: made by hs_server_new, removed by hs_server_free */
+    unsigned uds_mode;      /* its permissions, default 0660 */
     int control_fd; /* its end means that the supervisor died; owned by the server; default -1 */
 
     hs_reactor_mode_t reactor_mode; /* default HS_REACTOR_SINGLE */
@@ -107,10 +107,11 @@ typedef struct hs_config {
     int num_threads; /* workers a reactor, started when first needed; 0 (default): one a processor;
                         -1: none, whatever `dispatch` says */
     hs_dispatch_mode_t dispatch; /* default HS_DISPATCH_AUTO */
-    int work_queue_cap; /* requests that may wait for a worker, a reactor, a power of two, default 4096;
-                           503 beyond */
+    int work_queue_cap; /* requests that may wait for a worker, a reactor, a power of two, default
+                           4096; 503 beyond */
 
-    int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503 */
+    int conn_pool_cap; /* connections open at the same time, a reactor, default 1024; more get 503
+                        */
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit
                          it */
     size_t max_body_size;       /* bytes, default 4 MiB; 413 beyond */
@@ -135,8 +136,8 @@ typedef struct hs_config {
                                default NULL */
     const char *lua_root;   /* directory that holds the moonring Lua modules; default NULL: those
                                that were compiled in */
-    size_t lua_memory_cap;  /* bytes, a Lua state, default 256 MiB; "not enough memory" beyond, which
-                               is a 500. 0: no limit */
+    size_t lua_memory_cap; /* bytes, a Lua state, default 256 MiB; "not enough memory" beyond, which
+                              is a 500. 0: no limit */
     const char *module_path;   /* shared object with the handler, run instead of both; default NULL:
                                   see HS_HANDLER_MODULE */
     const char *module_symbol; /* its handler; default NULL: "hs_handler" */
@@ -268,7 +269,8 @@ uint16_t hs_req_peer_port(const hs_request_t *request);
 /* True if the handler runs on a worker, where it may take its time. */
 bool hs_req_in_worker(const hs_request_t *request);
 
-/* What the handler of this thread was given as user_data: handler_ud, or what hs_handler_init made. */
+/* What the handler of this thread was given as user_data: handler_ud, or what hs_handler_init made.
+ */
 void *hs_req_user_data(const hs_request_t *request);
 
 /*

@@ -70,7 +70,7 @@ export const reservedNames = [
 ];
 
 /** Headers of the C library that the public header may include. */
-export const standardHeaders = /^(stdarg|stdbool|stddef|stdint|inttypes|limits)\.h$/;
+export const standardHeaders = /^(stdarg|stdbool|stddef|stdint|inttypes|limits|time)\.h$/;
 
 /**
  * What the binding may include between < and >: Node-API and the C++ and C libraries, no system

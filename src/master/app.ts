@@ -44,7 +44,9 @@ function resolveModule(
 ): AppSource {
   const { path = '', symbol = DEFAULT_SYMBOL } = named;
   if (kindOf(path) === 'file') return { kind: 'c', path, symbol };
-  throw handlerError(`the app ${path} ${kindOf(path) === 'missing' ? 'does not exist' : 'is not a file'}`);
+  throw handlerError(
+    `the app ${path} ${kindOf(path) === 'missing' ? 'does not exist' : 'is not a file'}`,
+  );
 }
 
 function handlerError(message: string): MoonringError {

@@ -108,8 +108,11 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
     case 'stuck':
-      // Nobody is served here any more and the thread cannot be ended: a new process takes the place of this one.
-      return { state: { tag: 'ended' }, effects: [{ type: 'log', message: STUCK }, { type: 'die' }] };
+      // Nobody is served here any more and the thread cannot be ended: a new process takes over.
+      return {
+        state: { tag: 'ended' },
+        effects: [{ type: 'log', message: STUCK }, { type: 'die' }],
+      };
     case 'orphaned':
       // The IO thread drains already, by its own deadline.
       return next({ tag: 'draining' }, send({ type: 'orphaned' }), {

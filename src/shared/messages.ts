@@ -1,6 +1,11 @@
 import { MoonringError } from './errors.js';
 import { LOG_LEVELS } from './logger.js';
-import { type AppSource, DISPATCH_MODES, type ReactorFailure, type ReactorOptions } from './native.js';
+import {
+  type AppSource,
+  DISPATCH_MODES,
+  type ReactorFailure,
+  type ReactorOptions,
+} from './native.js';
 
 /**
  * What master and reactor say to each other. A reactor says hello first; the master starts it if

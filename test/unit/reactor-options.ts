@@ -17,4 +17,8 @@ export const reactorOptions: ReactorOptions = {
   bodyTimeoutMs: 30_000,
   keepaliveTimeoutMs: 75_000,
   writeTimeoutMs: 31_000,
+  handlerTimeoutMs: 30_000,
+  workers: 4,
+  dispatch: 'auto',
+  luaMemory: 268_435_456,
 };

@@ -1,4 +1,4 @@
--- The handler of the wire cases: README.md says what it answers. native/wire_app.c is the same in C.
+-- The handler of the wire cases: README.md says what it answers; native/wire_app.c is its C twin.
 
 local function describe(req)
   -- Content may hold any byte, and format would end at a NUL.
@@ -27,6 +27,9 @@ function handle(req, res)
   end
   if url == '/close' then
     res:header('Connection', 'close')
+  end
+  for number = 1, tonumber(url:match('^/fields/(%d+)$') or 0) do
+    res:header('X-' .. number, tostring(number))
   end
   if url == '/cookies' then
     res:header('Set-Cookie', 'a=1'):header('Set-Cookie', 'b=2')

@@ -17,8 +17,7 @@ typedef struct hs_owner {
 
 #define HS_OWNER_TAKE(mark) ((mark) = (hs_owner_t){ pthread_self(), true })
 #define HS_OWNER_RELEASE(mark) ((mark).owned = false)
-#define HS_ASSERT_OWNER(mark)                                                                      \
-    HS_ASSERT((mark).owned && pthread_equal((mark).thread, pthread_self()))
+#define HS_ASSERT_OWNER(mark) HS_ASSERT((mark).owned &&pthread_equal((mark).thread, pthread_self()))
 #else
 typedef struct hs_owner {
     char nothing;

@@ -211,7 +211,9 @@ void hs_conn_sent(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
     exchange->out_sent += head;
     exchange->out_body_sent += len - head;
     HS_ASSERT(exchange->out_body_sent <= exchange->out_body.len);
-    conn->restart_deadline = true;
+    /* Progress for the write deadline only: a handler wins no time by earlier answers. */
+    if (conn->phase != HS_CONN_HANDLING)
+        conn->restart_deadline = true;
     if (hs_exchange_unsent(exchange) == 0)
         hs_exchange_forget_sent(exchange);
     settle(conn, env);

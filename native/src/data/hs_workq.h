@@ -24,7 +24,7 @@ typedef struct hs_workq {
     /* Count of items ever pushed. Written by the producer with release (the items are seen with
      * it), read by consumers with acquire. */
     _Alignas(HS_CACHE_LINE) _Atomic uint64_t tail;
-    uint64_t next; /* owner: producer. Items reserved so far; published by hs_workq_publish */
+    uint64_t next;      /* owner: producer. Items reserved so far; published by hs_workq_publish */
     uint64_t head_seen; /* owner: producer. A value that head has had, to read head seldom */
 
     /* Count of items ever taken. Advanced by consumers, with release so that the producer, which
@@ -111,12 +111,21 @@ static inline bool hs_workq_has_unpublished(const hs_workq_t *queue)
     return queue->next != atomic_load_explicit(&queue->tail, memory_order_relaxed);
 }
 
+/*
+ * The producer. Makes the batch visible to consumers that are awake. Sleepers are the producer's to
+ * wake, now or a little later.
+ */
+static inline void hs_workq_show(hs_workq_t *queue)
+{
+    atomic_store_explicit(&queue->tail, queue->next, memory_order_seq_cst);
+}
+
 /* The producer. Makes the batch visible and wakes at most one sleeper. */
 static inline void hs_workq_publish(hs_workq_t *queue)
 {
     if (!hs_workq_has_unpublished(queue))
         return;
-    atomic_store_explicit(&queue->tail, queue->next, memory_order_seq_cst);
+    hs_workq_show(queue);
     if (hs_workq_has_idle(queue))
         hs_workq_wake_one(queue);
 }
@@ -153,8 +162,8 @@ static inline void hs_workq_share(hs_workq_t *queue)
 }
 
 /*
- * A consumer that found nothing: sleeps until there may be something, until `until` (CLOCK_REALTIME;
- * NULL: no limit), or until the queue is closed and empty.
+ * A consumer that found nothing: sleeps until there may be something, until `until`
+ * (CLOCK_REALTIME; NULL: no limit), or until the queue is closed and empty.
  */
 HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
                                                          const struct timespec *until)
@@ -174,9 +183,7 @@ HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
     else
         atomic_fetch_sub_explicit(&queue->idle, 1, memory_order_relaxed);
     if (hs_workq_length(queue) == 0)
-        result = queue->closed ? HS_WORKQ_CLOSED
-                 : timed_out   ? HS_WORKQ_TIMEOUT
-                               : HS_WORKQ_WORK;
+        result = queue->closed ? HS_WORKQ_CLOSED : timed_out ? HS_WORKQ_TIMEOUT : HS_WORKQ_WORK;
     pthread_mutex_unlock(&queue->lock);
     return result;
 }

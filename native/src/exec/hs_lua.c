@@ -237,8 +237,7 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
 static void interrupt_lua(void *self, hs_exchange_t *exchange)
 {
     hs_lua_t *lua = self;
-    atomic_store_explicit(&lua->doomed_generation, exchange->view.generation,
-                          memory_order_relaxed);
+    atomic_store_explicit(&lua->doomed_generation, exchange->view.generation, memory_order_relaxed);
     atomic_store_explicit(&lua->doomed, &exchange->view, memory_order_release);
     lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
 }

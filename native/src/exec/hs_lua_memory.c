@@ -25,8 +25,8 @@ void hs_lua_memory_limit(hs_lua_memory_t *memory, lua_State *state, size_t cap)
     if (cap == 0)
         return;
     memory->allocate = lua_getallocf(state, &memory->allocate_ud);
-    memory->used = (size_t)lua_gc(state, LUA_GCCOUNT, 0) * 1024 +
-                   (size_t)lua_gc(state, LUA_GCCOUNTB, 0);
+    memory->used =
+        (size_t)lua_gc(state, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(state, LUA_GCCOUNTB, 0);
     lua_setallocf(state, count_and_allocate, memory);
 }
 

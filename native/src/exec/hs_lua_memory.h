@@ -17,7 +17,7 @@ typedef struct hs_lua_memory {
     lua_Alloc allocate; /* LuaJIT's */
     void *allocate_ud;
     size_t used;
-    size_t cap; /* 0: none, nothing is counted */
+    size_t cap;   /* 0: none, nothing is counted */
     bool refused; /* an allocation was refused since this was last set to false */
 } hs_lua_memory_t;
 

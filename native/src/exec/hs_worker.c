@@ -4,6 +4,9 @@
 #include "os/hs_clock.h"
 #include "os/hs_thread.h"
 
+/* A sleeping worker is woken for so many requests, or after so many turns with fewer. */
+#define WAKE_COUNT 32
+#define WAKE_TURNS 4
 /* A worker with more to do announces what it has finished after so many answers or so long. */
 #define ANNOUNCE_COUNT 32
 #define ANNOUNCE_NS (150 * 1000)
@@ -46,6 +49,9 @@ struct hs_workers {
     uint32_t outstanding;
     uint32_t started;
     uint32_t stuck;
+    uint32_t unwoken;       /* shown since a sleeper was last woken */
+    uint32_t unwoken_turns; /* for so many turns */
+    uint32_t lent;          /* not shown yet */
     int look_ms;
     bool bound_reported;
 
@@ -231,19 +237,40 @@ bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange)
         return false;
     }
     workers->outstanding++;
+    workers->lent++;
     return true;
 }
 
 void hs_workers_flush(hs_workers_t *workers)
 {
-    if (!hs_workq_has_unpublished(&workers->queue))
+    if (workers->lent == 0)
         return;
-    bool all_busy = !hs_workq_has_idle(&workers->queue);
-    hs_workq_publish(&workers->queue);
+    hs_workq_show(&workers->queue);
     workers->look_ms = LOOK_FIRST_MS;
-    if (all_busy && workers->started < workers->config.count + workers->stuck &&
+    workers->unwoken += workers->lent;
+    workers->unwoken_turns++;
+    workers->lent = 0;
+    if (hs_workq_has_idle(&workers->queue)) {
+        if (workers->unwoken >= WAKE_COUNT || workers->unwoken_turns >= WAKE_TURNS)
+            hs_workers_wake(workers);
+        return;
+    }
+    workers->unwoken = workers->unwoken_turns = 0;
+    if (workers->started < workers->config.count + workers->stuck &&
         workers->started < most_threads(workers))
         start_one(workers);
+}
+
+bool hs_workers_want_wake(const hs_workers_t *workers)
+{
+    return workers->unwoken > 0;
+}
+
+void hs_workers_wake(hs_workers_t *workers)
+{
+    workers->unwoken = workers->unwoken_turns = 0;
+    if (hs_workq_has_idle(&workers->queue))
+        hs_workq_wake_one(&workers->queue);
 }
 
 uint64_t hs_workers_queued(const hs_workers_t *workers)
@@ -321,6 +348,7 @@ int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms)
 {
     if (workers->outstanding == 0 || timeout_ms == 0)
         return timeout_ms;
+    HS_ASSERT(workers->unwoken == 0 && workers->lent == 0);
     if (!hs_mailbox_begin_sleep(&workers->mailbox))
         return 0;
     int look_ms = workers->look_ms;

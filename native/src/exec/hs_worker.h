@@ -37,8 +37,16 @@ HS_NODISCARD hs_workers_t *hs_workers_new(const hs_workers_config_t *config);
 /* Lends an exchange; it is seen by workers after hs_workers_flush. False: the queue is full. */
 HS_NODISCARD bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange);
 
-/* Shows what was lent to the workers: wakes at most one, starts one if all are busy. */
+/*
+ * Shows what was lent to the workers, and starts one if all are busy. A sleeping one is woken when
+ * enough has come together, so that a wake, and the switch that follows on the I/O thread's own
+ * core, serves many requests; or by hs_workers_wake.
+ */
 void hs_workers_flush(hs_workers_t *workers);
+
+/* True if something was shown and nobody woken for it: to be settled before the thread sleeps. */
+bool hs_workers_want_wake(const hs_workers_t *workers);
+void hs_workers_wake(hs_workers_t *workers);
 
 /* Exchanges that wait for a worker. */
 uint64_t hs_workers_queued(const hs_workers_t *workers);
@@ -60,7 +68,8 @@ void hs_workers_cancel(hs_workers_t *workers, hs_exchange_t *exchange);
  */
 bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange);
 
-/* Before the I/O thread waits for at most `timeout_ms` (-1: for ever): how long it may wait. */
+/* After hs_workers_wake, before the I/O thread waits for at most `timeout_ms` (-1: for ever): how
+ * long it may wait. */
 HS_NODISCARD int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms);
 void hs_workers_end_sleep(hs_workers_t *workers);
 

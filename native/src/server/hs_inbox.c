@@ -9,8 +9,10 @@
 
 /* Messages taken before connections get their turn. */
 #define MESSAGES_PER_TURN 8
-/* Descriptors that are kept free for files, pipes and messages under way. */
+/* Descriptors that are kept free for files, pipes and messages under way, and at most what part of
+ * all. */
 #define RESERVED_DESCRIPTORS 64
+#define RESERVED_PART 4
 /* How long to wait where no event tells that it goes on. */
 #define PAUSE_MS 50
 
@@ -30,6 +32,7 @@ static void pause_for(hs_io_t *io, uint32_t ms)
 
 int hs_inbox_set(hs_io_t *io, int fd, hs_errinfo_t *error)
 {
+    io->inbox.limit = hs_pass_descriptor_limit();
     io->inbox.buffer = hs_alloc(HS_PASSAGE_MAX);
     int result = io->inbox.buffer == NULL ? -ENOMEM : hs_sock_set_nonblock(fd);
     if (result == 0)
@@ -92,8 +95,9 @@ static void open_all(hs_io_t *io, const hs_passed_t *passed)
 /* Descriptors that do not fit into this process are lost: take none when it is nearly full. */
 static bool has_room(const hs_io_t *io)
 {
-    size_t limit = hs_pass_descriptor_limit();
-    return limit == SIZE_MAX || io->slots.in_use + HS_PASS_FDS + RESERVED_DESCRIPTORS <= limit;
+    size_t limit = io->inbox.limit;
+    size_t reserved = hs_min(RESERVED_DESCRIPTORS, limit / RESERVED_PART);
+    return io->slots.in_use + HS_PASS_FDS + reserved <= limit;
 }
 
 /* True: there may be more. */
@@ -103,6 +107,7 @@ static bool take_one(hs_io_t *io)
         hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
         hs_log_write(io->env.log, HS_LOG_WARN, "taking connections is paused: %s",
                      strerror(EMFILE));
+        io->inbox.is_full = true;
         pause_for(io, 10 * PAUSE_MS);
         return false;
     }
@@ -203,9 +208,11 @@ bool hs_inbox_hand_over(hs_io_t *io, hs_io_conn_t *c)
 
 void hs_inbox_resume_if_due(hs_io_t *io)
 {
-    if (io->inbox.resume_ms == 0 || io->env.now_ms < io->inbox.resume_ms)
+    bool has_room_again = io->inbox.is_full && has_room(io);
+    if (io->inbox.resume_ms == 0 || (io->env.now_ms < io->inbox.resume_ms && !has_room_again))
         return;
     io->inbox.resume_ms = 0;
+    io->inbox.is_full = false;
     if (io->inbox.handing_over)
         hand_over_all(io);
     else

@@ -163,6 +163,13 @@ static int poll(hs_io_t *io)
     int timeout_ms = poll_timeout_ms(io, io->env.now_ms);
     if (io->workers == NULL)
         return hs_ev_poll(io->ev, timeout_ms);
+    if (hs_workers_want_wake(io->workers)) {
+        /* More requests may be here already: then they are worth the same wake. */
+        int ready = hs_ev_poll(io->ev, 0);
+        if (ready != 0)
+            return ready;
+        hs_workers_wake(io->workers);
+    }
     int polled = hs_ev_poll(io->ev, hs_workers_begin_sleep(io->workers, timeout_ms));
     hs_workers_end_sleep(io->workers);
     return polled;

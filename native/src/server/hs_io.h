@@ -52,7 +52,9 @@ typedef struct hs_inbox {
     bool open;
     bool handing_over;  /* connections leave through it, none comes in */
     bool blocked;       /* the pair takes nothing now */
+    bool is_full;       /* nothing is taken until connections have been closed */
     uint64_t resume_ms; /* 0: an event tells when it goes on */
+    size_t limit;       /* descriptors of this process */
     char *buffer;       /* one message */
 } hs_inbox_t;
 

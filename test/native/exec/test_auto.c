@@ -174,6 +174,7 @@ static const char *ask(desk_t *desk, const char *url)
     hs_dispatch_flush(&desk->dispatch);
     desk->returned = false;
     while (!desk->returned) {
+        hs_workers_wake(desk->workers);
         assert_true(hs_ev_poll(desk->ev, hs_workers_begin_sleep(desk->workers, 10000)) >= 0);
         hs_workers_end_sleep(desk->workers);
         hs_dispatch_collect(&desk->dispatch, on_returned, desk);

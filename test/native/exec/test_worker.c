@@ -94,6 +94,7 @@ static void on_returned(void *context, hs_exchange_t *exchange)
 static void collect(pool_t *pool, unsigned wanted)
 {
     while (pool->returned < wanted) {
+        hs_workers_wake(pool->workers);
         int timeout_ms = hs_workers_begin_sleep(pool->workers, 10000);
         assert_true(hs_ev_poll(pool->ev, timeout_ms) >= 0);
         hs_workers_end_sleep(pool->workers);
@@ -221,7 +222,8 @@ static void test_stop_runs_what_is_queued_and_joins(void **state)
 static void test_stop_does_not_wait_for_a_stuck_one(void **state)
 {
     (void)state;
-    /* All of it stays for ever, as the contract says: the thread is only let go for the leak check. */
+    /* All of it stays for ever, as the contract says: the thread is only let go for the leak check.
+     */
     static pool_t pool;
     static gate_t gate;
     pool_init(&pool, &gate, 1, 8);

@@ -6,6 +6,7 @@ const TREE: Readonly<Record<string, PathKind>> = {
   '/opt/moonring/lua/demo.lua': 'file',
   '/srv/app.lua': 'file',
   '/srv/handler.so': 'file',
+  '/srv/app.txt': 'file',
   '/srv/good': 'directory',
   '/srv/good/handler.lua': 'file',
   '/srv/empty': 'directory',
@@ -20,13 +21,26 @@ const resolve = (named: string | null) =>
 t.test('what an app may be', async (t) => {
   t.strictSame(resolve(null), { kind: 'lua', path: '/opt/moonring/lua/demo.lua' });
   t.strictSame(resolve('/srv/app.lua'), { kind: 'lua', path: '/srv/app.lua' });
+  t.strictSame(resolve('/srv/handler.so'), {
+    kind: 'c',
+    path: '/srv/handler.so',
+    symbol: 'hs_handler',
+  });
+  t.strictSame(resolve('/srv/handler.so:answer'), {
+    kind: 'c',
+    path: '/srv/handler.so',
+    symbol: 'answer',
+  });
   t.strictSame(resolve('/srv/good'), { kind: 'lua', path: '/srv/good/handler.lua' });
 });
 
 t.test('what it may not be', async (t) => {
   const wrong: readonly [string, string][] = [
     ['/srv/none.lua', 'the app /srv/none.lua does not exist'],
-    ['/srv/handler.so', 'must be a .lua file, or a directory with handler.lua'],
+    ['/srv/app.txt', 'must be a .lua file, a directory with handler.lua, or a shared object'],
+    ['/srv/none.so', 'the app /srv/none.so does not exist'],
+    ['/srv/none.so:answer', 'the app /srv/none.so does not exist'],
+    ['/srv/handler.so:not a name', 'does not exist'],
     ['/srv/empty', 'has no handler.lua'],
     ['/srv/nested', 'has no handler.lua'],
     ['/srv/pipe.lua', 'is neither a file nor a directory'],

@@ -134,6 +134,18 @@ const rows: readonly {
     ],
   },
   {
+    name: 'a reactor that a handler keeps for ever dies',
+    events: [BOOT, START, READY, native({ type: 'stuck' })],
+    tag: 'ended',
+    effects: [
+      {
+        type: 'log',
+        message: 'a handler keeps the reactor and does not stop: the process ends, to be replaced',
+      },
+      { type: 'die' },
+    ],
+  },
+  {
     name: 'an orphan that does not finish dies',
     events: [BOOT, START, READY, DISCONNECTED, { type: 'timer' }],
     tag: 'ended',

@@ -32,15 +32,19 @@ t.test('defaults', async (t) => {
     host: '127.0.0.1',
     backlog: 1024,
     processes: 'auto',
+    workers: 4,
+    dispatch: 'auto',
     maxConnections: 65_536,
     ringSize: 8192,
     maxBody: 4 * 1024 ** 2,
     maxUrl: 8192,
     maxHeaders: 64,
+    luaMemory: 256 * 1024 ** 2,
     headerTimeout: 10_000,
     bodyTimeout: 30_000,
     keepaliveTimeout: 75_000,
     writeTimeout: 30_000,
+    handlerTimeout: 30_000,
     drainDelay: 0,
     drainTimeout: 30_000,
     logLevel: 'info',
@@ -146,7 +150,7 @@ t.test('every complaint names the place', async (t) => {
 
 t.test('unknown names', async (t) => {
   t.match(errorOf({ file: { prot: 1 } }).message, 'unknown key "prot" (Did you mean port?)');
-  t.match(errorOf({ file: { workers: 1 } }).message, /unknown key "workers"$/);
+  t.match(errorOf({ file: { zebras: 1 } }).message, /unknown key "zebras"$/);
   t.match(errorOf({ file: { config: 'x' } }).message, 'unknown key "config"');
   t.match(errorOf({ file: { toString: 'x' } }).message, 'unknown key "toString"');
   t.match(errorOf({ file: '{"__proto__": {"port": 1}}' }).message, 'unknown key "__proto__"');

@@ -10,6 +10,10 @@ import {
 import { reactorOptions } from '../reactor-options.js';
 
 const TO_REACTOR: readonly ToReactor[] = [
+  {
+    type: 'start',
+    options: { ...reactorOptions, app: { kind: 'c', path: '/srv/app.so', symbol: 'answer' } },
+  },
   { type: 'start', options: reactorOptions },
   { type: 'drain', timeoutMs: 0 },
   { type: 'stop' },

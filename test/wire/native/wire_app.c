@@ -51,6 +51,17 @@ static void answer_large(hs_response_t *response, size_t size)
     free(content);
 }
 
+static void add_fields(hs_response_t *response, unsigned count)
+{
+    char name[16];
+    char value[16];
+    for (unsigned number = 1; number <= count; number++) {
+        snprintf(name, sizeof(name), "X-%u", number);
+        snprintf(value, sizeof(value), "%u", number);
+        hs_res_header(response, name, value);
+    }
+}
+
 void wire_app(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     (void)user_data;
@@ -68,6 +79,8 @@ void wire_app(hs_request_t *request, hs_response_t *response, void *user_data)
         hs_res_status(response, status);
     if (strcmp(url, "/close") == 0)
         hs_res_header(response, "Connection", "close");
+    if (sscanf(url, "/fields/%u", &size) == 1)
+        add_fields(response, size);
     if (strcmp(url, "/cookies") == 0) {
         hs_res_header(response, "Set-Cookie", "a=1");
         hs_res_header(response, "Set-Cookie", "b=2");

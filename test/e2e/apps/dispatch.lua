@@ -1,0 +1,77 @@
+-- For the tests of workers: where a handler runs, handlers that take long, and echoes.
+local ffi = require 'ffi'
+
+ffi.cdef('int poll(void *fds, unsigned long count, int timeout_ms);')
+
+local count = 0
+
+local routes = {
+  ['/where'] = function(req)
+    return req:in_worker() and 'worker' or 'inline'
+  end,
+  ['/quick'] = function()
+    return 'quick'
+  end,
+  ['/wait'] = function(req)
+    if not req:in_worker() then
+      return nil
+    end
+    ffi.C.poll(nil, 0, 1000)
+    return 'waited'
+  end,
+  -- Compiled within milliseconds, and then deaf to everything.
+  ['/compiled-loop'] = function()
+    while true do
+      count = count + 1
+    end
+  end,
+  ['/memory'] = function()
+    local hoard = {}
+    for i = 1, 1e8 do
+      hoard[i] = ('x'):rep(1000) .. i
+    end
+    return 'never'
+  end,
+  ['/echo'] = function(req)
+    return req:body()
+  end,
+}
+
+local function interpreted_loop()
+  while true do
+    count = count + 1
+  end
+end
+jit.off(interpreted_loop)
+routes['/interpreted-loop'] = interpreted_loop
+
+local tasks_seen = {}
+routes['/tasks'] = function()
+  hs_queue_push(function()
+    tasks_seen[#tasks_seen + 1] = 'first'
+    coroutine.yield()
+    tasks_seen[#tasks_seen + 1] = 'second'
+  end)
+  hs_queue_push(coroutine.create(function()
+    tasks_seen[#tasks_seen + 1] = 'coroutine'
+  end))
+  hs_queue_push(coroutine.wrap(function()
+    coroutine.yield()
+    tasks_seen[#tasks_seen + 1] = 'wrapped'
+  end))
+  hs_queue_push(function()
+    error('a task failed on purpose')
+  end)
+  return 'pushed'
+end
+routes['/tasks-seen'] = function()
+  return table.concat(tasks_seen, ' ')
+end
+
+function handle(req, res)
+  local text = routes[req.url](req)
+  if not text then
+    return 'worker'
+  end
+  res:body(text):send()
+end

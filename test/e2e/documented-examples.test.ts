@@ -1,0 +1,133 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const LIBRARY = join(ROOT, 'build/release/native');
+const directory = mkdtempSync(join(tmpdir(), 'moonring-docs-'));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+/** The fenced blocks of one language in a page of docs/. */
+function blocks(page: string, language: string): string[] {
+  const text = readFileSync(join(ROOT, 'docs', page), 'utf8');
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
+    ([, code = '']) => code,
+  );
+}
+
+/** The body of GET / on a connection of its own. */
+function greeting(where: { host: string; port: number } | { socketPath: string }): Promise<string> {
+  return new Promise((resolve, reject) => {
+    request({ ...where, path: '/', agent: false }, (response) => {
+      let body = '';
+      response.on('data', (piece: Buffer) => {
+        body += piece.toString();
+      });
+      response.on('end', () => resolve(body));
+    })
+      .on('error', reject)
+      .end();
+  });
+}
+
+const FLAGS = ['-std=c11', '-Wall', '-Wextra', '-Werror', `-I${join(ROOT, 'native/include')}`];
+const LINKED = [`-L${LIBRARY}`, '-lhttpserver', `-Wl,-rpath,${LIBRARY}`];
+
+function compile(source: string, output: string, flags: readonly string[]): string {
+  execFileSync('cc', [...FLAGS, '-o', output, source, ...flags], { stdio: 'inherit' });
+  return output;
+}
+
+t.test('every C program of docs/c-api.md compiles and runs', async (t) => {
+  const programs = blocks('c-api.md', 'c');
+  t.ok(programs.length >= 4);
+  for (const [i, text] of programs.entries()) {
+    const source = join(directory, `doc-${i}.c`);
+    writeFileSync(source, text);
+    if (text.includes('int main(')) {
+      const program = compile(source, join(directory, `doc-${i}`), LINKED);
+      const output = execFileSync(program, { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+      t.pass(`program ${i} ran: ${output.trim()}`);
+      continue;
+    }
+    const module = compile(source, join(directory, `doc-${i}.so`), ['-shared', '-fPIC']);
+    const server = await startServer(t, { app: module });
+    const client = await connectRaw(t, server);
+    t.equal((await client.request(requestText('/'))).body.toString(), 'first\n');
+    t.equal((await client.request(requestText('/'))).body.toString(), 'again\n');
+  }
+});
+
+t.test('every handler of docs/lua.md answers as its comments say', async (t) => {
+  const handlers = blocks('lua.md', 'lua');
+  t.ok(handlers.length >= 5);
+  for (const [i, text] of handlers.entries()) {
+    const app = join(directory, `doc-${i}.lua`);
+    writeFileSync(app, text);
+    const promises = [...text.matchAll(/^-- (GET) (\S+) -> (\d+) (.*)$/gm)];
+    t.ok(promises.length > 0, `handler ${i} says what it answers`);
+    const server = await startServer(t, { app });
+    const client = await connectRaw(t, server);
+    for (const [, method = '', target = '', status, body] of promises) {
+      const response = await client.request(requestText(target, { method }));
+      t.equal(String(response.status), status, target);
+      t.equal(response.body.toString().trimEnd(), body, target);
+    }
+  }
+});
+
+t.test('the examples of examples/lua load', async (t) => {
+  const names = readdirSync(join(ROOT, 'examples/lua'));
+  t.ok(names.length > 0);
+  for (const name of names) {
+    const server = await startServer(t, { app: `examples/lua/${name}` });
+    const client = await connectRaw(t, server);
+    t.equal((await client.request(requestText('/'))).status, 200, name);
+  }
+});
+
+t.test('the library exports the functions of its header and nothing else', async (t) => {
+  const header = readFileSync(join(ROOT, 'native/include/httpserver.h'), 'utf8')
+    .replace(/\/\*.*?\*\//gs, '')
+    .replace(/^#define (.*\\\n)*.*$/gm, '');
+  const declared = [...header.matchAll(/^[\w ]+[ *](hs_\w+)\(/gm)].map(([, name]) => name);
+  const symbols = execFileSync('nm', [
+    ...['-D', '--defined-only', '--format=posix'],
+    join(LIBRARY, 'libhttpserver.so'),
+  ]).toString();
+  const exported = symbols
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(' ')[0]);
+  t.strictSame(exported.toSorted(), declared.toSorted());
+});
+
+t.test(
+  'the example program serves TCP and a Unix socket, with one reactor and several',
+  async (t) => {
+    const program = compile(join(ROOT, 'examples/c/main.c'), join(directory, 'main'), LINKED);
+    const socketPath = join(directory, 'app.sock');
+    for (const mode of [[], ['multi']]) {
+      const child = spawn(program, ['0', socketPath, ...mode], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      t.teardown(() => child.kill('SIGKILL'));
+      const [line] = await once(createInterface({ input: child.stdout }), 'line');
+      const port = Number(String(line).split(':').at(-1));
+      t.equal(await greeting({ host: '127.0.0.1', port }), 'hello from C\n');
+      t.equal(await greeting({ socketPath }), 'hello from C\n');
+      child.kill('SIGTERM');
+      const [code] = await once(child, 'exit');
+      t.equal(code, 0);
+      t.notOk(existsSync(socketPath), 'the socket file is removed');
+    }
+  },
+);

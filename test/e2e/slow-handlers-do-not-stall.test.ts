@@ -1,0 +1,50 @@
+import t from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+
+const WAITERS = 64;
+const HEALTH_MS = 5;
+
+t.test('64 clients wait for 4 workers and the reactor answers others at once', async (t) => {
+  const server = await startServer(t, {
+    app: 'dispatch.lua',
+    args: ['--dispatch', 'inline', '--workers', '4'],
+  });
+  const health = await connectRaw(t, server);
+  await health.request(requestText('/quick'));
+  const waiters = await Promise.all(Array.from({ length: WAITERS }, () => connectRaw(t, server)));
+  await Promise.all(waiters.map((waiter) => waiter.send(requestText('/wait'))));
+  const times: number[] = [];
+  for (let i = 0; i < 50; i++) {
+    const begin = performance.now();
+    t.equal((await health.request(requestText('/quick'))).body.toString(), 'quick');
+    times.push(performance.now() - begin);
+  }
+  times.sort((a, b) => a - b);
+  const median = times[Math.floor(times.length / 2)] ?? Number.POSITIVE_INFINITY;
+  t.ok(median < HEALTH_MS, `a quick answer took ${median.toFixed(2)} ms`);
+  t.equal(waiters.filter((waiter) => waiter.unread() > 0).length, 0, 'all the others wait');
+  // Four at a time: the first come back while the others still wait.
+  const first = waiters.slice(0, 4);
+  for (const waiter of first) t.equal((await waiter.next()).body.toString(), 'waited');
+});
+
+t.test('a handler that asks for a worker where there is none is 500', async (t) => {
+  const server = await startServer(t, { app: 'dispatch.lua', args: ['--workers', '0'] });
+  const client = await connectRaw(t, server);
+  t.equal((await client.request(requestText('/wait'))).status, 500);
+  t.equal((await client.request(requestText('/where'))).body.toString(), 'inline');
+  await server.logLine('what was missing', (line) => /asked for a worker/.test(line.msg ?? ''));
+});
+
+t.test('each way of dispatch runs handlers where it says', async (t) => {
+  for (const [mode, where] of [
+    ['inline', 'inline'],
+    ['auto', 'inline'],
+    ['worker', 'worker'],
+  ] as const) {
+    const server = await startServer(t, { app: 'dispatch.lua', args: ['--dispatch', mode] });
+    const client = await connectRaw(t, server);
+    t.equal((await client.request(requestText('/where'))).body.toString(), where, mode);
+  }
+});
