@@ -37,8 +37,6 @@ static const char *errno_name(int number)
         return "ENFILE";
     case ENOENT:
         return "ENOENT";
-    case ENOTSOCK:
-        return "ENOTSOCK";
     default:
         return "EIO";
     }
@@ -88,22 +86,6 @@ static Napi::Value open_tcp_listeners(const Napi::CallbackInfo &info)
     return result;
 }
 
-static Napi::Value open_unix_listener(const Napi::CallbackInfo &info)
-{
-    Napi::Env env = info.Env();
-    if (info.Length() < 1 || !info[0].IsObject())
-        throw Napi::TypeError::New(env, "openUnixListener(options) takes an object");
-    Napi::Object options = info[0].As<Napi::Object>();
-    int sys_errno = 0;
-    char message[512];
-    int fd = hs_socket_listen_unix(
-        string_property(options, "path").c_str(), uint32_property(options, "mode"),
-        int_property(options, "backlog"), &sys_errno, message, sizeof(message));
-    if (fd < 0)
-        throw system_error(env, sys_errno, message);
-    return Napi::Number::New(env, fd);
-}
-
 static Napi::Value socket_pair(const Napi::CallbackInfo &info)
 {
     int fds[2];
@@ -119,20 +101,6 @@ static int descriptor_argument(const Napi::CallbackInfo &info)
     if (info.Length() < 1 || !info[0].IsNumber())
         throw Napi::TypeError::New(info.Env(), "a descriptor must be a number");
     return info[0].As<Napi::Number>().Int32Value();
-}
-
-static Napi::Value describe_socket(const Napi::CallbackInfo &info)
-{
-    hs_bound_t bound;
-    int result = hs_socket_describe(descriptor_argument(info), &bound);
-    if (result < 0)
-        throw system_error(info.Env(), -result,
-                           std::string("getsockname: ") + std::strerror(-result));
-    Napi::Object described = Napi::Object::New(info.Env());
-    described.Set("address", bound.address);
-    described.Set("port", static_cast<double>(bound.port));
-    described.Set("family", bound.family);
-    return described;
 }
 
 static void set_close_on_exec(const Napi::CallbackInfo &info)
@@ -189,9 +157,6 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("luajitVersion", hs_luajit_version());
     exports.Set("openTcpListeners",
                 Napi::Function::New(env, open_tcp_listeners, "openTcpListeners"));
-    exports.Set("openUnixListener",
-                Napi::Function::New(env, open_unix_listener, "openUnixListener"));
-    exports.Set("describeSocket", Napi::Function::New(env, describe_socket, "describeSocket"));
     exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
     exports.Set("setCloseOnExec", Napi::Function::New(env, set_close_on_exec, "setCloseOnExec"));
     exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));

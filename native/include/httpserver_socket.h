@@ -14,7 +14,7 @@ extern "C" {
 
 /* Where a listener was bound. */
 typedef struct hs_bound {
-    int family;        /* 4 or 6, 1 for a Unix socket */
+    int family;        /* 4 or 6 */
     uint16_t port;     /* the one the system chose if 0 was asked for */
     char address[108]; /* numeric, without port */
 } hs_bound_t;
@@ -27,18 +27,6 @@ typedef struct hs_bound {
  */
 int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fds, size_t count,
                            hs_bound_t *bound, int *sys_errno, char *error, size_t error_size);
-
-/*
- * Opens a listening Unix socket whose file has exactly the permissions `mode`. A file that nobody
- * serves is replaced; a served one is EADDRINUSE. The file is the caller's to remove. The
- * descriptor, or a negative number as above.
- */
-int hs_socket_listen_unix(const char *path, unsigned mode, int backlog, int *sys_errno, char *error,
-                          size_t error_size);
-
-/* Where a socket that somebody else has bound is; family 1 is a Unix socket, `address` its path. 0
- * or -errno. */
-int hs_socket_describe(int fd, hs_bound_t *bound);
 
 /* A connected pair (AF_UNIX, message boundaries kept). 0 or -errno. */
 int hs_socket_pair(int fds[2]);

@@ -81,11 +81,22 @@ function mutant(): Buffer {
   return bytes;
 }
 
-/** Whole answers and nothing else: heads with a length, but for the content of the last one. */
+/**
+ * Whole answers and nothing else. An answer to HEAD has a length and no content: it is told by what
+ * follows, the next answer or nothing.
+ */
 function isWhole(got: Buffer): boolean {
-  return (
-    got.length === 0 || (got.includes('\r\n\r\n') && got.toString('latin1', 0, 9) === 'HTTP/1.1 ')
-  );
+  for (let at = 0; at < got.length; ) {
+    const headEnd = got.indexOf('\r\n\r\n', at);
+    if (headEnd < 0 || got.toString('latin1', at, at + 9) !== 'HTTP/1.1 ') return false;
+    const head = got.toString('latin1', at, headEnd + 2);
+    const length = Number(/\r\nContent-Length: (\d+)\r\n/.exec(head)?.[1] ?? 0);
+    at = headEnd + 4;
+    const bodiless = at === got.length || got.toString('latin1', at, at + 9) === 'HTTP/1.1 ';
+    if (!bodiless) at += length;
+    if (at > got.length) return false;
+  }
+  return true;
 }
 
 function residentBytes(pid: number): number {
@@ -104,8 +115,8 @@ t.test(`${MUTANTS} mutants`, async (t) => {
     while (left-- > 0) {
       const bytes = mutant();
       const pieces = bytes.length > 0 ? randomPieces(bytes, random, 200) : [];
-      const { got } = await converse(server, pieces, 'waiting');
-      if (!isWhole(got)) strange.push(JSON.stringify(bytes.toString('latin1')));
+      const { got, reset } = await converse(server, pieces, 'waiting');
+      if (!reset && !isWhole(got)) strange.push(JSON.stringify(bytes.toString('latin1')));
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));

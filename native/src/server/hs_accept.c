@@ -81,9 +81,7 @@ void hs_accept_take_all(hs_io_t *io)
 
 static int watch(hs_io_t *io, hs_io_listener_t *listener, int fd)
 {
-    /* Where reactors share a listener one of them wakes for a connection. */
-    unsigned interest = HS_EV_READ | HS_EV_EXCLUSIVE;
-    return hs_ev_io_start(io->ev, &listener->watcher, fd, interest, on_listener_event);
+    return hs_ev_io_start(io->ev, &listener->watcher, fd, HS_EV_READ, on_listener_event);
 }
 
 int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error)

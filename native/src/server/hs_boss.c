@@ -5,6 +5,7 @@
 #include "base/hs_alloc.h"
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
+#include "os/hs_thread.h"
 #include "server/hs_boss_slots.h"
 
 /* Connections taken from one listener before pairs get their turn. */
@@ -195,10 +196,12 @@ int hs_boss_inbox(const hs_boss_t *boss, uint32_t slot)
 
 int hs_boss_start(hs_boss_t *boss)
 {
-    int failed =
-        boss->is_started ? EALREADY : pthread_create(&boss->thread, NULL, boss_thread, boss);
-    boss->is_started = boss->is_started || failed == 0;
-    return -failed;
+    if (boss->is_started)
+        return -EALREADY;
+    hs_errinfo_t error = { 0 };
+    boss->is_started =
+        hs_thread_start(&boss->thread, HS_THREAD_IO, "hs-boss", boss_thread, boss, &error) == HS_OK;
+    return boss->is_started ? 0 : error.sys_errno != 0 ? -error.sys_errno : -ENOMEM;
 }
 
 void hs_boss_set_up(hs_boss_t *boss, uint32_t slot, bool is_up)

@@ -186,21 +186,6 @@ static void take_handed_over(hs_io_t *io)
     }
 }
 
-/* What the events have begun: requests go to workers, answers come back, everything is sent. */
-static void finish_turn(hs_io_t *io)
-{
-    hs_io_conn_go_on_all(io);
-    hs_dispatch_flush(&io->dispatch);
-    hs_io_conn_collect(io);
-    hs_dispatch_flush(&io->dispatch);
-    if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
-        hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
-    hs_io_conn_send_all(io);
-    hs_io_observe_sent(io);
-    if (hs_handler_has_tasks(&io->dispatch.handler))
-        io->dispatch.handler.run_tasks(io->dispatch.handler.self);
-}
-
 static void take_requests(hs_io_t *io)
 {
     if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
@@ -211,6 +196,24 @@ static void take_requests(hs_io_t *io)
         begin_hand_over(io, atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
         begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
+}
+
+/* What the events have begun: requests go to workers, answers come back, everything is sent. */
+static void finish_turn(hs_io_t *io)
+{
+    hs_io_conn_go_on_all(io);
+    hs_dispatch_flush(&io->dispatch);
+    /* Again, as late as possible: a worker's answer says that the connection closes if the drain
+     * was asked for before the worker had finished. */
+    take_requests(io);
+    hs_io_conn_collect(io);
+    hs_dispatch_flush(&io->dispatch);
+    if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
+        hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
+    hs_io_conn_send_all(io);
+    hs_io_observe_sent(io);
+    if (hs_handler_has_tasks(&io->dispatch.handler))
+        io->dispatch.handler.run_tasks(io->dispatch.handler.self);
 }
 
 static bool is_finished(const hs_io_t *io)

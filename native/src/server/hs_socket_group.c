@@ -49,25 +49,6 @@ int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fd
     return HS_OK;
 }
 
-int hs_socket_listen_unix(const char *path, unsigned mode, int backlog, int *sys_errno, char *error,
-                          size_t error_size)
-{
-    hs_errinfo_t info = { 0 };
-    int fd = hs_sock_listen_uds(path, mode, backlog, &info);
-    return fd >= 0 ? fd : report(&info, sys_errno, error, error_size);
-}
-
-int hs_socket_describe(int fd, hs_bound_t *bound)
-{
-    hs_sock_address_t address;
-    int result = hs_sock_local_address(fd, &address);
-    if (result < 0)
-        return result;
-    *bound = (hs_bound_t){ .family = address.family, .port = address.port };
-    memcpy(bound->address, address.text, sizeof(bound->address));
-    return 0;
-}
-
 int hs_socket_pair(int fds[2])
 {
     return hs_sock_pair(fds);

@@ -164,7 +164,7 @@ static void a_connection_that_a_worker_serves_moves_after_its_answer(void **stat
     (void)state;
     group_t group;
     group_open(&group);
-    gate_t gate;
+    gate_t gate = { 0 };
     assert_int_equal(0, pipe(gate.ends));
     served_t old, next;
     hs_config_t config;
@@ -329,6 +329,37 @@ static void a_drain_serves_what_is_under_way_and_says_close(void **state)
     group_close(&group);
 }
 
+/* The request of an idle connection is on its way when the drain begins: it is not cut off. */
+static void a_drain_reads_idle_connections_once_more(void **state)
+{
+    (void)state;
+    gate_t gate = { 0 };
+    assert_int_equal(0, pipe(gate.ends));
+    hs_config_t config;
+    served_config(&config);
+    config.handler = gate_handler;
+    config.handler_ud = &gate;
+    config.dispatch = HS_DISPATCH_INLINE;
+    served_t served;
+    served_start(&served, &config);
+    int idle = client_open(hs_server_port(served.server));
+    client_ask(idle, "/before");
+    int busy = client_open(hs_server_port(served.server));
+    client_ask(busy, "/before");
+    client_send(busy, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
+    WAIT_UNTIL(gate_is_waited_for(&gate));
+    client_send(idle, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
+    hs_server_drain(served.server, 10000);
+    gate_open(&gate);
+    client_expect(idle, "GET /late 0");
+    client_expect_end(idle);
+    served_join(&served);
+    close(idle);
+    close(busy);
+    close(gate.ends[0]);
+    close(gate.ends[1]);
+}
+
 static void without_an_inbox_a_hand_over_is_a_drain(void **state)
 {
     (void)state;
@@ -355,6 +386,7 @@ int main(void)
         cmocka_unit_test(without_a_successor_others_take_the_connections),
         cmocka_unit_test(connections_wait_for_a_successor_that_comes_late),
         cmocka_unit_test(a_drain_serves_what_is_under_way_and_says_close),
+        cmocka_unit_test(a_drain_reads_idle_connections_once_more),
         cmocka_unit_test(without_an_inbox_a_hand_over_is_a_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -246,7 +246,7 @@ static void a_worker_says_what_it_serves(void **state)
 {
     (void)state;
     hs_stats_page_t *page = page_of(1);
-    gate_t gate;
+    gate_t gate = { 0 };
     assert_int_equal(0, pipe(gate.ends));
     hs_config_t config;
     served_config(&config);
