@@ -25,8 +25,8 @@ export const scenarios = {
 };
 
 /**
- * HUP every tenth second, or four times in a short run. Orders that come while a reload is under way
- * are one more reload, so fewer may finish than were asked for; one that is refused is a failure.
+ * HUP every tenth second, or four times in a short run. Orders that come while a reload is under
+ * way are one more reload, so fewer may finish than were asked for; one refused is a failure.
  */
 async function reloadAgainAndAgain({ servers, seconds, signal }) {
   const pauseMs = Math.min(10, seconds / 5) * 1000;
