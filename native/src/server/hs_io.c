@@ -5,6 +5,7 @@
 #include "os/hs_affinity.h"
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
+#include "os/hs_thread.h"
 #include "server/hs_accept.h"
 #include "server/hs_inbox.h"
 #include "server/hs_io_conn.h"
@@ -259,6 +260,8 @@ int hs_io_run(hs_io_t *io)
 {
     int result = HS_OK;
     pin(io);
+    if (io->workers != NULL)
+        hs_thread_become(HS_THREAD_IO);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);
