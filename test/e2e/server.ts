@@ -43,6 +43,8 @@ export interface ServerOptions {
   readonly app?: string;
   readonly processes?: number;
   readonly args?: readonly string[];
+  /** How many descriptors each process of the server may have open. */
+  readonly descriptors?: number;
 }
 
 export interface RunResult extends Exit {
@@ -60,9 +62,9 @@ export function appPath(app: string): string {
  * end stops it.
  */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
-  const { app, processes = 1, args = [] } = options;
+  const { app, processes = 1, args = [], descriptors } = options;
   const argv = ['--port', '0', '--processes', String(processes), ...args];
-  const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)]);
+  const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], descriptors);
   const output = collectOutput(child);
   const exited = exitOf(child);
   let reactors: number[] = [];
@@ -123,8 +125,12 @@ export function hasProgram(name: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0;
 }
 
-function spawnMaster(args: readonly string[]): ChildProcess {
-  return spawn(process.execPath, [MASTER, ...args], {
+function spawnMaster(args: readonly string[], descriptors?: number): ChildProcess {
+  const command = [process.execPath, MASTER, ...args];
+  // The hard limit too: Node raises the soft one as far as it may.
+  const limited = ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command];
+  const [program = '', ...argv] = descriptors === undefined ? command : limited;
+  return spawn(program, argv, {
     cwd: ROOT,
     env: cleanEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],
