@@ -4,6 +4,8 @@ import { connectRaw, type RawClient, requestText } from './raw-client.js';
 import { type Server, startServer } from './server.js';
 
 const PROMPTLY_MS = 1000;
+/** Of two reactors one gets nothing of so many once in 2^63 runs. */
+const CONNECTIONS_MAX = 64;
 const BODY = 'the second half comes later';
 const HALF = BODY.length / 2;
 
@@ -21,17 +23,32 @@ async function halfwayThroughRequest(t: Test, server: Server): Promise<RawClient
   return client;
 }
 
+/**
+ * Idle connections, at least one on every reactor: a reactor closes its own only when it has begun
+ * to drain, so that all reactors have once all of these are closed.
+ */
+async function idleOnEach(t: Test, server: Server, reactors: number[]): Promise<RawClient[]> {
+  const clients: RawClient[] = [];
+  const reached = new Set<number>();
+  while (!reactors.every((pid) => reached.has(pid))) {
+    if (clients.length === CONNECTIONS_MAX) throw new Error('not every reactor gets connections');
+    const client = await connectRaw(t, server);
+    reached.add(Number((await client.request(requestText('/'))).body.toString()));
+    clients.push(client);
+  }
+  return clients;
+}
+
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   t.test(`${signal} answers what is in flight, closes what is idle and exits 0`, async (t) => {
-    const server = await startServer(t, { processes: 2 });
+    const server = await startServer(t, { app: 'pid-and-echo.lua', processes: 2 });
     const reactors = server.reactorPids();
-    const idle = await connectRaw(t, server);
-    t.equal((await idle.request(requestText('/'))).status, 200);
+    const idle = await idleOnEach(t, server, reactors);
     const silent = await connectRaw(t, server);
     const busy = await halfwayThroughRequest(t, server);
 
     server.signal(signal);
-    await idle.ended();
+    for (const client of idle) await client.ended();
     await silent.ended();
 
     await busy.send(BODY.slice(HALF));

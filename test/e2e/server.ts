@@ -52,6 +52,8 @@ export interface ServerOptions {
   readonly listenFds?: readonly number[];
   /** With an IPC channel to this process. */
   readonly ipc?: boolean;
+  /** How many descriptors each process of the server may have open. */
+  readonly descriptors?: number;
 }
 
 export interface RunResult extends Exit {
@@ -141,11 +143,15 @@ export function hasProgram(name: string): boolean {
 }
 
 function spawnMaster(args: readonly string[], options: ServerOptions = {}): ChildProcess {
-  const { listenFds = [], ipc = false } = options;
+  const { listenFds = [], ipc = false, descriptors } = options;
   const env = { ...cleanEnvironment(), ...options.env };
   if (listenFds.length === 0) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
-    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio });
+    const command = [process.execPath, MASTER, ...args];
+    // The hard limit too: Node raises the soft one as far as it may.
+    const limited = ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command];
+    const [program = '', ...argv] = descriptors === undefined ? command : limited;
+    return spawn(program, argv, { cwd: ROOT, env, stdio });
   }
   // The variable names the process that the shell becomes.
   const script = 'LISTEN_PID=$$ exec "$0" "$@"';

@@ -105,7 +105,9 @@ _Static_assert(offsetof(hs_exchange_t, view) == 0,
 
 /* Owner: one reactor's I/O thread. */
 typedef struct hs_exchange_pool {
-    hs_exchange_t *free;
+    hs_exchange_t *free;     /* ready to be leased, the one given back last first */
+    hs_exchange_t *stripped; /* without ring, arena and buffers */
+    uint32_t free_count;     /* of `free` */
     const hs_limits_t *limits;
     hs_log_t *log;
     uint32_t leased;

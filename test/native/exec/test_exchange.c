@@ -40,6 +40,41 @@ static void the_exchange_given_back_last_is_leased_first(void **state)
     assert_null(bench.pool.free);
 }
 
+/* More are leased at a time than a quiet reactor keeps. */
+#define BURST 1000
+#define KEPT 256
+
+static void memory_of_a_burst_goes_back(void **state)
+{
+    (void)state;
+    bench_t bench;
+    pool_begin(&bench);
+    static hs_exchange_t *leased[BURST];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < BURST; i++) {
+            leased[i] = hs_exchange_lease(&bench.pool);
+            assert_non_null(leased[i]);
+            memset(leased[i]->ring.data, 'r', bench.limits.ring_size);
+            memset(leased[i]->arena, 'a', bench.limits.ring_size);
+            assert_true(hs_buf_append(&leased[i]->content, "content", 7));
+        }
+        uint32_t generation = leased[0]->view.generation;
+        for (int i = 0; i < BURST / 2; i++)
+            hs_exchange_give_back(&bench.pool, leased[i]);
+        assert_int_equal(bench.pool.free_count, BURST / 2); /* as many as are leased */
+        for (int i = BURST / 2; i < BURST; i++)
+            hs_exchange_give_back(&bench.pool, leased[i]);
+        assert_int_equal(bench.pool.free_count, KEPT);
+        int without = 0;
+        for (int i = 0; i < BURST; i++)
+            without += leased[i]->ring.data == NULL && leased[i]->content.data == NULL;
+        assert_int_equal(without, BURST - KEPT);
+        /* A request object that Lua has kept finds out that it is over. */
+        assert_int_equal(leased[0]->view.generation, generation + 1);
+    }
+    hs_exchange_pool_free(&bench.pool);
+}
+
 static void ring_and_arena_have_the_configured_size(void **state)
 {
     (void)state;
@@ -204,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_exchange_given_back_last_is_leased_first),
+        cmocka_unit_test(memory_of_a_burst_goes_back),
         cmocka_unit_test(ring_and_arena_have_the_configured_size),
         cmocka_unit_test(what_is_given_back_comes_out_clean),
         cmocka_unit_test(large_buffers_are_freed_and_small_ones_kept),

@@ -1,0 +1,55 @@
+import t from 'tap';
+import { cpuMsOf, noUsage } from './process-usage.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+
+/*
+ * With every descriptor in use a listener stays ready for good: a server that asks again at once
+ * keeps a processor busy for nothing. Ours pauses, and the clients wait in the listen queue.
+ */
+
+const DESCRIPTORS = 64;
+const CLIENTS = 80;
+const PAUSES = 3;
+const PAUSED = /accepting is paused/;
+/** One pause is half a second. */
+const PAUSES_MS = PAUSES * 300;
+const CPU_SHARE = 0.25;
+
+t.test('accepting pauses without spinning and goes on', { skip: noUsage }, async (t) => {
+  const server = await startServer(t, { descriptors: DESCRIPTORS });
+  const [reactor = 0] = server.reactorPids();
+  const pauses = () => server.logs.filter((line) => PAUSED.test(line.msg)).length;
+
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, () => connectRaw(t, server)));
+  await Promise.all(clients.map((client) => client.send(requestText('/'))));
+  await server.logLine('the pause', () => pauses() > 0);
+
+  const cpuBeforeMs = cpuMsOf(reactor);
+  const begin = performance.now();
+  const wanted = pauses() + PAUSES;
+  await server.logLine('more pauses', () => pauses() >= wanted);
+  const tookMs = performance.now() - begin;
+  const cpuMs = cpuMsOf(reactor) - cpuBeforeMs;
+  t.comment(`${PAUSES} pauses: ${tookMs.toFixed(0)} ms, ${cpuMs} ms of processor time`);
+  t.ok(tookMs > PAUSES_MS, `${PAUSES} pauses took ${tookMs.toFixed(0)} ms`);
+  t.ok(cpuMs < tookMs * CPU_SHARE, `${cpuMs} ms of processor time in ${tookMs.toFixed(0)} ms`);
+
+  const served = clients.filter((client) => client.unread() > 0);
+  const waiting = clients.filter((client) => client.unread() === 0);
+  t.ok(served.length > 0, `${served.length} clients are inside`);
+  t.ok(waiting.length > CLIENTS - DESCRIPTORS, `${waiting.length} clients wait`);
+  for (const client of served) {
+    t.equal((await client.next()).status, 200);
+    t.equal((await client.request(requestText('/'))).status, 200, 'those inside are served');
+  }
+
+  // As they leave the others come in, all of them in the end.
+  for (const client of served) client.socket.destroy();
+  for (const client of waiting) {
+    t.equal((await client.next()).status, 200, 'served after the wait');
+    client.socket.destroy();
+  }
+  t.strictSame(server.reactorPids(), [reactor], 'by the same reactor');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});

@@ -1,0 +1,21 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+
+/* What a process holds and has spent, from /proc: Linux only. */
+
+/** Why a test that needs these figures cannot run here; false where it can. */
+export const noUsage = existsSync('/proc/self/fd') ? false : 'needs /proc';
+
+// sysconf(_SC_CLK_TCK): 100 on every Linux that Node runs on.
+const MS_PER_TICK = 10;
+
+export function descriptorsOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
+
+/** Time that all threads of the process have spent on a processor. */
+export function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  // The command name before the last bracket may itself hold spaces and brackets.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * MS_PER_TICK;
+}

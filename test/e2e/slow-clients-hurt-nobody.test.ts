@@ -1,0 +1,78 @@
+import t, { type Test } from 'tap';
+import { descriptorsOf, noUsage } from './process-usage.js';
+import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+
+/*
+ * Slowloris: clients that send their header a byte at a time and never end it. The deadline is for
+ * the whole header, so that a byte now and then buys nobody more time.
+ */
+
+const SLOW = 200;
+const REQUESTS = 400;
+const HEADER_TIMEOUT_MS = 2000;
+const TIMES = 3;
+/** What the machine may do to a client that waits for nothing but its own answers. */
+const NOISE_MS = 5;
+
+/** Milliseconds of each of many requests on one connection; `between` runs after each. */
+async function latencies(client: RawClient, between: (i: number) => unknown): Promise<number[]> {
+  const times: number[] = [];
+  for (let i = 0; i < REQUESTS; i++) {
+    const begin = performance.now();
+    const answer = await client.request(requestText('/'));
+    times.push(performance.now() - begin);
+    if (answer.status !== 200) throw new Error(answer.head);
+    await between(i);
+  }
+  return times.sort((a, b) => a - b);
+}
+
+async function connectSlow(t: Test, server: Server): Promise<RawClient[]> {
+  const clients = await Promise.all(Array.from({ length: SLOW }, () => connectRaw(t, server)));
+  await Promise.all(clients.map((client) => client.send('GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ')));
+  return clients;
+}
+
+t.test('clients that drip a header', { skip: noUsage }, async (t) => {
+  const args = ['--header-timeout', `${HEADER_TIMEOUT_MS}ms`];
+  const server = await startServer(t, { args });
+  const [reactor = 0] = server.reactorPids();
+  const client = await connectRaw(t, server);
+  await latencies(client, () => {});
+  const alone = await latencies(client, () => {});
+  const before = descriptorsOf(reactor);
+
+  const begin = performance.now();
+  const slow = await connectSlow(t, server);
+  const drip = (i: number) => slow[i % SLOW]?.send('x');
+  const among = await latencies(client, drip);
+  const middle = REQUESTS / 2;
+  const aloneMs = alone[middle] ?? Number.NaN;
+  const amongMs = among[middle] ?? Number.NaN;
+  t.comment(`median alone ${aloneMs.toFixed(3)} ms, among ${SLOW} slow ones ${amongMs.toFixed(3)}`);
+  t.ok(amongMs < Math.max(TIMES * aloneMs, NOISE_MS), 'a normal client is as fast as before');
+
+  // They go on dripping until the server has had enough of each.
+  let over = 0;
+  const ends = slow.map(async (one) => {
+    const answer = await one.next();
+    over++;
+    if (answer.status !== 408) t.fail(answer.head);
+    await one.ended();
+    one.socket.end();
+  });
+  for (let i = 0; over < SLOW; i++) {
+    await drip(i)?.catch(() => {});
+    await client.request(requestText('/'));
+  }
+  await Promise.all(ends);
+  const tookMs = performance.now() - begin;
+  t.ok(tookMs >= HEADER_TIMEOUT_MS, 'nobody was sent away early');
+  t.ok(tookMs < 3 * HEADER_TIMEOUT_MS, `the last one was gone after ${tookMs.toFixed(0)} ms`);
+
+  // An answer says that a turn has passed since the last of them hung up.
+  t.equal((await client.request(requestText('/'))).status, 200);
+  t.equal(descriptorsOf(reactor), before, 'and left no descriptor');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
