@@ -19,6 +19,9 @@ import {
 } from './lib/programs.mjs';
 import { startWarmReactor } from './lib/reactor.mjs';
 
+// Stepping makes every handler slow, which `auto` would answer by moving it to a worker.
+const INLINE = ['--dispatch', 'inline'];
+
 const HARDWARE_SECONDS = 2;
 const PIPELINE_DEPTH = 16;
 
@@ -43,12 +46,16 @@ const subjects = [
   {
     name: 'hello',
     path: '/',
-    start: () => startWarmReactor(join(ROOT, 'examples', 'hello.lua')),
+    start: () => startWarmReactor(join(ROOT, 'examples', 'hello.lua'), { options: INLINE }),
   },
   {
     name: 'app',
     path: '/users/42',
-    start: () => startWarmReactor(join(BENCH, 'apps', 'app-like.lua'), { path: '/users/42' }),
+    start: () =>
+      startWarmReactor(join(BENCH, 'apps', 'app-like.lua'), {
+        path: '/users/42',
+        options: INLINE,
+      }),
   },
 ];
 

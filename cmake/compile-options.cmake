@@ -50,6 +50,10 @@ function(moonring_compile_options target)
       $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
       $<$<COMPILE_LANGUAGE:C>:-Wswitch-enum>
   )
+  if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+    # Exported functions are inlined like others: nobody is to put another in their place.
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition)
+  endif()
   if(MOONRING_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -19,6 +19,7 @@ if(NOT APPLE)
   target_link_options(
     httpserver PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/httpserver.map"
     -Wl,--exclude-libs,libllhttp.a
+    -Wl,-Bsymbolic-functions
   )
   set_property(
     TARGET httpserver APPEND PROPERTY LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/httpserver.map"

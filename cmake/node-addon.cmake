@@ -42,6 +42,7 @@ function(moonring_add_addon target)
   else()
     target_link_options(
       ${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/addon.map" -Wl,--exclude-libs,libllhttp.a
+                        -Wl,-Bsymbolic-functions
     )
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/addon.map")
   endif()

@@ -1,4 +1,7 @@
-/** What other programs may use of Moonring today: its configuration, its errors and its version. */
+/** What other programs may use of Moonring. */
+export type { ReadyFields, ReloadResult } from './master/run.js';
+export { createServer, type Server, type ServerEvents } from './master/server.js';
+export type { ReactorStatus, Status } from './master/status.js';
 export {
   type ConfigInputs,
   type Environment,
@@ -7,5 +10,5 @@ export {
   type Source,
 } from './shared/config.js';
 export { type ErrorCode, MoonringError } from './shared/errors.js';
-export type { Config } from './shared/options.js';
+export type { Config, ServerOptions } from './shared/options.js';
 export { version } from './shared/package-info.js';

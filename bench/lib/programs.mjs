@@ -26,6 +26,7 @@ export function buildHelpers() {
   execFileSync('cmake', ['--build', BUILD], options);
   return {
     raw: join(BUILD, 'bench_raw'),
+    mixed: join(BUILD, 'bench_mixed'),
     stepCount: join(BUILD, 'bench_step_count'),
     mallocCount: join(BUILD, 'bench_malloc_count.so'),
   };
@@ -38,6 +39,11 @@ export function canPin() {
 
 function pinned(core, command, args) {
   return canPin() ? ['taskset', ['-c', String(core), command, ...args]] : [command, args];
+}
+
+/** A command line that runs on the core of the load. */
+export function pinnedToLoad(command, args) {
+  return pinned(LOAD_CORE, command, args);
 }
 
 // A server must not inherit what changes how Node runs it.

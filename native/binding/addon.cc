@@ -4,116 +4,12 @@
  */
 #include <napi.h>
 
-#include <cerrno>
-#include <cstring>
-#include <vector>
-
 #include "boss_handle.h"
 #include "config_from_js.h"
 #include "httpserver.h"
-#include "httpserver_socket.h"
 #include "reactor_handle.h"
+#include "sockets.h"
 #include "stats_page_handle.h"
-
-/* Sockets in one group: more reactors than any machine has cores. */
-static constexpr uint32_t kGroupMax = 4096;
-
-static const char *errno_name(int number)
-{
-    switch (number) {
-    case EADDRINUSE:
-        return "EADDRINUSE";
-    case EADDRNOTAVAIL:
-        return "EADDRNOTAVAIL";
-    case EACCES:
-        return "EACCES";
-    case EPERM:
-        return "EPERM";
-    case EAFNOSUPPORT:
-        return "EAFNOSUPPORT";
-    case EMFILE:
-        return "EMFILE";
-    case ENFILE:
-        return "ENFILE";
-    case ENOENT:
-        return "ENOENT";
-    default:
-        return "EIO";
-    }
-}
-
-static Napi::Error system_error(Napi::Env env, int number, const std::string &message)
-{
-    Napi::Error error = Napi::Error::New(env, message);
-    error.Set("code", Napi::String::New(env, errno_name(number)));
-    error.Set("errno", Napi::Number::New(env, number));
-    return error;
-}
-
-static Napi::Array array_of(Napi::Env env, const int *numbers, size_t count)
-{
-    Napi::Array array = Napi::Array::New(env, count);
-    for (size_t i = 0; i < count; i++)
-        array.Set(static_cast<uint32_t>(i), Napi::Number::New(env, numbers[i]));
-    return array;
-}
-
-static Napi::Value open_tcp_listeners(const Napi::CallbackInfo &info)
-{
-    Napi::Env env = info.Env();
-    if (info.Length() < 1 || !info[0].IsObject())
-        throw Napi::TypeError::New(env, "openTcpListeners(options) takes an object");
-    Napi::Object options = info[0].As<Napi::Object>();
-    std::string host = string_property(options, "host");
-    uint32_t port = uint32_property(options, "port");
-    uint32_t count = uint32_property(options, "count");
-    if (port > UINT16_MAX || count < 1 || count > kGroupMax)
-        throw Napi::TypeError::New(env, "openTcpListeners: port or count is out of range");
-
-    std::vector<int> fds(count, -1);
-    hs_bound_t bound;
-    int sys_errno = 0;
-    char message[512];
-    if (hs_socket_listen_group(host.c_str(), static_cast<uint16_t>(port),
-                               int_property(options, "backlog"), fds.data(), count, &bound,
-                               &sys_errno, message, sizeof(message)) < 0)
-        throw system_error(env, sys_errno, message);
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("fds", array_of(env, fds.data(), fds.size()));
-    result.Set("address", bound.address);
-    result.Set("port", static_cast<double>(bound.port));
-    result.Set("family", bound.family);
-    return result;
-}
-
-static Napi::Value socket_pair(const Napi::CallbackInfo &info)
-{
-    int fds[2];
-    int result = hs_socket_pair(fds);
-    if (result < 0)
-        throw system_error(info.Env(), -result,
-                           std::string("socketpair: ") + std::strerror(-result));
-    return array_of(info.Env(), fds, 2);
-}
-
-static int descriptor_argument(const Napi::CallbackInfo &info)
-{
-    if (info.Length() < 1 || !info[0].IsNumber())
-        throw Napi::TypeError::New(info.Env(), "a descriptor must be a number");
-    return info[0].As<Napi::Number>().Int32Value();
-}
-
-static void set_close_on_exec(const Napi::CallbackInfo &info)
-{
-    int result = hs_socket_set_cloexec(descriptor_argument(info));
-    if (result < 0)
-        throw system_error(info.Env(), -result, std::string("fcntl: ") + std::strerror(-result));
-}
-
-static void close_descriptor(const Napi::CallbackInfo &info)
-{
-    hs_socket_close(descriptor_argument(info));
-}
 
 static Napi::Value check_handler(const Napi::CallbackInfo &info)
 {
@@ -155,11 +51,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("version", HS_VERSION);
     exports.Set("llhttpVersion", hs_llhttp_version());
     exports.Set("luajitVersion", hs_luajit_version());
-    exports.Set("openTcpListeners",
-                Napi::Function::New(env, open_tcp_listeners, "openTcpListeners"));
-    exports.Set("socketPair", Napi::Function::New(env, socket_pair, "socketPair"));
-    exports.Set("setCloseOnExec", Napi::Function::New(env, set_close_on_exec, "setCloseOnExec"));
-    exports.Set("closeDescriptor", Napi::Function::New(env, close_descriptor, "closeDescriptor"));
+    define_sockets(env, exports);
     exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
     exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));

@@ -28,6 +28,32 @@ typedef struct hs_bound {
 int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fds, size_t count,
                            hs_bound_t *bound, int *sys_errno, char *error, size_t error_size);
 
+/*
+ * One more socket for a group that is open: `host` and `port` as the group was bound. The
+ * descriptor, or a negative number as hs_socket_listen_group.
+ */
+int hs_socket_join_group(const char *host, uint16_t port, int backlog, int *sys_errno, char *error,
+                         size_t error_size);
+
+/*
+ * Listens on a Unix socket, with exactly the permissions `mode`. A socket file that nobody serves
+ * is replaced. The file is the caller's to remove. The descriptor, or a negative number.
+ */
+int hs_socket_listen_unix(const char *path, unsigned mode, int backlog, int *sys_errno, char *error,
+                          size_t error_size);
+
+/*
+ * Makes a listening socket that was inherited (socket activation) non-blocking and close-on-exec,
+ * and says where it is bound. 0, or -errno: EINVAL if it does not listen.
+ */
+int hs_socket_adopt(int fd, hs_bound_t *bound);
+
+/*
+ * Sends one datagram to the Unix socket at `path`; `@name` is an abstract one. The words of a
+ * service manager: "READY=1". 0 or -errno; never blocks.
+ */
+int hs_socket_notify(const char *path, const char *text);
+
 /* A connected pair (AF_UNIX, message boundaries kept). 0 or -errno. */
 int hs_socket_pair(int fds[2]);
 

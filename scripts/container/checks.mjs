@@ -114,7 +114,8 @@ export const exitChecks = [
       await container.logLine('ready');
       const slow = await container.slowRequest(image.config.port);
       container.signal('SIGTERM');
-      await container.logLine('draining');
+      // Signals that come at once are one order: the second has to come after the drain began.
+      await slow.idleClosed;
       const askedAt = performance.now();
       container.signal('SIGTERM');
       expectExit(await container.exited, 1);

@@ -81,8 +81,18 @@ export const bindingForbidden = /^(node|uv|v8)(\/.*)?(\.h)?$/;
 /** Files of src/ that hold decisions only: they get time, signals and processes as data. */
 export const pureFiles = [
   'src/master/supervisor.ts',
+  'src/master/supervision.ts',
+  'src/master/slots.ts',
+  'src/master/exits.ts',
+  'src/master/reload.ts',
+  'src/master/scaling.ts',
+  'src/master/shutdown.ts',
   'src/master/backoff.ts',
-  'src/master/stats.ts',
+  'src/master/liveness.ts',
+  'src/master/metrics.ts',
+  'src/master/exposition.ts',
+  'src/master/status.ts',
+  'src/master/activation.ts',
   'src/master/cli.ts',
   'src/reactor/lifecycle.ts',
 ];
@@ -90,14 +100,17 @@ export const pureFiles = [
 /** Node modules that a pure file may use. */
 export const pureModules = ['node:path', 'node:util'];
 
-export const entries = ['src/master.ts', 'src/reactor.ts'];
+export const entries = ['src/master.ts', 'src/reactor.ts', 'src/checker.ts'];
 export const addonLoader = 'src/shared/native.ts';
 /**
  * Modules that reach another process, and who may: the master's end of a reactor, the reactor's end
  * of the IPC.
  */
 export const processModules = [
-  { name: /^(node:)?child_process$/, only: ['src/master/reactor-process.ts'] },
+  {
+    name: /^(node:)?child_process$/,
+    only: ['src/master/reactor-process.ts', 'src/master/handler-check.ts'],
+  },
   {
     name: /^(node:)?cluster$/,
     only: ['src/master/reactor-process.ts', 'src/reactor/channel.ts'],

@@ -9,11 +9,17 @@ import { MoonringError, messageOf } from '../shared/errors.js';
 import type { OptionSpec } from '../shared/option-spec.js';
 import { flagOf, OPTIONS } from '../shared/options.js';
 import { defaultText, valueText } from '../shared/options-doc.js';
+import { type ControlOrder, controlOrder } from './control.js';
 
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' }
-  | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig };
+  | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig }
+  | {
+      readonly action: 'control';
+      readonly order: ControlOrder;
+      readonly resolved: ResolvedConfig;
+    };
 
 export interface CliInputs {
   /** Arguments after the program's name. */
@@ -31,14 +37,18 @@ Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the
 
 moonring health asks the server that these options describe whether it can serve: exit code 0 or
 1.
+moonring ctl status|reload|drain|scale <n> speaks to the running server whose --admin is the path
+of a Unix socket.
 `;
 
 /** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */
 export function readCommandLine({ argv, env, cwd, readText }: CliInputs): CommandLine {
   const command = makeCommand();
   const asksHealth = argv[0] === 'health';
+  const isControl = argv[0] === 'ctl';
   try {
-    command.parse(asksHealth ? argv.slice(1) : argv, { from: 'user' });
+    if (isControl) command.allowExcessArguments().argument('[words...]');
+    command.parse(asksHealth || isControl ? argv.slice(1) : argv, { from: 'user' });
   } catch (cause) {
     if (!(cause instanceof CommanderError)) throw cause;
     const sentence = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
@@ -47,14 +57,16 @@ export function readCommandLine({ argv, env, cwd, readText }: CliInputs): Comman
   const given = command.opts<Record<string, string | true>>();
   if (given['help']) return { action: 'help', text: command.helpInformation() + HELP_FOOTER };
   if (given['version']) return { action: 'version' };
-  const flags = Object.fromEntries(
-    Object.entries({ ...given, app: command.args[0] }).filter(
-      (entry): entry is [string, string] => typeof entry[1] === 'string',
-    ),
-  );
+  const flags: Record<string, string> = {};
+  const app = isControl ? undefined : command.args[0];
+  for (const [key, value] of Object.entries(app === undefined ? given : { ...given, app })) {
+    // A flag without a value is a switch, or a command that was looked at already.
+    flags[key] = value === true ? 'on' : value;
+  }
   const path = configPath({ flags, env, cwd });
   const file = path === null ? null : { path, text: readConfigText(path, readText) };
   const resolved = resolveConfig({ flags, env, file, cwd });
+  if (isControl) return { action: 'control', order: controlOrder(command.args), resolved };
   if (asksHealth) return { action: 'health', resolved };
   return { action: given['check'] ? 'check' : 'serve', resolved };
 }
@@ -71,7 +83,7 @@ function readConfigText(path: string, readText: (path: string) => string): strin
 function makeCommand(): Command {
   const command = new Command('moonring')
     .description('HTTP/1.1 server: Lua handlers on native reactors, one process a core.')
-    .usage('[options] [app] | health [options]')
+    .usage('[options] [app] | health [options] | ctl <order> [options]')
     .helpOption(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => HELP_WIDTH });

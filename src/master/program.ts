@@ -3,15 +3,20 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
 import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.js';
-import { type AppSource, loadNative, type NativeAddon } from '../shared/native.js';
+import { loadNative } from '../shared/native.js';
 import { packageRoot, version } from '../shared/package-info.js';
+import { ACTIVATION_VARIABLES, inheritedListeners } from './activation.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
 import { type PathKind, resolveApp } from './app.js';
-import { readCommandLine } from './cli.js';
-import { askHealth, type HealthSettings, healthQuestion } from './health.js';
+import { type CommandLine, readCommandLine } from './cli.js';
+import { askControl } from './control.js';
+import { checkHandler } from './handler-check.js';
+import { askHealth, healthQuestion } from './health.js';
 import { type MasterLog, openLog } from './log.js';
+import { makeNotifier } from './notify.js';
 import { autoProcesses } from './processes.js';
-import { serve } from './run.js';
+import { type Generation, type MasterInputs, startMaster } from './run.js';
+import { watchSignals } from './signals.js';
 import type { Failure } from './supervision.js';
 
 export interface ProgramInputs {
@@ -36,8 +41,9 @@ export async function runProgram(inputs: ProgramInputs): Promise<number> {
   return exitCodeOf(failure.code);
 }
 
-async function runAction({ argv, env, cwd }: ProgramInputs): Promise<Failure | null> {
-  const line = readCommandLine({ argv, env, cwd, readText: (path) => readFileSync(path, 'utf8') });
+async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
+  const { env } = inputs;
+  const line = readLine(inputs);
   switch (line.action) {
     case 'help':
       process.stdout.write(line.text);
@@ -45,44 +51,47 @@ async function runAction({ argv, env, cwd }: ProgramInputs): Promise<Failure | n
     case 'version':
       process.stdout.write(versionText(env));
       return null;
+    case 'control':
+      process.stdout.write(await askControl(line.order, line.resolved.config.admin));
+      return null;
     case 'check': {
-      const { app } = prepare(line.resolved, env);
+      const { app } = await prepare(line.resolved);
       process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
       return null;
     }
     case 'health': {
-      const { healthy, sentence } = await askHealth(healthQuestion(healthSettings(line.resolved)));
+      const { healthy, sentence } = await askHealth(healthQuestion(line.resolved.config));
       if (!healthy) throw new MoonringError('ERR_MOONRING_UNHEALTHY', sentence);
       process.stdout.write(`moonring: ${sentence}\n`);
       return null;
     }
     case 'serve':
-      return startServing(line.resolved, env);
+      return serve(line.resolved, inputs);
   }
 }
 
-function healthSettings({ config }: ResolvedConfig): HealthSettings {
-  return { admin: 'off', host: config.host, port: config.port, uds: null };
+function readLine({ argv, env, cwd }: ProgramInputs): CommandLine {
+  return readCommandLine({ argv, env, cwd, readText: (path) => readFileSync(path, 'utf8') });
 }
 
-interface Prepared {
-  readonly native: NativeAddon;
-  readonly app: AppSource;
+/** What must be right before anything starts, or is replaced: app and handler. */
+async function prepare(resolved: ResolvedConfig): Promise<Generation> {
+  const app = resolveApp(resolved.config.app, packageRoot, kindOf);
+  const problem = await checkHandler(packageRoot, { app, luaRoot: join(packageRoot, 'lua') });
+  if (problem !== null) throw new MoonringError('ERR_MOONRING_HANDLER', problem);
+  return { resolved, app };
 }
 
-/** What must be right before anything starts: addon, app and handler. */
-function prepare({ config }: ResolvedConfig, env: Environment): Prepared {
-  const app = resolveApp(config.app, packageRoot, kindOf);
-  const native = loadNative(packageRoot, env['MOONRING_ADDON']);
-  const problem = native.checkHandler(app, join(packageRoot, 'lua'));
-  if (problem !== null) throw new MoonringError('ERR_MOONRING_HANDLER', problem.message);
-  return { native, app };
-}
-
-async function startServing(resolved: ResolvedConfig, env: Environment): Promise<Failure | null> {
+/** Everything but the hooks. */
+export async function masterInputs(
+  resolved: ResolvedConfig,
+  env: Environment,
+  reread: () => ResolvedConfig,
+): Promise<Omit<MasterInputs, 'hooks'>> {
   const { config } = resolved;
-  const { native, app } = prepare(resolved, env);
-  const log = openLog(config.logLevel);
+  const native = loadNative(packageRoot, env['MOONRING_ADDON']);
+  const first = await prepare(resolved);
+  const log = openLog(config.logLevel, config.logFile);
   const { platform, arch } = process;
   const wanted = config.allocator;
   const allocator = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });
@@ -91,7 +100,48 @@ async function startServing(resolved: ResolvedConfig, env: Environment): Promise
     config.processes === 'auto'
       ? autoProcesses(availableParallelism(), readText)
       : config.processes;
-  return serve({ resolved, processes, app, packageRoot, native, allocator, log });
+  return {
+    first,
+    prepare: async () => prepare(reread()),
+    processes,
+    packageRoot,
+    native,
+    allocator,
+    log,
+    inheritedFds: [],
+  };
+}
+
+/** Until a signal, an order or an error ends it. */
+async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<Failure | null> {
+  const { env } = inputs;
+  const reread = () => {
+    const line = readLine(inputs);
+    if (line.action !== 'serve') throw new TypeError('the command line has changed');
+    return line.resolved;
+  };
+  const common = await masterInputs(resolved, env, reread);
+  const { log, announce } = common.log;
+  const notify = makeNotifier(common.native, env['NOTIFY_SOCKET'], log);
+  const inheritedFds = inheritedListeners(env, process.pid);
+  // Meant for this process, not for its children.
+  for (const name of [...ACTIVATION_VARIABLES, 'NOTIFY_SOCKET']) delete process.env[name];
+  const master = await startMaster({
+    ...common,
+    inheritedFds,
+    hooks: {
+      onReady: (ready) => {
+        announce({ ...ready }, 'ready');
+        notify('READY=1');
+        process.send?.('ready');
+      },
+      onStopping: () => notify('STOPPING=1'),
+      onReloaded: () => {},
+      onExited: () => {},
+    },
+  });
+  watchSignals(master.signal);
+  return master.ended;
 }
 
 function logAllocator({ log }: MasterLog, choice: AllocatorChoice): void {

@@ -1,227 +1,270 @@
 import { join } from 'node:path';
-import { unreachable } from '../shared/assert.js';
+import { type Address, formatAddress } from '../shared/addresses.js';
 import { originOf, type ResolvedConfig } from '../shared/config.js';
-import { messageOf } from '../shared/errors.js';
-import type { AppSource, NativeAddon, ReactorSettings } from '../shared/native.js';
+import { MoonringError, messageOf } from '../shared/errors.js';
+import type { AppSource, NativeAddon } from '../shared/native.js';
 import { version } from '../shared/package-info.js';
+import { type Admin, openAdmin } from './admin.js';
 import type { AllocatorChoice } from './allocator.js';
-import { CRASH_POLICY } from './backoff.js';
-import { formatAddress, openListeners } from './listeners.js';
+import { type Listeners, openListeners } from './listeners.js';
 import type { MasterLog } from './log.js';
+import { openResources, type Resources } from './resources.js';
+import { scalingProblem, servingSlots } from './scaling.js';
+import { needRestart, supervisorSettings } from './settings.js';
+import { makeShell, type Shell, type ShellHooks } from './shell.js';
+import { type Status, statusOf } from './status.js';
 import {
-  CHILD_CONTROL_FD,
-  CHILD_LISTEN_FD,
-  forkReactor,
-  type ReactorProcess,
-} from './reactor-process.js';
-import { watchSignals } from './signals.js';
-import {
-  type ChildId,
-  type Effect,
   type Failure,
   initialState,
-  type SupervisorEvent,
-  type SupervisorSettings,
-  type Timer,
+  type MasterSignal,
+  type Order,
+  type Prepared,
 } from './supervision.js';
-import { step } from './supervisor.js';
+import { watchFiles } from './watch.js';
 
-const START_TIMEOUT_MS = 20_000;
-/** More than a reactor without a channel takes to drain. */
-const EXIT_TIMEOUT_MS = 2000;
-const STOP_TIMEOUT_MS = 500;
+/** What a generation of reactors is made from: configuration and an app that was checked. */
+export interface Generation {
+  readonly resolved: ResolvedConfig;
+  readonly app: AppSource;
+}
 
 export interface MasterInputs {
-  readonly resolved: ResolvedConfig;
+  readonly first: Generation;
+  /** Looks at everything anew. Throws a MoonringError that says what is wrong. */
+  readonly prepare: () => Promise<Generation>;
   readonly processes: number;
-  readonly app: AppSource;
   readonly packageRoot: string;
   readonly native: NativeAddon;
   readonly allocator: AllocatorChoice;
   readonly log: MasterLog;
+  /** Listening sockets from a service manager. */
+  readonly inheritedFds: readonly number[];
+  readonly hooks: Pick<ShellHooks, 'onStopping' | 'onExited' | 'onReloaded'> & {
+    readonly onReady: (ready: ReadyFields) => void;
+  };
 }
 
-/**
- * Descriptors of one slot, open for the master's whole life. Both ends of the pair, so that nothing
- * in it is lost.
- */
-interface SlotDescriptors {
-  readonly listenFd: number;
-  readonly control: readonly [masterFd: number, reactorFd: number];
-}
-
-/**
- * Serves until told to stop. Returns why it ended, `null` for a clean end. Throws
- * ERR_MOONRING_LISTEN. This is the shell around the supervisor: it performs the effects and owns
- * all timers and processes.
- */
-export async function serve(inputs: MasterInputs): Promise<Failure | null> {
-  const { processes, native } = inputs;
-  const { config, sources } = inputs.resolved;
-  const { host, port, backlog } = config;
-  const origins = [sources.host, sources.port].flatMap((source) => originOf(source) ?? []);
-  const listeners = openListeners(native, { host, port, backlog, count: processes }, origins);
-  const slots = listeners.fds.map((listenFd): SlotDescriptors => {
-    return { listenFd, control: native.socketPair() };
-  });
-  return new Promise((resolve) => {
-    const { address, port: boundPort } = listeners;
-    const url = `http://${formatAddress(address, boundPort)}`;
-    const ready = { address: url, host: address, port: boundPort, processes };
-    const shell = makeShell(inputs, slots, ready, resolve);
-    watchSignals((signal) => shell({ type: 'signal', signal, nowMs: Date.now() }));
-    shell({ type: 'boot' });
-  });
-}
-
-type Dispatch = (event: SupervisorEvent) => void;
-
-interface ReadyFields {
-  /** A URL. */
+export interface ReadyFields {
+  /** A URL, or unix: and a path. */
   readonly address: string;
-  readonly host: string;
-  readonly port: number;
+  readonly host: string | null;
+  readonly port: number | null;
+  /** The Unix socket, if there is one. */
+  readonly uds: string | null;
+  readonly admin: readonly string[];
   readonly processes: number;
+  readonly accept: 'reuseport' | 'boss';
+  readonly allocator: string;
+  readonly version: string;
 }
 
-function makeShell(
-  inputs: MasterInputs,
-  slots: readonly SlotDescriptors[],
-  ready: ReadyFields,
-  onEnd: (failure: Failure | null) => void,
-): Dispatch {
-  const { log, announce } = inputs.log;
-  const children = new Map<ChildId, ReactorProcess>();
-  const setTimer = makeTimers((timer) => dispatch({ type: 'timer', timer }));
-  let state = initialState(supervisorSettings(inputs), inputs.processes);
-
-  function dispatch(event: SupervisorEvent): void {
-    const next = step(state, event);
-    state = next.state;
-    if (event.type === 'exited') children.delete(event.child);
-    for (const effect of next.effects) perform(effect);
-  }
-
-  function perform(effect: Effect): void {
-    switch (effect.type) {
-      case 'fork':
-        tryFork(effect);
-        return;
-      case 'send':
-        children.get(effect.child)?.send(effect.message);
-        return;
-      case 'kill':
-        children.get(effect.child)?.kill();
-        return;
-      case 'arm-timer':
-        setTimer(effect.timer, effect.delayMs);
-        return;
-      case 'cancel-timer':
-        setTimer(effect.timer, null);
-        return;
-      case 'log':
-        log(effect.level, effect.fields, effect.message);
-        return;
-      case 'announce-ready':
-        announce({ ...ready, allocator: effect.allocator, version }, 'ready');
-        return;
-      case 'exit':
-        onEnd(effect.failure);
-        return;
-      default:
-        unreachable(effect);
-    }
-  }
-
-  /** No process, no memory, no descriptor left: the same as a crash, so it is tried again later. */
-  function tryFork(effect: Extract<Effect, { type: 'fork' }>): void {
-    const { child } = effect;
-    try {
-      children.set(child, fork(inputs, slots, effect, dispatch));
-    } catch (error) {
-      log('error', { reactor: effect.slot, error: messageOf(error) }, 'fork failed');
-      const exit = { pid: null, code: null, signal: null };
-      setImmediate(dispatch, {
-        type: 'exited',
-        child,
-        exit,
-        nowMs: Date.now(),
-        random: Math.random(),
-      });
-    }
-  }
-
-  return dispatch;
+export interface ReloadResult {
+  /** `null`: done. */
+  readonly problem: string | null;
+  readonly generation: number;
 }
 
-function fork(
-  { allocator, packageRoot }: MasterInputs,
-  slots: readonly SlotDescriptors[],
-  { slot, child }: Extract<Effect, { type: 'fork' }>,
-  dispatch: Dispatch,
-): ReactorProcess {
-  const descriptors = slots[slot];
-  if (descriptors === undefined) throw new TypeError(`there is no slot ${slot}`);
-  return forkReactor(
-    {
-      script: join(packageRoot, 'dist', 'reactor.js'),
-      slot,
-      listenFd: descriptors.listenFd,
-      controlFd: descriptors.control[1],
-      env: allocator.type === 'jemalloc' ? allocator.env : {},
-    },
-    {
-      onMessage: (message) => dispatch({ type: 'message', child, message }),
-      onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
-      onDisconnect: () => dispatch({ type: 'disconnected', child }),
-      onExit: (exit) =>
-        dispatch({ type: 'exited', child, exit, nowMs: Date.now(), random: Math.random() }),
-    },
-  );
+export interface RunningMaster {
+  /** Why it ended, `null` for a clean end. */
+  readonly ended: Promise<Failure | null>;
+  signal(signal: MasterSignal): void;
+  reload(): Promise<ReloadResult>;
+  /** Why it cannot be done, `null` if it has begun. */
+  scale(processes: number): string | null;
+  drain(): void;
+  stop(): void;
+  status(): Status;
 }
 
-/** A delay arms the timer anew, `null` disarms it. */
-function makeTimers(onTimer: (timer: Timer) => void) {
-  const armed = new Map<string, NodeJS.Timeout>();
-  return (timer: Timer, delayMs: number | null): void => {
-    const key = timer.type === 'slot' ? `slot ${timer.slot}` : timer.type;
-    clearTimeout(armed.get(key));
-    armed.delete(key);
-    if (delayMs !== null)
-      armed.set(
-        key,
-        setTimeout(() => onTimer(timer), delayMs),
-      );
+/**
+ * Serves until told to stop. Throws ERR_MOONRING_LISTEN, when nothing has been started.
+ */
+export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> {
+  const { processes, packageRoot, first, log, allocator, hooks } = inputs;
+  const { config } = first.resolved;
+  const { accept, resources } = openAll(inputs);
+  const settingsOf = ({ resolved, app }: Generation) => {
+    const { listenFdsInChild } = resources;
+    return supervisorSettings({ config: resolved.config, app, packageRoot, listenFdsInChild });
   };
+  const waiting: Waiting = { now: [], later: [] };
+  let end: (failure: Failure | null) => void = () => {};
+  const ended = new Promise<Failure | null>((resolve) => {
+    end = resolve;
+  });
+  const shell = makeShell(initialState(settingsOf(first), processes), {
+    native: inputs.native,
+    log,
+    resources,
+    script: join(packageRoot, 'dist', 'reactor.js'),
+    reactorEnv: allocator.type === 'jemalloc' ? allocator.env : {},
+    livenessGraceMs: config.livenessGrace,
+    prepareReload: () => prepareReload(inputs, settingsOf),
+    hooks: {
+      onStopping: hooks.onStopping,
+      onExited: hooks.onExited,
+      onReady: (name) =>
+        hooks.onReady(
+          readyFields({ listeners: resources.listeners, admin, processes, accept, name }),
+        ),
+      onReloaded: (problem, generation) => {
+        for (const answer of waiting.now) answer({ problem, generation });
+        waiting.now = waiting.later;
+        waiting.later = [];
+        hooks.onReloaded(problem, generation);
+      },
+      onEnd: (failure) => {
+        watcher?.close();
+        admin.close();
+        resources.close();
+        end(failure);
+      },
+    },
+  });
+  const status = statusReader(inputs.native, resources, shell, accept);
+  const orders = makeOrders(shell, resources, waiting);
+  const admin = await openAdmin({
+    native: inputs.native,
+    addresses: config.admin,
+    livenessGraceMs: config.livenessGrace,
+    status,
+    snapshot: () => resources.stats.read(),
+    orders,
+  }).catch((error: unknown) => {
+    resources.close();
+    throw error;
+  });
+  const watcher = config.watch ? watchApp(first.app.path, orders, log) : null;
+  shell.dispatch({ type: 'boot' });
+  return { ...orders, ended, status };
 }
 
-function supervisorSettings({ resolved, app, packageRoot }: MasterInputs): SupervisorSettings {
-  const { config } = resolved;
-  const reactor: ReactorSettings = {
-    app,
-    luaRoot: join(packageRoot, 'lua'),
-    logLevel: config.logLevel,
-    maxConnections: config.maxConnections,
-    ringSize: config.ringSize,
-    maxBody: config.maxBody,
-    maxUrl: config.maxUrl,
-    maxHeaders: config.maxHeaders,
-    headerTimeoutMs: config.headerTimeout,
-    bodyTimeoutMs: config.bodyTimeout,
-    keepaliveTimeoutMs: config.keepaliveTimeout,
-    writeTimeoutMs: config.writeTimeout,
-    handlerTimeoutMs: config.handlerTimeout,
-    workers: config.workers,
-    dispatch: config.dispatch,
-    luaMemory: config.luaMemory,
-  };
+function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
+  const { config, sources } = first.resolved;
+  const accept = acceptStrategy(config.accept);
+  const listeners = openListeners(native, {
+    config,
+    tcpCount: accept === 'boss' ? 1 : processes,
+    inheritedFds,
+    origins: [sources.host, sources.port].flatMap((source) => originOf(source) ?? []),
+  });
+  return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
+}
+
+function statusReader(
+  native: NativeAddon,
+  { stats, boss }: Resources,
+  shell: Shell,
+  accept: 'reuseport' | 'boss',
+): () => Status {
+  const startedAtMs = Date.now();
+  return () =>
+    statusOf({
+      state: shell.state(),
+      snapshot: stats.read(),
+      layout: native.statsLayout,
+      boss: boss.counters(),
+      accept,
+      version,
+      nowMs: Date.now(),
+      startedAtMs,
+    });
+}
+
+function makeOrders(
+  shell: Shell,
+  resources: Resources,
+  waiting: Waiting,
+): Omit<RunningMaster, 'ended' | 'status'> {
+  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: Date.now() });
   return {
-    reactor: { ...reactor, listenFds: [CHILD_LISTEN_FD], controlFd: CHILD_CONTROL_FD },
-    startTimeoutMs: START_TIMEOUT_MS,
-    exitTimeoutMs: EXIT_TIMEOUT_MS,
-    stopTimeoutMs: STOP_TIMEOUT_MS,
-    drainDelayMs: config.drainDelay,
-    drainTimeoutMs: config.drainTimeout,
-    crashes: CRASH_POLICY,
+    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: Date.now() }),
+    reload: () =>
+      new Promise((resolve) => {
+        const busy = shell.state().reload.tag !== 'idle';
+        (busy ? waiting.later : waiting.now).push(resolve);
+        give({ type: 'reload' });
+      }),
+    scale: (processes) => {
+      const { capacity } = resources;
+      if (processes > capacity) return `at most ${capacity} reactors since this start`;
+      const problem = scalingProblem(shell.state());
+      if (problem !== null) return problem;
+      try {
+        if (processes > servingSlots(shell.state()).length) resources.makeRoom(processes);
+      } catch (error) {
+        return messageOf(error);
+      }
+      give({ type: 'scale', processes });
+      return null;
+    },
+    drain: () => give({ type: 'drain' }),
+    stop: () => give({ type: 'stop' }),
   };
+}
+
+function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
+  return watchFiles(path, () => {
+    log.log('info', {}, 'a file has changed');
+    void orders.reload();
+  });
+}
+
+interface ReadyInputs {
+  readonly listeners: Listeners;
+  readonly admin: Admin;
+  readonly processes: number;
+  readonly accept: 'reuseport' | 'boss';
+  /** Of the allocator. */
+  readonly name: string;
+}
+
+function readyFields({ listeners, admin, processes, accept, name }: ReadyInputs): ReadyFields {
+  const { addresses } = listeners;
+  const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
+  const unix = addresses.find((each) => each.type === 'unix') ?? null;
+  return {
+    address: urlOf(addresses[0]),
+    host: tcp?.host ?? null,
+    port: tcp?.port ?? null,
+    uds: unix?.path ?? null,
+    admin: admin.addresses.map(urlOf),
+    processes,
+    accept,
+    allocator: name,
+    version,
+  };
+}
+
+/** Those who wait for the reload that runs, and for the one after it. */
+interface Waiting {
+  now: ((result: ReloadResult) => void)[];
+  later: ((result: ReloadResult) => void)[];
+}
+
+async function prepareReload(
+  { prepare, first, log }: MasterInputs,
+  settingsOf: (generation: Generation) => ReturnType<typeof supervisorSettings>,
+): Promise<Prepared> {
+  try {
+    const generation = await prepare();
+    const keys = needRestart(first.resolved.config, generation.resolved.config);
+    if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
+    return { ok: true, settings: settingsOf(generation) };
+  } catch (error) {
+    if (!(error instanceof MoonringError)) throw error;
+    return { ok: false, problem: error.message };
+  }
+}
+
+/** macOS does not spread connections over a group of sockets. */
+function acceptStrategy(wanted: 'auto' | 'reuseport' | 'boss'): 'reuseport' | 'boss' {
+  if (wanted !== 'auto') return wanted;
+  return process.platform === 'darwin' ? 'boss' : 'reuseport';
+}
+
+function urlOf(address: Address | undefined): string {
+  if (address === undefined) return '';
+  const text = formatAddress(address);
+  return address.type === 'tcp' ? `http://${text}` : `unix:${text}`;
 }

@@ -1,6 +1,8 @@
 import type { LogFields } from '../shared/logger.js';
+import { abandonReload } from './reload.js';
+import { childTimer, slotTimer, withSlot } from './slots.js';
 import {
-  childOf,
+  type Child,
   type Effect,
   type Ending,
   type Failure,
@@ -10,9 +12,7 @@ import {
   type Step,
   type StopSignal,
   type SupervisorState,
-  slotTimer,
   then,
-  withSlot,
 } from './supervision.js';
 
 /**
@@ -26,7 +26,12 @@ import {
  */
 const ECHO_MS = 250;
 
-export function onStopSignal(state: SupervisorState, signal: StopSignal, nowMs: number): Step {
+/** `null`: not a signal but the words of an operator or of the program around us. */
+export function onStopSignal(
+  state: SupervisorState,
+  signal: StopSignal | null,
+  nowMs: number,
+): Step {
   const { phase } = state;
   switch (phase.tag) {
     case 'starting':
@@ -35,29 +40,30 @@ export function onStopSignal(state: SupervisorState, signal: StopSignal, nowMs: 
       return beginDelay(state, signal, nowMs);
     case 'delaying':
     case 'draining':
-      if (isEcho(phase, signal, nowMs) || !state.slots.some(isOpen)) return only(state);
+      if (isEcho(phase, signal, nowMs) || !isOpen(state)) return only(state);
       return beginStop(state, {
         order: { signal, atMs: nowMs },
         failure: phase.failure ?? {
           code: 'ERR_MOONRING_DRAIN',
-          message: `a second signal (${signal}) cut the drain short`,
+          message: `a second ${signal === null ? 'order' : `signal (${signal})`} cut the drain short`,
         },
       });
     case 'stopping':
       if (isEcho(phase, signal, nowMs)) return only(state);
-      return only(state, ...state.slots.flatMap(killEffect));
+      return only(state, ...state.children.map(killEffect));
     case 'ended':
       return only(state);
   }
 }
 
-function beginDelay(state: SupervisorState, signal: StopSignal, nowMs: number): Step {
+function beginDelay(state: SupervisorState, signal: StopSignal | null, nowMs: number): Step {
   const ending: Ending = { order: { signal, atMs: nowMs }, failure: null };
   const delayMs = state.settings.drainDelayMs;
   if (delayMs === 0) return beginDrain(state, ending);
   return only(
     { ...state, phase: { ...ending, tag: 'delaying' } },
-    log('info', 'drain begins after the delay', { signal, delayMs }),
+    log('info', 'drain begins after the delay', { ...orderOf(ending), delayMs }),
+    { type: 'announce-stopping' },
     { type: 'arm-timer', timer: { type: 'delay' }, delayMs },
   );
 }
@@ -68,10 +74,32 @@ export function beginDrain(state: SupervisorState, ending: Ending): Step {
   const start = only(
     { ...state, phase: { ...ending, tag: 'draining' } },
     log('info', 'draining', { ...orderOf(ending), timeoutMs: drainTimeoutMs }),
+    { type: 'announce-stopping' },
     { type: 'cancel-timer', timer: { type: 'delay' } },
+    { type: 'close-listeners' },
   );
   const step = state.slots.reduce((sum, slot) => then(sum, (now) => drainSlot(now, slot)), start);
-  return then(step, settle);
+  const others = state.children.flatMap((child) => drainOther(child, drainTimeoutMs));
+  return then(
+    then(step, (now) => only(now, ...others)),
+    quit,
+  );
+}
+
+/** What leaves closes its connections now instead of handing them over. */
+function drainOther(child: Child, timeoutMs: number): Effect[] {
+  switch (child.role) {
+    case 'main':
+      return [];
+    case 'successor':
+      return [killEffect(child)];
+    case 'leaver':
+      return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
+  }
+}
+
+function quit(state: SupervisorState): Step {
+  return then(abandonReload(state), settle);
 }
 
 function drainSlot(state: SupervisorState, slot: Slot): Step {
@@ -90,10 +118,30 @@ export function beginStop(state: SupervisorState, ending: Ending): Step {
   const start = only(
     { ...state, phase: { ...ending, tag: 'stopping' } },
     log('warn', 'stopping now', orderOf(ending)),
+    { type: 'announce-stopping' },
     { type: 'cancel-timer', timer: { type: 'delay' } },
   );
   const step = state.slots.reduce((sum, slot) => then(sum, (now) => stopSlot(now, slot)), start);
-  return then(step, settle);
+  const { stopTimeoutMs } = state.settings;
+  const others = state.children.flatMap((child) => stopOther(child, stopTimeoutMs));
+  return then(
+    then(step, (now) => only(now, ...others)),
+    quit,
+  );
+}
+
+function stopOther(child: Child, delayMs: number): Effect[] {
+  switch (child.role) {
+    case 'main':
+      return [];
+    case 'successor':
+      return [killEffect(child)];
+    case 'leaver':
+      return [
+        { type: 'send', child: child.id, message: { type: 'stop' } },
+        { type: 'arm-timer', timer: childTimer(child), delayMs },
+      ];
+  }
 }
 
 function stopSlot(state: SupervisorState, slot: Slot): Step {
@@ -132,7 +180,7 @@ export function settle(state: SupervisorState): Step {
   const { phase } = state;
   if (phase.tag !== 'draining' && phase.tag !== 'stopping') return only(state);
   const quiet = state.slots.every(({ state: { tag } }) => tag === 'stopped' || tag === 'failed');
-  if (!quiet) return only(state);
+  if (!quiet || state.children.length > 0) return only(state);
   const { failure } = phase;
   const last: Effect =
     failure === null
@@ -148,25 +196,28 @@ export function withFailure(state: SupervisorState, failure: Failure): Superviso
   return { ...state, phase: { ...phase, failure } };
 }
 
-function isEcho(phase: Ending, signal: StopSignal, nowMs: number): boolean {
+function isEcho(phase: Ending, signal: StopSignal | null, nowMs: number): boolean {
   const { order } = phase;
   return signal === 'SIGINT' && order?.signal === signal && nowMs - order.atMs < ECHO_MS;
 }
 
 function orderOf({ order }: Ending): LogFields {
-  return order === null ? {} : { signal: order.signal };
+  return order === null ? {} : { signal: order.signal ?? undefined };
 }
 
 /** Whether a stop would cut something. */
-function isOpen(slot: Slot): boolean {
-  return slot.state.tag === 'ready' || (slot.state.tag === 'draining' && !slot.state.drained);
+function isOpen(state: SupervisorState): boolean {
+  return (
+    state.slots.some(
+      (slot) => slot.state.tag === 'ready' || (slot.state.tag === 'draining' && !isDrained(slot)),
+    ) || state.children.some((child) => child.role === 'leaver' && !child.drained)
+  );
 }
 
 function isDrained(slot: Slot): boolean {
   return slot.state.tag === 'draining' && slot.state.drained;
 }
 
-function killEffect(slot: Slot): Effect[] {
-  const child = childOf(slot);
-  return child === null ? [] : [{ type: 'kill', child }];
+function killEffect({ id }: Child): Effect {
+  return { type: 'kill', child: id };
 }

@@ -2,12 +2,20 @@ import type { ErrorCode } from '../shared/errors.js';
 import type { LineLevel, LogFields } from '../shared/logger.js';
 import type { ToMaster, ToReactor } from '../shared/messages.js';
 import type { ReactorFailure, ReactorOptions } from '../shared/native.js';
+import type { ServingRecord } from '../shared/native-stats.js';
 import { type CrashHistory, type CrashPolicy, NO_CRASHES } from './backoff.js';
+
+/** What each reactor is told; the rest of its options is its own. */
+export type CommonOptions = Omit<
+  ReactorOptions,
+  'index' | 'statsSlot' | 'statsSide' | 'generation' | 'pinCpu'
+>;
 
 /** The words of the supervisor: what it knows, what it hears and what it asks for. */
 export interface SupervisorSettings {
-  /** Sent to each reactor, with its index. */
-  readonly reactor: Omit<ReactorOptions, 'index'>;
+  readonly reactor: CommonOptions;
+  /** Bind the reactor of slot k to the k-th core. */
+  readonly pin: boolean;
   /** From fork to ready. */
   readonly startTimeoutMs: number;
   /** From a reactor's goodbye to its exit. */
@@ -25,11 +33,34 @@ export interface SupervisorSettings {
  */
 export type ChildId = number;
 
+/** A process that was forked and has not exited yet. */
+export interface Child {
+  readonly id: ChildId;
+  readonly slot: number;
+  /** Its place on the stats page, shared with no other child of the slot. */
+  readonly side: number;
+  readonly generation: number;
+  /** Known from its hello on. */
+  readonly pid: number | null;
+  /**
+   * `main` serves the slot (its state is the slot's), `successor` is being started to replace it,
+   * `leaver` was replaced and hands its connections over.
+   */
+  readonly role: 'main' | 'successor' | 'leaver';
+  /** Gave no sign of life for too long and was told to die. */
+  readonly stuck: boolean;
+  /** Of a successor that could not start. */
+  readonly failure: StartFailure | null;
+  /** Of a leaver: nothing is open any more. */
+  readonly drained: boolean;
+}
+
 export interface StartFailure {
   readonly code: ReactorFailure | 'TIMEOUT';
   readonly message: string;
 }
 
+/** Of the slot and its main process. */
 export type SlotState =
   | { readonly tag: 'starting'; readonly child: ChildId; readonly failure: StartFailure | null }
   | { readonly tag: 'ready'; readonly child: ChildId; readonly allocator: string }
@@ -46,6 +77,8 @@ export interface Slot {
   readonly index: number;
   readonly state: SlotState;
   readonly history: CrashHistory;
+  /** Scaled away: its process leaves, and none follows. */
+  readonly retired: boolean;
 }
 
 /** Why the master ends with an error. */
@@ -59,7 +92,7 @@ export type MasterSignal = StopSignal | 'SIGHUP' | 'SIGUSR1';
 
 /** Why it ends: by an operator's order, or because of an error. An ordered end may fail later. */
 export interface Ending {
-  readonly order: { readonly signal: StopSignal; readonly atMs: number } | null;
+  readonly order: { readonly signal: StopSignal | null; readonly atMs: number } | null;
   readonly failure: Failure | null;
 }
 
@@ -74,11 +107,38 @@ export type Phase =
   | ({ readonly tag: 'stopping' } & Ending)
   | { readonly tag: 'ended' };
 
+/** One reload at a time; `again`: it was asked for once more meanwhile. */
+export type Reload =
+  | { readonly tag: 'idle' }
+  /** Configuration and handler are looked at; nothing has changed yet. */
+  | { readonly tag: 'checking'; readonly again: boolean }
+  | {
+      readonly tag: 'rolling';
+      readonly again: boolean;
+      readonly generation: number;
+      /** Slots still to be looked at, the first one now. */
+      readonly todo: readonly number[];
+      /** Came before, for what fails. */
+      readonly previous: SupervisorSettings;
+    };
+
+export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start';
+
+export interface Tally {
+  readonly restarts: Readonly<Record<RestartReason, number>>;
+  readonly reloads: Readonly<Record<'ok' | 'rejected', number>>;
+}
+
 export interface SupervisorState {
   readonly settings: SupervisorSettings;
   readonly phase: Phase;
   readonly slots: readonly Slot[];
+  readonly children: readonly Child[];
   readonly nextChild: ChildId;
+  /** Of handler and settings, counted up with each attempt to reload. */
+  readonly generation: number;
+  readonly reload: Reload;
+  readonly tally: Tally;
 }
 
 export interface ChildExit {
@@ -97,20 +157,55 @@ export type SupervisorEvent =
       readonly type: 'exited';
       readonly child: ChildId;
       readonly exit: ChildExit;
+      /** What its threads were doing then. */
+      readonly serving: readonly ServingNote[];
       readonly nowMs: number;
       /** In [0, 1). */
       readonly random: number;
     }
+  /** The IO thread of the child has given no sign of life for this long. */
+  | {
+      readonly type: 'silent';
+      readonly child: ChildId;
+      readonly silentMs: number;
+      readonly serving: readonly ServingNote[];
+    }
   | { readonly type: 'timer'; readonly timer: Timer }
-  | { readonly type: 'signal'; readonly signal: MasterSignal; readonly nowMs: number };
+  | { readonly type: 'signal'; readonly signal: MasterSignal; readonly nowMs: number }
+  | { readonly type: 'order'; readonly order: Order; readonly nowMs: number }
+  /** What was found when a reload was prepared. */
+  | { readonly type: 'prepared'; readonly result: Prepared };
 
-/** A slot has at most one timer; its state says what for. Arming a timer again replaces it. */
-export type Timer = { readonly type: 'slot'; readonly slot: number } | { readonly type: 'delay' };
+/** Orders that do not come as a signal. */
+export type Order =
+  | { readonly type: 'reload' | 'drain' | 'stop' }
+  /** The shell has made room for so many. */
+  | { readonly type: 'scale'; readonly processes: number };
+
+export type Prepared =
+  | { readonly ok: true; readonly settings: SupervisorSettings }
+  | { readonly ok: false; readonly problem: string };
+
+/** What a thread was serving, and for how long. */
+export interface ServingNote extends Omit<ServingRecord, 'startedMs'> {
+  readonly forMs: number;
+}
+
+/**
+ * A slot has at most one timer; its state says what for. So has a child that is not the slot's
+ * main process. Arming a timer again replaces it.
+ */
+export type Timer =
+  | { readonly type: 'slot'; readonly slot: number }
+  | { readonly type: 'child'; readonly child: ChildId }
+  | { readonly type: 'delay' };
 
 export type Effect =
-  | { readonly type: 'fork'; readonly slot: number; readonly child: ChildId }
+  | { readonly type: 'fork'; readonly slot: number; readonly child: ChildId; readonly side: number }
   | { readonly type: 'send'; readonly child: ChildId; readonly message: ToReactor }
   | { readonly type: 'kill'; readonly child: ChildId }
+  /** Ends it with a core dump where the system makes one. */
+  | { readonly type: 'abort'; readonly child: ChildId }
   | { readonly type: 'arm-timer'; readonly timer: Timer; readonly delayMs: number }
   | { readonly type: 'cancel-timer'; readonly timer: Timer }
   | {
@@ -119,7 +214,18 @@ export type Effect =
       readonly fields: LogFields;
       readonly message: string;
     }
+  /** Whether the slot's reactor takes connections from the boss. */
+  | { readonly type: 'slot-up'; readonly slot: number; readonly up: boolean }
+  /** No process will serve the slot again: its sockets go, what waits in them moves. */
+  | { readonly type: 'close-slot' | 'reclaim-slot'; readonly slot: number }
+  /** Nothing is accepted any more. */
+  | { readonly type: 'close-listeners' }
+  | { readonly type: 'reopen-logs' }
+  /** Look at configuration and handler; `prepared` follows. */
+  | { readonly type: 'prepare-reload' }
+  | { readonly type: 'reloaded'; readonly problem: string | null; readonly generation: number }
   | { readonly type: 'announce-ready'; readonly allocator: string }
+  | { readonly type: 'announce-stopping' }
   | { readonly type: 'exit'; readonly failure: Failure | null };
 
 export interface Step {
@@ -128,10 +234,23 @@ export interface Step {
 }
 
 export function initialState(settings: SupervisorSettings, processes: number): SupervisorState {
-  const slots = Array.from({ length: processes }, (_, index): Slot => {
-    return { index, state: { tag: 'stopped' }, history: NO_CRASHES };
-  });
-  return { settings, phase: { tag: 'starting' }, slots, nextChild: 1 };
+  return {
+    settings,
+    phase: { tag: 'starting' },
+    slots: Array.from({ length: processes }, (_, index) => newSlot(index)),
+    children: [],
+    nextChild: 1,
+    generation: 1,
+    reload: { tag: 'idle' },
+    tally: {
+      restarts: { signal: 0, exit: 0, stuck: 0, start: 0 },
+      reloads: { ok: 0, rejected: 0 },
+    },
+  };
+}
+
+export function newSlot(index: number): Slot {
+  return { index, state: { tag: 'stopped' }, history: NO_CRASHES, retired: false };
 }
 
 export function only(state: SupervisorState, ...effects: readonly Effect[]): Step {
@@ -146,25 +265,4 @@ export function then(first: Step, next: (state: SupervisorState) => Step): Step 
 
 export function log(level: LineLevel, message: string, fields: LogFields = {}): Effect {
   return { type: 'log', level, fields, message };
-}
-
-export function slotTimer(slot: Slot): Timer {
-  return { type: 'slot', slot: slot.index };
-}
-
-export function withSlot(state: SupervisorState, slot: Slot): SupervisorState {
-  return { ...state, slots: state.slots.map((each) => (each.index === slot.index ? slot : each)) };
-}
-
-/** The slot served by `child`, unless the child has been buried. */
-export function slotOf(state: SupervisorState, child: ChildId): Slot | null {
-  return state.slots.find((slot) => childOf(slot) === child) ?? null;
-}
-
-export function childOf({ state }: Slot): ChildId | null {
-  return 'child' in state ? state.child : null;
-}
-
-export function endingFailure(phase: Phase): Failure | null {
-  return 'failure' in phase ? phase.failure : null;
 }

@@ -1,25 +1,25 @@
 import { unreachable } from '../shared/assert.js';
-import type { ErrorCode } from '../shared/errors.js';
 import { PROTOCOL_VERSION, type ToMaster } from '../shared/messages.js';
-import { addCrash, judge } from './backoff.js';
-import { beginDrain, beginStop, onStopSignal, settle, withFailure } from './shutdown.js';
+import { endWith, onExited } from './exits.js';
+import { advance, onPrepared, onReloadOrder, promote } from './reload.js';
+import { onScale, servingSlots } from './scaling.js';
+import { beginDrain, beginStop, onStopSignal } from './shutdown.js';
+import { childById, childTimer, launch, slotTimer, withChild, withSlot } from './slots.js';
 import {
-  type ChildExit,
+  type Child,
   type ChildId,
-  type Failure,
+  type Effect,
   log,
   type MasterSignal,
+  type Order,
   only,
   type Slot,
   type StartFailure,
   type Step,
   type SupervisorEvent,
   type SupervisorState,
-  slotOf,
-  slotTimer,
   type Timer,
   then,
-  withSlot,
 } from './supervision.js';
 
 /**
@@ -27,62 +27,66 @@ import {
  * done. Pure: no process, clock or timer.
  */
 export function step(state: SupervisorState, event: SupervisorEvent): Step {
+  return then(react(state, event), advance);
+}
+
+function react(state: SupervisorState, event: SupervisorEvent): Step {
   switch (event.type) {
     case 'boot':
       return state.slots.reduce((sum, slot) => then(sum, (now) => launch(now, slot)), only(state));
     case 'message':
-      return forChild(state, event.child, (slot) => onMessage(state, slot, event.message));
-    case 'unreadable':
-      return forChild(state, event.child, (slot) =>
-        only(
-          state,
-          log('error', 'reactor sent an unreadable message: killing it', {
-            reactor: slot.index,
-            problem: event.problem,
-          }),
-          { type: 'kill', child: event.child },
-        ),
+      return forChild(state, event.child, (child, slot) =>
+        onMessage(state, child, slot, event.message),
       );
+    case 'unreadable':
+      return forChild(state, event.child, (child) => {
+        const fields = { reactor: child.slot, problem: event.problem };
+        const line = log('error', 'reactor sent an unreadable message: killing it', fields);
+        return only(state, line, { type: 'kill', child: child.id });
+      });
     case 'disconnected':
       // It is about to exit. If it does not, the timer sees to it.
-      return forChild(state, event.child, (slot) => only(state, armExit(state, slot)));
+      return forChild(state, event.child, (child, slot) =>
+        only(state, armExit(state, child, slot)),
+      );
     case 'exited':
-      return forChild(state, event.child, (slot) => onExited(state, slot, event));
+      return forChild(state, event.child, (child, slot) => onExited(state, child, slot, event));
+    case 'silent':
+      return forChild(state, event.child, (child, slot) => onSilent(state, child, slot, event));
     case 'timer':
       return onTimer(state, event.timer);
     case 'signal':
       return onSignal(state, event.signal, event.nowMs);
+    case 'order':
+      return onOrder(state, event.order, event.nowMs);
+    case 'prepared':
+      return onPrepared(state, event.result);
     default:
       return unreachable(event);
   }
 }
 
-function forChild(state: SupervisorState, child: ChildId, next: (slot: Slot) => Step): Step {
-  const slot = slotOf(state, child);
-  return slot === null ? only(state) : next(slot);
+function forChild(
+  state: SupervisorState,
+  id: ChildId,
+  next: (child: Child, slot: Slot) => Step,
+): Step {
+  const child = childById(state, id);
+  const slot = child && state.slots[child.slot];
+  return child && slot ? next(child, slot) : only(state);
 }
 
-function launch(state: SupervisorState, slot: Slot): Step {
-  const child = state.nextChild;
-  const starting: Slot = { ...slot, state: { tag: 'starting', child, failure: null } };
-  return only(
-    { ...withSlot(state, starting), nextChild: child + 1 },
-    { type: 'fork', slot: slot.index, child },
-    { type: 'arm-timer', timer: slotTimer(slot), delayMs: state.settings.startTimeoutMs },
-  );
-}
-
-function onMessage(state: SupervisorState, slot: Slot, message: ToMaster): Step {
+function onMessage(state: SupervisorState, child: Child, slot: Slot, message: ToMaster): Step {
   switch (message.type) {
     case 'hello':
-      return onHello(state, slot, message.protocol);
+      return onHello(withChild(state, { ...child, pid: message.pid }), child, message.protocol);
     case 'ready':
-      return onReady(state, slot, message.allocator);
+      return onReady(state, child, slot, message.allocator);
     case 'drained':
-      return onDrained(state, slot);
+      return onDrained(state, child, slot);
     case 'failed':
       // The exit follows and is judged then.
-      return only(withStartFailure(state, slot, message));
+      return only(withStartFailure(state, child, slot, message));
     case 'orphaned':
       return only(
         state,
@@ -93,32 +97,43 @@ function onMessage(state: SupervisorState, slot: Slot, message: ToMaster): Step 
   }
 }
 
-function onHello(state: SupervisorState, slot: Slot, protocol: number): Step {
-  if (slot.state.tag !== 'starting') return only(state);
+function onHello(state: SupervisorState, child: Child, protocol: number): Step {
+  if (!isStarting(state, child)) return only(state);
   if (protocol !== PROTOCOL_VERSION) {
-    const message = `reactor ${slot.index} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
+    const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
     return endWith(state, { code: 'ERR_MOONRING_PROTOCOL', message });
   }
-  const options = { ...state.settings.reactor, index: slot.index };
-  return only(state, {
-    type: 'send',
-    child: slot.state.child,
-    message: { type: 'start', options },
-  });
+  const { reactor, pin } = state.settings;
+  const options = {
+    ...reactor,
+    index: child.slot,
+    statsSlot: child.slot,
+    statsSide: child.side,
+    generation: child.generation,
+    pinCpu: pin ? child.slot : -1,
+  };
+  return only(state, { type: 'send', child: child.id, message: { type: 'start', options } });
 }
 
-function onReady(state: SupervisorState, slot: Slot, allocator: string): Step {
-  if (slot.state.tag !== 'starting') return only(state);
-  const { child } = slot.state;
-  const next = withSlot(state, { ...slot, state: { tag: 'ready', child, allocator } });
-  const effects = [
-    { type: 'cancel-timer', timer: slotTimer(slot) } as const,
+function isStarting(state: SupervisorState, child: Child): boolean {
+  if (child.role === 'successor') return true;
+  return child.role === 'main' && state.slots[child.slot]?.state.tag === 'starting';
+}
+
+function onReady(state: SupervisorState, child: Child, slot: Slot, allocator: string): Step {
+  if (!isStarting(state, child)) return only(state);
+  if (child.role === 'successor') return promote(state, slot, child, allocator);
+  const ready = { tag: 'ready', child: child.id, allocator } as const;
+  const next = withSlot(state, { ...slot, state: ready });
+  const effects: Effect[] = [
+    { type: 'cancel-timer', timer: slotTimer(slot) },
+    { type: 'slot-up', slot: slot.index, up: true },
     log(state.phase.tag === 'starting' ? 'debug' : 'info', 'reactor is ready', {
       reactor: slot.index,
       allocator,
     }),
   ];
-  const allReady = next.slots.every(({ state: { tag } }) => tag === 'ready');
+  const allReady = servingSlots(next).every(({ state: { tag } }) => tag === 'ready');
   if (state.phase.tag !== 'starting' || !allReady) return only(next, ...effects);
   return only({ ...next, phase: { tag: 'serving' } }, ...effects, {
     type: 'announce-ready',
@@ -126,129 +141,75 @@ function onReady(state: SupervisorState, slot: Slot, allocator: string): Step {
   });
 }
 
-function onDrained(state: SupervisorState, slot: Slot): Step {
-  if (slot.state.tag !== 'draining') return only(state);
-  const drained: Slot = { ...slot, state: { ...slot.state, drained: true } };
-  return only(withSlot(state, drained), armExit(state, slot));
+function onDrained(state: SupervisorState, child: Child, slot: Slot): Step {
+  const exit = armExit(state, child, slot);
+  if (child.role === 'leaver') return only(withChild(state, { ...child, drained: true }), exit);
+  if (child.role !== 'main' || slot.state.tag !== 'draining') return only(state);
+  return only(withSlot(state, { ...slot, state: { ...slot.state, drained: true } }), exit);
 }
 
-function withStartFailure(state: SupervisorState, slot: Slot, failure: StartFailure) {
-  if (slot.state.tag !== 'starting') return state;
-  const { code, message } = failure;
-  return withSlot(state, { ...slot, state: { ...slot.state, failure: { code, message } } });
-}
-
-type Exited = Extract<SupervisorEvent, { type: 'exited' }>;
-
-function onExited(state: SupervisorState, slot: Slot, event: Exited): Step {
-  switch (slot.state.tag) {
-    case 'starting':
-      return onFailedStart(state, slot, slot.state.failure, event);
-    case 'ready':
-      return onCrash(state, slot, null, event);
-    case 'draining': {
-      const stopped = withSlot(state, { ...slot, state: { tag: 'stopped' } });
-      const message = `reactor ${slot.index} ${wordsOf(event.exit)} before it had drained`;
-      const ended = slot.state.drained
-        ? stopped
-        : withFailure(stopped, { code: 'ERR_MOONRING_DRAIN', message });
-      return then(only(ended, { type: 'cancel-timer', timer: slotTimer(slot) }), settle);
-    }
-    case 'backoff':
-    case 'failed':
-    case 'stopped':
-      return only(state);
-    default:
-      return unreachable(slot.state);
-  }
-}
-
-/** Failures of a start that come again with every start. */
-const LASTING_FAILURES: Readonly<Partial<Record<StartFailure['code'], ErrorCode>>> = {
-  HANDLER: 'ERR_MOONRING_HANDLER',
-  INVALID: 'ERR_MOONRING_CONFIG',
-};
-
-/** In the very first start a lasting failure ends everything: nobody has been served yet. */
-function onFailedStart(
+function withStartFailure(
   state: SupervisorState,
+  child: Child,
   slot: Slot,
-  failure: StartFailure | null,
-  event: Exited,
+  { code, message }: StartFailure,
+): SupervisorState {
+  const failure = { code, message };
+  if (child.role === 'successor') return withChild(state, { ...child, failure });
+  if (child.role !== 'main' || slot.state.tag !== 'starting') return state;
+  return withSlot(state, { ...slot, state: { ...slot.state, failure } });
+}
+
+/** It may be stuck for ever, or only busier than it was allowed to be: its clients wait for it. */
+function onSilent(
+  state: SupervisorState,
+  child: Child,
+  slot: Slot,
+  { silentMs, serving }: Extract<SupervisorEvent, { type: 'silent' }>,
 ): Step {
-  const error = failure === null ? undefined : LASTING_FAILURES[failure.code];
-  if (state.phase.tag !== 'starting' || failure === null || error === undefined) {
-    return onCrash(state, slot, failure, event);
-  }
-  const failed = withSlot(state, { ...slot, state: { tag: 'failed' } });
-  return then(only(failed, { type: 'cancel-timer', timer: slotTimer(slot) }), (now) =>
-    endWith(now, { code: error, message: failure.message }),
+  if (child.stuck || isStarting(state, child)) return only(state);
+  const fields = { reactor: child.slot, reactorPid: child.pid, silentMs, serving };
+  return only(
+    withChild(state, { ...child, stuck: true }),
+    log('error', 'reactor gives no sign of life: aborting it', fields),
+    { type: 'abort', child: child.id },
+    armExit(state, child, slot),
   );
 }
 
-function onCrash(
-  state: SupervisorState,
-  slot: Slot,
-  failure: StartFailure | null,
-  { exit, nowMs, random }: Exited,
-): Step {
-  const policy = state.settings.crashes;
-  const crash = { nowMs, wasReady: slot.state.tag === 'ready' };
-  const history = addCrash(slot.history, crash, policy);
-  const verdict = judge(history, random, policy);
-  const fields = {
-    reactor: slot.index,
-    reactorPid: exit.pid,
-    code: exit.code,
-    signal: exit.signal,
-    ...(failure === null ? {} : { failure: failure.message }),
-  };
-  const cancel = { type: 'cancel-timer', timer: slotTimer(slot) } as const;
-  if (verdict.type === 'give-up') {
-    const last = failure === null ? wordsOf(exit) : failure.message;
-    const message = `reactor ${slot.index} ${verdict.reason}; the last time: ${last}`;
-    const failed = withSlot(state, { ...slot, state: { tag: 'failed' }, history });
-    return then(only(failed, log('error', 'reactor crashed', fields), cancel), (now) =>
-      beginDrain(now, {
-        order: null,
-        failure: { code: 'ERR_MOONRING_CRASH_LOOP', message },
-      }),
-    );
+function onTimer(state: SupervisorState, timer: Timer): Step {
+  switch (timer.type) {
+    case 'delay':
+      if (state.phase.tag !== 'delaying') return only(state);
+      return beginDrain(state, state.phase);
+    case 'child':
+      return forChild(state, timer.child, (child, slot) => onChildTimer(state, child, slot));
+    case 'slot': {
+      const slot = state.slots[timer.slot];
+      return slot === undefined ? only(state) : onSlotTimer(state, slot);
+    }
+    default:
+      return unreachable(timer);
   }
-  const { delayMs } = verdict;
-  const waiting: Slot = { ...slot, state: { tag: 'backoff' }, history };
-  const report = log('error', 'reactor crashed', { ...fields, restartInMs: delayMs });
-  if (delayMs === 0) return then(only(state, report, cancel), (now) => launch(now, waiting));
-  return only(withSlot(state, waiting), report, {
-    type: 'arm-timer',
-    timer: slotTimer(slot),
-    delayMs,
-  });
 }
 
-function onTimer(state: SupervisorState, timer: Timer): Step {
-  if (timer.type === 'delay') {
-    if (state.phase.tag !== 'delaying') return only(state);
-    return beginDrain(state, state.phase);
-  }
-  const slot = state.slots[timer.slot];
-  if (slot === undefined) return only(state);
-  const reactor = slot.index;
+function onChildTimer(state: SupervisorState, child: Child, slot: Slot): Step {
+  const starts = isStarting(state, child);
+  const message = starts ? 'does not get ready' : 'does not exit';
+  const timeout = `not ready within ${state.settings.startTimeoutMs} ms`;
+  return only(
+    starts ? withStartFailure(state, child, slot, { code: 'TIMEOUT', message: timeout }) : state,
+    log('error', `reactor ${message}: killing it`, { reactor: child.slot }),
+    { type: 'kill', child: child.id },
+  );
+}
+
+function onSlotTimer(state: SupervisorState, slot: Slot): Step {
   switch (slot.state.tag) {
-    case 'starting': {
-      const message = `not ready within ${state.settings.startTimeoutMs} ms`;
-      return only(
-        withStartFailure(state, slot, { code: 'TIMEOUT', message }),
-        log('error', 'reactor does not get ready: killing it', { reactor }),
-        { type: 'kill', child: slot.state.child },
-      );
-    }
+    case 'starting':
     case 'ready':
     case 'draining':
-      return only(state, log('error', 'reactor does not exit: killing it', { reactor }), {
-        type: 'kill',
-        child: slot.state.child,
-      });
+      return forChild(state, slot.state.child, (child) => onChildTimer(state, child, slot));
     case 'backoff':
       return launch(state, slot);
     case 'failed':
@@ -262,9 +223,9 @@ function onTimer(state: SupervisorState, timer: Timer): Step {
 function onSignal(state: SupervisorState, signal: MasterSignal, nowMs: number): Step {
   switch (signal) {
     case 'SIGHUP':
-      return only(state, log('warn', 'reload is not available yet: SIGHUP is ignored'));
+      return onReloadOrder(state);
     case 'SIGUSR1':
-      return only(state, log('info', 'no log file is open: SIGUSR1 has nothing to reopen'));
+      return reopenLogs(state);
     case 'SIGTERM':
     case 'SIGINT':
     case 'SIGQUIT':
@@ -274,17 +235,31 @@ function onSignal(state: SupervisorState, signal: MasterSignal, nowMs: number): 
   }
 }
 
-/** Ends everything because of an error that a restart does not mend. */
-function endWith(state: SupervisorState, failure: Failure): Step {
-  return beginStop(state, { order: null, failure });
+function onOrder(state: SupervisorState, order: Order, nowMs: number): Step {
+  switch (order.type) {
+    case 'reload':
+      return onReloadOrder(state);
+    case 'drain':
+      return onStopSignal(state, null, nowMs);
+    case 'stop':
+      return beginStop(state, { order: { signal: null, atMs: nowMs }, failure: null });
+    case 'scale':
+      return onScale(state, order.processes);
+    default:
+      return unreachable(order);
+  }
 }
 
-function armExit(state: SupervisorState, slot: Slot) {
-  const delayMs = state.settings.exitTimeoutMs;
-  return { type: 'arm-timer', timer: slotTimer(slot), delayMs } as const;
+function reopenLogs(state: SupervisorState): Step {
+  const orders = state.children
+    .filter((child) => !isStarting(state, child))
+    .map(({ id }): Effect => {
+      return { type: 'send', child: id, message: { type: 'reopen-logs' } };
+    });
+  return only(state, { type: 'reopen-logs' }, ...orders, log('info', 'log files opened anew'));
 }
 
-function wordsOf({ code, signal }: ChildExit): string {
-  if (signal !== null) return `was killed by ${signal}`;
-  return code === null ? 'could not be started' : `exited with code ${code}`;
+function armExit(state: SupervisorState, child: Child, slot: Slot): Effect {
+  const timer = child.role === 'main' ? slotTimer(slot) : childTimer(child);
+  return { type: 'arm-timer', timer, delayMs: state.settings.exitTimeoutMs };
 }

@@ -25,7 +25,8 @@ export type LifecycleEvent =
 export type LifecycleEffect =
   | { readonly type: 'send'; readonly message: ToMaster }
   | { readonly type: 'start'; readonly options: ReactorOptions }
-  | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'drain' | 'hand-over'; readonly timeoutMs: number }
+  | { readonly type: 'reopen-logs' }
   | { readonly type: 'stop' }
   /** The one timer there is. */
   | { readonly type: 'arm-timer'; readonly delayMs: number }
@@ -80,8 +81,13 @@ function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
       if (state.tag !== 'idle') return next(state);
       return next({ tag: 'starting' }, { type: 'start', options: message.options });
     case 'drain':
+    case 'hand-over': {
       if (state.tag === 'idle') return end(0);
-      return next({ tag: 'draining' }, { type: 'drain', timeoutMs: message.timeoutMs });
+      const { type, timeoutMs } = message;
+      return next({ tag: 'draining' }, { type, timeoutMs });
+    }
+    case 'reopen-logs':
+      return state.tag === 'idle' ? next(state) : next(state, { type: 'reopen-logs' });
     case 'stop':
       return state.tag === 'idle' ? end(0) : end(0, { type: 'stop' });
     default:
@@ -108,7 +114,8 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
     case 'stuck':
-      // Nobody is served here any more and the thread cannot be ended: a new process takes over.
+      // Nobody is served here any more and the thread cannot be ended: a new process takes the
+      // place of this one.
       return {
         state: { tag: 'ended' },
         effects: [{ type: 'log', message: STUCK }, { type: 'die' }],

@@ -51,6 +51,12 @@ function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => voi
       case 'drain':
         reactor?.drain(effect.timeoutMs);
         return;
+      case 'hand-over':
+        reactor?.handOver(effect.timeoutMs);
+        return;
+      case 'reopen-logs':
+        reactor?.reopenLogs();
+        return;
       case 'stop':
         reactor?.stop();
         return;
@@ -82,7 +88,8 @@ function start(
   try {
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     // Being inherited cleared the flag.
-    for (const fd of [...options.listenFds, options.controlFd]) native.setCloseOnExec(fd);
+    const { listenFds, controlFd, statsFd, inboxFd } = options;
+    for (const fd of [...listenFds, controlFd, statsFd, inboxFd]) native.setCloseOnExec(fd);
     const reactor = new native.Reactor(options, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );

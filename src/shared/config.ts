@@ -160,6 +160,9 @@ function ownVariables(env: Environment): Environment {
   );
 }
 
+/** For developers, and no option. */
+const ADDON_VARIABLE = `${ENV_PREFIX}ADDON`;
+
 /**
  * A slip of the pen would be silently ignored otherwise. Names that resemble no option
  * (MOONRING_VERSION in an image) belong to somebody else.
@@ -170,7 +173,7 @@ function rejectMisspelledVariables(env: Environment): void {
   );
   const words = known.map((name) => name.replace(ENV_PREFIX, ''));
   for (const name of Object.keys(env)) {
-    if (!name.startsWith(ENV_PREFIX) || known.includes(name)) continue;
+    if (!name.startsWith(ENV_PREFIX) || known.includes(name) || name === ADDON_VARIABLE) continue;
     const meant = nearest(name.slice(ENV_PREFIX.length), words);
     if (meant === null) continue;
     const hint = `(Did you mean ${ENV_PREFIX}${meant}?)`;

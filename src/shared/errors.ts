@@ -13,6 +13,7 @@ const ERRORS = {
     exitCode: 1,
     meaning: 'master and reactor do not understand each other',
   },
+  ERR_MOONRING_CONTROL: { exitCode: 1, meaning: 'the server that was spoken to refused' },
   ERR_MOONRING_UNHEALTHY: { exitCode: 1, meaning: 'the server that was asked cannot serve' },
   ERR_MOONRING_DRAIN: { exitCode: 1, meaning: 'a drain did not end cleanly' },
 } as const;

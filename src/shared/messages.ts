@@ -11,11 +11,13 @@ import {
  * What master and reactor say to each other. A reactor says hello first; the master starts it if
  * both speak the same version. Change the version with any change of a message.
  */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 
 export type ToReactor =
   | { readonly type: 'start'; readonly options: ReactorOptions }
   | { readonly type: 'drain'; readonly timeoutMs: number }
+  | { readonly type: 'hand-over'; readonly timeoutMs: number }
+  | { readonly type: 'reopen-logs' }
   | { readonly type: 'stop' };
 
 export type ToMaster =
@@ -37,6 +39,10 @@ export function decodeToReactor(value: unknown): ToReactor {
       return { type: 'start', options: decodeOptions(fieldsOf(fields['options'])) };
     case 'drain':
       return { type: 'drain', timeoutMs: naturalIn(fields, 'timeoutMs') };
+    case 'hand-over':
+      return { type: 'hand-over', timeoutMs: naturalIn(fields, 'timeoutMs') };
+    case 'reopen-logs':
+      return { type: 'reopen-logs' };
     case 'stop':
       return { type: 'stop' };
     default:
@@ -71,6 +77,27 @@ export function decodeToMaster(value: unknown): ToMaster {
   }
 }
 
+/** What the process that checks a handler is told, and what it answers. */
+export interface CheckOrder {
+  readonly app: AppSource;
+  readonly luaRoot: string;
+}
+
+export interface CheckVerdict {
+  /** `null`: the handler is fine. */
+  readonly problem: string | null;
+}
+
+export function decodeCheckOrder(value: unknown): CheckOrder {
+  const fields = fieldsOf(value);
+  return { app: decodeApp(fieldsOf(fields['app'])), luaRoot: textIn(fields, 'luaRoot') };
+}
+
+export function decodeCheckVerdict(value: unknown): CheckVerdict {
+  const fields = fieldsOf(value);
+  return { problem: fields['problem'] === null ? null : textIn(fields, 'problem') };
+}
+
 function decodeOptions(fields: Fields): ReactorOptions {
   return {
     index: naturalIn(fields, 'index'),
@@ -88,6 +115,15 @@ function decodeOptions(fields: Fields): ReactorOptions {
     bodyTimeoutMs: naturalIn(fields, 'bodyTimeoutMs'),
     keepaliveTimeoutMs: naturalIn(fields, 'keepaliveTimeoutMs'),
     writeTimeoutMs: naturalIn(fields, 'writeTimeoutMs'),
+    bodyMinRate: naturalIn(fields, 'bodyMinRate'),
+    accessLog: choiceIn(fields, 'accessLog', ['off', 'json', 'combined']),
+    accessLogPath: fields['accessLogPath'] === null ? null : textIn(fields, 'accessLogPath'),
+    inboxFd: naturalIn(fields, 'inboxFd'),
+    statsFd: naturalIn(fields, 'statsFd'),
+    statsSlot: naturalIn(fields, 'statsSlot'),
+    statsSide: naturalIn(fields, 'statsSide'),
+    generation: naturalIn(fields, 'generation'),
+    pinCpu: fields['pinCpu'] === -1 ? -1 : naturalIn(fields, 'pinCpu'),
     handlerTimeoutMs: naturalIn(fields, 'handlerTimeoutMs'),
     workers: naturalIn(fields, 'workers'),
     dispatch: choiceIn(fields, 'dispatch', DISPATCH_MODES),

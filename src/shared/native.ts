@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { MoonringError, messageOf } from './errors.js';
 import type { LogLevel } from './logger.js';
+import type { BossOptions, NativeBoss, NativeStatsPage, StatsLayout } from './native-stats.js';
 
 /**
  * What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
@@ -17,6 +18,14 @@ export interface NativeAddon {
    * the descriptors.
    */
   openTcpListeners(options: TcpListenerOptions): TcpListeners;
+  /** One more socket for an open group; throws like openTcpListeners. */
+  joinTcpListeners(options: Omit<TcpListenerOptions, 'count'>): number;
+  /** A socket file that nobody serves is replaced. Throws an Error with a `code`. */
+  openUnixListener(options: UnixListenerOptions): number;
+  /** Takes a listening socket that was inherited. Throws an Error with a `code`. */
+  adoptListener(fd: number): Omit<TcpListeners, 'fds' | 'family'> & { readonly family: 1 | 4 | 6 };
+  /** One datagram to a service manager. Throws an Error with a `code`; never blocks. */
+  notify(path: string, text: string): void;
   /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
   socketPair(): [number, number];
   setCloseOnExec(fd: number): void;
@@ -25,6 +34,11 @@ export interface NativeAddon {
   checkHandler(app: AppSource, luaRoot: string): { readonly message: string } | null;
   /** "system", or "jemalloc" with its version: the malloc of this process. */
   allocator(): string;
+  /** The clock of the stats page. */
+  monotonicMs(): number;
+  readonly statsLayout: StatsLayout;
+  readonly StatsPage: new (options: { readonly slots: number }) => NativeStatsPage;
+  readonly Boss: new (options: BossOptions) => NativeBoss;
   readonly Reactor: new (
     options: ReactorOptions,
     onEvent: (event: ReactorEvent) => void,
@@ -37,6 +51,12 @@ export interface TcpListenerOptions {
   readonly backlog: number;
   /** Sockets in the SO_REUSEPORT group. */
   readonly count: number;
+}
+
+export interface UnixListenerOptions {
+  readonly path: string;
+  readonly mode: number;
+  readonly backlog: number;
 }
 
 export interface TcpListeners {
@@ -71,6 +91,11 @@ export interface ReactorSettings {
   readonly bodyTimeoutMs: number;
   readonly keepaliveTimeoutMs: number;
   readonly writeTimeoutMs: number;
+  /** Bytes a second. */
+  readonly bodyMinRate: number;
+  readonly accessLog: 'off' | 'json' | 'combined';
+  /** `null`: standard output. */
+  readonly accessLogPath: string | null;
   readonly handlerTimeoutMs: number;
   /** Threads for slow handlers; 0 is none. */
   readonly workers: number;
@@ -86,6 +111,15 @@ export interface ReactorOptions extends ReactorSettings {
   readonly listenFds: readonly number[];
   /** The reactor's end of the control pair: its end of file means that the master died. */
   readonly controlFd: number;
+  /** Where connections arrive that the boss passes on. */
+  readonly inboxFd: number;
+  readonly statsFd: number;
+  readonly statsSlot: number;
+  /** Which of the slot's places on the page this process writes. */
+  readonly statsSide: number;
+  readonly generation: number;
+  /** Bind the IO thread to this one of the allowed cores, counted from 0; -1: to none. */
+  readonly pinCpu: number;
 }
 
 export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
@@ -108,11 +142,18 @@ export interface NativeReactor {
    * Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`.
    */
   drain(timeoutMs: number): void;
+  /**
+   * Leaves without closing anything: stops accepting, gives idle connections to the boss at once
+   * and busy ones when their answer is out. After `timeoutMs` closes the rest; then `drained`.
+   */
+  handOver(timeoutMs: number): void;
+  /** Opens the access log anew. */
+  reopenLogs(): void;
   /** Closes everything and joins the IO thread. */
   stop(): void;
 }
 
-const EXPECTED = ['openTcpListeners', 'checkHandler', 'allocator', 'Reactor'] as const;
+const EXPECTED = ['openTcpListeners', 'adoptListener', 'allocator', 'Boss', 'Reactor'] as const;
 
 /**
  * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this

@@ -52,6 +52,8 @@ interface ChoiceOption extends OptionBase {
 
 interface PortOption extends OptionBase {
   readonly type: 'port';
+  /** A word that may stand for the number. */
+  readonly word?: string;
   readonly default: string;
 }
 
@@ -64,6 +66,24 @@ interface PathOption extends OptionBase {
   readonly type: 'path';
   /** What happens without it, for the documentation. */
   readonly absent: string;
+}
+
+/** A flag without a value; `on` or `off` in a variable, true or false in the file. */
+interface SwitchOption extends OptionBase {
+  readonly type: 'switch';
+  readonly default: 'off';
+}
+
+/** File permissions in octal. */
+interface ModeOption extends OptionBase {
+  readonly type: 'mode';
+  readonly default: string;
+}
+
+/** `host:port`, the path of a Unix socket, or both with a comma; or `off`. */
+interface AddressesOption extends OptionBase {
+  readonly type: 'addresses';
+  readonly default: string;
 }
 
 interface BoolOption extends OptionBase {
@@ -79,6 +99,9 @@ export type OptionSpec =
   | PortOption
   | HostOption
   | PathOption
+  | SwitchOption
+  | ModeOption
+  | AddressesOption
   | BoolOption;
 
 export const SECTIONS = [
@@ -88,6 +111,7 @@ export const SECTIONS = [
   'Limits',
   'Timeouts',
   'Shutdown',
+  'Operation',
   'Logs and memory',
   'Configuration',
 ] as const;

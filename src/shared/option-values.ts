@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isHost, parseAddresses } from './addresses.js';
 import { unreachable } from './assert.js';
 import type { OptionSpec } from './option-spec.js';
 import { keyOf } from './options.js';
@@ -13,7 +13,7 @@ import {
   problem,
 } from './units.js';
 
-export type OptionValue = number | string;
+export type OptionValue = number | string | boolean;
 
 /** The value of an option as written in a flag or a variable. */
 export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
@@ -26,6 +26,7 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
     case 'duration':
       return inRange(parseDuration(text), 0, durationMs(spec.max), formatDuration);
     case 'port':
+      if (spec.word === text) return parsed(text);
       return inRange(parseCount(text), 0, 65_535, String);
     case 'choice':
       if (spec.choices.includes(text)) return parsed(text);
@@ -34,6 +35,16 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
       return isHost(text) ? parsed(text) : problem(`"${text}" is not an address or a host name`);
     case 'path':
       return text === '' ? problem('the path is empty') : parsed(text);
+    case 'switch':
+      return parseSwitch(text);
+    case 'mode':
+      return /^0?[0-7]{3}$/.test(text)
+        ? parsed(Number.parseInt(text, 8))
+        : problem(`"${text}" is not a mode: write three octal digits, like ${spec.default}`);
+    case 'addresses': {
+      const addresses = parseAddresses(text);
+      return addresses.ok ? parsed(text) : addresses;
+    }
     case 'bool':
       return problem('takes no value');
     default:
@@ -46,8 +57,10 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
  */
 export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
   if (typeof value === 'string') return parseText(spec, value);
+  if (typeof value === 'boolean' && spec.type === 'switch') return parsed(value);
   const takesNumber = spec.type === 'count' || spec.type === 'size' || spec.type === 'port';
   if (typeof value === 'number' && (takesNumber || value === 0)) return parseText(spec, `${value}`);
+  if (spec.type === 'switch') return problem('must be true or false');
   const expected = takesNumber ? 'a number or text' : 'text';
   return problem(`must be ${expected}, like ${JSON.stringify(exampleOf(spec))}`);
 }
@@ -96,7 +109,16 @@ function durationMs(text: string): number {
   return result.ok ? result.value : Number.NaN;
 }
 
-function isHost(text: string): boolean {
-  if (text.length > 253) return false;
-  return isIP(text) !== 0 || /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(text);
+const SWITCH_WORDS: Readonly<Record<string, boolean>> = {
+  on: true,
+  true: true,
+  '1': true,
+  off: false,
+  false: false,
+  '0': false,
+};
+
+function parseSwitch(text: string): Parsed<boolean> {
+  const value = SWITCH_WORDS[text];
+  return value === undefined ? problem(`"${text}" is neither on nor off`) : parsed(value);
 }

@@ -18,6 +18,8 @@ other variables are ignored. \`--check\` reports the first mistake without start
   \`64k\`, \`4m\`.
 - **Durations** are a whole number with \`ms\`, \`s\`, \`m\` or \`h\`: \`500ms\`, \`30s\`,
   \`2m\`. \`0\` needs no unit.
+- **Switches** are flags without a value, \`on\` or \`off\` in variables, \`true\` or \`false\`
+  in the config file.
 - **Paths** in flags and variables are relative to the working directory, those in the config file
   to that file.
 
@@ -54,9 +56,14 @@ export function defaultText(spec: OptionSpec): string | null {
 export function valueText(spec: OptionSpec): string {
   switch (spec.type) {
     case 'bool':
+    case 'switch':
       return '';
     case 'choice':
       return `<${spec.placeholder}>`;
+    case 'addresses':
+      return '<address>';
+    case 'port':
+      return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
     case 'count':
       return spec.word === undefined ? '<n>' : `<n|${spec.word}>`;
     default:

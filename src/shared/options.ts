@@ -1,7 +1,7 @@
 import { LOG_LEVELS } from './logger.js';
+import { LISTENING_OPTIONS, LOG_OPTIONS, OPERATION_OPTIONS } from './operation-options.js';
 import type { OptionSpec } from './option-spec.js';
-
-const LONGEST = '24h';
+import { TIMEOUT_OPTIONS } from './timeout-options.js';
 
 /**
  * The one table of options. Flags, `--help`, environment names, keys of the config file,
@@ -23,8 +23,10 @@ export const OPTIONS = [
     type: 'port',
     section: 'Listening',
     alsoEnv: 'PORT',
+    word: 'off',
     default: '8080',
-    description: 'TCP port; 0 lets the system choose one, the ready line says which',
+    description:
+      'TCP port; 0 lets the system choose one, the ready line says which; off: no TCP, see --uds',
   },
   {
     name: 'host',
@@ -43,6 +45,7 @@ export const OPTIONS = [
     default: '1024',
     description: 'Connections that may wait to be accepted, a reactor',
   },
+  ...LISTENING_OPTIONS,
   {
     name: 'processes',
     short: 'n',
@@ -131,64 +134,8 @@ export const OPTIONS = [
     default: '256m',
     description: 'Memory of a Lua state; a handler that needs more is answered 500. 0: no limit',
   },
-  {
-    name: 'header-timeout',
-    type: 'duration',
-    section: 'Timeouts',
-    max: LONGEST,
-    default: '10s',
-    description: 'From the first byte of a request to the end of its head; then 408. 0: off',
-  },
-  {
-    name: 'body-timeout',
-    type: 'duration',
-    section: 'Timeouts',
-    max: LONGEST,
-    default: '30s',
-    description: 'From the end of the head to the end of the body; then 408. 0: off',
-  },
-  {
-    name: 'keepalive-timeout',
-    type: 'duration',
-    section: 'Timeouts',
-    max: LONGEST,
-    default: '75s',
-    description: 'Between two requests of a connection; then it is closed. 0: off',
-  },
-  {
-    name: 'write-timeout',
-    type: 'duration',
-    section: 'Timeouts',
-    max: LONGEST,
-    default: '30s',
-    description:
-      'For a client that does not take its answer; then the connection is closed. 0: off',
-  },
-  {
-    name: 'handler-timeout',
-    type: 'duration',
-    section: 'Timeouts',
-    max: LONGEST,
-    default: '30s',
-    description:
-      'For a handler on a worker, then 503; one that keeps the reactor is reported, and after twice the time the reactor is replaced. 0: off',
-  },
-  {
-    name: 'drain-delay',
-    type: 'duration',
-    section: 'Shutdown',
-    max: LONGEST,
-    default: '0',
-    description: 'After TERM, INT or QUIT go on serving for so long before the drain begins',
-  },
-  {
-    name: 'drain-timeout',
-    type: 'duration',
-    section: 'Shutdown',
-    max: LONGEST,
-    default: '30s',
-    description: 'Time for open requests to finish; then they are cut. 0: cut them at once',
-  },
+  ...TIMEOUT_OPTIONS,
+  ...OPERATION_OPTIONS,
   {
     name: 'log-level',
     type: 'choice',
@@ -198,6 +145,7 @@ export const OPTIONS = [
     default: 'info',
     description: 'Least important log lines to write; the ready line always is written',
   },
+  ...LOG_OPTIONS,
   {
     name: 'allocator',
     type: 'choice',
@@ -249,15 +197,17 @@ type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : S;
 
-type ValueOf<S> = S extends { type: 'count'; word: infer Word extends string }
+type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends string }
   ? number | Word
-  : S extends { type: 'count' | 'size' | 'duration' | 'port' }
+  : S extends { type: 'count' | 'size' | 'duration' | 'port' | 'mode' }
     ? number
     : S extends { type: 'choice'; choices: readonly (infer Choice)[] }
       ? Choice
       : S extends { type: 'path' }
         ? string | null
-        : string;
+        : S extends { type: 'switch' }
+          ? boolean
+          : string;
 
 /**
  * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not
@@ -265,6 +215,18 @@ type ValueOf<S> = S extends { type: 'count'; word: infer Word extends string }
  */
 export type Config = { readonly [S in SettingSpec as CamelCase<S['name']>]: ValueOf<S> };
 export type ConfigKey = keyof Config;
+
+/** What is written for an option: sizes and durations are text, like "4m" and "30s". */
+type WrittenOf<S> = S extends { type: 'size' }
+  ? number | string
+  : S extends { type: 'duration' | 'mode' }
+    ? string
+    : NonNullable<ValueOf<S>>;
+
+/** The options of a server as a program or the config file writes them; all have defaults. */
+export type ServerOptions = {
+  readonly [S in SettingSpec as CamelCase<S['name']>]?: WrittenOf<S>;
+};
 
 export const ENV_PREFIX = 'MOONRING_';
 

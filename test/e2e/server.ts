@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
@@ -20,6 +20,8 @@ export interface Server {
   readonly host: string;
   readonly port: number;
   readonly pid: number;
+  /** URL of the admin listener. */
+  readonly admin: string;
   /** The reactors that run now. */
   readonly reactorPids: () => number[];
   /**
@@ -31,6 +33,8 @@ export interface Server {
   readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<Exit>;
+  /** What the server first said over its IPC channel. */
+  readonly firstMessage: Promise<unknown>;
   /** TERM, and the exit that follows; kills what has not ended after a while. */
   readonly stop: () => Promise<Exit>;
 }
@@ -43,6 +47,11 @@ export interface ServerOptions {
   readonly app?: string;
   readonly processes?: number;
   readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Descriptors of this process that the server gets as from a service manager. */
+  readonly listenFds?: readonly number[];
+  /** With an IPC channel to this process. */
+  readonly ipc?: boolean;
   /** How many descriptors each process of the server may have open. */
   readonly descriptors?: number;
 }
@@ -62,11 +71,12 @@ export function appPath(app: string): string {
  * end stops it.
  */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
-  const { app, processes = 1, args = [], descriptors } = options;
-  const argv = ['--port', '0', '--processes', String(processes), ...args];
-  const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], descriptors);
+  const { app, processes = 1, args = [] } = options;
+  const argv = ['--port', '0', '--processes', String(processes), '--admin', '127.0.0.1:0', ...args];
+  const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], options);
   const output = collectOutput(child);
   const exited = exitOf(child);
+  const firstMessage = new Promise((resolve) => child.once('message', resolve));
   let reactors: number[] = [];
   const end = () => endByForce(child, exited, reactors);
   t.teardown(end);
@@ -95,11 +105,13 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
     host: String(ready['host']),
     port: Number(ready['port']),
     pid,
+    admin: adminUrl(ready['admin']),
     reactorPids,
     logs: output.logs,
     logLine: output.line,
     signal: (signal) => child.kill(signal),
     exited,
+    firstMessage,
     stop: async () => {
       child.kill('SIGTERM');
       const exit = await within('the end after SIGTERM', exited);
@@ -107,6 +119,11 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
       return exit;
     },
   };
+}
+
+function adminUrl(addresses: unknown): string {
+  const all: unknown[] = Array.isArray(addresses) ? addresses : [];
+  return String(all.find((address) => String(address).startsWith('http://')) ?? '');
 }
 
 /** Runs the server with exactly these arguments until it ends by itself. */
@@ -125,15 +142,29 @@ export function hasProgram(name: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0;
 }
 
-function spawnMaster(args: readonly string[], descriptors?: number): ChildProcess {
-  const command = [process.execPath, MASTER, ...args];
-  // The hard limit too: Node raises the soft one as far as it may.
-  const limited = ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command];
-  const [program = '', ...argv] = descriptors === undefined ? command : limited;
-  return spawn(program, argv, {
+function spawnMaster(args: readonly string[], options: ServerOptions = {}): ChildProcess {
+  const { listenFds = [], ipc = false, descriptors } = options;
+  const env = { ...cleanEnvironment(), ...options.env };
+  if (descriptors !== undefined) {
+    // The hard limit too: Node raises the soft one as far as it may.
+    const script = `ulimit -n ${descriptors} && exec "$0" "$@"`;
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
+    return spawn('sh', ['-c', script, process.execPath, MASTER, ...args], {
+      cwd: ROOT,
+      env,
+      stdio,
+    });
+  }
+  if (listenFds.length === 0) {
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
+    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio });
+  }
+  // The variable names the process that the shell becomes.
+  const script = 'LISTEN_PID=$$ exec "$0" "$@"';
+  return spawn('sh', ['-c', script, process.execPath, MASTER, ...args], {
     cwd: ROOT,
-    env: cleanEnvironment(),
-    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...env, LISTEN_FDS: String(listenFds.length) },
+    stdio: ['ignore', 'pipe', 'pipe', ...listenFds],
   });
 }
 

@@ -109,7 +109,7 @@ static void settle(hs_conn_t *conn, hs_conn_env_t *env)
     if (conn->phase == HS_CONN_FLUSHING && unsent(conn) == 0)
         conn->phase = conn->linger && !conn->peer_shut ? HS_CONN_LINGERING : HS_CONN_CLOSED;
     bool idle = conn->phase == HS_CONN_IDLE && unsent(conn) == 0 && !conn->stalled;
-    if (idle && env->draining)
+    if (idle && env->draining && !env->idle_grace)
         conn->phase = HS_CONN_CLOSED;
     if (idle || conn->phase == HS_CONN_LINGERING || conn->phase == HS_CONN_CLOSED)
         give_back(conn, env);

@@ -68,6 +68,7 @@ typedef struct hs_conn_env {
     struct hs_observer *observer; /* counts and logs; NULL: nobody does */
     struct iovec discard;         /* where a lingering connection receives */
     bool draining;                /* every answer closes its connection */
+    bool idle_grace;              /* while draining: idle connections may still ask once */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);
@@ -99,7 +100,8 @@ void hs_conn_handled(hs_conn_t *conn, hs_conn_env_t *env);
 /* conn->deadline_ms has passed. */
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env);
 
-/* The server begins to drain: closes an idle connection. The others close after their answer. */
+/* The server drains and the grace is over: closes an idle connection. The others close after their
+ * answer. */
 void hs_conn_drain(hs_conn_t *conn, hs_conn_env_t *env);
 
 /* The descriptor is dead, or the server stops: gives everything back. */

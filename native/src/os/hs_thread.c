@@ -28,15 +28,44 @@ static void name_thread(const char *name)
 #endif
 }
 
-/*
- * A thread of this policy does not interrupt another when it is woken. With it an I/O thread that
- * shares a core with its workers finishes its turn before they begin.
- */
-static void yield_to_io(void)
+#ifdef __linux__
+/* The kernel's struct sched_attr in its first version; the C library has it only since 2.41. */
+typedef struct thread_attr {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t slice_ns; /* since Linux 6.12; ignored before */
+    uint64_t deadline_ns;
+    uint64_t period_ns;
+} thread_attr_t;
+
+/* An I/O thread runs shortly and often, a worker long: who asks for less gets it sooner. */
+#define IO_SLICE_NS (100 * 1000)
+#define WORK_SLICE_NS (4 * 1000 * 1000)
+#define WORK_NICE 5
+#endif
+
+void hs_thread_become(hs_thread_kind_t kind)
 {
 #ifdef __linux__
-    struct sched_param none = { 0 };
-    (void)sched_setscheduler(0, SCHED_BATCH, &none);
+    thread_attr_t attr = { 0 };
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) != 0)
+        return;
+    attr.size = sizeof(attr);
+    attr.flags = 0;
+    /* Whoever has chosen another policy for this thread knows better. */
+    if (attr.policy != SCHED_OTHER)
+        return;
+    attr.slice_ns = kind == HS_THREAD_WORK ? WORK_SLICE_NS : IO_SLICE_NS;
+    if (kind == HS_THREAD_WORK) {
+        attr.policy = SCHED_BATCH;
+        attr.nice = attr.nice + WORK_NICE < 19 ? attr.nice + WORK_NICE : 19;
+    }
+    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+#else
+    (void)kind;
 #endif
 }
 
@@ -46,8 +75,7 @@ static void *begin_thread(void *argument)
     thread_start_t own = *start;
     hs_free(start);
     name_thread(own.name);
-    if (own.kind == HS_THREAD_WORK)
-        yield_to_io();
+    hs_thread_become(own.kind);
     return own.run(own.argument);
 }
 

@@ -20,6 +20,12 @@ typedef enum hs_thread_kind {
 HS_NODISCARD int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
                                  void *(*run)(void *argument), void *argument, hs_errinfo_t *error);
 
+/*
+ * Tells the system what the calling thread is for, where it can be told: an I/O thread that shares
+ * a core with workers is then not kept waiting by them, nor interrupted by those it wakes.
+ */
+void hs_thread_become(hs_thread_kind_t kind);
+
 /* The number by which the system shows the calling thread. */
 unsigned long hs_thread_id(void);
 

@@ -81,7 +81,11 @@ void hs_accept_take_all(hs_io_t *io)
 
 static int watch(hs_io_t *io, hs_io_listener_t *listener, int fd)
 {
-    return hs_ev_io_start(io->ev, &listener->watcher, fd, HS_EV_READ, on_listener_event);
+    /* A Unix socket is shared by all reactors: one of them is woken for a connection. */
+    hs_sock_address_t address;
+    bool shared = hs_sock_local_address(fd, &address) == 0 && address.family == 1;
+    unsigned events = HS_EV_READ | (shared ? HS_EV_EXCLUSIVE : 0u);
+    return hs_ev_io_start(io->ev, &listener->watcher, fd, events, on_listener_event);
 }
 
 int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error)

@@ -5,6 +5,7 @@
 #include "os/hs_affinity.h"
 #include "os/hs_clock.h"
 #include "os/hs_sock.h"
+#include "os/hs_thread.h"
 #include "server/hs_accept.h"
 #include "server/hs_inbox.h"
 #include "server/hs_io_conn.h"
@@ -15,10 +16,22 @@
 #define SHED_SLOTS 64
 /* How long an orphaned reactor goes on with what is in flight. */
 #define ORPHAN_DRAIN_MS 500
+/*
+ * A client that keeps its connection busy has its next request on the wire while we decide to
+ * close. For so long idle connections stay open in a drain, so that it is answered, with
+ * `Connection: close`.
+ */
+#define IDLE_GRACE_MS 500
 /* While nothing happens background tasks are resumed so often. */
 #define TASK_INTERVAL_MS 10
 
-static void begin_drain(hs_io_t *io, uint32_t timeout_ms)
+static void end_idle_grace(hs_io_t *io)
+{
+    io->env.idle_grace = false;
+    hs_io_conn_drain_all(io);
+}
+
+static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
 {
     if (io->env.draining)
         return;
@@ -27,8 +40,11 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms)
     hs_inbox_take_all(io);
     io->env.draining = true;
     io->drain_deadline_ms = io->env.now_ms + timeout_ms;
+    io->idle_grace_end_ms = io->env.now_ms + hs_min(timeout_ms, grace_ms);
+    io->env.idle_grace = io->idle_grace_end_ms > io->env.now_ms;
     hs_accept_close_all(io);
-    hs_io_conn_drain_all(io);
+    if (!io->env.idle_grace)
+        end_idle_grace(io);
 }
 
 static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
@@ -40,7 +56,7 @@ static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
     io->drain_deadline_ms = io->env.now_ms + timeout_ms;
     hs_accept_close_all(io);
     if (!hs_inbox_begin_hand_over(io))
-        begin_drain(io, timeout_ms);
+        begin_drain(io, timeout_ms, IDLE_GRACE_MS);
 }
 
 static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
@@ -55,7 +71,7 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     hs_ev_io_close(ev, watcher, NULL);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_ORPHANED, io->on_event_ud);
-    begin_drain(io, ORPHAN_DRAIN_MS);
+    begin_drain(io, ORPHAN_DRAIN_MS, 0);
 }
 
 static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
@@ -147,6 +163,7 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
         timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
     const uint64_t own[] = {
         is_ending(io) ? io->drain_deadline_ms : 0,
+        io->env.idle_grace ? io->idle_grace_end_ms : 0,
         io->accept_paused ? io->accept_resume_ms : 0,
         hs_inbox_due_ms(io),
         hs_io_observe_due_ms(io),
@@ -195,7 +212,10 @@ static void take_requests(hs_io_t *io)
     if (atomic_load_explicit(&io->hand_over_requested, memory_order_acquire))
         begin_hand_over(io, atomic_load_explicit(&io->hand_over_timeout_ms, memory_order_relaxed));
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
-        begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed));
+        begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed),
+                    IDLE_GRACE_MS);
+    if (io->env.idle_grace && io->env.now_ms >= io->idle_grace_end_ms)
+        end_idle_grace(io);
 }
 
 /* What the events have begun: requests go to workers, answers come back, everything is sent. */
@@ -240,6 +260,8 @@ int hs_io_run(hs_io_t *io)
 {
     int result = HS_OK;
     pin(io);
+    if (io->workers != NULL)
+        hs_thread_become(HS_THREAD_IO);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);

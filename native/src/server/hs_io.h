@@ -89,6 +89,7 @@ struct hs_io {
     bool slot_freed; /* a connection was closed since accepting was paused */
     uint64_t accept_resume_ms;
     uint64_t drain_deadline_ms; /* of a drain or a hand-over */
+    uint64_t idle_grace_end_ms; /* while env.idle_grace */
     hs_inbox_t inbox;
     hs_observer_t observer;
     hs_stats_page_t *page; /* NULL: counters go to private_stats */

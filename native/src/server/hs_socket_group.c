@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "os/hs_service.h"
 #include "os/hs_sock.h"
 
 static int report(const hs_errinfo_t *info, int *sys_errno, char *error, size_t error_size)
@@ -47,6 +48,46 @@ int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fd
         }
     }
     return HS_OK;
+}
+
+int hs_socket_join_group(const char *host, uint16_t port, int backlog, int *sys_errno, char *error,
+                         size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    unsigned flags = HS_SOCK_REUSEPORT | HS_SOCK_DUAL_STACK;
+    int fd = hs_sock_listen_tcp(host, port, backlog, flags, &info);
+    return fd < 0 ? report(&info, sys_errno, error, error_size) : fd;
+}
+
+int hs_socket_listen_unix(const char *path, unsigned mode, int backlog, int *sys_errno, char *error,
+                          size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    int fd = hs_sock_listen_uds(path, mode, backlog, &info);
+    return fd < 0 ? report(&info, sys_errno, error, error_size) : fd;
+}
+
+int hs_socket_adopt(int fd, hs_bound_t *bound)
+{
+    int result = hs_service_check_listener(fd);
+    if (result == 0)
+        result = hs_sock_set_nonblock(fd);
+    if (result == 0)
+        result = hs_sock_set_cloexec(fd);
+    if (result < 0)
+        return result;
+    hs_sock_address_t address;
+    result = hs_sock_local_address(fd, &address);
+    if (result < 0)
+        return result;
+    *bound = (hs_bound_t){ .family = address.family, .port = address.port };
+    memcpy(bound->address, address.text, sizeof(bound->address));
+    return 0;
+}
+
+int hs_socket_notify(const char *path, const char *text)
+{
+    return hs_service_notify(path, text);
 }
 
 int hs_socket_pair(int fds[2])

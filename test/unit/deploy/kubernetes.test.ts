@@ -4,6 +4,8 @@ import t from 'tap';
 import { parse } from 'yaml';
 import { imageConfig, parseDockerfile } from '../../../scripts/container/dockerfile.mjs';
 import { resolveConfig } from '../../../src/shared/config.js';
+import type { OptionSpec } from '../../../src/shared/option-spec.js';
+import { envNamesOf, OPTIONS } from '../../../src/shared/options.js';
 
 /** What the schemas cannot say: that the manifests, the image and the options agree. */
 
@@ -73,6 +75,10 @@ t.test('the volume is the generated ConfigMap, and it holds a handler', async (t
 });
 
 t.test('the options exist, and say what the manifest says', async (t) => {
+  const known = OPTIONS.flatMap((spec: OptionSpec) => envNamesOf(spec));
+  for (const name of Object.keys({ ...imageEnv, ...env })) {
+    if (name.startsWith('MOONRING_')) t.ok(known.includes(name), name);
+  }
   const inputs = { flags: {}, env: { ...imageEnv, ...env }, file: null, cwd: '/' };
   const { config } = resolveConfig(inputs);
   t.equal(config.port, ports.get('http'));

@@ -72,7 +72,7 @@ t.test('wrong command lines', async (t) => {
   const wrong: readonly [readonly string[], string][] = [
     [['--prot', '1'], "unknown option '--prot' (Did you mean --port?)"],
     [['-x'], "unknown option '-x'"],
-    [['--port'], "option '-p, --port <port>' argument missing"],
+    [['--port'], "option '-p, --port <port|off>' argument missing"],
     [['--port', '-1'], '--port: "-1" is not a whole number'],
     [['a.lua', 'b.lua'], 'too many arguments. Expected 1 argument but got 2.'],
     [['--check=yes'], 'unknown option'],

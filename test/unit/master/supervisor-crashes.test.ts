@@ -77,11 +77,10 @@ t.test('messages out of place change nothing', async (t) => {
   t.strictSame(game.tags(), ['ready']);
 });
 
-t.test('HUP and USR1 end nothing', async (t) => {
-  const game = playServing(1);
-  t.strictSame(game.signal('SIGHUP'), []);
-  t.match(game.effects.at(-1), { type: 'log', level: 'warn' });
-  t.strictSame(game.signal('SIGUSR1'), []);
+t.test('USR1 opens the logs of all anew', async (t) => {
+  const game = playServing(2);
+  t.strictSame(game.signal('SIGUSR1'), ['send 1 reopen-logs', 'send 2 reopen-logs']);
+  t.ok(game.effects.some(({ type }) => type === 'reopen-logs'));
   t.equal(game.phase(), 'serving');
 });
 

@@ -3,19 +3,29 @@ import type {
   ChildId,
   Effect,
   MasterSignal,
+  Order,
   SlotState,
   SupervisorSettings,
   SupervisorState,
+  Timer,
 } from '../../../src/master/supervision.js';
 import { initialState } from '../../../src/master/supervision.js';
 import { step } from '../../../src/master/supervisor.js';
 import { PROTOCOL_VERSION, type ToMaster } from '../../../src/shared/messages.js';
 import { reactorOptions } from '../reactor-options.js';
 
-const { index: _, ...reactor } = reactorOptions;
+const {
+  index: _index,
+  statsSlot: _slot,
+  statsSide: _side,
+  generation: _generation,
+  pinCpu: _pin,
+  ...reactor
+} = reactorOptions;
 
 const SETTINGS: SupervisorSettings = {
   reactor,
+  pin: false,
   startTimeoutMs: 20_000,
   exitTimeoutMs: 2000,
   stopTimeoutMs: 500,
@@ -32,6 +42,12 @@ export interface Play {
   readonly ready: (child: ChildId) => string[];
   readonly drained: (child: ChildId) => string[];
   readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
+  readonly silent: (child: ChildId) => string[];
+  readonly order: (order: Order) => string[];
+  /** Configuration and handler were looked at; null: they are fine. */
+  readonly prepared: (problem?: string) => string[];
+  readonly childTimer: (child: ChildId) => string[];
+  readonly state: () => SupervisorState;
   readonly disconnect: (child: ChildId) => string[];
   readonly unreadable: (child: ChildId) => string[];
   readonly signal: (signal: MasterSignal) => string[];
@@ -53,7 +69,7 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
     const next = step(state, event);
     state = next.state;
     effects.push(...next.effects);
-    return next.effects.filter(({ type }) => type !== 'log').map(wordsOf);
+    return next.effects.flatMap(wordsOf);
   }
   const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
 
@@ -65,8 +81,17 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
     drained: (child) => say(child, { type: 'drained' }),
     exit: (child, exit = {}) => {
       const whole = { pid: 100 + child, code: 0, signal: null, ...exit };
-      return send({ type: 'exited', child, exit: whole, nowMs, random: 0 });
+      return send({ type: 'exited', child, exit: whole, serving: [], nowMs, random: 0 });
     },
+    silent: (child) => send({ type: 'silent', child, silentMs: 70_000, serving: [] }),
+    order: (order) => send({ type: 'order', order, nowMs }),
+    prepared: (problem) => {
+      const fine = { ok: true, settings: { ...SETTINGS, ...settings } } as const;
+      const result = problem === undefined ? fine : ({ ok: false, problem } as const);
+      return send({ type: 'prepared', result });
+    },
+    childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child } }),
+    state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
     unreadable: (child) => send({ type: 'unreadable', child, problem: 'gibberish' }),
     signal: (signal) => send({ type: 'signal', signal, nowMs }),
@@ -95,29 +120,51 @@ export function playServing(processes: number, settings?: Partial<SupervisorSett
   return game;
 }
 
-function wordsOf(effect: Effect): string {
+/** What is said to others than processes and timers has tests of its own. */
+function wordsOf(effect: Effect): string[] {
   switch (effect.type) {
     case 'fork':
-      return `fork ${effect.child} in ${effect.slot}`;
+      return [`fork ${effect.child} in ${effect.slot}`];
     case 'send':
-      return `send ${effect.child} ${effect.message.type}`;
+      return [`send ${effect.child} ${effect.message.type}`];
     case 'kill':
-      return `kill ${effect.child}`;
+    case 'abort':
+      return [`${effect.type} ${effect.child}`];
     case 'arm-timer':
-      return `arm ${timerName(effect.timer)} ${effect.delayMs}`;
+      return [`arm ${timerName(effect.timer)} ${effect.delayMs}`];
     case 'cancel-timer':
-      return `cancel ${timerName(effect.timer)}`;
+      return [`cancel ${timerName(effect.timer)}`];
     case 'announce-ready':
-      return `ready ${effect.allocator}`;
+      return [`ready ${effect.allocator}`];
     case 'exit':
       return effect.failure === null
-        ? 'exit'
-        : `exit ${effect.failure.code}: ${effect.failure.message}`;
+        ? ['exit']
+        : [`exit ${effect.failure.code}: ${effect.failure.message}`];
+    case 'prepare-reload':
+      return ['prepare'];
+    case 'reloaded':
+      return [
+        `reloaded ${effect.generation}${effect.problem === null ? '' : `: ${effect.problem}`}`,
+      ];
+    case 'close-slot':
+    case 'reclaim-slot':
+      return [`${effect.type} ${effect.slot}`];
     case 'log':
-      return `log ${effect.level}: ${effect.message}`;
+    case 'slot-up':
+    case 'close-listeners':
+    case 'reopen-logs':
+    case 'announce-stopping':
+      return [];
   }
 }
 
-function timerName(timer: Extract<Effect, { type: 'arm-timer' }>['timer']): string {
-  return timer.type === 'slot' ? `${timer.slot}` : timer.type;
+function timerName(timer: Timer): string {
+  switch (timer.type) {
+    case 'slot':
+      return `${timer.slot}`;
+    case 'child':
+      return `child ${timer.child}`;
+    case 'delay':
+      return 'delay';
+  }
 }

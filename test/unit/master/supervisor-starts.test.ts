@@ -100,7 +100,10 @@ t.test('a process that could not be made is a death like any other', async (t) =
   const game = play(1);
   game.boot();
   t.strictSame(game.exit(1, { pid: null, code: null }), ['arm 0 100']);
-  t.match(game.effects.at(-2), { fields: { reactorPid: null, code: null, signal: null } });
+  t.match(
+    game.effects.find(({ type }) => type === 'log'),
+    { fields: { reactorPid: null, code: null, signal: null } },
+  );
 });
 
 t.test('a crash before all are ready does not hold up the others', async (t) => {

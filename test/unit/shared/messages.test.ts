@@ -79,9 +79,12 @@ t.test('one wrong place in a message is found', async (t) => {
   for (const wrong of WRONG) {
     for (const message of TO_REACTOR) {
       for (const changed of mutations(message, wrong)) {
-        // An empty list of listeners is a list.
-        const emptied = Array.isArray(wrong) && JSON.stringify(changed).includes('"listenFds":[]');
-        if (!emptied) t.throws(() => decodeToReactor(changed), MoonringError);
+        // An empty list of listeners is a list; no core and no file have values of their own.
+        const text = typeof wrong === 'bigint' ? '' : (JSON.stringify(changed) ?? '');
+        const isRight = /"listenFds":\[\]|"pinCpu":-1|"accessLogPath":(null|"[^"]*")/.test(
+          text.replace('"accessLogPath":"/var/log/access.log"', ''),
+        );
+        if (!isRight) t.throws(() => decodeToReactor(changed), MoonringError);
       }
     }
     for (const message of TO_MASTER) {

@@ -29,7 +29,8 @@ t.test('a file that is not an addon', async (t) => {
 t.test('MOONRING_ADDON is loaded in place of the built one; empty is not set', async (t) => {
   const root = t.testdir();
   const path = join(root, 'addon.cjs');
-  const members = 'openTcpListeners() {}, checkHandler() {}, allocator() {}, Reactor: class {}';
+  const members =
+    'openTcpListeners() {}, adoptListener() {}, allocator() {}, Boss: class {}, Reactor: class {}';
   writeFileSync(path, `module.exports = { version: 'x', ${members} }`);
   t.equal(loadNative(root, path).version, 'x');
   t.match(loadError(root, ''), 'build/release/moonring.node');

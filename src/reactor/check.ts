@@ -1,0 +1,30 @@
+import { messageOf } from '../shared/errors.js';
+import { type CheckVerdict, decodeCheckOrder } from '../shared/messages.js';
+import { loadNative } from '../shared/native.js';
+import { packageRoot } from '../shared/package-info.js';
+
+/**
+ * Loads a handler once and tells the parent what came of it. In a process of its own, so that a
+ * handler which ends the process, or never comes back, harms nobody.
+ */
+export async function runHandlerCheck(order: string): Promise<0 | 1> {
+  await tell(check(order));
+  return 0;
+}
+
+function check(order: string): CheckVerdict {
+  try {
+    const { app, luaRoot } = decodeCheckOrder(JSON.parse(order));
+    const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
+    return { problem: native.checkHandler(app, luaRoot)?.message ?? null };
+  } catch (error) {
+    return { problem: messageOf(error) };
+  }
+}
+
+function tell(verdict: CheckVerdict): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined) resolve();
+    else process.send(verdict, undefined, undefined, () => resolve());
+  });
+}

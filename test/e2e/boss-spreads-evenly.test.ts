@@ -1,0 +1,37 @@
+import t, { type Test } from 'tap';
+import { statusOf } from './admin-client.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+
+const CONNECTIONS = 64;
+const REACTORS = 4;
+
+async function spread(t: Test, accept: string, policy: string): Promise<number[]> {
+  const args = ['--accept', accept, '--boss-policy', policy];
+  const server = await startServer(t, { processes: REACTORS, args });
+  for (let i = 0; i < CONNECTIONS; i++) {
+    const client = await connectRaw(t, server);
+    await client.request(requestText('/'));
+  }
+  const { reactors } = await statusOf(server);
+  return reactors.map(({ connections }) =>
+    Object.values(connections).reduce((all, count) => all + count, 0),
+  );
+}
+
+t.test('boss, in turns', async (t) => {
+  t.strictSame(await spread(t, 'boss', 'round-robin'), [16, 16, 16, 16]);
+});
+
+t.test('boss, to the one with the fewest', async (t) => {
+  t.strictSame(await spread(t, 'boss', 'least'), [16, 16, 16, 16]);
+});
+
+t.test('reuseport leaves it to chance', async (t) => {
+  const counts = await spread(t, 'reuseport', 'round-robin');
+  t.comment(counts);
+  t.equal(
+    counts.reduce((all, count) => all + count, 0),
+    CONNECTIONS,
+  );
+});

@@ -1,0 +1,48 @@
+import { createConnection } from 'node:net';
+import { requestText } from './raw-client.js';
+
+const REQUEST = requestText('/', { headers: { Connection: 'close' } });
+
+export type Outcome = 'answered' | 'refused' | 'broken';
+
+export interface ConnectionLoad {
+  readonly counts: Record<Outcome, number>;
+  readonly stop: () => Promise<void>;
+}
+
+/** `clients` that each open a connection, ask once, and begin again. */
+export function startConnectionLoad(host: string, port: number, clients: number): ConnectionLoad {
+  const counts = { answered: 0, refused: 0, broken: 0 };
+  let running = true;
+  const ended = Array.from({ length: clients }, async () => {
+    while (running) counts[await askOnce(host, port)]++;
+  });
+  return {
+    counts,
+    stop: async () => {
+      running = false;
+      await Promise.all(ended);
+    },
+  };
+}
+
+/** Refused when it was never made, broken when it ended without an answer. */
+function askOnce(host: string, port: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    let connected = false;
+    let text = '';
+    const socket = createConnection({ host, port });
+    socket.setEncoding('latin1');
+    socket.on('connect', () => {
+      connected = true;
+      socket.write(REQUEST);
+    });
+    socket.on('data', (chunk: string) => (text += chunk));
+    // An error is followed by close.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      if (/^HTTP\/1\.1 200 [\s\S]*\r\n\r\n/.test(text)) resolve('answered');
+      else resolve(connected ? 'broken' : 'refused');
+    });
+  });
+}

@@ -1,0 +1,50 @@
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { codeOf, statusOf } from './admin-client.js';
+import { startLoad } from './keep-alive-load.js';
+import { runMaster, startServer } from './server.js';
+import { socketDirectory } from './socket-directory.js';
+import { until } from './until.js';
+
+t.test('status, scale, reload and drain over the admin socket', { timeout: 60_000 }, async (t) => {
+  const path = join(socketDirectory(t), 'admin.sock');
+  const args = ['--accept', 'boss', '--admin', `127.0.0.1:0,${path}`];
+  const server = await startServer(t, { app: 'pid.lua', processes: 1, args });
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  const ctl = (...words: string[]) => runMaster(['ctl', ...words, '--admin', path]);
+
+  const status = await ctl('status');
+  t.match(JSON.parse(status.stdout), { phase: 'serving', reactors: [{ state: 'ready' }] });
+
+  const { host, port } = server;
+  const load = await startLoad({ host, port, connections: 32, pauseMs: 5 });
+  for (const processes of [3, 1, 2]) {
+    t.equal((await ctl('scale', String(processes))).code, 0);
+    await until(`${processes} reactors`, async () => {
+      const { reactors } = await statusOf(server);
+      return reactors.length === processes && reactors.every((each) => each.state === 'ready');
+    });
+  }
+  t.match(await ctl('reload'), { code: 0, stdout: /"generation":2/ });
+  await load.stop();
+  t.match(load.counts, { failed: 0, lost: 0, closing: 0 }, 'no connection noticed');
+
+  t.match(await ctl('scale', '5000'), { code: 1, stderr: /at most/ });
+  t.match(await ctl('dance'), { code: 2, stderr: /status, reload, drain, scale/ });
+  const refused = await fetch(`${server.admin}/drain`, { method: 'POST' });
+  t.equal(refused.status, 403, 'TCP takes no orders');
+  t.equal(await codeOf(server, '/readyz'), 200);
+  t.equal((await ctl('drain')).code, 0);
+  t.strictSame(await server.exited, { code: 0, signal: null });
+  t.notOk(existsSync(path), 'the file is gone');
+  t.match(await ctl('status'), { code: 1, stderr: /no server answers/ });
+});
+
+t.test('a taken admin port ends the start', async (t) => {
+  const server = await startServer(t);
+  const taken = server.admin.replace('http://', '');
+  const second = await runMaster(['--port', '0', '--admin', taken]);
+  t.equal(second.code, 69);
+  t.match(second.stderr, /admin listener: .* is in use .* --admin/);
+});

@@ -1,0 +1,39 @@
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { startServer } from './server.js';
+import { until } from './until.js';
+
+const linesOf = (path: string) =>
+  existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
+
+t.test('USR1 opens log and access log anew', async (t) => {
+  const dir = t.testdir();
+  const log = join(dir, 'server.log');
+  const access = join(dir, 'access.log');
+  const server = await startServer(t, {
+    processes: 2,
+    args: ['--log-file', log, '--access-log', 'json', '--access-log-file', access],
+  });
+  await fetch(`${server.url}/first`);
+  await until('a line', () => linesOf(access).some((line) => line.includes('/first')));
+  for (const line of linesOf(access)) t.type(JSON.parse(line), Object);
+  renameSync(log, `${log}.1`);
+  renameSync(access, `${access}.1`);
+  server.signal('SIGUSR1');
+  await until('new files', () => linesOf(log).some((line) => line.includes('opened anew')));
+  await until('the access log too', () => existsSync(access));
+  await fetch(`${server.url}/second`);
+  await until('a line', () => linesOf(access).some((line) => line.includes('/second')));
+  t.notOk(linesOf(`${access}.1`).some((line) => line.includes('/second')));
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+  t.ok(linesOf(log).some((line) => line.includes('"stopped"')));
+});
+
+t.test('what a reactor writes is a record of the master', async (t) => {
+  const server = await startServer(t, { app: 'mistakes.lua' });
+  await fetch(`${server.url}/raise`);
+  const line = await server.logLine('the error', (each) => each.level === 50);
+  t.equal(line['reactor'], 0);
+  t.notMatch(line, { pid: server.pid }, 'with the pid of the reactor');
+});

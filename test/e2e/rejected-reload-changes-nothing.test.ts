@@ -1,0 +1,63 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { metricsOf } from './admin-client.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+import { until } from './until.js';
+
+const answering = (text: string) => `function handle(_, res) res:body("${text}"):send() end\n`;
+
+const BAD: readonly [name: string, code: string, reason: RegExp][] = [
+  ['a syntax error', 'function handle(', /app\.lua:/],
+  ['an error at load', 'error("no")', /app\.lua:1: no/],
+  ['no handle', 'x = 1', /handle/],
+  ['os.exit', 'os.exit(0)', /ended the process that loaded it \(exit code 0\)/],
+  ['an endless loop', 'while true do end', /did not finish loading within 5 s/],
+];
+
+t.test(
+  'what does not load is rejected, and the old one serves on',
+  { timeout: 60_000 },
+  async (t) => {
+    const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
+    const server = await startServer(t, { app, processes: 2 });
+    const before = server.reactorPids();
+    const client = await connectRaw(t, server);
+    const ask = async () => (await client.request(requestText('/'))).body.toString();
+    t.equal(await ask(), 'first');
+
+    for (const [name, code, reason] of BAD) {
+      writeFileSync(app, code);
+      server.signal('SIGHUP');
+      const line = await server.logLine(
+        name,
+        (each) => each.msg.startsWith('reload rejected') && reason.test(String(each['reason'])),
+      );
+      t.equal(line['generation'], 1, name);
+      t.equal(await ask(), 'first');
+    }
+    t.strictSame(server.reactorPids().sort(), before.sort(), 'no reactor was touched');
+    const metrics = await metricsOf(server);
+    t.equal(metrics.get('moonring_handler_reloads_total{result="rejected"}'), BAD.length);
+
+    writeFileSync(app, answering('second'));
+    server.signal('SIGHUP');
+    await server.logLine('the reload', (line) => line.msg === 'reloaded');
+    await until('the same connection has moved', async () => (await ask()) === 'second');
+    t.strictSame(await server.stop(), { code: 0, signal: null });
+  },
+);
+
+t.test('--watch reloads by itself', async (t) => {
+  const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
+  const server = await startServer(t, { app, args: ['--watch'] });
+  const client = await connectRaw(t, server);
+  t.equal((await client.request(requestText('/'))).body.toString(), 'first');
+  writeFileSync(app, answering('second'));
+  await server.logLine('the reload', (line) => line.msg === 'reloaded');
+  await until('the new code answers', async () => {
+    const answer = await client.request(requestText('/'));
+    return answer.body.toString() === 'second';
+  });
+});

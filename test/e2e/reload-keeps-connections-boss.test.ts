@@ -1,0 +1,3 @@
+import { testReloads } from './reloads.js';
+
+testReloads('boss');

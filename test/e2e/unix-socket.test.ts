@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { getOverSocket } from './admin-client.js';
+import { runMaster, startServer } from './server.js';
+import { socketDirectory } from './socket-directory.js';
+
+for (const accept of ['reuseport', 'boss']) {
+  t.test(`beside TCP, alone, mode, stale file, accept ${accept}`, async (t) => {
+    const uds = join(socketDirectory(t), 's.sock');
+    const args = ['--accept', accept, '--uds', uds, '--uds-mode', '0600'];
+    // A socket file whose server was killed.
+    const bind = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+    await once(spawn(process.execPath, ['-e', bind, uds]), 'exit');
+    t.ok(existsSync(uds), 'the file is stale');
+
+    const both = await startServer(t, { processes: 2, args });
+    t.equal((await getOverSocket(uds, '/')).status, 200);
+    t.equal((await fetch(both.url)).status, 200);
+    t.equal(statSync(uds).mode & 0o777, 0o600);
+    const second = await runMaster(['--port', 'off', '--uds', uds, '--admin', 'off']);
+    t.equal(second.code, 69);
+    t.match(second.stderr, 'is served by another program');
+    t.equal((await getOverSocket(uds, '/')).status, 200, 'the first one still serves');
+    t.strictSame(await both.stop(), { code: 0, signal: null });
+    t.notOk(existsSync(uds), 'the file is gone');
+
+    const alone = await startServer(t, { processes: 2, args: ['--port', 'off', ...args] });
+    t.equal(alone.url, `unix:${uds}`);
+    t.equal((await getOverSocket(uds, '/')).status, 200);
+    t.strictSame(await alone.stop(), { code: 0, signal: null });
+  });
+}
+
+t.test('a reload keeps the socket', async (t) => {
+  const uds = join(socketDirectory(t), 's.sock');
+  const server = await startServer(t, { processes: 2, args: ['--uds', uds] });
+  server.signal('SIGHUP');
+  await server.logLine('the reload', (line) => line.msg === 'reloaded');
+  for (let i = 0; i < 8; i++) t.equal((await getOverSocket(uds, '/')).status, 200);
+});
+
+t.test('nothing to listen on', async (t) => {
+  const result = await runMaster(['--port', 'off', '--admin', 'off']);
+  t.equal(result.code, 2);
+  t.match(result.stderr, 'nothing to listen on');
+});

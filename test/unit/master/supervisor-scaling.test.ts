@@ -1,0 +1,55 @@
+import t from 'tap';
+import { playServing } from './supervisor-play.js';
+
+t.test('more: new slots, the others are left alone', async (t) => {
+  const game = playServing(1);
+  t.strictSame(game.order({ type: 'scale', processes: 3 }), [
+    'fork 2 in 1',
+    'arm 1 20000',
+    'fork 3 in 2',
+    'arm 2 20000',
+  ]);
+  game.hello(2);
+  game.ready(2);
+  t.strictSame(game.tags(), ['ready', 'ready', 'starting']);
+});
+
+t.test('fewer: the last ones hand over, and come back when asked', async (t) => {
+  const game = playServing(3);
+  t.strictSame(game.order({ type: 'scale', processes: 1 }), [
+    'close-slot 1',
+    'send 2 hand-over',
+    'arm 1 32000',
+    'close-slot 2',
+    'send 3 hand-over',
+    'arm 2 32000',
+  ]);
+  t.strictSame(game.order({ type: 'scale', processes: 2 }), [], 'one order after the other');
+  game.drained(2);
+  t.strictSame(game.exit(2), ['cancel 1', 'reclaim-slot 1']);
+  game.drained(3);
+  game.exit(3);
+  t.strictSame(game.tags(), ['ready', 'stopped', 'stopped']);
+  t.strictSame(game.order({ type: 'scale', processes: 2 }), ['fork 4 in 1', 'arm 1 20000']);
+});
+
+t.test('a slot that waits for its restart is not started any more', async (t) => {
+  const game = playServing(2);
+  game.exit(2, { code: 1 });
+  game.exit(3, { code: 1 });
+  t.strictSame(game.tags(), ['ready', 'backoff']);
+  t.strictSame(game.order({ type: 'scale', processes: 1 }), [
+    'cancel 1',
+    'close-slot 1',
+    'reclaim-slot 1',
+  ]);
+  t.strictSame(game.signal('SIGTERM'), ['cancel delay', 'send 1 drain', 'arm 0 32000']);
+  game.drained(1);
+  t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('not during a reload', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  t.strictSame(game.order({ type: 'scale', processes: 2 }), []);
+});
