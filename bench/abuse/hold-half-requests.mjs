@@ -1,5 +1,5 @@
-// Connections that send `bytes` of a request without its end, are held open all together and then vanish without
-// having read anything.
+// Connections that send `bytes` of a request without its end, are held open all together and then
+// vanish without having read anything.
 import { closed, openSockets } from './open-sockets.mjs';
 
 const BEGINNING = 'GET /half-a-requ';

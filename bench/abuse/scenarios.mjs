@@ -134,7 +134,7 @@ async function halfRequests(run, { count, bytes }) {
 
 async function resets(run, { count }) {
   const { server, check, print } = run;
-  // Once before the measurement: slow answers move to the workers, each of which then loads the app.
+  // Once unmeasured: slow answers move to the workers, each of which has the app loaded then.
   for (const stage of STAGES) {
     await runAttack('resetEverywhere', { count: WARM_UP, port: server.port, stage });
   }

@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import t from 'tap';
-import { connectRaw, requestText } from './raw-client.js';
-import { startServer } from './server.js';
+import t, { type Test } from 'tap';
+import { metricsOf } from './admin-client.js';
+import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
 /*
@@ -14,6 +16,7 @@ import { until } from './until.js';
  */
 
 const REQUESTS = 200;
+const CONNECTIONS = 8;
 const PROGRAMS = ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/usr/local/bin/nginx'];
 
 const program = PROGRAMS.find((path) => existsSync(path));
@@ -49,12 +52,12 @@ http {
 `;
 }
 
-t.test('nginx as a proxy', { skip }, async (t) => {
-  const server = await startServer(t);
+/** Starts nginx with `upstream` behind it and returns the path of its own socket. */
+async function startNginx(t: Test, upstream: string): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-nginx-'));
   const front = join(directory, 'front');
   const file = join(directory, 'nginx.conf');
-  writeFileSync(file, configuration(directory, `${server.host}:${server.port}`));
+  writeFileSync(file, configuration(directory, upstream));
   const nginx = spawn(program ?? '', ['-c', file, '-p', directory], { stdio: 'inherit' });
   t.teardown(async () => {
     nginx.kill('SIGTERM');
@@ -62,8 +65,11 @@ t.test('nginx as a proxy', { skip }, async (t) => {
     rmSync(directory, { recursive: true });
   });
   await until('nginx listens', () => existsSync(front));
-  const client = await connectRaw(t, { path: front });
+  return front;
+}
 
+async function proxyWorks(t: Test, front: string): Promise<void> {
+  const client = await connectRaw(t, { path: front });
   for (let i = 0; i < REQUESTS; i++) {
     const body = `number ${i}`;
     const headers = { 'Content-Length': String(body.length), 'Content-Type': 'text/plain' };
@@ -75,6 +81,10 @@ t.test('nginx as a proxy', { skip }, async (t) => {
   t.equal((await client.request(requestText('/', { method: 'HEAD' }), 'HEAD')).status, 200);
   t.equal((await client.request(requestText('/nothing'))).status, 404);
 
+  await largeContentWorks(t, client);
+}
+
+async function largeContentWorks(t: Test, client: RawClient): Promise<void> {
   const large = Buffer.alloc(1024 * 1024, 'y');
   const chunked = { 'Transfer-Encoding': 'chunked' };
   await client.send(
@@ -94,4 +104,26 @@ t.test('nginx as a proxy', { skip }, async (t) => {
     answer = await client.next('POST');
   }
   t.equal(answer.status, 413, 'the refusal comes through');
+}
+
+/** nginx keeps its connections to us: it needs only a few of them for many requests. */
+async function fewConnectionsWereMade(t: Test, server: Server): Promise<void> {
+  const metrics = [...(await metricsOf(server))];
+  const accepted = metrics
+    .filter(([sample]) => sample.startsWith('moonring_connections_accepted_total'))
+    .reduce((sum, [, value]) => sum + value, 0);
+  t.ok(accepted > 0 && accepted <= CONNECTIONS, `${accepted} connections`);
+}
+
+t.test('nginx as a proxy, over TCP', { skip }, async (t) => {
+  const server = await startServer(t);
+  await proxyWorks(t, await startNginx(t, `${server.host}:${server.port}`));
+  await fewConnectionsWereMade(t, server);
+});
+
+t.test('nginx as a proxy, over a Unix socket', { skip }, async (t) => {
+  const uds = join(socketDirectory(t), 'moonring');
+  const server = await startServer(t, { args: ['--port', 'off', '--uds', uds] });
+  await proxyWorks(t, await startNginx(t, `unix:${uds}`));
+  await fewConnectionsWereMade(t, server);
 });

@@ -145,6 +145,16 @@ export function hasProgram(name: string): boolean {
 function spawnMaster(args: readonly string[], options: ServerOptions = {}): ChildProcess {
   const { listenFds = [], ipc = false, descriptors } = options;
   const env = { ...cleanEnvironment(), ...options.env };
+  if (descriptors !== undefined) {
+    // The hard limit too: Node raises the soft one as far as it may.
+    const script = `ulimit -n ${descriptors} && exec "$0" "$@"`;
+    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
+    return spawn('sh', ['-c', script, process.execPath, MASTER, ...args], {
+      cwd: ROOT,
+      env,
+      stdio,
+    });
+  }
   if (listenFds.length === 0) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
     const command = [process.execPath, MASTER, ...args];
