@@ -9,6 +9,7 @@ import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
 import { runFuzz } from './lib/run-fuzz.mjs';
 import { runTap } from './lib/run-tap.mjs';
+import { buildTypeScript } from './lib/typescript-build.mjs';
 import { setUpServer } from './setup.mjs';
 
 const node = process.execPath;
@@ -20,7 +21,11 @@ export const suites = [
   },
   {
     name: 'types',
-    run: () => runTypeCheckers(['tsconfig.test.json', 'load/tsconfig.json']),
+    run: async () => {
+      // A test imports the built package, as its users do.
+      await buildTypeScript();
+      return runTypeCheckers(['tsconfig.test.json', 'load/tsconfig.json']);
+    },
   },
   {
     name: 'lint',
