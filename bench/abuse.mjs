@@ -1,4 +1,4 @@
-// Hostile clients against a reactor: what they cost the others, and what is left of them afterwards.
+// Hostile clients against a reactor: what they cost the others, and what is left of them.
 // See bench/README.md.
 //
 //   node bench/abuse.mjs [--only slowloris,garbage,half-requests,full-rings,resets]
