@@ -127,6 +127,8 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.max_headers = int_property(options, "maxHeaders");
     config.header_timeout_ms = uint32_property(options, "headerTimeoutMs");
     config.body_timeout_ms = uint32_property(options, "bodyTimeoutMs");
+    if (options.Has("bodyMinRate"))
+        config.body_min_rate = uint32_property(options, "bodyMinRate");
     config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeoutMs");
     config.write_timeout_ms = uint32_property(options, "writeTimeoutMs");
 

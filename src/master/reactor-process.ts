@@ -108,8 +108,9 @@ function watch(worker: Worker, events: ChildEvents): void {
     // A process that was never made reports no exit.
     if (pid === null) events.onExit({ pid, code: null, signal: null });
   });
+  // A process that was never made has no pipe either, whatever its type says.
   const { stderr } = worker.process;
-  if (stderr !== null) createInterface({ input: stderr }).on('line', events.onLine);
+  if (pid !== null && stderr !== null) createInterface({ input: stderr }).on('line', events.onLine);
 }
 
 function ignoreLoss(): void {}

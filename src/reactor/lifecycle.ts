@@ -114,8 +114,7 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
     case 'stuck':
-      // Nobody is served here any more and the thread cannot be ended: a new process takes the
-      // place of this one.
+      // Nobody is served here any more and the thread cannot be ended: a new process takes over.
       return {
         state: { tag: 'ended' },
         effects: [{ type: 'log', message: STUCK }, { type: 'die' }],

@@ -157,7 +157,11 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   }
   if (listenFds.length === 0) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
-    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio });
+    const command = [process.execPath, MASTER, ...args];
+    // The hard limit too: Node raises the soft one as far as it may.
+    const limited = ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command];
+    const [program = '', ...argv] = descriptors === undefined ? command : limited;
+    return spawn(program, argv, { cwd: ROOT, env, stdio });
   }
   // The variable names the process that the shell becomes.
   const script = 'LISTEN_PID=$$ exec "$0" "$@"';
