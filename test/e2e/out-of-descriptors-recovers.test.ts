@@ -8,8 +8,8 @@ import { startServer } from './server.js';
  * keeps a processor busy for nothing. Ours pauses, and the clients wait in the listen queue.
  */
 
-const DESCRIPTORS = 96;
-const CLIENTS = 120;
+const DESCRIPTORS = 128;
+const CLIENTS = 150;
 const PAUSES = 3;
 const PAUSED = /accepting is paused/;
 /** One pause is half a second. */
