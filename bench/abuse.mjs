@@ -1,5 +1,5 @@
-// Hostile clients against a reactor: what they cost the others, and what is left of them. See
-// bench/README.md.
+// Hostile clients against a reactor: what they cost the others, and what is left of them.
+// See bench/README.md.
 //
 //   node bench/abuse.mjs [--only slowloris,garbage,half-requests,full-rings,resets]
 import { readFileSync } from 'node:fs';

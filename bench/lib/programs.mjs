@@ -102,7 +102,7 @@ export function startMoonring(app, { environment = {}, options = [], cores = 'on
     command: process.execPath,
     args: [
       join(ROOT, 'dist', 'master.js'),
-      ...['--port', '0', '--processes', '1', '--log-level', 'warn'],
+      ...['--port', '0', '--processes', '1', '--admin', 'off', '--log-level', 'warn'],
       ...options,
       app,
     ],
