@@ -30,14 +30,19 @@ static int refuse(hs_parse_t *parse, hs_parse_outcome_t refusal)
     return HPE_USER;
 }
 
+/* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
+static bool has_method_of_http(const llhttp_t *llhttp)
+{
+    return llhttp->method == HTTP_PRI || hs_parse_method_name(llhttp->method) != NULL;
+}
+
 static int on_url(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     hs_msg_t *msg = parse->msg;
     if (msg->url_len == 0) {
         msg->url_at = offset_of(parse, at);
-        /* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
-        if (llhttp->method != HTTP_PRI && hs_parse_method_name(llhttp->method) == NULL)
+        if (!has_method_of_http(llhttp))
             return refuse(parse, HS_PARSE_NOT_IMPLEMENTED);
     }
     msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
@@ -196,6 +201,8 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
         return outcome_of_version(parse);
+    case HPE_INVALID_URL: /* before on_url, when the target's first bytes are in the same segment */
+        return has_method_of_http(&parse->llhttp) ? HS_PARSE_BAD_REQUEST : HS_PARSE_NOT_IMPLEMENTED;
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -204,7 +211,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_UNEXPECTED_SPACE:
     case HPE_CLOSED_CONNECTION:
     case HPE_INVALID_METHOD:
-    case HPE_INVALID_URL:
     case HPE_INVALID_CONSTANT:
     case HPE_INVALID_HEADER_TOKEN:
     case HPE_INVALID_CONTENT_LENGTH:
