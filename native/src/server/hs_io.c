@@ -181,11 +181,12 @@ static int poll(hs_io_t *io)
     if (io->workers == NULL)
         return hs_ev_poll(io->ev, timeout_ms);
     if (hs_workers_want_wake(io->workers)) {
-        /* More requests may be here already: then they are worth the same wake. */
+        /* More requests may be here already: then they are worth the same wake. The turn goes on
+         * either way: this poll may have taken the wake that tells of a stop or an answer. */
         int ready = hs_ev_poll(io->ev, 0);
-        if (ready != 0)
-            return ready;
-        hs_workers_wake(io->workers);
+        if (ready == 0)
+            hs_workers_wake(io->workers);
+        return ready;
     }
     int polled = hs_ev_poll(io->ev, hs_workers_begin_sleep(io->workers, timeout_ms));
     hs_workers_end_sleep(io->workers);
