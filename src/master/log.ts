@@ -1,6 +1,7 @@
 import { destination, pino } from 'pino';
 import { MoonringError, messageOf } from '../shared/errors.js';
 import type { LogFields, Logger, LogLevel } from '../shared/logger.js';
+import { type LogOutput, type TerminalOptions, terminalOutput } from './terminal.js';
 
 export interface MasterLog {
   readonly log: Logger;
@@ -14,11 +15,17 @@ export interface MasterLog {
 
 /**
  * JSON lines in `file`, or on standard output, each written before the call returns, so that an
- * exit loses none. Throws ERR_MOONRING_CONFIG.
+ * exit loses none. `terminal`: standard output is one, and a person reads there instead of a
+ * program. Throws ERR_MOONRING_CONFIG.
  */
-export function openLog(level: LogLevel, file: string | null): MasterLog {
-  const stdout = destination({ dest: 1, sync: true });
-  const output = file === null ? stdout : openFile(file);
+export function openLog(
+  level: LogLevel,
+  file: string | null,
+  terminal: TerminalOptions | null = null,
+): MasterLog {
+  const descriptor = destination({ dest: 1, sync: true });
+  const stdout = terminal === null ? descriptor : terminalOutput(descriptor, terminal);
+  const output: LogOutput = file === null ? stdout : openFile(file);
   const base = { pid: process.pid };
   const lines = pino({ base, level: level === 'off' ? 'silent' : level }, output);
   const announcements = pino({ base, level: 'info' }, stdout);
@@ -30,7 +37,7 @@ export function openLog(level: LogLevel, file: string | null): MasterLog {
       else if (line !== '') lines.error({ reactor, text: line }, 'reactor wrote to standard error');
     },
     reopen: () => {
-      if (file !== null) output.reopen();
+      if (file !== null) output.reopen?.();
     },
   };
 }

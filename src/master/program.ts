@@ -91,7 +91,8 @@ export async function masterInputs(
   const { config } = resolved;
   const native = loadNative(packageRoot, env['MOONRING_ADDON']);
   const first = await prepare(resolved);
-  const log = openLog(config.logLevel, config.logFile);
+  const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
+  const log = openLog(config.logLevel, config.logFile, terminal);
   const { platform, arch } = process;
   const wanted = config.allocator;
   const allocator = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });
