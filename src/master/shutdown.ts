@@ -78,12 +78,7 @@ export function beginDrain(state: SupervisorState, ending: Ending): Step {
     { type: 'cancel-timer', timer: { type: 'delay' } },
     { type: 'close-listeners' },
   );
-  const step = state.slots.reduce((sum, slot) => then(sum, (now) => drainSlot(now, slot)), start);
-  const others = state.children.flatMap((child) => drainOther(child, drainTimeoutMs));
-  return then(
-    then(step, (now) => only(now, ...others)),
-    quit,
-  );
+  return endChildren(start, drainSlot, (child) => drainOther(child, drainTimeoutMs));
 }
 
 /** What leaves closes its connections now instead of handing them over. */
@@ -96,6 +91,21 @@ function drainOther(child: Child, timeoutMs: number): Effect[] {
     case 'leaver':
       return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
   }
+}
+
+/** Every slot in its turn, then the children that are in none. */
+function endChildren(
+  start: Step,
+  endSlot: (state: SupervisorState, slot: Slot) => Step,
+  endOther: (child: Child) => Effect[],
+): Step {
+  const { slots, children } = start.state;
+  const step = slots.reduce((sum, slot) => then(sum, (now) => endSlot(now, slot)), start);
+  const others = children.flatMap(endOther);
+  return then(
+    then(step, (now) => only(now, ...others)),
+    quit,
+  );
 }
 
 function quit(state: SupervisorState): Step {
@@ -121,13 +131,8 @@ export function beginStop(state: SupervisorState, ending: Ending): Step {
     { type: 'announce-stopping' },
     { type: 'cancel-timer', timer: { type: 'delay' } },
   );
-  const step = state.slots.reduce((sum, slot) => then(sum, (now) => stopSlot(now, slot)), start);
   const { stopTimeoutMs } = state.settings;
-  const others = state.children.flatMap((child) => stopOther(child, stopTimeoutMs));
-  return then(
-    then(step, (now) => only(now, ...others)),
-    quit,
-  );
+  return endChildren(start, stopSlot, (child) => stopOther(child, stopTimeoutMs));
 }
 
 function stopOther(child: Child, delayMs: number): Effect[] {

@@ -1,45 +1,32 @@
 /*
- * Classes of ASCII characters, one table look-up each.
+ * What tokens and field values are made of: RFC 9110 §5.5, §5.6.2.
  */
 #pragma once
 
 #include "base/hs_span.h"
 
-typedef enum hs_char_class {
-    HS_CHAR_TOKEN = 1, /* tchar of RFC 9110 §5.6.2 */
-    HS_CHAR_HOST = 2,  /* what a uri-host or IP literal is made of: RFC 3986 §3.2.2 */
-} hs_char_class_t;
-
-#define HS_CHAR_IS_ALPHANUMERIC(c)                                                                 \
-    (((c) >= '0' && (c) <= '9') || ((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z'))
 #define HS_CHAR_IS_TOKEN(c)                                                                        \
-    (HS_CHAR_IS_ALPHANUMERIC(c) || (c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' ||      \
-     (c) == '+' || (c) == '-' || (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' ||         \
-     (c) == '~')
-/* unreserved, sub-delims, "%", and ":" "[" "]" of literals. */
-#define HS_CHAR_IS_HOST(c)                                                                         \
-    (HS_CHAR_IS_ALPHANUMERIC(c) || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~' ||         \
-     (c) == '!' || ((c) >= '$' && (c) <= ',') || (c) == ';' || (c) == '=' || (c) == '%' ||         \
-     (c) == ':' || (c) == '[' || (c) == ']')
-#define HS_CHAR_CLASSES(c)                                                                         \
-    ((HS_CHAR_IS_TOKEN(c) ? HS_CHAR_TOKEN : 0) | (HS_CHAR_IS_HOST(c) ? HS_CHAR_HOST : 0))
+    (((c) >= '0' && (c) <= '9') || ((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z') ||     \
+     (c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' || (c) == '+' || (c) == '-' ||        \
+     (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' || (c) == '~')
 #define HS_CHAR_4(c)                                                                               \
-    HS_CHAR_CLASSES(c), HS_CHAR_CLASSES((c) + 1), HS_CHAR_CLASSES((c) + 2), HS_CHAR_CLASSES((c) + 3)
+    HS_CHAR_IS_TOKEN(c), HS_CHAR_IS_TOKEN((c) + 1), HS_CHAR_IS_TOKEN((c) + 2),                     \
+        HS_CHAR_IS_TOKEN((c) + 3)
 #define HS_CHAR_16(c) HS_CHAR_4(c), HS_CHAR_4((c) + 4), HS_CHAR_4((c) + 8), HS_CHAR_4((c) + 12)
 
-/* Characters above 127 belong to no class. */
-static const uint8_t hs_char_classes[256] = {
+/* tchar, one look-up each. Characters above 127 are none. */
+static const bool hs_char_is_token[256] = {
     HS_CHAR_16(0x00), HS_CHAR_16(0x10), HS_CHAR_16(0x20), HS_CHAR_16(0x30),
     HS_CHAR_16(0x40), HS_CHAR_16(0x50), HS_CHAR_16(0x60), HS_CHAR_16(0x70),
 };
 
-/* True if every character belongs to one of `classes`; of an empty span too. */
-static inline bool hs_span_all_in(hs_span_t span, unsigned classes)
+/* At least one character, and all of them tchar. */
+static inline bool hs_span_is_token(hs_span_t span)
 {
     for (size_t i = 0; i < span.len; i++)
-        if ((hs_char_classes[(unsigned char)span.data[i]] & classes) == 0)
+        if (!hs_char_is_token[(unsigned char)span.data[i]])
             return false;
-    return true;
+    return span.len > 0;
 }
 
 /* True if all bytes are ones that a field value may hold: HTAB, or neither a control nor DEL

@@ -1,5 +1,6 @@
 #include "http/hs_fields.h"
 
+#include "base/hs_chars.h"
 #include "http/hs_host.h"
 #include "http/hs_target.h"
 
@@ -25,19 +26,6 @@ static bool next_element(hs_span_t *list, hs_span_t *element)
     return true;
 }
 
-static bool is_token(hs_span_t text)
-{
-    static const char marks[] = "!#$%&'*+-.^_`|~";
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        bool alphanumeric =
-            (c >= '0' && c <= '9') || (hs_ascii_lower(c) >= 'a' && hs_ascii_lower(c) <= 'z');
-        if (!alphanumeric && (c == '\0' || strchr(marks, c) == NULL))
-            return false;
-    }
-    return text.len > 0;
-}
-
 /* RFC 9112 §6.1, §6.3: without `chunked` at its end, and only there, content has no end that could
  * be known: 400. Below it any other coding is one that we do not implement. */
 static hs_parse_outcome_t check_codings(hs_span_t list)
@@ -46,7 +34,7 @@ static hs_parse_outcome_t check_codings(hs_span_t list)
     unsigned others = 0;
     bool chunked = false;
     while (next_element(&list, &coding)) {
-        if (chunked || !is_token(coding))
+        if (chunked || !hs_span_is_token(coding))
             return HS_PARSE_BAD_REQUEST;
         chunked = hs_span_equals_nocase(coding, HS_SPAN_LITERAL("chunked"));
         others += !chunked;

@@ -107,7 +107,7 @@ bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_content, const hs_
 
 bool hs_wire_is_field_name(hs_span_t name)
 {
-    return name.len > 0 && hs_span_all_in(name, HS_CHAR_TOKEN);
+    return hs_span_is_token(name);
 }
 
 bool hs_wire_is_field_value(hs_span_t value)
