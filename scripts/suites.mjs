@@ -4,6 +4,7 @@
  * run() resolves to { passed, failed, output, skipped? }: single tests, not files. `output` is
  * shown on failure only; `skipped` says why there was nothing to run.
  */
+import { buildNative } from './lib/native-build.mjs';
 import { runAsanServer } from './lib/run-asan-server.mjs';
 import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
@@ -71,6 +72,14 @@ export const suites = [
     run: async () => {
       await setUpServer();
       return runTap('test/e2e', 1);
+    },
+  },
+  {
+    name: 'docs',
+    run: async () => {
+      await setUpServer();
+      await buildNative('release', ['httpserver', 'moonring_core']);
+      return runTap('test/docs', 2);
     },
   },
   {

@@ -166,6 +166,7 @@ function statusReader(
       boss: boss.counters(),
       accept,
       version,
+      pid: process.pid,
       nowMs: Date.now(),
       startedAtMs,
     });

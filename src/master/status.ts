@@ -11,6 +11,8 @@ import type { Phase, ServingNote, Slot, SlotState, SupervisorState, Tally } from
 /** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
 export interface Status {
   readonly version: string;
+  /** Of the master: signals go there. */
+  readonly pid: number;
   readonly phase: Phase['tag'];
   /** Takes requests, and no drain has begun. */
   readonly ready: boolean;
@@ -53,16 +55,18 @@ export interface StatusInputs {
   readonly boss: BossCounters;
   readonly accept: 'reuseport' | 'boss';
   readonly version: string;
+  readonly pid: number;
   readonly nowMs: number;
   readonly startedAtMs: number;
 }
 
 export function statusOf(inputs: StatusInputs): Status {
-  const { state, version, accept, boss, nowMs, startedAtMs } = inputs;
+  const { state, version, pid, accept, boss, nowMs, startedAtMs } = inputs;
   const slots = state.slots.filter((slot) => !slot.retired || slot.state.tag !== 'stopped');
   const reactors = slots.map((slot) => reactorStatus(slot, inputs));
   return {
     version,
+    pid,
     phase: state.phase.tag,
     ready: state.phase.tag === 'serving' && reactors.some((each) => each.state === 'ready'),
     started: state.phase.tag !== 'starting',

@@ -7,7 +7,9 @@ const INTRODUCTION = `# Configuration
 <!-- Written from src/shared/options.ts. Do not edit: change the table, then run
      UPDATE_DOCS=1 npm run test:unit -->
 
-    moonring [options] [app]
+\`\`\`text
+moonring [options] [app]
+\`\`\`
 
 Every option is a flag, a variable and a key of the JSON config file. The first that is set wins:
 flag, variable, config file, default. A variable that is set to nothing counts as not set. Unknown

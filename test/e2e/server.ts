@@ -175,7 +175,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
 // MOONRING_TEST_PRELOAD is a sanitizer's runtime, which has to come first in the server only.
 // The test runner adds loaders to every node it starts, and the operator's own settings are not the
 // tests'.
-function cleanEnvironment(): NodeJS.ProcessEnv {
+export function cleanEnvironment(): NodeJS.ProcessEnv {
   const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|HOST|WEB_CONCURRENCY|MOONRING_.*)$/;
   const kept = Object.entries(process.env).filter(
     ([name]) => name === 'MOONRING_ADDON' || !own.test(name),

@@ -16,6 +16,7 @@ function status(): Status {
     boss: BOSS,
     accept: 'boss',
     version: '1.2.3',
+    pid: 4711,
     nowMs: 5000,
     startedAtMs: 1000,
   });

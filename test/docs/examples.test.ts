@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { connectRaw, requestText } from './raw-client.js';
-import { startServer } from './server.js';
+import { connectRaw, requestText } from '../e2e/raw-client.js';
+import { startServer } from '../e2e/server.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LIBRARY = join(ROOT, 'build/release/native');

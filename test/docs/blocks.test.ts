@@ -1,0 +1,37 @@
+import t from 'tap';
+import { type Command, commandsOf } from './commands.js';
+import { ELSEWHERE, problemWith } from './elsewhere.js';
+import { type Block, commandPages, readPage } from './pages.js';
+
+const LANGUAGES = ['', 'c', 'dockerfile', 'ini', 'json', 'lua', 'sh', 'text', 'ts', 'yaml'];
+const pages = commandPages().map(readPage);
+
+function commands(): Command[] {
+  const isShell = ({ language }: Block) => language === 'sh';
+  return pages.flatMap(({ blocks }) => blocks.filter(isShell).flatMap(commandsOf));
+}
+
+t.test('every block of code says what it is', async (t) => {
+  for (const { path, blocks, indented } of pages) {
+    t.strictSame(indented, [], `${path}: a block by its indent may be anything: fence it`);
+    for (const { language, line } of blocks) {
+      t.ok(LANGUAGES.includes(language), `${path}:${line}: ${language}`);
+    }
+  }
+});
+
+t.test('what is not run where it stands is run where the table says', async (t) => {
+  const all = commands().map(({ text }) => text);
+  t.ok(all.length > 50);
+  for (const [command, entry] of Object.entries(ELSEWHERE)) {
+    t.ok(all.includes(command), `a page has "${command}"`);
+    t.equal(problemWith(command, entry), null, command);
+  }
+});
+
+t.test('every script of npm that a command names exists', async (t) => {
+  for (const { text } of commands()) {
+    if (!/^npm (?!start|test|run)/.test(text)) continue;
+    t.match(text, /^npm (ci|install)\b/, text);
+  }
+});

@@ -1,0 +1,97 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/*
+ * The pages as data. What a fenced block is, its language says, to readers and to these tests:
+ *
+ *   ```sh            commands, to be pasted line by line; a comment at the end says what comes of it
+ *   ```text          what the commands above print, or what the server logs meanwhile
+ *   ```<language>    code; with a file's name behind the language it is what is in that file
+ *   ```              a picture
+ */
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+export interface Block {
+  readonly language: string;
+  /** The name behind the language, `''` without one. */
+  readonly file: string;
+  readonly text: string;
+  /** Of its first line, counted from 1. */
+  readonly line: number;
+}
+
+export interface Link {
+  readonly target: string;
+  readonly line: number;
+}
+
+export interface Page {
+  /** From the root. */
+  readonly path: string;
+  readonly blocks: readonly Block[];
+  readonly links: readonly Link[];
+  /** What may stand behind a # in a link to this page. */
+  readonly anchors: ReadonlySet<string>;
+  /** Lines that are code by their indent only. */
+  readonly indented: readonly number[];
+}
+
+/** All files that git knows, or would take. */
+export function trackedFiles(): string[] {
+  const options = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
+  const listing = execFileSync('git', options, { cwd: ROOT, encoding: 'utf8' });
+  return listing.split('\0').filter((path) => path !== '');
+}
+
+/** The pages whose commands are run. */
+export function commandPages(): string[] {
+  const pages = /^(README|CONTRIBUTING|bench\/README|docs\/.*)\.md$/;
+  return trackedFiles().filter((path) => pages.test(path));
+}
+
+export function readPage(path: string): Page {
+  return parsePage(path, readFileSync(join(ROOT, path), 'utf8'));
+}
+
+export function parsePage(path: string, text: string): Page {
+  const blocks: Block[] = [];
+  const links: Link[] = [];
+  const anchors = new Set<string>();
+  const indented: number[] = [];
+  const lines = text.split('\n');
+  for (let at = 0; at < lines.length; at += 1) {
+    const line = lines[at] ?? '';
+    const fence = /^(`{3,})(\w*) *(\S*)/.exec(line);
+    if (fence) {
+      const [, ticks = '', language = '', file = ''] = fence;
+      const end = lines.indexOf(ticks, at + 1);
+      if (end < 0) throw new Error(`${path}:${at + 1}: this block does not end`);
+      const inside = lines.slice(at + 1, end);
+      blocks.push({ language, file, text: inside.map((each) => `${each}\n`).join(''), line: at + 2 });
+      at = end;
+      continue;
+    }
+    if (/^ {4,}\S/.test(line) && lines[at - 1] === '') indented.push(at + 1);
+    const heading = /^#{1,6} +(.*?) *$/.exec(line)?.[1];
+    if (heading !== undefined) anchors.add(unusedAnchor(heading, anchors));
+    for (const target of linksIn(line)) links.push({ target, line: at + 1 });
+  }
+  return { path, blocks, links, anchors, indented };
+}
+
+function linksIn(line: string): string[] {
+  const prose = line.replace(/`[^`]*`/g, '``');
+  return [...prose.matchAll(/\]\(([^)\s]*)\)/g)].map(([, target = '']) => target);
+}
+
+/** GitHub's rule: words in lower case, hyphens for spaces, a number behind the second of a kind. */
+function unusedAnchor(heading: string, used: ReadonlySet<string>): string {
+  const words = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
+  const anchor = words.replace(/[^\p{L}\p{N}\p{M}_ -]/gu, '').replaceAll(' ', '-');
+  let name = anchor;
+  for (let count = 1; used.has(name); count += 1) name = `${anchor}-${count}`;
+  return name;
+}

@@ -1,0 +1,175 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Test } from 'tap';
+import { until, within } from '../e2e/until.js';
+import { type Command, claimedExit, claimedStatus, commandsOf } from './commands.js';
+import { ELSEWHERE } from './elsewhere.js';
+import { patternOf } from './expected-output.js';
+import { type Block, type Page, ROOT } from './pages.js';
+import { type Ended, openShell, type Shell } from './shell.js';
+import { openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
+
+/** A server of the reader's, on another machine. */
+const ELSEWHERE_SERVER = 'http://server.example';
+
+/*
+ * A page, done from top to bottom by a reader with two terminals who believes every word.
+ *
+ * Commands run as they are written, in a copy of the repository's root that is made of links, so
+ * that files which the page makes are not left behind. What differs (see `rewritten`) is: ports, the
+ * prefix /usr/local, length and rate of load tests and the k6 that they run, and that a benchmark
+ * ends when it has understood its arguments.
+ *
+ * A server stays in its terminal until the page ends it, starts another one, or is over; in the
+ * last two cases the reader presses Ctrl-C, and it has to exit with 0. After a HUP the reader waits
+ * for the log to say what came of it, after a TERM for the end.
+ */
+interface Scene {
+  readonly t: Test;
+  readonly page: Page;
+  readonly scratch: string;
+  readonly shell: Shell;
+  server: ServerTerminal | null;
+  /** Where the logs of all servers were when the present block began. */
+  log: string;
+  shown: string;
+}
+
+export async function runPage(t: Test, page: Page): Promise<void> {
+  const scratch = linkedRoot(t);
+  const notes = mkdtempSync(join(tmpdir(), 'moonring-notes-'));
+  t.teardown(() => rmSync(notes, { recursive: true }));
+  const shell = openShell(t, { cwd: scratch, scratch: notes, env: environment(scratch) });
+  const scene: Scene = { t, page, scratch, shell, server: null, log: '', shown: '' };
+  for (const block of page.blocks) await runBlock(scene, block);
+  await leave(scene);
+}
+
+function linkedRoot(t: Test): string {
+  const scratch = mkdtempSync(join(tmpdir(), 'moonring-scene-'));
+  t.teardown(() => rmSync(scratch, { recursive: true }));
+  for (const name of readdirSync(ROOT)) {
+    if (name !== '.git' && name !== '.tap') symlinkSync(join(ROOT, name), join(scratch, name));
+  }
+  return scratch;
+}
+
+function environment(scratch: string): NodeJS.ProcessEnv {
+  const programs = join(scratch, '.programs');
+  mkdirSync(programs);
+  const standIn = join(ROOT, 'test/load/stand-in/k6.mjs');
+  symlinkSync(standIn, join(programs, 'k6'));
+  return {
+    PATH: `${process.env['PATH']}:${programs}`,
+    PKG_CONFIG_PATH: join(scratch, '.local/lib/pkgconfig'),
+    LD_LIBRARY_PATH: join(scratch, '.local/lib'),
+  };
+}
+
+async function runBlock(scene: Scene, block: Block): Promise<void> {
+  const { t, page, scratch } = scene;
+  if (block.file !== '') {
+    const path = join(scratch, block.file);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, block.text);
+  }
+  if (block.language === 'text') {
+    const pattern = patternOf(block.text);
+    const isThere = () => pattern.test(scene.shown) || pattern.test(logSince(scene));
+    const what = `${page.path}:${block.line}: this output\n${block.text}`;
+    await until(what, isThere).catch((error: unknown) => {
+      t.fail(`${error}instead of\n${scene.shown}\nand\n${logSince(scene)}`);
+    });
+    return;
+  }
+  if (block.language !== 'sh') return;
+  scene.log = scene.server?.output() ?? '';
+  scene.shown = '';
+  for (const command of commandsOf(block)) {
+    if (!Object.hasOwn(ELSEWHERE, command.text)) await runCommand(scene, command);
+  }
+}
+
+function logSince({ server, log }: Scene): string {
+  const text = server?.output() ?? '';
+  return text.startsWith(log) ? text.slice(log.length) : text;
+}
+
+async function runCommand(scene: Scene, command: Command): Promise<void> {
+  const { t, page, scratch } = scene;
+  const name = `${page.path}:${command.line}: ${command.text.split('\n')[0]}`;
+  const exit = claimedExit(command);
+  if (exit === 0 && startsServer(command.text)) {
+    await leave(scene);
+    scene.log = '';
+    scene.server = await openServerTerminal(t, command.text, scratch);
+    t.pass(name);
+    return;
+  }
+  if (command.text.includes(ELSEWHERE_SERVER) && scene.server === null) {
+    scene.server = await openServerTerminal(t, 'node dist/master.js', scratch);
+  }
+  const before = scene.server?.output().length ?? 0;
+  const isSignal = /^kill -(HUP|TERM|INT)\b/.exec(command.text);
+  const ended = await scene.shell.run(rewritten(scene, command.text));
+  scene.shown += ended.output;
+  t.equal(ended.code, isSignal ? 0 : exit, name, { output: ended.output });
+  checkStatuses(t, name, command, ended);
+  if (isSignal && scene.server) await afterSignal(scene, isSignal[1], { name, exit, before });
+}
+
+function checkStatuses(t: Test, name: string, command: Command, { statuses }: Ended): void {
+  if (!/^curl\b/.test(command.text)) return;
+  const claimed = claimedStatus(command);
+  t.ok(statuses.length > 0, `${name}: an answer`);
+  for (const status of statuses) {
+    if (claimed === null) t.ok(status >= 200 && status < 300, `${name}: ${status} is a success`);
+    else t.equal(status, claimed, name);
+  }
+}
+
+async function afterSignal(
+  { t, server }: Scene,
+  signal: string | undefined,
+  { name, exit, before }: { name: string; exit: number; before: number },
+): Promise<void> {
+  if (server === null) return;
+  if (signal === 'HUP') {
+    await until(name, () => /: (reloaded|reload rejected)\b/.test(server.output().slice(before)));
+  } else {
+    t.equal(await within(`the end after ${name}`, server.exited), exit, `${name}: exit code`);
+  }
+}
+
+/** What has to be other than on the page: ports, the process id, where things are installed. */
+function rewritten({ server, scratch }: Scene, text: string): string {
+  let command = text.replaceAll('/usr/local', join(scratch, '.local'));
+  // CMake's build directories know the root by its own name.
+  if (command.startsWith('cmake ')) command = `(cd '${ROOT}' && ${command})`;
+  // Seconds are enough to see that it runs.
+  if (/^npm run load\b/.test(command)) command = `LOAD_K6=k6 ${command} --duration 2 --rate 20`;
+  if (/^k6 run\b/.test(command)) command = command.replace(/RATE=\d+/, 'DURATION=2 -e RATE=20');
+  // A benchmark gets as far as its arguments and programs.
+  if (/^node bench\//.test(command)) {
+    const hook = join(ROOT, 'test/docs/stop-at-first-process.mjs');
+    command = `(NODE_OPTIONS='--import ${hook}' ${command}; test $? = 42)`;
+  }
+  if (server === null) return command;
+  return command
+    .replaceAll('<master>', String(server.pid))
+    .replaceAll(ELSEWHERE_SERVER, `http://127.0.0.1:${server.port}`)
+    .replace(/\b(localhost|127\.0\.0\.1):9464\b/g, server.admin)
+    .replaceAll(`localhost:${server.documentedPort}`, `127.0.0.1:${server.port}`)
+    .replaceAll(`--port ${server.documentedPort}`, `--port ${server.port}`);
+}
+
+/** Ctrl-C, if there is anything to end. */
+async function leave(scene: Scene): Promise<void> {
+  const { t, page, server } = scene;
+  scene.server = null;
+  if (server === null || server.isOver()) return;
+  server.interrupt();
+  const code = await within('the end after Ctrl-C', server.exited);
+  t.equal(code, 0, `${page.path}: Ctrl-C drains and exits with 0`);
+}

@@ -1,0 +1,96 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Test } from 'tap';
+import { childrenOf, isRunning } from '../e2e/process-table.js';
+import { cleanEnvironment } from '../e2e/server.js';
+import { until, within } from '../e2e/until.js';
+
+const START_TIMEOUT_MS = 30_000;
+const CONTROL_C = '\x03';
+
+/** A terminal in which a server runs in the foreground. */
+export interface ServerTerminal {
+  /** What the page calls its port. */
+  readonly documentedPort: string;
+  readonly pid: number;
+  readonly port: number;
+  /** host:port of the admin listener, `''` without one. */
+  readonly admin: string;
+  readonly output: () => string;
+  readonly isOver: () => boolean;
+  /** Ctrl-C, as a person presses it. */
+  readonly interrupt: () => void;
+  /** The exit code that the shell in the terminal would see. */
+  readonly exited: Promise<number>;
+}
+
+/** Whether a command is a server that stays until somebody ends it. */
+export function startsServer(command: string): boolean {
+  if (/^npm start\b/.test(command)) return true;
+  const words = /^node dist\/master\.js\b(.*)$/s.exec(command)?.[1];
+  return words !== undefined && !/ (--check|--help|--version|health|ctl)\b/.test(words);
+}
+
+/**
+ * Types `command` into a terminal of its own (a pseudo-terminal, by script(1)) and waits until the
+ * server is ready. Ports that the page names become ports that the system chooses.
+ */
+export async function openServerTerminal(
+  t: Test,
+  command: string,
+  cwd: string,
+): Promise<ServerTerminal> {
+  const documentedPort = /--port (\d+)/.exec(command)?.[1] ?? '8080';
+  const typed = command
+    .replace(/--port \d+/, '--port 0')
+    .replace(/\b(localhost|127\.0\.0\.1):\d{4}\b/g, '127.0.0.1:0');
+  const env = {
+    ...cleanEnvironment(),
+    ...{ MOONRING_PORT: '0', MOONRING_ADMIN: '127.0.0.1:0', NO_COLOR: '1', SHELL: '/bin/sh' },
+  };
+  // `exec`: Ctrl-C would end a shell in between, and it is the server's exit code that counts.
+  const child = spawn('script', ['-qefc', `exec ${typed}`, '/dev/null'], { cwd, env });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk.replaceAll('\r', '');
+  });
+  child.stdin.on('error', () => {});
+  const exited = once(child, 'exit').then(([code]) => Number(code ?? -1));
+  let isOver = false;
+  void exited.then(() => (isOver = true));
+  let master = 0;
+  t.teardown(() => endByForce(child.pid ?? 0, () => master, exited));
+
+  const line = await until(
+    `"${command}" is ready`,
+    () => {
+      if (isOver) throw new Error(`"${command}" ended:\n${text}`);
+      return /INFO \((\d+)\): ready (\{.*\})\n/.exec(text) ?? undefined;
+    },
+    START_TIMEOUT_MS,
+  );
+  master = Number(line[1]);
+  const ready: { port: number; admin: string[] } = JSON.parse(line[2] ?? '');
+  return {
+    documentedPort,
+    pid: master,
+    port: ready.port,
+    admin: ready.admin[0]?.replace('http://', '') ?? '',
+    output: () => text,
+    isOver: () => isOver,
+    interrupt: () => child.stdin.write(CONTROL_C),
+    exited,
+  };
+}
+
+async function endByForce(
+  terminal: number,
+  master: () => number,
+  exited: Promise<unknown>,
+): Promise<void> {
+  const pids = [...childrenOf(master()), master(), ...childrenOf(terminal), terminal];
+  for (const pid of pids) {
+    if (pid > 0 && isRunning(pid)) process.kill(pid, 'SIGKILL');
+  }
+  await within('the end of the terminal', exited);
+}
