@@ -257,6 +257,19 @@ static void pin(hs_io_t *io)
                      strerror(-cpu));
 }
 
+/* Whoever drains wants to know that the time did not do. */
+static void report_cut(const hs_io_t *io)
+{
+    bool is_stopped = atomic_load_explicit(&io->stop_requested, memory_order_acquire);
+    if (is_stopped || !is_ending(io) || hs_list_empty(&io->connections))
+        return;
+    size_t count = 0;
+    for (const hs_list_t *node = io->connections.next; node != &io->connections; node = node->next)
+        count++;
+    hs_log_write(io->env.log, HS_LOG_WARN, "the time to drain is over: %zu connections are cut",
+                 count);
+}
+
 int hs_io_run(hs_io_t *io)
 {
     int result = HS_OK;
@@ -283,6 +296,7 @@ int hs_io_run(hs_io_t *io)
         hs_accept_resume_if_due(io);
         hs_inbox_resume_if_due(io);
     }
+    report_cut(io);
     hs_accept_close_all(io);
     hs_io_conn_for_each(io, hs_conn_abort);
     hs_io_observe_sent(io);
