@@ -1,21 +1,58 @@
 /**
  * Every way in which Moonring fails on purpose. The table gives each error code the exit code of a
- * process that ends by it, and one line for the documentation.
+ * process that ends by it, and two lines for the documentation: what it means, what to do.
  */
 const ERRORS = {
-  ERR_MOONRING_USAGE: { exitCode: 2, meaning: 'a flag, an argument or a variable is wrong' },
-  ERR_MOONRING_CONFIG: { exitCode: 78, meaning: 'the config file is wrong' },
-  ERR_MOONRING_HANDLER: { exitCode: 78, meaning: 'the app is missing or does not load' },
-  ERR_MOONRING_LISTEN: { exitCode: 69, meaning: 'the address cannot be listened on' },
-  ERR_MOONRING_CRASH_LOOP: { exitCode: 70, meaning: 'a reactor keeps crashing' },
-  ERR_MOONRING_ADDON: { exitCode: 1, meaning: 'the native addon is missing or does not load' },
+  ERR_MOONRING_USAGE: {
+    exitCode: 2,
+    meaning: 'a flag, an argument or a variable is wrong',
+    advice: 'correct what the sentence names; `--help` lists all options',
+  },
+  ERR_MOONRING_CONFIG: {
+    exitCode: 78,
+    meaning: 'the config file is wrong',
+    advice: 'correct the key that the sentence names; `--check` looks without starting anything',
+  },
+  ERR_MOONRING_HANDLER: {
+    exitCode: 78,
+    meaning: 'the app is missing or does not load',
+    advice: 'correct the file and line that the sentence names; a restart alone does not help',
+  },
+  ERR_MOONRING_LISTEN: {
+    exitCode: 69,
+    meaning: 'the address cannot be listened on',
+    advice: 'stop the other program, or choose another `--port`, `--uds` or `--admin`',
+  },
+  ERR_MOONRING_CRASH_LOOP: {
+    exitCode: 70,
+    meaning: 'a reactor keeps crashing',
+    advice: 'read the `reactor crashed` records before it: `signal` and `serving` lead to the handler',
+  },
+  ERR_MOONRING_ADDON: {
+    exitCode: 1,
+    meaning: 'the native addon is missing or does not load',
+    advice: 'build it (`npm run build`), on the machine and for the node that run it',
+  },
   ERR_MOONRING_PROTOCOL: {
     exitCode: 1,
     meaning: 'master and reactor do not understand each other',
+    advice: 'the files of two versions are mixed: build everything again and restart',
   },
-  ERR_MOONRING_CONTROL: { exitCode: 1, meaning: 'the server that was spoken to refused' },
-  ERR_MOONRING_UNHEALTHY: { exitCode: 1, meaning: 'the server that was asked cannot serve' },
-  ERR_MOONRING_DRAIN: { exitCode: 1, meaning: 'a drain did not end cleanly' },
+  ERR_MOONRING_CONTROL: {
+    exitCode: 1,
+    meaning: 'the server that was spoken to refused',
+    advice: 'name the socket of `--admin` of a running server; a refused order says why',
+  },
+  ERR_MOONRING_UNHEALTHY: {
+    exitCode: 1,
+    meaning: 'the server that was asked cannot serve',
+    advice: 'it starts, drains or has no reactor: its own log says which',
+  },
+  ERR_MOONRING_DRAIN: {
+    exitCode: 1,
+    meaning: 'a drain did not end cleanly',
+    advice: 'a second signal, or a reactor that died, cut requests: give the first one its time',
+  },
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
@@ -41,6 +78,7 @@ export interface ErrorRow {
   readonly code: ErrorCode;
   readonly exitCode: number;
   readonly meaning: string;
+  readonly advice: string;
 }
 
 /** The table, for the documentation. */

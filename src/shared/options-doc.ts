@@ -1,4 +1,3 @@
-import { errorRows } from './errors.js';
 import { type OptionSpec, SECTIONS, type Section } from './option-spec.js';
 import { envNamesOf, flagOf, keyOf, OPTIONS } from './options.js';
 
@@ -43,9 +42,16 @@ variables and before the config file. Variables that Kubernetes makes for a Serv
 \`MOONRING_ADDON\` is for developers: the native addon to load instead of the built one.
 `;
 
+const EXIT_CODES = `## Exit codes
+
+Every exit but that after a drain, \`--help\`, \`--version\` and a \`--check\` without a finding
+has a code other than 0 and says in one sentence on standard error what was wrong:
+[errors.md](errors.md#exit-codes).
+`;
+
 /** docs/configuration.md, complete. */
 export function renderConfigurationDoc(): string {
-  return [INTRODUCTION, ...SECTIONS.map(renderSection), renderExitCodes()].join('\n');
+  return [INTRODUCTION, ...SECTIONS.map(renderSection), EXIT_CODES].join('\n');
 }
 
 /** The default in words, `null` where there is none. */
@@ -111,20 +117,6 @@ function boundsText(spec: OptionSpec): string {
     default:
       return '';
   }
-}
-
-function renderExitCodes(): string {
-  const rows = errorRows().map(
-    ({ code: name, exitCode, meaning }) => `| ${exitCode} | ${code(name)} | ${meaning} |\n`,
-  );
-  return `## Exit codes
-
-0 after a drain that ended cleanly, and after \`--help\`, \`--version\` and a \`--check\` without a
-finding. Every other exit says in one sentence on standard error what was wrong.
-
-| Exit code | Error code | Meaning |
-|---|---|---|
-${rows.join('')}`;
 }
 
 function code(text: string): string {

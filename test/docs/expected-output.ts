@@ -1,7 +1,7 @@
 /**
  * A ```text block as a pattern. An ellipsis is anything within its line, or, alone on it, any
  * lines; times, and numbers with a fraction or of four digits and more, stand for others of their
- * kind: processes, ports and measurements differ from run to run.
+ * kind: processes, ports and measurements differ from run to run. A port of localhost is one of 127.0.0.1.
  */
 export function patternOf(text: string): RegExp {
   const lines = text.trimEnd().split('\n');
@@ -10,7 +10,7 @@ export function patternOf(text: string): RegExp {
 }
 
 function source(line: string): string {
-  const variable = /\d+:\d\d:\d\d(?:\.\d+)?|\d+\.\d+(?:\.\d+)*|\d{4,}|…/g;
+  const variable = /localhost:\d+|\d+:\d\d:\d\d(?:\.\d+)?|\d+\.\d+(?:\.\d+)*|\d{4,}|…/g;
   let pattern = '';
   let end = 0;
   for (const match of line.matchAll(variable)) {
@@ -22,6 +22,7 @@ function source(line: string): string {
 
 function kindOf(text: string): string {
   if (text === '…') return '.*';
+  if (text.startsWith('localhost')) return '[\\w.]+:\\d+';
   if (text.includes(':')) return '[\\d:.]+';
   return text.includes('.') ? '[\\d.]+' : '\\d+';
 }

@@ -1,0 +1,15 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import t from 'tap';
+import { withErrorTable } from '../../../src/shared/errors-doc.js';
+
+const path = new URL('../../../docs/errors.md', import.meta.url);
+
+t.test('docs/errors.md says what the table of errors says', async (t) => {
+  const rendered = withErrorTable(readFileSync(path, 'utf8'));
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(path, rendered);
+  t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it anew');
+});
+
+t.test('a page without a place for the table is no page of errors', async (t) => {
+  t.throws(() => withErrorTable('# Errors\n'), { message: /no place/ });
+});
