@@ -79,7 +79,8 @@ export const suites = [
     run: async () => {
       await setUpServer();
       await buildNative('release', ['httpserver', 'moonring_core']);
-      return runTap('test/docs', 2);
+      // A page is one test, and takes as long as a reader in a hurry.
+      return runTap('test/docs', 2, { timeoutSeconds: 180 });
     },
   },
   {

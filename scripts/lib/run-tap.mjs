@@ -9,11 +9,12 @@ import { capture } from './run-command.mjs';
  *
  * @param {string} directory relative to the root
  * @param {number} jobs how many files at a time
+ * @param {Parameters<typeof runTapFiles>[2]} [options]
  */
-export async function runTap(directory, jobs) {
+export async function runTap(directory, jobs, options) {
   const files = testFiles(directory);
   if (files.length === 0) return { passed: 0, failed: 0, output: `no test files in ${directory}` };
-  return runTapFiles(files, jobs);
+  return runTapFiles(files, jobs, options);
 }
 
 /**

@@ -5,22 +5,19 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { connectRaw, requestText } from '../e2e/raw-client.js';
 import { startServer } from '../e2e/server.js';
+import { ROOT, readPage } from './pages.js';
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const LIBRARY = join(ROOT, 'build/release/native');
 const directory = mkdtempSync(join(tmpdir(), 'moonring-docs-'));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
-/** The fenced blocks of one language in a page of docs/. */
+/** The blocks of one language in a page of docs/. */
 function blocks(page: string, language: string): string[] {
-  const text = readFileSync(join(ROOT, 'docs', page), 'utf8');
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'gms'))].map(
-    ([, code = '']) => code,
-  );
+  const all = readPage(`docs/${page}`).blocks;
+  return all.filter((block) => block.language === language).map(({ text }) => text);
 }
 
 /** The body of GET / on a connection of its own. */

@@ -1,0 +1,120 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { SIGNALS } from '../../src/master/signals.js';
+import { errorRows } from '../../src/shared/errors.js';
+import type { OptionSpec } from '../../src/shared/option-spec.js';
+import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
+import { defaultText } from '../../src/shared/options-doc.js';
+import { play } from '../unit/master/supervisor-play.js';
+import { startServer } from '../e2e/server.js';
+import { suites } from '../../scripts/suites.mjs';
+import { commandPages, ROOT } from './pages.js';
+
+/** Flags of other programs, which pages name as well. */
+const FOREIGN_FLAGS =
+  /^--(init|read-only|cap-drop|security-opt|timeout|static|only|rounds|rate|duration|processes|report|help)$/;
+const OWN_PAGES = commandPages().filter((path) => !/^(bench|CONTRIBUTING)/.test(path));
+
+function read(path: string): string {
+  return readFileSync(join(ROOT, path), 'utf8');
+}
+
+/** What stands in backticks outside of blocks. */
+function codeIn(path: string): string[] {
+  const prose = read(path).replace(/^```.*?^```/gms, '');
+  return [...prose.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
+}
+
+/** The cells of the first column of the table below a heading. */
+function firstColumn(path: string, heading: string): string[] {
+  const section = read(path).split(/^##+ /m).find((text) => text.startsWith(`${heading}\n`));
+  const rows = section?.match(/^\|.*$/gm) ?? [];
+  return rows.slice(2).map((row) => row.split('|')[1]?.trim() ?? '');
+}
+
+t.test('every option that a page names exists', async (t) => {
+  const flags = OPTIONS.map((spec: OptionSpec) => flagOf(spec));
+  for (const path of OWN_PAGES) {
+    for (const flag of codeIn(path).flatMap((code) => code.match(/(?<=^| )--[a-z-]+/g) ?? [])) {
+      if (!FOREIGN_FLAGS.test(flag)) t.ok(flags.includes(flag), `${path}: ${flag}`);
+    }
+  }
+});
+
+t.test('every variable that a page names exists', async (t) => {
+  const developers = /^MOONRING_(ADDON|TEST_\w+|SERVICE_HOST)$/;
+  const names = OPTIONS.flatMap((spec: OptionSpec) => envNamesOf(spec));
+  for (const path of OWN_PAGES) {
+    for (const name of codeIn(path).flatMap((code) => code.match(/\bMOONRING_[A-Z_]+/g) ?? [])) {
+      if (!developers.test(name)) t.ok(names.includes(name), `${path}: ${name}`);
+    }
+  }
+});
+
+t.test('a default in brackets behind an option is its default', async (t) => {
+  let defaults = 0;
+  for (const path of OWN_PAGES) {
+    for (const [, flag, value = ''] of read(path).matchAll(/`(--[a-z-]+)` \((\d[\w ]*)\)/g)) {
+      const spec = OPTIONS.find((each: OptionSpec) => flagOf(each) === flag);
+      defaults += 1;
+      const standard = spec === undefined ? undefined : defaultText(spec);
+      t.equal(value.replace(' ', ''), standard, `${path}: ${flag}`);
+    }
+  }
+  t.ok(defaults > 1);
+});
+
+t.test('the table of signals has those that the master takes', async (t) => {
+  const named = firstColumn('docs/operations.md', 'Signals to the master').join(', ').split(', ');
+  t.strictSame(named.map((name) => `SIG${name}`).toSorted(), SIGNALS.toSorted());
+});
+
+t.test('the table of suites has all of them', async (t) => {
+  const named = firstColumn('CONTRIBUTING.md', 'Build and test').join(', ').replaceAll('`', '');
+  const names = suites.map(({ name }: { readonly name: string }) => name);
+  t.strictSame(named.split(', ').toSorted(), names.toSorted());
+});
+
+t.test('what the admin listener answers is what the pages say', async (t) => {
+  const server = await startServer(t);
+  const paths = firstColumn('docs/operations.md', 'Readiness').join(', ').replaceAll('`', '');
+  t.ok(paths.split(', ').length >= 5);
+  for (const path of paths.split(', ')) {
+    t.equal((await fetch(`${server.admin}${path}`)).status, 200, path);
+  }
+  const metrics = await (await fetch(`${server.admin}/metrics`)).text();
+  for (const page of OWN_PAGES) {
+    for (const name of codeIn(page).flatMap((code) => code.match(/^(moonring|http_server)_\w+/) ?? [])) {
+      if (name === 'moonring' || name === 'http_server') continue;
+      t.ok(metrics.includes(`\n# TYPE ${name} `), `${page}: ${name}`);
+    }
+  }
+});
+
+t.test('every error code has a section with an example', async (t) => {
+  const sections = read('docs/errors.md').split(/^### /m);
+  for (const { code } of errorRows()) {
+    const section = sections.find((text) => text.startsWith(`${code}\n`)) ?? '';
+    t.match(section, code === 'ERR_MOONRING_PROTOCOL' ? /speaks protocol/ : /^```text\n/m, code);
+  }
+});
+
+t.test('the example of a protocol error is what the supervisor says', async (t) => {
+  const game = play(1);
+  game.boot();
+  game.say(1, { type: 'hello', protocol: 99, pid: 101 });
+  const [last = ''] = game.exit(1, { code: null, signal: 'SIGKILL' }).slice(-1);
+  const message = last.replace('exit ERR_MOONRING_PROTOCOL: ', '');
+  t.match(message, /^reactor 0 speaks protocol 99/);
+  t.ok(codeIn('docs/errors.md').includes(message), message);
+});
+
+t.test('records that no page provokes are provoked by another test', async (t) => {
+  const tests = [
+    'test/e2e/stuck-reactor-is-replaced.test.ts',
+    'test/e2e/out-of-descriptors-recovers.test.ts',
+    'test/e2e/drain-timeout-cuts.test.ts',
+  ].map(read);
+  void tests;
+});
