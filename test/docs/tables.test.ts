@@ -109,12 +109,3 @@ t.test('the example of a protocol error is what the supervisor says', async (t) 
   t.match(message, /^reactor 0 speaks protocol 99/);
   t.ok(codeIn('docs/errors.md').includes(message), message);
 });
-
-t.test('records that no page provokes are provoked by another test', async (t) => {
-  const tests = [
-    'test/e2e/stuck-reactor-is-replaced.test.ts',
-    'test/e2e/out-of-descriptors-recovers.test.ts',
-    'test/e2e/drain-timeout-cuts.test.ts',
-  ].map(read);
-  void tests;
-});

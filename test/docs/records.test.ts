@@ -1,0 +1,133 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { connectRaw, type RawClient, requestText } from '../e2e/raw-client.js';
+import { type Server, type ServerOptions, startServer } from '../e2e/server.js';
+import { type Play, play, playServing } from '../unit/master/supervisor-play.js';
+import { ROOT } from './pages.js';
+
+/*
+ * The table of docs/errors.md below "Others": each record is provoked here, by a server, or by the
+ * supervisor alone where that is all that it takes.
+ */
+
+const directory = mkdtempSync(join(tmpdir(), 'moonring-records-'));
+t.teardown(() => rmSync(directory, { recursive: true }));
+
+/** Does what makes a server write it; the test waits for the record itself. */
+type Provocation =
+  | { readonly options: ServerOptions; readonly act?: (t: Test, server: Server) => unknown }
+  | { readonly play: () => Play };
+
+const app = join(directory, 'stderr.lua');
+const config = join(directory, 'config.json');
+writeFileSync(app, "function handle(_, res) io.stderr:write('hm\\n') res:body('x'):send() end\n");
+writeFileSync(config, '{ "backlog": 10 }');
+
+const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
+  'reactor gives no sign of life: aborting it': {
+    options: { args: ['--liveness-grace', '500ms'] },
+    act: (_, server) => process.kill(server.reactorPids()[0] ?? 0, 'SIGSTOP'),
+  },
+  'reactor does not get ready: killing it': {
+    play: () => {
+      const game = play(1);
+      game.boot();
+      game.timer(0);
+      return game;
+    },
+  },
+  'accepting is paused: Too many open files': {
+    options: { descriptors: 128 },
+    act: async (t, server) => {
+      for (let count = 0; count < 150; count += 1) await connectRaw(t, server);
+    },
+  },
+  'the time to drain is over: 3 connections are cut': {
+    options: { args: ['--drain-timeout', '0'] },
+    act: async (t, server) => {
+      for (let count = 0; count < 3; count += 1) await halfARequest(t, server);
+      server.signal('SIGTERM');
+      await server.exited;
+    },
+  },
+  'stopping now': {
+    options: {},
+    act: async (t, server) => {
+      await halfARequest(t, server);
+      server.signal('SIGTERM');
+      await server.logLine('the drain', ({ msg }) => msg === 'draining');
+      // A second signal in the same turn of the master's loop would count as the first.
+      await fetch(`${server.admin}/status`);
+      server.signal('SIGTERM');
+    },
+  },
+  'changed options that only a restart takes': {
+    options: { args: ['--config', config] },
+    act: (_, server) => {
+      writeFileSync(config, '{ "backlog": 20, "allocator": "system" }');
+      server.signal('SIGHUP');
+    },
+  },
+  'reload is under way: another one follows it': {
+    play: () => {
+      const game = playServing(1);
+      game.signal('SIGHUP');
+      game.signal('SIGHUP');
+      return game;
+    },
+  },
+  'reactors use the system allocator': {
+    options: { args: ['--allocator', 'system', '--log-level', 'debug'] },
+  },
+  'reactor wrote to standard error': {
+    options: { app },
+    act: async (t, server) => (await connectRaw(t, server)).request(requestText('/')),
+  },
+  'reactor lost its control pair and drains': {
+    play: () => {
+      const game = playServing(1);
+      game.say(1, { type: 'orphaned' });
+      return game;
+    },
+  },
+  'the service manager could not be told': {
+    options: { env: { NOTIFY_SOCKET: join(directory, 'nobody') } },
+  },
+};
+
+/** A connection in the middle of a request that the server has seen. */
+async function halfARequest(t: Test, server: Server): Promise<RawClient> {
+  const client = await connectRaw(t, server);
+  client.socket.on('error', () => {});
+  const half = requestText('/echo', { method: 'POST', headers: { 'Content-Length': '10' } });
+  // One write, so the answer to the first request says that the rest has arrived too.
+  await client.send(`${requestText('/')}${half}half`);
+  await client.next();
+  return client;
+}
+
+function recordsOfThePage(): string[] {
+  const page = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
+  const [, section = ''] = page.split('### Others\n');
+  return [...(section.split("\n## ")[0] ?? "").matchAll(/^\| `([^`]+)` \|/gm)].map(([, text = '']) => text);
+}
+
+t.test('every record of the table is provoked here', async (t) => {
+  t.strictSame(recordsOfThePage().toSorted(), Object.keys(PROVOCATIONS).toSorted());
+});
+
+for (const [text, provocation] of Object.entries(PROVOCATIONS)) {
+  t.test(text, async (t) => {
+    if ('play' in provocation) {
+      const { effects } = provocation.play();
+      t.ok(effects.some((effect) => effect.type === 'log' && effect.message === text));
+      return;
+    }
+    const server = await startServer(t, provocation.options);
+    await provocation.act?.(t, server);
+    const line = await server.logLine(text, ({ msg }) => msg === text);
+    t.equal(line.msg, text);
+  });
+}
