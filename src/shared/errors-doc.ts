@@ -9,7 +9,8 @@ const END = '<!-- End of what is written from src/shared/errors.ts -->\n';
 export function withErrorTable(page: string): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);
-  if (begin < 0 || end < begin) throw new TypeError('the page has no place for the table of errors');
+  if (begin < 0 || end < begin)
+    throw new TypeError('the page has no place for the table of errors');
   return `${page.slice(0, begin)}${BEGIN}\n${renderTable()}\n${page.slice(end)}`;
 }
 

@@ -26,7 +26,8 @@ const ERRORS = {
   ERR_MOONRING_CRASH_LOOP: {
     exitCode: 70,
     meaning: 'a reactor keeps crashing',
-    advice: 'read the `reactor crashed` records before it: `signal` and `serving` lead to the handler',
+    advice:
+      'read the `reactor crashed` records before it: `signal` and `serving` lead to the handler',
   },
   ERR_MOONRING_ADDON: {
     exitCode: 1,

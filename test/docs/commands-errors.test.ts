@@ -3,4 +3,5 @@ import { readPage } from './pages.js';
 import { runPage } from './scene.js';
 
 t.test('every message of docs/errors.md is one that was provoked', (t) =>
-  runPage(t, readPage('docs/errors.md')));
+  runPage(t, readPage('docs/errors.md')),
+);

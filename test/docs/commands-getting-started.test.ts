@@ -3,4 +3,5 @@ import { readPage } from './pages.js';
 import { runPage } from './scene.js';
 
 t.test('docs/getting-started.md can be followed from top to bottom', (t) =>
-  runPage(t, readPage('docs/getting-started.md')));
+  runPage(t, readPage('docs/getting-started.md')),
+);

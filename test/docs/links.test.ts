@@ -1,5 +1,5 @@
-import t from 'tap';
 import { dirname, join, normalize } from 'node:path';
+import t from 'tap';
 import { type Link, type Page, readPage, trackedFiles } from './pages.js';
 
 const files = trackedFiles();
@@ -35,6 +35,10 @@ t.test('every page of docs/ is in its index', async (t) => {
   const index = pages.get('docs/README.md');
   for (const path of pages.keys()) {
     const name = /^docs\/(?!README)(.*)$/.exec(path)?.[1];
-    if (name !== undefined) t.ok(index?.links.some(({ target }) => target === name), name);
+    if (name !== undefined)
+      t.ok(
+        index?.links.some(({ target }) => target === name),
+        name,
+      );
   }
 });

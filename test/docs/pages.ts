@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 /*
  * The pages as data. What a fenced block is, its language says, to readers and to these tests:
  *
- *   ```sh            commands, to be pasted line by line; a comment at the end says what comes of it
+ *   ```sh            commands, to be pasted line by line; a comment may say what comes of it
  *   ```text          what the commands above print, or what the server logs meanwhile
  *   ```<language>    code; with a file's name behind the language it is what is in that file
  *   ```              a picture
@@ -70,7 +70,12 @@ export function parsePage(path: string, text: string): Page {
       const end = lines.indexOf(ticks, at + 1);
       if (end < 0) throw new Error(`${path}:${at + 1}: this block does not end`);
       const inside = lines.slice(at + 1, end);
-      blocks.push({ language, file, text: inside.map((each) => `${each}\n`).join(''), line: at + 2 });
+      blocks.push({
+        language,
+        file,
+        text: inside.map((each) => `${each}\n`).join(''),
+        line: at + 2,
+      });
       at = end;
       continue;
     }

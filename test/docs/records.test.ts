@@ -111,7 +111,9 @@ async function halfARequest(t: Test, server: Server): Promise<RawClient> {
 function recordsOfThePage(): string[] {
   const page = readFileSync(join(ROOT, 'docs/errors.md'), 'utf8');
   const [, section = ''] = page.split('### Others\n');
-  return [...(section.split("\n## ")[0] ?? "").matchAll(/^\| `([^`]+)` \|/gm)].map(([, text = '']) => text);
+  return [...(section.split('\n## ')[0] ?? '').matchAll(/^\| `([^`]+)` \|/gm)].map(
+    ([, text = '']) => text,
+  );
 }
 
 t.test('every record of the table is provoked here', async (t) => {

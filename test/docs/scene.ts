@@ -10,6 +10,8 @@ import { type Block, type Page, ROOT } from './pages.js';
 import { type Ended, openShell, type Shell } from './shell.js';
 import { openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
 
+/** A reader on a busy machine is patient. */
+const OUTPUT_TIMEOUT_MS = 20_000;
 /** A server of the reader's, on another machine. */
 const ELSEWHERE_SERVER = 'http://server.example';
 
@@ -17,9 +19,9 @@ const ELSEWHERE_SERVER = 'http://server.example';
  * A page, done from top to bottom by a reader with two terminals who believes every word.
  *
  * Commands run as they are written, in a copy of the repository's root that is made of links, so
- * that files which the page makes are not left behind. What differs (see `rewritten`) is: ports, the
- * prefix /usr/local, length and rate of load tests and the k6 that they run, and that a benchmark
- * ends when it has understood its arguments.
+ * that files which the page makes are not left behind. What differs (see `rewritten`) is: ports,
+ * the prefix /usr/local, length and rate of load tests and the k6 that they run, and that a
+ * benchmark ends when it has understood its arguments.
  *
  * A server stays in its terminal until the page ends it, starts another one, or is over; in the
  * last two cases, and where an output begins with ^C, the reader presses Ctrl-C, and it has to exit
@@ -80,7 +82,7 @@ async function runBlock(scene: Scene, block: Block): Promise<void> {
     const pattern = patternOf(block.text);
     const isThere = () => pattern.test(scene.shown) || pattern.test(logSince(scene));
     const what = `${page.path}:${block.line}: this output`;
-    await until(what, isThere).then(
+    await until(what, isThere, OUTPUT_TIMEOUT_MS).then(
       () => t.pass(what),
       () => t.fail(what, { wanted: block.text, shown: scene.shown, log: logSince(scene) }),
     );

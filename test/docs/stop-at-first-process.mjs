@@ -1,7 +1,7 @@
 /*
- * Preloaded into a benchmark: programs are looked for and helpers built in appearance only, and where
- * it would start its first server or load generator it ends with 42. So far it comes only if it has
- * understood its arguments.
+ * Preloaded into a benchmark: programs are looked for and helpers built in appearance only, and
+ * where it would start its first server or load generator it ends with 42. So far it comes only if
+ * it has understood its arguments.
  */
 import childProcess from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';

@@ -1,19 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { suites } from '../../scripts/suites.mjs';
 import { SIGNALS } from '../../src/master/signals.js';
 import { errorRows } from '../../src/shared/errors.js';
 import type { OptionSpec } from '../../src/shared/option-spec.js';
 import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { defaultText } from '../../src/shared/options-doc.js';
-import { play } from '../unit/master/supervisor-play.js';
 import { startServer } from '../e2e/server.js';
-import { suites } from '../../scripts/suites.mjs';
+import { play } from '../unit/master/supervisor-play.js';
 import { commandPages, ROOT } from './pages.js';
 
 /** Flags of other programs, which pages name as well. */
-const FOREIGN_FLAGS =
-  /^--(init|read-only|cap-drop|security-opt|timeout|static|only|rounds|rate|duration|processes|report|help)$/;
+const FOREIGN_FLAGS = /^--(init|read-only|cap-drop|security-opt|only|timeout|static|rate|duration|processes|report)$/;
 const OWN_PAGES = commandPages().filter((path) => !/^(bench|CONTRIBUTING)/.test(path));
 
 function read(path: string): string {
@@ -28,7 +27,9 @@ function codeIn(path: string): string[] {
 
 /** The cells of the first column of the table below a heading. */
 function firstColumn(path: string, heading: string): string[] {
-  const section = read(path).split(/^##+ /m).find((text) => text.startsWith(`${heading}\n`));
+  const section = read(path)
+    .split(/^##+ /m)
+    .find((text) => text.startsWith(`${heading}\n`));
   const rows = section?.match(/^\|.*$/gm) ?? [];
   return rows.slice(2).map((row) => row.split('|')[1]?.trim() ?? '');
 }
@@ -85,8 +86,8 @@ t.test('what the admin listener answers is what the pages say', async (t) => {
   }
   const metrics = await (await fetch(`${server.admin}/metrics`)).text();
   for (const page of OWN_PAGES) {
-    for (const name of codeIn(page).flatMap((code) => code.match(/^(moonring|http_server)_\w+/) ?? [])) {
-      if (name === 'moonring' || name === 'http_server') continue;
+    const names = codeIn(page).flatMap((code) => code.match(/^(?:moonring|http_server)_\w+/) ?? []);
+    for (const name of names) {
       t.ok(metrics.includes(`\n# TYPE ${name} `), `${page}: ${name}`);
     }
   }
