@@ -28,10 +28,3 @@ t.test('what is not run where it stands is run where the table says', async (t) 
     t.equal(problemWith(command, entry), null, command);
   }
 });
-
-t.test('every script of npm that a command names exists', async (t) => {
-  for (const { text } of commands()) {
-    if (!/^npm (?!start|test|run)/.test(text)) continue;
-    t.match(text, /^npm (ci|install)\b/, text);
-  }
-});

@@ -14,12 +14,13 @@ export function commandsOf(block: Block): Command[] {
   const commands: Command[] = [];
   for (let at = 0; at < lines.length; at += 1) {
     const start = at;
-    const { code, claim } = split(lines[at] ?? '');
+    let { code, claim } = split(lines[at] ?? '');
     if (code === '') continue;
     const collected = [code];
-    while (collected.at(-1)?.endsWith('\\') && at + 1 < lines.length) {
+    while (code.endsWith('\\') && at + 1 < lines.length) {
       at += 1;
-      collected.push(lines[at] ?? '');
+      ({ code, claim } = split(lines[at] ?? ''));
+      collected.push(code);
     }
     const end = /<<'(\w+)'/.exec(code)?.[1];
     while (end !== undefined && at + 1 < lines.length && collected.at(-1) !== end) {

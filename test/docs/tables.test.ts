@@ -9,10 +9,11 @@ import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { defaultText } from '../../src/shared/options-doc.js';
 import { startServer } from '../e2e/server.js';
 import { play } from '../unit/master/supervisor-play.js';
-import { commandPages, ROOT } from './pages.js';
+import { commandPages, ROOT, trackedFiles } from './pages.js';
 
 /** Flags of other programs, which pages name as well. */
-const FOREIGN_FLAGS = /^--(init|read-only|cap-drop|security-opt|only|timeout|static|rate|duration|processes|report)$/;
+const FOREIGN_FLAGS =
+  /^--(init|read-only|cap-drop|security-opt|only|timeout|static|rate|duration|processes|report)$/;
 const OWN_PAGES = commandPages().filter((path) => !/^(bench|CONTRIBUTING)/.test(path));
 
 function read(path: string): string {
@@ -109,4 +110,18 @@ t.test('the example of a protocol error is what the supervisor says', async (t) 
   const message = last.replace('exit ERR_MOONRING_PROTOCOL: ', '');
   t.match(message, /^reactor 0 speaks protocol 99/);
   t.ok(codeIn('docs/errors.md').includes(message), message);
+});
+
+t.test('every atomic has a row that says who writes, who reads, in which order', async (t) => {
+  const [, table = ''] = read('docs/ownership.md').split('## Atomics\n');
+  const sources = trackedFiles().filter((path) => /^native\/src\/.*\.[ch]$/.test(path));
+  const member = /^.*\b(?:_Atomic(?:\([^)]*\))?|atomic_\w+) [^;(]*?(\w+)(?: = \w+)?;/gm;
+  let atomics = 0;
+  for (const path of sources) {
+    for (const [, name = ''] of read(path).matchAll(member)) {
+      atomics += 1;
+      t.match(table, new RegExp(`\\b${name}\\b`), `${path}: ${name}`);
+    }
+  }
+  t.ok(atomics > 20);
 });

@@ -1,0 +1,74 @@
+import t from 'tap';
+import { claimedExit, claimedStatus, commandsOf } from './commands.js';
+import { problemWith } from './elsewhere.js';
+import { patternOf } from './expected-output.js';
+import { parsePage } from './pages.js';
+
+/* The readers of the pages: what they overlooked, no other test here would look at. */
+
+const PAGE = `# A title, with \`code\`
+[one](other.md#part) and \`[no](link)\`
+
+## Part
+## Part
+
+\`\`\`sh
+first --flag   # 404: a claim
+second \\
+  --more       # exits 2
+cat > x <<'EOF'
+# inside
+EOF
+\`\`\`
+
+    an indent
+`;
+
+t.test('a page has its blocks, links, anchors and indents', async (t) => {
+  const page = parsePage('page.md', PAGE);
+  t.strictSame([...page.anchors], ['a-title-with-code', 'part', 'part-1']);
+  t.strictSame(page.links, [{ target: 'other.md#part', line: 2 }]);
+  t.match(page.blocks, [{ language: 'sh', file: '', line: 8 }]);
+  t.strictSame(page.indented, [16]);
+  t.throws(() => parsePage('page.md', '```sh\nls\n'), /does not end/);
+});
+
+t.test('a block is its commands, with what the comments promise', async (t) => {
+  const [block] = parsePage('page.md', PAGE).blocks;
+  if (block === undefined) throw new Error('no block');
+  const commands = commandsOf(block);
+  t.match(commands, [
+    { text: 'first --flag', claim: '404: a claim', line: 8 },
+    { text: 'second \\\n  --more', line: 9 },
+    { text: "cat > x <<'EOF'\n# inside\nEOF", line: 11 },
+  ]);
+  t.strictSame(commands.map(claimedStatus), [404, null, null]);
+  t.strictSame(commands.map(claimedExit), [0, 2, 0]);
+});
+
+t.test('an output is itself but for what differs from run to run', async (t) => {
+  const shown = 'before\n[10:00:01.5] INFO (98765): ready at localhost:8080 {"n":2}\nafter\n';
+  t.match(shown, patternOf('[09:41:07.312] INFO (12345): ready at localhost:9999 {"n":2}'));
+  t.match(shown, patternOf('before\n…\nafter'));
+  t.match(shown, patternOf('[9:41:07.3] INFO (1234): …'));
+  t.notMatch(shown, patternOf('[09:41:07.312] INFO (12345): ready at localhost:9999 {"n":3}'));
+  t.notMatch(shown, patternOf('before\nafter'), 'lines are left out with an ellipsis only');
+  t.notMatch(shown, patternOf('INFO (12345): …'), 'a line is a whole line');
+});
+
+t.test('an entry of the table that is not so is found', async (t) => {
+  const npm = { by: 'npm', because: 'a test' } as const;
+  t.equal(problemWith('npm run nothing', npm), 'package.json has no script "nothing"');
+  t.equal(problemWith('npm test -- nothing', npm), 'there is no suite nothing');
+  t.equal(problemWith('npm test -- unit', npm), null);
+  const job = { by: 'job', job: 'image', does: 'docker build --tag nothing' } as const;
+  t.match(problemWith('docker', job), /no step of the job image/);
+  const suite = {
+    by: 'suite',
+    suite: 'fuzz',
+    file: 'package.json',
+    does: 'nothing like it',
+  } as const;
+  t.match(problemWith('fuzz', suite), /has no nothing like it/);
+  t.match(problemWith('fuzz', { ...suite, suite: 'nothing' }), /there is no suite/);
+});
