@@ -18,11 +18,10 @@ struct hs_lua {
     int run_ref;   /* registry reference of the function that handles one request */
     int tasks_ref; /* and of the one that resumes background tasks */
 
-    /* The request that is to be given up: address and generation of its view. Written by another
-     * thread before it sets the hook, read by the hook, which LuaJIT runs on the state's thread;
-     * release and acquire. A hook that comes too late finds another request and does nothing. */
-    _Atomic(const hs_view_t *) doomed;
-    _Atomic uint32_t doomed_generation;
+    /* Handle of the request that is to be given up. Written by another thread before it sets the
+     * hook, read by the hook, which LuaJIT runs on the state's thread; release and acquire. A hook
+     * that comes too late finds another request and does nothing. */
+    _Atomic uint64_t doomed;
 };
 
 const char *hs_lua_version(void)
@@ -176,7 +175,8 @@ static void run_lua(void *self, hs_exchange_t *exchange)
     hs_lua_t *lua = self;
     lua_State *state = lua->state;
     hs_response_t *response = &exchange->response;
-    lua->api.current = &exchange->view;
+    lua->api.request = (hs_lua_request_t *)(uintptr_t)exchange->view.handle;
+    lua->api.response = (hs_lua_response_t *)(uintptr_t)exchange->view.handle;
     lua_rawgeti(state, LUA_REGISTRYINDEX, lua->run_ref);
     int failed = lua_pcall(state, 0, 1, 0);
     lua_Integer result = failed == 0 ? lua_tointeger(state, -1) : LUA_RAISED;
@@ -190,7 +190,7 @@ static void run_lua(void *self, hs_exchange_t *exchange)
             hs_res_replace(response, 500);
     }
     lua_settop(state, 0);
-    lua->api.current = NULL;
+    lua->api.request = NULL;
     if (HS_UNLIKELY(lua->memory.refused))
         recover_memory(lua, exchange);
 }
@@ -222,9 +222,8 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
     (void)debug;
     lua_sethook(state, NULL, 0, 0);
     hs_lua_t *lua = lua_of(state);
-    const hs_view_t *view = lua->api.current;
-    if (view == NULL || view != atomic_load_explicit(&lua->doomed, memory_order_acquire) ||
-        view->generation != atomic_load_explicit(&lua->doomed_generation, memory_order_relaxed))
+    uint64_t doomed = atomic_load_explicit(&lua->doomed, memory_order_acquire);
+    if (lua->api.request == NULL || (uintptr_t)lua->api.request != doomed)
         return;
     lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
     lua_error(state);
@@ -237,8 +236,7 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
 static void interrupt_lua(void *self, hs_exchange_t *exchange)
 {
     hs_lua_t *lua = self;
-    atomic_store_explicit(&lua->doomed_generation, exchange->view.generation, memory_order_relaxed);
-    atomic_store_explicit(&lua->doomed, &exchange->view, memory_order_release);
+    atomic_store_explicit(&lua->doomed, exchange->view.handle, memory_order_release);
     lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
 }
 
