@@ -88,8 +88,7 @@ static void take_answer(load_t *load, connection_t *connection)
     if (!connection->busy)
         return;
     if (result == CLIENT_ANSWERED)
-        load->samples[load->answered++] =
-            (uint32_t)((client_now_ns() - connection->due_ns) / 1000);
+        load->samples[load->answered++] = (uint32_t)((client_now_ns() - connection->due_ns) / 1000);
     else
         load->failed++;
     rest(load, connection);

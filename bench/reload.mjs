@@ -1,5 +1,5 @@
-// What reloads (SIGHUP) cost the clients: failed requests, and latency against the same load without
-// reloads, measured in turns. See bench/README.md.
+// What reloads (SIGHUP) cost the clients: failed requests, and latency against the same load
+// without reloads, measured in turns. See bench/README.md.
 //
 //   node bench/reload.mjs [--reloads 24] [--rounds 4] [--seconds 5] [--connections 256]
 //     [--rate 10000] [--cores all] [--json]

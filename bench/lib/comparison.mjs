@@ -66,7 +66,7 @@ export async function runRounds(servers, rounds, load) {
   return results;
 }
 
-/** One row of the table: medians, and ratios taken round by round against `base`, if it is there. */
+/** A row of the table: medians, and ratios taken round by round against `base`, if it is there. */
 export function summarise(server, rounds, base) {
   const { name, answerBytes } = server;
   const invalid = rounds.at(-1).invalid;

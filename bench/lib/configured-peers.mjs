@@ -1,4 +1,4 @@
-// nginx and h2o: servers that want a configuration file, and a port that is known before they start.
+// nginx and h2o: servers that want a configuration file, and to know their port beforehand.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';

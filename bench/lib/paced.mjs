@@ -6,7 +6,8 @@ import { pinnedToLoad } from './programs.mjs';
 /** A server that answers less than this share of what was due is overloaded. */
 const ENOUGH = 0.99;
 
-function faultOf({ due, answered, failed }) {
+/** Why the figures of a run must not be used; undefined if they may. */
+export function faultOfPaced({ due, answered, failed }) {
   if (failed > 0) {
     return `${failed} requests failed`;
   }
@@ -36,6 +37,6 @@ export async function runPaced(helper, { port, path, connections, seconds, rate 
     p99Ms: p99 / 1000,
     p999Ms: p999 / 1000,
     maxMs: max / 1000,
-    invalid: faultOf(counts),
+    invalid: faultOfPaced(counts),
   };
 }

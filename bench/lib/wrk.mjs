@@ -24,7 +24,8 @@ function faultOf(output, requests) {
   return requests > 0 ? undefined : 'wrk: no answer at all';
 }
 
-function parse(output) {
+/** What a report of wrk says. */
+export function parseWrk(output) {
   const requests = Number(/(\d+) requests in /.exec(output)?.[1] ?? 0);
   const read = /, ([\d.]+)([KMG]?B) read/.exec(output);
   return {
@@ -60,7 +61,7 @@ export async function runWrk({ url, connections = 64, seconds, depth = 1 }) {
   if (code !== 0) {
     throw new Error(`wrk failed:\n${output}`);
   }
-  return parse(output);
+  return parseWrk(output);
 }
 
 /** The same, for a program that has nothing to say when a request failed. */
