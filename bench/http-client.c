@@ -29,6 +29,7 @@ void client_connect(client_t *client, uint16_t port)
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     client->len = 0;
+    client->closing = false;
     client->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client->fd == -1)
         client_die("socket");
@@ -38,10 +39,11 @@ void client_connect(client_t *client, uint16_t port)
     setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
-void client_write_request(char *text, size_t size, uint16_t port, const char *path)
+void client_write_request(char *text, size_t size, uint16_t port, const char *path,
+                          const char *agent)
 {
-    snprintf(text, size, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nUser-Agent: bench\r\n\r\n", path,
-             (unsigned)port);
+    snprintf(text, size, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n%s%s%s\r\n", path,
+             (unsigned)port, agent ? "User-Agent: " : "", agent ? agent : "", agent ? "\r\n" : "");
 }
 
 bool client_send(client_t *client, const char *text, size_t len)
@@ -69,6 +71,7 @@ client_result_t client_receive(client_t *client)
     if (client->len < wanted)
         return CLIENT_WAITS;
     client->len = 0;
+    client->closing = strcasestr(client->bytes, "\r\nConnection: close\r\n") != NULL;
     return strncmp(client->bytes, "HTTP/1.1 200", 12) == 0 ? CLIENT_ANSWERED : CLIENT_REFUSED;
 }
 

@@ -11,6 +11,7 @@
 
 typedef struct client {
     int fd;
+    bool closing; /* the last answer said that no other follows on this connection */
     size_t len;
     char bytes[4096];
 } client_t;
@@ -31,8 +32,9 @@ uint64_t client_now_ns(void);
 /* Connects; `client` may have been connected before and have been closed by the server. */
 void client_connect(client_t *client, uint16_t port);
 
-/* Writes a GET request as wrk would, NUL-terminated. */
-void client_write_request(char *text, size_t size, uint16_t port, const char *path);
+/* Writes a GET request as wrk would, NUL-terminated; with a User-Agent unless `agent` is NULL. */
+void client_write_request(char *text, size_t size, uint16_t port, const char *path,
+                          const char *agent);
 
 /* False if the connection has ended. */
 bool client_send(client_t *client, const char *text, size_t len);

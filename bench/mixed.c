@@ -65,8 +65,8 @@ int main(int argc, char **argv)
     size_t count = (size_t)atoi(argv[2]);
     uint64_t end_ns = client_now_ns() + (uint64_t)(atof(argv[3]) * 1e9);
     uint32_t slow_share = (uint32_t)atoi(argv[4]);
-    client_write_request(quick_text, sizeof(quick_text), port, argv[5]);
-    client_write_request(slow_text, sizeof(slow_text), port, argv[6]);
+    client_write_request(quick_text, sizeof(quick_text), port, argv[5], NULL);
+    client_write_request(slow_text, sizeof(slow_text), port, argv[6], NULL);
 
     connection_t *connections = calloc(count, sizeof(*connections));
     uint32_t *samples = malloc(SAMPLES_MAX * sizeof(*samples));

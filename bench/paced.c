@@ -2,7 +2,7 @@
  * Requests at a fixed rate, whatever the server does: the latency of each counts from the moment at
  * which it was due, not from when a connection was free to send it.
  *
- *     paced <port> <connections> <seconds> <requests a second> <path>
+ *     paced <port> <connections> <seconds> <requests a second> <path> [user agent]
  *
  * It needs a core of its own: it never sleeps, so that it is late for nothing. Prints one line of
  * JSON: how many requests were due and how many answered, failures (an answer other than 200, or a
@@ -83,7 +83,7 @@ static void take_answer(load_t *load, connection_t *connection)
     client_result_t result = client_receive(&connection->client);
     if (result == CLIENT_WAITS)
         return;
-    if (result == CLIENT_GONE)
+    if (result == CLIENT_GONE || connection->client.closing)
         reopen(load, connection);
     if (!connection->busy)
         return;
@@ -127,8 +127,9 @@ static size_t run(load_t *load, double seconds, double rate)
 
 int main(int argc, char **argv)
 {
-    if (argc != 6) {
-        fprintf(stderr, "paced <port> <connections> <seconds> <requests a second> <path>\n");
+    if (argc < 6 || argc > 7) {
+        fprintf(stderr,
+                "paced <port> <connections> <seconds> <requests a second> <path> [agent]\n");
         return 2;
     }
     static load_t load;
@@ -136,7 +137,8 @@ int main(int argc, char **argv)
     load.count = (size_t)atoi(argv[2]);
     double seconds = atof(argv[3]);
     double rate = atof(argv[4]);
-    client_write_request(load.text, sizeof(load.text), load.port, argv[5]);
+    client_write_request(load.text, sizeof(load.text), load.port, argv[5],
+                         argc > 6 ? argv[6] : NULL);
     load.text_len = strlen(load.text);
 
     load.connections = calloc(load.count, sizeof(*load.connections));

@@ -26,10 +26,10 @@ const { values: options } = parseArgs({
 // A server whose answer is not the one asked for is not measured.
 async function startChecked(contender) {
   const server = await contender.start();
-  const { path, type, body } = contender.work;
-  const named = { ...server, name: contender.name, path };
+  const { path, agent, type, body } = contender.work;
+  const named = { ...server, name: contender.name, path, agent };
   try {
-    const answer = await ask(server.port, path);
+    const answer = await ask(server.port, path, agent);
     const fault = faultOfAnswer(answer, { type, body: body(server.port) });
     return { ...named, answerBytes: answer.bytes, fault };
   } catch (error) {

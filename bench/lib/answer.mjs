@@ -1,15 +1,13 @@
 // Looks at what a server answers before its speed means anything.
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
-import { USER_AGENT } from './wrk.mjs';
 
 const TIMEOUT_MS = 5000;
 
-/** A request as the load generators write it. */
-export function requestText(port, path) {
-  return (
-    `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` + `User-Agent: ${USER_AGENT}\r\n\r\n`
-  );
+/** A request as the load generators write it, with a User-Agent if `agent` is set. */
+export function requestText(port, path, agent) {
+  const field = agent ? `User-Agent: ${agent}\r\n` : '';
+  return `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${field}\r\n`;
 }
 
 function parseAnswer(text) {
@@ -48,12 +46,12 @@ async function exchange(socket, text) {
 }
 
 /** Asks twice on one connection; returns the second answer: { statusLine, fields, bytes, body }. */
-export async function ask(port, path) {
+export async function ask(port, path, agent) {
   const socket = createConnection(port, '127.0.0.1');
   try {
     await once(socket, 'connect');
-    await exchange(socket, requestText(port, path));
-    return await exchange(socket, requestText(port, path));
+    await exchange(socket, requestText(port, path, agent));
+    return await exchange(socket, requestText(port, path, agent));
   } finally {
     socket.destroy();
   }

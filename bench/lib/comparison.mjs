@@ -14,8 +14,8 @@ export const DEPTHS = { plain: 1, pipelined: 16, paced: 0 };
 async function measurePaced(server, { helper, connections, seconds, rate }) {
   const pids = processTree(server.pid);
   const before = cpuSeconds(pids);
-  const { port, path } = server;
-  const load = await runPaced(helper, { port, path, connections, seconds, rate });
+  const { port, path, agent } = server;
+  const load = await runPaced(helper, { port, path, agent, connections, seconds, rate });
   const after = cpuSeconds(pids);
   const micros = (key) => ((after[key] - before[key]) / load.answered) * 1e6;
   const [userMicros, systemMicros] = [micros('userSeconds'), micros('systemSeconds')];
@@ -26,7 +26,9 @@ async function measureOnce(server, load) {
   if (load.depth === 0) {
     return measurePaced(server, load);
   }
-  const round = await measure(server, { ...load, path: server.path });
+  const { path, agent } = server;
+  const { depth, seconds, connections } = load;
+  const round = await measure(server, { path, agent, depth, seconds, connections });
   const isOff = Math.abs(round.bytesPerRequest / server.answerBytes - 1) > BYTES_TOLERANCE;
   if (!round.invalid && isOff) {
     const [was, should] = [round.bytesPerRequest.toFixed(0), server.answerBytes];
@@ -42,8 +44,9 @@ function rotated(items, by) {
 }
 
 /**
- * Loads each of `servers` ({ name, pid, port, path, answerBytes }) in each round; resolves to the
- * rounds of each by name. Who has failed once is not measured again: its last round is `invalid`.
+ * Loads each of `servers` ({ name, pid, port, path, agent, answerBytes }) in each round; resolves
+ * to the rounds of each by name. Who has failed once is not measured again: its last round is
+ * `invalid`.
  */
 export async function runRounds(servers, rounds, load) {
   const results = new Map(servers.map((server) => [server.name, []]));

@@ -20,14 +20,14 @@ import {
   startNode,
 } from './programmed-peers.mjs';
 import { BENCH, portOfNumber, ROOT, startMoonring, startServer } from './programs.mjs';
-import { USER_AGENT } from './wrk.mjs';
 
 /** What is asked, and what the answer must be. */
 const HELLO = { path: '/', type: 'text/plain', body: () => 'hello, world\n' };
 const APP = {
   path: '/users/42',
+  agent: 'bench',
   type: 'application/json',
-  body: (port) => `{"id":42,"host":"127.0.0.1:${port}","agent":"${USER_AGENT}"}`,
+  body: (port) => `{"id":42,"host":"127.0.0.1:${port}","agent":"bench"}`,
 };
 
 function moonringMissing() {

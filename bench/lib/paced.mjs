@@ -18,9 +18,9 @@ export function faultOfPaced({ due, answered, failed }) {
  * One run of `helper` (bench_paced), pinned to the core of the load. Latencies are milliseconds
  * from when a request was due. `invalid` says why they must not be used, if that is so.
  */
-export async function runPaced(helper, { port, path, connections, seconds, rate }) {
+export async function runPaced(helper, { port, path, agent, connections, seconds, rate }) {
   const numbers = [port, connections, seconds, rate].map(String);
-  const [program, args] = pinnedToLoad(helper, [...numbers, path]);
+  const [program, args] = pinnedToLoad(helper, [...numbers, path, ...(agent ? [agent] : [])]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.on('data', (chunk) => {

@@ -4,9 +4,6 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { BENCH, pinnedToLoad } from './programs.mjs';
 
-/** What every request says of its sender. An app that reads the header finds one. */
-export const USER_AGENT = 'bench';
-
 const TO_MILLISECONDS = { us: 0.001, ms: 1, s: 1000, m: 60_000 };
 const TO_BYTES = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
 
@@ -40,15 +37,16 @@ export function parseWrk(output) {
 }
 
 /**
- * One run of wrk, pinned to its own core. `depth` requests are written at once. `invalid` of the
- * result says why its figures must not be used, if that is so.
+ * One run of wrk, pinned to its own core. `depth` requests are written at once, with a User-Agent
+ * if `agent` is set. `invalid` of the result says why its figures must not be used, if that is so.
  */
-export async function runWrk({ url, connections = 64, seconds, depth = 1 }) {
+export async function runWrk({ url, connections = 64, seconds, depth = 1, agent }) {
   const script = depth > 1 ? ['-s', join(BENCH, 'pipeline.lua')] : [];
   const scriptArgs = depth > 1 ? ['--', String(depth)] : [];
+  const field = agent ? ['-H', `User-Agent: ${agent}`] : [];
   const [program, args] = pinnedToLoad('wrk', [
-    ...['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', '-H', `User-Agent: ${USER_AGENT}`],
-    ...[...script, url, ...scriptArgs],
+    ...['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...field, ...script],
+    ...[url, ...scriptArgs],
   ]);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
