@@ -2,7 +2,7 @@
 import { measure } from './measure.mjs';
 import { runPaced } from './paced.mjs';
 import { cpuSeconds, processTree } from './process-tree.mjs';
-import { median, ratios } from './statistics.mjs';
+import { median, ratioOfSums, ratios } from './statistics.mjs';
 
 const WARM_UP_SECONDS = 2;
 /** wrk rounds what it has read, and stops in the middle of a batch. */
@@ -85,7 +85,7 @@ export function summarise(server, rounds, base) {
   }
   if (base && !base.at(-1).invalid) {
     row.ratio = ratios(rounds, base, (round) => round.cpuMicros);
-    row.userRatio = ratios(rounds, base, (round) => round.userMicros);
+    row.userRatio = ratioOfSums(rounds, base, (round) => round.userMicros);
   }
   return row;
 }

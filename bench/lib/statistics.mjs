@@ -12,6 +12,12 @@ export function ratios(rounds, base, value) {
   return { median: median(all), lowest: Math.min(...all), highest: Math.max(...all) };
 }
 
+/** For what is too coarse in one round; undefined if `base` is nothing. */
+export function ratioOfSums(rounds, base, value) {
+  const sum = (all) => all.reduce((total, round) => total + value(round), 0);
+  return sum(base) > 0 ? sum(rounds) / sum(base) : undefined;
+}
+
 /** `1.05 (0.98-1.11)` */
 export function spread(ratio, digits = 2) {
   const [middle, low, high] = [ratio.median, ratio.lowest, ratio.highest].map((value) =>
