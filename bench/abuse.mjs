@@ -2,23 +2,14 @@
 // See bench/README.md.
 //
 //   node bench/abuse.mjs [--only slowloris,garbage,half-requests,full-rings,resets]
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { scenarios } from './abuse/scenarios.mjs';
+import { fittingConnections } from './lib/descriptor-limit.mjs';
 import { BENCH, startMoonring } from './lib/programs.mjs';
 import { reactorPid } from './lib/reactor.mjs';
 
-/** Descriptors of a reactor that are no connections, with room to spare. */
-const OWN_DESCRIPTORS = 200;
-
 const { values } = parseArgs({ options: { only: { type: 'string', default: '' } } });
-
-function descriptorLimit() {
-  const limits = readFileSync('/proc/self/limits', 'latin1');
-  const hard = /^Max open files\s+\S+\s+(\S+)/m.exec(limits)[1];
-  return hard === 'unlimited' ? Number.POSITIVE_INFINITY : Number(hard);
-}
 
 function chosen() {
   const names = values.only.split(',').filter(Boolean);
@@ -30,12 +21,9 @@ function chosen() {
   return names.length === 0 ? scenarios : scenarios.filter(({ name }) => names.includes(name));
 }
 
-/** As many connections as asked for, or as the limit of descriptors has room for. */
+/** The sizes of a scenario, as far as they fit on this machine. */
 function fitting(sizes) {
-  const room = descriptorLimit() - OWN_DESCRIPTORS;
-  if (sizes.count === undefined || sizes.count <= room) return sizes;
-  console.log(`  the limit of open files allows ${room} connections, not ${sizes.count}`);
-  return { ...sizes, count: room };
+  return sizes.count === undefined ? sizes : { ...sizes, count: fittingConnections(sizes.count) };
 }
 
 /** Runs one scenario against a server of its own; returns how many checks failed. */

@@ -1,25 +1,17 @@
 // Calls of malloc and its kin per request in steady state, counted by a preloaded shim.
 // See bench/README.md.
 //
-//   node bench/allocations.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /] [app.lua]
+//   node bench/allocations.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /]
+//     [--json] [app.lua]
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { buildHelpers, ROOT, requirePrograms, runWrk } from './lib/programs.mjs';
+import { readInspection, runMain } from './lib/arguments.mjs';
+import { buildHelpers, requirePrograms } from './lib/programs.mjs';
 import { startWarmReactor } from './lib/reactor.mjs';
+import { runFaultlessWrk } from './lib/wrk.mjs';
 
 const SLOT_SIZE = 16;
-
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '64' },
-    depth: { type: 'string', default: '1' },
-    path: { type: 'string', default: '/' },
-  },
-});
 
 function readCounters(path) {
   const bytes = readFileSync(path);
@@ -33,11 +25,25 @@ function readCounters(path) {
   return counters;
 }
 
+// Calls made by each thread between two readings, the IO thread's always among them.
+function callsBetween(before, after, ioThread) {
+  if (after.size === 0) {
+    throw new Error('The shim counted nothing at all: it is not in front of the allocator.');
+  }
+  return [...after]
+    .map(([threadId, calls]) => ({
+      thread: threadId === ioThread ? 'IO thread' : `thread ${threadId}`,
+      calls: calls - (before.get(threadId) ?? 0),
+    }))
+    .filter(({ thread, calls }) => calls > 0 || thread === 'IO thread');
+}
+
 async function main() {
   requirePrograms('wrk', 'cmake');
+  const { app, path, load, json } = readInspection();
   const dir = mkdtempSync(join(tmpdir(), 'moonring-bench-malloc-'));
-  const server = await startWarmReactor(positionals[0] ?? join(ROOT, 'examples', 'hello.lua'), {
-    path: options.path,
+  const server = await startWarmReactor(app, {
+    path,
     // The master would put jemalloc in front of the shim, and the count does not depend on it.
     options: ['--allocator', 'system'],
     environment: {
@@ -47,24 +53,17 @@ async function main() {
   });
   try {
     const file = join(dir, String(server.reactorPid));
-    const load = {
-      url: server.url,
-      connections: Number(options.connections),
-      depth: Number(options.depth),
-    };
-    await runWrk({ ...load, seconds: 1 });
+    await runFaultlessWrk({ url: server.url, ...load, seconds: 1 });
     const before = readCounters(file);
-    const { requests } = await runWrk({ ...load, seconds: Number(options.seconds) });
-    const after = readCounters(file);
-    if (after.size === 0) {
-      throw new Error('The shim counted nothing at all: it is not in front of the allocator.');
+    const { requests } = await runFaultlessWrk({ url: server.url, ...load });
+    const threads = callsBetween(before, readCounters(file), server.ioThread);
+    if (json) {
+      console.log(JSON.stringify({ ...load, requests, threads }));
+      return;
     }
-    for (const [threadId, calls] of after) {
-      const made = calls - (before.get(threadId) ?? 0);
-      const role = threadId === server.ioThread ? 'IO thread' : `thread ${threadId}`;
-      if (made > 0 || threadId === server.ioThread) {
-        console.log(`${(made / requests).toFixed(6)}  allocations per request, ${role} (${made})`);
-      }
+    for (const { thread, calls } of threads) {
+      const perRequest = (calls / requests).toFixed(6);
+      console.log(`${perRequest}  allocations per request, ${thread} (${calls})`);
     }
     console.log(
       `${requests} requests, ${load.connections} connections, ${load.depth} a write; a new connection may allocate`,
@@ -75,9 +74,4 @@ async function main() {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+await runMain(main);

@@ -1,13 +1,17 @@
 // What the ways of dispatch cost, each against `inline`, measured in turns. See bench/README.md.
 //
 //   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--only worker,burn-20]
+//     [--pause 0] [--json]
 //
 // --pause 1 rests a second between runs, on a machine that others use too.
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { cpuSeconds, processTree, switchCount } from './lib/process-tree.mjs';
-import { BENCH, ROOT, requirePrograms, runWrk, startMoonring } from './lib/programs.mjs';
+import { list, runMain } from './lib/arguments.mjs';
+import { BURN_APP, burnPaths } from './lib/burn.mjs';
+import { measure } from './lib/measure.mjs';
+import { ROOT, requirePrograms, startMoonring } from './lib/programs.mjs';
+import { median, ratios, spread } from './lib/statistics.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -16,77 +20,51 @@ const { values: options } = parseArgs({
     connections: { type: 'string', default: '64' },
     only: { type: 'string', default: '' },
     pause: { type: 'string', default: '0' },
+    json: { type: 'boolean', default: false },
   },
 });
 
 const HELLO = join(ROOT, 'examples', 'hello.lua');
-const BURN = join(BENCH, 'apps', 'burn.lua');
 const INLINE = ['--dispatch', 'inline'];
 const workers = (count) => ['--dispatch', 'worker', '--workers', String(count)];
 
-/** Each compares `variant` with `base`; `free` leaves the server every core, the load's too. */
+/**
+ * Each compares `variant` with `base`. `burnMicros` is what a handler burns; `free` leaves the
+ * server every core, the load's too.
+ */
 const COMPARISONS = [
-  { name: 'worker', app: HELLO, path: '/', depth: 1, base: INLINE, variant: workers(1) },
-  { name: 'worker-16', app: HELLO, path: '/', depth: 16, base: INLINE, variant: workers(1) },
-  { name: 'auto', app: HELLO, path: '/', depth: 1, base: INLINE, variant: ['--dispatch', 'auto'] },
-  {
-    name: 'burn-20',
-    app: BURN,
-    path: '/20',
-    depth: 1,
-    base: INLINE,
-    variant: workers(2),
-    free: true,
-  },
-  {
-    name: 'burn-100',
-    app: BURN,
-    path: '/100',
-    depth: 1,
-    base: INLINE,
-    variant: workers(2),
-    free: true,
-  },
+  { name: 'worker', depth: 1, variant: workers(1) },
+  { name: 'worker-16', depth: 16, variant: workers(1) },
+  { name: 'auto', depth: 1, variant: ['--dispatch', 'auto'] },
+  { name: 'burn-20', burnMicros: 20, depth: 1, variant: workers(2), free: true },
+  { name: 'burn-100', burnMicros: 100, depth: 1, variant: workers(2), free: true },
 ];
 
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-async function measure(server, { path, depth }) {
+async function measureRested(server, { path, depth }) {
   await delay(Number(options.pause) * 1000);
-  const pids = processTree(server.pid);
-  const before = cpuSeconds(pids);
-  const switches = switchCount(pids);
-  const load = await runWrk({
-    url: `http://127.0.0.1:${server.port}${path}`,
+  const round = await measure(server, {
+    path,
     depth,
     seconds: Number(options.seconds),
     connections: Number(options.connections),
   });
-  const after = cpuSeconds(pids);
-  const cpu = after.userSeconds + after.systemSeconds - before.userSeconds - before.systemSeconds;
-  return {
-    perSecond: load.requestsPerSecond,
-    cpuMicros: (cpu / load.requests) * 1e6,
-    switches: (switchCount(pids) - switches) / load.requests,
-    p99Ms: load.p99Ms,
-    failed: load.failed,
-  };
+  if (round.invalid) {
+    throw new Error(round.invalid);
+  }
+  return round;
 }
 
-async function compare(comparison) {
+async function compare({ burnMicros, depth, variant, free }, burnPath) {
   const start = (way) =>
-    startMoonring(comparison.app, { options: way, cores: comparison.free ? 'all' : 'one' });
-  const servers = { base: await start(comparison.base), variant: await start(comparison.variant) };
+    startMoonring(burnMicros ? BURN_APP : HELLO, { options: way, cores: free ? 'all' : 'one' });
+  const load = { path: burnMicros ? burnPath(burnMicros) : '/', depth };
+  const servers = { base: await start(INLINE), variant: await start(variant) };
   const rounds = { base: [], variant: [] };
   try {
-    for (const side of ['base', 'variant']) await measure(servers[side], comparison);
+    for (const side of ['base', 'variant']) await measureRested(servers[side], load);
     for (let round = 0; round < Number(options.rounds); round++) {
-      for (const side of ['base', 'variant'])
-        rounds[side].push(await measure(servers[side], comparison));
+      const sides = round % 2 === 0 ? ['base', 'variant'] : ['variant', 'base'];
+      for (const side of sides) rounds[side].push(await measureRested(servers[side], load));
     }
   } finally {
     await Promise.all([servers.base.stop(), servers.variant.stop()]);
@@ -94,24 +72,45 @@ async function compare(comparison) {
   return rounds;
 }
 
-function print(comparison, { base, variant }) {
-  const ratios = (key) => variant.map((round, i) => round[key] / base[i][key]);
-  const of = (rounds, key, digits) => median(rounds.map((round) => round[key])).toFixed(digits);
-  const throughput = ratios('perSecond');
-  const failed = [...base, ...variant].some((round) => round.failed) ? '  wrk saw errors' : '';
+function summarise(name, { base, variant }) {
+  const figures = (rounds) => {
+    const of = (key) => median(rounds.map((round) => round[key]));
+    return { cpuMicros: of('cpuMicros'), switches: of('switches'), p99Ms: of('p99Ms') };
+  };
+  return {
+    name,
+    throughput: ratios(variant, base, (round) => round.requestsPerSecond),
+    cpu: ratios(variant, base, (round) => round.cpuMicros),
+    base: figures(base),
+    variant: figures(variant),
+  };
+}
+
+function print({ name, throughput, cpu, base, variant }) {
+  const change = (key, digits) => `${base[key].toFixed(digits)} -> ${variant[key].toFixed(digits)}`;
   console.log(
-    `${comparison.name.padEnd(10)} throughput ${median(throughput).toFixed(2)} × inline ` +
-      `(${Math.min(...throughput).toFixed(2)}-${Math.max(...throughput).toFixed(2)}), ` +
-      `CPU ${median(ratios('cpuMicros')).toFixed(2)} × ` +
-      `(${of(base, 'cpuMicros', 2)} -> ${of(variant, 'cpuMicros', 2)} µs), ` +
-      `switches a request ${of(base, 'switches', 4)} -> ${of(variant, 'switches', 4)}, ` +
-      `p99 ${of(base, 'p99Ms', 2)} -> ${of(variant, 'p99Ms', 2)} ms${failed}`,
+    `${name.padEnd(10)} throughput ${spread(throughput)} × inline, CPU ${spread(cpu)} × ` +
+      `(${change('cpuMicros', 2)} µs), switches a request ${change('switches', 4)}, ` +
+      `p99 ${change('p99Ms', 2)} ms`,
   );
 }
 
-requirePrograms('wrk');
-const only = options.only.split(',').filter((name) => name !== '');
-for (const comparison of COMPARISONS) {
-  if (only.length === 0 || only.includes(comparison.name))
-    print(comparison, await compare(comparison));
+async function main() {
+  requirePrograms('wrk');
+  const names = list(options.only);
+  const unknown = names.filter((name) => !COMPARISONS.some((one) => one.name === name));
+  if (unknown.length > 0) {
+    const known = COMPARISONS.map((one) => one.name).join(', ');
+    throw new Error(`No such comparison: ${unknown.join(', ')}. There are: ${known}.`);
+  }
+  const rows = [];
+  const burnPath = await burnPaths();
+  for (const comparison of COMPARISONS) {
+    if (names.length > 0 && !names.includes(comparison.name)) continue;
+    rows.push(summarise(comparison.name, await compare(comparison, burnPath)));
+    if (!options.json) print(rows.at(-1));
+  }
+  if (options.json) console.log(JSON.stringify({ rows }));
 }
+
+await runMain(main);

@@ -1,12 +1,14 @@
 // User-space instructions per request. See bench/README.md.
 //
-//   node bench/instructions.mjs [--only raw,hello,app] [--requests 64]
+//   node bench/instructions.mjs [--only raw,c,hello,app] [--requests 64] [--json]
 import { spawn, spawnSync } from 'node:child_process';
 import { on, once } from 'node:events';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import { requestText } from './lib/answer.mjs';
+import { choose, list, runMain } from './lib/arguments.mjs';
 import {
   BENCH,
   buildHelpers,
@@ -14,10 +16,10 @@ import {
   portOfNumber,
   ROOT,
   requirePrograms,
-  runWrk,
   startServer,
 } from './lib/programs.mjs';
 import { startWarmReactor } from './lib/reactor.mjs';
+import { runFaultlessWrk } from './lib/wrk.mjs';
 
 // Stepping makes every handler slow, which `auto` would answer by moving it to a worker.
 const INLINE = ['--dispatch', 'inline'];
@@ -27,8 +29,9 @@ const PIPELINE_DEPTH = 16;
 
 const { values: options } = parseArgs({
   options: {
-    only: { type: 'string', default: 'raw,hello,app' },
+    only: { type: 'string', default: '' },
     requests: { type: 'string', default: '64' },
+    json: { type: 'boolean', default: false },
   },
 });
 
@@ -39,9 +42,14 @@ const subjects = [
     start: async (helpers) => {
       const server = await startServer({ command: helpers.raw, args: [], portOf: portOfNumber });
       const url = `http://127.0.0.1:${server.port}/`;
-      await runWrk({ url, seconds: 1 });
+      await runFaultlessWrk({ url, seconds: 1 });
       return { ...server, url, ioThread: server.pid };
     },
+  },
+  {
+    name: 'c',
+    path: '/',
+    start: (helpers) => startWarmReactor(helpers.helloC, { options: INLINE }),
   },
   {
     name: 'hello',
@@ -77,7 +85,7 @@ async function countByHardware(server, depth) {
   perf.stderr.on('data', (chunk) => {
     output += chunk;
   });
-  const { requests } = await runWrk({ url: server.url, seconds: HARDWARE_SECONDS, depth });
+  const { requests } = await runFaultlessWrk({ url: server.url, seconds: HARDWARE_SECONDS, depth });
   perf.kill('SIGINT');
   await once(perf, 'close');
   return Number(/^(\d+),/m.exec(output)[1]) / requests;
@@ -86,7 +94,7 @@ async function countByHardware(server, depth) {
 // A connection that sends the same request (as wrk writes it) `depth` times at once and waits for
 // all the answers.
 async function openClient(server, path, depth) {
-  const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n\r\n`;
+  const request = requestText(server.port, path);
   const socket = createConnection(server.port, '127.0.0.1');
   await once(socket, 'connect');
   let answerLength = 0;
@@ -140,38 +148,40 @@ async function countBySteps(helpers, server, path, depth) {
   return (end - start) / (batches * depth);
 }
 
+async function countSubject(subject, helpers, hardware) {
+  const server = await subject.start(helpers);
+  const count = (depth) =>
+    hardware ? countByHardware(server, depth) : countBySteps(helpers, server, subject.path, depth);
+  try {
+    return { name: subject.name, plain: await count(1), pipelined: await count(PIPELINE_DEPTH) };
+  } finally {
+    await server.stop();
+  }
+}
+
+function print({ name, plain, pipelined }) {
+  const cells = [plain, pipelined].map((value) => value.toFixed(0).padStart(7));
+  console.log(`${name.padEnd(8)} plain ${cells[0]}   ${PIPELINE_DEPTH}-deep ${cells[1]}`);
+}
+
 async function main() {
   requirePrograms('wrk', 'cmake');
   const helpers = buildHelpers();
   const hardware = hasHardwareCounter();
-  console.log(
-    hardware
-      ? 'user-space instructions per request (hardware counter, 64 connections)'
-      : 'user-space instructions per request (stepped, 1 connection)',
-  );
-  const names = options.only.split(',');
-  for (const subject of subjects.filter(({ name }) => names.includes(name))) {
-    const server = await subject.start(helpers);
-    try {
-      const count = (depth) =>
-        hardware
-          ? countByHardware(server, depth)
-          : countBySteps(helpers, server, subject.path, depth);
-      const plain = await count(1);
-      const pipelined = await count(PIPELINE_DEPTH);
-      console.log(
-        `${subject.name.padEnd(8)} plain ${plain.toFixed(0).padStart(7)}` +
-          `   ${PIPELINE_DEPTH}-deep ${pipelined.toFixed(0).padStart(7)}`,
-      );
-    } finally {
-      await server.stop();
+  const how = hardware ? 'hardware counter, 64 connections' : 'stepped, 1 connection';
+  if (!options.json) {
+    console.log(`user-space instructions per request (${how})`);
+  }
+  const rows = [];
+  for (const subject of choose(subjects, list(options.only))) {
+    rows.push(await countSubject(subject, helpers, hardware));
+    if (!options.json) {
+      print(rows.at(-1));
     }
+  }
+  if (options.json) {
+    console.log(JSON.stringify({ how, rows }));
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+await runMain(main);

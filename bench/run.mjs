@@ -1,116 +1,70 @@
 // CPU time per request of several servers, measured in turns: A B C A B C … See bench/README.md.
 //
-//   node bench/run.mjs [--rounds 5] [--seconds 3] [--connections 64] [--json]
-//     [--modes plain,pipelined] [--only raw,moonring]
+//   node bench/run.mjs [--rounds 5] [--seconds 2] [--connections 64] [--json]
+//     [--modes plain,pipelined,paced] [--rate 20000] [--only raw,moonring] [--base raw]
 import { parseArgs } from 'node:util';
-import { chooseContenders, contenders } from './lib/contenders.mjs';
-import { cpuSeconds, processTree } from './lib/process-tree.mjs';
-import { buildHelpers, canPin, requirePrograms, runWrk } from './lib/programs.mjs';
-
-const DEPTHS = { plain: 1, pipelined: 16 };
-const WARM_UP_SECONDS = 1;
+import { ask, faultOfAnswer } from './lib/answer.mjs';
+import { choose, list, runMain } from './lib/arguments.mjs';
+import { DEPTHS, runRounds, summarise } from './lib/comparison.mjs';
+import { printTable } from './lib/comparison-table.mjs';
+import { contenders } from './lib/contenders.mjs';
+import { buildHelpers, canPin, requirePrograms } from './lib/programs.mjs';
 
 const { values: options } = parseArgs({
   options: {
     rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '2' },
     connections: { type: 'string', default: '64' },
-    modes: { type: 'string', default: 'plain,pipelined' },
+    modes: { type: 'string', default: 'plain,pipelined,paced' },
+    rate: { type: 'string', default: '20000' },
     only: { type: 'string', default: '' },
+    base: { type: 'string', default: 'raw' },
     json: { type: 'boolean', default: false },
   },
 });
 
-function list(text) {
-  return text.split(',').filter((item) => item !== '');
+// A server whose answer is not the one asked for is not measured.
+async function startChecked(contender) {
+  const server = await contender.start();
+  const { path, agent, type, body } = contender.work;
+  const named = { ...server, name: contender.name, path, agent };
+  try {
+    const answer = await ask(server.port, path, agent);
+    const fault = faultOfAnswer(answer, { type, body: body(server.port) });
+    return { ...named, answerBytes: answer.bytes, fault };
+  } catch (error) {
+    return { ...named, fault: `does not answer as it should: ${error.message}` };
+  }
 }
 
-function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-async function measure(server, depth) {
-  const url = `http://127.0.0.1:${server.port}${server.path}`;
-  const pids = processTree(server.pid);
-  const before = cpuSeconds(pids);
-  const load = await runWrk({
-    url,
-    depth,
-    seconds: Number(options.seconds),
-    connections: Number(options.connections),
-  });
-  const after = cpuSeconds(pids);
-  return {
-    userMicros: ((after.userSeconds - before.userSeconds) / load.requests) * 1e6,
-    systemMicros: ((after.systemSeconds - before.systemSeconds) / load.requests) * 1e6,
-    requestsPerSecond: load.requestsPerSecond,
-    p99Ms: load.p99Ms,
-    failed: load.failed,
-  };
-}
-
-// The ratio is taken round by round, against the raw run next to it in time.
-function summarise(name, rounds, rawRounds) {
-  const total = (round) => round.userMicros + round.systemMicros;
-  const ratios = rawRounds ? rounds.map((round, i) => total(round) / total(rawRounds[i])) : [];
-  return {
-    name,
-    userMicros: median(rounds.map((round) => round.userMicros)),
-    systemMicros: median(rounds.map((round) => round.systemMicros)),
-    totalMicros: median(rounds.map(total)),
-    requestsPerSecond: median(rounds.map((round) => round.requestsPerSecond)),
-    ratio: rawRounds ? median(ratios) : Number.NaN,
-    lowestRatio: rawRounds ? Math.min(...ratios) : Number.NaN,
-    highestRatio: rawRounds ? Math.max(...ratios) : Number.NaN,
-    p99Ms: median(rounds.map((round) => round.p99Ms)),
-    failed: rounds.some((round) => round.failed),
-  };
-}
-
-function print(mode, rows) {
-  const precision = mode === 'plain' ? 2 : 3;
-  const fixed = (value, digits) => (Number.isNaN(value) ? '-' : value.toFixed(digits));
-  console.log(`\n${mode}: ${options.connections} connections, ${DEPTHS[mode]} request(s) a write`);
-  console.log(
-    [
-      'contender'.padEnd(16),
-      ...['user µs', 'sys µs', 'total µs', '× raw', '(spread)', 'req/s', 'p99 ms'].map((title) =>
-        title.padStart(12),
-      ),
-    ].join(''),
+async function compare(servers, mode, helpers) {
+  const results = await runRounds(
+    servers.filter(({ fault }) => fault === undefined),
+    Number(options.rounds),
+    {
+      depth: DEPTHS[mode],
+      seconds: Number(options.seconds),
+      connections: Number(options.connections),
+      rate: Number(options.rate),
+      helper: helpers.paced,
+    },
   );
-  for (const row of rows) {
-    const cells = [
-      fixed(row.userMicros, precision),
-      fixed(row.systemMicros, precision),
-      fixed(row.totalMicros, precision),
-      fixed(row.ratio, 2),
-      `${fixed(row.lowestRatio, 2)}-${fixed(row.highestRatio, 2)}`,
-      fixed(row.requestsPerSecond, 0),
-      fixed(row.p99Ms, 2),
-    ];
-    const errors = row.failed ? '  wrk saw errors' : '';
-    console.log(row.name.padEnd(16) + cells.map((cell) => cell.padStart(12)).join('') + errors);
-  }
+  return servers.map((server) =>
+    server.fault
+      ? { name: server.name, invalid: server.fault }
+      : summarise(server, results.get(server.name), results.get(options.base)),
+  );
 }
 
-async function compare(servers, mode) {
-  const depth = DEPTHS[mode];
-  for (const server of servers) {
-    const url = `http://127.0.0.1:${server.port}${server.path}`;
-    await runWrk({ url, depth, seconds: WARM_UP_SECONDS });
-  }
-  const results = new Map(servers.map((server) => [server.name, []]));
-  for (let round = 0; round < Number(options.rounds); round++) {
-    for (const server of servers) {
-      results.get(server.name).push(await measure(server, depth));
+async function startAll(chosen, servers) {
+  for (const contender of chosen) {
+    const missing = contender.missing();
+    if (missing) {
+      console.error(`Skipped ${contender.name}: ${missing}`);
+    } else {
+      servers.push(await startChecked(contender));
     }
   }
-  return servers.map((server) =>
-    summarise(server.name, results.get(server.name), results.get('raw')),
-  );
 }
 
 async function main() {
@@ -118,29 +72,23 @@ async function main() {
   const modes = list(options.modes);
   const unknown = modes.filter((mode) => !(mode in DEPTHS));
   if (unknown.length > 0) {
-    throw new Error(`No such mode: ${unknown.join(', ')}. There are: plain, pipelined.`);
+    const known = Object.keys(DEPTHS).join(', ');
+    throw new Error(`No such mode: ${unknown.join(', ')}. There are: ${known}.`);
   }
-  const chosen = chooseContenders(contenders(buildHelpers()), list(options.only));
+  const helpers = buildHelpers();
+  const chosen = choose(contenders(helpers), list(options.only));
   if (!canPin()) {
     console.error('Server and load share cores (no taskset, or one core): figures are not steady.');
   }
   const servers = [];
   try {
-    for (const contender of chosen) {
-      const missing = contender.missing();
-      if (missing) {
-        console.error(`Skipped ${contender.name}: ${missing}`);
-        continue;
-      }
-      const server = await contender.start();
-      servers.push({ ...server, name: contender.name, path: contender.path });
-    }
+    await startAll(chosen, servers);
     for (const mode of modes) {
-      const rows = await compare(servers, mode);
+      const rows = await compare(servers, mode, helpers);
       if (options.json) {
-        console.log(JSON.stringify({ mode, rows }));
+        console.log(JSON.stringify({ mode, base: options.base, rows }));
       } else {
-        print(mode, rows);
+        printTable(mode, rows, options);
       }
     }
   } finally {
@@ -148,9 +96,4 @@ async function main() {
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+await runMain(main);

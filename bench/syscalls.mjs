@@ -1,23 +1,14 @@
 // System calls per request of a reactor, by strace -c. See bench/README.md.
 //
-//   node bench/syscalls.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /] [app.lua]
+//   node bench/syscalls.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /]
+//     [--json] [app.lua]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { ROOT, requirePrograms, runWrk } from './lib/programs.mjs';
+import { readInspection, runMain } from './lib/arguments.mjs';
+import { requirePrograms } from './lib/programs.mjs';
 import { startWarmReactor, until } from './lib/reactor.mjs';
-
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '64' },
-    depth: { type: 'string', default: '1' },
-    path: { type: 'string', default: '/' },
-  },
-});
+import { runFaultlessWrk } from './lib/wrk.mjs';
 
 // `% time  seconds  usecs/call  calls  [errors]  syscall`
 function parseSummary(text) {
@@ -54,35 +45,30 @@ async function countSystemCalls(pid, load) {
 
 async function main() {
   requirePrograms('wrk', 'strace');
-  const server = await startWarmReactor(positionals[0] ?? join(ROOT, 'examples', 'hello.lua'), {
-    path: options.path,
-  });
+  const { app, path, load, json } = readInspection();
+  const server = await startWarmReactor(app, { path });
   try {
     const { result, counts } = await countSystemCalls(server.reactorPid, () =>
-      runWrk({
-        url: server.url,
-        seconds: Number(options.seconds),
-        connections: Number(options.connections),
-        depth: Number(options.depth),
-      }),
+      runFaultlessWrk({ url: server.url, ...load }),
     );
-    let total = 0;
-    for (const [name, calls] of [...counts].toSorted((a, b) => b[1] - a[1])) {
-      total += calls;
-      console.log(`${(calls / result.requests).toFixed(4).padStart(8)}  ${name}`);
+    const perRequest = [...counts]
+      .map(([name, calls]) => ({ name, perRequest: calls / result.requests }))
+      .toSorted((a, b) => b.perRequest - a.perRequest);
+    const total = perRequest.reduce((sum, call) => sum + call.perRequest, 0);
+    if (json) {
+      console.log(JSON.stringify({ ...load, requests: result.requests, total, perRequest }));
+      return;
+    }
+    for (const call of perRequest) {
+      console.log(`${call.perRequest.toFixed(4).padStart(8)}  ${call.name}`);
     }
     console.log(
-      `${(total / result.requests).toFixed(4).padStart(8)}  system calls per request ` +
-        `(${result.requests} requests, ${options.connections} connections, ${options.depth} a write)`,
+      `${total.toFixed(4).padStart(8)}  system calls per request ` +
+        `(${result.requests} requests, ${load.connections} connections, ${load.depth} a write)`,
     );
   } finally {
     await server.stop();
   }
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(error.message);
-  process.exitCode = 1;
-}
+await runMain(main);

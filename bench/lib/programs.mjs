@@ -1,4 +1,4 @@
-// Starting and stopping what a benchmark runs: the C helpers (built on demand), servers and wrk.
+// Starting and stopping what a benchmark runs: the C helpers (built on demand) and servers.
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const BENCH = join(ROOT, 'bench');
-const BUILD = join(ROOT, 'build', 'bench');
+export const BUILD = join(ROOT, 'build', 'bench');
 
 const SERVER_CORE = 0;
 const LOAD_CORE = 1;
@@ -26,7 +26,9 @@ export function buildHelpers() {
   execFileSync('cmake', ['--build', BUILD], options);
   return {
     raw: join(BUILD, 'bench_raw'),
+    helloC: join(BUILD, 'bench_hello_c.so'),
     mixed: join(BUILD, 'bench_mixed'),
+    paced: join(BUILD, 'bench_paced'),
     stepCount: join(BUILD, 'bench_step_count'),
     mallocCount: join(BUILD, 'bench_malloc_count.so'),
   };
@@ -55,8 +57,8 @@ function cleanEnvironment(extra) {
 
 /**
  * Starts a server pinned to its core (`cores: 'all'`: free to use every core) and waits until
- * `portOf(line)` finds a port in a line of its standard output. Returns { pid, port, stop }; `stop`
- * ends that process and waits for it.
+ * `portOf(line)` finds a port in a line of its standard output. Returns { pid, port, lines, stop }:
+ * `lines` emits `line` for each further line, `stop` ends that process and waits for it.
  */
 export async function startServer({ command, args, portOf, environment = {}, cores = 'one' }) {
   const [program, programArgs] =
@@ -88,7 +90,7 @@ export async function startServer({ command, args, portOf, environment = {}, cor
       reject,
     );
   });
-  return { pid: child.pid, port, stop };
+  return { pid: child.pid, port, lines, stop };
 }
 
 /** The port in a line that is nothing but a port. */
@@ -119,42 +121,6 @@ function portOfReadyLine(line) {
   } catch {
     return undefined;
   }
-}
-
-const TO_MILLISECONDS = { us: 0.001, ms: 1, s: 1000, m: 60000 };
-
-function parseWrk(output) {
-  const latency = /^\s+99%\s+([\d.]+)(us|ms|s|m)$/m.exec(output);
-  return {
-    requests: Number(/(\d+) requests in /.exec(output)?.[1]),
-    requestsPerSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)?.[1]),
-    // Pipelined, wrk sometimes prints 0: it has no figure then.
-    p99Ms: latency ? Number(latency[1]) * TO_MILLISECONDS[latency[2]] || Number.NaN : Number.NaN,
-    failed: /Socket errors:|Non-2xx/.test(output),
-    output,
-  };
-}
-
-/** One run of wrk, pinned to its own core. `depth` requests are written at once. */
-export async function runWrk({ url, connections = 64, seconds, depth = 1 }) {
-  const script = depth > 1 ? ['-s', join(BENCH, 'pipeline.lua')] : [];
-  const scriptArgs = depth > 1 ? ['--', String(depth)] : [];
-  const [program, args] = pinned(LOAD_CORE, 'wrk', [
-    ...['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...script, url, ...scriptArgs],
-  ]);
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let output = '';
-  child.stdout.on('data', (chunk) => {
-    output += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    output += chunk;
-  });
-  const [code] = await once(child, 'close');
-  if (code !== 0) {
-    throw new Error(`wrk failed:\n${output}`);
-  }
-  return parseWrk(output);
 }
 
 /** Ends the program with a sentence when one of `names` is missing. */

@@ -3,7 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { busiestThread, processTree, threadTimes } from './process-tree.mjs';
-import { runWrk, startMoonring } from './programs.mjs';
+import { startMoonring } from './programs.mjs';
+import { runFaultlessWrk } from './wrk.mjs';
 
 const ATTEMPTS = 200;
 const ATTEMPT_INTERVAL_MS = 10;
@@ -33,8 +34,8 @@ export async function startWarmReactor(app, { path = '/', environment = {}, opti
   const url = `http://127.0.0.1:${server.port}${path}`;
   const pid = reactorPid(server.pid);
   const before = threadTimes(pid);
-  await runWrk({ url, seconds: 1 });
-  await runWrk({ url, seconds: 1, depth: 16 });
+  await runFaultlessWrk({ url, seconds: 1 });
+  await runFaultlessWrk({ url, seconds: 1, depth: 16 });
   const ioThread = busiestThread(before, threadTimes(pid));
   return { ...server, url, reactorPid: pid, ioThread };
 }

@@ -1,10 +1,11 @@
 -- What a handler is asked: req.method, req.url, req.version, req.id, req.peer, req:header(name),
 -- req:body(), req:in_worker().
 --
--- A request object is a pointer and the generation of the request it was made for. Once that
--- request is over, every access raises an error instead of reading another request's memory.
+-- Once a request is over, every access to its object raises an error instead of reading another
+-- request's memory (handle.lua).
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
+local view_of = require 'moonring.handle'
 
 local ffi_string = ffi.string
 local type, error = type, error
@@ -46,10 +47,7 @@ local getters = {
 local methods = {}
 
 function methods.header(self, name)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   if type(name) ~= 'string' then
     error("req:header(name) takes the field's name as a string, not a " .. type(name), 2)
   end
@@ -61,19 +59,13 @@ function methods.header(self, name)
 end
 
 function methods.body(self)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   return ffi_string(api.request_body(view), view.result_len)
 end
 
 -- True if the handler runs on a worker thread, where it may take its time.
 function methods.in_worker(self)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   return view.in_worker ~= 0
 end
 
@@ -86,14 +78,11 @@ local function index(self, key)
   if not getter then
     return nil
   end
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   return getter(view)
 end
 
-return ffi.metatype('hs_lua_request_t', {
+ffi.metatype('hs_lua_request_t', {
   __index = index,
   __newindex = function(_, key)
     error('a request cannot be changed (' .. tostring(key) .. ')', 2)

@@ -3,6 +3,7 @@
 -- the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
+local view_of = require 'moonring.handle'
 
 local type, error, tostring = type, error, tostring
 
@@ -23,10 +24,7 @@ end
 local methods = {}
 
 function methods.status(self, code)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   if type(code) ~= 'number' then
     error('res:status(code) takes a number, not a ' .. type(code), 2)
   end
@@ -38,10 +36,7 @@ function methods.status(self, code)
 end
 
 function methods.header(self, name, value)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   if type(value) == 'number' then
     value = tostring(value)
   end
@@ -57,10 +52,7 @@ function methods.header(self, name, value)
 end
 
 function methods.body(self, text)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   if type(text) == 'number' then
     text = tostring(text)
   end
@@ -75,10 +67,7 @@ function methods.body(self, text)
 end
 
 function methods.send(self)
-  local view = self.view
-  if view.generation ~= self.generation then
-    error(OVER, 2)
-  end
+  local view = view_of(self, OVER)
   local result = api.response_send(view)
   if result < 0 then
     fail(result)
@@ -86,7 +75,7 @@ function methods.send(self)
   return self
 end
 
-return ffi.metatype('hs_lua_response_t', {
+ffi.metatype('hs_lua_response_t', {
   __index = methods,
   __newindex = function(_, key)
     error('a response is built with calls; ' .. tostring(key) .. ' cannot be assigned', 2)

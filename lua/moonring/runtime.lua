@@ -1,8 +1,8 @@
 -- Loads a handler file and runs its handle(req, res) for each request. The only pcall boundary is
 -- here: an error in a handler becomes one log record with a traceback, and 500.
 local api = require 'moonring.abi'
-local Request = require 'moonring.request'
-local Response = require 'moonring.response'
+require 'moonring.request'
+require 'moonring.response'
 local log = require 'moonring.log'
 local tasks = require 'moonring.tasks'
 
@@ -37,9 +37,8 @@ local RAISED, RETURNED, WANTS_WORKER = 0, 1, 2
 -- The function that C calls for each request.
 local function runner(handle)
   return function()
-    local view = api.current
-    local request = Request(view, view.generation)
-    local ok, failure = xpcall(handle, describe, request, Response(view, view.generation))
+    local request = api.request
+    local ok, failure = xpcall(handle, describe, request, api.response)
     if ok then
       -- The second result is then what the handler returned.
       return failure == 'worker' and WANTS_WORKER or RETURNED

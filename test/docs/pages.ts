@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -43,7 +43,9 @@ export interface Page {
 export function trackedFiles(): string[] {
   const options = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
   const listing = execFileSync('git', options, { cwd: ROOT, encoding: 'utf8' });
-  return listing.split('\0').filter((path) => path !== '');
+  // During a merge a file is listed more than once; a removed one is still listed.
+  const paths = new Set(listing.split('\0').filter((path) => path !== ''));
+  return [...paths].filter((path) => existsSync(join(ROOT, path)));
 }
 
 /** The pages whose commands are run. */

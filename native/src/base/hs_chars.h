@@ -1,52 +1,77 @@
 /*
- * What tokens and field values are made of: RFC 9110 §5.5, §5.6.2.
+ * What tokens, field values, hosts and targets are made of: RFC 9110 §5.5, §5.6.2, RFC 3986 §2.3.
  */
 #pragma once
 
 #include "base/hs_span.h"
 
+#define HS_CHAR_IS_ALNUM(c)                                                                        \
+    (((c) >= '0' && (c) <= '9') || ((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z'))
 #define HS_CHAR_IS_TOKEN(c)                                                                        \
-    (((c) >= '0' && (c) <= '9') || ((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z') ||     \
-     (c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' || (c) == '+' || (c) == '-' ||        \
-     (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' || (c) == '~')
-#define HS_CHAR_4(c)                                                                               \
-    HS_CHAR_IS_TOKEN(c), HS_CHAR_IS_TOKEN((c) + 1), HS_CHAR_IS_TOKEN((c) + 2),                     \
-        HS_CHAR_IS_TOKEN((c) + 3)
-#define HS_CHAR_16(c) HS_CHAR_4(c), HS_CHAR_4((c) + 4), HS_CHAR_4((c) + 8), HS_CHAR_4((c) + 12)
+    (HS_CHAR_IS_ALNUM(c) || (c) == '!' || ((c) >= '#' && (c) <= '\'') || (c) == '*' ||             \
+     (c) == '+' || (c) == '-' || (c) == '.' || ((c) >= '^' && (c) <= '`') || (c) == '|' ||         \
+     (c) == '~')
+#define HS_CHAR_IS_UNRESERVED(c)                                                                   \
+    (HS_CHAR_IS_ALNUM(c) || (c) == '-' || (c) == '.' || (c) == '_' || (c) == '~')
+/* RFC 3986, and the signs [ ] { } | \ ^ ` that it forbids but browsers leave unencoded in queries.
+ * Not `#`: no form of a target has a fragment. */
+#define HS_CHAR_IS_TARGET(c)                                                                       \
+    ((c) > ' ' && (c) < 0x7f && (c) != '#' && (c) != '"' && (c) != '<' && (c) != '>')
 
-/* tchar, one look-up each. Characters above 127 are none. */
-static const bool hs_char_is_token[256] = {
-    HS_CHAR_16(0x00), HS_CHAR_16(0x10), HS_CHAR_16(0x20), HS_CHAR_16(0x30),
-    HS_CHAR_16(0x40), HS_CHAR_16(0x50), HS_CHAR_16(0x60), HS_CHAR_16(0x70),
-};
+#define HS_CHAR_4(is, c) is(c), is((c) + 1), is((c) + 2), is((c) + 3)
+#define HS_CHAR_16(is, c)                                                                          \
+    HS_CHAR_4(is, c), HS_CHAR_4(is, (c) + 4), HS_CHAR_4(is, (c) + 8), HS_CHAR_4(is, (c) + 12)
+/* One look-up a character. Those above 127 are none of them. */
+#define HS_CHAR_TABLE(is)                                                                          \
+    {                                                                                              \
+        HS_CHAR_16(is, 0x00), HS_CHAR_16(is, 0x10), HS_CHAR_16(is, 0x20), HS_CHAR_16(is, 0x30),    \
+            HS_CHAR_16(is, 0x40), HS_CHAR_16(is, 0x50), HS_CHAR_16(is, 0x60),                      \
+            HS_CHAR_16(is, 0x70),                                                                  \
+    }
+
+static const bool hs_char_is_token[256] = HS_CHAR_TABLE(HS_CHAR_IS_TOKEN);           /* tchar */
+static const bool hs_char_is_unreserved[256] = HS_CHAR_TABLE(HS_CHAR_IS_UNRESERVED); /* of a URI */
+static const bool hs_char_is_target[256] = HS_CHAR_TABLE(HS_CHAR_IS_TARGET);
+
+/* How many characters from `at` on are in the table. */
+static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256])
+{
+    size_t end = at;
+    while (end < span.len && table[(unsigned char)span.data[end]])
+        end++;
+    return end - at;
+}
 
 /* At least one character, and all of them tchar. */
 static inline bool hs_span_is_token(hs_span_t span)
 {
-    for (size_t i = 0; i < span.len; i++)
-        if (!hs_char_is_token[(unsigned char)span.data[i]])
-            return false;
-    return span.len > 0;
+    return span.len > 0 && hs_span_run(span, 0, hs_char_is_token) == span.len;
+}
+
+/* Whether eight bytes may hold one that no field value has. A borrow marks bytes below 0x20 and,
+ * after the exclusive or, bytes equal to 0x7f; a byte above 0x7f is never marked. A borrow may mark
+ * a neighbour too, and HTAB is marked, so this only suspects. */
+static inline bool hs_word_is_suspect(const char *at)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word;
+    memcpy(&word, at, sizeof(word));
+    uint64_t below = (word - ones * 0x20) & ~word;
+    uint64_t delete = word ^ (ones * 0x7f);
+    uint64_t equal = (delete - ones) & ~delete;
+    return ((below | equal) & (ones << 7)) != 0;
 }
 
 /* True if all bytes are ones that a field value may hold: HTAB, or neither a control nor DEL
  * (RFC 9110 §5.5). Eight at a time, since values are the longest things that are checked. */
 static inline bool hs_span_is_field_value(hs_span_t span)
 {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    const uint64_t high_bits = ones << 7;
     size_t at = 0;
-    for (; at + sizeof(uint64_t) <= span.len; at += sizeof(uint64_t)) {
-        uint64_t word;
-        memcpy(&word, span.data + at, sizeof(word));
-        /* A borrow marks bytes below 0x20 and, after the exclusive or, bytes equal to 0x7f; a byte
-         * above 0x7f is never marked. A borrow may mark a neighbour too, so this only suspects. */
-        uint64_t below = (word - ones * 0x20) & ~word;
-        uint64_t delete = word ^ (ones * 0x7f);
-        uint64_t equal = (delete - ones) & ~delete;
-        if (((below | equal) & high_bits) != 0)
-            break;
-    }
+    while (span.len - at >= sizeof(uint64_t) && !hs_word_is_suspect(span.data + at))
+        at += sizeof(uint64_t);
+    if (at > 0 && span.len - at < sizeof(uint64_t) &&
+        !hs_word_is_suspect(span.data + span.len - sizeof(uint64_t)))
+        return true;
     for (; at < span.len; at++) {
         unsigned char c = (unsigned char)span.data[at];
         if ((c < 0x20 && c != '\t') || c == 0x7f)

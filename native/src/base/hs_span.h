@@ -36,6 +36,18 @@ static inline bool hs_span_equals_nocase(hs_span_t a, hs_span_t b)
     return true;
 }
 
+/* The same where `token` is a token (RFC 9110 §5.6.2) and `lower` consists of small letters and
+ * '-': of the characters of a token only a letter's two cases become equal to them. */
+static inline bool hs_token_is(hs_span_t token, hs_span_t lower)
+{
+    if (token.len != lower.len)
+        return false;
+    for (size_t i = 0; i < token.len; i++)
+        if ((token.data[i] | 0x20) != lower.data[i])
+            return false;
+    return true;
+}
+
 /* Without the optional whitespace (SP, HTAB) at both ends: OWS of RFC 9110 §5.6.3. */
 static inline hs_span_t hs_span_trim(hs_span_t span)
 {

@@ -27,7 +27,7 @@ static bool furnish(hs_exchange_t *exchange, size_t ring_size)
 }
 
 /* All that it has but itself: a pointer to an exchange stays readable as long as the pool lives,
- * because Lua may keep a request object and ask it for its generation. */
+ * because Lua may keep a request object and compare its handle. */
 static void strip(hs_exchange_t *exchange)
 {
     hs_buf_free(&exchange->response.fields);
@@ -45,9 +45,12 @@ static hs_exchange_t *exchange_new(const hs_exchange_pool_t *pool)
     size_t size = sizeof(hs_exchange_t) + pool->limits->max_headers * sizeof(hs_field_t);
     size = (size + HS_CACHE_LINE - 1) / HS_CACHE_LINE * HS_CACHE_LINE;
     hs_exchange_t *exchange = hs_alloc_aligned(HS_CACHE_LINE, size);
-    if (exchange == NULL)
+    if (exchange == NULL || !hs_handle_fits(exchange)) {
+        hs_free(exchange);
         return NULL;
+    }
     memset(exchange, 0, sizeof(*exchange));
+    exchange->view.handle = hs_handle_first(exchange);
     exchange->log = pool->log;
     exchange->id_prefix = pool->id_prefix;
     exchange->request.msg.fields = exchange->fields;
@@ -142,7 +145,7 @@ void hs_exchange_begin_message(hs_exchange_t *exchange, const hs_limits_t *limit
 
 void hs_exchange_end_message(hs_exchange_t *exchange)
 {
-    exchange->view.generation++;
+    exchange->view.handle = hs_handle_next(exchange->view.handle);
     hs_ring_release(&exchange->ring, exchange->parsed);
     if (hs_ring_used(&exchange->ring) == 0) {
         hs_ring_rewind(&exchange->ring);

@@ -8,8 +8,8 @@
  * thread lends it to a worker (request, response and what they refer to) and gets it back through
  * the mailbox. `out`, `out_body` and `lender` stay the I/O thread's also while it is lent: answers
  * to earlier requests of the connection go on being sent.
- * Memory is freed only with the pool, so that a Lua object that outlived its request can still read
- * `generation`.
+ * Memory is freed only with the pool, so that a Lua object that outlived its request can still be
+ * compared with `view.handle`.
  */
 #pragma once
 

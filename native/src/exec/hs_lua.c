@@ -10,19 +10,23 @@
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_res.h"
 
+/* What lies at the bottom of a state's stack all its life. */
+enum {
+    SLOT_RUN = 1,   /* the function that handles one request */
+    SLOT_TASKS = 2, /* the one that resumes background tasks */
+    SLOTS = SLOT_TASKS,
+};
+
 /* owner: its thread, but for `doomed` */
 struct hs_lua {
     lua_State *state;
     hs_lua_api_t api; /* Lua holds its address */
     hs_lua_memory_t memory;
-    int run_ref;   /* registry reference of the function that handles one request */
-    int tasks_ref; /* and of the one that resumes background tasks */
 
-    /* The request that is to be given up: address and generation of its view. Written by another
-     * thread before it sets the hook, read by the hook, which LuaJIT runs on the state's thread;
-     * release and acquire. A hook that comes too late finds another request and does nothing. */
-    _Atomic(const hs_view_t *) doomed;
-    _Atomic uint32_t doomed_generation;
+    /* Handle of the request that is to be given up. Written by another thread before it sets the
+     * hook, read by the hook, which LuaJIT runs on the state's thread; release and acquire. A hook
+     * that comes too late finds another request and does nothing. */
+    _Atomic uint64_t doomed;
 };
 
 const char *hs_lua_version(void)
@@ -87,8 +91,8 @@ static void preload_native(lua_State *state, hs_lua_t *lua)
     lua_pop(state, 2);
 }
 
-/* Runs protected, because every Lua API call in it may raise "not enough memory". Argument: the
- * config. */
+/* Runs protected, because every Lua API call in it may raise "not enough memory". Arguments: the
+ * hs_lua_t and its config. Returns what belongs into the slots. */
 static int set_up(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, 1);
@@ -106,10 +110,8 @@ static int set_up(lua_State *state)
     lua_call(state, 1, 1);
     lua_getfield(state, -1, "load");
     lua_pushstring(state, config->script);
-    lua_call(state, 1, 2);
-    lua->tasks_ref = luaL_ref(state, LUA_REGISTRYINDEX);
-    lua->run_ref = luaL_ref(state, LUA_REGISTRYINDEX);
-    return 0;
+    lua_call(state, 1, SLOTS);
+    return SLOTS;
 }
 
 hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
@@ -130,7 +132,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua_pushcfunction(lua->state, set_up);
     lua_pushlightuserdata(lua->state, lua);
     lua_pushlightuserdata(lua->state, (void *)(uintptr_t)config);
-    if (lua_pcall(lua->state, 2, 0, 0) != 0) {
+    if (lua_pcall(lua->state, 2, SLOTS, 0) != 0) {
         const char *message = lua_tostring(lua->state, -1);
         hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s",
                        message ? message : "an error that is not a string");
@@ -176,8 +178,9 @@ static void run_lua(void *self, hs_exchange_t *exchange)
     hs_lua_t *lua = self;
     lua_State *state = lua->state;
     hs_response_t *response = &exchange->response;
-    lua->api.current = &exchange->view;
-    lua_rawgeti(state, LUA_REGISTRYINDEX, lua->run_ref);
+    lua->api.request = (hs_lua_request_t *)(uintptr_t)exchange->view.handle;
+    lua->api.response = (hs_lua_response_t *)(uintptr_t)exchange->view.handle;
+    lua_pushvalue(state, SLOT_RUN);
     int failed = lua_pcall(state, 0, 1, 0);
     lua_Integer result = failed == 0 ? lua_tointeger(state, -1) : LUA_RAISED;
     if (HS_UNLIKELY(result != LUA_RETURNED)) {
@@ -189,8 +192,8 @@ static void run_lua(void *self, hs_exchange_t *exchange)
         else if (response->state != HS_ANSWER_SENT)
             hs_res_replace(response, 500);
     }
-    lua_settop(state, 0);
-    lua->api.current = NULL;
+    lua_settop(state, SLOTS);
+    lua->api.request = NULL;
     if (HS_UNLIKELY(lua->memory.refused))
         recover_memory(lua, exchange);
 }
@@ -198,10 +201,10 @@ static void run_lua(void *self, hs_exchange_t *exchange)
 static void run_tasks(void *self)
 {
     hs_lua_t *lua = self;
-    lua_rawgeti(lua->state, LUA_REGISTRYINDEX, lua->tasks_ref);
+    lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0)
         hs_log_write(lua->api.log, HS_LOG_ERROR, "lua: %s", lua_tostring(lua->state, -1));
-    lua_settop(lua->state, 0);
+    lua_settop(lua->state, SLOTS);
     if (lua->memory.refused) {
         lua_gc(lua->state, LUA_GCCOLLECT, 0);
         lua->memory.refused = false;
@@ -222,9 +225,8 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
     (void)debug;
     lua_sethook(state, NULL, 0, 0);
     hs_lua_t *lua = lua_of(state);
-    const hs_view_t *view = lua->api.current;
-    if (view == NULL || view != atomic_load_explicit(&lua->doomed, memory_order_acquire) ||
-        view->generation != atomic_load_explicit(&lua->doomed_generation, memory_order_relaxed))
+    uint64_t doomed = atomic_load_explicit(&lua->doomed, memory_order_acquire);
+    if (lua->api.request == NULL || (uintptr_t)lua->api.request != doomed)
         return;
     lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
     lua_error(state);
@@ -237,8 +239,7 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
 static void interrupt_lua(void *self, hs_exchange_t *exchange)
 {
     hs_lua_t *lua = self;
-    atomic_store_explicit(&lua->doomed_generation, exchange->view.generation, memory_order_relaxed);
-    atomic_store_explicit(&lua->doomed, &exchange->view, memory_order_release);
+    atomic_store_explicit(&lua->doomed, exchange->view.handle, memory_order_release);
     lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
 }
 

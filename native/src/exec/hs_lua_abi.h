@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 2
+#define HS_LUA_ABI_VERSION 3
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -18,29 +18,25 @@
 /* clang-format off */
 HS_LUA_ABI(
 typedef struct hs_view {
-    uint32_t generation;
-    uint32_t method;
-    uint32_t url_len;
-    uint32_t result_len;
+    uint64_t handle;
     const char *url;
+    uint32_t url_len;
+    uint32_t method;
+    uint32_t result_len;
     uint32_t in_worker;
 } hs_view_t;
 
-typedef struct hs_lua_request {
-    hs_view_t *view;
-    uint32_t generation;
-} hs_lua_request_t;
-
-typedef struct hs_lua_response {
-    hs_view_t *view;
-    uint32_t generation;
-} hs_lua_response_t;
+typedef struct hs_lua_request hs_lua_request_t;
+typedef struct hs_lua_response hs_lua_response_t;
 
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
+    uint32_t generation_bits;
+    uint32_t alignment_bits;
     uint32_t task_count;
-    hs_view_t *current;
+    hs_lua_request_t *request;
+    hs_lua_response_t *response;
     void *log;
     const char *(*method_name)(uint32_t method);
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
@@ -60,13 +56,49 @@ typedef struct hs_lua_api {
 
 /*
  * hs_view_t: the part of an exchange that Lua reads without a call. It is the exchange's first
- * member. generation   counts the requests that the exchange has carried; a request object of
- * another generation is over method       llhttp's method number url, url_len request target,
- * NUL-terminated result_len   length of the string that the last call on this view returned
- * in_worker    1 while a worker runs the handler
+ * member.
+ *   handle       of the request that the exchange carries now
+ *   url          request target, NUL-terminated; url_len bytes
+ *   method       llhttp's method number
+ *   result_len   length of the string that the last call on this view returned
+ *   in_worker    1 while a worker runs the handler
  *
  * hs_lua_api_t: functions are called through this table because node opens addons without
- * RTLD_GLOBAL, which hides their symbols from ffi.C. `current` is the exchange being handled.
- * `task_count` is written by Lua: coroutines that wait to be resumed.
+ * RTLD_GLOBAL, which hides their symbols from ffi.C. `request` and `response` are the handle of
+ * the request being handled. `task_count` is written by Lua: coroutines that wait to be resumed.
  * Functions return what their namesakes in httpserver.h return.
  */
+
+/*
+ * A handle names one request: the address of its exchange, which is a multiple of HS_CACHE_LINE and
+ * below 2^48, moved up so far that 22 bits are free for the generation, the number of the request
+ * among those that the exchange carries. Lua's request and response objects are nothing but this
+ * value, as pointers to structs that do not exist: LuaJIT passes them in registers, and a request
+ * that stays in compiled code allocates no object. An object of another generation is over; it
+ * would be taken for the current one only after exactly 2^22 further requests, or a multiple.
+ */
+#define HS_HANDLE_GENERATION_BITS 22
+#define HS_HANDLE_ALIGNMENT_BITS 6
+#define HS_HANDLE_GENERATIONS (UINT64_C(1) << HS_HANDLE_GENERATION_BITS)
+
+_Static_assert(HS_CACHE_LINE == 1 << HS_HANDLE_ALIGNMENT_BITS, "what handles count on");
+_Static_assert(sizeof(void *) == sizeof(uint64_t), "handles are as wide as pointers");
+
+/* Whether memory at this address can have handles. */
+static inline bool hs_handle_fits(const void *address)
+{
+    return (uintptr_t)address >> 48 == 0 && (uintptr_t)address % HS_CACHE_LINE == 0;
+}
+
+/* The handle of the first request. */
+static inline uint64_t hs_handle_first(const void *address)
+{
+    return (uint64_t)(uintptr_t)address << (HS_HANDLE_GENERATION_BITS - HS_HANDLE_ALIGNMENT_BITS);
+}
+
+/* The handle of the request after that of `handle`. */
+static inline uint64_t hs_handle_next(uint64_t handle)
+{
+    uint64_t generation = (handle + 1) % HS_HANDLE_GENERATIONS;
+    return handle / HS_HANDLE_GENERATIONS * HS_HANDLE_GENERATIONS + generation;
+}

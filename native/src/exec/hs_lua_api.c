@@ -84,6 +84,8 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
     *api = (hs_lua_api_t){
         .version = HS_LUA_ABI_VERSION,
         .view_size = sizeof(hs_view_t),
+        .generation_bits = HS_HANDLE_GENERATION_BITS,
+        .alignment_bits = HS_HANDLE_ALIGNMENT_BITS,
         .log = log,
         .method_name = method_name,
         .request_header = request_header,

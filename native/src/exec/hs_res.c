@@ -47,22 +47,22 @@ static field_rule_t apply_rule(hs_response_t *response, hs_span_t name, hs_span_
 {
     switch (name.len) {
     case sizeof("date") - 1:
-        if (hs_span_equals_nocase(name, HS_SPAN_LITERAL("date")))
+        if (hs_token_is(name, HS_SPAN_LITERAL("date")))
             response->own_date = true;
         return FIELD_ORDINARY;
     case sizeof("connection") - 1:
-        if (!hs_span_equals_nocase(name, HS_SPAN_LITERAL("connection")))
+        if (!hs_token_is(name, HS_SPAN_LITERAL("connection")))
             return FIELD_ORDINARY;
         if (!hs_span_equals_nocase(hs_span_trim(value), HS_SPAN_LITERAL("close")))
             return FIELD_REFUSED;
         response->close = true;
         return FIELD_TAKEN;
     case sizeof("content-length") - 1:
-        return hs_span_equals_nocase(name, HS_SPAN_LITERAL("content-length")) ? FIELD_REFUSED
-                                                                              : FIELD_ORDINARY;
+        return hs_token_is(name, HS_SPAN_LITERAL("content-length")) ? FIELD_REFUSED
+                                                                    : FIELD_ORDINARY;
     case sizeof("transfer-encoding") - 1:
-        return hs_span_equals_nocase(name, HS_SPAN_LITERAL("transfer-encoding")) ? FIELD_REFUSED
-                                                                                 : FIELD_ORDINARY;
+        return hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding")) ? FIELD_REFUSED
+                                                                       : FIELD_ORDINARY;
     default:
         return FIELD_ORDINARY;
     }

@@ -71,21 +71,21 @@ static hs_parse_outcome_t check_field(hs_msg_t *msg, hs_span_t name, hs_span_t v
 {
     switch (name.len) {
     case sizeof("host") - 1:
-        if (!hs_span_equals_nocase(name, HS_SPAN_LITERAL("host")))
+        if (!hs_token_is(name, HS_SPAN_LITERAL("host")))
             return HS_PARSE_COMPLETE;
         facts->hosts++;
         facts->host = value;
         return hs_host_is_valid(value) ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
     case sizeof("expect") - 1:
-        if (!hs_span_equals_nocase(name, HS_SPAN_LITERAL("expect")))
+        if (!hs_token_is(name, HS_SPAN_LITERAL("expect")))
             return HS_PARSE_COMPLETE;
         return check_expectations(msg, value);
     case sizeof("connection") - 1:
-        if (hs_span_equals_nocase(name, HS_SPAN_LITERAL("connection")))
+        if (hs_token_is(name, HS_SPAN_LITERAL("connection")))
             note_connection(value, facts);
         return HS_PARSE_COMPLETE;
     case sizeof("transfer-encoding") - 1:
-        if (!hs_span_equals_nocase(name, HS_SPAN_LITERAL("transfer-encoding")))
+        if (!hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding")))
             return HS_PARSE_COMPLETE;
         facts->transfer_encodings++;
         facts->coding = check_codings(value);
@@ -114,9 +114,12 @@ static hs_parse_outcome_t check_host(const hs_msg_t *msg, const field_facts_t *f
 {
     if (facts->hosts > 1 || (facts->hosts == 0 && msg->minor_version == 1))
         return HS_PARSE_BAD_REQUEST;
+    hs_span_t target = hs_msg_url(msg);
+    if (facts->hosts == 0 || target.data[0] == '/')
+        return HS_PARSE_COMPLETE;
     unsigned default_port;
-    hs_span_t authority = hs_target_authority(hs_msg_url(msg), &default_port);
-    if (facts->hosts == 0 || authority.len == 0)
+    hs_span_t authority = hs_target_authority(target, &default_port);
+    if (authority.len == 0)
         return HS_PARSE_COMPLETE;
     return hs_host_same(authority, facts->host, default_port) ? HS_PARSE_COMPLETE
                                                               : HS_PARSE_BAD_REQUEST;

@@ -1,5 +1,7 @@
 #include "http/hs_host.h"
 
+#include "base/hs_chars.h"
+
 #define PORT_DIGITS_MAX 5
 #define PORT_MAX 65535
 
@@ -11,11 +13,6 @@ static bool is_digit(char c)
 static bool is_hex(char c)
 {
     return is_digit(c) || (hs_ascii_lower(c) >= 'a' && hs_ascii_lower(c) <= 'f');
-}
-
-static bool is_letter(char c)
-{
-    return hs_ascii_lower(c) >= 'a' && hs_ascii_lower(c) <= 'z';
 }
 
 /* Digits of an address between brackets. That it says something is left to who uses it. */
@@ -34,15 +31,13 @@ static bool is_address(hs_span_t text)
 /* unreserved and pct-encoded. */
 static bool is_name(hs_span_t text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        if (c == '%') {
-            if (text.len - i < 3 || !is_hex(text.data[i + 1]) || !is_hex(text.data[i + 2]))
-                return false;
-            i += 2;
-        } else if (!is_digit(c) && !is_letter(c) && c != '-' && c != '.' && c != '_' && c != '~') {
+    size_t at = hs_span_run(text, 0, hs_char_is_unreserved);
+    while (at < text.len) {
+        if (text.data[at] != '%' || text.len - at < 3 || !is_hex(text.data[at + 1]) ||
+            !is_hex(text.data[at + 2]))
             return false;
-        }
+        at += 3;
+        at += hs_span_run(text, at, hs_char_is_unreserved);
     }
     return text.len > 0;
 }
@@ -68,15 +63,20 @@ static int port_of(hs_span_t text, size_t at, int absent)
         return -1;
     int port = 0;
     for (size_t i = at + 1; i < text.len; i++) {
-        if (!is_digit(text.data[i]))
+        int digit = text.data[i] - '0';
+        if (digit < 0 || digit > 9)
             return -1;
-        port = port * 10 + (text.data[i] - '0');
+        port = port * 10 + digit;
     }
     return port <= PORT_MAX ? port : -1;
 }
 
 bool hs_host_is_valid(hs_span_t host)
 {
+    /* Nearly always a plain name or an IPv4 address, with or without a port: one look at it. */
+    size_t plain = hs_span_run(host, 0, hs_char_is_unreserved);
+    if (HS_LIKELY(plain > 0 && (plain == host.len || host.data[plain] == ':')))
+        return port_of(host, plain, 0) >= 0;
     size_t len = host_len(host);
     if (port_of(host, len, 0) < 0)
         return false;

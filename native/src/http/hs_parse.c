@@ -318,8 +318,7 @@ hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
         return HS_PARSE_VERSION_UNSUPPORTED;
     if (msg->method == HTTP_CONNECT)
         return HS_PARSE_NOT_IMPLEMENTED;
-    hs_parse_outcome_t outcome =
-        hs_target_check(msg, parse->line_at, hs_parse_method_name(msg->method));
+    hs_parse_outcome_t outcome = hs_target_check(msg);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
     if (outcome == HS_PARSE_COMPLETE && msg->content_length > parse->limits->max_body)

@@ -1,24 +1,12 @@
 #include "http/hs_target.h"
 
+#include <llhttp.h>
+
+#include "base/hs_chars.h"
 #include "http/hs_host.h"
 
 /* " HTTP/1.1\r\n" */
 #define BEHIND_TARGET 11
-
-/*
- * What a target may hold: RFC 3986, and the signs [ ] { } | \ ^ ` that it forbids but browsers
- * leave unencoded in queries. Not `#`: no form of a target has a fragment. llhttp has refused
- * controls, white space and what is not ASCII.
- */
-static bool has_target_bytes(hs_span_t target)
-{
-    for (size_t i = 0; i < target.len; i++) {
-        char c = target.data[i];
-        if (c == '#' || c == '"' || c == '<' || c == '>')
-            return false;
-    }
-    return true;
-}
 
 static bool starts_nocase(hs_span_t text, hs_span_t prefix)
 {
@@ -56,17 +44,20 @@ static bool has_form(hs_span_t target, bool is_options)
     return hs_host_is_valid(hs_target_authority(target, &default_port));
 }
 
-hs_parse_outcome_t hs_target_check(const hs_msg_t *msg, uint32_t line_at, const char *method)
+hs_parse_outcome_t hs_target_check(const hs_msg_t *msg)
 {
     hs_span_t target = hs_msg_url(msg);
     uint32_t end = msg->url_at + msg->url_len;
-    if (msg->url_at != line_at + strlen(method) + 1 || msg->head_len - end < BEHIND_TARGET)
+    if (msg->url_at < 2 || msg->head_len - end < BEHIND_TARGET)
         return HS_PARSE_BAD_REQUEST;
+    /* llhttp lets nothing but spaces stand between method and target. */
+    const char *before = msg->base + msg->url_at;
     const char *behind = msg->base + end;
-    if (memcmp(behind, " HTTP/", 6) != 0 || memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) != 0)
+    if (before[-1] != ' ' || before[-2] == ' ' || memcmp(behind, " HTTP/", 6) != 0 ||
+        memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) != 0)
         return HS_PARSE_BAD_REQUEST;
-    if (target.len == 0 || !has_target_bytes(target) ||
-        !has_form(target, strcmp(method, "OPTIONS") == 0))
+    if (target.len == 0 || hs_span_run(target, 0, hs_char_is_target) < target.len ||
+        !has_form(target, msg->method == HTTP_OPTIONS))
         return HS_PARSE_BAD_REQUEST;
     return HS_PARSE_COMPLETE;
 }

@@ -9,10 +9,8 @@
 #include "http/hs_msg.h"
 #include "http/hs_outcome.h"
 
-/* Checks the request line of a complete head. It begins `line_at` bytes into it; `method` is the
- * method's name. */
-HS_NODISCARD hs_parse_outcome_t hs_target_check(const hs_msg_t *msg, uint32_t line_at,
-                                                const char *method);
+/* Checks the request line of a complete head. */
+HS_NODISCARD hs_parse_outcome_t hs_target_check(const hs_msg_t *msg);
 
 /* The authority of a target in absolute form, with the port that its scheme implies; for the other
  * forms an empty span. */

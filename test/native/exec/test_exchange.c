@@ -58,7 +58,7 @@ static void memory_of_a_burst_goes_back(void **state)
             memset(leased[i]->arena, 'a', bench.limits.ring_size);
             assert_true(hs_buf_append(&leased[i]->content, "content", 7));
         }
-        uint32_t generation = leased[0]->view.generation;
+        uint64_t handle = leased[0]->view.handle;
         for (int i = 0; i < BURST / 2; i++)
             hs_exchange_give_back(&bench.pool, leased[i]);
         assert_int_equal(bench.pool.free_count, BURST / 2); /* as many as are leased */
@@ -70,7 +70,7 @@ static void memory_of_a_burst_goes_back(void **state)
             without += leased[i]->ring.data == NULL && leased[i]->content.data == NULL;
         assert_int_equal(without, BURST - KEPT);
         /* A request object that Lua has kept finds out that it is over. */
-        assert_int_equal(leased[0]->view.generation, generation + 1);
+        assert_int_equal(leased[0]->view.handle, hs_handle_next(handle));
     }
     hs_exchange_pool_free(&bench.pool);
 }
@@ -165,24 +165,24 @@ static void large_buffers_are_freed_and_small_ones_kept(void **state)
     hs_exchange_pool_free(&bench.pool);
 }
 
-static void every_message_has_a_generation_of_its_own(void **state)
+static void every_message_has_a_handle_of_its_own(void **state)
 {
     (void)state;
     bench_t bench;
     bench_begin(&bench);
-    uint32_t last = bench.exchange->view.generation;
+    uint64_t last = bench.exchange->view.handle;
     for (int i = 0; i < 5; i++) {
         bench_request(&bench, "GET / HTTP/1.0\r\n\r\n");
-        assert_int_equal(bench.exchange->view.generation, last);
+        assert_int_equal(bench.exchange->view.handle, last);
         bench_end_request(&bench);
-        assert_int_not_equal(bench.exchange->view.generation, last);
-        last = bench.exchange->view.generation;
+        assert_int_not_equal(bench.exchange->view.handle, last);
+        last = bench.exchange->view.handle;
     }
     hs_exchange_t *same = bench.exchange;
     hs_exchange_give_back(&bench.pool, bench.exchange);
     bench.exchange = hs_exchange_lease(&bench.pool);
     assert_ptr_equal(bench.exchange, same);
-    assert_int_not_equal(bench.exchange->view.generation, last);
+    assert_int_not_equal(bench.exchange->view.handle, last);
     bench_end(&bench);
 }
 
@@ -243,7 +243,7 @@ int main(void)
         cmocka_unit_test(ring_and_arena_have_the_configured_size),
         cmocka_unit_test(what_is_given_back_comes_out_clean),
         cmocka_unit_test(large_buffers_are_freed_and_small_ones_kept),
-        cmocka_unit_test(every_message_has_a_generation_of_its_own),
+        cmocka_unit_test(every_message_has_a_handle_of_its_own),
         cmocka_unit_test(the_end_of_a_message_keeps_what_follows),
         cmocka_unit_test(the_accessors_of_a_request),
     };

@@ -105,6 +105,27 @@ static void the_response_as_lua_builds_it(void **state)
     assert_string_equal(lb->body, "7.5");
 }
 
+/* Objects and calls of a handler that LuaJIT has compiled leave nothing for the collector. */
+static void a_request_in_compiled_code_allocates_nothing(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "collectgarbage('stop')\n"
+             "function handle(req, res)\n"
+             "  if req.method == 'POST' then\n"
+             "    return res:body(('%d'):format(collectgarbage('count') * 1024)):send()\n"
+             "  end\n"
+             "  res:status(200):header('Content-Type', 'text/plain'):body(req.url):send()\n"
+             "end\n");
+    long bytes[2];
+    for (int i = 0; i < 2; i++) {
+        for (int n = 0; n < 1000; n++)
+            lua_bench_get(lb, "/");
+        lua_bench_run(lb, "POST / HTTP/1.1\r\nHost: h\r\n\r\n");
+        bytes[i] = strtol(lb->body, NULL, 10);
+    }
+    assert_in_range(bytes[1] - bytes[0], 0, 1000);
+}
+
 static void a_response_that_is_not_sent(void **state)
 {
     lua_bench_t *lb = *state;
@@ -238,6 +259,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
         cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
         cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
+        cmocka_unit_test_setup_teardown(a_request_in_compiled_code_allocates_nothing, begin, end),
         cmocka_unit_test_setup_teardown(a_response_that_is_not_sent, begin, end),
         cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
         cmocka_unit_test_setup_teardown(the_log_module, begin, end),

@@ -1,0 +1,55 @@
+-- apps/app-like.lua for nginx: the same router and answers, with nginx's own calls, as its users
+-- write them.
+
+local sub = string.sub
+
+local routes = { GET = {}, POST = {} }
+
+local function add_route(method, prefix, handler)
+  routes[method][#routes[method] + 1] = { prefix = prefix, handler = handler }
+end
+
+local function answer_json(status, text)
+  ngx.status = status
+  local headers = ngx.header
+  headers['Content-Type'] = 'application/json'
+  headers['Content-Length'] = #text
+  ngx.print(text)
+end
+
+add_route('GET', '/health', function()
+  answer_json(200, '{"ok":true}')
+end)
+
+add_route('POST', '/users', function()
+  ngx.req.read_body()
+  answer_json(201, '{"length":' .. #(ngx.req.get_body_data() or '') .. '}')
+end)
+
+add_route('GET', '/users/', function(rest)
+  local id = tonumber(rest)
+  if not id or id < 1 or id % 1 ~= 0 then
+    return answer_json(404, '{"error":"no such user"}')
+  end
+  local var = ngx.var
+  local host = var.http_host or ''
+  local agent = var.http_user_agent or ''
+  answer_json(200, '{"id":' .. id .. ',"host":"' .. host .. '","agent":"' .. agent .. '"}')
+end)
+
+local M = {}
+
+function M.handle()
+  local url = ngx.var.request_uri
+  local candidates = routes[ngx.req.get_method()] or {}
+  for i = 1, #candidates do
+    local route = candidates[i]
+    local prefix = route.prefix
+    if sub(url, 1, #prefix) == prefix then
+      return route.handler(sub(url, #prefix + 1))
+    end
+  end
+  answer_json(404, '{"error":"not found"}')
+end
+
+return M

@@ -1,0 +1,85 @@
+/* hs_host: which hosts are valid, byte by byte and against the grammar written out plainly. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "http/hs_host.h"
+
+static bool is_valid(const char *text)
+{
+    return hs_host_is_valid(hs_span(text, strlen(text)));
+}
+
+static void hosts_and_ports(void **state)
+{
+    (void)state;
+    static const char *const valid[] = {
+        "a",          "localhost",        "a-b.c_d~e", "127.0.0.1", "a:",     "a:0",   "a:99",
+        "a:65535",    "127.0.0.1:1",      "%41",       "a%2fb:80",  "%41%42", "[::1]", "[::1]:99",
+        "[fe80::1]:", "[::ffff:1.2.3.4]",
+    };
+    static const char *const invalid[] = {
+        "",      ":",     ":80",      "a:b",    "a:65536", "a:123456", "a:-1",  "a:+1",   "a:1 ",
+        "a:8:8", "a b",   "a/b",      "u@a",    "a,b",     "%",        "a%4",   "a%4g",   "a%",
+        "a%zz",  "[::1",  "::1",      "[::1]x", "[]",      "[1]",      "[g::]", "[::1]]", "[::1]:x",
+        "a[",    "a?b=c", "\xc3\xa9", "a%41:x", "a\t",     "a!b",
+    };
+    for (size_t i = 0; i < sizeof(valid) / sizeof(valid[0]); i++)
+        if (!is_valid(valid[i]))
+            fail_msg("refused: %s", valid[i]);
+    for (size_t i = 0; i < sizeof(invalid) / sizeof(invalid[0]); i++)
+        if (is_valid(invalid[i]))
+            fail_msg("taken: %s", invalid[i]);
+}
+
+/* RFC 3986 §2.3: unreserved, at any place of a name; a colon begins a port. */
+static void names_byte_by_byte(void **state)
+{
+    (void)state;
+    static const char unreserved[] = "-._~0123456789"
+                                     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (int byte = 0; byte <= 255; byte++)
+        for (size_t at = 0; at < 3; at++) {
+            char name[] = "az9";
+            name[at] = (char)byte;
+            bool is_port_mark = byte == ':' && at > 0;
+            bool allowed = byte != 0 && strchr(unreserved, byte) != NULL;
+            assert_int_equal(hs_host_is_valid(hs_span(name, 3)), allowed || is_port_mark);
+        }
+}
+
+static void the_same_host_and_port(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a;
+        const char *b;
+        bool same;
+    } pairs[] = {
+        { "a", "A", true },
+        { "a", "a:80", true },
+        { "a:", "a", true },
+        { "a:81", "a", false },
+        { "a:081", "a:81", true },
+        { "a", "b", false },
+        { "[::1]", "[::1]:80", true },
+    };
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+        assert_int_equal(hs_host_same(hs_span(pairs[i].a, strlen(pairs[i].a)),
+                                      hs_span(pairs[i].b, strlen(pairs[i].b)), 80),
+                         pairs[i].same);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hosts_and_ports),
+        cmocka_unit_test(names_byte_by_byte),
+        cmocka_unit_test(the_same_host_and_port),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
