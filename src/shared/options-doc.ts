@@ -6,9 +6,7 @@ const INTRODUCTION = `# Configuration
 <!-- Written from src/shared/options.ts. Do not edit: change the table, then run
      UPDATE_DOCS=1 npm run test:unit -->
 
-\`\`\`text
-moonring [options] [app]
-\`\`\`
+\`moonring [options] [app]\`, or \`node dist/master.js [options] [app]\` in a clone.
 
 Every option is a flag, a variable and a key of the JSON config file. The first that is set wins:
 flag, variable, config file, default. A variable that is set to nothing counts as not set. Unknown

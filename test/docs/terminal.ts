@@ -47,6 +47,8 @@ export async function openServerTerminal(
   const env = {
     ...cleanEnvironment(),
     ...{ MOONRING_PORT: '0', MOONRING_ADMIN: '127.0.0.1:0', NO_COLOR: '1', SHELL: '/bin/sh' },
+    // npm's spinner, which a terminal wipes out again.
+    NPM_CONFIG_PROGRESS: 'false',
   };
   // `exec`: Ctrl-C would end a shell in between, and it is the server's exit code that counts.
   const child = spawn('script', ['-qefc', `exec ${typed}`, '/dev/null'], { cwd, env });
