@@ -61,7 +61,14 @@ export async function openServerTerminal(
   let isOver = false;
   void exited.then(() => (isOver = true));
   let master = 0;
-  t.teardown(() => endByForce(child.pid ?? 0, () => master, exited));
+  const endNow = () => killAll(child.pid ?? 0, master);
+  // The runner ends a test that takes too long; what is in a terminal of its own would stay.
+  process.once('SIGTERM', endNow);
+  t.teardown(async () => {
+    process.off('SIGTERM', endNow);
+    endNow();
+    await within('the end of the terminal', exited);
+  });
 
   const line = await until(
     `"${command}" is ready`,
@@ -85,14 +92,9 @@ export async function openServerTerminal(
   };
 }
 
-async function endByForce(
-  terminal: number,
-  master: () => number,
-  exited: Promise<unknown>,
-): Promise<void> {
-  const pids = [...childrenOf(master()), master(), ...childrenOf(terminal), terminal];
-  for (const pid of pids) {
+function killAll(terminal: number, master: number): void {
+  const ours = master > 0 ? [...childrenOf(master), master] : [];
+  for (const pid of [...ours, ...childrenOf(terminal), terminal]) {
     if (pid > 0 && isRunning(pid)) process.kill(pid, 'SIGKILL');
   }
-  await within('the end of the terminal', exited);
 }
