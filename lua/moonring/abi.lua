@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 2
+local VERSION = 3
 
 ffi.cdef(native.abi)
 

@@ -1,5 +1,5 @@
--- What a handler is asked: req.method, req.url, req.version, req.id, req.peer, req:header(name),
--- req:body(), req:in_worker().
+-- What a handler is asked: req.method, req.url, req.path, req.query, req.version, req.id, req.peer,
+-- req:header(name), req:headers(), req:body(), req:in_worker().
 --
 -- A request object is a pointer and the generation of the request it was made for. Once that
 -- request is over, every access raises an error instead of reading another request's memory.
@@ -31,6 +31,14 @@ local getters = {
   url = function(view)
     return ffi_string(view.url, view.url_len)
   end,
+  -- The path of the target, as it was sent: still percent-encoded.
+  path = function(view)
+    return ffi_string(api.request_path(view), view.result_len)
+  end,
+  -- What follows the first `?`, as it was sent; '' if nothing does.
+  query = function(view)
+    return ffi_string(api.request_query(view), view.result_len)
+  end,
   version = function(view)
     return ffi_string(api.request_version(view))
   end,
@@ -42,6 +50,25 @@ local getters = {
     return ffi_string(api.request_peer(view))
   end,
 }
+
+-- What req:headers() gives to `for`: called again and again, it goes from field to field.
+local Fields = ffi.metatype('hs_lua_fields_t', {
+  __call = function(self)
+    local view = self.view
+    if view.generation ~= self.generation then
+      error(OVER, 2)
+    end
+    local number = self.next
+    local text = api.request_field_name(view, number)
+    if text == nil then
+      return nil
+    end
+    self.next = number + 1
+    local name = ffi_string(text, view.result_len)
+    text = api.request_field_value(view, number)
+    return name, ffi_string(text, view.result_len)
+  end,
+})
 
 local methods = {}
 
@@ -58,6 +85,15 @@ function methods.header(self, name)
     return nil
   end
   return ffi_string(value, view.result_len)
+end
+
+-- for name, value in req:headers() do: all fields as they were sent, repeats too.
+function methods.headers(self)
+  local view = self.view
+  if view.generation ~= self.generation then
+    error(OVER, 2)
+  end
+  return Fields(view, view.generation, 0)
 end
 
 function methods.body(self)

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 2
+#define HS_LUA_ABI_VERSION 3
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -36,6 +36,12 @@ typedef struct hs_lua_response {
     uint32_t generation;
 } hs_lua_response_t;
 
+typedef struct hs_lua_fields {
+    hs_view_t *view;
+    uint32_t generation;
+    uint32_t next;
+} hs_lua_fields_t;
+
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
@@ -43,7 +49,11 @@ typedef struct hs_lua_api {
     hs_view_t *current;
     void *log;
     const char *(*method_name)(uint32_t method);
+    const char *(*request_path)(hs_view_t *view);
+    const char *(*request_query)(hs_view_t *view);
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
+    const char *(*request_field_name)(hs_view_t *view, uint32_t number);
+    const char *(*request_field_value)(hs_view_t *view, uint32_t number);
     const char *(*request_body)(hs_view_t *view);
     const char *(*request_version)(hs_view_t *view);
     const char *(*request_id)(hs_view_t *view);
@@ -65,8 +75,10 @@ typedef struct hs_lua_api {
  * NUL-terminated result_len   length of the string that the last call on this view returned
  * in_worker    1 while a worker runs the handler
  *
+ * hs_lua_fields_t: where an iteration over the fields of a request is; Lua makes and moves it.
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `current` is the exchange being handled.
  * `task_count` is written by Lua: coroutines that wait to be resumed.
- * Functions return what their namesakes in httpserver.h return.
+ * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
+ * NULL where there is no field of this number, from 0.
  */

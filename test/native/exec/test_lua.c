@@ -69,6 +69,60 @@ static void the_request_as_lua_sees_it(void **state)
     assert_string_equal(lb->body, "M-SEARCH|/s|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
 }
 
+static void path_and_query_of_every_form(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res) res:body(req.path .. '|' .. req.query):send() end\n");
+    const char *cases[][2] = {
+        { "/", "/|" },
+        { "/a%20b?c=d?e", "/a%20b|c=d?e" },
+        { "/a?", "/a|" },
+        { "/http://h/x?y", "/http://h/x|y" },
+        { "http://h/a/b?c", "/a/b|c" },
+        { "http://h", "/|" },
+        { "HTTP://h?q", "/|q" },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lua_bench_get(lb, cases[i][0]);
+        assert_string_equal(lb->body, cases[i][1]);
+    }
+    lua_bench_run(lb, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_string_equal(lb->body, "*|");
+}
+
+static void fields_one_after_the_other(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local lines = {}\n"
+             "  for name, value in req:headers() do lines[#lines + 1] = name .. '=' .. value end\n"
+             "  local fields = req:headers()\n"
+             "  lines[#lines + 1] = select(2, fields()) .. select(2, fields())\n"
+             "  res:body(table.concat(lines, '|')):send()\n"
+             "end\n");
+    for (int i = 0; i < 200; i++) {
+        lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\nX-A:  one \r\nx-a: two\r\nE:\r\n\r\n");
+        assert_string_equal(lb->body, "Host=h|X-A=one|x-a=two|E=|hone");
+    }
+    lua_bench_run(lb, "GET / HTTP/1.0\r\n\r\n");
+    assert_int_equal(lb->status, 500);
+}
+
+static void fields_of_a_request_that_is_over(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local kept\n"
+             "function handle(req, res)\n"
+             "  if kept then kept() end\n"
+             "  kept = req:headers()\n"
+             "  res:send()\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    assert_non_null(strstr(lb->bench.tape.last, "handler.lua:3: this request is over"));
+}
+
 static void content_is_bytes(void **state)
 {
     lua_bench_t *lb = *state;
@@ -236,6 +290,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(handle_is_called_once_a_request, begin, end),
         cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
+        cmocka_unit_test_setup_teardown(path_and_query_of_every_form, begin, end),
+        cmocka_unit_test_setup_teardown(fields_one_after_the_other, begin, end),
+        cmocka_unit_test_setup_teardown(fields_of_a_request_that_is_over, begin, end),
         cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
         cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
         cmocka_unit_test_setup_teardown(a_response_that_is_not_sent, begin, end),
