@@ -1,6 +1,6 @@
 // User-space instructions per request. See bench/README.md.
 //
-//   node bench/instructions.mjs [--only raw,hello,app] [--requests 64]
+//   node bench/instructions.mjs [--only raw,hello,app,router] [--requests 64]
 import { spawn, spawnSync } from 'node:child_process';
 import { on, once } from 'node:events';
 import { createConnection } from 'node:net';
@@ -27,7 +27,7 @@ const PIPELINE_DEPTH = 16;
 
 const { values: options } = parseArgs({
   options: {
-    only: { type: 'string', default: 'raw,hello,app' },
+    only: { type: 'string', default: 'raw,hello,app,router' },
     requests: { type: 'string', default: '64' },
   },
 });
@@ -51,13 +51,18 @@ const subjects = [
   {
     name: 'app',
     path: '/users/42',
-    start: () =>
-      startWarmReactor(join(BENCH, 'apps', 'app-like.lua'), {
-        path: '/users/42',
-        options: INLINE,
-      }),
+    start: () => startApp('app-like.lua'),
+  },
+  {
+    name: 'router',
+    path: '/users/42',
+    start: () => startApp('router.lua'),
   },
 ];
+
+function startApp(file) {
+  return startWarmReactor(join(BENCH, 'apps', file), { path: '/users/42', options: INLINE });
+}
 
 function hasHardwareCounter() {
   if (!hasProgram('perf')) {
