@@ -1,6 +1,6 @@
--- JSON (RFC 8259): json.decode(text), json.encode(value), json.send(res, value, status). Decoding is
--- lua-cjson's work. Encoding is done here, since lua-cjson has no way to say `[]`, cuts numbers to
--- 14 digits and does not tell where a value that is no JSON stands.
+-- JSON (RFC 8259): json.decode(text), json.encode(value), json.send(res, value, status). Decoding
+-- is lua-cjson's work. Encoding is done here, since lua-cjson has no way to say `[]`, cuts numbers
+-- to 14 digits and does not tell where a value that is no JSON stands.
 local found, cjson = pcall(require, 'cjson')
 if not found then
   error('moonring.json needs lua-cjson: install the package lua-cjson (Debian, Ubuntu), or build it '
@@ -30,7 +30,8 @@ local null = _M.null
 
 local array_type = { __name = 'json array' }
 
--- Marks a table (a new one by default) as an array, so that it is `[]` when it is empty. Returns it.
+-- Marks a table (a new one by default) as an array, so that it is `[]` when it is empty, and
+-- returns it.
 function _M.array(list)
   return setmetatable(list or {}, array_type)
 end
@@ -190,8 +191,8 @@ local function encode(value)
   error(('json.encode: %s is no JSON: %s'):format(place, problem), 3)
 end
 
--- The JSON text of strings, numbers, booleans, json.null and tables of these. A table is an array if
--- it has an element 1 or is marked by json.array, else an object. Strings are taken to be UTF-8.
+-- The JSON text of strings, numbers, booleans, json.null and tables of these. A table is an array
+-- if it has an element 1 or is marked by json.array, else an object. Strings are taken to be UTF-8.
 -- What is no JSON (NaN, infinity, a function, an array with holes, more than 100 levels) raises an
 -- error at the caller's line that says where it stands.
 function _M.encode(value)

@@ -64,8 +64,8 @@ function _M.parse(pattern)
   return segments
 end
 
--- A node: its literal children by their text, the child of `:name`, the leaf of `*name`. A child for
--- a parameter knows its `name`, and a node where a pattern ends has a `route`.
+-- A node: its literal children by their text, the child of `:name`, the leaf of `*name`. A child
+-- for a parameter knows its `name`, and a node where a pattern ends has a `route`.
 function _M.new_tree()
   return { literals = {} }
 end

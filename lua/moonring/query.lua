@@ -19,8 +19,8 @@ local function decode_part(text)
   return decode(text)
 end
 
--- Calls take(to, name, value) for each pair, in order. True, or nil, what is wrong, and whether that
--- is their number.
+-- Calls take(to, name, value) for each pair, in order. True, or nil, what is wrong, and whether
+-- that is their number.
 local function each_pair(text, limit, take, to)
   local at, count, length = 1, 0, #text
   while at <= length do

@@ -5,8 +5,8 @@
 --   handle = app:handler()
 --
 -- The path decides first: a path without parameters wins over patterns, and among these a literal
--- segment wins over a parameter. Then the method: HEAD is answered by GET's function, OPTIONS by the
--- router, another method that the path does not have with 405. Both carry Allow.
+-- segment wins over a parameter. Then the method: HEAD is answered by GET's function, OPTIONS by
+-- the router, another method that the path does not have with 405. Both carry Allow.
 local matcher = require 'moonring.matcher'
 local percent = require 'moonring.percent'
 
@@ -208,10 +208,8 @@ function App:handler()
   local fixed, find_route = self.fixed, matcher.compile(self.tree)
   return function(req, res)
     local path = req.path
-    local route, params = fixed[path], nil
-    if route then
-      params = {}
-    else
+    local route, params = fixed[path], {}
+    if not route then
       route, params = find_route(path, 2)
       if not route then
         return missing(req, res)

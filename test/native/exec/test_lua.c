@@ -215,6 +215,25 @@ static void modules_beside_the_script(void **state)
     assert_string_equal(lb->body, "beside");
 }
 
+static void modules_are_compiled_in(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(
+        lb, "handler.lua",
+        "for _, name in ipairs { 'cookies', 'forms', 'json', 'log', 'percent', 'query',\n"
+        "    'router' } do\n"
+        "  assert(type(require('moonring.' .. name)) == 'table')\n"
+        "end\n"
+        "handle = require('moonring.router').new()\n"
+        "  :get('/:a', function(_, res, params) res:body(params.a):send() end):handler()\n");
+    hs_lua_config_t config = { .script = lb->script, .root = NULL, .log = &lb->bench.log };
+    lb->lua = hs_lua_new(&config, &lb->error);
+    if (lb->lua == NULL)
+        fail_msg("%s", lb->error.text);
+    lua_bench_get(lb, "/x%20y?z");
+    assert_string_equal(lb->body, "x y");
+}
+
 static void a_syntax_error_names_file_and_line(void **state)
 {
     lua_bench_t *lb = *state;
@@ -299,6 +318,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
         cmocka_unit_test_setup_teardown(the_log_module, begin, end),
         cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(modules_are_compiled_in, begin, end),
         cmocka_unit_test_setup_teardown(a_syntax_error_names_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(an_error_at_load_names_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(a_file_without_handle, begin, end),
