@@ -55,6 +55,21 @@ function cases.preamble_epilogue_and_padding_are_nothing()
   expect.equal(forms.parse('--XX--', MULTIPART).parts, {})
 end
 
+function cases.a_part_may_end_with_the_line_of_its_head()
+  local form = forms.parse('--XX\r\n' .. field('a', '') .. '--XX\r\n' .. field('b', '')
+    .. '\r\n--XX--', MULTIPART)
+  expect.equal(form.fields, { a = '', b = '' })
+end
+
+function cases.the_first_of_repeated_names_wins()
+  local file = 'Content-Disposition: form-data; name="a"; filename="%s"\r\n\r\n'
+  local form = forms.parse(multipart(file:format 'x', file:format 'y', field('a', '1'),
+    field('a', '2')), MULTIPART)
+  expect.equal(form.files.a.filename, 'x')
+  expect.equal(form.fields, { a = '1' })
+  expect.equal(#form.parts, 4)
+end
+
 function cases.fields_of_a_part_in_any_form()
   local form = forms.parse(multipart(
     'X-Other: 1\r\ncontent-disposition:FORM-data ;\tNAME=a; FileName="q\\"q\\x"\r\n\r\n1',
@@ -187,6 +202,7 @@ function cases.long_fields_of_a_part_take_linear_time()
   for _, piece in ipairs { 'a', '\\', '\\"', ' ', ';', '; a=b' } do
     linear(piece, '--XX\r\n' .. name, '"\r\n\r\n\r\n--XX--')
     linear(piece, '--XX\r\n' .. name .. 'a"', '\r\n\r\n\r\n--XX--')
+    linear(piece, '--XX\r\n' .. name .. 'a"', 'x\r\n\r\n\r\n--XX--')
     linear(piece, '--XX\r\nContent-Disposition: form-data;' , '\r\n\r\n\r\n--XX--')
     linear(piece, '--XX\r\n', '\r\n\r\n\r\n--XX--')
   end

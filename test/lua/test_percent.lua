@@ -5,7 +5,7 @@ local cases = {}
 
 function cases.escapes_of_any_case_are_decoded()
   expect.equal(percent.decode 'a%20b%2fc%2Fd%c3%A9', 'a b/c/d\195\169')
-  expect.equal(percent.decode '%00%fF', '\0\255')
+  expect.equal(percent.decode '%00%fF%Ff', '\0\255\255')
   expect.equal(percent.decode '%2520', '%20')
   expect.equal(percent.decode '', '')
   expect.equal(percent.decode 'a+b', 'a+b')

@@ -48,6 +48,12 @@ function cases.encoding_is_sorted_and_escaped()
   expect.equal(query.encode { b = 1, a = 'x y&z', c = { 'p', 'q' }, d = true, e = {} },
     'a=x%20y%26z&b=1&c=p&c=q&d=true')
   expect.equal(query.encode {}, '')
+  local fields, names = {}, {}
+  for code = ('a'):byte(), ('z'):byte() do
+    local name = string.char(code)
+    fields[name], names[#names + 1] = '', name .. '='
+  end
+  expect.equal(query.encode(fields), table.concat(names, '&'))
 end
 
 function cases.parsing_undoes_encoding()

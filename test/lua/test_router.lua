@@ -93,6 +93,14 @@ function cases.literals_win_over_parameters_and_these_over_tails()
   end
 end
 
+function cases.a_branch_that_leads_nowhere_is_left_again()
+  local handle = app_of { '/a/b/:x/c', '/a/:y/d/e', '/:z/b/d/f', '/*rest' }
+  expect_route(handle, '/a/b/d/c', '/a/b/:x/c(x=d)')
+  expect_route(handle, '/a/b/d/e', '/a/:y/d/e(y=b)')
+  expect_route(handle, '/a/b/d/f', '/:z/b/d/f(z=a)')
+  expect_route(handle, '/a/b/d/g', '/*rest(rest=a/b/d/g)')
+end
+
 function cases.parameters_are_decoded()
   local handle = app_of { '/u/:id', '/f/*path', '/x%20y/:id' }
   expect_route(handle, '/u/a%20b%2Fc', '/u/:id(id=a b/c)')
