@@ -1,6 +1,6 @@
 // User-space instructions per request. See bench/README.md.
 //
-//   node bench/instructions.mjs [--only raw,c,hello,app] [--requests 64] [--json]
+//   node bench/instructions.mjs [--only raw,c,hello,app,router] [--requests 64] [--json]
 import { spawn, spawnSync } from 'node:child_process';
 import { on, once } from 'node:events';
 import { createConnection } from 'node:net';
@@ -59,13 +59,18 @@ const subjects = [
   {
     name: 'app',
     path: '/users/42',
-    start: () =>
-      startWarmReactor(join(BENCH, 'apps', 'app-like.lua'), {
-        path: '/users/42',
-        options: INLINE,
-      }),
+    start: () => startApp('app-like.lua'),
+  },
+  {
+    name: 'router',
+    path: '/users/42',
+    start: () => startApp('router.lua'),
   },
 ];
+
+function startApp(file) {
+  return startWarmReactor(join(BENCH, 'apps', file), { path: '/users/42', options: INLINE });
+}
 
 function hasHardwareCounter() {
   if (!hasProgram('perf')) {

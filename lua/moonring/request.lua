@@ -1,5 +1,5 @@
--- What a handler is asked: req.method, req.url, req.version, req.id, req.peer, req:header(name),
--- req:body(), req:in_worker().
+-- What a handler is asked: req.method, req.url, req.path, req.query, req.version, req.id, req.peer,
+-- req:header(name), req:headers(), req:body(), req:in_worker().
 --
 -- Once a request is over, every access to its object raises an error instead of reading another
 -- request's memory (handle.lua).
@@ -32,6 +32,14 @@ local getters = {
   url = function(view)
     return ffi_string(view.url, view.url_len)
   end,
+  -- The path of the target, as it was sent: still percent-encoded.
+  path = function(view)
+    return ffi_string(api.request_path(view), view.result_len)
+  end,
+  -- What follows the first `?`, as it was sent; '' if nothing does.
+  query = function(view)
+    return ffi_string(api.request_query(view), view.result_len)
+  end,
   version = function(view)
     return ffi_string(api.request_version(view))
   end,
@@ -43,6 +51,22 @@ local getters = {
     return ffi_string(api.request_peer(view))
   end,
 }
+
+-- What req:headers() gives to `for`: called again and again, it goes from field to field.
+local Fields = ffi.metatype('hs_lua_fields_t', {
+  __call = function(self)
+    local view = view_of(self.request, OVER)
+    local number = self.next
+    local text = api.request_field_name(view, number)
+    if text == nil then
+      return nil
+    end
+    self.next = number + 1
+    local name = ffi_string(text, view.result_len)
+    text = api.request_field_value(view, number)
+    return name, ffi_string(text, view.result_len)
+  end,
+})
 
 local methods = {}
 
@@ -56,6 +80,12 @@ function methods.header(self, name)
     return nil
   end
   return ffi_string(value, view.result_len)
+end
+
+-- for name, value in req:headers() do: all fields as they were sent, repeats too.
+function methods.headers(self)
+  view_of(self, OVER)
+  return Fields(self, 0)
 end
 
 function methods.body(self)

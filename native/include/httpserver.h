@@ -251,7 +251,8 @@ const char *hs_req_body(const hs_request_t *request, size_t *length);
 const char *hs_req_url_n(const hs_request_t *request, size_t *length);
 const char *hs_req_header_n(const hs_request_t *request, const char *name, size_t *length);
 
-/* The path of the target, its query left out. Not NUL-terminated. */
+/* The path of the target: without its query, and without scheme and authority if it has them.
+ * Not NUL-terminated. */
 const char *hs_req_path(const hs_request_t *request, size_t *length);
 
 /* What follows the first `?` of the target; "" if nothing does. */

@@ -9,7 +9,7 @@ import { countCtest } from '../lib/run-ctest.mjs';
 
 const compilers = ['gcc-aarch64-linux-gnu', 'g++-aarch64-linux-gnu', 'libc6-dev-arm64-cross'];
 const tools = ['cmake', 'ninja-build', 'pkg-config', 'qemu-user'];
-const libraries = ['libluajit-5.1-dev', 'libllhttp-dev', 'libcmocka-dev'];
+const libraries = ['libluajit-5.1-dev', 'libllhttp-dev', 'libcmocka-dev', 'lua-cjson'];
 
 /**
  * Builds the core for 64-bit ARM in a Debian 13 root and runs its C tests under qemu-user.

@@ -35,6 +35,16 @@ function greeting(where: { host: string; port: number } | { socketPath: string }
   });
 }
 
+/** The fields for a content that is JSON or, if it is not, a form. */
+function contentFields(content: string): Record<string, string> {
+  if (content === '') return {};
+  const form = 'application/x-www-form-urlencoded';
+  return {
+    'Content-Type': content.startsWith('{') ? 'application/json' : form,
+    'Content-Length': String(Buffer.byteLength(content)),
+  };
+}
+
 const FLAGS = ['-std=c11', '-Wall', '-Wextra', '-Werror', `-I${join(ROOT, 'native/include')}`];
 const LINKED = [`-L${LIBRARY}`, '-lhttpserver', `-Wl,-rpath,${LIBRARY}`];
 
@@ -69,12 +79,13 @@ t.test('every handler of docs/lua.md answers as its comments say', async (t) => 
   for (const [i, text] of handlers.entries()) {
     const app = join(directory, `doc-${i}.lua`);
     writeFileSync(app, text);
-    const promises = [...text.matchAll(/^-- (GET) (\S+) -> (\d+) (.*)$/gm)];
+    const promises = [...text.matchAll(/^-- ([A-Z]+) (\S+)(?: (\S.*))? -> (\d+) ?(.*)$/gm)];
     t.ok(promises.length > 0, `handler ${i} says what it answers`);
     const server = await startServer(t, { app });
     const client = await connectRaw(t, server);
-    for (const [, method = '', target = '', status, body] of promises) {
-      const response = await client.request(requestText(target, { method }));
+    for (const [, method = '', target = '', content = '', status, body] of promises) {
+      const sent = requestText(target, { method, headers: contentFields(content) }) + content;
+      const response = await client.request(sent, method);
       t.equal(String(response.status), status, target);
       t.equal(response.body.toString().trimEnd(), body, target);
     }

@@ -9,6 +9,7 @@
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_res.h"
+#include "os/hs_object.h"
 
 /* What lies at the bottom of a state's stack all its life. */
 enum {
@@ -122,6 +123,8 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
         return NULL;
     }
     hs_lua_api_init(&lua->api, config->log);
+    /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
+    hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
     lua->state = luaL_newstate();
     if (lua->state == NULL) {
         hs_errinfo_set(error, HS_ERR_NOMEM, 0, "LuaJIT could not make a state: out of memory");

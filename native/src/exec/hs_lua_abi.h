@@ -29,6 +29,11 @@ typedef struct hs_view {
 typedef struct hs_lua_request hs_lua_request_t;
 typedef struct hs_lua_response hs_lua_response_t;
 
+typedef struct hs_lua_fields {
+    hs_lua_request_t *request;
+    uint32_t next;
+} hs_lua_fields_t;
+
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
@@ -39,7 +44,11 @@ typedef struct hs_lua_api {
     hs_lua_response_t *response;
     void *log;
     const char *(*method_name)(uint32_t method);
+    const char *(*request_path)(hs_view_t *view);
+    const char *(*request_query)(hs_view_t *view);
     const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
+    const char *(*request_field_name)(hs_view_t *view, uint32_t number);
+    const char *(*request_field_value)(hs_view_t *view, uint32_t number);
     const char *(*request_body)(hs_view_t *view);
     const char *(*request_version)(hs_view_t *view);
     const char *(*request_id)(hs_view_t *view);
@@ -63,10 +72,12 @@ typedef struct hs_lua_api {
  *   result_len   length of the string that the last call on this view returned
  *   in_worker    1 while a worker runs the handler
  *
+ * hs_lua_fields_t: where an iteration over the fields of a request is; Lua makes and moves it.
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `request` and `response` are the handle of
  * the request being handled. `task_count` is written by Lua: coroutines that wait to be resumed.
- * Functions return what their namesakes in httpserver.h return.
+ * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
+ * NULL where there is no field of this number, from 0.
  */
 
 /*

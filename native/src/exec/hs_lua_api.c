@@ -17,6 +17,22 @@ static const char *method_name(uint32_t method)
     return hs_parse_method_name(method);
 }
 
+static const char *request_path(hs_view_t *view)
+{
+    size_t len;
+    const char *path = hs_req_path(request_of(view), &len);
+    view->result_len = (uint32_t)len;
+    return path;
+}
+
+static const char *request_query(hs_view_t *view)
+{
+    size_t len;
+    const char *query = hs_req_query(request_of(view), &len);
+    view->result_len = (uint32_t)len;
+    return query;
+}
+
 static const char *request_header(hs_view_t *view, const char *name, uint32_t name_len)
 {
     const hs_msg_t *msg = &request_of(view)->msg;
@@ -25,6 +41,24 @@ static const char *request_header(hs_view_t *view, const char *name, uint32_t na
         return NULL;
     view->result_len = field->value_len;
     return hs_msg_field_value(msg, field).data;
+}
+
+static const char *request_field_name(hs_view_t *view, uint32_t number)
+{
+    const hs_msg_t *msg = &request_of(view)->msg;
+    if (number >= msg->field_count)
+        return NULL;
+    view->result_len = msg->fields[number].name_len;
+    return hs_msg_field_name(msg, &msg->fields[number]).data;
+}
+
+static const char *request_field_value(hs_view_t *view, uint32_t number)
+{
+    const hs_msg_t *msg = &request_of(view)->msg;
+    if (number >= msg->field_count)
+        return NULL;
+    view->result_len = msg->fields[number].value_len;
+    return hs_msg_field_value(msg, &msg->fields[number]).data;
 }
 
 static const char *request_body(hs_view_t *view)
@@ -88,7 +122,11 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .alignment_bits = HS_HANDLE_ALIGNMENT_BITS,
         .log = log,
         .method_name = method_name,
+        .request_path = request_path,
+        .request_query = request_query,
         .request_header = request_header,
+        .request_field_name = request_field_name,
+        .request_field_value = request_field_value,
         .request_body = request_body,
         .request_version = request_version,
         .request_id = request_id,

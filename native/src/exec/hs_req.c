@@ -1,6 +1,7 @@
 #include "httpserver.h"
 
 #include "exec/hs_exchange.h"
+#include "http/hs_target.h"
 
 int hs_req_method(const hs_request_t *request)
 {
@@ -62,8 +63,19 @@ static size_t query_at(hs_span_t url)
 const char *hs_req_path(const hs_request_t *request, size_t *length)
 {
     hs_span_t url = hs_msg_url(&request->msg);
-    *length = query_at(url);
-    return url.data;
+    size_t end = query_at(url);
+    unsigned port;
+    hs_span_t authority = hs_target_authority(url, &port);
+    if (authority.len == 0) {
+        *length = end;
+        return url.data;
+    }
+    const char *path = authority.data + authority.len;
+    *length = (size_t)(url.data + end - path);
+    if (*length > 0)
+        return path;
+    *length = 1; /* RFC 9110 §4.2.3: an empty path is the same as "/" */
+    return "/";
 }
 
 const char *hs_req_query(const hs_request_t *request, size_t *length)

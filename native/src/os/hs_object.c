@@ -29,21 +29,19 @@ const char *hs_object_allocator(void)
     return version;
 }
 
-/* node and other hosts load us with RTLD_LOCAL: nobody would find our functions. */
-static void show_own_symbols(void)
+void hs_object_show_symbols(const void *address)
 {
-    Dl_info own;
-    const void *address = (const void *)(uintptr_t)hs_object_open;
-    if (dladdr(address, &own) != 0 && own.dli_fname != NULL) {
-        void *self = dlopen(own.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
-        if (self != NULL)
-            dlclose(self); /* the flag stays, as does the object */
+    Dl_info holder;
+    if (dladdr(address, &holder) != 0 && holder.dli_fname != NULL) {
+        void *object = dlopen(holder.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+        if (object != NULL)
+            dlclose(object); /* the flag stays, as does the object */
     }
 }
 
 void *hs_object_open(const char *path, hs_errinfo_t *error)
 {
-    show_own_symbols();
+    hs_object_show_symbols((const void *)(uintptr_t)hs_object_open);
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL)
         hs_errinfo_set(error, HS_ERR_HANDLER, 0, "cannot load %s: %s", path, dlerror());

@@ -14,6 +14,12 @@ bool hs_object_is_same(const void *a, const void *b);
 const char *hs_object_allocator(void);
 
 /*
+ * Lets objects that are loaded later find the symbols of the one that holds `address`: node and
+ * other hosts load us, and what we are linked with, out of their sight. Any thread.
+ */
+void hs_object_show_symbols(const void *address);
+
+/*
  * Loads a shared object, whose undefined symbols may be met by the object that holds this code.
  * NULL: `error` says why.
  */

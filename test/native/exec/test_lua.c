@@ -69,6 +69,60 @@ static void the_request_as_lua_sees_it(void **state)
     assert_string_equal(lb->body, "M-SEARCH|/s|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
 }
 
+static void path_and_query_of_every_form(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res) res:body(req.path .. '|' .. req.query):send() end\n");
+    const char *cases[][2] = {
+        { "/", "/|" },
+        { "/a%20b?c=d?e", "/a%20b|c=d?e" },
+        { "/a?", "/a|" },
+        { "/http://h/x?y", "/http://h/x|y" },
+        { "http://h/a/b?c", "/a/b|c" },
+        { "http://h", "/|" },
+        { "HTTP://h?q", "/|q" },
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        lua_bench_get(lb, cases[i][0]);
+        assert_string_equal(lb->body, cases[i][1]);
+    }
+    lua_bench_run(lb, "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_string_equal(lb->body, "*|");
+}
+
+static void fields_one_after_the_other(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local lines = {}\n"
+             "  for name, value in req:headers() do lines[#lines + 1] = name .. '=' .. value end\n"
+             "  local fields = req:headers()\n"
+             "  lines[#lines + 1] = select(2, fields()) .. select(2, fields())\n"
+             "  res:body(table.concat(lines, '|')):send()\n"
+             "end\n");
+    for (int i = 0; i < 200; i++) {
+        lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\nX-A:  one \r\nx-a: two\r\nE:\r\n\r\n");
+        assert_string_equal(lb->body, "Host=h|X-A=one|x-a=two|E=|hone");
+    }
+    lua_bench_run(lb, "GET / HTTP/1.0\r\n\r\n");
+    assert_int_equal(lb->status, 500);
+}
+
+static void fields_of_a_request_that_is_over(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "local kept\n"
+             "function handle(req, res)\n"
+             "  if kept then kept() end\n"
+             "  kept = req:headers()\n"
+             "  res:send()\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    assert_non_null(strstr(lb->bench.tape.last, "handler.lua:3: this request is over"));
+}
+
 static void content_is_bytes(void **state)
 {
     lua_bench_t *lb = *state;
@@ -182,6 +236,25 @@ static void modules_beside_the_script(void **state)
     assert_string_equal(lb->body, "beside");
 }
 
+static void modules_are_compiled_in(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(
+        lb, "handler.lua",
+        "for _, name in ipairs { 'cookies', 'forms', 'json', 'log', 'percent', 'query',\n"
+        "    'router' } do\n"
+        "  assert(type(require('moonring.' .. name)) == 'table')\n"
+        "end\n"
+        "handle = require('moonring.router').new()\n"
+        "  :get('/:a', function(_, res, params) res:body(params.a):send() end):handler()\n");
+    hs_lua_config_t config = { .script = lb->script, .root = NULL, .log = &lb->bench.log };
+    lb->lua = hs_lua_new(&config, &lb->error);
+    if (lb->lua == NULL)
+        fail_msg("%s", lb->error.text);
+    lua_bench_get(lb, "/x%20y?z");
+    assert_string_equal(lb->body, "x y");
+}
+
 static void a_syntax_error_names_file_and_line(void **state)
 {
     lua_bench_t *lb = *state;
@@ -257,6 +330,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(handle_is_called_once_a_request, begin, end),
         cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
+        cmocka_unit_test_setup_teardown(path_and_query_of_every_form, begin, end),
+        cmocka_unit_test_setup_teardown(fields_one_after_the_other, begin, end),
+        cmocka_unit_test_setup_teardown(fields_of_a_request_that_is_over, begin, end),
         cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
         cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
         cmocka_unit_test_setup_teardown(a_request_in_compiled_code_allocates_nothing, begin, end),
@@ -264,6 +340,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
         cmocka_unit_test_setup_teardown(the_log_module, begin, end),
         cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(modules_are_compiled_in, begin, end),
         cmocka_unit_test_setup_teardown(a_syntax_error_names_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(an_error_at_load_names_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(a_file_without_handle, begin, end),

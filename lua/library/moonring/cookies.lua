@@ -1,0 +1,43 @@
+---@meta moonring.cookies
+
+---@class moonring.cookies
+local cookies = {}
+
+---@class moonring.CookieOptions
+---@field path? string
+---@field domain? string
+---@field max_age? integer seconds
+---@field expires? integer a time as os.time gives it
+---@field same_site? 'Strict'|'Lax'|'None'
+---@field secure? boolean
+---@field http_only? boolean
+---@field partitioned? boolean
+
+---The cookies of a Cookie field, the first one where a name is repeated; nil for more than 200.
+---@param text string
+---@return table<string, string>? cookies
+---@return string? problem
+function cookies.parse(text) end
+
+---The cookies of a request.
+---@param req moonring.Request
+---@return table<string, string>? cookies
+---@return string? problem
+function cookies.read(req) end
+
+---The content of a Set-Cookie field. Raises for what browsers would refuse.
+---@param name string
+---@param value string
+---@param options? moonring.CookieOptions
+---@return string
+function cookies.format(name, value, options) end
+
+---Adds a Set-Cookie field to the response.
+---@param res moonring.Response
+---@param name string
+---@param value string
+---@param options? moonring.CookieOptions
+---@return moonring.Response
+function cookies.set(res, name, value, options) end
+
+return cookies

@@ -1,0 +1,178 @@
+-- Cookies (RFC 6265): cookies.read(req) gives those that were sent; cookies.set(res, name, value,
+-- options) adds a Set-Cookie field.
+local byte, find, format, lower = string.byte, string.find, string.format, string.lower
+local match, sub = string.match, string.sub
+local concat = table.concat
+local date = os.date
+local error, pairs, tostring, type = error, pairs, tostring, type
+
+local _M = {}
+
+-- A request with more cookies than this is refused.
+local LIMIT = 200
+-- Browsers drop cookies whose name and value, or one of whose attributes, are longer.
+local PAIR_LENGTH, ATTRIBUTE_LENGTH = 4096, 1024
+
+local SPACE, TAB = 32, 9
+local DAYS = { 'Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat' }
+local MONTHS = {
+  'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec',
+}
+local SAME_SITE = { Strict = true, Lax = true, None = true }
+
+-- `text` without spaces and tabs at its ends.
+local function trim(text)
+  local first = find(text, '[^ \t]')
+  if not first then
+    return ''
+  end
+  local last = #text
+  while byte(text, last) == SPACE or byte(text, last) == TAB do
+    last = last - 1
+  end
+  return sub(text, first, last)
+end
+
+-- The content of a Cookie field: name -> value, the first one where a name is repeated. Pairs
+-- without a name or a `=` are left out: other software may have set them. nil and what is wrong
+-- for more than 200 cookies.
+function _M.parse(text)
+  local result, count = {}, 0
+  local at, length = 1, #text
+  while at <= length do
+    local stop = find(text, ';', at, true) or length + 1
+    local pair = sub(text, at, stop - 1)
+    local equals = find(pair, '=', 1, true)
+    local name = equals and trim(sub(pair, 1, equals - 1)) or ''
+    if name ~= '' then
+      count = count + 1
+      if count > LIMIT then
+        return nil, 'more than ' .. LIMIT .. ' cookies'
+      end
+      if result[name] == nil then
+        result[name] = trim(sub(pair, equals + 1))
+      end
+    end
+    at = stop + 1
+  end
+  return result
+end
+
+-- The cookies of a request, as parse() gives them.
+function _M.read(req)
+  return _M.parse(req:header('Cookie') or '')
+end
+
+local function http_date(seconds)
+  local t = date('!*t', seconds)
+  return format('%s, %02d %s %04d %02d:%02d:%02d GMT', DAYS[t.wday], t.day, MONTHS[t.month],
+    t.year, t.hour, t.min, t.sec)
+end
+
+-- How an option is written: a function from its value to the attribute, nil if the value is wrong.
+local function flag(attribute)
+  return function(value)
+    return value == true and attribute or value == false and ''
+  end
+end
+
+local writers = {
+  path = function(value)
+    return type(value) == 'string' and find(value, '^/[^%c;\127-\255]*$') and 'Path=' .. value
+  end,
+  domain = function(value)
+    return type(value) == 'string' and find(value, '^%.?%w[%w.-]*$') and 'Domain=' .. value
+  end,
+  max_age = function(value)
+    return type(value) == 'number' and value % 1 == 0 and format('Max-Age=%.0f', value)
+  end,
+  expires = function(value)
+    local is_time = type(value) == 'number' and value >= 0 and value < 2 ^ 37
+    return is_time and 'Expires=' .. http_date(value)
+  end,
+  same_site = function(value)
+    return SAME_SITE[value] and 'SameSite=' .. value
+  end,
+  secure = flag 'Secure',
+  http_only = flag 'HttpOnly',
+  partitioned = flag 'Partitioned',
+}
+
+local ORDER = {
+  'path', 'domain', 'max_age', 'expires', 'same_site', 'secure', 'http_only', 'partitioned',
+}
+
+-- What browsers would refuse without a word; nil if there is nothing of it.
+local function contradiction(name, options)
+  local prefix = lower(match(name, '^__%a+%-') or '')
+  if prefix == '__host-' and (options.path ~= '/' or options.domain) then
+    return "a name that begins with __Host- needs path = '/' and no domain"
+  end
+  if options.secure then
+    return nil
+  end
+  if prefix == '__host-' or prefix == '__secure-' then
+    return 'a name that begins with ' .. match(name, '^__%a+%-') .. ' needs secure = true'
+  end
+  if options.same_site == 'None' or options.partitioned then
+    return "same_site = 'None' and partitioned need secure = true"
+  end
+end
+
+-- What is wrong with the call, nil if nothing.
+local function problem_of(name, value, options)
+  if type(name) ~= 'string' or not find(name, "^[%w!#$%%&'*+.^_`|~-]+$") then
+    return 'the name has to be a token (RFC 6265 §4.1.1)'
+  end
+  if type(value) ~= 'string' or not find(value, '^[!#-+--:<-[%]^-~]*$') then
+    return ('the value of %s has to be a string without controls, spaces, quotes, commas, '
+      .. 'semicolons and backslashes: encode it'):format(name)
+  end
+  if #name + #value > PAIR_LENGTH then
+    return name .. ' is longer than ' .. PAIR_LENGTH .. ' bytes'
+  end
+  for option in pairs(options) do
+    if not writers[option] then
+      return 'there is no option ' .. tostring(option)
+    end
+  end
+  return contradiction(name, options)
+end
+
+local function format_cookie(name, value, options)
+  options = options or {}
+  local problem = problem_of(name, value, options)
+  if problem then
+    error('cookie: ' .. problem, 3)
+  end
+  local parts = { name .. '=' .. value }
+  for i = 1, #ORDER do
+    local option = ORDER[i]
+    if options[option] ~= nil then
+      local attribute = writers[option](options[option])
+      if not attribute or #attribute > ATTRIBUTE_LENGTH then
+        error(('cookie: %s of %s is not valid'):format(option, name), 3)
+      end
+      if attribute ~= '' then
+        parts[#parts + 1] = attribute
+      end
+    end
+  end
+  return concat(parts, '; ')
+end
+
+-- The content of a Set-Cookie field. Options: path, domain, max_age (seconds), expires (a time as
+-- os.time gives it), same_site ('Strict', 'Lax' or 'None'), secure, http_only, partitioned. What
+-- would be a broken field, or a cookie that browsers refuse, raises an error at the caller's line.
+function _M.format(name, value, options)
+  local text = format_cookie(name, value, options)
+  return text
+end
+
+-- Adds a Set-Cookie field to the response and returns the response; raises as format does.
+function _M.set(res, name, value, options)
+  local text = format_cookie(name, value, options)
+  return res:header('Set-Cookie', text)
+end
+
+return _M

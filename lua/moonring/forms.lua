@@ -1,0 +1,78 @@
+-- What an HTML form sends: forms.read(req) takes application/x-www-form-urlencoded and
+-- multipart/form-data.
+local multipart = require 'moonring.multipart'
+local query = require 'moonring.query'
+
+local lower, match = string.lower, string.match
+local error, pairs, type = error, pairs, type
+
+local _M = {}
+
+-- Refused beyond, unless the caller says other numbers: fields or parts of a form, and bytes of the
+-- fields that describe one part. The size of a body is limited by --max-body.
+local PARTS, HEAD_BYTES = 1000, 4096
+
+local function limits_of(given)
+  local limits = { parts = PARTS, head_bytes = HEAD_BYTES }
+  for name, value in pairs(given or {}) do
+    if not limits[name] or type(value) ~= 'number' then
+      error('forms: the limits are parts and head_bytes, numbers', 3)
+    end
+    limits[name] = value
+  end
+  return limits
+end
+
+local function parts_of(body, content_type, limits)
+  local kind = lower(match(content_type, '^[^; \t]*'))
+  if kind == 'application/x-www-form-urlencoded' then
+    local parts, problem, too_many = query.parse_pairs(body, limits.parts)
+    return parts, problem, too_many and 413 or 400
+  end
+  if kind ~= 'multipart/form-data' then
+    return nil, 'the content is no form', 415
+  end
+  local boundary = multipart.boundary(content_type)
+  if not boundary then
+    return nil, 'multipart/form-data without a boundary', 400
+  end
+  return multipart.parse(body, boundary, limits)
+end
+
+local function parse(body, content_type, limits)
+  local parts, problem, status = parts_of(body, content_type, limits)
+  if not parts then
+    return nil, problem, status
+  end
+  local fields, files = {}, {}
+  for i = 1, #parts do
+    local part = parts[i]
+    local name = part.name
+    if part.filename then
+      files[name] = files[name] or part
+    else
+      fields[name] = fields[name] or part.value
+    end
+  end
+  return { fields = fields, files = files, parts = parts }
+end
+
+-- The form in `body`. `content_type` is the value of that field. The result:
+--   fields   name -> value, the first one where a name is repeated
+--   files    name -> { name =, filename =, content_type =, value = }, the first one; value is the
+--            content
+--   parts    fields and files in the order in which they were sent, repeats too
+-- What is no form, malformed or over a limit: nil, what is wrong, and the status that says so: 415,
+-- 400 or 413. `limits` may change `parts` (1000) and `head_bytes` (4096).
+function _M.parse(body, content_type, limits)
+  limits = limits_of(limits)
+  return parse(body, content_type, limits)
+end
+
+-- The form that a request carries, as parse gives it.
+function _M.read(req, limits)
+  limits = limits_of(limits)
+  return parse(req:body(), req:header('Content-Type') or '', limits)
+end
+
+return _M

@@ -1,0 +1,166 @@
+-- multipart/form-data (RFC 7578) of a complete body: multipart.parse(body, boundary, limits).
+-- Every step goes forward through the body, so that the time is linear in its length.
+local find, lower, sub = string.find, string.lower, string.sub
+local gsub = string.gsub
+
+local _M = {}
+
+-- RFC 2046 §5.1.1: what a boundary may consist of; its last character is not a space.
+local BOUNDARY = "^[%w'()+_,./:=? -]+$"
+local BOUNDARY_LENGTH = 70
+
+-- A parameter `; name=value` at `at` of a field's value. Its name, its value and where the next one
+-- begins; nil if there is none of this form.
+local function parameter_at(text, at)
+  local _, stop, name = find(text, "^[ \t]*;[ \t]*([%w!#$%%&'*+.^_`|~-]+)=", at)
+  if not stop then
+    return nil
+  end
+  at = stop + 1
+  if sub(text, at, at) ~= '"' then
+    local _, last, value = find(text, "^([%w!#$%%&'*+.^_`|~-]+)", at)
+    return lower(name), value, last and last + 1
+  end
+  local from = at + 1
+  while true do
+    local quote = find(text, '["\\]', from)
+    if not quote then
+      return nil
+    end
+    if sub(text, quote, quote) == '"' then
+      -- Browsers escape quotes alone and leave the backslashes of a file name as they are.
+      local value = gsub(sub(text, at + 1, quote - 1), '\\"', '"')
+      return lower(name), value, quote + 1
+    end
+    from = quote + (sub(text, quote + 1, quote + 1) == '"' and 2 or 1)
+  end
+end
+
+-- The parameters of a field's value behind its first word, nil if they are malformed.
+local function parameters(text, at)
+  local result = {}
+  while not find(text, '^[ \t]*$', at) and not find(text, '^[ \t]*;[ \t]*$', at) do
+    local name, value, next_at = parameter_at(text, at)
+    if not value or result[name] then
+      return nil
+    end
+    result[name] = value
+    at = next_at
+  end
+  return result
+end
+
+-- The boundary that a Content-Type names, nil if there is none that may be one.
+function _M.boundary(content_type)
+  local _, stop = find(content_type, '^[%w!#$&.+^_-]+/[%w!#$&.+^_-]+')
+  local found = stop and parameters(content_type, stop + 1)
+  local boundary = found and found.boundary
+  if not boundary or #boundary > BOUNDARY_LENGTH or not find(boundary, BOUNDARY)
+    or sub(boundary, -1) == ' ' then
+    return nil
+  end
+  return boundary
+end
+
+-- Reads the fields of a part, `text`, into a part without its content. nil and what is wrong.
+local function read_head(text)
+  local part = {}
+  local at = 1
+  while at <= #text do
+    local stop = find(text, '\r\n', at, true) or #text + 1
+    local line = sub(text, at, stop - 1)
+    local _, colon, name = find(line, "^([%w!#$%%&'*+.^_`|~-]+):[ \t]*")
+    if not name then
+      return nil, 'a malformed field'
+    end
+    name = lower(name)
+    if name == 'content-disposition' then
+      local _, word = find(lower(line), '^form%-data', colon + 1)
+      local found = word and parameters(line, word + 1)
+      if not found or not found.name or part.name then
+        return nil, 'a malformed Content-Disposition'
+      end
+      part.name, part.filename = found.name, found.filename
+    elseif name == 'content-type' then
+      part.content_type = sub(line, colon + 1)
+    end
+    at = stop + 2
+  end
+  if not part.name then
+    return nil, 'no Content-Disposition with a name'
+  end
+  return part
+end
+
+-- What follows a delimiter: the position behind its line, 'last' for the closing one, nil if it is
+-- neither.
+local function after_delimiter(body, at)
+  if sub(body, at, at + 1) == '--' then
+    return 'last'
+  end
+  local _, stop = find(body, '^[ \t]*\r\n', at)
+  return stop and stop + 1
+end
+
+-- The part whose fields begin at `at`, and where the delimiter behind it begins.
+local function part_at(body, at, delimiter, head_limit)
+  -- An empty head ends at once.
+  local head_end = sub(body, at, at + 1) == '\r\n' and at - 2 or find(body, '\r\n\r\n', at, true)
+  if not head_end then
+    return nil, 'fields without an end'
+  end
+  if head_end - at > head_limit then
+    return nil, 'fields of more than ' .. head_limit .. ' bytes', 413
+  end
+  local part, problem = read_head(sub(body, at, head_end - 1))
+  if not part then
+    return nil, problem
+  end
+  -- The content may be empty: the line break before the delimiter is then the head's own.
+  local stop = find(body, delimiter, head_end + 2, true)
+  if not stop then
+    return nil, 'content without an end'
+  end
+  part.value = sub(body, head_end + 4, stop - 1)
+  return part, stop
+end
+
+-- All parts in order: { name =, value =, filename =, content_type = }, the last two nil where they
+-- were not sent. nil, what is wrong, and 400 or (over a limit) 413. Limits: `parts` and
+-- `head_bytes`, the fields of one part.
+function _M.parse(body, boundary, limits)
+  local delimiter = '\r\n--' .. boundary
+  local parts = {}
+  -- The first delimiter may stand at the beginning, without a line break before it.
+  local at
+  if sub(body, 1, #delimiter - 2) == sub(delimiter, 3) then
+    at = #delimiter - 1
+  else
+    local _, stop = find(body, delimiter, 1, true)
+    if not stop then
+      return nil, 'the body has no part', 400
+    end
+    at = stop + 1
+  end
+  while true do
+    at = after_delimiter(body, at)
+    if at == 'last' then
+      return parts
+    end
+    local number = #parts + 1
+    if not at then
+      return nil, 'part ' .. number .. ' begins with a malformed delimiter', 400
+    end
+    if number > limits.parts then
+      return nil, 'more than ' .. limits.parts .. ' parts', 413
+    end
+    local part, stop, status = part_at(body, at, delimiter, limits.head_bytes)
+    if not part then
+      return nil, 'part ' .. number .. ' has ' .. stop, status or 400
+    end
+    parts[number] = part
+    at = stop + #delimiter
+  end
+end
+
+return _M

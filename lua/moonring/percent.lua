@@ -1,0 +1,36 @@
+-- Percent-encoding (RFC 3986 §2.1): percent.decode(text) and percent.encode(text).
+local byte, char, find, format, gsub = string.byte, string.char, string.find, string.format,
+  string.gsub
+
+local _M = {}
+
+-- What stands behind the `%`, in any mix of cases: the byte it means.
+local meaning = {}
+for code = 0, 255 do
+  local lower, upper = format('%02x', code), format('%02X', code)
+  meaning[lower], meaning[upper] = char(code), char(code)
+  meaning[lower:sub(1, 1) .. upper:sub(2)] = char(code)
+  meaning[upper:sub(1, 1) .. lower:sub(2)] = char(code)
+end
+
+local function escape(character)
+  return format('%%%02X', byte(character))
+end
+
+-- The bytes that `text` means, nil if a `%` is not followed by two hexadecimal digits.
+function _M.decode(text)
+  if not find(text, '%', 1, true) then
+    return text
+  end
+  if find(text, '%%%X') or find(text, '%%%x%X') or find(text, '%%%x?$') then
+    return nil
+  end
+  return (gsub(text, '%%(%x%x)', meaning))
+end
+
+-- `text` with everything escaped but A-Z a-z 0-9 - . _ ~, fit for a part of a path or of a query.
+function _M.encode(text)
+  return (gsub(text, '[^%w%-._~]', escape))
+end
+
+return _M

@@ -1,0 +1,66 @@
+-- What the suites expect, with errors at the line of the case.
+local _M = {}
+
+local function shown(value)
+  if type(value) ~= 'table' then
+    return type(value) == 'string' and ('%q'):format(value) or tostring(value)
+  end
+  local parts = {}
+  for name, member in pairs(value) do
+    parts[#parts + 1] = ('[%s] = %s'):format(shown(name), shown(member))
+  end
+  table.sort(parts)
+  return '{ ' .. table.concat(parts, ', ') .. ' }'
+end
+
+-- The same value, or tables of the same content.
+function _M.equal(found, expected)
+  if shown(found) ~= shown(expected) then
+    error(('found %s instead of %s'):format(shown(found), shown(expected)), 2)
+  end
+end
+
+-- For functions that return nil and a message: `words` are in it.
+function _M.failure(words, value, message, ...)
+  if value ~= nil or type(message) ~= 'string' or not message:find(words, 1, true) then
+    error(('found %s, %s instead of a failure with %q'):format(shown(value), shown(message),
+      words), 2)
+  end
+  return ...
+end
+
+-- `run` raises an error with `words`, told at the line of this file that called.
+function _M.raises(words, run, ...)
+  local ok, message = pcall(run, ...)
+  if ok or not tostring(message):find(words, 1, true) then
+    error(('found %s instead of an error with %q'):format(ok and 'no error' or tostring(message),
+      words), 2)
+  end
+  return tostring(message)
+end
+
+-- Seconds of processor time that run() takes.
+local function cost(run)
+  collectgarbage()
+  local before = os.clock()
+  run()
+  return os.clock() - before
+end
+
+-- run(text) takes about eight times as long for a text eight times as long; 64 times would be
+-- quadratic. `make(length)` gives the text.
+function _M.linear(make, run)
+  local short, long = make(128 * 1024), make(1024 * 1024)
+  local best_short, best_long = math.huge, math.huge
+  for _ = 1, 3 do
+    best_short = math.min(best_short, cost(function() run(short) end))
+    best_long = math.min(best_long, cost(function() run(long) end))
+  end
+  -- The clock ticks in small steps: what takes less than this is quick enough anyway.
+  local limit = 24 * math.max(best_short, 0.004)
+  if best_long > limit then
+    error(('%.4f s for 128 KiB, %.4f s for 1 MiB'):format(best_short, best_long), 2)
+  end
+end
+
+return _M

@@ -1,0 +1,23 @@
+-- The handler that test/native/exec/test_lua_modules.c loads: /suite answers with the names of the
+-- cases in test/lua/suite.lua, one a line, and /suite/case runs one. A suite is a file that returns
+-- a table of functions, which raise an error where they are not content.
+local traceback = debug.traceback
+
+local function names_of(suite)
+  local names = {}
+  for name in pairs(suite) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return table.concat(names, '\n')
+end
+
+function handle(req, res)
+  local suite, case = req.url:match('^/([%w_]+)/?([%w_]*)$')
+  local cases = require(suite)
+  if case == '' then
+    return res:body(names_of(cases)):send()
+  end
+  local ok, failure = xpcall(cases[case], traceback)
+  res:status(ok and 200 or 500):body(ok and 'passed' or failure):send()
+end

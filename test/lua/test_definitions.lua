@@ -1,0 +1,79 @@
+-- lua/library tells editors exactly what there is.
+local expect = require 'expect'
+
+local cases = {}
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read '*a'
+  file:close()
+  return text
+end
+
+-- Name -> how many parameters it takes, for functions; else 'value'.
+local function members_of(object)
+  local members = {}
+  for name, member in pairs(object) do
+    if not tostring(name):find '^__' then
+      members[name] = type(member) == 'function' and debug.getinfo(member, 'u').nparams or 'value'
+    end
+  end
+  return members
+end
+
+local function defined(name)
+  return dofile('lua/library/moonring/' .. name .. '.lua')
+end
+
+for _, name in ipairs { 'cookies', 'forms', 'log', 'percent', 'query', 'router' } do
+  cases[name] = function()
+    expect.equal(members_of(defined(name)), members_of(require('moonring.' .. name)))
+  end
+end
+
+function cases.json()
+  local members = members_of(defined 'json')
+  expect.equal(read('lua/library/moonring/json.lua'):match '%-%-%-@field null' ~= nil, true)
+  members.null = 'value'
+  expect.equal(members, members_of(require 'moonring.json'))
+end
+
+function cases.app_of_the_router()
+  local app = require('moonring.router').new()
+  expect.equal(members_of(defined('router').new()), members_of(getmetatable(app).__index))
+end
+
+-- What the text names, with the parameters of functions; sorted.
+local function named(text, ...)
+  local found = {}
+  for _, pattern in ipairs { ... } do
+    for name, parameters in text:gmatch(pattern) do
+      found[#found + 1] = name .. '(' .. (parameters or '') .. ')'
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+function cases.request_and_response()
+  local library = read 'lua/library/moonring.lua'
+  local runtime = read 'lua/moonring/request.lua'
+  local function without_self(text)
+    return (text:gsub('%(self,? ?', '('))
+  end
+  local getters = runtime:match '\nlocal getters = (%b{})'
+  local methods = named(without_self(runtime), '\nfunction methods%.([%w_]+)%((.-)%)')
+  for name in getters:gmatch '\n  ([%w_]+) = ' do
+    methods[#methods + 1] = name .. '()'
+  end
+  table.sort(methods)
+  expect.equal(#methods, 11)
+  expect.equal(named(library, '\n%-%-%-@field ([%w_]+)', '\nfunction Request:([%w_]+)%((.-)%)'),
+    methods)
+  expect.equal(named(library, '\nfunction Response:([%w_]+)%((.-)%)'),
+    named(without_self(read 'lua/moonring/response.lua'), '\nfunction methods%.([%w_]+)%((.-)%)'))
+  expect.equal(named(library, '\nfunction ([%w_]+)%((.-)%)'), { 'hs_queue_push(task)' })
+  expect.equal(type(hs_queue_push), 'function')
+end
+
+return cases
