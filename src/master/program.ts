@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
@@ -17,7 +17,7 @@ import { makeNotifier } from './notify.js';
 import { autoProcesses } from './processes.js';
 import { type Generation, type MasterInputs, startMaster } from './run.js';
 import { watchSignals } from './signals.js';
-import type { Failure } from './supervision.js';
+import type { Failure, MasterSignal } from './supervision.js';
 
 export interface ProgramInputs {
   readonly argv: readonly string[];
@@ -116,6 +116,8 @@ export async function masterInputs(
 /** Until a signal, an order or an error ends it. */
 async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<Failure | null> {
   const { env } = inputs;
+  // From the first moment on: Node would end at SIGHUP and open its inspector at SIGUSR1.
+  const deliver = heldSignals();
   const reread = () => {
     const line = readLine(inputs);
     if (line.action !== 'serve') throw new TypeError('the command line has changed');
@@ -141,8 +143,18 @@ async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<F
       onExited: () => {},
     },
   });
-  watchSignals(master.signal);
+  deliver(master.signal);
   return master.ended;
+}
+
+/** Takes signals now, and gives them to whoever is named later. */
+function heldSignals(): (onSignal: (signal: MasterSignal) => void) => void {
+  let give: (onSignal: (signal: MasterSignal) => void) => void = () => {};
+  const taker = new Promise<(signal: MasterSignal) => void>((resolve) => {
+    give = resolve;
+  });
+  watchSignals((signal) => void taker.then((onSignal) => onSignal(signal)));
+  return give;
 }
 
 function logAllocator({ log }: MasterLog, choice: AllocatorChoice): void {
@@ -166,8 +178,14 @@ function versionText(env: Environment): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** What cannot be looked at (a name too long, a link to itself) is neither file nor directory. */
 function kindOf(path: string): PathKind {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  let stats: Stats | undefined;
+  try {
+    stats = statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return 'other';
+  }
   if (stats === undefined) return 'missing';
   if (stats.isFile()) return 'file';
   return stats.isDirectory() ? 'directory' : 'other';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Address, formatAddress } from '../shared/addresses.js';
 import { originOf, type ResolvedConfig } from '../shared/config.js';
-import { MoonringError, messageOf } from '../shared/errors.js';
+import { messageOf } from '../shared/errors.js';
 import type { AppSource, NativeAddon } from '../shared/native.js';
 import { version } from '../shared/package-info.js';
 import { type Admin, openAdmin } from './admin.js';
@@ -157,7 +157,7 @@ function statusReader(
   shell: Shell,
   accept: 'reuseport' | 'boss',
 ): () => Status {
-  const startedAtMs = Date.now();
+  const startedAtMs = performance.now();
   return () =>
     statusOf({
       state: shell.state(),
@@ -166,7 +166,7 @@ function statusReader(
       boss: boss.counters(),
       accept,
       version,
-      nowMs: Date.now(),
+      nowMs: performance.now(),
       startedAtMs,
     });
 }
@@ -176,9 +176,10 @@ function makeOrders(
   resources: Resources,
   waiting: Waiting,
 ): Omit<RunningMaster, 'ended' | 'status'> {
-  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: Date.now() });
+  // No wall clock: an operator or NTP may set that one.
+  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: performance.now() });
   return {
-    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: Date.now() }),
+    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: performance.now() }),
     reload: () =>
       new Promise((resolve) => {
         const busy = shell.state().reload.tag !== 'idle';
@@ -252,8 +253,8 @@ async function prepareReload(
     if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
     return { ok: true, settings: settingsOf(generation) };
   } catch (error) {
-    if (!(error instanceof MoonringError)) throw error;
-    return { ok: false, problem: error.message };
+    // Whatever it is, it is no reason to end what serves.
+    return { ok: false, problem: messageOf(error) };
   }
 }
 
