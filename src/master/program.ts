@@ -92,7 +92,7 @@ export async function masterInputs(
   const native = loadNative(packageRoot, env['MOONRING_ADDON']);
   const first = await prepare(resolved);
   const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
-  const log = openLog(config.logLevel, config.logFile, terminal);
+  const log = openLog(native, { level: config.logLevel, file: config.logFile, terminal });
   const { platform, arch } = process;
   const wanted = config.allocator;
   const allocator = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });

@@ -20,7 +20,9 @@ t.test('slow clients at the admin listener do not keep a reactor from its succes
     client.on('connect', () => client.write('GET /liv'));
     clients.push(client);
   }
-  t.teardown(() => clients.forEach((client) => client.destroy()));
+  t.teardown(() => {
+    for (const client of clients) client.destroy();
+  });
   await until('most of them are turned away', () => over > CLIENTS - DESCRIPTORS);
 
   process.kill(victim, 'SIGKILL');
