@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import t from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
 const STATUS = '/proc/self/status';
@@ -24,7 +25,13 @@ function allowedByThread(pid: number): number[][] {
 t.test('--pin binds one thread of each reactor, in turns', { skip: noTasks }, async (t) => {
   const allowed = allowedIn(STATUS);
   if (allowed.length < 2) t.comment('one processor: bound and free look the same');
-  const server = await startServer(t, { processes: PROCESSES, args: ['--pin'] });
+  const args = ['--pin', '--dispatch', 'worker', '--accept', 'boss'];
+  const server = await startServer(t, { processes: PROCESSES, args });
+  // Round robin: each reactor serves one, and has started a worker then.
+  for (let i = 0; i < PROCESSES; i++) {
+    const client = await connectRaw(t, server);
+    t.equal((await client.request(requestText('/'))).status, 200);
+  }
   const bound = server.reactorPids().map((pid) => {
     const narrow = allowedByThread(pid).filter((each) => each.length < allowed.length);
     t.equal(narrow.length, allowed.length < 2 ? 0 : 1, 'only the IO thread is bound');
@@ -32,7 +39,6 @@ t.test('--pin binds one thread of each reactor, in turns', { skip: noTasks }, as
   });
   const expected = bound.map((_, slot) => [allowed[slot % allowed.length] ?? -1]);
   t.strictSame(bound.sort(), expected.sort());
-  t.equal((await fetch(server.url)).status, 200);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
