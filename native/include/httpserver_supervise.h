@@ -62,6 +62,8 @@ typedef struct hs_stats_process {
     uint64_t generation;
     uint64_t started_ms; /* monotonic */
     uint64_t queue_depth;
+    uint64_t allocated; /* bytes, by jemalloc's count, at the last heartbeat; 0: not known */
+    uint64_t resident;
     uint64_t connections[HS_STATS_STATES]; /* idle, reading, handling, writing, lingering */
 } hs_stats_process_t;
 

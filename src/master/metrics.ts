@@ -134,6 +134,16 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
         return { labels: { reactor: slot.slot }, value };
       }),
     },
+    {
+      name: 'moonring_allocator_bytes',
+      type: 'gauge',
+      help: 'Memory of the reactor by the count of jemalloc: allocated by it, resident for it.',
+      samples: status.reactors.flatMap(({ reactor, allocatorBytes }) =>
+        Object.entries(allocatorBytes ?? {}).map(([kind, value]) => {
+          return { labels: { reactor, kind }, value };
+        }),
+      ),
+    },
     counter(
       slots,
       'moonring_access_log_lines_lost_total',

@@ -8,6 +8,7 @@ import { type Admin, openAdmin } from './admin.js';
 import type { AllocatorChoice } from './allocator.js';
 import { type Listeners, openListeners } from './listeners.js';
 import type { MasterLog } from './log.js';
+import { type RateSampler, sampleRates } from './rate-sampler.js';
 import { openResources, type Resources } from './resources.js';
 import { scalingProblem, servingSlots } from './scaling.js';
 import { needRestart, supervisorSettings } from './settings.js';
@@ -115,13 +116,15 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
       },
       onEnd: (failure) => {
         watcher?.close();
+        sampler.close();
         admin.close();
         resources.close();
         end(failure);
       },
     },
   });
-  const status = statusReader(inputs.native, resources, shell, accept);
+  const sampler = sampleRates(() => resources.stats.read());
+  const status = statusReader(inputs.native, { resources, shell, accept, sampler });
   const orders = makeOrders(shell, resources, waiting);
   const admin = await openAdmin({
     native: inputs.native,
@@ -131,6 +134,7 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
     snapshot: () => resources.stats.read(),
     orders,
   }).catch((error: unknown) => {
+    sampler.close();
     resources.close();
     throw error;
   });
@@ -151,12 +155,16 @@ function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
   return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
 }
 
-function statusReader(
-  native: NativeAddon,
-  { stats, boss }: Resources,
-  shell: Shell,
-  accept: 'reuseport' | 'boss',
-): () => Status {
+interface StatusSources {
+  readonly resources: Resources;
+  readonly shell: Shell;
+  readonly accept: 'reuseport' | 'boss';
+  readonly sampler: RateSampler;
+}
+
+function statusReader(native: NativeAddon, sources: StatusSources): () => Status {
+  const { resources, shell, accept, sampler } = sources;
+  const { stats, boss } = resources;
   const startedAtMs = performance.now();
   return () =>
     statusOf({
@@ -164,6 +172,7 @@ function statusReader(
       snapshot: stats.read(),
       layout: native.statsLayout,
       boss: boss.counters(),
+      rates: sampler.rates(),
       accept,
       version,
       nowMs: performance.now(),
