@@ -105,8 +105,8 @@ void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t sid
 uint64_t hs_monotonic_ms(void);
 
 /*
- * Writes lines to a log that somebody else may read too slowly, or not at all: nobody is waited for.
- * Bytes written, fewer than `len` if a pipe, socket or terminal is full; -errno. One thread a
+ * Writes lines to a log that somebody else may read too slowly, or not at all: nobody is waited
+ * for. Bytes written, fewer than `len` if a pipe, socket or terminal is full; -errno. One thread a
  * descriptor.
  */
 ptrdiff_t hs_write_lines(int fd, const char *data, size_t len);

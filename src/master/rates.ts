@@ -19,7 +19,7 @@ export interface ServerRates {
 const NOTHING: Rates = { requests: 0, connections: 0, receivedBytes: 0, sentBytes: 0 };
 const NAMES = ['requests', 'connections', 'receivedBytes', 'sentBytes'] as const;
 
-/** `null` if no time has passed. A slot that is new in the later sample began with nothing. Pure. */
+/** `null` if no time has passed. A slot that is new in `later` began with nothing. Pure. */
 export function ratesBetween(earlier: StatsSnapshot, later: StatsSnapshot): ServerRates | null {
   const seconds = (later.takenMs - earlier.takenMs) / 1000;
   if (seconds <= 0) return null;

@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { childrenOf, isRunning } from './process-table.js';
 import { collectOutput, type LogLine } from './server-output.js';
-import { until, within } from './until.js';
+import { PATIENCE_MS, until, within } from './until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MASTER = fileURLToPath(new URL('../../dist/master.js', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 2 * PATIENCE_MS;
 
 export interface Exit {
   readonly code: number | null;

@@ -41,8 +41,7 @@ typedef struct given {
 
 static given_t given_of(const hs_config_t *config)
 {
-    bool has_listeners =
-        (config->listen_flags & HS_LISTEN_FDS) != 0 && config->listen_fds != NULL;
+    bool has_listeners = (config->listen_flags & HS_LISTEN_FDS) != 0 && config->listen_fds != NULL;
     return (given_t){
         .listen_fds = config->listen_fds,
         .listen_fd_count = has_listeners ? config->listen_fd_count : 0,

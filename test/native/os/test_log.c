@@ -262,7 +262,10 @@ static void drain(int fd, char *text, size_t size)
 static void a_reader_that_stalls_is_not_waited_for_and_hears_of_it(void **state)
 {
     (void)state;
-    enum { LINES = 5000, TEXT_CAP = 4 * 1024 * 1024 };
+    enum {
+        LINES = 5000,
+        TEXT_CAP = 4 * 1024 * 1024
+    };
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0); /* it blocks */
     hs_log_json_t json = { .fd = fds[0], .reactor = 1 };
