@@ -214,9 +214,12 @@ function makeOrders(
 }
 
 function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
-  return watchFiles(path, () => {
-    log.log('info', {}, 'a file has changed');
-    void orders.reload();
+  return watchFiles(path, {
+    onChange: () => {
+      log.log('info', {}, 'a file has changed');
+      void orders.reload();
+    },
+    onProblem: (error) => log.log('warn', { error: messageOf(error) }, 'files cannot be watched'),
   });
 }
 
