@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, type Stats, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
 import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.js';
 import { loadNative } from '../shared/native.js';
+import type { Config } from '../shared/options.js';
 import { packageRoot, version } from '../shared/package-info.js';
 import { ACTIVATION_VARIABLES, inheritedListeners } from './activation.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
@@ -79,7 +80,19 @@ async function prepare(resolved: ResolvedConfig): Promise<Generation> {
   const app = resolveApp(resolved.config.app, packageRoot, kindOf);
   const problem = await checkHandler(packageRoot, { app, luaRoot: join(packageRoot, 'lua') });
   if (problem !== null) throw new MoonringError('ERR_MOONRING_HANDLER', problem);
+  requireAccessLog(resolved.config);
   return { resolved, app };
+}
+
+/** The reactors open it; if they cannot, no other start of theirs could. */
+function requireAccessLog({ accessLog, accessLogFile: path }: Config): void {
+  if (accessLog === 'off' || path === null) return;
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+  } catch (cause) {
+    const sentence = `the access log cannot be written: ${messageOf(cause)}`;
+    throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
+  }
 }
 
 /** Everything but the hooks. */
