@@ -11,7 +11,7 @@ const files = [
   'test/e2e/control-socket.test.ts',
   'test/e2e/stuck-handlers.test.ts',
   'test/e2e/background-tasks.test.ts',
-  'test/e2e/drain-exits-zero.test.ts',
+  'test/e2e/drain-under-load.test.ts',
 ];
 const BORDER = '==================';
 
@@ -32,10 +32,10 @@ export async function runTsanServer() {
     MOONRING_ADDON: join(root, 'build/tsan-addon/moonring.node'),
     MOONRING_TEST_PRELOAD: runtime,
     // The I/O thread of a reactor that has drained is over, and nobody joins it at the exit.
-    TSAN_OPTIONS: `log_path=${join(reports, 'of')} exitcode=0 report_thread_leaks=0`,
+    TSAN_OPTIONS: `log_path=${join(reports, 'of')} exitcode=0 atexit_sleep_ms=0 report_thread_leaks=0`,
   };
   const result = await runTapFiles(files, 1, { env, timeoutSeconds: 240 });
-  const ours = reportsIn(reports).filter((text) => text.includes('moonring.node'));
+  const ours = reportsIn(reports).filter(isOurs);
   return {
     passed: result.passed,
     failed: result.failed + ours.length,
@@ -47,6 +47,13 @@ function reportsIn(directory) {
   return readdirSync(directory).flatMap((name) =>
     readFileSync(join(directory, name), 'utf8').split(BORDER),
   );
+}
+
+/** The addon takes part, and the access is not one of node's own, which a call of ours led to. */
+function isOurs(text) {
+  const summary = /^SUMMARY: .*$/m.exec(text)?.[0] ?? '';
+  const isNodes = summary.includes(`${process.execPath}+`) || summary.includes('/deps/uv/');
+  return text.includes('moonring.node') && !isNodes;
 }
 
 function skipped(reason) {
