@@ -10,6 +10,7 @@ import { runChecker } from './lib/run-checker.mjs';
 import { runCtest } from './lib/run-ctest.mjs';
 import { runFuzz } from './lib/run-fuzz.mjs';
 import { runTap } from './lib/run-tap.mjs';
+import { runTsanServer } from './lib/run-tsan-server.mjs';
 import { buildTypeScript } from './lib/typescript-build.mjs';
 import { setUpServer } from './setup.mjs';
 
@@ -110,6 +111,14 @@ export const suites = [
     run: async () => {
       await setUpServer();
       return runAsanServer();
+    },
+  },
+  {
+    name: 'tsan-e2e',
+    onlyByName: true,
+    run: async () => {
+      await setUpServer();
+      return runTsanServer();
     },
   },
 ];

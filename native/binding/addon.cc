@@ -4,6 +4,8 @@
  */
 #include <napi.h>
 
+#include <cstring>
+
 #include "boss_handle.h"
 #include "config_from_js.h"
 #include "httpserver.h"
@@ -42,6 +44,19 @@ static Napi::Value monotonic_ms(const Napi::CallbackInfo &info)
     return Napi::Number::New(info.Env(), static_cast<double>(hs_monotonic_ms()));
 }
 
+static Napi::Value write_lines(const Napi::CallbackInfo &info)
+{
+    Napi::Env env = info.Env();
+    if (info.Length() < 2 || !info[0].IsNumber() || !info[1].IsBuffer())
+        throw Napi::TypeError::New(env, "writeLines(fd, lines) takes a number and a buffer");
+    auto lines = info[1].As<Napi::Buffer<char>>();
+    ptrdiff_t written =
+        hs_write_lines(info[0].As<Napi::Number>().Int32Value(), lines.Data(), lines.Length());
+    if (written < 0)
+        throw Napi::Error::New(env, std::strerror(static_cast<int>(-written)));
+    return Napi::Number::New(env, static_cast<double>(written));
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
     if (!hs_self_check())
@@ -55,6 +70,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
     exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
+    exports.Set("writeLines", Napi::Function::New(env, write_lines, "writeLines"));
     exports.Set("statsLayout", StatsPageHandle::layout(env));
     exports.Set("StatsPage", StatsPageHandle::define(env));
     exports.Set("Boss", BossHandle::define(env));

@@ -103,6 +103,16 @@ static Napi::Object serving_record(Napi::Env env, uint32_t thread, const hs_stat
     return record;
 }
 
+static Napi::Value memory_of(Napi::Env env, const hs_stats_process_t &process)
+{
+    if (process.allocated == 0)
+        return env.Null();
+    Napi::Object memory = Napi::Object::New(env);
+    memory.Set("allocated", number(env, process.allocated));
+    memory.Set("resident", number(env, process.resident));
+    return memory;
+}
+
 Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t side,
                                           const hs_stats_process_t &process)
 {
@@ -113,6 +123,7 @@ Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t
     result.Set("startedMs", number(env, process.started_ms));
     result.Set("connections", numbers(env, process.connections, HS_STATS_STATES));
     result.Set("queueDepth", number(env, process.queue_depth));
+    result.Set("memory", memory_of(env, process));
     Napi::Array threads = Napi::Array::New(env);
     uint32_t count = 0;
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {

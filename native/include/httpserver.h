@@ -91,16 +91,16 @@ typedef void (*hs_event_fn)(hs_event_t event, void *user_data);
  * A timeout of 0 means that there is none.
  */
 typedef struct hs_config {
-    int listen_flags; /* hs_listen_flags_t or-ed; default HS_LISTEN_TCP */
-    const char *host; /* address or name to bind, default "127.0.0.1" */
-    uint16_t port;    /* default 8080; 0 lets the system choose: see hs_server_port */
-    int backlog;      /* listen(2) backlog, default 1024 */
-    const int
-        *listen_fds; /* HS_LISTEN_FDS: listening, non-blocking; the server owns and closes them */
+    int listen_flags;       /* hs_listen_flags_t or-ed; default HS_LISTEN_TCP */
+    const char *host;       /* address or name to bind, default "127.0.0.1" */
+    uint16_t port;          /* default 8080; 0 lets the system choose: see hs_server_port */
+    int backlog;            /* listen(2) backlog, default 1024 */
+    const int *listen_fds;  /* HS_LISTEN_FDS: listening, non-blocking; the server owns and closes
+                               them,  also when it cannot be made */
     size_t listen_fd_count; /* number of listen_fds, default 0 */
     const char *uds_path;   /* HS_LISTEN_UDS: made by hs_server_new, removed by hs_server_free */
     unsigned uds_mode;      /* its permissions, default 0660 */
-    int control_fd; /* its end means that the supervisor died; owned by the server; default -1 */
+    int control_fd;         /* its end means that the supervisor died; owned likewise; default -1 */
 
     hs_reactor_mode_t reactor_mode; /* default HS_REACTOR_SINGLE */
     int num_io_threads;             /* reactors of HS_REACTOR_MULTI; 0 (default): one a processor */
@@ -152,7 +152,8 @@ typedef struct hs_config {
     const char *access_log_path;   /* appended to; default NULL: standard output */
     int pin_cpu; /* run on the n-th processor that this process may use; default -1: on any */
 
-    /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server. */
+    /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server, also when it
+     * cannot be made. */
     int inbox_fd;        /* connections come and go through it; default -1: none */
     int stats_fd;        /* a stats page; default -1: none */
     uint32_t stats_slot; /* which part of it is this server's: default 0, 0 */

@@ -62,6 +62,8 @@ typedef struct hs_stats_process {
     uint64_t generation;
     uint64_t started_ms; /* monotonic */
     uint64_t queue_depth;
+    uint64_t allocated; /* bytes, by jemalloc's count, at the last heartbeat; 0: not known */
+    uint64_t resident;
     uint64_t connections[HS_STATS_STATES]; /* idle, reading, handling, writing, lingering */
 } hs_stats_process_t;
 
@@ -101,6 +103,13 @@ void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t sid
 
 /* The clock of all monotonic numbers here. */
 uint64_t hs_monotonic_ms(void);
+
+/*
+ * Writes lines to a log that somebody else may read too slowly, or not at all: nobody is waited
+ * for. Bytes written, fewer than `len` if a pipe, socket or terminal is full; -errno. One thread a
+ * descriptor.
+ */
+ptrdiff_t hs_write_lines(int fd, const char *data, size_t len);
 
 /* "GET" for llhttp's number; NULL for a number it does not know. A static string. */
 const char *hs_method_name(unsigned method);

@@ -36,6 +36,15 @@ export interface Admin {
   close(): void;
 }
 
+/** Its descriptors are the master's, who needs some for new reactors: few, and none for long. */
+const MAX_CONNECTIONS = 32;
+const TIMEOUTS = {
+  keepAliveTimeout: 75_000,
+  headersTimeout: 5000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 1000,
+};
+
 interface Answer {
   readonly status: number;
   readonly body: string | object;
@@ -70,7 +79,8 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
 
 function listen(server: Server, address: Address, native: NativeAddon): Promise<Address> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => {
+    // Only the first one is told: later ones (a connection that cannot be accepted) end nothing.
+    server.on('error', (cause) => {
       const choice = '--admin (port 0 picks a free one, off means none)';
       const sentence = `admin listener: ${listenSentence(cause, address, choice)}`;
       reject(new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause }));
@@ -94,12 +104,14 @@ function listen(server: Server, address: Address, native: NativeAddon): Promise<
 }
 
 function makeServer(options: AdminOptions, takesOrders: boolean): Server {
-  const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+  const server = createServer(TIMEOUTS, (request, response) => {
     answer(options, request, takesOrders).then(
       (result) => send(response, request, result),
       (error: unknown) => send(response, request, { status: 500, body: `${String(error)}\n` }),
     );
   });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('drop', () => server.closeIdleConnections());
   return server;
 }
 
@@ -108,8 +120,12 @@ async function answer(
   request: IncomingMessage,
   takesOrders: boolean,
 ): Promise<Answer> {
-  const url = new URL(request.url ?? '/', 'http://admin');
   request.resume();
+  const target = request.url ?? '/';
+  if (!URL.canParse(target, 'http://admin')) {
+    return { status: 400, body: 'the target is not a path\n' };
+  }
+  const url = new URL(target, 'http://admin');
   if (request.method === 'GET' || request.method === 'HEAD') return look(options, url.pathname);
   if (request.method !== 'POST') return { status: 405, body: 'GET or POST\n' };
   if (!takesOrders) {

@@ -34,7 +34,7 @@ export function resolveApp(
     case 'missing':
       throw handlerError(`the app ${path} does not exist`);
     case 'other':
-      throw handlerError(`the app ${path} is neither a file nor a directory`);
+      throw handlerError(`the app ${path} is neither a file nor a directory that can be read`);
   }
 }
 

@@ -3,7 +3,7 @@ import type { ErrorCode } from '../shared/errors.js';
 import type { LogFields } from '../shared/logger.js';
 import { addCrash, judge } from './backoff.js';
 import { successorFailed } from './reload.js';
-import { beginDrain, beginStop, settle, withFailure } from './shutdown.js';
+import { beginDrain, beginStop, isEnding, settle, withFailure } from './shutdown.js';
 import {
   childTimer,
   launch,
@@ -67,7 +67,7 @@ function onDrainEnded(state: SupervisorState, slot: Slot, drained: boolean, even
   const stopped = withSlot(state, { ...slot, state: { tag: 'stopped' } });
   const cancel = { type: 'cancel-timer', timer: slotTimer(slot) } as const;
   const message = `reactor ${slot.index} ${wordsOf(event.exit)} before it had drained`;
-  if (slot.retired && state.phase.tag === 'serving') {
+  if (slot.retired && !isEnding(state)) {
     const fields = { reactor: slot.index, ...exitFields(event) };
     const line = drained
       ? log('info', 'reactor has left', { reactor: slot.index })
@@ -92,7 +92,10 @@ function onLeaverExited(state: SupervisorState, child: Child, event: Exited): St
   if (child.drained) return then(only(state, cancel), settle);
   const message = 'replaced reactor ended before it had handed its connections over';
   const line = log('error', message, { reactor: child.slot, ...exitFields(event) });
-  return then(only(state, cancel, line), settle);
+  const words = `the replaced reactor ${child.slot} ${wordsOf(event.exit)} before it had drained`;
+  const failure = { code: 'ERR_MOONRING_DRAIN', message: words } as const;
+  const ended = isEnding(state) ? withFailure(state, failure) : state;
+  return then(only(ended, cancel, line), settle);
 }
 
 /** Failures of a start that come again with every start. */

@@ -1,7 +1,10 @@
-import { destination, pino } from 'pino';
+import { closeSync, openSync } from 'node:fs';
+import { pino } from 'pino';
 import { MoonringError, messageOf } from '../shared/errors.js';
 import type { LogFields, Logger, LogLevel } from '../shared/logger.js';
-import { type LogOutput, type TerminalOptions, terminalOutput } from './terminal.js';
+import type { NativeAddon } from '../shared/native.js';
+import { type LineOutput, lineOutput } from './line-output.js';
+import { type TerminalOptions, terminalOutput } from './terminal.js';
 
 export interface MasterLog {
   readonly log: Logger;
@@ -13,19 +16,32 @@ export interface MasterLog {
   readonly reopen: () => void;
 }
 
+/** How long the end of the process waits for who reads the log. */
+const LAST_LINES_MS = 500;
+
+export interface LogOptions {
+  readonly level: LogLevel;
+  /** `null`: standard output. */
+  readonly file: string | null;
+  /** Standard output is one, and a person reads there instead of a program. */
+  readonly terminal: TerminalOptions | null;
+}
+
 /**
- * JSON lines in `file`, or on standard output, each written before the call returns, so that an
- * exit loses none. `terminal`: standard output is one, and a person reads there instead of a
- * program. Throws ERR_MOONRING_CONFIG.
+ * JSON lines in a file, or on standard output, each written before the call returns if the reader
+ * keeps up. Throws ERR_MOONRING_CONFIG.
  */
 export function openLog(
-  level: LogLevel,
-  file: string | null,
-  terminal: TerminalOptions | null = null,
+  native: Pick<NativeAddon, 'writeLines'>,
+  { level, file, terminal }: LogOptions,
 ): MasterLog {
-  const descriptor = destination({ dest: 1, sync: true });
-  const stdout = terminal === null ? descriptor : terminalOutput(descriptor, terminal);
-  const output: LogOutput = file === null ? stdout : openFile(file);
+  const plain = lineOutput((lines) => native.writeLines(1, lines));
+  const stdout = terminal === null ? plain : terminalOutput(plain, terminal);
+  const kept = file === null ? null : openFile(native, file);
+  const output = kept?.output ?? stdout;
+  process.once('exit', () => {
+    for (const each of [plain, kept?.output]) each?.flush(LAST_LINES_MS);
+  });
   const base = { pid: process.pid };
   const lines = pino({ base, level: level === 'off' ? 'silent' : level }, output);
   const announcements = pino({ base, level: 'info' }, stdout);
@@ -37,18 +53,37 @@ export function openLog(
       else if (line !== '') lines.error({ reactor, text: line }, 'reactor wrote to standard error');
     },
     reopen: () => {
-      if (file !== null) output.reopen?.();
+      try {
+        kept?.reopen();
+      } catch (error) {
+        lines.error({ error: messageOf(error) }, 'the log file cannot be opened anew');
+      }
     },
   };
 }
 
-function openFile(file: string) {
+interface LogFile {
+  readonly output: LineOutput;
+  /** The file under that name as it is now. Throws, and keeps the old one, if there is none. */
+  reopen(): void;
+}
+
+function openFile(native: Pick<NativeAddon, 'writeLines'>, file: string): LogFile {
+  let fd: number;
   try {
-    return destination({ dest: file, sync: true, append: true });
+    fd = openSync(file, 'a');
   } catch (cause) {
     const sentence = `the log file cannot be opened: ${messageOf(cause)}`;
     throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
   }
+  return {
+    output: lineOutput((lines) => native.writeLines(fd, lines)),
+    reopen: () => {
+      const next = openSync(file, 'a');
+      closeSync(fd);
+      fd = next;
+    },
+  };
 }
 
 /** Reactors write whole records, and nothing but records while they are well. */

@@ -134,6 +134,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
         return { labels: { reactor: slot.slot }, value };
       }),
     },
+    allocatorFamily(status),
     counter(
       slots,
       'moonring_access_log_lines_lost_total',
@@ -155,6 +156,20 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
       samples: [{ labels: {}, value: status.boss.held }],
     },
   ];
+}
+
+/** No samples without jemalloc. */
+function allocatorFamily({ reactors }: Status): Family {
+  return {
+    name: 'moonring_allocator_bytes',
+    type: 'gauge',
+    help: 'Memory of the reactor by the count of jemalloc: allocated by it, resident for it.',
+    samples: reactors.flatMap(({ reactor, allocatorBytes }) =>
+      Object.entries(allocatorBytes ?? {}).map(([kind, value]) => {
+        return { labels: { reactor, kind }, value };
+      }),
+    ),
+  };
 }
 
 function masterFamilies({ status, build }: MetricsInputs): Family[] {

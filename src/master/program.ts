@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
 import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.js';
 import { loadNative } from '../shared/native.js';
+import type { Config } from '../shared/options.js';
 import { packageRoot, version } from '../shared/package-info.js';
 import { ACTIVATION_VARIABLES, inheritedListeners } from './activation.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
@@ -17,7 +18,7 @@ import { makeNotifier } from './notify.js';
 import { autoProcesses } from './processes.js';
 import { type Generation, type MasterInputs, startMaster } from './run.js';
 import { watchSignals } from './signals.js';
-import type { Failure } from './supervision.js';
+import type { Failure, MasterSignal } from './supervision.js';
 
 export interface ProgramInputs {
   readonly argv: readonly string[];
@@ -79,7 +80,19 @@ async function prepare(resolved: ResolvedConfig): Promise<Generation> {
   const app = resolveApp(resolved.config.app, packageRoot, kindOf);
   const problem = await checkHandler(packageRoot, { app, luaRoot: join(packageRoot, 'lua') });
   if (problem !== null) throw new MoonringError('ERR_MOONRING_HANDLER', problem);
+  requireAccessLog(resolved.config);
   return { resolved, app };
+}
+
+/** The reactors open it; if they cannot, no other start of theirs could. */
+function requireAccessLog({ accessLog, accessLogFile: path }: Config): void {
+  if (accessLog === 'off' || path === null) return;
+  try {
+    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+  } catch (cause) {
+    const sentence = `the access log cannot be written: ${messageOf(cause)}`;
+    throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
+  }
 }
 
 /** Everything but the hooks. */
@@ -92,7 +105,7 @@ export async function masterInputs(
   const native = loadNative(packageRoot, env['MOONRING_ADDON']);
   const first = await prepare(resolved);
   const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
-  const log = openLog(config.logLevel, config.logFile, terminal);
+  const log = openLog(native, { level: config.logLevel, file: config.logFile, terminal });
   const { platform, arch } = process;
   const wanted = config.allocator;
   const allocator = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });
@@ -116,6 +129,8 @@ export async function masterInputs(
 /** Until a signal, an order or an error ends it. */
 async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<Failure | null> {
   const { env } = inputs;
+  // From the first moment on: Node would end at SIGHUP and open its inspector at SIGUSR1.
+  const deliver = heldSignals();
   const reread = () => {
     const line = readLine(inputs);
     if (line.action !== 'serve') throw new TypeError('the command line has changed');
@@ -141,8 +156,18 @@ async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<F
       onExited: () => {},
     },
   });
-  watchSignals(master.signal);
+  deliver(master.signal);
   return master.ended;
+}
+
+/** Takes signals now, and gives them to whoever is named later. */
+function heldSignals(): (onSignal: (signal: MasterSignal) => void) => void {
+  let give: (onSignal: (signal: MasterSignal) => void) => void = () => {};
+  const taker = new Promise<(signal: MasterSignal) => void>((resolve) => {
+    give = resolve;
+  });
+  watchSignals((signal) => void taker.then((onSignal) => onSignal(signal)));
+  return give;
 }
 
 function logAllocator({ log }: MasterLog, choice: AllocatorChoice): void {
@@ -166,8 +191,14 @@ function versionText(env: Environment): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** What cannot be looked at (a name too long, a link to itself) is neither file nor directory. */
 function kindOf(path: string): PathKind {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  let stats: Stats | undefined;
+  try {
+    stats = statSync(path, { throwIfNoEntry: false });
+  } catch {
+    return 'other';
+  }
   if (stats === undefined) return 'missing';
   if (stats.isFile()) return 'file';
   return stats.isDirectory() ? 'directory' : 'other';

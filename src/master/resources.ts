@@ -107,6 +107,11 @@ function makeSlots({ native, listeners, config }: ResourceOptions, hasOwn: boole
     return listeners.tcpFds[opened++] ?? joinListeners(native, address, config.backlog);
   }
 
+  function openSlot(slot: number): void {
+    slots[slot] ??= { listenFd: null, control: native.socketPair() };
+    slots[slot].listenFd ??= openListener();
+  }
+
   function closeListener(slot: number): void {
     const known = slots[slot];
     if (known === undefined || known.listenFd === null) return;
@@ -121,13 +126,14 @@ function makeSlots({ native, listeners, config }: ResourceOptions, hasOwn: boole
       return { listenFd: known.listenFd, controlFd: known.control[1] };
     },
     makeRoom: (count: number) => {
-      for (let slot = 0; slot < count; slot++) {
-        const known = slots[slot];
-        if (known === undefined) {
-          slots.push({ listenFd: openListener(), control: native.socketPair() });
-        } else {
-          known.listenFd ??= openListener();
-        }
+      const isNew = (slot: number) => (slots[slot]?.listenFd ?? null) === null;
+      const added = [...Array(count).keys()].filter(isNew);
+      try {
+        added.forEach(openSlot);
+      } catch (error) {
+        // A listener that no reactor serves would take connections from the others.
+        added.forEach(closeListener);
+        throw error;
       }
     },
     closeListener,

@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import { type Address, formatAddress } from '../shared/addresses.js';
 import { originOf, type ResolvedConfig } from '../shared/config.js';
-import { MoonringError, messageOf } from '../shared/errors.js';
+import { messageOf } from '../shared/errors.js';
 import type { AppSource, NativeAddon } from '../shared/native.js';
 import { version } from '../shared/package-info.js';
 import { type Admin, openAdmin } from './admin.js';
 import type { AllocatorChoice } from './allocator.js';
 import { type Listeners, openListeners } from './listeners.js';
 import type { MasterLog } from './log.js';
+import { type RateSampler, sampleRates } from './rate-sampler.js';
 import { openResources, type Resources } from './resources.js';
 import { scalingProblem, servingSlots } from './scaling.js';
 import { needRestart, supervisorSettings } from './settings.js';
@@ -115,13 +116,15 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
       },
       onEnd: (failure) => {
         watcher?.close();
+        sampler.close();
         admin.close();
         resources.close();
         end(failure);
       },
     },
   });
-  const status = statusReader(inputs.native, resources, shell, accept);
+  const sampler = sampleRates(() => resources.stats.read());
+  const status = statusReader(inputs.native, { resources, shell, accept, sampler });
   const orders = makeOrders(shell, resources, waiting);
   const admin = await openAdmin({
     native: inputs.native,
@@ -131,6 +134,7 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
     snapshot: () => resources.stats.read(),
     orders,
   }).catch((error: unknown) => {
+    sampler.close();
     resources.close();
     throw error;
   });
@@ -151,23 +155,28 @@ function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
   return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
 }
 
-function statusReader(
-  native: NativeAddon,
-  { stats, boss }: Resources,
-  shell: Shell,
-  accept: 'reuseport' | 'boss',
-): () => Status {
-  const startedAtMs = Date.now();
+interface StatusSources {
+  readonly resources: Resources;
+  readonly shell: Shell;
+  readonly accept: 'reuseport' | 'boss';
+  readonly sampler: RateSampler;
+}
+
+function statusReader(native: NativeAddon, sources: StatusSources): () => Status {
+  const { resources, shell, accept, sampler } = sources;
+  const { stats, boss } = resources;
+  const startedAtMs = performance.now();
   return () =>
     statusOf({
       state: shell.state(),
       snapshot: stats.read(),
       layout: native.statsLayout,
       boss: boss.counters(),
+      rates: sampler.rates(),
       accept,
       version,
       pid: process.pid,
-      nowMs: Date.now(),
+      nowMs: performance.now(),
       startedAtMs,
     });
 }
@@ -177,9 +186,10 @@ function makeOrders(
   resources: Resources,
   waiting: Waiting,
 ): Omit<RunningMaster, 'ended' | 'status'> {
-  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: Date.now() });
+  // No wall clock: an operator or NTP may set that one.
+  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: performance.now() });
   return {
-    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: Date.now() }),
+    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: performance.now() }),
     reload: () =>
       new Promise((resolve) => {
         const busy = shell.state().reload.tag !== 'idle';
@@ -205,9 +215,12 @@ function makeOrders(
 }
 
 function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
-  return watchFiles(path, () => {
-    log.log('info', {}, 'a file has changed');
-    void orders.reload();
+  return watchFiles(path, {
+    onChange: () => {
+      log.log('info', {}, 'a file has changed');
+      void orders.reload();
+    },
+    onProblem: (error) => log.log('warn', { error: messageOf(error) }, 'files cannot be watched'),
   });
 }
 
@@ -253,8 +266,8 @@ async function prepareReload(
     if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
     return { ok: true, settings: settingsOf(generation) };
   } catch (error) {
-    if (!(error instanceof MoonringError)) throw error;
-    return { ok: false, problem: error.message };
+    // Whatever it is, it is no reason to end what serves.
+    return { ok: false, problem: messageOf(error) };
   }
 }
 

@@ -183,7 +183,7 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
       resources.stats.resetSide(slot, side);
       hooks.onExited(slot, exit);
     }
-    const nowMs = Date.now();
+    const nowMs = performance.now();
     dispatch({ type: 'exited', child, exit, serving, nowMs, random: Math.random() });
   }
 

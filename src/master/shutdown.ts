@@ -114,7 +114,10 @@ function quit(state: SupervisorState): Step {
 
 function drainSlot(state: SupervisorState, slot: Slot): Step {
   const { drainTimeoutMs, exitTimeoutMs } = state.settings;
-  if (slot.state.tag !== 'ready') return stopSlot(state, slot);
+  // What was scaled away and is still handing over has requests to finish, too.
+  const { tag } = slot.state;
+  const isLeaving = tag === 'draining' && slot.retired && !slot.state.drained;
+  if (tag !== 'ready' && !isLeaving) return stopSlot(state, slot);
   const { child } = slot.state;
   return only(
     withSlot(state, { ...slot, state: { tag: 'draining', child, drained: false } }),
@@ -208,6 +211,11 @@ function isEcho(phase: Ending, signal: StopSignal | null, nowMs: number): boolea
 
 function orderOf({ order }: Ending): LogFields {
   return order === null ? {} : { signal: order.signal ?? undefined };
+}
+
+/** No reactor is started any more, and none that was is let in. */
+export function isEnding({ phase: { tag } }: SupervisorState): boolean {
+  return tag === 'draining' || tag === 'stopping' || tag === 'ended';
 }
 
 /** Whether a stop would cut something. */

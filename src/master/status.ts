@@ -1,10 +1,12 @@
 import type {
+  AllocatorBytes,
   BossCounters,
   ProcessStats,
   StatsLayout,
   StatsSnapshot,
 } from '../shared/native-stats.js';
 import { processOf, servingNotes, silenceOf } from './liveness.js';
+import type { Rates, ServerRates } from './rates.js';
 import { childById, leaversOf, mainOf, successorOf } from './slots.js';
 import type { Phase, ServingNote, Slot, SlotState, SupervisorState, Tally } from './supervision.js';
 
@@ -23,6 +25,8 @@ export interface Status {
   readonly reload: 'idle' | 'checking' | 'rolling';
   readonly accept: 'reuseport' | 'boss';
   readonly requests: number;
+  /** In the last second; `null` in the first one. */
+  readonly rates: Rates | null;
   readonly reactors: readonly ReactorStatus[];
   readonly restarts: Tally['restarts'];
   readonly reloads: Tally['reloads'];
@@ -39,7 +43,10 @@ export interface ReactorStatus {
   /** By state; all processes of the slot. */
   readonly connections: Readonly<Record<string, number>>;
   readonly requests: number;
+  readonly rates: Rates | null;
   readonly queueDepth: number;
+  /** All processes of the slot; `null` without jemalloc. */
+  readonly allocatorBytes: AllocatorBytes | null;
   readonly heartbeatAgeMs: number | null;
   /** What its threads are doing now. */
   readonly serving: readonly ServingNote[];
@@ -53,6 +60,7 @@ export interface StatusInputs {
   readonly snapshot: StatsSnapshot;
   readonly layout: StatsLayout;
   readonly boss: BossCounters;
+  readonly rates: ServerRates | null;
   readonly accept: 'reuseport' | 'boss';
   readonly version: string;
   readonly pid: number;
@@ -78,6 +86,7 @@ export function statusOf(inputs: StatusInputs): Status {
       (all, { counters }) => all + sum(counters.requestsByMethod),
       0,
     ),
+    rates: inputs.rates?.total ?? null,
     reactors,
     restarts: state.tally.restarts,
     reloads: state.tally.reloads,
@@ -92,7 +101,8 @@ export function isAlive(status: Status, graceMs: number): boolean {
   return serving.some(({ heartbeatAgeMs }) => (heartbeatAgeMs ?? 0) <= graceMs);
 }
 
-function reactorStatus(slot: Slot, { state, snapshot, layout }: StatusInputs): ReactorStatus {
+function reactorStatus(slot: Slot, inputs: StatusInputs): ReactorStatus {
+  const { state, snapshot, layout, rates } = inputs;
   const child = childById(state, mainOf(slot) ?? -1);
   const main = child === null ? null : processOf(snapshot, child);
   const stats = snapshot.slots.find((each) => each.slot === slot.index);
@@ -107,7 +117,9 @@ function reactorStatus(slot: Slot, { state, snapshot, layout }: StatusInputs): R
     uptimeSeconds: main === null ? null : (snapshot.takenMs - main.startedMs) / 1000,
     connections: connectionsOf(processes, layout),
     requests: sum(stats?.counters.requestsByMethod ?? []),
+    rates: rates?.reactors.get(slot.index) ?? null,
     queueDepth: sum(processes.map(({ queueDepth }) => queueDepth)),
+    allocatorBytes: allocatorBytesOf(processes),
     heartbeatAgeMs: main === null ? null : silenceOf(main, snapshot.takenMs),
     serving: servingNotes(records, snapshot.takenMs),
     successors: successorOf(state, slot) === null ? 0 : 1,
@@ -125,6 +137,15 @@ function connectionsOf(
       sum(processes.map(({ connections }) => connections[i] ?? 0)),
     ]),
   );
+}
+
+function allocatorBytesOf(processes: readonly ProcessStats[]): AllocatorBytes | null {
+  const known = processes.flatMap(({ memory }) => memory ?? []);
+  if (known.length === 0) return null;
+  return {
+    allocated: sum(known.map(({ allocated }) => allocated)),
+    resident: sum(known.map(({ resident }) => resident)),
+  };
 }
 
 function sum(values: readonly number[]): number {

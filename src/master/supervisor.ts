@@ -3,7 +3,7 @@ import { PROTOCOL_VERSION, type ToMaster } from '../shared/messages.js';
 import { endWith, onExited } from './exits.js';
 import { advance, onPrepared, onReloadOrder, promote } from './reload.js';
 import { onScale, servingSlots } from './scaling.js';
-import { beginDrain, beginStop, onStopSignal } from './shutdown.js';
+import { beginDrain, beginStop, isEnding, onStopSignal } from './shutdown.js';
 import { childById, childTimer, launch, slotTimer, withChild, withSlot } from './slots.js';
 import {
   type Child,
@@ -122,7 +122,10 @@ function isStarting(state: SupervisorState, child: Child): boolean {
 
 function onReady(state: SupervisorState, child: Child, slot: Slot, allocator: string): Step {
   if (!isStarting(state, child)) return only(state);
-  if (child.role === 'successor') return promote(state, slot, child, allocator);
+  if (child.role === 'successor') {
+    // At the end it is being killed; its word was on the way already.
+    return isEnding(state) ? only(state) : promote(state, slot, child, allocator);
+  }
   const ready = { tag: 'ready', child: child.id, allocator } as const;
   const next = withSlot(state, { ...slot, state: ready });
   const effects: Effect[] = [

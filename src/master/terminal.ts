@@ -1,11 +1,5 @@
 import { prettyFactory } from 'pino-pretty';
-
-/** Where log lines go: pino's destinations, and a terminal. */
-export interface LogOutput {
-  write(line: string): void;
-  /** Opens the file behind it anew, where there is one. */
-  reopen?(): void;
-}
+import type { LogOutput } from './line-output.js';
 
 export interface TerminalOptions {
   readonly colour: boolean;

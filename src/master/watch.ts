@@ -1,23 +1,36 @@
-import { watch } from 'node:fs';
+import { type FSWatcher, watch } from 'node:fs';
 import { dirname } from 'node:path';
 
 /** Editors write a file in several steps. */
 const SETTLE_MS = 100;
 
-/** Calls back when a .lua file in the app's directory or below has changed. */
-export function watchFiles(appPath: string, onChange: () => void): { close(): void } {
+export interface WatchEvents {
+  /** A .lua file in the app's directory or below has changed. */
+  readonly onChange: () => void;
+  /** Changes are not, or no longer, noticed. No reason to stop serving. */
+  readonly onProblem: (error: unknown) => void;
+}
+
+export function watchFiles(
+  appPath: string,
+  { onChange, onProblem }: WatchEvents,
+): { close(): void } {
   let timer: NodeJS.Timeout | undefined;
-  const watcher = watch(dirname(appPath), { recursive: true }, (_, name) => {
-    if (name?.endsWith('.lua') !== true) return;
-    clearTimeout(timer);
-    timer = setTimeout(onChange, SETTLE_MS);
-  });
-  // A directory that cannot be watched is no reason to stop serving.
-  watcher.on('error', () => {});
+  let watcher: FSWatcher | undefined;
+  try {
+    watcher = watch(dirname(appPath), { recursive: true }, (_, name) => {
+      if (name?.endsWith('.lua') !== true) return;
+      clearTimeout(timer);
+      timer = setTimeout(onChange, SETTLE_MS);
+    });
+    watcher.on('error', onProblem);
+  } catch (error) {
+    onProblem(error);
+  }
   return {
     close: () => {
       clearTimeout(timer);
-      watcher.close();
+      watcher?.close();
     },
   };
 }

@@ -129,7 +129,8 @@ interface ParsedFile {
 function readConfigFile({ path, text }: { path: string; text: string }): ParsedFile {
   let values: unknown;
   try {
-    values = JSON.parse(text);
+    // Some editors begin a file with a byte order mark.
+    values = JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new MoonringError('ERR_MOONRING_CONFIG', `${path} is not JSON: ${reason}`, { cause });

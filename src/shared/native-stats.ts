@@ -70,8 +70,17 @@ export interface ProcessStats {
   readonly startedMs: number;
   readonly connections: readonly number[];
   readonly queueDepth: number;
+  /** By jemalloc's count, at the last heartbeat; `null` without it. */
+  readonly memory: AllocatorBytes | null;
   /** Those that have run; the first is the IO thread. */
   readonly threads: readonly ThreadStats[];
+}
+
+export interface AllocatorBytes {
+  /** What the process has of the allocator. */
+  readonly allocated: number;
+  /** What the allocator has of the system. */
+  readonly resident: number;
 }
 
 export interface ThreadStats {

@@ -36,6 +36,11 @@ export interface NativeAddon {
   allocator(): string;
   /** The clock of the stats page. */
   monotonicMs(): number;
+  /**
+   * Writes lines without waiting for who reads them. How many bytes were taken: fewer than all if
+   * a pipe, socket or terminal is full. Throws an Error if nothing can be written.
+   */
+  writeLines(fd: number, lines: Buffer): number;
   readonly statsLayout: StatsLayout;
   readonly StatsPage: new (options: { readonly slots: number }) => NativeStatsPage;
   readonly Boss: new (options: BossOptions) => NativeBoss;

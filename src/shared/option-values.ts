@@ -34,6 +34,7 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
     case 'host':
       return isHost(text) ? parsed(text) : problem(`"${text}" is not an address or a host name`);
     case 'path':
+      if (text.includes('\0')) return problem('a path holds no NUL');
       return text === '' ? problem('the path is empty') : parsed(text);
     case 'switch':
       return parseSwitch(text);

@@ -7,18 +7,23 @@ export type Outcome = 'answered' | 'refused' | 'broken';
 
 export interface ConnectionLoad {
   readonly counts: Record<Outcome, number>;
+  /** The answers by their body. */
+  readonly bodies: ReadonlyMap<string, number>;
   readonly stop: () => Promise<void>;
 }
 
 /** `clients` that each open a connection, ask once, and begin again. */
 export function startConnectionLoad(host: string, port: number, clients: number): ConnectionLoad {
   const counts = { answered: 0, refused: 0, broken: 0 };
+  const bodies = new Map<string, number>();
+  const onBody = (body: string) => bodies.set(body, (bodies.get(body) ?? 0) + 1);
   let running = true;
   const ended = Array.from({ length: clients }, async () => {
-    while (running) counts[await askOnce(host, port)]++;
+    while (running) counts[await askOnce(host, port, onBody)]++;
   });
   return {
     counts,
+    bodies,
     stop: async () => {
       running = false;
       await Promise.all(ended);
@@ -27,7 +32,7 @@ export function startConnectionLoad(host: string, port: number, clients: number)
 }
 
 /** Refused when it was never made, broken when it ended without an answer. */
-function askOnce(host: string, port: number): Promise<Outcome> {
+function askOnce(host: string, port: number, onBody: (body: string) => void): Promise<Outcome> {
   return new Promise((resolve) => {
     let connected = false;
     let text = '';
@@ -41,8 +46,9 @@ function askOnce(host: string, port: number): Promise<Outcome> {
     // An error is followed by close.
     socket.on('error', () => {});
     socket.on('close', () => {
-      if (/^HTTP\/1\.1 200 [\s\S]*\r\n\r\n/.test(text)) resolve('answered');
-      else resolve(connected ? 'broken' : 'refused');
+      const body = /^HTTP\/1\.1 200 [\s\S]*?\r\n\r\n([\s\S]*)$/.exec(text)?.[1];
+      if (body !== undefined) onBody(body);
+      resolve(body !== undefined ? 'answered' : connected ? 'broken' : 'refused');
     });
   });
 }

@@ -25,8 +25,11 @@ export interface LoadOptions {
   readonly port: number;
   readonly connections: number;
   readonly target?: string;
-  /** Between an answer and the next request; 0 keeps the machine fully busy. */
-  readonly pauseMs?: number;
+  /**
+   * Between an answer and the next request: always so long, or by chance from the first to the
+   * second; 0 keeps the machine fully busy.
+   */
+  readonly pauseMs?: number | readonly [least: number, most: number];
   /** Requests that are sent at once; the answers are counted. */
   readonly pipelined?: number;
   /** Stop without complaint when the server says Connection: close. */
@@ -108,9 +111,13 @@ function keepAsking(load: Load): { opened: Promise<void>; ended: Promise<void> }
     if (owed > 0) return;
     onFirst();
     if (pauseMs === 0) ask();
-    else setTimeout(ask, pauseMs);
+    else setTimeout(ask, typeof pauseMs === 'number' ? pauseMs : between(...pauseMs));
   });
   return { opened, ended };
+}
+
+function between(least: number, most: number): number {
+  return least + Math.random() * (most - least);
 }
 
 function count({ counts, bodies }: Load, { status, body, closes }: Answer): void {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { startServer } from './server.js';
+import { runMaster, startServer } from './server.js';
 import { until } from './until.js';
 
 const linesOf = (path: string) =>
@@ -36,4 +36,13 @@ t.test('what a reactor writes is a record of the master', async (t) => {
   const line = await server.logLine('the error', (each) => each.level === 50);
   t.equal(line['reactor'], 0);
   t.notMatch(line, { pid: server.pid }, 'with the pid of the reactor');
+});
+
+t.test('an access log that no reactor could open is a mistake of the configuration', async (t) => {
+  const path = join(t.testdir(), 'none', 'access.log');
+  const log = ['--access-log', 'json', '--access-log-file', path];
+  t.match(await runMaster(['--port', '0', '--admin', 'off', ...log]), {
+    code: 78,
+    stderr: /^moonring: the access log cannot be written: .*ENOENT/,
+  });
 });

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { publint } from 'publint';
 import t from 'tap';
 import { packageRoot } from '../../src/shared/package-info.js';
 
@@ -39,6 +40,8 @@ t.test('the tarball works in an empty project', { timeout: 60_000 }, async (t) =
   const installed = join(directory, 'node_modules', 'moonring');
   mkdirSync(installed, { recursive: true });
   await run('tar', ['-xzf', join(directory, name), '-C', installed, '--strip-components=1']);
+  const { messages } = await publint({ pkgDir: installed, pack: false, strict: true });
+  t.strictSame(messages, [], 'every entry is there and is what it says');
   // What npm would fetch, and the addon that the package's own build makes.
   for (const dependency of [...DEPENDENCIES, '@types']) {
     const target = join(packageRoot, 'node_modules', dependency);

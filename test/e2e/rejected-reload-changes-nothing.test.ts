@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { metricsOf } from './admin-client.js';
@@ -48,6 +48,18 @@ t.test(
     t.strictSame(await server.stop(), { code: 0, signal: null });
   },
 );
+
+t.test('an app that has become a link to itself is rejected too', async (t) => {
+  const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
+  const server = await startServer(t, { app });
+  unlinkSync(app);
+  symlinkSync('app.lua', app);
+  server.signal('SIGHUP');
+  const line = await server.logLine('the reload', (each) => each.msg.startsWith('reload rejected'));
+  t.match(line['reason'], 'neither a file nor a directory');
+  t.equal(await (await fetch(server.url)).text(), 'first');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
 
 t.test('--watch reloads by itself', async (t) => {
   const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');

@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 import { childrenOf, isRunning } from './process-table.js';
 import { collectOutput, type LogLine } from './server-output.js';
-import { until, within } from './until.js';
+import { PATIENCE_MS, until, within } from './until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const MASTER = fileURLToPath(new URL('../../dist/master.js', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 2 * PATIENCE_MS;
 
 export interface Exit {
   readonly code: number | null;
@@ -31,6 +31,8 @@ export interface Server {
   readonly logs: readonly LogLine[];
   /** Waits for a line for which `matches` is true. */
   readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
+  /** What was written to standard error so far. */
+  readonly stderr: () => string;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<Exit>;
   /** What the server first said over its IPC channel. */
@@ -54,6 +56,8 @@ export interface ServerOptions {
   readonly ipc?: boolean;
   /** How many descriptors each process of the server may have open. */
   readonly descriptors?: number;
+  /** Called with the process before it is ready. */
+  readonly onStarting?: (child: ChildProcess) => Promise<void>;
 }
 
 export interface RunResult extends Exit {
@@ -80,6 +84,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
   let reactors: number[] = [];
   const end = () => endByForce(child, exited, reactors);
   t.teardown(end);
+  await options.onStarting?.(child);
 
   const ready = await within(
     'the ready line',
@@ -109,6 +114,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
     reactorPids,
     logs: output.logs,
     logLine: output.line,
+    stderr: output.stderr,
     signal: (signal) => child.kill(signal),
     exited,
     firstMessage,
@@ -157,11 +163,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   }
   if (listenFds.length === 0) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
-    const command = [process.execPath, MASTER, ...args];
-    // The hard limit too: Node raises the soft one as far as it may.
-    const limited = ['sh', '-c', `ulimit -n ${descriptors} && exec "$@"`, 'sh', ...command];
-    const [program = '', ...argv] = descriptors === undefined ? command : limited;
-    return spawn(program, argv, { cwd: ROOT, env, stdio });
+    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio });
   }
   // The variable names the process that the shell becomes.
   const script = 'LISTEN_PID=$$ exec "$0" "$@"';

@@ -5,7 +5,7 @@
 #include "os/hs_sock.h"
 
 #define MAGIC 0x6d6f6f6e73746174u /* "moonstat" */
-#define VERSION 1
+#define VERSION 2
 
 /* Written once by the supervisor, before anybody else maps the page. */
 typedef struct header {
@@ -25,7 +25,9 @@ typedef struct side_head {
     hs_stat_t generation;
     hs_stat_t started_ms;
     hs_stat_t threads; /* bit i: thread i has an area; set by any thread of the process */
-    char _pad[HS_CACHE_LINE - 32];
+    hs_stat_t allocated;
+    hs_stat_t resident;
+    char _pad[HS_CACHE_LINE - 48];
 } side_head_t;
 
 _Static_assert(sizeof(header_t) == HS_CACHE_LINE && sizeof(side_head_t) == HS_CACHE_LINE,
@@ -160,10 +162,19 @@ static void clear_gauges(hs_stats_area_t *area)
         hs_stats_set(&area->connections[i], 0);
 }
 
+void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                              uint64_t allocated, uint64_t resident)
+{
+    side_head_t *head = head_of(page, slot, side);
+    hs_stats_set(&head->allocated, allocated);
+    hs_stats_set(&head->resident, resident);
+}
+
 void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
 {
     side_head_t *head = head_of(page, slot, side);
     hs_stats_set(&head->pid, 0);
+    hs_stats_page_set_memory(page, slot, side, 0, 0);
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {
         hs_stats_area_t *area = hs_stats_page_find(page, slot, side, i);
         if (area != NULL)
@@ -205,6 +216,8 @@ bool hs_stats_page_read(hs_stats_page_t *page, uint32_t slot, uint32_t side,
         .pid = atomic_load_explicit(&head->pid, memory_order_relaxed),
         .generation = atomic_load_explicit(&head->generation, memory_order_relaxed),
         .started_ms = atomic_load_explicit(&head->started_ms, memory_order_relaxed),
+        .allocated = atomic_load_explicit(&head->allocated, memory_order_relaxed),
+        .resident = atomic_load_explicit(&head->resident, memory_order_relaxed),
     };
     bool is_used = false;
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {

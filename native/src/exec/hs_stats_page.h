@@ -22,6 +22,10 @@ HS_NODISCARD hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *er
  * page of this version. */
 HS_NODISCARD hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error);
 
+/* Bytes by the allocator's count; 0, 0: not known. The process of the side. */
+void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                              uint64_t allocated, uint64_t resident);
+
 /*
  * This process takes a side: gauges start at 0, counters go on. `slot`, `side` must be in range.
  */

@@ -29,10 +29,21 @@ int hs_os_pin(unsigned index)
     CPU_SET(cpu, &one);
     return sched_setaffinity(0, sizeof(one), &one) == -1 ? -errno : (int)cpu;
 }
+
+void hs_os_unpin(void)
+{
+    cpu_set_t allowed;
+    if (sched_getaffinity(getpid(), sizeof(allowed), &allowed) == 0)
+        (void)sched_setaffinity(0, sizeof(allowed), &allowed);
+}
 #else
 int hs_os_pin(unsigned index)
 {
     (void)index;
     return -ENOTSUP;
+}
+
+void hs_os_unpin(void)
+{
 }
 #endif

@@ -11,3 +11,6 @@
  * another -errno.
  */
 int hs_os_pin(unsigned index);
+
+/* The calling thread may run wherever the main thread may, if that can be had. */
+void hs_os_unpin(void);

@@ -12,6 +12,13 @@
 /* Linux's PIPE_BUF; others promise less and then may mix long lines. */
 #define PIECE_MAX 4096
 
+static bool may_be_full(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 &&
+           (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISCHR(info.st_mode));
+}
+
 int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
 {
     *append = (hs_append_t){ .fd = STDOUT_FILENO, .path = path };
@@ -22,10 +29,13 @@ int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
                                   path, strerror(errno));
         append->is_owned = true;
     }
-    struct stat info;
-    append->is_pipe =
-        fstat(append->fd, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode));
+    append->may_be_full = may_be_full(append->fd);
     return HS_OK;
+}
+
+void hs_append_adopt(hs_append_t *append, int fd)
+{
+    *append = (hs_append_t){ .fd = fd, .may_be_full = may_be_full(fd) };
 }
 
 int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error)
@@ -41,7 +51,7 @@ int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error)
     return HS_OK;
 }
 
-/* A pipe that is writable takes PIPE_BUF bytes without waiting, whatever its mode. */
+/* What is writable takes PIPE_BUF bytes without waiting, whatever its mode. */
 static bool has_room(int fd)
 {
     struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
@@ -62,8 +72,8 @@ ptrdiff_t hs_append_lines(const hs_append_t *append, const char *data, size_t le
 {
     size_t done = 0;
     while (done < len) {
-        size_t piece = append->is_pipe ? whole_lines(data + done, len - done) : len - done;
-        if (append->is_pipe && !has_room(append->fd))
+        size_t piece = append->may_be_full ? whole_lines(data + done, len - done) : len - done;
+        if (append->may_be_full && !has_room(append->fd))
             break;
         ssize_t written = write(append->fd, data + done, piece);
         if (written == -1 && errno == EINTR)

@@ -12,12 +12,15 @@
 typedef struct hs_append {
     int fd;           /* -1: closed */
     bool is_owned;    /* opened here */
-    bool is_pipe;     /* or a socket */
+    bool may_be_full; /* a pipe, a socket, a terminal that was stopped */
     const char *path; /* borrowed; NULL: standard output */
 } hs_append_t;
 
 /* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL. */
 HS_NODISCARD int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error);
+
+/* For a descriptor that stays its owner's. */
+void hs_append_adopt(hs_append_t *append, int fd);
 
 /* The file under that name as it is now; after a failure the old one stays open. Standard output is
  * left alone. */
@@ -25,7 +28,7 @@ HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
 
 /*
  * Writes whole lines from the front of `data`, which ends in a newline and has no line longer than
- * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe is full, for it is not waited
+ * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe is full, for nobody is waited
  * for. -errno if nothing can be written.
  */
 HS_NODISCARD ptrdiff_t hs_append_lines(const hs_append_t *append, const char *data, size_t len);

@@ -5,13 +5,22 @@
 #include "os/hs_log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "os/hs_clock.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+/* For so long after a lost line no line is waited for. */
+#define IMPATIENT_MS 1000
 
 /* A line under construction in a fixed buffer. What does not fit sets `is_cut` and adds nothing. */
 typedef struct hs_log_line {
@@ -125,6 +134,41 @@ static void hs_log_line_write(const hs_log_line_t *line, int fd)
     }
 }
 
+static bool hs_log_has_room(int fd, int wait_ms)
+{
+    struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+    return poll(&poll_fd, 1, wait_ms) != 0;
+}
+
+/* As write(2), but a full socket or pipe is EAGAIN, whatever the descriptor's mode. */
+static ssize_t hs_log_try_write(int fd, const char *data, size_t len)
+{
+    ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n != -1 || errno != ENOTSOCK)
+        return n;
+    if (hs_log_has_room(fd, 0))
+        return write(fd, data, len);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* True: written, or it never can be. False: nobody took it. */
+static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
+{
+    for (size_t done = 0; done < line->len;) {
+        ssize_t n = hs_log_try_write(fd, line->data + done, line->len - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            if (wait_ms == 0 || !hs_log_has_room(fd, wait_ms))
+                return false;
+            wait_ms = 0;
+        } else if (n == -1 && errno != EINTR)
+            return true;
+    }
+    return true;
+}
+
 /* One line a message whatever its bytes, so that a peer cannot forge a second one. */
 void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
 {
@@ -144,20 +188,41 @@ void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_
     hs_log_line_write(&line, STDERR_FILENO);
 }
 
+static void hs_log_json_write(const hs_log_json_t *json, hs_log_line_t *line, hs_log_level_t level,
+                              const char *message, size_t len)
+{
+    hs_log_line_begin(line, true);
+    /* pino's numbers: debug 20, info 30 ... fatal 60 */
+    hs_log_line_format(line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
+                       (long long)hs_clock_realtime_ms(), (long)getpid());
+    if (json->reactor >= 0)
+        hs_log_line_format(line, ",\"reactor\":%d", json->reactor);
+    hs_log_line_format(line, ",\"msg\":\"");
+    hs_log_line_finish(line, message, len, "\"}\n");
+}
+
 void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len)
 {
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
-    const hs_log_json_t *json = json_ud;
+    hs_log_json_t *json = json_ud;
     hs_log_line_t line;
-    hs_log_line_begin(&line, true);
-    /* pino's numbers: debug 20, info 30 ... fatal 60 */
-    hs_log_line_format(&line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
-                       (long long)hs_clock_realtime_ms(), (long)getpid());
-    if (json->reactor >= 0)
-        hs_log_line_format(&line, ",\"reactor\":%d", json->reactor);
-    hs_log_line_format(&line, ",\"msg\":\"");
-    hs_log_line_finish(&line, message, len, "\"}\n");
-    hs_log_line_write(&line, json->fd);
+    hs_log_json_write(json, &line, level, message, len);
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    bool patient = now_ms >= atomic_load_explicit(&json->patient_at_ms, memory_order_relaxed);
+    if (!hs_log_line_offer(&line, json->fd, patient ? HS_LOG_WAIT_MS : 0)) {
+        atomic_fetch_add_explicit(&json->lost, 1, memory_order_relaxed);
+        atomic_store_explicit(&json->patient_at_ms, now_ms + IMPATIENT_MS, memory_order_relaxed);
+        return;
+    }
+    if (HS_LIKELY(atomic_load_explicit(&json->lost, memory_order_relaxed) == 0))
+        return;
+    char text[64];
+    uint32_t lost = atomic_exchange_explicit(&json->lost, 0, memory_order_relaxed);
+    int text_len =
+        snprintf(text, sizeof(text), "%u log lines were lost: nobody took them", (unsigned)lost);
+    hs_log_json_write(json, &line, HS_LOG_WARN, text, (size_t)text_len);
+    if (!hs_log_line_offer(&line, json->fd, 0))
+        atomic_fetch_add_explicit(&json->lost, lost, memory_order_relaxed);
 }
 
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud)

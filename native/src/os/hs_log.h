@@ -53,16 +53,22 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);
  * terminal do not mix; on a pipe that holds for lines up to PIPE_BUF bytes (4096 on Linux). Quotes,
  * backslashes, control characters (C1 ones too) and bytes that are not UTF-8 are escaped, the
  * latter as \u00XX of the byte. A line that would pass HS_LOG_JSON_LINE_CAP is cut like a message.
- * If the descriptor would block, the line is lost.
+ * Nobody waits long for a reader: a line that is not taken within HS_LOG_WAIT_MS is lost, and for a
+ * second after that none is waited for. What was lost is counted, and said when there is room.
  */
 #define HS_LOG_JSON_LINE_CAP 16384
+#define HS_LOG_WAIT_MS 20
 
 typedef struct hs_log_json {
     int fd;      /* borrowed */
     int reactor; /* number of the reactor; -1 leaves the field out */
+
+    /* Written and read by any thread that logs; relaxed: numbers that nothing else depends on. */
+    _Atomic uint32_t lost;
+    _Atomic uint64_t patient_at_ms; /* monotonic: a line is waited for again */
 } hs_log_json_t;
 
-/* `json_ud` is a const hs_log_json_t *. */
+/* `json_ud` is an hs_log_json_t *. */
 void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len);
 
 /* A sink that writes "<time> LEVEL message" to stderr. `ud` is not used. */

@@ -13,15 +13,36 @@ bool hs_object_is_same(const void *a, const void *b)
 
 typedef int (*mallctl_fn)(const char *name, void *old, size_t *old_len, void *new, size_t new_len);
 
-const char *hs_object_allocator(void)
+static mallctl_fn find_mallctl(void)
 {
     void *symbol = dlsym(RTLD_DEFAULT, "mallctl");
-    if (symbol == NULL)
-        return "system";
     /* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits
      * fit. */
     mallctl_fn mallctl;
     memcpy(&mallctl, &symbol, sizeof(mallctl));
+    return mallctl;
+}
+
+bool hs_object_memory(hs_memory_t *memory)
+{
+    mallctl_fn mallctl = find_mallctl();
+    uint64_t epoch = 1; /* to write it brings the figures up to date */
+    size_t allocated;
+    size_t resident;
+    size_t len = sizeof(allocated);
+    if (mallctl == NULL || mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)) != 0 ||
+        mallctl("stats.allocated", &allocated, &len, NULL, 0) != 0 ||
+        mallctl("stats.resident", &resident, &len, NULL, 0) != 0)
+        return false;
+    *memory = (hs_memory_t){ .allocated = allocated, .resident = resident };
+    return true;
+}
+
+const char *hs_object_allocator(void)
+{
+    mallctl_fn mallctl = find_mallctl();
+    if (mallctl == NULL)
+        return "system";
     const char *version = NULL;
     size_t len = sizeof(version);
     if (mallctl("version", &version, &len, NULL, 0) != 0 || version == NULL)

@@ -13,6 +13,14 @@ bool hs_object_is_same(const void *a, const void *b);
  * string. */
 const char *hs_object_allocator(void);
 
+typedef struct hs_memory {
+    uint64_t allocated; /* bytes that the program has */
+    uint64_t resident;  /* bytes that the allocator has of the system */
+} hs_memory_t;
+
+/* What jemalloc has given out, as of now; some microseconds of work. False without jemalloc. */
+HS_NODISCARD bool hs_object_memory(hs_memory_t *memory);
+
 /*
  * Lets objects that are loaded later find the symbols of the one that holds `address`: node and
  * other hosts load us, and what we are linked with, out of their sight. Any thread.

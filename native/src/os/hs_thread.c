@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/hs_alloc.h"
+#include "os/hs_affinity.h"
 
 #ifdef __linux__
 #include <sys/syscall.h>
@@ -77,6 +78,9 @@ static void *begin_thread(void *argument)
     thread_start_t own = *start;
     hs_free(start);
     name_thread(own.name);
+    /* A bound I/O thread starts its workers, and binding is inherited. */
+    if (own.kind == HS_THREAD_WORK)
+        hs_os_unpin();
     hs_thread_become(own.kind);
     return own.run(own.argument);
 }

@@ -102,9 +102,12 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     io->access_file.fd = -1;
     io->observer.stats = &io->private_stats;
     io->ev = hs_ev_new(io, HS_IO_BATCH);
-    if (io->ev == NULL)
+    if (io->ev == NULL) {
+        if (config->station != NULL)
+            hs_sock_close(config->station->stats_fd);
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
                               strerror(errno));
+    }
     hs_exchange_pool_init(&io->pool, config->limits, config->log);
     hs_slab_init(&io->slots, sizeof(hs_io_conn_t), SLOTS_PER_CHUNK,
                  config->limits->max_connections + SHED_SLOTS);

@@ -92,8 +92,11 @@ struct hs_io {
     uint64_t idle_grace_end_ms; /* while env.idle_grace */
     hs_inbox_t inbox;
     hs_observer_t observer;
+    uint32_t stats_slot;
+    uint32_t stats_side;
     hs_stats_page_t *page; /* NULL: counters go to private_stats */
     uint64_t by_state[HS_STATS_STATES];
+    uint64_t memory_due_ms; /* the allocator is asked in the first turn after it */
     hs_append_t access_file;
     char *access_path;
     uint64_t access_flush_ms; /* lines are written at the end of the first turn after it */

@@ -4,6 +4,7 @@
 
 #include "base/hs_alloc.h"
 #include "os/hs_clock.h"
+#include "os/hs_object.h"
 
 /* An idle io shows that it lives this often. */
 #define HEARTBEAT_MS 1000
@@ -17,6 +18,8 @@ static void begin_stats(hs_io_t *io, const hs_io_station_t *station)
 {
     if (io->page == NULL)
         return;
+    io->stats_slot = station->stats_slot;
+    io->stats_side = station->stats_side;
     hs_stats_page_begin(io->page, station->stats_slot, station->stats_side, (uint32_t)getpid(),
                         station->generation, hs_clock_monotonic_ms());
     io->observer.stats = hs_stats_page_area(io->page, station->stats_slot, station->stats_side, 0);
@@ -105,12 +108,23 @@ void hs_io_observe_free(hs_io_t *io)
     io->observer.stats = &io->private_stats;
 }
 
+static void say_memory(hs_io_t *io)
+{
+    hs_memory_t memory;
+    io->memory_due_ms = io->env.now_ms + HEARTBEAT_MS;
+    if (io->page != NULL && hs_object_memory(&memory))
+        hs_stats_page_set_memory(io->page, io->stats_slot, io->stats_side, memory.allocated,
+                                 memory.resident);
+}
+
 void hs_io_observe_turn(hs_io_t *io, uint64_t now_us, int64_t time_ms)
 {
     io->observer.now_us = now_us;
     io->observer.now_ms = io->env.now_ms;
     io->observer.time_ms = time_ms;
     hs_stats_set(&io->observer.stats->heartbeat_ms, io->env.now_ms);
+    if (HS_UNLIKELY(io->env.now_ms >= io->memory_due_ms))
+        say_memory(io);
 }
 
 static uint64_t count_lines(const char *data, size_t len)

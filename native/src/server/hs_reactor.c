@@ -7,8 +7,11 @@ int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *config, hs_erri
     hs_io_config_t own = *config;
     reactor->maker = config->maker;
     int result = reactor->maker.make(reactor->maker.context, &reactor->handler, error);
-    if (result != HS_OK)
+    if (result != HS_OK) {
+        if (config->station != NULL)
+            hs_sock_close(config->station->stats_fd);
         return result;
+    }
     reactor->has_handler = true;
     own.handler = reactor->handler;
     return hs_io_init(&reactor->io, &own, error);

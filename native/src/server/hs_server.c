@@ -29,6 +29,50 @@ struct hs_server {
     void *on_event_ud;
 };
 
+/* Descriptors of the configuration that nobody has taken yet; -1: none, or taken. What takes one
+ * closes it if it fails. */
+typedef struct given {
+    const int *listen_fds;
+    size_t listen_fd_count;
+    int control_fd;
+    int inbox_fd;
+    int stats_fd;
+} given_t;
+
+static given_t given_of(const hs_config_t *config)
+{
+    bool has_listeners = (config->listen_flags & HS_LISTEN_FDS) != 0 && config->listen_fds != NULL;
+    return (given_t){
+        .listen_fds = config->listen_fds,
+        .listen_fd_count = has_listeners ? config->listen_fd_count : 0,
+        .control_fd = config->control_fd,
+        .inbox_fd = config->inbox_fd,
+        .stats_fd = config->stats_fd,
+    };
+}
+
+static int take(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
+
+static int take_listener(given_t *given)
+{
+    given->listen_fd_count--;
+    return *given->listen_fds++;
+}
+
+static void close_given(given_t *given)
+{
+    while (given->listen_fd_count > 0)
+        hs_sock_close(take_listener(given));
+    hs_sock_close(take(&given->control_fd));
+    hs_sock_close(take(&given->inbox_fd));
+    hs_sock_close(take(&given->stats_fd));
+}
+
 /* What listeners and the supervisor's descriptor belong to. */
 static hs_io_t *front_of(hs_server_t *server)
 {
@@ -62,20 +106,20 @@ static int listen_uds(hs_server_t *server, const hs_config_t *config, hs_errinfo
     return hs_accept_add_listener(front_of(server), fd, error);
 }
 
-static int open_listeners(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+static int open_listeners(hs_server_t *server, const hs_config_t *config, given_t *given,
+                          hs_errinfo_t *error)
 {
     int result = HS_OK;
     if (config->listen_flags & HS_LISTEN_TCP)
         result = listen_tcp(server, config, error);
     if (result == HS_OK && (config->listen_flags & HS_LISTEN_UDS))
         result = listen_uds(server, config, error);
-    if (config->listen_flags & HS_LISTEN_FDS)
-        for (size_t i = 0; i < config->listen_fd_count && result == HS_OK; i++)
-            result = hs_accept_add_listener(front_of(server), config->listen_fds[i], error);
-    if (result == HS_OK && config->control_fd >= 0)
-        result = hs_io_set_control(front_of(server), config->control_fd, error);
-    if (result == HS_OK && config->inbox_fd >= 0)
-        result = hs_inbox_set(front_of(server), config->inbox_fd, error);
+    while (result == HS_OK && given->listen_fd_count > 0)
+        result = hs_accept_add_listener(front_of(server), take_listener(given), error);
+    if (result == HS_OK && given->control_fd >= 0)
+        result = hs_io_set_control(front_of(server), take(&given->control_fd), error);
+    if (result == HS_OK && given->inbox_fd >= 0)
+        result = hs_inbox_set(front_of(server), take(&given->inbox_fd), error);
     return result;
 }
 
@@ -101,7 +145,8 @@ static uint32_t worker_count(const hs_config_t *config)
     return count < HS_WORKERS_MAX ? (uint32_t)count : HS_WORKERS_MAX;
 }
 
-static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t *given,
+                         hs_errinfo_t *error)
 {
     hs_io_config_t io_config = {
         .limits = &server->limits,
@@ -114,7 +159,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
     hs_io_station_t station = {
         .reactor_index = config->reactor_index,
         .generation = config->generation,
-        .stats_fd = config->stats_fd,
+        .stats_fd = -1,
         .stats_slot = config->stats_slot,
         .stats_side = config->stats_side,
         .access_log = (hs_access_log_format_t)config->access_log,
@@ -138,6 +183,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
     while (server->reactor_count < count && result == HS_OK) {
         hs_reactor_t *reactor = &server->reactors[server->reactor_count];
         server->ios[server->reactor_count++] = &reactor->io;
+        station.stats_fd = take(&given->stats_fd);
         result = hs_reactor_init(reactor, &io_config, error);
         station.reactor_index++;
         station.pin_cpu += station.pin_cpu >= 0;
@@ -160,17 +206,18 @@ static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_
     return result;
 }
 
-static int open_server(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+static int open_server(hs_server_t *server, const hs_config_t *config, given_t *given,
+                       hs_errinfo_t *error)
 {
     int result = hs_source_open(&server->source, config, &server->log, error);
     if (result == HS_OK)
-        result = open_reactors(server, config, error);
+        result = open_reactors(server, config, given, error);
     if (result == HS_OK && server->has_boss)
         result = open_boss(server, config, error);
-    return result == HS_OK ? open_listeners(server, config, error) : result;
+    return result == HS_OK ? open_listeners(server, config, given, error) : result;
 }
 
-static hs_server_t *server_create(const hs_config_t *config, hs_errinfo_t *error)
+static hs_server_t *server_create(const hs_config_t *config, given_t *given, hs_errinfo_t *error)
 {
     if (hs_config_check(config, error) != HS_OK)
         return NULL;
@@ -188,7 +235,7 @@ static hs_server_t *server_create(const hs_config_t *config, hs_errinfo_t *error
         (hs_log_json_t){ .fd = config->log_json_fd, .reactor = config->reactor_index };
     hs_log_sink_fn sink = config->log_json_fd >= 0 ? hs_log_json_sink : NULL;
     hs_log_init(&server->log, config->log_level, sink, &server->log_json);
-    if (open_server(server, config, error) != HS_OK) {
+    if (open_server(server, config, given, error) != HS_OK) {
         hs_server_free(server);
         return NULL;
     }
@@ -208,7 +255,9 @@ hs_server_t *hs_server_create(const hs_config_t *config, int *error_code, char *
                               size_t error_size)
 {
     hs_errinfo_t info = { 0 };
-    hs_server_t *server = server_create(config, &info);
+    given_t given = given_of(config);
+    hs_server_t *server = server_create(config, &given, &info);
+    close_given(&given); /* none is left if it was made */
     report(&info, error_code, error, error_size);
     return server;
 }
@@ -216,7 +265,7 @@ hs_server_t *hs_server_create(const hs_config_t *config, int *error_code, char *
 hs_server_t *hs_server_new(const hs_config_t *config)
 {
     hs_errinfo_t info = { 0 };
-    hs_server_t *server = server_create(config, &info);
+    hs_server_t *server = hs_server_create(config, NULL, info.text, sizeof(info.text));
     if (server == NULL)
         fprintf(stderr, "httpserver: %s\n", info.text);
     return server;

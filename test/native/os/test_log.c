@@ -250,6 +250,65 @@ static void a_descriptor_that_takes_nothing_loses_the_line(void **state)
     channel_close(&channel);
 }
 
+static void drain(int fd, char *text, size_t size)
+{
+    size_t len = 0;
+    ssize_t n;
+    while (len + 1 < size && (n = recv(fd, text + len, size - len - 1, MSG_DONTWAIT)) > 0)
+        len += (size_t)n;
+    text[len] = '\0';
+}
+
+static void a_reader_that_stalls_is_not_waited_for_and_hears_of_it(void **state)
+{
+    (void)state;
+    enum {
+        LINES = 5000,
+        TEXT_CAP = 4 * 1024 * 1024
+    };
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0); /* it blocks */
+    hs_log_json_t json = { .fd = fds[0], .reactor = 1 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_DEBUG, hs_log_json_sink, &json);
+    for (int i = 0; i < LINES; i++)
+        hs_log_write(&log, HS_LOG_INFO, "line %d", i);
+    char *text = malloc(TEXT_CAP);
+    assert_non_null(text);
+    drain(fds[1], text, TEXT_CAP);
+    int taken = 0;
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+        taken++;
+    assert_in_range(taken, 1, LINES - 1);
+    assert_int_equal(text[strlen(text) - 1], '\n'); /* whole lines */
+
+    hs_log_write(&log, HS_LOG_INFO, "after");
+    drain(fds[1], text, TEXT_CAP);
+    char note[64];
+    (void)snprintf(note, sizeof(note), "\"msg\":\"%d log lines were lost", LINES - taken);
+    assert_non_null(strstr(text, "after"));
+    assert_non_null(strstr(text, note));
+    hs_log_write(&log, HS_LOG_INFO, "again");
+    drain(fds[1], text, TEXT_CAP);
+    assert_null(strstr(text, "lost"));
+    free(text);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void a_pipe_that_is_full_is_not_waited_for(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    hs_log_json_t json = { .fd = fds[1], .reactor = -1 };
+    for (int i = 0; i < 5000; i++)
+        hs_log_json_sink(&json, HS_LOG_INFO, "line", 4);
+    assert_in_range(atomic_load(&json.lost), 1, 4999);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void without_a_sink_text_goes_to_stderr(void **state)
 {
     (void)state;
@@ -313,6 +372,8 @@ int main(void)
         cmocka_unit_test(what_is_not_plain_text_is_escaped),
         cmocka_unit_test(a_json_line_that_grows_too_long_is_cut_and_stays_json),
         cmocka_unit_test(a_descriptor_that_takes_nothing_loses_the_line),
+        cmocka_unit_test(a_reader_that_stalls_is_not_waited_for_and_hears_of_it),
+        cmocka_unit_test(a_pipe_that_is_full_is_not_waited_for),
         cmocka_unit_test(without_a_sink_text_goes_to_stderr),
         cmocka_unit_test(threads_may_write_while_the_level_changes),
     };

@@ -299,6 +299,63 @@ static void listeners_made_by_somebody_else(void **state)
     server_bench_stop(&sb);
 }
 
+/* Four descriptors of a supervisor: two listeners, control, inbox. */
+static void give_descriptors(hs_config_t *config, int fds[4])
+{
+    for (int i = 0; i < 4; i++) {
+        fds[i] = socket(AF_UNIX, SOCK_STREAM, 0);
+        assert_true(fds[i] >= 0);
+    }
+    config->listen_flags = HS_LISTEN_FDS;
+    config->listen_fds = fds;
+    config->listen_fd_count = 2;
+    config->control_fd = fds[2];
+    config->inbox_fd = fds[3];
+    config->stats_fd = open("/dev/null", O_RDONLY);
+}
+
+static void bad_limits(hs_config_t *config)
+{
+    config->ring_size = 3;
+}
+
+static void bad_script(hs_config_t *config)
+{
+    config->lua_script = "/no/such/file.lua";
+    config->handler = NULL;
+}
+
+static void bad_page(hs_config_t *config)
+{
+    (void)config; /* /dev/null is none */
+}
+
+static void bad_listener(hs_config_t *config)
+{
+    close(config->stats_fd);
+    config->stats_fd = -1;
+    close(config->listen_fds[0]); /* so that it cannot be watched */
+}
+
+static void a_server_that_cannot_be_made_closes_what_it_was_given(void **state)
+{
+    (void)state;
+    void (*const spoil[])(hs_config_t *) = { bad_limits, bad_script, bad_page, bad_listener };
+    for (size_t i = 0; i < sizeof(spoil) / sizeof(spoil[0]); i++) {
+        server_bench_t sb;
+        int fds[4];
+        server_bench_init(&sb);
+        give_descriptors(&sb.config, fds);
+        spoil[i](&sb.config);
+        int code = 0;
+        assert_null(hs_server_create(&sb.config, &code, NULL, 0));
+        assert_int_not_equal(code, 0);
+        for (int k = 0; k < 4; k++)
+            assert_int_equal(fcntl(fds[k], F_GETFD), -1);
+        assert_int_equal(lowest_free_fd(), sb.lowest_fd);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +373,7 @@ int main(void)
         cmocka_unit_test(draining_before_running_and_then_stopping),
         cmocka_unit_test(the_end_of_the_control_descriptor_ends_the_server),
         cmocka_unit_test(listeners_made_by_somebody_else),
+        cmocka_unit_test(a_server_that_cannot_be_made_closes_what_it_was_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

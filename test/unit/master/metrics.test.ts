@@ -14,6 +14,7 @@ function status(): Status {
     snapshot,
     layout: statsLayout,
     boss: BOSS,
+    rates: null,
     accept: 'boss',
     version: '1.2.3',
     pid: 4711,
@@ -75,6 +76,10 @@ t.test('the text can be read back', async (t) => {
     { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",node="e\\nf"}', value: 1 },
   ]);
   t.match(parsed.get('moonring_requests_total')?.[0], { labels: /GET/, value: 30 });
+  t.strictSame(parsed.get('moonring_allocator_bytes'), [
+    { name: 'moonring_allocator_bytes', labels: '{reactor="0",kind="allocated"}', value: 1000 },
+    { name: 'moonring_allocator_bytes', labels: '{reactor="0",kind="resident"}', value: 3000 },
+  ]);
   t.match(parsed.get('http_server_active_requests'), [{ value: 6 }]);
 });
 

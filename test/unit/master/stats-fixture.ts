@@ -42,6 +42,7 @@ export const snapshot: StatsSnapshot = {
         startedMs: 9000,
         connections: [4, 1, 1, 1, 0],
         queueDepth: 0,
+        memory: slot === 0 ? { allocated: 1000, resident: 3000 } : null,
         threads: [
           {
             thread: 0,

@@ -145,3 +145,52 @@ t.test('the order to drain carries the timeout', async (t) => {
     ),
   );
 });
+
+t.test('a successor that gets ready while the drain kills it serves nobody', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  game.prepared();
+  game.hello(2);
+  t.ok(game.signal('SIGTERM').includes('kill 2'));
+  t.strictSame(game.ready(2), [], 'its word was under way');
+  game.exit(2, KILLED);
+  game.drained(1);
+  t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('what was scaled away and is still busy drains with the others', async (t) => {
+  const game = playServing(2);
+  game.order({ type: 'scale', processes: 1 });
+  t.strictSame(game.signal('SIGTERM'), [
+    'cancel delay',
+    'send 1 drain',
+    'arm 0 32000',
+    'send 2 drain',
+    'arm 1 32000',
+  ]);
+  for (const child of [1, 2]) game.drained(child);
+  game.exit(1);
+  t.equal(game.exit(2).at(-1), 'exit');
+});
+
+t.test('what was scaled away during the delay leaves its inbox to the others', async (t) => {
+  const game = playServing(2, { drainDelayMs: 5000 });
+  game.order({ type: 'scale', processes: 1 });
+  game.signal('SIGTERM');
+  game.drained(2);
+  t.strictSame(game.exit(2), ['cancel 1', 'reclaim-slot 1']);
+});
+
+t.test('a drain that kills a replaced reactor is no clean end', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  game.prepared();
+  game.hello(2);
+  game.ready(2);
+  game.signal('SIGTERM');
+  game.drained(2);
+  game.exit(2);
+  t.strictSame(game.childTimer(1), ['kill 1']);
+  const end = 'exit ERR_MOONRING_DRAIN: the replaced reactor 0 was killed by SIGKILL before';
+  t.match(game.exit(1, KILLED).at(-1), end);
+});

@@ -196,3 +196,13 @@ t.test('a config file takes numbers where no unit is missing', async (t) => {
   const { config } = resolveConfig(inputs({ file }));
   t.match(config, { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: 5000 });
 });
+
+t.test('a byte order mark before the JSON is no mistake', async (t) => {
+  t.equal(resolveConfig(inputs({ file: '\uFEFF{"port": 81}' })).config.port, 81);
+});
+
+t.test('a path with a NUL would be cut by the system: refused', async (t) => {
+  const { code, message } = errorOf({ file: { uds: '/run/a\0b' } });
+  t.equal(code, 'ERR_MOONRING_CONFIG');
+  t.match(message, 'a path holds no NUL');
+});

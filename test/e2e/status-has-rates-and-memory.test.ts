@@ -1,0 +1,38 @@
+import t from 'tap';
+import { metricsOf, statusOf } from './admin-client.js';
+import { startLoad } from './keep-alive-load.js';
+import { startServer } from './server.js';
+import { until } from './until.js';
+
+t.test('rates of the last second, by reactor and in all', async (t) => {
+  const server = await startServer(t);
+  const { host, port } = server;
+  const load = await startLoad({ host, port, connections: 4, pauseMs: 2 });
+  const rates = await until('a busy second', async () => {
+    const status = await statusOf(server);
+    return status.rates !== null && status.rates.requests > 0 && status;
+  });
+  t.strictSame(rates.reactors[0]?.rates, rates.rates, 'one reactor is all');
+  t.ok((rates.rates?.sentBytes ?? 0) > (rates.rates?.requests ?? 0), 'an answer has many bytes');
+  await load.stop();
+  await until('a quiet second', async () => (await statusOf(server)).rates?.requests === 0);
+});
+
+t.test('bytes of the allocator, if it is one that counts', async (t) => {
+  const server = await startServer(t);
+  const find = async () => (await statusOf(server)).reactors[0];
+  const { allocator } = (await find()) ?? {};
+  if (!allocator?.startsWith('jemalloc')) {
+    t.equal((await find())?.allocatorBytes, null);
+    return;
+  }
+  const bytes = await until('a heartbeat', async () => (await find())?.allocatorBytes ?? undefined);
+  t.ok(bytes.allocated > 100_000 && bytes.resident >= bytes.allocated, JSON.stringify(bytes));
+  const metrics = await metricsOf(server);
+  t.ok((metrics.get('moonring_allocator_bytes{reactor="0",kind="resident"}') ?? 0) > 100_000);
+});
+
+t.test('the system allocator counts nothing', async (t) => {
+  const server = await startServer(t, { args: ['--allocator', 'system'] });
+  t.equal((await statusOf(server)).reactors[0]?.allocatorBytes, null);
+});
