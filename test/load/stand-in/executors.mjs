@@ -29,9 +29,13 @@ async function constantUsers({ vus, duration }, iterate, signal) {
   await Promise.all(Array.from({ length: vus }, user));
 }
 
-/** Starts iterations when they are due; those for which no virtual user is left are dropped. */
-async function arrivals({ rate, maxVUs }, stages, iterate, signal) {
+/**
+ * Starts iterations when they are due. One for which no virtual user is free is dropped, and makes
+ * k6 add another user as long as it may.
+ */
+async function arrivals({ rate, preAllocatedVUs, maxVUs }, stages, iterate, signal) {
   const running = new Set();
+  let users = preAllocatedVUs;
   let due = 0;
   let from = rate;
   let last = performance.now();
@@ -45,14 +49,15 @@ async function arrivals({ rate, maxVUs }, stages, iterate, signal) {
       due += (current * (now - last)) / 1000;
       last = now;
       for (; due >= 1; due -= 1) {
-        if (running.size >= maxVUs) {
+        if (running.size >= users) {
           sample('dropped_iterations', 'counter', 1);
+          users = Math.min(users + 1, maxVUs);
           continue;
         }
         const one = iterate().finally(() => running.delete(one));
         running.add(one);
       }
-      sample('vus', 'gauge', running.size);
+      sample('vus', 'gauge', users);
     }
     from = target;
   }
