@@ -129,8 +129,8 @@ function drainReadySlot(state: SupervisorState, slot: Slot): Step {
 }
 
 /**
- * A reactor that takes a dead one's place accepts before we have heard that it is ready: what waited
- * in the socket's queue may be in its hands already.
+ * A reactor that takes a dead one's place accepts before we have heard that it is ready: what
+ * waited in the socket's queue may be in its hands already.
  */
 function drainServingSlot(state: SupervisorState, slot: Slot): Step {
   const { drainTimeoutMs, exitTimeoutMs } = state.settings;
