@@ -7,7 +7,7 @@ import { check } from 'k6';
 import http from 'k6/http';
 
 import { checkAnswer } from './lib/checks.js';
-import { constantRate } from './lib/executors.js';
+import { constantRate, throughStalls } from './lib/executors.js';
 import { baseUrl, number } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 import { get } from './lib/target.js';
@@ -17,7 +17,9 @@ const askEveryMs = 1000;
 const { http_req_failed: noneFailed, ...others } = withoutLoss();
 
 export const options = {
-  scenarios: { drain: constantRate(number('RATE', 300), number('DURATION', 60)) },
+  scenarios: {
+    drain: constantRate(number('RATE', 300), number('DURATION', 60), {}, throughStalls),
+  },
   // Questions about readiness are expected to fail: only the rest counts.
   thresholds: { ...others, 'http_req_failed{route:/}': noneFailed },
   summaryTrendStats,

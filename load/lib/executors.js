@@ -7,27 +7,30 @@ import { virtualUsers } from './settings.js';
 
 /**
  * k6 drops an iteration for each virtual user that it has to add, so there are enough from the start
- * for answers that take this long: a server that is slower crosses its thresholds, and is not taken
- * for a generator at its limit.
+ * for answers that take `slowestSeconds`: a server that is slower crosses its thresholds before, and
+ * is not taken for a generator at its limit.
  */
-const slowestSeconds = 0.25;
+const usual = { slowestSeconds: 0.25 };
+
+/** For runs that ask what is lost and not how fast it goes: a stall does not make them invalid. */
+export const throughStalls = { slowestSeconds: 1 };
 
 /** Requests a second and virtual users are whole numbers; k6 takes no others. */
 const whole = (rate) => Math.max(1, Math.round(rate));
 
-function pool(rate) {
+function pool(rate, { slowestSeconds }) {
   const preAllocatedVUs = Math.max(virtualUsers, Math.ceil(rate * slowestSeconds));
   return { preAllocatedVUs, maxVUs: 2 * preAllocatedVUs, gracefulStop: '10s' };
 }
 
-/** `rate` requests a second for `seconds`. */
-export function constantRate(rate, seconds, more = {}) {
+/** `rate` requests a second for `seconds`; `more` are settings of k6 on top. */
+export function constantRate(rate, seconds, more = {}, patience = usual) {
   return {
     executor: 'constant-arrival-rate',
     rate: whole(rate),
     timeUnit: '1s',
     duration: `${seconds}s`,
-    ...pool(rate),
+    ...pool(rate, patience),
     ...more,
   };
 }
@@ -39,7 +42,7 @@ export function ramp(startRate, steps, more = {}) {
     startRate: whole(startRate),
     timeUnit: '1s',
     stages: steps.map(([target, seconds]) => ({ target: whole(target), duration: `${seconds}s` })),
-    ...pool(Math.max(startRate, ...steps.map(([target]) => target))),
+    ...pool(Math.max(startRate, ...steps.map(([target]) => target)), usual),
     ...more,
   };
 }

@@ -2,11 +2,15 @@ import t from 'tap';
 
 /** k6's variables, which the modules of load/ read when they are loaded. */
 Object.assign(globalThis, { __ENV: { PROCESSES: '2' } });
-const { constantRate, ramp } = await import('../../load/lib/executors.js');
+const { constantRate, ramp, throughStalls } = await import('../../load/lib/executors.js');
 
 t.test('there are 32 virtual users a reactor, or more for a high rate', async (t) => {
   t.equal(constantRate(10, 60).preAllocatedVUs, 64);
   t.equal(constantRate(1000, 60).preAllocatedVUs, 250);
+});
+
+t.test('a run that asks what is lost gets through a stall of a second', async (t) => {
+  t.equal(constantRate(300, 60, {}, throughStalls).preAllocatedVUs, 300);
 });
 
 t.test('those of a ramp are enough for its highest step', async (t) => {
