@@ -75,6 +75,6 @@ async function withMachine(release, who, use) {
   try {
     await use(machine);
   } finally {
-    machine.remove();
+    await machine.remove();
   }
 }

@@ -48,7 +48,7 @@ const people = {
  *   one line in the clone
  * @property {(line: string, options?: Options) => Terminal} open the same, for a line that stays
  * @property {(line: string) => Promise<{ code: number, output: string }>} typeAsRoot elsewhere
- * @property {() => void} remove
+ * @property {() => Promise<void>} remove ends what is still open in it, too
  *
  * @typedef {object} Options
  * @property {Record<string, string>} [env]
@@ -90,13 +90,22 @@ export async function newMachine(release, who, work) {
     ...inClone(),
     workdir: home,
   });
+  const terminals = [];
   return {
     clone,
     type: (line, options) => captureInRoot(root, ['sh', '-c', line], inClone(options)),
-    open: (line, options) => openTerminal(root, line, inClone(options)),
+    open: (line, options) => {
+      const terminal = openTerminal(root, line, inClone(options));
+      terminals.push(terminal);
+      return terminal;
+    },
     typeAsRoot: (line) =>
       captureInRoot(root, ['sh', '-c', line], settingsFor(people.root, people.root.home, {})),
-    remove: () => rmSync(root, { recursive: true, force: true }),
+    remove: async () => {
+      for (const terminal of terminals) terminal.kill();
+      await Promise.all(terminals.map(({ exited }) => exited));
+      rmSync(root, { recursive: true, force: true });
+    },
   };
 }
 
