@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 
 import { expect } from '../lib/check-list.mjs';
-import { portOf, promisedStatus, withPorts } from './readme-commands.mjs';
+import { portOf, promisedStatus, startsServer, withPorts } from './readme-commands.mjs';
 
 /*
  * What a newcomer does with README.md, line by line. The first time everything is installed, so
@@ -23,9 +23,9 @@ const setUpNews = /^moonring: .*$/m;
 
 /** @returns {Promise<Round>} */
 export async function firstRound(lines) {
-  const named = lines.servers.map(({ line }) => portOf(line));
+  const named = lines.handler.filter(startsServer).map(({ line }) => portOf(line));
   const [port, admin, ...others] = await freePorts(2 + named.length);
-  const ports = { 8080: port, ...Object.fromEntries(named.map((name, i) => [name, others[i]])) };
+  const ports = { ...Object.fromEntries(named.map((name, i) => [name, others[i]])), 8080: port };
   const env = { MOONRING_PORT: String(port), MOONRING_ADMIN: `127.0.0.1:${admin}` };
   return { name: 'first time', lines, ports, env, network: 'shared', installs: true };
 }
@@ -79,31 +79,34 @@ export function startChecks(machine, round) {
 
 /** The section about a handler: servers that are tried and stopped, and lines that just end. */
 export function handlerChecks(machine, round) {
-  const { servers, others } = round.lines;
-  return [
-    ...servers.map(({ line }) => ({
-      name: `${round.name}: ${line} serves, and Ctrl-C ends it with 0`,
-      run: async () => {
-        const env = { MOONRING_ADMIN: 'off' };
-        const terminal = machine.open(withPorts(line, round.ports), { ...round, env });
-        try {
-          await terminal.said(ready);
-          const request = { line: `curl -i localhost:${portOf(line)}/`, comment: '' };
-          await askFor(machine, round, terminal, request);
-          return await endByCtrlC(terminal);
-        } finally {
-          terminal.kill();
+  return round.lines.handler.map((command) => {
+    const [shown] = command.line.split('\n');
+    return startsServer(command)
+      ? {
+          name: `${round.name}: ${shown} serves, and Ctrl-C ends it with 0`,
+          run: () => serveAndEnd(machine, round, command.line),
         }
-      },
-    })),
-    ...others.map(({ line }) => ({
-      name: `${round.name}: ${line} ends with 0`,
-      run: async () => {
-        const { code, output } = await machine.type(line, round);
-        expect(code === 0, `code ${code}:\n${output}`);
-      },
-    })),
-  ];
+      : {
+          name: `${round.name}: ${shown} ends with 0`,
+          run: async () => {
+            const { code, output } = await machine.type(command.line, round);
+            expect(code === 0, `code ${code}:\n${output}`);
+          },
+        };
+  });
+}
+
+async function serveAndEnd(machine, round, line) {
+  const env = { ...round.env, MOONRING_ADMIN: 'off' };
+  const terminal = machine.open(withPorts(line, round.ports), { ...round, env });
+  try {
+    await terminal.said(ready);
+    const request = { line: `curl -i localhost:${portOf(line)}/`, comment: '' };
+    await askFor(machine, round, terminal, request);
+    return await endByCtrlC(terminal);
+  } finally {
+    terminal.kill();
+  }
 }
 
 /** @param {string[]} suites none for all of them */
@@ -124,10 +127,15 @@ export function testChecks(machine, round, suites) {
       },
     },
     {
-      name: `${round.name}: git sees no change in the clone`,
+      name: `${round.name}: git sees no file in the clone that README does not make`,
       run: async () => {
         const { code, output } = await machine.type('git status --porcelain');
-        expect(code === 0 && output === '', output);
+        const typed = round.lines.handler.map(({ line }) => line).join('\n');
+        const strange = output.split('\n').filter((text) => {
+          const made = /^\?\? (\S+)$/.exec(text)?.[1];
+          return text !== '' && !(made && typed.includes(`> ${made}`));
+        });
+        expect(code === 0 && strange.length === 0, output);
       },
     },
   ];

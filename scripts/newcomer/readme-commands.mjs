@@ -2,7 +2,8 @@ import { SetupError } from '../lib/setup-error.mjs';
 
 /**
  * The commands that a section of a Markdown file asks its reader to type: its indented blocks and
- * its fenced ones in `sh`. A line that stops at a backslash goes on in the next one.
+ * its fenced ones in `sh`. A line that stops at a backslash goes on in the next one, and a
+ * here-document belongs to the line that opens it.
  *
  * @typedef {{ line: string, comment: string }} Command a trailing comment is set apart
  *
@@ -14,15 +15,33 @@ export function commandsUnder(markdown, heading) {
   const section = sectionOf(markdown, heading);
   const lines = section === null ? [] : typedLines(section);
   if (lines.length === 0) throw new SetupError(`README.md has no commands under "${heading}".`);
-  return lines
-    .join('\n')
-    .replace(/\s*\\\n\s*/g, ' ')
-    .split('\n')
+  return joined(lines)
     .map((text) => {
+      if (text.includes('\n')) return { line: text, comment: '' };
       const [, line, comment = ''] = /^(.*?)(?:\s+#\s*(.*))?$/.exec(text.trim());
       return { line, comment };
     })
     .filter(({ line }) => line !== '' && !line.startsWith('#'));
+}
+
+/** Lines as a shell takes them: several of the page may be one. */
+function joined(lines) {
+  const whole = [];
+  let end = null;
+  let goesOn = false;
+  for (const line of lines) {
+    if (end !== null) {
+      whole.push(`${whole.pop()}\n${line}`);
+      if (line.trim() === end) end = null;
+      continue;
+    }
+    if (goesOn) whole.push(`${whole.pop()} ${line.trim()}`);
+    else whole.push(line);
+    goesOn = /\\$/.test(line);
+    if (goesOn) whole.push(whole.pop().replace(/\s*\\$/, ''));
+    end = /<<\s*'?(\w+)'?/.exec(line)?.[1] ?? null;
+  }
+  return whole;
 }
 
 function sectionOf(markdown, heading) {
@@ -49,8 +68,7 @@ function typedLines(section) {
  * @property {string} start
  * @property {string} test
  * @property {Command[]} requests to the server that `start` runs
- * @property {Command[]} servers started without npm
- * @property {Command[]} others of the same section, which end by themselves
+ * @property {Command[]} handler the lines about one's own handler; at least one starts a server
  *
  * @returns {Walk}
  */
@@ -63,7 +81,7 @@ export function readWalk(markdown) {
     return found.line;
   };
   const requests = tryIt.filter(({ line }) => line.startsWith('curl '));
-  const servers = handler.filter(({ line }) => portOf(line) !== null);
+  const servers = handler.filter(startsServer);
   for (const [what, list] of Object.entries({ requests, servers })) {
     if (list.length === 0) throw new SetupError(`README.md shows no ${what} to try.`);
   }
@@ -71,15 +89,20 @@ export function readWalk(markdown) {
     start: named('npm start'),
     test: named('npm test'),
     requests,
-    servers,
-    others: handler.filter((command) => !servers.includes(command)),
+    handler,
   };
 }
 
-/** The port that a server's command line names; null if it names none. */
+/** True for a line that stays until somebody ends it. */
+export function startsServer({ line }) {
+  return (
+    /^node dist\/master\.js\b/.test(line) && !/ (--help|--version|--check\w*|health)\b/.test(line)
+  );
+}
+
+/** The port that a server's command line names, or else the default. */
 export function portOf(line) {
-  const match = /--port[ =](\d+)/.exec(line);
-  return match ? Number(match[1]) : null;
+  return Number(/--port[ =](\d+)/.exec(line)?.[1] ?? 8080);
 }
 
 /** The status that the line's comment promises: 200 unless it says another. */

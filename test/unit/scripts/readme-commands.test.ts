@@ -5,6 +5,7 @@ import {
   portOf,
   promisedStatus,
   readWalk,
+  startsServer,
   withPorts,
 } from '../../../scripts/newcomer/readme-commands.mjs';
 
@@ -30,8 +31,15 @@ curl -i localhost:8080/x \\
 
 ## Write a handler
 
-    node a.js --port 8081 b.lua
-    node a.js --help
+\`\`\`sh
+cat > b.lua <<'EOF'
+-- c   # d
+  e()
+EOF
+node dist/master.js --port 8081 b.lua
+\`\`\`
+
+    node dist/master.js --help
 
 ## More
 
@@ -41,7 +49,7 @@ curl -i localhost:8080/x \\
 t.test('README itself can be followed', async (t) => {
   const walk = readWalk(readFileSync(new URL('../../../README.md', import.meta.url), 'utf8'));
   t.equal(walk.start, 'npm start');
-  t.ok(walk.requests.length > 0 && walk.servers.length > 0);
+  t.ok(walk.requests.length > 0 && walk.handler.some(startsServer));
 });
 
 t.test('the typed lines of one section, without their comments', async (t) => {
@@ -52,13 +60,17 @@ t.test('the typed lines of one section, without their comments', async (t) => {
   ]);
 });
 
-t.test('servers are told from what ends by itself', async (t) => {
-  const { servers, others, requests } = readWalk(PAGE);
-  t.strictSame(
-    [servers.map(({ line }) => portOf(line)), others[0]?.line],
-    [[8081], 'node a.js --help'],
-  );
+t.test('servers are told from what ends by itself, and the order is kept', async (t) => {
+  const { handler, requests } = readWalk(PAGE);
+  t.strictSame(handler.map(startsServer), [false, true, false]);
   t.strictSame(requests.map(promisedStatus), [404]);
+  t.equal(portOf('node dist/master.js --port 8081 b.lua'), 8081);
+  t.equal(portOf('node dist/master.js b.lua'), 8080);
+});
+
+t.test('a here-document is one command, comments and all', async (t) => {
+  const [{ line } = { line: '' }] = readWalk(PAGE).handler;
+  t.equal(line, "cat > b.lua <<'EOF'\n-- c   # d\n  e()\nEOF");
 });
 
 t.test('a section or a command that is gone is said', async (t) => {
