@@ -34,6 +34,8 @@ COPY examples ./examples
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/dist ./dist
 COPY --from=build /src/build/release/moonring.node ./build/release/moonring.node
+# llhttp is part of the addon, so its licence has to go with it.
+COPY --from=build /usr/share/doc/libllhttp-dev/copyright ./LICENSE.llhttp
 ENV NODE_ENV=production MOONRING_HOST=0.0.0.0
 USER node
 EXPOSE 8080

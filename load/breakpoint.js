@@ -9,12 +9,15 @@ import { summary, summaryTrendStats } from './lib/summary.js';
 import { get } from './lib/target.js';
 import { untilItBreaks } from './lib/thresholds.js';
 
-// A slow server keeps virtual users waiting: enough of them to see the threshold crossed first.
-const maxVUs = 32 * virtualUsers;
+// A slow server keeps virtual users waiting: enough of them, from the start, to see the threshold
+// crossed first. Each costs k6 up to a megabyte.
+const all = 32 * virtualUsers;
 const top = number('RATE', 20_000);
 
+const more = { preAllocatedVUs: all, maxVUs: all };
+
 export const options = {
-  scenarios: { breakpoint: ramp(top / 20, [[top, number('DURATION', 300)]], { maxVUs }) },
+  scenarios: { breakpoint: ramp(top / 20, [[top, number('DURATION', 300)]], more) },
   thresholds: untilItBreaks(),
   summaryTrendStats,
 };

@@ -3,14 +3,16 @@
  * one request may be lost.
  */
 import { checkAnswer, checkEcho } from './lib/checks.js';
-import { constantRate } from './lib/executors.js';
+import { constantRate, throughStalls } from './lib/executors.js';
 import { number } from './lib/settings.js';
 import { summary, summaryTrendStats } from './lib/summary.js';
 import { get, post } from './lib/target.js';
 import { withoutLoss } from './lib/thresholds.js';
 
 export const options = {
-  scenarios: { reload: constantRate(number('RATE', 300), number('DURATION', 60)) },
+  scenarios: {
+    reload: constantRate(number('RATE', 300), number('DURATION', 60), {}, throughStalls),
+  },
   thresholds: withoutLoss(),
   summaryTrendStats,
 };

@@ -16,6 +16,8 @@ import { buildImage } from './container/build-image.mjs';
 import { exitChecks, imageChecks, liveChecks } from './container/checks.mjs';
 import { startContainer } from './container/container.mjs';
 import { imageConfig, parseDockerfile } from './container/dockerfile.mjs';
+import { optionChecks } from './container/option-checks.mjs';
+import { concludeChecks, newVerdict, runChecks } from './lib/check-list.mjs';
 import { whyNoRoot } from './lib/debian-root.mjs';
 import { root } from './lib/root.mjs';
 import { runMain } from './lib/setup-error.mjs';
@@ -25,10 +27,7 @@ const keep = args.includes('--keep');
 const named = args.find((word) => word !== '--keep');
 const work = resolve(named ?? join(tmpdir(), 'moonring-container'));
 
-const patienceMs = 30_000;
-
-let passed = 0;
-let failed = 0;
+const verdict = newVerdict();
 
 await runMain(async () => {
   const reason = await whyNoRoot();
@@ -43,38 +42,16 @@ await runMain(async () => {
     root: keep && existsSync(built) ? built : await buildImage(stages, work),
     config: imageConfig(stages.at(-1)),
   };
-  await runChecks(imageChecks, { image });
+  await runChecks(verdict, imageChecks, { image });
   const container = startContainer(image);
   try {
     await container.logLine('ready');
-    await runChecks(liveChecks, { image, container });
+    await runChecks(verdict, liveChecks, { image, container });
   } finally {
     container.kill();
     await container.exited;
   }
-  await runChecks(exitChecks, { image });
-  process.stdout.write(`${passed} checks passed, ${failed} failed\n`);
-  process.exitCode = failed > 0 ? 1 : 0;
+  await runChecks(verdict, optionChecks, { image });
+  await runChecks(verdict, exitChecks, { image });
+  concludeChecks(verdict);
 });
-
-async function runChecks(checks, context) {
-  for (const { name, run } of checks) {
-    try {
-      await inTime(run(context));
-      passed += 1;
-      process.stdout.write(`ok      ${name}\n`);
-    } catch (error) {
-      failed += 1;
-      process.stdout.write(`FAILED  ${name}\n${error.message}\n`);
-    }
-  }
-}
-
-/** A container that does not end must not hold up the verdict on it. */
-async function inTime(check) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error('it never came to an end')), patienceMs);
-  });
-  await Promise.race([check, late]).finally(() => clearTimeout(timer));
-}

@@ -3,6 +3,7 @@
  * TypeScript build. Every step looks first and does nothing when there is nothing to do.
  */
 import { buildNative } from './lib/native-build.mjs';
+import { requireNode } from './lib/node-version.mjs';
 import { ensureNpmPackages } from './lib/npm-packages.mjs';
 import { buildNeeds, testNeeds } from './lib/system-needs.mjs';
 import { ensureSystemPackages } from './lib/system-packages.mjs';
@@ -10,6 +11,7 @@ import { buildTypeScript } from './lib/typescript-build.mjs';
 
 /** What `npm start` needs. The addon and the JavaScript are built side by side. */
 export async function setUpServer() {
+  requireNode();
   await ensureSystemPackages(buildNeeds);
   await ensureNpmPackages();
   await Promise.all([buildNative('release', ['moonring']), buildTypeScript()]);
@@ -17,6 +19,7 @@ export async function setUpServer() {
 
 /** What every test suite needs; the builds belong to the suites that use them. */
 export async function setUpTests() {
+  requireNode();
   await ensureSystemPackages([...buildNeeds, ...testNeeds]);
   await ensureNpmPackages();
 }

@@ -107,6 +107,11 @@ export const suites = [
     run: () => runChecker(node, ['scripts/cross-check.mjs']),
   },
   {
+    name: 'newcomer',
+    onlyByName: true,
+    run: () => runChecker(node, ['scripts/newcomer-check.mjs']),
+  },
+  {
     name: 'asan-e2e',
     run: async () => {
       await setUpServer();

@@ -5,16 +5,32 @@ import { virtualUsers } from './settings.js';
  * slow server gets no mercy.
  */
 
-const pool = { preAllocatedVUs: virtualUsers, maxVUs: virtualUsers * 8, gracefulStop: '10s' };
+/**
+ * k6 drops an iteration for each virtual user that it has to add, so there are enough from the start
+ * for answers that take `slowestSeconds`: a server that is slower crosses its thresholds before, and
+ * is not taken for a generator at its limit.
+ */
+const usual = { slowestSeconds: 0.25 };
 
-/** `rate` requests a second for `seconds`. */
-export function constantRate(rate, seconds, more = {}) {
+/** For runs that ask what is lost and not how fast it goes: a stall does not make them invalid. */
+export const throughStalls = { slowestSeconds: 1 };
+
+/** Requests a second and virtual users are whole numbers; k6 takes no others. */
+const whole = (rate) => Math.max(1, Math.round(rate));
+
+function pool(rate, { slowestSeconds }) {
+  const preAllocatedVUs = Math.max(virtualUsers, Math.ceil(rate * slowestSeconds));
+  return { preAllocatedVUs, maxVUs: 2 * preAllocatedVUs, gracefulStop: '10s' };
+}
+
+/** `rate` requests a second for `seconds`; `more` are settings of k6 on top. */
+export function constantRate(rate, seconds, more = {}, patience = usual) {
   return {
     executor: 'constant-arrival-rate',
-    rate,
+    rate: whole(rate),
     timeUnit: '1s',
     duration: `${seconds}s`,
-    ...pool,
+    ...pool(rate, patience),
     ...more,
   };
 }
@@ -23,10 +39,10 @@ export function constantRate(rate, seconds, more = {}) {
 export function ramp(startRate, steps, more = {}) {
   return {
     executor: 'ramping-arrival-rate',
-    startRate,
+    startRate: whole(startRate),
     timeUnit: '1s',
-    stages: steps.map(([target, seconds]) => ({ target, duration: `${seconds}s` })),
-    ...pool,
+    stages: steps.map(([target, seconds]) => ({ target: whole(target), duration: `${seconds}s` })),
+    ...pool(Math.max(startRate, ...steps.map(([target]) => target)), usual),
     ...more,
   };
 }

@@ -22,9 +22,14 @@ export function saturation(metrics, options) {
   return reasons;
 }
 
-/** Only arrival-rate executors can run out of virtual users; elsewhere all of them always work. */
+/**
+ * Only arrival-rate executors that may add virtual users show by their number how many they needed;
+ * elsewhere all of them count as at work from the start, and what is dropped tells.
+ */
 function mostVirtualUsers({ scenarios }) {
-  const limits = Object.values(scenarios).map((scenario) => scenario.maxVUs);
-  if (!limits.every((limit) => typeof limit === 'number')) return Number.POSITIVE_INFINITY;
-  return limits.reduce((sum, limit) => sum + limit, 0);
+  const all = Object.values(scenarios);
+  if (!all.every(({ preAllocatedVUs, maxVUs }) => maxVUs > preAllocatedVUs)) {
+    return Number.POSITIVE_INFINITY;
+  }
+  return all.reduce((sum, { maxVUs }) => sum + maxVUs, 0);
 }

@@ -2,7 +2,7 @@
  * What a run can be told from outside (k6 run -e NAME=value): all durations in seconds.
  *
  *   BASE_URL   the server, http://127.0.0.1:8080 without it
- *   TARGETS    drain only: address,readiness address pairs, separated by spaces
+ *   TARGETS    drain only: address,readiness address pairs, separated by spaces; without it, BASE_URL
  *   DURATION   length of the run
  *   RATE       requests a second of the constant part
  *   PROCESSES  reactors of the server: decides how many connections there must be

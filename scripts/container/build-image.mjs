@@ -1,18 +1,11 @@
-import {
-  copyFileSync,
-  cpSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 
 import { ensureDebianRoot, mustInRoot } from '../lib/debian-root.mjs';
+import { copyMachineNpm, lendNetworkSettings } from '../lib/machine-node.mjs';
 import { say } from '../lib/progress.mjs';
 import { root as sourceTree } from '../lib/root.mjs';
-import { capture, must } from '../lib/run-command.mjs';
+import { must } from '../lib/run-command.mjs';
 import { SetupError } from '../lib/setup-error.mjs';
 import { parseCopy, parseEnv, readDockerignore } from './dockerfile.mjs';
 
@@ -56,19 +49,6 @@ async function buildStage({ instructions }, root, roots) {
   lent.takeBack();
 }
 
-/** How this machine reaches npm's registry: for the steps only, the image must not hold it. */
-async function lendNetworkSettings(root) {
-  const registry = (await capture('npm', ['config', 'get', 'registry'])).stdout.trim();
-  const env = { npm_config_registry: registry };
-  const authorities = process.env.NODE_EXTRA_CA_CERTS;
-  const inside = '/run/lent-certificates.crt';
-  if (authorities) {
-    copyFileSync(authorities, join(root, inside));
-    env.NODE_EXTRA_CA_CERTS = inside;
-  }
-  return { env, takeBack: () => rmSync(join(root, inside), { force: true }) };
-}
-
 /** A folder's contents go into the target, a file goes to it, or into it if it ends in a slash. */
 function copy({ from, sources, target }, root, workdir, roots) {
   if (from !== null && !roots.has(from)) throw new SetupError(`COPY --from=${from}: no such stage`);
@@ -104,9 +84,6 @@ async function standIn(base, work) {
 }
 
 async function addNpmAndUser(root) {
-  const { stdout } = await must('sh', ['-c', 'command -v npm']);
-  const npm = dirname(dirname(realpathSync(stdout.trim())));
-  cpSync(npm, join(root, 'usr/local/lib/npm'), { recursive: true, verbatimSymlinks: true });
-  await mustInRoot(root, ['ln', '-s', '../lib/npm/bin/npm-cli.js', '/usr/local/bin/npm']);
+  await copyMachineNpm(root);
   await mustInRoot(root, ['useradd', '--uid', '1000', '--create-home', 'node']);
 }

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { expect } from '../lib/check-list.mjs';
 import { runContainer, startContainer } from './container.mjs';
 
 /*
@@ -22,6 +23,23 @@ export const imageChecks = [
       const paths = [...unwanted, ...packages.map((name) => `app/node_modules/${name}`)];
       const found = paths.filter((path) => existsSync(join(root, path)));
       expect(found.length === 0, `found ${found.join(', ')}`);
+    },
+  },
+  {
+    name: 'the image holds no sources, tests or settings of the build',
+    run: ({ image: { root } }) => {
+      const unwanted = ['src', 'native', 'test', 'CMakeLists.txt', 'tsconfig.json', '.npmrc'];
+      const found = unwanted.filter((path) => existsSync(join(root, 'app', path)));
+      expect(found.length === 0, `found ${found.join(', ')}`);
+    },
+  },
+  {
+    name: 'the licences of what is in it are in it',
+    run: ({ image: { root } }) => {
+      for (const name of ['LICENSE', 'LICENSE.llhttp']) {
+        const text = readFileSync(join(root, 'app', name), 'utf8');
+        expect(/Permission is hereby granted/.test(text), `${name} says: ${text}`);
+      }
     },
   },
   {
@@ -97,7 +115,8 @@ export const liveChecks = [
       container.signal(image.config.stopSignal);
       await slow.idleClosed;
       const answer = await slow.finish();
-      expect(/^HTTP\/1\.1 200 OK/m.test(answer) && answer.endsWith('two halves'), answer);
+      const seen = [answer, ...container.lines].join('\n');
+      expect(/^HTTP\/1\.1 200 OK/m.test(answer) && answer.endsWith('two halves'), seen);
       expect(/^connection: close/im.test(answer), `the answer does not close: ${answer}`);
       expectExit(await container.exited, 0);
     },
@@ -138,10 +157,6 @@ export const exitChecks = [
     },
   })),
 ];
-
-function expect(condition, seen) {
-  if (!condition) throw new Error(seen);
-}
 
 function expectExit({ code, signal }, wanted, text = '') {
   expect(code === wanted, `ended with ${code ?? signal}, not ${wanted}\n${text}`);

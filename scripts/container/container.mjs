@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+
+import { quoted } from '../lib/run-command.mjs';
 
 /*
  * Runs an image's entrypoint as a container engine would: PID 1 of its own namespaces (processes,
@@ -20,17 +22,19 @@ ip link set lo up
 mount --bind "$1" "$1"
 mount -o remount,bind,ro "$1"
 mount -t proc proc "$1/proc"
-exec chroot "$@"
 `;
+const start = 'exec chroot "$@"\n';
 
 /**
  * @param {{ root: string, config: ReturnType<import('./dockerfile.mjs').imageConfig> }} image
- * @param {{ args?: string[], env?: Record<string, string> }} [options] what follows the image's
- *   name on an engine's command line, and its -e
+ * @param {{ args?: string[], env?: Record<string, string>, volumes?: Record<string, string> }}
+ *   [options] what follows the image's name on an engine's command line, its -e, and its -v: for
+ *   each path inside a folder of this machine, which can be read there
  */
-export function startContainer({ root, config }, { args = [], env = {} } = {}) {
+export function startContainer({ root, config }, { args = [], env = {}, volumes = {} } = {}) {
   const inside = insideCommand({ root, config }, env);
-  const command = ['sh', '-c', enter, 'sh', root, ...inside, ...config.entrypoint, ...args];
+  const script = [enter, ...mountsOf(root, volumes), start].join('');
+  const command = ['sh', '-c', script, 'sh', root, ...inside, ...config.entrypoint, ...args];
   const namespaces = ['--fork', '--kill-child', '--pid', '--mount', '--net', '--ipc', '--uts'];
   const child = spawn('unshare', [...namespaces, ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -57,7 +61,11 @@ export function startContainer({ root, config }, { args = [], env = {} } = {}) {
     lines,
     exited,
     signal: (name) => process.kill(container.init, name),
-    kill: () => child.kill('SIGKILL'),
+    // The entrypoint has another user than unshare, so the latter's end is no signal to it.
+    kill: () => {
+      for (const pid of childrenOf(child.pid)) process.kill(pid, 'SIGKILL');
+      child.kill('SIGKILL');
+    },
     /** Waits for a log line; rejects if the container ends before. */
     logLine: (message) =>
       eventually(`the line "${message}"`, waiting, exited, lines, () =>
@@ -75,6 +83,16 @@ export function startContainer({ root, config }, { args = [], env = {} } = {}) {
     slowRequest: (port) => startSlowRequest(container.init, port),
   };
   return container;
+}
+
+/** Like an engine, makes the folders to mount on; the root is still writable here. */
+function mountsOf(root, volumes) {
+  return Object.entries(volumes).map(([path, folder]) => {
+    const place = join(root, path);
+    mkdirSync(place, { recursive: true });
+    const [from, to] = [folder, place].map(quoted);
+    return `mount --bind ${from} ${to}\nmount -o remount,bind,ro ${to}\n`;
+  });
 }
 
 /** Runs the image until it ends by itself. */
@@ -175,9 +193,14 @@ async function startSlowRequest(init, port) {
   };
 }
 
+/** None of a process that has ended. */
 function childrenOf(pid) {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  return text.trim().split(' ').filter(Boolean).map(Number);
+  try {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return text.trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 async function eventually(what, waiting, exited, lines, probe) {

@@ -1,4 +1,12 @@
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { hasCommand } from './find-file.mjs';
@@ -10,20 +18,31 @@ import { SetupError } from './setup-error.mjs';
 import { ensureSystemPackages } from './system-packages.mjs';
 
 /*
- * A Debian 13 root directory of its own, so that packages can be installed and removed without
+ * A Debian root directory of its own, so that packages can be installed and removed without
  * touching the machine. Needs root. The mirror is the one that this machine installs from.
  */
 
-const suite = 'trixie';
+const suites = { 12: 'bookworm', 13: 'trixie' };
 const path = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const passedOn = /^(https?|no)_proxy$/i;
 
-const debootstrap = {
-  what: 'debootstrap',
-  present: () => hasCommand('debootstrap') || existsSync('/usr/sbin/debootstrap'),
-  apt: ['debootstrap'],
-  brew: null,
-};
+const tools = [
+  {
+    what: 'debootstrap',
+    present: () => hasCommand('debootstrap') || existsSync('/usr/sbin/debootstrap'),
+    apt: ['debootstrap'],
+    brew: null,
+  },
+  {
+    what: 'the command ip',
+    present: () => hasCommand('ip'),
+    apt: ['iproute2'],
+    brew: null,
+  },
+];
+
+/** For a network namespace of its own, which begins with its loopback down. */
+const withLoopback = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 
 /** Why such a root cannot be made here; null if it can. */
 export async function whyNoRoot() {
@@ -35,17 +54,23 @@ export async function whyNoRoot() {
 }
 
 /**
- * Makes `directory` a Debian 13 with `packages`; does nothing if an earlier call has finished it.
+ * Makes `directory` a Debian with `packages`; does nothing if an earlier call has finished it.
  *
  * @param {string} directory
  * @param {string[]} packages
- * @param {{ foreign?: string, finish?: (root: string) => Promise<void> }} [options] an architecture
- *   whose packages can be installed beside the machine's own, and what else belongs to the root
+ * @param {{ release?: 12 | 13, foreign?: string, finish?: (root: string) => Promise<void> }}
+ *   [options] an architecture whose packages can be installed beside the machine's own, and what
+ *   else belongs to the root
  */
-export async function ensureDebianRoot(directory, packages, { foreign, finish } = {}) {
+export async function ensureDebianRoot(
+  directory,
+  packages,
+  { release = 13, foreign, finish } = {},
+) {
+  const suite = suites[release];
   const stamp = `${directory}.packages`;
-  if (existsSync(directory) && existsSync(stamp)) return;
-  await ensureSystemPackages([debootstrap]);
+  await ensureSystemPackages(tools);
+  if (existsSync(directory) && readOrEmpty(stamp) === `${packages.join('\n')}\n`) return;
   const draft = `${directory}.draft`;
   rmSync(draft, { recursive: true, force: true });
   rmSync(directory, { recursive: true, force: true });
@@ -74,17 +99,43 @@ export function mustInRoot(root, command, options) {
 }
 
 /**
- * Runs a command inside, as root, with /proc. Of the environment only the machine's proxies go in
- * with it, and what `env` names.
+ * Runs a command inside, with /proc. Of the environment only the machine's proxies go in with it,
+ * and what `env` names.
  *
- * @param {{ env?: Record<string, string>, workdir?: string }} [options]
+ * @typedef {object} InsideOptions
+ * @property {Record<string, string>} [env]
+ * @property {string} [workdir]
+ * @property {string} [user] `uid:gid`; root when left out
+ * @property {'shared' | 'own' | number} [network] the machine's; one with nothing but loopback; or
+ *   that of the process with this number
+ *
+ * @param {InsideOptions} [options]
  */
 export function captureInRoot(root, command, options) {
   const [first, ...rest] = inRoot(root, command, options);
   return capture(first, rest);
 }
 
-function inRoot(root, command, { env = {}, workdir = '/' } = {}) {
+function inRoot(root, command, options = {}) {
+  return [...namespacesFor(root, options), ...chrooted(root, command, options)];
+}
+
+/** What stands before a command so that it gets the root's /proc and the network asked for. */
+export function namespacesFor(root, { network = 'shared' } = {}) {
+  const spaces = [
+    'unshare',
+    '--fork',
+    '--kill-child',
+    '--pid',
+    `--mount-proc=${join(root, 'proc')}`,
+  ];
+  if (network === 'shared') return spaces;
+  if (network === 'own') return [...spaces, '--net', ...withLoopback];
+  return ['nsenter', `--net=/proc/${network}/ns/net`, ...spaces];
+}
+
+/** The command that enters the root and runs `command` there, with an environment of its own. */
+export function chrooted(root, command, { env = {}, workdir = '/', user = '0:0' } = {}) {
   const proxies = Object.entries(process.env).filter(([name]) => passedOn.test(name));
   const settings = {
     PATH: path,
@@ -95,11 +146,18 @@ function inRoot(root, command, { env = {}, workdir = '/' } = {}) {
     ...env,
   };
   return [
-    ...['unshare', '--fork', '--kill-child', '--pid', `--mount-proc=${join(root, 'proc')}`],
-    ...['chroot', root, 'env', '-i', `--chdir=${workdir}`],
+    ...['chroot', `--userspec=${user}`, root, 'env', '-i', `--chdir=${workdir}`],
     ...Object.entries(settings).map(([name, value]) => `${name}=${value}`),
     ...command,
   ];
+}
+
+function readOrEmpty(path) {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** The address that this machine's own apt sources name. */

@@ -67,6 +67,11 @@ export async function mustWithRetry(command, args, options) {
   return must(command, args, options);
 }
 
+/** One word for a shell, whatever is in it. */
+export function quoted(word) {
+  return `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 function failure(command, args, { code, output }) {
   return `"${[command, ...args].join(' ')}" failed with code ${code}:\n${output.trimEnd()}`;
 }

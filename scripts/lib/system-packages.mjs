@@ -44,7 +44,8 @@ export function rootNeeded(missing, platform) {
     `these Debian packages are missing and only root can install them: ${packages}. ` +
     'Run this as root and then start again:\n';
   if (!needsLlhttpPin(missing, platform)) {
-    return `${sentence}  ${sudo}apt-get update && ${sudo}apt-get install ${packages}`;
+    const install = 'apt-get install -y --no-install-recommends';
+    return `${sentence}  ${sudo}apt-get update && ${sudo}${install} ${packages}`;
   }
   const script = join(root, 'scripts', 'install-system-packages.mjs');
   return (

@@ -54,7 +54,9 @@ export function findK6() {
 export function runK6(k6, script, settings) {
   const pairs = Object.entries(settings).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
   const args = ['run', '--quiet', '--new-machine-readable-summary=false', ...pairs, script];
-  const child = spawn(k6, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+  // Without this k6 tells its makers about every run.
+  const env = { ...process.env, K6_NO_USAGE_REPORT: 'true' };
+  const child = spawn(k6, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   const exited = new Promise((resolve, reject) => {
     child.on('error', (error) => reject(new SetupError(`k6 does not start: ${error.message}`)));
     child.on('exit', (code, signal) => resolve(code ?? (signal === null ? 1 : 105)));

@@ -72,25 +72,36 @@ function beginDelay(state: SupervisorState, signal: StopSignal | null, nowMs: nu
 export function beginDrain(state: SupervisorState, ending: Ending): Step {
   const { drainTimeoutMs } = state.settings;
   const start = only(
-    { ...state, phase: { ...ending, tag: 'draining' } },
+    { ...state, phase: { ...ending, tag: 'draining' }, children: state.children.map(inDrain) },
     log('info', 'draining', { ...orderOf(ending), timeoutMs: drainTimeoutMs }),
     { type: 'announce-stopping' },
     { type: 'cancel-timer', timer: { type: 'delay' } },
     { type: 'close-listeners' },
+    ...state.children.flatMap((child) => successorExitTimer(state, child)),
   );
+  const drainSlot = state.phase.tag === 'starting' ? drainReadySlot : drainServingSlot;
   return endChildren(start, drainSlot, (child) => drainOther(child, drainTimeoutMs));
+}
+
+/**
+ * A successor accepts before we have heard that it is ready, so it may have requests too. It leaves
+ * like the others that do, and nothing is missing if it had not begun.
+ */
+function inDrain(child: Child): Child {
+  return child.role === 'successor' ? { ...child, role: 'leaver', drained: true } : child;
+}
+
+/** Instead of the deadline for getting ready. */
+function successorExitTimer({ settings }: SupervisorState, child: Child): Effect[] {
+  if (child.role !== 'successor') return [];
+  const delayMs = settings.drainTimeoutMs + settings.exitTimeoutMs;
+  return [{ type: 'arm-timer', timer: childTimer(child), delayMs }];
 }
 
 /** What leaves closes its connections now instead of handing them over. */
 function drainOther(child: Child, timeoutMs: number): Effect[] {
-  switch (child.role) {
-    case 'main':
-      return [];
-    case 'successor':
-      return [killEffect(child)];
-    case 'leaver':
-      return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
-  }
+  if (child.role === 'main') return [];
+  return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
 }
 
 /** Every slot in its turn, then the children that are in none. */
@@ -112,15 +123,24 @@ function quit(state: SupervisorState): Step {
   return then(abandonReload(state), settle);
 }
 
-function drainSlot(state: SupervisorState, slot: Slot): Step {
+/** In the first start, where nobody has been told yet that anything is served. */
+function drainReadySlot(state: SupervisorState, slot: Slot): Step {
+  return slot.state.tag === 'ready' ? drainServingSlot(state, slot) : stopSlot(state, slot);
+}
+
+/**
+ * A reactor that takes a dead one's place accepts before we have heard that it is ready: what
+ * waited in the socket's queue may be in its hands already.
+ */
+function drainServingSlot(state: SupervisorState, slot: Slot): Step {
   const { drainTimeoutMs, exitTimeoutMs } = state.settings;
-  // What was scaled away and is still handing over has requests to finish, too.
   const { tag } = slot.state;
+  // What was scaled away and is still handing over has requests to finish, too.
   const isLeaving = tag === 'draining' && slot.retired && !slot.state.drained;
-  if (tag !== 'ready' && !isLeaving) return stopSlot(state, slot);
+  if (tag !== 'ready' && tag !== 'starting' && !isLeaving) return stopSlot(state, slot);
   const { child } = slot.state;
   return only(
-    withSlot(state, { ...slot, state: { tag: 'draining', child, drained: false } }),
+    withSlot(state, { ...slot, state: { tag: 'draining', child, drained: tag === 'starting' } }),
     { type: 'send', child, message: { type: 'drain', timeoutMs: drainTimeoutMs } },
     { type: 'arm-timer', timer: slotTimer(slot), delayMs: drainTimeoutMs + exitTimeoutMs },
   );

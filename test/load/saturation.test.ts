@@ -1,7 +1,9 @@
 import t from 'tap';
 import { saturation } from '../../load/lib/saturation.js';
 
-const options = { scenarios: { a: { maxVUs: 60 }, b: { maxVUs: 40 } } };
+const options = {
+  scenarios: { a: { preAllocatedVUs: 30, maxVUs: 60 }, b: { preAllocatedVUs: 10, maxVUs: 40 } },
+};
 
 t.test('an arrival rate that was kept is no saturation', async (t) => {
   t.strictSame(saturation({ vus: { values: { max: 40 } } }, options), []);
@@ -20,4 +22,9 @@ t.test('so is having nearly no virtual user left', async (t) => {
 t.test('a fixed number of virtual users is always at work', async (t) => {
   const closed = { scenarios: { smoke: { executor: 'constant-vus', vus: 4 } } };
   t.strictSame(saturation({ vus: { values: { max: 4 } } }, closed), []);
+});
+
+t.test('so are those of an arrival rate that may add none', async (t) => {
+  const fixed = { scenarios: { breakpoint: { preAllocatedVUs: 100, maxVUs: 100 } } };
+  t.strictSame(saturation({ vus: { values: { max: 100 } } }, fixed), []);
 });

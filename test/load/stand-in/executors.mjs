@@ -3,6 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sample } from './metrics.mjs';
 
 const stepMs = 10;
+/** A step that comes later than this is this process's own delay, which k6 would not have had. */
+const lateMs = 100;
 
 /** Runs a scenario's iterations until its time is over or `signal` breaks the run off. */
 export async function runScenario(scenario, iterate, signal) {
@@ -29,30 +31,42 @@ async function constantUsers({ vus, duration }, iterate, signal) {
   await Promise.all(Array.from({ length: vus }, user));
 }
 
-/** Starts iterations when they are due; those for which no virtual user is left are dropped. */
-async function arrivals({ rate, maxVUs }, stages, iterate, signal) {
+/**
+ * Starts iterations when they are due. One for which no virtual user is free is dropped, and makes
+ * k6 add another user as long as it may; one that is due because of our own delay waits for a user.
+ */
+async function arrivals({ rate, preAllocatedVUs, maxVUs }, stages, iterate, signal) {
   const running = new Set();
+  let users = preAllocatedVUs;
   let due = 0;
+  let owed = 0;
+  const start = () => {
+    const one = iterate().finally(() => running.delete(one));
+    running.add(one);
+  };
   let from = rate;
   let last = performance.now();
   for (const [target, seconds] of stages) {
-    const start = last;
-    const end = start + seconds * 1000;
+    const begin = last;
+    const end = begin + seconds * 1000;
     while (last < end && !signal.aborted) {
       await delay(stepMs);
       const now = Math.min(performance.now(), end);
-      const current = from + ((target - from) * (now - start)) / (end - start);
-      due += (current * (now - last)) / 1000;
+      const current = from + ((target - from) * (now - begin)) / (end - begin);
+      const more = (current * (now - last)) / 1000;
+      if (now - last > lateMs) owed += more;
+      else due += more;
       last = now;
       for (; due >= 1; due -= 1) {
-        if (running.size >= maxVUs) {
+        if (running.size < users) {
+          start();
+        } else {
           sample('dropped_iterations', 'counter', 1);
-          continue;
+          users = Math.min(users + 1, maxVUs);
         }
-        const one = iterate().finally(() => running.delete(one));
-        running.add(one);
       }
-      sample('vus', 'gauge', running.size);
+      for (; owed >= 1 && running.size < users; owed -= 1) start();
+      sample('vus', 'gauge', users);
     }
     from = target;
   }

@@ -296,7 +296,8 @@ static void memory_is_stable_over_many_errors(void **state)
  * Interpreted FFI calls cost several times what compiled ones do. An ordinary handler must end up
  * in one trace that begins in the runtime's function, which C calls, and ends where that returns.
  * Once it is there hardly anything more is compiled (a rare exit, as for the collector) or given
- * up.
+ * up. LuaJIT tries again by chance what it had to give up, so now and then this takes more requests
+ * than usual.
  */
 static const char compiling_handler[] =
     "local util = require 'jit.util'\n"
@@ -332,10 +333,16 @@ static void the_handler_compiles_as_a_whole(void **state)
     for (int i = 0; i < 20000; i++)
         lua_bench_get(lb, "/some/path");
     assert_true(number_of(lb, "/whole") >= 1);
-    double events = number_of(lb, "/events");
-    for (int i = 0; i < 20000; i++)
-        lua_bench_get(lb, "/some/path");
-    assert_true(number_of(lb, "/events") <= events + 8);
+    double before = 0, after = number_of(lb, "/events");
+    for (int round = 0; round < 5; round++) {
+        before = after;
+        for (int i = 0; i < 20000; i++)
+            lua_bench_get(lb, "/some/path");
+        after = number_of(lb, "/events");
+        if (after <= before + 8)
+            return;
+    }
+    fail_msg("%.0f trace events at first, and still %.0f in a round", before, after - before);
 }
 
 int main(void)

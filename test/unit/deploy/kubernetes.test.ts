@@ -10,6 +10,7 @@ import { envNamesOf, OPTIONS } from '../../../src/shared/options.js';
 /** What the schemas cannot say: that the manifests, the image and the options agree. */
 
 const TREE = fileURLToPath(new URL('../../../deploy/kubernetes/', import.meta.url));
+const DOCS = new URL('../../../docs/containers.md', import.meta.url);
 const DOCKERFILE = new URL('../../../Dockerfile', import.meta.url);
 const ENDING_SECONDS = 5;
 
@@ -90,8 +91,56 @@ t.test('the options exist, and say what the manifest says', async (t) => {
   t.ok(config.drainDelay / 1000 > periodSeconds * failureThreshold, 'unready before it stops');
 });
 
+t.test(
+  'a slow start is waited for, a drain is seen at once, a busy pod is not killed',
+  async (t) => {
+    t.match(container.startupProbe, { periodSeconds: 1, failureThreshold: 60 });
+    t.match(container.readinessProbe, { periodSeconds: 2, failureThreshold: 1 });
+    t.match(container.livenessProbe, { periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 6 });
+    t.equal(container.livenessProbe.httpGet.path, '/livez');
+    t.equal(container.readinessProbe.httpGet.path, '/readyz');
+  },
+);
+
+t.test('a rollout takes no pod away before another is ready', async (t) => {
+  t.strictSame(deployment.spec.strategy.rollingUpdate, { maxUnavailable: 0, maxSurge: 1 });
+  t.notOk('replicas' in deployment.spec, 'the autoscaler owns the number');
+  const { minReplicas, maxReplicas } = read('base/horizontal-pod-autoscaler.yaml').spec;
+  t.ok(minReplicas >= 2 && maxReplicas > minReplicas);
+  const { maxUnavailable } = read('base/pod-disruption-budget.yaml').spec;
+  t.ok(maxUnavailable < minReplicas, 'one is always left');
+});
+
+t.test('docs/containers.md says the numbers that are in the manifests', async (t) => {
+  const text = readFileSync(DOCS, 'utf8').replace(/\s+/g, ' ');
+  const { terminationGracePeriodSeconds: grace } = pod.spec;
+  const [delay, timeout] = ['MOONRING_DRAIN_DELAY', 'MOONRING_DRAIN_TIMEOUT'].map((name) =>
+    Number.parseInt(env[name] ?? '', 10),
+  );
+  const sum = `is ${grace} = \`drain-delay\` ${delay} s + \`drain-timeout\` ${timeout} s + `;
+  t.match(text, `${sum}${ENDING_SECONDS} s`);
+  t.equal(grace, (delay ?? 0) + (timeout ?? 0) + ENDING_SECONDS);
+  const { periodSeconds, failureThreshold } = container.readinessProbe;
+  t.equal(failureThreshold, 1);
+  t.match(text, `(every ${periodSeconds} s, one failure)`);
+  const { averageUtilization } = read('base/horizontal-pod-autoscaler.yaml').spec.metrics[0]
+    .resource.target;
+  t.match(text, `${averageUtilization} % of the CPU`);
+});
+
+t.test('docs/containers.md says what the image does by itself', async (t) => {
+  const text = readFileSync(DOCS, 'utf8');
+  const { config } = resolveConfig({ flags: {}, env: imageEnv, file: null, cwd: '/' });
+  t.match(text, `\`${config.host}:${config.port}\``);
+  t.match(text, '`127.0.0.1:9464` inside the container');
+  const stopSeconds = Number(/docker stop --timeout (\d+)/.exec(text)?.[1]);
+  t.ok(stopSeconds > (config.drainDelay + config.drainTimeout) / 1000 + ENDING_SECONDS);
+});
+
 t.test('the pod needs no privilege and no writable file', async (t) => {
   t.match(pod.spec.securityContext, { runAsNonRoot: true, runAsUser: 1000 });
+  t.equal(pod.spec.securityContext.seccompProfile.type, 'RuntimeDefault');
+  t.equal(pod.spec.automountServiceAccountToken, false);
   t.strictSame(container.securityContext, {
     allowPrivilegeEscalation: false,
     readOnlyRootFilesystem: true,

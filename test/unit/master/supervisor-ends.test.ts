@@ -124,6 +124,32 @@ t.test('a signal in start-up: nothing to drain, no delay', async (t) => {
   t.strictSame(game.exit(1), ['cancel 0', 'exit']);
 });
 
+t.test('a replacement may have requests before it is known to be ready: it drains', async (t) => {
+  const game = playServing(2);
+  game.exit(1, KILLED);
+  game.hello(3);
+  t.strictSame(game.signal('SIGTERM'), [
+    'cancel delay',
+    'send 3 drain',
+    'arm 0 32000',
+    'send 2 drain',
+    'arm 1 32000',
+  ]);
+  t.strictSame(game.ready(3), [], 'the news was on its way');
+  game.drained(2);
+  game.exit(2);
+  game.drained(3);
+  t.strictSame(game.exit(3), ['cancel 0', 'exit']);
+});
+
+t.test('a replacement that had not begun ends without a word, and that is no error', async (t) => {
+  const game = playServing(1);
+  game.exit(1, KILLED);
+  game.signal('SIGTERM');
+  t.strictSame(game.hello(2), [], 'it is not told to start');
+  t.strictSame(game.exit(2), ['cancel 0', 'exit']);
+});
+
 t.test('a reactor that waits to be restarted is not', async (t) => {
   const game = playServing(1);
   game.exit(1, KILLED);

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, readFileSync } from 'node:fs';
+import { chmodSync, cpSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { findK6 } from '../../../scripts/load/k6.mjs';
 
 const SCRIPT = fileURLToPath(new URL('../../../scripts/install-k6.sh', import.meta.url));
 
@@ -39,4 +40,14 @@ t.test('without Go it says what to do', async (t) => {
   const { status, stderr } = spawnSync('/bin/sh', [copy], { env, encoding: 'utf8' });
   t.equal(status, 1);
   t.match(stderr, 'Go is missing: install k6 2.x with your package manager instead.');
+});
+
+const BUILT = fileURLToPath(new URL('../../../build/k6/k6', import.meta.url));
+
+t.test('without k6 a load test says where to get one', { skip: existsSync(BUILT) }, async (t) => {
+  const { PATH, LOAD_K6 } = process.env;
+  t.teardown(() => Object.assign(process.env, { PATH }, LOAD_K6 === undefined ? {} : { LOAD_K6 }));
+  process.env['PATH'] = t.testdir({});
+  delete process.env['LOAD_K6'];
+  t.throws(findK6, { message: /^k6 is missing\. Install k6 2\.x .* scripts\/install-k6\.sh/ });
 });
