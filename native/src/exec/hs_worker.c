@@ -8,7 +8,7 @@
 #define WAKE_COUNT 32
 #define WAKE_TURNS 4
 /* A worker with more to do announces what it has finished after so many answers or so long. */
-#define ANNOUNCE_COUNT 32
+#define ANNOUNCE_COUNT 64
 #define ANNOUNCE_NS (150 * 1000)
 /* How long an idle worker with background tasks waits before it resumes them. */
 #define TASK_INTERVAL_MS 10
