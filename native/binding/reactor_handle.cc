@@ -138,6 +138,9 @@ void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
     case HS_EVENT_ORPHANED:
         handle->report("orphaned");
         break;
+    case HS_EVENT_CUT:
+        handle->report("cut");
+        break;
     case HS_EVENT_STUCK:
         handle->report("stuck");
         break;

@@ -3,12 +3,13 @@ import { PROTOCOL_VERSION, type ToMaster } from '../shared/messages.js';
 import { endWith, onExited } from './exits.js';
 import { advance, onPrepared, onReloadOrder, promote } from './reload.js';
 import { onScale, servingSlots } from './scaling.js';
-import { beginDrain, beginStop, isEnding, onStopSignal } from './shutdown.js';
+import { beginDrain, beginStop, isEnding, onStopSignal, withFailure } from './shutdown.js';
 import { childById, childTimer, launch, slotTimer, withChild, withSlot } from './slots.js';
 import {
   type Child,
   type ChildId,
   type Effect,
+  type Failure,
   log,
   type MasterSignal,
   type Order,
@@ -82,6 +83,8 @@ function onMessage(state: SupervisorState, child: Child, slot: Slot, message: To
       return onHello(withChild(state, { ...child, pid: message.pid }), child, message.protocol);
     case 'ready':
       return onReady(state, child, slot, message.allocator);
+    case 'cut':
+      return only(withFailure(state, cutBy(slot)));
     case 'drained':
       return onDrained(state, child, slot);
     case 'failed':
@@ -95,6 +98,12 @@ function onMessage(state: SupervisorState, child: Child, slot: Slot, message: To
     default:
       return unreachable(message);
   }
+}
+
+/** Why a drain that ends with this does not end well. */
+function cutBy({ index }: Slot): Failure {
+  const message = `the time to drain was over before reactor ${index} had answered everything`;
+  return { code: 'ERR_MOONRING_DRAIN', message };
 }
 
 function onHello(state: SupervisorState, child: Child, protocol: number): Step {

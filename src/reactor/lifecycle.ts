@@ -109,6 +109,8 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     case 'ready':
       if (state.tag !== 'starting') return next(state);
       return next({ tag: 'ready' }, send({ type: 'ready', allocator }));
+    case 'cut':
+      return next(state, send({ type: 'cut' }));
     case 'drained':
       return end(0, send({ type: 'drained' }));
     case 'failed':

@@ -52,7 +52,8 @@ const ERRORS = {
   ERR_MOONRING_DRAIN: {
     exitCode: 1,
     meaning: 'a drain did not end cleanly',
-    advice: 'a second signal, or a reactor that died, cut requests: give the first one its time',
+    advice:
+      'a second signal, a reactor that died or `--drain-timeout` cut requests: give them their time',
   },
 } as const;
 

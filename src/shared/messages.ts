@@ -11,7 +11,7 @@ import {
  * What master and reactor say to each other. A reactor says hello first; the master starts it if
  * both speak the same version. Change the version with any change of a message.
  */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 
 export type ToReactor =
   | { readonly type: 'start'; readonly options: ReactorOptions }
@@ -23,6 +23,8 @@ export type ToReactor =
 export type ToMaster =
   | { readonly type: 'hello'; readonly protocol: number; readonly pid: number }
   | { readonly type: 'ready'; readonly allocator: string }
+  /** The time to drain is over, and something was cut. `drained` follows. */
+  | { readonly type: 'cut' }
   | { readonly type: 'drained' }
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   | { readonly type: 'orphaned' };
@@ -62,6 +64,8 @@ export function decodeToMaster(value: unknown): ToMaster {
       };
     case 'ready':
       return { type: 'ready', allocator: textIn(fields, 'allocator') };
+    case 'cut':
+      return { type: 'cut' };
     case 'drained':
       return { type: 'drained' };
     case 'failed':

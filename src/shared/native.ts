@@ -132,6 +132,8 @@ export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
 /** Arrives on the JS thread. After `drained` or `failed` nothing follows. */
 export type ReactorEvent =
   | { readonly type: 'ready' }
+  /** The time to drain is over before everything was answered. `drained` follows. */
+  | { readonly type: 'cut' }
   /** The IO thread has ended and nothing is open any more. */
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */

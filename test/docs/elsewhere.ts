@@ -28,6 +28,7 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
   'npm run test:asan': ITSELF,
   'npm run test:asan-e2e': ITSELF,
   'npm run test:fuzz': ITSELF,
+  'npm run test:tsan-e2e': { by: 'npm', because: 'minutes, and a preloaded runtime' },
   'npm run test:tsan': { by: 'npm', because: 'minutes; CI has it by name' },
   'npm run format': { by: 'npm', because: 'it changes files; the suites lint and format look' },
   'UPDATE_DOCS=1 npm run test:unit': { by: 'npm', because: 'it changes files; unit compares' },
@@ -48,6 +49,12 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
     suite: 'container',
     file: 'scripts/container/checks.mjs',
     does: "args: ['/app/none.lua']",
+  },
+  'docker kill --signal HUP <container>': {
+    by: 'suite',
+    suite: 'container',
+    file: 'scripts/container/option-checks.mjs',
+    does: "container.signal('SIGHUP')",
   },
   'kubectl apply -k deploy/kubernetes/base': {
     by: 'suite',

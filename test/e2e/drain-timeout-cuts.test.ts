@@ -2,7 +2,7 @@ import t from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
-t.test('what is not finished within drain-timeout is cut, and the log says so', async (t) => {
+t.test('what is not finished within drain-timeout is cut, and that is a failure', async (t) => {
   const server = await startServer(t, {
     app: 'pid-and-echo.lua',
     args: ['--drain-timeout', '200ms'],
@@ -12,8 +12,10 @@ t.test('what is not finished within drain-timeout is cut, and the log says so', 
   // One write, so the answer to the first request says that the rest has arrived too.
   await client.send(`${requestText('/')}${half}half`);
   t.equal((await client.next()).status, 200);
-  t.strictSame(await server.stop(), { code: 0, signal: null });
+  t.strictSame(await server.stop(), { code: 1, signal: null });
   await client.ended();
   const line = await server.logLine('what was cut', ({ msg }) => /are cut$/.test(msg));
-  t.match(line, { level: 40, msg: 'the time to drain is over: 1 connections are cut' });
+  t.match(line, { level: 40, msg: 'the time to drain is over: 1 connection is cut' });
+  const last = await server.logLine('why', ({ msg }) => /before reactor 0 had answered/.test(msg));
+  t.match(last, { level: 60, error: 'ERR_MOONRING_DRAIN' });
 });

@@ -1,6 +1,7 @@
 #include "server/hs_io.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "os/hs_affinity.h"
 #include "os/hs_clock.h"
@@ -260,17 +261,28 @@ static void pin(hs_io_t *io)
                      strerror(-cpu));
 }
 
+/* Connections to which something is owed: those that linger have their answer. */
+static uint64_t count_owed(const hs_io_t *io)
+{
+    uint64_t owed = 0;
+    for (unsigned state = 0; state < HS_STATS_STATES; state++)
+        if (state != HS_STATS_LINGERING)
+            owed += io->by_state[state];
+    return owed;
+}
+
 /* Whoever drains wants to know that the time did not do. */
 static void report_cut(const hs_io_t *io)
 {
     bool is_stopped = atomic_load_explicit(&io->stop_requested, memory_order_acquire);
-    if (is_stopped || !is_ending(io) || hs_list_empty(&io->connections))
+    uint64_t owed = count_owed(io);
+    if (is_stopped || !is_ending(io) || owed == 0)
         return;
-    size_t count = 0;
-    for (const hs_list_t *node = io->connections.next; node != &io->connections; node = node->next)
-        count++;
-    hs_log_write(io->env.log, HS_LOG_WARN, "the time to drain is over: %zu connections are cut",
-                 count);
+    hs_log_write(io->env.log, HS_LOG_WARN,
+                 "the time to drain is over: %" PRIu64 " connection%s cut", owed,
+                 owed == 1 ? " is" : "s are");
+    if (io->on_event != NULL)
+        io->on_event(HS_EVENT_CUT, io->on_event_ud);
 }
 
 int hs_io_run(hs_io_t *io)

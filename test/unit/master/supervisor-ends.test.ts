@@ -99,6 +99,27 @@ t.test('the drain’s deadline: what has not drained is killed, and that is an e
   ]);
 });
 
+t.test('a drain whose time was over is no clean end, whoever cut first', async (t) => {
+  const game = playServing(2);
+  game.signal('SIGTERM');
+  game.drained(1);
+  game.exit(1);
+  t.strictSame(game.say(2, { type: 'cut' }), []);
+  game.drained(2);
+  t.strictSame(game.exit(2), [
+    'cancel 1',
+    'exit ERR_MOONRING_DRAIN: the time to drain was over before reactor 1 had answered everything',
+  ]);
+});
+
+t.test('a reactor that leaves after a reload and cuts something ends nothing', async (t) => {
+  const game = playServing(1);
+  t.strictSame(game.say(1, { type: 'cut' }), []);
+  game.signal('SIGTERM');
+  game.drained(1);
+  t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
 t.test('a crash in the drain is not restarted, the others go on draining', async (t) => {
   const game = playServing(2);
   game.signal('SIGTERM');
@@ -172,16 +193,26 @@ t.test('the order to drain carries the timeout', async (t) => {
   );
 });
 
-t.test('a successor that gets ready while the drain kills it serves nobody', async (t) => {
+t.test('a successor that gets ready in a drain leaves with the others', async (t) => {
   const game = playServing(1);
   game.signal('SIGHUP');
   game.prepared();
   game.hello(2);
-  t.ok(game.signal('SIGTERM').includes('kill 2'));
+  t.ok(game.signal('SIGTERM').includes('send 2 drain'));
   t.strictSame(game.ready(2), [], 'its word was under way');
-  game.exit(2, KILLED);
+  game.exit(2);
   game.drained(1);
   t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('a successor that gets ready while a stop kills it serves nobody', async (t) => {
+  const game = playServing(1, { drainDelayMs: 5000 });
+  game.signal('SIGHUP');
+  game.prepared();
+  game.hello(2);
+  game.signal('SIGTERM');
+  t.ok(game.signal('SIGTERM').includes('kill 2'));
+  t.strictSame(game.ready(2), [], 'its word was under way');
 });
 
 t.test('what was scaled away and is still busy drains with the others', async (t) => {

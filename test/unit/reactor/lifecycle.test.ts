@@ -68,6 +68,12 @@ const rows: readonly {
     ],
   },
   {
+    name: 'what it had to cut it tells before the end',
+    events: [BOOT, START, READY, DRAIN, native({ type: 'cut' })],
+    tag: 'draining',
+    effects: [{ type: 'send', message: { type: 'cut' } }],
+  },
+  {
     name: 'it stops',
     events: [BOOT, START, READY, DRAIN, STOP],
     tag: 'ended',

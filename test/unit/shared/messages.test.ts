@@ -22,6 +22,7 @@ const TO_REACTOR: readonly ToReactor[] = [
 const TO_MASTER: readonly ToMaster[] = [
   { type: 'hello', protocol: 1, pid: 42 },
   { type: 'ready', allocator: 'system' },
+  { type: 'cut' },
   { type: 'drained' },
   { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
   { type: 'orphaned' },
