@@ -100,8 +100,10 @@ static step_t complete(hs_conn_t *conn, hs_conn_env_t *env)
 static step_t answer(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_exchange_t *exchange = conn->exchange;
-    hs_msg_terminate(&exchange->request.msg);
+    /* Before NULs are put behind the target: its bytes are read in words, and a word of which a
+     * byte was written just now is slow to read. */
     hs_observe_serve(env->observer, exchange);
+    hs_msg_terminate(&exchange->request.msg);
     hs_dispatched_t dispatched = HS_DISPATCHED_ANSWERED;
     if (env->dispatch == NULL)
         hs_dispatch_inline(&env->handler, exchange);

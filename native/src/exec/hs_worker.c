@@ -7,9 +7,13 @@
 /* A sleeping worker is woken for so many requests, or after so many turns with fewer. */
 #define WAKE_COUNT 32
 #define WAKE_TURNS 4
-/* A worker with more to do announces what it has finished after so many answers or so long. */
+/* A worker with more to do announces what it has finished after so many answers or so long: each
+ * announcement may cost it its processor. Where a crowd waits, and so for long anyway, it lets more
+ * come together. */
 #define ANNOUNCE_COUNT 64
 #define ANNOUNCE_NS (150 * 1000)
+#define ANNOUNCE_CROWD_NS (1000 * 1000)
+#define CROWD 16
 /* How long an idle worker with background tasks waits before it resumes them. */
 #define TASK_INTERVAL_MS 10
 /* While exchanges are lent the I/O thread looks for unannounced answers by itself, at first so
@@ -135,6 +139,14 @@ static void say_served(const worker_t *worker, uint64_t now_ns)
     hs_stats_set(&worker->stats->heartbeat_ms, now_ns / 1000000);
 }
 
+static bool must_announce(const worker_t *worker, uint64_t now_ns)
+{
+    uint64_t silent_ns = now_ns - worker->announced_ns;
+    if (worker->unannounced >= ANNOUNCE_COUNT || silent_ns > ANNOUNCE_CROWD_NS)
+        return true;
+    return silent_ns > ANNOUNCE_NS && hs_workq_length(&worker->pool->queue) < CROWD;
+}
+
 /* Runs what was lent and posts it. `begin_ns`: now. Returns the time at the end. */
 static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begin_ns)
 {
@@ -161,7 +173,7 @@ static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begi
     }
     hs_mailbox_post(&worker->pool->mailbox, exchange);
     worker->unannounced++;
-    if (worker->unannounced >= ANNOUNCE_COUNT || end_ns - worker->announced_ns > ANNOUNCE_NS)
+    if (must_announce(worker, end_ns))
         announce(worker, end_ns);
     return end_ns;
 }
