@@ -38,7 +38,9 @@ function firstColumn(path: string, heading: string): string[] {
 t.test('every option that a page names exists', async (t) => {
   const flags = OPTIONS.map((spec: OptionSpec) => flagOf(spec));
   for (const path of OWN_PAGES) {
-    for (const flag of codeIn(path).flatMap((code) => code.match(/(?<=^| )--[a-z][a-z-]*/g) ?? [])) {
+    for (const flag of codeIn(path).flatMap(
+      (code) => code.match(/(?<=^| )--[a-z][a-z-]*/g) ?? [],
+    )) {
       if (!FOREIGN_FLAGS.test(flag)) t.ok(flags.includes(flag), `${path}: ${flag}`);
     }
   }
