@@ -130,7 +130,12 @@ t.test('docs/containers.md says the numbers that are in the manifests', async (t
 });
 
 t.test('what the Lua states may take is half of the memory limit at most', async (t) => {
-  const { config } = resolveConfig({ flags: {}, env: { ...imageEnv, ...env }, file: null, cwd: '/' });
+  const { config } = resolveConfig({
+    flags: {},
+    env: { ...imageEnv, ...env },
+    file: null,
+    cwd: '/',
+  });
   const { cpu, memory } = container.resources.limits;
   const limitMib = Number(/^(\d+)Mi$/.exec(memory)?.[1]);
   const stateMib = config.luaMemory / 1024 ** 2;
