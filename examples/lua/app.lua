@@ -21,9 +21,14 @@ local function refuse(res, status, problem)
   return json.send(res, { error = problem }, status)
 end
 
+local function is_json(req)
+  local media_type = (req:header('Content-Type') or ''):match('^[^; \t]*')
+  return media_type:lower() == 'application/json'
+end
+
 -- The text of a note, from JSON or from a form of either kind; nil, what is wrong and a status.
 local function read_note(req)
-  if req:header('Content-Type') == 'application/json' then
+  if is_json(req) then
     local value, problem = json.decode(req:body())
     local text = type(value) == 'table' and value.text
     return text, problem or 'text is missing', 400

@@ -19,6 +19,12 @@ export type Elsewhere =
 const ITSELF = { by: 'npm', because: 'it is what runs this' } as const;
 
 export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
+  'git clone <address> moonring && cd moonring': {
+    by: 'suite',
+    suite: 'newcomer',
+    file: 'scripts/newcomer/machine.mjs',
+    does: "['git', 'clone', '--quiet', origin, clone]",
+  },
   'npm test': ITSELF,
   'npm test -- unit e2e': ITSELF,
   'npm test -- docs': ITSELF,

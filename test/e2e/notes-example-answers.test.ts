@@ -50,6 +50,12 @@ t.test('notes are made from JSON and from forms of both kinds', async (t) => {
   });
 });
 
+t.test('JSON may say its charset', async (t) => {
+  const made = await ask('POST', '/notes', typed('Application/JSON; charset=utf-8', '{"text":5}'));
+  t.strictSame(JSON.parse(made.body.toString()), { error: 'text is missing' });
+  t.equal(made.status, 400);
+});
+
 t.test('notes are found by id and by query', async (t) => {
   t.strictSame(await askJson('GET', '/notes/1'), { id: 1, text: 'müsli' });
   t.strictSame(await askJson('GET', '/notes?contains=o+w'), [{ id: 2, text: 'two words!' }]);

@@ -97,6 +97,7 @@ t.test(
     t.match(container.startupProbe, { periodSeconds: 1, failureThreshold: 60 });
     t.match(container.readinessProbe, { periodSeconds: 2, failureThreshold: 1 });
     t.match(container.livenessProbe, { periodSeconds: 10, timeoutSeconds: 3, failureThreshold: 6 });
+    t.equal(container.startupProbe.httpGet.path, '/startupz');
     t.equal(container.livenessProbe.httpGet.path, '/livez');
     t.equal(container.readinessProbe.httpGet.path, '/readyz');
   },
@@ -126,6 +127,23 @@ t.test('docs/containers.md says the numbers that are in the manifests', async (t
   const { averageUtilization } = read('base/horizontal-pod-autoscaler.yaml').spec.metrics[0]
     .resource.target;
   t.match(text, `${averageUtilization} % of the CPU`);
+});
+
+t.test('what the Lua states may take is half of the memory limit at most', async (t) => {
+  const { config } = resolveConfig({
+    flags: {},
+    env: { ...imageEnv, ...env },
+    file: null,
+    cwd: '/',
+  });
+  const { cpu, memory } = container.resources.limits;
+  const limitMib = Number(/^(\d+)Mi$/.exec(memory)?.[1]);
+  const stateMib = config.luaMemory / 1024 ** 2;
+  const statesMib = Number(cpu) * (1 + config.workers) * stateMib;
+  t.ok(statesMib > 0 && statesMib <= limitMib / 2, `${statesMib} of ${limitMib} MiB`);
+  const text = readFileSync(DOCS, 'utf8').replace(/\s+/g, ' ');
+  t.match(text, `\`MOONRING_LUA_MEMORY\` ${env['MOONRING_LUA_MEMORY']} take ${statesMib} MiB`);
+  t.match(text, `of the limit of ${limitMib} MiB`);
 });
 
 t.test('docs/containers.md says what the image does by itself', async (t) => {
