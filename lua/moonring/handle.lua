@@ -4,7 +4,7 @@
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 
-local cast = ffi.cast
+local cast, istype = ffi.cast, ffi.istype
 local lshift, rshift = bit.lshift, bit.rshift
 local error = error
 
@@ -13,14 +13,21 @@ local view_t = ffi.typeof 'hs_view_t *'
 
 local GENERATION_BITS, ALIGNMENT_BITS = api.generation_bits, api.alignment_bits
 
--- Raises `over` two levels up, at the line that used the object, if its request is over.
-local function view_of(object, over)
-  local handle = cast(handle_t, object)
-  local view = cast(view_t, lshift(rshift(handle, GENERATION_BITS), ALIGNMENT_BITS))
-  if view.handle ~= handle then
-    error(over, 3)
+-- For objects of one type (a pointer), which a handler calls `name`: the function that gives their
+-- view. It raises two levels up, at the line that used the object: `over` if its request is over,
+-- and for anything that is no such object, which a call with a dot instead of a colon passes.
+local function viewer(pointer_t, name, over)
+  return function(object)
+    if not istype(pointer_t, object) then
+      error(('%s: methods are called with a colon, %s:method(...)'):format(name, name), 3)
+    end
+    local handle = cast(handle_t, object)
+    local view = cast(view_t, lshift(rshift(handle, GENERATION_BITS), ALIGNMENT_BITS))
+    if view.handle ~= handle then
+      error(over, 3)
+    end
+    return view
   end
-  return view
 end
 
-return view_of
+return viewer

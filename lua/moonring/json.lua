@@ -14,8 +14,9 @@ local pcall, setmetatable, tonumber, tostring, type = pcall, setmetatable, tonum
 
 -- Arrays and objects inside one another, both ways. It also ends a value that contains itself.
 local DEPTH = 100
--- Names of members are quoted once and remembered, so many of them.
-local REMEMBERED = 1000
+-- Names of members are quoted once and remembered: so many of them, none longer than this, since a
+-- client may choose them.
+local REMEMBERED, REMEMBERED_LENGTH = 1000, 64
 
 -- A decoder of our own: what an app sets in its `cjson` does not change this one.
 local decoder = cjson.new()
@@ -55,6 +56,9 @@ local quoted, quoted_count = {}, 0
 local function quote_name(name)
   local text = quoted[name]
   if not text then
+    if #name > REMEMBERED_LENGTH then
+      return quote(name)
+    end
     if quoted_count == REMEMBERED then
       quoted, quoted_count = {}, 0
     end

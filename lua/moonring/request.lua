@@ -5,12 +5,13 @@
 -- request's memory (handle.lua).
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
-local view_of = require 'moonring.handle'
+local viewer = require 'moonring.handle'
 
 local ffi_string = ffi.string
 local type, error = type, error
 
-local OVER = 'this request is over: copy what you need before the handler returns'
+local view_of = viewer(ffi.typeof 'hs_lua_request_t *', 'req',
+  'this request is over: copy what you need before the handler returns')
 
 local method_names = {}
 do
@@ -55,7 +56,7 @@ local getters = {
 -- What req:headers() gives to `for`: called again and again, it goes from field to field.
 local Fields = ffi.metatype('hs_lua_fields_t', {
   __call = function(self)
-    local view = view_of(self.request, OVER)
+    local view = view_of(self.request)
     local number = self.next
     local text = api.request_field_name(view, number)
     if text == nil then
@@ -71,7 +72,7 @@ local Fields = ffi.metatype('hs_lua_fields_t', {
 local methods = {}
 
 function methods.header(self, name)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   if type(name) ~= 'string' then
     error("req:header(name) takes the field's name as a string, not a " .. type(name), 2)
   end
@@ -84,18 +85,18 @@ end
 
 -- for name, value in req:headers() do: all fields as they were sent, repeats too.
 function methods.headers(self)
-  view_of(self, OVER)
+  view_of(self)
   return Fields(self, 0)
 end
 
 function methods.body(self)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   return ffi_string(api.request_body(view), view.result_len)
 end
 
 -- True if the handler runs on a worker thread, where it may take its time.
 function methods.in_worker(self)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   return view.in_worker ~= 0
 end
 
@@ -108,7 +109,7 @@ local function index(self, key)
   if not getter then
     return nil
   end
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   return getter(view)
 end
 

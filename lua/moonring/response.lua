@@ -3,11 +3,12 @@
 -- the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
-local view_of = require 'moonring.handle'
+local viewer = require 'moonring.handle'
 
 local type, error, tostring = type, error, tostring
 
-local OVER = 'this request is over: its response can no longer be changed'
+local view_of = viewer(ffi.typeof 'hs_lua_response_t *', 'res',
+  'this request is over: its response can no longer be changed')
 local ERR_NOMEM, ERR_INVALID, ERR_STATE, ERR_LIMIT = -1, -3, -4, -5
 
 local reasons = {
@@ -24,7 +25,7 @@ end
 local methods = {}
 
 function methods.status(self, code)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   if type(code) ~= 'number' then
     error('res:status(code) takes a number, not a ' .. type(code), 2)
   end
@@ -36,7 +37,7 @@ function methods.status(self, code)
 end
 
 function methods.header(self, name, value)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   if type(value) == 'number' then
     value = tostring(value)
   end
@@ -52,7 +53,7 @@ function methods.header(self, name, value)
 end
 
 function methods.body(self, text)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   if type(text) == 'number' then
     text = tostring(text)
   end
@@ -67,7 +68,7 @@ function methods.body(self, text)
 end
 
 function methods.send(self)
-  local view = view_of(self, OVER)
+  local view = view_of(self)
   local result = api.response_send(view)
   if result < 0 then
     fail(result)

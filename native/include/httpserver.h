@@ -69,8 +69,8 @@ typedef enum {
     HS_EVENT_READY,    /* connections are being accepted */
     HS_EVENT_ORPHANED, /* control_fd reached its end: the supervisor is gone and the server began to
                           drain */
-    HS_EVENT_CUT,   /* the time of hs_server_drain is over before everything was answered; what was
-                       left is cut. Told by each reactor of HS_REACTOR_MULTI, on its thread */
+    HS_EVENT_CUT,   /* the time of hs_server_drain was over before everything was answered, and what
+                       was left has been cut. Told once, before hs_server_run returns */
     HS_EVENT_STUCK, /* a handler has kept a reactor for twice handler_timeout_ms: nobody is served
                        by it. Called on another thread, again and again while it lasts */
 } hs_event_t;

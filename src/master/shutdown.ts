@@ -40,13 +40,10 @@ export function onStopSignal(
       return beginDelay(state, signal, nowMs);
     case 'delaying':
     case 'draining':
-      if (isEcho(phase, signal, nowMs) || !isOpen(state)) return only(state);
+      if (isEcho(phase, signal, nowMs)) return only(state);
       return beginStop(state, {
         order: { signal, atMs: nowMs },
-        failure: phase.failure ?? {
-          code: 'ERR_MOONRING_DRAIN',
-          message: `a second ${signal === null ? 'order' : `signal (${signal})`} cut the drain short`,
-        },
+        failure: phase.failure ?? (isOpen(state) ? cutShort(signal) : null),
       });
     case 'stopping':
       if (isEcho(phase, signal, nowMs)) return only(state);
@@ -54,6 +51,11 @@ export function onStopSignal(
     case 'ended':
       return only(state);
   }
+}
+
+function cutShort(signal: StopSignal | null): Failure {
+  const who = signal === null ? 'order' : `signal (${signal})`;
+  return { code: 'ERR_MOONRING_DRAIN', message: `a second ${who} cut the drain short` };
 }
 
 function beginDelay(state: SupervisorState, signal: StopSignal | null, nowMs: number): Step {
@@ -77,7 +79,7 @@ export function beginDrain(state: SupervisorState, ending: Ending): Step {
     { type: 'announce-stopping' },
     { type: 'cancel-timer', timer: { type: 'delay' } },
     { type: 'close-listeners' },
-    ...state.children.flatMap((child) => successorExitTimer(state, child)),
+    ...state.children.flatMap((child) => exitTimer(state, child)),
   );
   const drainSlot = state.phase.tag === 'starting' ? drainReadySlot : drainServingSlot;
   return endChildren(start, drainSlot, (child) => drainOther(child, drainTimeoutMs));
@@ -91,9 +93,9 @@ function inDrain(child: Child): Child {
   return child.role === 'successor' ? { ...child, role: 'leaver', drained: true } : child;
 }
 
-/** Instead of the deadline for getting ready. */
-function successorExitTimer({ settings }: SupervisorState, child: Child): Effect[] {
-  if (child.role !== 'successor') return [];
+/** Instead of a successor's deadline for getting ready, or a leaver's for handing over. */
+function exitTimer({ settings }: SupervisorState, child: Child): Effect[] {
+  if (child.role === 'main' || child.drained) return [];
   const delayMs = settings.drainTimeoutMs + settings.exitTimeoutMs;
   return [{ type: 'arm-timer', timer: childTimer(child), delayMs }];
 }

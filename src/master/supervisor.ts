@@ -84,7 +84,7 @@ function onMessage(state: SupervisorState, child: Child, slot: Slot, message: To
     case 'ready':
       return onReady(state, child, slot, message.allocator);
     case 'cut':
-      return only(withFailure(state, cutBy(slot)));
+      return only(isEnding(state) ? withFailure(state, cutBy(slot)) : state);
     case 'drained':
       return onDrained(state, child, slot);
     case 'failed':

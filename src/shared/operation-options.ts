@@ -52,7 +52,7 @@ export const OPERATION_OPTIONS = [
     type: 'duration',
     section: 'Operation',
     max: '24h',
-    default: '60s',
+    default: '90s',
     description:
       'A reactor without a sign of life for so long is killed and replaced. 0: never. More than the longest inline handler takes',
   },

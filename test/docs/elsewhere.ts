@@ -67,6 +67,8 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
     does: "'kubectl', ['kustomize', 'deploy/kubernetes/monitored']",
   },
   'npm test -- container': { by: 'npm', because: 'it needs root and minutes' },
+  'npm test -- newcomer': { by: 'npm', because: 'it needs root and minutes' },
+  'npm test -- kubernetes': { by: 'npm', because: 'it needs kubectl' },
   'cmake --preset fuzz && cmake --build build/fuzz': fuzz("buildNative('fuzz')"),
   'mkdir -p build/fuzz/corpus': fuzz('mkdirSync(join(root, corpus)'),
   'build/fuzz/test/fuzz/native/write_seeds test/wire build/fuzz/corpus': fuzz(

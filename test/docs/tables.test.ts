@@ -13,7 +13,7 @@ import { commandPages, ROOT, trackedFiles } from './pages.js';
 
 /** Flags of other programs, which pages name as well. */
 const FOREIGN_FLAGS =
-  /^--(init|read-only|cap-drop|security-opt|only|timeout|static|rate|duration|processes|report)$/;
+  /^--(init|read-only|cap-drop|security-opt|only|timeout|static|rate|duration|processes|report|restart|keep)$/;
 const OWN_PAGES = commandPages().filter((path) => !/^(bench|CONTRIBUTING)/.test(path));
 
 function read(path: string): string {
@@ -38,7 +38,9 @@ function firstColumn(path: string, heading: string): string[] {
 t.test('every option that a page names exists', async (t) => {
   const flags = OPTIONS.map((spec: OptionSpec) => flagOf(spec));
   for (const path of OWN_PAGES) {
-    for (const flag of codeIn(path).flatMap((code) => code.match(/(?<=^| )--[a-z-]+/g) ?? [])) {
+    for (const flag of codeIn(path).flatMap(
+      (code) => code.match(/(?<=^| )--[a-z][a-z-]*/g) ?? [],
+    )) {
       if (!FOREIGN_FLAGS.test(flag)) t.ok(flags.includes(flag), `${path}: ${flag}`);
     }
   }

@@ -142,6 +142,19 @@ function cases.many_names_are_not_all_remembered()
   end
 end
 
+-- A client chooses the names of what an app decodes and encodes again.
+function cases.long_names_are_not_remembered()
+  local function megabytes()
+    collectgarbage()
+    return collectgarbage 'count' / 1024
+  end
+  local before = megabytes()
+  for i = 1, 50 do
+    json.encode { [('n'):rep(1e6) .. i] = i }
+  end
+  expect.equal(megabytes() - before < 10, true)
+end
+
 function cases.without_cjson_the_package_is_named()
   local loaded, cpath = package.loaded, package.cpath
   local ours, theirs = loaded['moonring.json'], loaded.cjson

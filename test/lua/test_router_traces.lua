@@ -57,7 +57,15 @@ local function expect_compiled(app, targets)
   local warming = traces_of(function() serve(1000) end)
   expect.equal({ stitched = warming.stitched }, { stitched = 0 })
   expect.equal(warming.start > 0, true)
-  expect.equal(traces_of(function() serve(1000) end), { start = 0, abort = 0, stitched = 0 })
+  -- LuaJIT tries an abandoned trace again after a while that chance decides: rest may take some
+  -- rounds. What it can never compile is tried for ever, and stitches.
+  local rest = { start = 0, abort = 0, stitched = 0 }
+  local round, seen = 0, nil
+  repeat
+    round = round + 1
+    seen = traces_of(function() serve(1000) end)
+  until round == 5 or (seen.start == 0 and seen.stitched == 0)
+  expect.equal(seen, rest)
 end
 
 function cases.one_route_without_parameters()

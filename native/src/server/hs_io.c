@@ -272,7 +272,7 @@ static uint64_t count_owed(const hs_io_t *io)
 }
 
 /* Whoever drains wants to know that the time did not do. */
-static void report_cut(const hs_io_t *io)
+static void report_cut(hs_io_t *io)
 {
     bool is_stopped = atomic_load_explicit(&io->stop_requested, memory_order_acquire);
     uint64_t owed = count_owed(io);
@@ -281,8 +281,7 @@ static void report_cut(const hs_io_t *io)
     hs_log_write(io->env.log, HS_LOG_WARN,
                  "the time to drain is over: %" PRIu64 " connection%s cut", owed,
                  owed == 1 ? " is" : "s are");
-    if (io->on_event != NULL)
-        io->on_event(HS_EVENT_CUT, io->on_event_ud);
+    io->has_cut = true;
 }
 
 int hs_io_run(hs_io_t *io)

@@ -101,7 +101,8 @@ struct hs_io {
     char *access_path;
     uint64_t access_flush_ms; /* lines are written at the end of the first turn after it */
     bool access_failed;
-    int pin_cpu; /* -1: the thread runs where the system likes */
+    int pin_cpu;  /* -1: the thread runs where the system likes */
+    bool has_cut; /* a drain ran out of time; for who has run the io, when it has ended */
     hs_event_fn on_event;
     void *on_event_ud;
     char discard[16 * 1024];

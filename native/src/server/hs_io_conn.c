@@ -95,7 +95,7 @@ static void follow(hs_io_t *io, hs_io_conn_t *c)
         c->write_shut = true;
         hs_sock_shutdown_write(c->watcher.fd);
     }
-    if (HS_UNLIKELY(io->inbox.handing_over) && hs_inbox_hand_over(io, c))
+    if (HS_UNLIKELY(io->inbox.handing_over) && !io->env.draining && hs_inbox_hand_over(io, c))
         return;
     bool has_unsent = c->conn.exchange != NULL && hs_exchange_unsent(c->conn.exchange) > 0;
     count_state(io, c, state_of(&c->conn, has_unsent));

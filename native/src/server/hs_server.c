@@ -295,6 +295,14 @@ static int run_behind_boss(hs_server_t *server)
     return result;
 }
 
+static bool has_cut(const hs_server_t *server)
+{
+    for (size_t i = 0; i < server->reactor_count; i++)
+        if (server->ios[i]->has_cut)
+            return true;
+    return false;
+}
+
 int hs_server_run(hs_server_t *server)
 {
     hs_watchdog_t *watchdog = NULL;
@@ -311,6 +319,8 @@ int hs_server_run(hs_server_t *server)
     }
     int result = server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
     hs_watchdog_stop(watchdog);
+    if (server->on_event != NULL && has_cut(server))
+        server->on_event(HS_EVENT_CUT, server->on_event_ud);
     return result;
 }
 

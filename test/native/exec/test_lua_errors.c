@@ -225,6 +225,32 @@ static void late_use_raises(void **state)
     }
 }
 
+/* A dot instead of a colon passes anything in the object's place: an error, never a crash. */
+static void methods_without_their_object_raise(void **state)
+{
+    static const char *const uses[] = {
+        "res.send()",      "res.status(404)",    "res.header('A', 'b')", "res.body(true)",
+        "req.body()",      "req.header('Host')", "req.headers(nil)",     "req.in_worker({})",
+        "req.header(res)", "res.send(req)",      "res.status(2 ^ 40)",
+    };
+    lua_bench_t *lb = *state;
+    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+        char text[256];
+        snprintf(text, sizeof(text),
+                 "function handle(req, res)\n"
+                 "  %s\n"
+                 "  res:body('reached'):send()\n"
+                 "end\n",
+                 uses[i]);
+        load(lb, text);
+        for (int again = 0; again < 100; again++) /* until it is compiled */
+            lua_bench_get(lb, "/");
+        assert_int_equal(lb->status, 500);
+        expect_logged(lb, "methods are called with a colon");
+        expect_logged(lb, "handler.lua:2:");
+    }
+}
+
 static void what_was_copied_in_time_stays(void **state)
 {
     lua_bench_t *lb = *state;
@@ -357,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(mistakes_raise_at_the_callers_line, begin, end),
         cmocka_unit_test_setup_teardown(mistakes_can_be_caught, begin, end),
         cmocka_unit_test_setup_teardown(late_use_raises, begin, end),
+        cmocka_unit_test_setup_teardown(methods_without_their_object_raise, begin, end),
         cmocka_unit_test_setup_teardown(what_was_copied_in_time_stays, begin, end),
         cmocka_unit_test_setup_teardown(memory_is_stable_over_many_requests, begin, end),
         cmocka_unit_test_setup_teardown(memory_is_stable_over_many_errors, begin, end),

@@ -30,6 +30,7 @@ typedef struct server_bench {
     int result;          /* of hs_server_run; read after the thread was joined */
     atomic_int ready;    /* counted by the server's thread, read by the test's; relaxed */
     atomic_int orphaned; /* as ready */
+    atomic_int cut;      /* as ready */
     int lowest_fd;       /* the number that the next descriptor would get, before the test */
 } server_bench_t;
 
@@ -44,8 +45,11 @@ static inline int lowest_free_fd(void)
 static inline void on_server_event(hs_event_t event, void *user_data)
 {
     server_bench_t *sb = user_data;
-    atomic_fetch_add_explicit(event == HS_EVENT_READY ? &sb->ready : &sb->orphaned, 1,
-                              memory_order_relaxed);
+    atomic_int *counts[] = { [HS_EVENT_READY] = &sb->ready,
+                             [HS_EVENT_ORPHANED] = &sb->orphaned,
+                             [HS_EVENT_CUT] = &sb->cut };
+    assert_true(event < sizeof(counts) / sizeof(counts[0]));
+    atomic_fetch_add_explicit(counts[event], 1, memory_order_relaxed);
 }
 
 /* Answers "/<n>" with n bytes and anything else with the target. */

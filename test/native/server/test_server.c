@@ -216,20 +216,29 @@ static void draining_answers_what_is_in_flight(void **state)
     assert_int_equal(client_read(unread).body_len, 20000000);
     client_expect_end(unread);
     server_bench_join(&sb);
+    assert_int_equal(sb.cut, 0);
 }
 
-static void draining_ends_in_time(void **state)
+static void draining_ends_in_time_and_says_what_it_cut(void **state)
 {
     (void)state;
-    server_bench_t sb;
-    server_bench_init(&sb);
-    server_bench_start(&sb);
-    int fd = client_connect(&sb);
-    assert_int_equal(client_get(fd, "/").status, 200);
-    client_send(fd, "GET / HTTP/1.1\r\n");
-    hs_server_drain(sb.server, 200);
-    server_bench_join(&sb);
-    client_expect_end(fd);
+    for (int mode = HS_REACTOR_SINGLE; mode <= HS_REACTOR_MULTI; mode++) {
+        server_bench_t sb;
+        server_bench_init(&sb);
+        sb.config.reactor_mode = (hs_reactor_mode_t)mode;
+        sb.config.num_io_threads = mode == HS_REACTOR_MULTI ? 2 : 0;
+        server_bench_start(&sb);
+        int first = client_connect(&sb), second = client_connect(&sb);
+        assert_int_equal(client_get(first, "/").status, 200);
+        assert_int_equal(client_get(second, "/").status, 200);
+        client_send(first, "GET / HTTP/1.1\r\n");
+        client_send(second, "GET / HTTP/1.1\r\n");
+        hs_server_drain(sb.server, 200);
+        server_bench_join(&sb);
+        client_expect_end(first);
+        client_expect_end(second);
+        assert_int_equal(sb.cut, 1);
+    }
 }
 
 static void draining_before_running_and_then_stopping(void **state)
@@ -369,7 +378,7 @@ int main(void)
         cmocka_unit_test(a_server_that_never_ran),
         cmocka_unit_test(stopping_from_a_signal_handler),
         cmocka_unit_test(draining_answers_what_is_in_flight),
-        cmocka_unit_test(draining_ends_in_time),
+        cmocka_unit_test(draining_ends_in_time_and_says_what_it_cut),
         cmocka_unit_test(draining_before_running_and_then_stopping),
         cmocka_unit_test(the_end_of_the_control_descriptor_ends_the_server),
         cmocka_unit_test(listeners_made_by_somebody_else),

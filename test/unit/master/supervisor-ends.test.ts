@@ -79,12 +79,38 @@ t.test('Ctrl-C under npm arrives twice and counts once', async (t) => {
   t.match(game.signal('SIGINT'), ['cancel delay', 'send 1 stop']);
 });
 
-t.test('a second signal when all have drained is not needed', async (t) => {
+t.test('a second signal when all have drained cuts nothing: the end is clean', async (t) => {
   const game = playServing(1);
   game.signal('SIGTERM');
   game.drained(1);
-  t.strictSame(game.signal('SIGTERM'), []);
+  t.strictSame(game.signal('SIGTERM'), ['cancel delay', 'send 1 stop', 'arm 0 500']);
   t.strictSame(game.exit(1), ['cancel 0', 'exit']);
+});
+
+t.test('a second signal hurries a replacement that has not begun yet', async (t) => {
+  const game = playServing(2);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  game.signal('SIGTERM');
+  game.drained(2);
+  game.exit(2);
+  t.strictSame(game.signal('SIGTERM'), ['cancel delay', 'send 3 stop', 'arm 0 500']);
+  t.strictSame(game.timer(0), ['kill 3']);
+  t.strictSame(game.exit(3, KILLED), ['cancel 0', 'exit']);
+});
+
+t.test('what a leaver cuts while the drain is still delayed is not the drain’s', async (t) => {
+  const game = playServing(1, { drainDelayMs: 5000 });
+  game.signal('SIGHUP');
+  game.prepared();
+  game.hello(2);
+  game.ready(2);
+  game.signal('SIGTERM');
+  game.say(1, { type: 'cut' });
+  game.drained(1);
+  game.exit(1);
+  game.timer('delay');
+  game.drained(2);
+  t.strictSame(game.exit(2).slice(-1), ['exit']);
 });
 
 t.test('the drain’s deadline: what has not drained is killed, and that is an error', async (t) => {

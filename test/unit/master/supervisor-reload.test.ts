@@ -122,6 +122,7 @@ t.test(
     game.ready(3);
     t.strictSame(game.signal('SIGTERM'), [
       'cancel delay',
+      `arm child 1 ${HAND_OVER_MS}`,
       `arm child 4 ${HAND_OVER_MS}`,
       'send 3 drain',
       `arm 0 ${HAND_OVER_MS}`,

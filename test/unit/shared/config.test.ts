@@ -35,7 +35,7 @@ t.test('defaults', async (t) => {
     accept: 'auto',
     bossPolicy: 'round-robin',
     admin: '127.0.0.1:9464',
-    livenessGrace: 60_000,
+    livenessGrace: 90_000,
     watch: false,
     pin: false,
     bodyMinRate: 1024,
