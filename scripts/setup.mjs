@@ -1,20 +1,34 @@
 /*
  * From a fresh clone to a server that can be started: system packages, npm packages, native build,
- * TypeScript build. Every step looks first and does nothing when there is nothing to do.
+ * TypeScript build. Of these a package that npm has installed needs the first and the third. Every
+ * step looks first and does nothing when there is nothing to do.
  */
-import { buildNative } from './lib/native-build.mjs';
+import { buildNative, requireWritableBuild } from './lib/native-build.mjs';
 import { requireNode } from './lib/node-version.mjs';
 import { ensureNpmPackages } from './lib/npm-packages.mjs';
-import { buildNeeds, testNeeds } from './lib/system-needs.mjs';
+import { isClone } from './lib/root.mjs';
+import { addonNeeds, buildNeeds, testNeeds } from './lib/system-needs.mjs';
 import { ensureSystemPackages } from './lib/system-packages.mjs';
 import { buildTypeScript } from './lib/typescript-build.mjs';
 
 /** What `npm start` needs. The addon and the JavaScript are built side by side. */
 export async function setUpServer() {
+  if (!isClone) {
+    await setUpAddon();
+    return;
+  }
   requireNode();
   await ensureSystemPackages(buildNeeds);
   await ensureNpmPackages();
   await Promise.all([buildNative('release', ['moonring']), buildTypeScript()]);
+}
+
+/** What `moonring build` does. */
+export async function setUpAddon() {
+  requireNode();
+  requireWritableBuild();
+  await ensureSystemPackages(isClone ? buildNeeds : addonNeeds);
+  await buildNative('release', ['moonring']);
 }
 
 /** What every test suite needs; the builds belong to the suites that use them. */

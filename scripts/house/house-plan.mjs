@@ -104,12 +104,16 @@ export const entries = ['src/master.ts', 'src/reactor.ts', 'src/checker.ts'];
 export const addonLoader = 'src/shared/native.ts';
 /**
  * Modules that reach another process, and who may: the master's end of a reactor, the reactor's end
- * of the IPC.
+ * of the IPC, and the two commands that are programs of their own.
  */
 export const processModules = [
   {
     name: /^(node:)?child_process$/,
-    only: ['src/master/reactor-process.ts', 'src/master/handler-check.ts'],
+    only: [
+      'src/master/reactor-process.ts',
+      'src/master/handler-check.ts',
+      'src/master/addon-build.ts',
+    ],
   },
   {
     name: /^(node:)?cluster$/,

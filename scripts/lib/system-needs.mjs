@@ -10,8 +10,8 @@ import { hasCommand, hasHeader, hasLibrary } from './find-file.mjs';
  * @typedef {{ what: string, present: () => boolean, apt: string[], brew: string | null }} Need
  */
 
-/** @type {readonly Need[]} to build and to serve */
-export const buildNeeds = [
+/** @type {readonly Need[]} to build the addon and to serve */
+export const addonNeeds = [
   {
     what: 'a C compiler',
     present: () => hasCommand('cc') || hasCommand('gcc') || hasCommand('clang'),
@@ -62,6 +62,11 @@ export const buildNeeds = [
     apt: ['lua-cjson'],
     brew: null,
   },
+];
+
+/** @type {readonly Need[]} what a clone is configured with: its build has the C tests in it */
+export const buildNeeds = [
+  ...addonNeeds,
   {
     what: 'cmocka',
     present: () => hasHeader('cmocka.h') && hasLibrary('pkgconfig/cmocka.pc'),

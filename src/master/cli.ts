@@ -13,7 +13,7 @@ import { type ControlOrder, controlOrder } from './control.js';
 
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
-  | { readonly action: 'version' }
+  | { readonly action: 'version' | 'build' }
   | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig }
   | {
       readonly action: 'control';
@@ -35,6 +35,7 @@ const HELP_FOOTER = `
 Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file
 (maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
 
+moonring build installs what the native addon needs and builds it, if that has not been done.
 moonring health asks the server that these options describe whether it can serve: exit code 0 or
 1.
 moonring ctl status|reload|drain|scale <n> speaks to the running server whose --admin is the path
@@ -44,11 +45,13 @@ of a Unix socket.
 /** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */
 export function readCommandLine({ argv, env, cwd, readText }: CliInputs): CommandLine {
   const command = makeCommand();
+  const isBuild = argv[0] === 'build';
   const asksHealth = argv[0] === 'health';
   const isControl = argv[0] === 'ctl';
   try {
     if (isControl) command.allowExcessArguments().argument('[words...]');
-    command.parse(asksHealth || isControl ? argv.slice(1) : argv, { from: 'user' });
+    const isCommand = isBuild || asksHealth || isControl;
+    command.parse(isCommand ? argv.slice(1) : argv, { from: 'user' });
   } catch (cause) {
     if (!(cause instanceof CommanderError)) throw cause;
     const sentence = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
@@ -57,6 +60,10 @@ export function readCommandLine({ argv, env, cwd, readText }: CliInputs): Comman
   const given = command.opts<Record<string, string | true>>();
   if (given['help']) return { action: 'help', text: command.helpInformation() + HELP_FOOTER };
   if (given['version']) return { action: 'version' };
+  if (isBuild) {
+    if (argv.length === 1) return { action: 'build' };
+    throw new MoonringError('ERR_MOONRING_USAGE', 'build takes no options and no app');
+  }
   const flags: Record<string, string> = {};
   const app = isControl ? undefined : command.args[0];
   for (const [key, value] of Object.entries(app === undefined ? given : { ...given, app })) {
@@ -83,7 +90,7 @@ function readConfigText(path: string, readText: (path: string) => string): strin
 function makeCommand(): Command {
   const command = new Command('moonring')
     .description('HTTP/1.1 server: Lua handlers on native reactors, one process a core.')
-    .usage('[options] [app] | health [options] | ctl <order> [options]')
+    .usage('[options] [app] | build | health [options] | ctl <order> [options]')
     .helpOption(false)
     .exitOverride()
     .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => HELP_WIDTH });

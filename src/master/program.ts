@@ -7,6 +7,7 @@ import { loadNative } from '../shared/native.js';
 import type { Config } from '../shared/options.js';
 import { packageRoot, version } from '../shared/package-info.js';
 import { ACTIVATION_VARIABLES, inheritedListeners } from './activation.js';
+import { buildAddon } from './addon-build.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
 import { type PathKind, resolveApp } from './app.js';
 import { type CommandLine, readCommandLine } from './cli.js';
@@ -51,6 +52,9 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
       return null;
     case 'version':
       process.stdout.write(versionText(env));
+      return null;
+    case 'build':
+      await buildAddon(packageRoot);
       return null;
     case 'control':
       process.stdout.write(await askControl(line.order, line.resolved.config.admin));

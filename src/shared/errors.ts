@@ -32,7 +32,9 @@ const ERRORS = {
   ERR_MOONRING_ADDON: {
     exitCode: 1,
     meaning: 'the native addon is missing or does not load',
-    advice: 'build it (`npm run build`), on the machine and for the node that run it',
+    advice:
+      'build it on the machine and for the node that run it: `npx moonring build` where the ' +
+      'package is installed, `npm run build` in a clone',
   },
   ERR_MOONRING_PROTOCOL: {
     exitCode: 1,

@@ -171,7 +171,7 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   if (!existsSync(path)) {
     const advice = override
       ? 'MOONRING_ADDON names it'
-      : 'build it with "npm run build", or let "npm start" install what is missing and build it';
+      : `build it with ${buildCommand(packageRoot)}`;
     throw addonError(`the native addon ${path} does not exist: ${advice}`);
   }
   let addon: unknown;
@@ -181,9 +181,17 @@ export function loadNative(packageRoot: string, override: string | undefined): N
     throw addonError(`the native addon ${path} does not load: ${messageOf(cause)}`, { cause });
   }
   if (!isAddon(addon)) {
-    throw addonError(`${path} is not the addon of this version: build it with "npm run build"`);
+    const advice = `build it with ${buildCommand(packageRoot)}`;
+    throw addonError(`${path} is not the addon of this version: ${advice}`);
   }
   return addon;
+}
+
+/** A clone has the sources of everything, an installed package those of the addon. */
+function buildCommand(packageRoot: string): string {
+  return existsSync(join(packageRoot, 'src'))
+    ? '"npm run build", or let "npm start" install what is missing and build it'
+    : '"npx moonring build"';
 }
 
 /**

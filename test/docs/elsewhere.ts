@@ -38,6 +38,10 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
   'npm run test:tsan': { by: 'npm', because: 'minutes; CI has it by name' },
   'npm run format': { by: 'npm', because: 'it changes files; the suites lint and format look' },
   'UPDATE_DOCS=1 npm run test:unit': { by: 'npm', because: 'it changes files; unit compares' },
+  'npm pack': installed('npm pack --pack-destination'),
+  'npm install ./moonring-0.1.0.tgz': installed('npm install ./'),
+  'npx moonring build': installed("'npx moonring build'"),
+  'npx moonring app.lua': installed("'app.lua'"),
   'docker build --tag moonring .': {
     by: 'job',
     job: 'image',
@@ -82,6 +86,10 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
 
 function fuzz(does: string): Elsewhere {
   return { by: 'suite', suite: 'fuzz', file: 'scripts/lib/run-fuzz.mjs', does };
+}
+
+function installed(does: string): Elsewhere {
+  return { by: 'suite', suite: 'e2e', file: 'test/e2e/installed-package-builds.test.ts', does };
 }
 
 /** What is wrong with an entry, `null` if nothing. */

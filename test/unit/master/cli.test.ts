@@ -96,3 +96,15 @@ t.test('the config file', async (t) => {
     message: 'the config file cannot be read: ENOENT: /srv/site/none.json',
   });
 });
+
+t.test('build stands alone', async (t) => {
+  t.strictSame(read(['build']), { action: 'build' });
+  t.equal(read(['build', '--help']).action, 'help');
+  const broken = { MOONRING_PORT: 'none' };
+  t.strictSame(read(['build'], broken), { action: 'build' }, 'no configuration is looked at');
+  for (const more of [['app.lua'], ['--port', '1']]) {
+    const error = errorOf(['build', ...more]);
+    t.match(error, { code: 'ERR_MOONRING_USAGE', message: 'build takes no options and no app' });
+  }
+  t.match(configOf(read(['./build'])), { app: '/srv/site/build' }, 'an app may have that name');
+});

@@ -20,6 +20,14 @@ t.test('a missing addon: the sentence says what to run', async (t) => {
   t.match(loadError(root, '/no/such.node'), '/no/such.node does not exist: MOONRING_ADDON names');
 });
 
+t.test('a clone is built in one way, an installed package in another', async (t) => {
+  const clone = t.testdir({ clone: { src: {} }, 'a.cjs': '' });
+  t.match(loadError(join(clone, 'clone')), 'does not exist: build it with "npm run build", or');
+  t.match(loadError(clone), /does not exist: build it with "npx moonring build"$/);
+  const foreign = join(clone, 'a.cjs');
+  t.match(loadError(clone, foreign), /is not the addon .*: build it with "npx moonring build"$/);
+});
+
 t.test('a file that is not an addon', async (t) => {
   const root = t.testdir({ 'a.cjs': 'module.exports = { allocator() {} }', 'b.node': 'text' });
   t.match(loadError(root, join(root, 'a.cjs')), 'is not the addon of this version');
