@@ -8,6 +8,7 @@ import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { listenSentence, openAdminSocket } from './listeners.js';
 import { metricFamilies } from './metrics.js';
 import { removeSocket } from './resources.js';
+import { limitSlowReaders } from './slow-readers.js';
 import { isAlive, type Status } from './status.js';
 
 /**
@@ -44,6 +45,9 @@ const TIMEOUTS = {
   requestTimeout: 10_000,
   connectionsCheckingInterval: 1000,
 };
+
+/** Node's limits above are about what is received. */
+const TAKE_ANSWER_MS = 10_000;
 
 interface Answer {
   readonly status: number;
@@ -104,14 +108,23 @@ function listen(server: Server, address: Address, native: NativeAddon): Promise<
 }
 
 function makeServer(options: AdminOptions, takesOrders: boolean): Server {
+  const readers = limitSlowReaders(TAKE_ANSWER_MS);
   const server = createServer(TIMEOUTS, (request, response) => {
-    answer(options, request, takesOrders).then(
-      (result) => send(response, request, result),
-      (error: unknown) => send(response, request, { status: 500, body: `${String(error)}\n` }),
+    const { socket } = request;
+    readers.asked(socket);
+    const finish = (result: Answer) => {
+      send(response, request, result);
+      readers.answered(socket, response);
+    };
+    answer(options, request, takesOrders).then(finish, (error: unknown) =>
+      finish({ status: 500, body: `${String(error)}\n` }),
     );
   });
   server.maxConnections = MAX_CONNECTIONS;
-  server.on('drop', () => server.closeIdleConnections());
+  server.on('drop', () => {
+    server.closeIdleConnections();
+    readers.dropOldest();
+  });
   return server;
 }
 
