@@ -8,7 +8,6 @@ import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { listenSentence, openAdminSocket } from './listeners.js';
 import { metricFamilies } from './metrics.js';
 import { removeSocket } from './resources.js';
-import { limitSlowReaders } from './slow-readers.js';
 import { isAlive, type Status } from './status.js';
 
 /**
@@ -45,9 +44,6 @@ const TIMEOUTS = {
   requestTimeout: 10_000,
   connectionsCheckingInterval: 1000,
 };
-
-/** Node's limits above are about what is received. */
-const TAKE_ANSWER_MS = 10_000;
 
 interface Answer {
   readonly status: number;
@@ -108,23 +104,14 @@ function listen(server: Server, address: Address, native: NativeAddon): Promise<
 }
 
 function makeServer(options: AdminOptions, takesOrders: boolean): Server {
-  const readers = limitSlowReaders(TAKE_ANSWER_MS);
   const server = createServer(TIMEOUTS, (request, response) => {
-    const { socket } = request;
-    readers.asked(socket);
-    const finish = (result: Answer) => {
-      send(response, request, result);
-      readers.answered(socket, response);
-    };
-    answer(options, request, takesOrders).then(finish, (error: unknown) =>
-      finish({ status: 500, body: `${String(error)}\n` }),
+    answer(options, request, takesOrders).then(
+      (result) => send(response, request, result),
+      (error: unknown) => send(response, request, { status: 500, body: `${String(error)}\n` }),
     );
   });
   server.maxConnections = MAX_CONNECTIONS;
-  server.on('drop', () => {
-    server.closeIdleConnections();
-    readers.dropOldest();
-  });
+  server.on('drop', () => server.closeIdleConnections());
   return server;
 }
 
