@@ -21,8 +21,8 @@ local FIELD_NAME = '^(' .. TOKEN .. '):[ \t]*'
 local BROWSER_ESCAPES = { ['%22'] = '"', ['%0D'] = '\r', ['%0A'] = '\n' }
 
 -- A parameter `; name=value` at `at` of a field's value, where `\"` is a quote of the value if
--- `escapes` is true. Its name, its value and where the next one begins; nil if there is none of this
--- form.
+-- `escapes` is true. Its name, its value and where the next one begins; nil if there is none of
+-- this form.
 local function parameter_at(text, at, escapes)
   local _, stop, name = find(text, PARAMETER_NAME, at)
   if not stop then
@@ -74,8 +74,8 @@ function _M.boundary(content_type)
 end
 
 -- The parameters of a Content-Disposition, nil if they are malformed. Other programs than browsers
--- write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the one way is
--- read the other way.
+-- write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the one way
+-- is read the other way.
 local function disposition(text, at)
   local found = parameters(text, at, true) or parameters(text, at, false)
   for name, value in pairs(found or {}) do

@@ -105,8 +105,8 @@ function requireAccessLog({ accessLog, accessLogFile: path }: Config): void {
 }
 
 /**
- * Opened, because root may write anything, a directory too. One that is missing is not made: a check
- * may run as another user. Nor is a pipe opened, which would wait for its reader.
+ * Opened, because root may write anything, a directory too. One that is missing is not made: a
+ * check may run as another user. Nor is a pipe opened, which would wait for its reader.
  */
 function requireWritable(path: string): void {
   if (!existsSync(path)) accessSync(`${dirname(path)}/.`, constants.W_OK);
