@@ -8,6 +8,8 @@
 -- the way of a request is then straight, without a loop and without a function that calls itself,
 -- which LuaJIT compiles to one trace. Where more than one pattern fits, literal segments win over
 -- parameters and these over a tail, from left to right.
+local percent = require 'moonring.percent'
+
 local find, format, gmatch, match, sub = string.find, string.format, string.gmatch, string.match,
   string.sub
 local concat = table.concat
@@ -24,8 +26,7 @@ local LITERAL = "^[%w%-._~!$&'()+,;=@%%]*$"
 
 local function segment_problem(kind, name, is_last)
   if kind == '' then
-    if not find(name, LITERAL) or find(name, '%%%X') or find(name, '%%%x%X')
-      or find(name, '%%%x?$') then
+    if not find(name, LITERAL) or not percent.decode(name) then
       return ('%q is no path segment: a parameter is a whole segment, and other signs stand '
         .. 'percent-encoded, as clients send them'):format(name)
     end

@@ -2,6 +2,7 @@
 -- Every step goes forward through the body, so that the time is linear in its length.
 local find, lower, sub = string.find, string.lower, string.sub
 local gsub = string.gsub
+local pairs = pairs
 
 local _M = {}
 
@@ -9,16 +10,27 @@ local _M = {}
 local BOUNDARY = "^[%w'()+_,./:=? -]+$"
 local BOUNDARY_LENGTH = 70
 
--- A parameter `; name=value` at `at` of a field's value. Its name, its value and where the next one
--- begins; nil if there is none of this form.
-local function parameter_at(text, at)
-  local _, stop, name = find(text, "^[ \t]*;[ \t]*([%w!#$%%&'*+.^_`|~-]+)=", at)
+-- RFC 9110 §5.6.2.
+local TOKEN = "[%w!#$%%&'*+.^_`|~-]+"
+local PARAMETER_NAME = '^[ \t]*;[ \t]*(' .. TOKEN .. ')='
+local TOKEN_VALUE = '^(' .. TOKEN .. ')'
+local FIELD_NAME = '^(' .. TOKEN .. '):[ \t]*'
+
+-- What browsers write for the characters that would end a name or its line (HTML, "multipart form
+-- data"); they leave a `%` of the name itself as it is.
+local BROWSER_ESCAPES = { ['%22'] = '"', ['%0D'] = '\r', ['%0A'] = '\n' }
+
+-- A parameter `; name=value` at `at` of a field's value, where `\"` is a quote of the value if
+-- `escapes` is true. Its name, its value and where the next one begins; nil if there is none of
+-- this form.
+local function parameter_at(text, at, escapes)
+  local _, stop, name = find(text, PARAMETER_NAME, at)
   if not stop then
     return nil
   end
   at = stop + 1
   if sub(text, at, at) ~= '"' then
-    local _, last, value = find(text, "^([%w!#$%%&'*+.^_`|~-]+)", at)
+    local _, last, value = find(text, TOKEN_VALUE, at)
     return lower(name), value, last and last + 1
   end
   local from = at + 1
@@ -28,19 +40,18 @@ local function parameter_at(text, at)
       return nil
     end
     if sub(text, quote, quote) == '"' then
-      -- Browsers escape quotes alone and leave the backslashes of a file name as they are.
-      local value = gsub(sub(text, at + 1, quote - 1), '\\"', '"')
-      return lower(name), value, quote + 1
+      local value = sub(text, at + 1, quote - 1)
+      return lower(name), escapes and gsub(value, '\\"', '"') or value, quote + 1
     end
-    from = quote + (sub(text, quote + 1, quote + 1) == '"' and 2 or 1)
+    from = quote + (escapes and sub(text, quote + 1, quote + 1) == '"' and 2 or 1)
   end
 end
 
 -- The parameters of a field's value behind its first word, nil if they are malformed.
-local function parameters(text, at)
+local function parameters(text, at, escapes)
   local result = {}
   while not find(text, '^[ \t]*$', at) and not find(text, '^[ \t]*;[ \t]*$', at) do
-    local name, value, next_at = parameter_at(text, at)
+    local name, value, next_at = parameter_at(text, at, escapes)
     if not value or result[name] then
       return nil
     end
@@ -53,13 +64,24 @@ end
 -- The boundary that a Content-Type names, nil if there is none that may be one.
 function _M.boundary(content_type)
   local _, stop = find(content_type, '^[%w!#$&.+^_-]+/[%w!#$&.+^_-]+')
-  local found = stop and parameters(content_type, stop + 1)
+  local found = stop and parameters(content_type, stop + 1, true)
   local boundary = found and found.boundary
   if not boundary or #boundary > BOUNDARY_LENGTH or not find(boundary, BOUNDARY)
     or sub(boundary, -1) == ' ' then
     return nil
   end
   return boundary
+end
+
+-- The parameters of a Content-Disposition, nil if they are malformed. Other programs than browsers
+-- write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the one way
+-- is read the other way.
+local function disposition(text, at)
+  local found = parameters(text, at, true) or parameters(text, at, false)
+  for name, value in pairs(found or {}) do
+    found[name] = gsub(value, '%%[02][2DA]', BROWSER_ESCAPES)
+  end
+  return found
 end
 
 -- Reads the fields of a part, `text`, into a part without its content. nil and what is wrong.
@@ -69,14 +91,14 @@ local function read_head(text)
   while at <= #text do
     local stop = find(text, '\r\n', at, true) or #text + 1
     local line = sub(text, at, stop - 1)
-    local _, colon, name = find(line, "^([%w!#$%%&'*+.^_`|~-]+):[ \t]*")
+    local _, colon, name = find(line, FIELD_NAME)
     if not name then
       return nil, 'a malformed field'
     end
     name = lower(name)
     if name == 'content-disposition' then
       local _, word = find(lower(line), '^form%-data', colon + 1)
-      local found = word and parameters(line, word + 1)
+      local found = word and disposition(line, word + 1)
       if not found or not found.name or part.name then
         return nil, 'a malformed Content-Disposition'
       end

@@ -1,7 +1,7 @@
 import { messageOf } from '../shared/errors.js';
 import { formatLogLine } from '../shared/logger.js';
 
-/** Where log lines go: pino's destinations, and a terminal. */
+/** Where log lines go: a file, standard output, or a terminal that shows them to a person. */
 export interface LogOutput {
   write(line: string): void;
 }
@@ -15,18 +15,22 @@ export interface LineOutput extends LogOutput {
 const PENDING_MAX = 256 * 1024;
 const RETRY_MS = 50;
 const NAP_MS = 5;
+const NEWLINE = Buffer.from('\n');
 
 /**
  * Lines for a file, pipe or terminal that may be full, or have no room left: each is written before
  * the call returns if it can be, waits a while otherwise, and is lost and counted at last. So a log
  * that nobody reads holds nobody up. `take` says how many bytes it took, and throws if it never
- * will take them.
+ * will take them; a line of which it had a part is then ended before the next one begins.
  */
 export function lineOutput(take: (lines: Buffer) => number): LineOutput {
   let pending: Buffer = Buffer.alloc(0);
   let lost = 0;
   let reason = '';
   let retry: NodeJS.Timeout | undefined;
+  /** The last byte that was taken is no newline. */
+  let isMidLine = false;
+  let owesNewline = false;
 
   function write(line: string): void {
     const bytes = Buffer.from(line);
@@ -41,9 +45,10 @@ export function lineOutput(take: (lines: Buffer) => number): LineOutput {
 
   function send(): void {
     try {
-      if (pending.length > 0) pending = pending.subarray(take(pending));
+      if (pending.length > 0) offer();
       if (pending.length === 0 && lost > 0) sayLost();
     } catch (error) {
+      owesNewline = isMidLine;
       lost += linesIn(pending);
       reason = messageOf(error);
       pending = Buffer.alloc(0);
@@ -55,11 +60,20 @@ export function lineOutput(take: (lines: Buffer) => number): LineOutput {
     }, RETRY_MS).unref();
   }
 
+  function offer(): void {
+    if (owesNewline && take(NEWLINE) === 0) return;
+    if (owesNewline) isMidLine = false;
+    owesNewline = false;
+    const taken = take(pending);
+    if (taken > 0) isMidLine = pending[taken - 1] !== NEWLINE[0];
+    pending = pending.subarray(taken);
+  }
+
   function sayLost(): void {
     const prefix = { nowMs: Date.now(), pid: process.pid };
     const record = formatLogLine('warn', prefix, { lost, reason }, 'log lines were lost');
     pending = Buffer.from(record);
-    pending = pending.subarray(take(pending));
+    offer();
     lost = 0;
   }
 

@@ -14,6 +14,11 @@ export interface MasterLog {
   readonly relay: (reactor: number, line: string) => void;
   /** Opens the log file anew, after it was moved away. */
   readonly reopen: () => void;
+  /**
+   * Waits as the end of the process does for who reads, and closes the log file: what is logged
+   * later is lost there.
+   */
+  readonly close: () => void;
 }
 
 /** How long the end of the process waits for who reads the log. */
@@ -39,9 +44,10 @@ export function openLog(
   const stdout = terminal === null ? plain : terminalOutput(plain, terminal);
   const kept = file === null ? null : openFile(native, file);
   const output = kept?.output ?? stdout;
-  process.once('exit', () => {
+  const flush = () => {
     for (const each of [plain, kept?.output]) each?.flush(LAST_LINES_MS);
-  });
+  };
+  process.once('exit', flush);
   const base = { pid: process.pid };
   const lines = pino({ base, level: level === 'off' ? 'silent' : level }, output);
   const announcements = pino({ base, level: 'info' }, stdout);
@@ -59,6 +65,11 @@ export function openLog(
         lines.error({ error: messageOf(error) }, 'the log file cannot be opened anew');
       }
     },
+    close: () => {
+      process.off('exit', flush);
+      flush();
+      kept?.close();
+    },
   };
 }
 
@@ -66,10 +77,12 @@ interface LogFile {
   readonly output: LineOutput;
   /** The file under that name as it is now. Throws, and keeps the old one, if there is none. */
   reopen(): void;
+  /** What is written later goes nowhere, nor to another file that got the same number. */
+  close(): void;
 }
 
 function openFile(native: Pick<NativeAddon, 'writeLines'>, file: string): LogFile {
-  let fd: number;
+  let fd: number | null;
   try {
     fd = openSync(file, 'a');
   } catch (cause) {
@@ -77,11 +90,16 @@ function openFile(native: Pick<NativeAddon, 'writeLines'>, file: string): LogFil
     throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
   }
   return {
-    output: lineOutput((lines) => native.writeLines(fd, lines)),
+    output: lineOutput((lines) => (fd === null ? lines.length : native.writeLines(fd, lines))),
     reopen: () => {
+      if (fd === null) return;
       const next = openSync(file, 'a');
       closeSync(fd);
       fd = next;
+    },
+    close: () => {
+      if (fd !== null) closeSync(fd);
+      fd = null;
     },
   };
 }

@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, readFileSync, type Stats, statSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../shared/config.js';
@@ -92,11 +101,21 @@ async function prepare(resolved: ResolvedConfig): Promise<Generation> {
 function requireAccessLog({ accessLog, accessLogFile: path }: Config): void {
   if (accessLog === 'off' || path === null) return;
   try {
-    accessSync(existsSync(path) ? path : dirname(path), constants.W_OK);
+    requireWritable(path);
   } catch (cause) {
     const sentence = `the access log cannot be written: ${messageOf(cause)}`;
     throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
   }
+}
+
+/**
+ * Opened, because root may write anything, a directory too. One that is missing is not made: a
+ * check may run as another user. Nor is a pipe opened, which would wait for its reader.
+ */
+function requireWritable(path: string): void {
+  if (!existsSync(path)) accessSync(`${dirname(path)}/.`, constants.W_OK);
+  else if (statSync(path).isFIFO()) accessSync(path, constants.W_OK);
+  else closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY));
 }
 
 /** Everything but the hooks. */

@@ -78,9 +78,19 @@ export interface RunningMaster {
 }
 
 /**
- * Serves until told to stop. Throws ERR_MOONRING_LISTEN, when nothing has been started.
+ * Serves until told to stop. Throws ERR_MOONRING_LISTEN, when nothing has been started. The log is
+ * closed either way.
  */
 export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> {
+  try {
+    return await start(inputs);
+  } catch (error) {
+    inputs.log.close();
+    throw error;
+  }
+}
+
+async function start(inputs: MasterInputs): Promise<RunningMaster> {
   const { processes, packageRoot, first, log, allocator, hooks } = inputs;
   const { config } = first.resolved;
   const { accept, resources } = openAll(inputs);
@@ -119,6 +129,7 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
         sampler.close();
         admin.close();
         resources.close();
+        log.close();
         end(failure);
       },
     },
@@ -134,6 +145,7 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
     snapshot: () => resources.stats.read(),
     orders,
   }).catch((error: unknown) => {
+    shell.close();
     sampler.close();
     resources.close();
     throw error;

@@ -45,6 +45,8 @@ export interface ShellHooks {
 export interface Shell {
   dispatch(event: SupervisorEvent): void;
   state(): SupervisorState;
+  /** For a shell that nothing was dispatched to: it looks at no heartbeat any more. */
+  close(): void;
 }
 
 interface Forked {
@@ -101,7 +103,7 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
     }
   }
 
-  return { dispatch, state: () => state };
+  return { dispatch, state: () => state, close: () => clearInterval(heartbeats) };
 }
 
 type OutsideEffect = Exclude<

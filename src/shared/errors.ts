@@ -10,8 +10,9 @@ const ERRORS = {
   },
   ERR_MOONRING_CONFIG: {
     exitCode: 78,
-    meaning: 'the config file is wrong',
-    advice: 'correct the key that the sentence names; `--check` looks without starting anything',
+    meaning: 'the config file is wrong, or a log cannot be written',
+    advice:
+      'correct the key or path that the sentence names; `--check` looks without starting anything',
   },
   ERR_MOONRING_HANDLER: {
     exitCode: 78,

@@ -46,3 +46,11 @@ t.test('an access log that no reactor could open is a mistake of the configurati
     stderr: /^moonring: the access log cannot be written: .*ENOENT/,
   });
 });
+
+t.test('nor could one open a directory, not even as root', async (t) => {
+  const log = ['--access-log', 'json', '--access-log-file', t.testdir()];
+  t.match(await runMaster(['--port', '0', '--admin', 'off', ...log]), {
+    code: 78,
+    stderr: /^moonring: the access log cannot be written: .*EISDIR/,
+  });
+});

@@ -46,6 +46,28 @@ t.test('what is wrong rejects', async (t) => {
   await t.rejects(createServer({ ...OPTIONS, port }).start(), { code: 'ERR_MOONRING_LISTEN' });
 });
 
+t.test('an end, good or bad, leaves no timer and no listener behind', async (t) => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const other = createNodeServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  t.teardown(() => other.close());
+  const address = other.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const options = { ...OPTIONS, app: 'test/e2e/apps/pid.lua', processes: 1 };
+  const before = { timers: timers(), listeners: process.listenerCount('exit') };
+  const after = () => ({ timers: timers(), listeners: process.listenerCount('exit') });
+
+  const refused = createServer({ ...options, admin: `127.0.0.1:${port}` });
+  await t.rejects(refused.start(), { code: 'ERR_MOONRING_LISTEN' });
+  t.strictSame(after(), before, 'the admin address is taken');
+  await t.rejects(createServer({ ...options, port }).start(), { code: 'ERR_MOONRING_LISTEN' });
+  t.strictSame(after(), before, 'the address is taken');
+  const server = createServer(options);
+  await server.start();
+  await server.stop();
+  t.equal(after().listeners, before.listeners, 'it was stopped');
+});
+
 t.test('stop ends at once', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua' });
   await server.start();

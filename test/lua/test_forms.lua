@@ -78,6 +78,24 @@ function cases.fields_of_a_part_in_any_form()
   expect.equal(form.fields, { token = '2' })
 end
 
+function cases.names_as_browsers_write_them()
+  local form = forms.parse(multipart(
+    'Content-Disposition: form-data; name="a%22b%0D%0Ac"; filename="50%25 %22q%22%0d.png"\r\n\r\n1',
+    'Content-Disposition: form-data; name="%22%"\r\n\r\n2'), MULTIPART)
+  expect.equal(form.files['a"b\r\nc'].filename, '50%25 "q"%0d.png')
+  expect.equal(form.fields, { ['"%'] = '2' })
+end
+
+function cases.a_name_may_end_with_a_backslash()
+  local form = forms.parse(multipart(
+    'Content-Disposition: form-data; name="a"; filename="foo\\"\r\n\r\n1',
+    'Content-Disposition: form-data; name="b\\"; filename="\\"\r\n\r\n2',
+    'Content-Disposition: form-data; name="c"; filename="q\\"; x\\"y"\r\n\r\n3'), MULTIPART)
+  expect.equal(form.files.a.filename, 'foo\\')
+  expect.equal(form.files['b\\'].filename, '\\')
+  expect.equal(form.files.c.filename, 'q"; x"y')
+end
+
 function cases.boundaries_in_any_form()
   for _, parameter in ipairs { 'boundary="XX"', ' Boundary=XX', 'charset=utf-8; boundary=XX;' } do
     local form = forms.parse(multipart(field('a', 'b')), 'Multipart/Form-Data;' .. parameter)

@@ -2,22 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/hs_nowait.h"
 #include "os/hs_sock.h"
-
-/* Linux's PIPE_BUF; others promise less and then may mix long lines. */
-#define PIECE_MAX 4096
-
-static bool may_be_full(int fd)
-{
-    struct stat info;
-    return fstat(fd, &info) == 0 &&
-           (S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || S_ISCHR(info.st_mode));
-}
 
 int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
 {
@@ -29,13 +18,13 @@ int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
                                   path, strerror(errno));
         append->is_owned = true;
     }
-    append->may_be_full = may_be_full(append->fd);
+    append->piece = hs_nowait_piece(append->fd);
     return HS_OK;
 }
 
 void hs_append_adopt(hs_append_t *append, int fd)
 {
-    *append = (hs_append_t){ .fd = fd, .may_be_full = may_be_full(fd) };
+    *append = (hs_append_t){ .fd = fd, .piece = hs_nowait_piece(fd) };
 }
 
 int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error)
@@ -51,40 +40,48 @@ int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error)
     return HS_OK;
 }
 
-/* What is writable takes PIPE_BUF bytes without waiting, whatever its mode. */
-static bool has_room(int fd)
+static size_t whole_lines(const char *data, size_t len, size_t piece)
 {
-    struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
-    return poll(&poll_fd, 1, 0) != 0;
-}
-
-static size_t whole_lines(const char *data, size_t len)
-{
-    if (len <= PIECE_MAX)
+    if (len <= piece)
         return len;
-    size_t end = PIECE_MAX;
+    size_t end = piece;
     while (end > 0 && data[end - 1] != '\n')
         end--;
-    return end > 0 ? end : PIECE_MAX;
+    return end > 0 ? end : piece;
 }
 
-ptrdiff_t hs_append_lines(const hs_append_t *append, const char *data, size_t len)
+/* Bytes written, perhaps 0, or -errno. */
+static ptrdiff_t write_piece(hs_append_t *append, const char *data, size_t len)
 {
-    size_t done = 0;
-    while (done < len) {
-        size_t piece = append->may_be_full ? whole_lines(data + done, len - done) : len - done;
-        if (append->may_be_full && !has_room(append->fd))
-            break;
-        ssize_t written = write(append->fd, data + done, piece);
-        if (written == -1 && errno == EINTR)
-            continue;
-        if (written == -1 && errno == EAGAIN)
-            break;
-        if (written == -1)
+    for (;;) {
+        ssize_t written = hs_nowait_write(append->fd, append->piece, data, len);
+        if (written > 0)
+            append->is_mid_line = data[written - 1] != '\n';
+        if (written >= 0)
+            return written;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return 0;
+        if (errno != EINTR)
             return -errno;
-        done += (size_t)written;
     }
-    return (ptrdiff_t)done;
+}
+
+ptrdiff_t hs_append_lines(hs_append_t *append, const char *data, size_t len)
+{
+    ptrdiff_t written = append->owes_newline ? write_piece(append, "\n", 1) : 1;
+    size_t done = 0;
+    if (written > 0)
+        append->owes_newline = false;
+    while (written > 0 && done < len) {
+        size_t piece = whole_lines(data + done, len - done, append->piece);
+        written = write_piece(append, data + done, piece);
+        if (written > 0)
+            done += (size_t)written;
+    }
+    if (written >= 0 || done > 0)
+        return (ptrdiff_t)done;
+    append->owes_newline = append->is_mid_line;
+    return written;
 }
 
 void hs_append_close(hs_append_t *append)

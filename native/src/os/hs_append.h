@@ -1,7 +1,7 @@
 /*
  * A log of lines: a file opened for appending, or standard output. Lines of several processes do
- * not mix: a file or terminal gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a
- * time, which the kernel takes in one piece. One thread at a time.
+ * not mix: a file gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a time, which
+ * the kernel takes in one piece. On a terminal long lines may. One thread at a time.
  */
 #pragma once
 
@@ -10,10 +10,12 @@
 #include "base/hs_err.h"
 
 typedef struct hs_append {
-    int fd;           /* -1: closed */
-    bool is_owned;    /* opened here */
-    bool may_be_full; /* a pipe, a socket, a terminal that was stopped */
-    const char *path; /* borrowed; NULL: standard output */
+    int fd;            /* -1: closed */
+    bool is_owned;     /* opened here */
+    bool is_mid_line;  /* the last byte that was written is no newline */
+    bool owes_newline; /* the rest of that line is lost */
+    size_t piece;      /* hs_nowait_piece */
+    const char *path;  /* borrowed; NULL: standard output */
 } hs_append_t;
 
 /* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL. */
@@ -29,8 +31,9 @@ HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
 /*
  * Writes whole lines from the front of `data`, which ends in a newline and has no line longer than
  * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe is full, for nobody is waited
- * for. -errno if nothing can be written.
+ * for, or if an error came after them. -errno if nothing can be written: what was offered is then
+ * lost, and a line of which a part was written before is ended before the next one begins.
  */
-HS_NODISCARD ptrdiff_t hs_append_lines(const hs_append_t *append, const char *data, size_t len);
+HS_NODISCARD ptrdiff_t hs_append_lines(hs_append_t *append, const char *data, size_t len);
 
 void hs_append_close(hs_append_t *append);

@@ -5,19 +5,14 @@
 #include "os/hs_log.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "os/hs_clock.h"
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
-#endif
+#include "os/hs_nowait.h"
 
 /* For so long after a lost line no line is waited for. */
 #define IMPATIENT_MS 1000
@@ -134,33 +129,16 @@ static void hs_log_line_write(const hs_log_line_t *line, int fd)
     }
 }
 
-static bool hs_log_has_room(int fd, int wait_ms)
-{
-    struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
-    return poll(&poll_fd, 1, wait_ms) != 0;
-}
-
-/* As write(2), but a full socket or pipe is EAGAIN, whatever the descriptor's mode. */
-static ssize_t hs_log_try_write(int fd, const char *data, size_t len)
-{
-    ssize_t n = send(fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n != -1 || errno != ENOTSOCK)
-        return n;
-    if (hs_log_has_room(fd, 0))
-        return write(fd, data, len);
-    errno = EAGAIN;
-    return -1;
-}
-
 /* True: written, or it never can be. False: nobody took it. */
 static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
 {
+    size_t piece = hs_nowait_piece(fd);
     for (size_t done = 0; done < line->len;) {
-        ssize_t n = hs_log_try_write(fd, line->data + done, line->len - done);
+        ssize_t n = hs_nowait_write(fd, piece, line->data + done, line->len - done);
         if (n > 0)
             done += (size_t)n;
         else if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (wait_ms == 0 || !hs_log_has_room(fd, wait_ms))
+            if (wait_ms == 0 || !hs_nowait_has_room(fd, wait_ms))
                 return false;
             wait_ms = 0;
         } else if (n == -1 && errno != EINTR)
