@@ -114,12 +114,9 @@ static hs_parse_outcome_t check_host(const hs_msg_t *msg, const field_facts_t *f
 {
     if (facts->hosts > 1 || (facts->hosts == 0 && msg->minor_version == 1))
         return HS_PARSE_BAD_REQUEST;
-    hs_span_t target = hs_msg_url(msg);
-    if (facts->hosts == 0 || target.data[0] == '/')
-        return HS_PARSE_COMPLETE;
     unsigned default_port;
-    hs_span_t authority = hs_target_authority(target, &default_port);
-    if (authority.len == 0)
+    hs_span_t authority = hs_target_authority(hs_msg_url(msg), &default_port);
+    if (facts->hosts == 0 || authority.len == 0)
         return HS_PARSE_COMPLETE;
     return hs_host_same(authority, facts->host, default_port) ? HS_PARSE_COMPLETE
                                                               : HS_PARSE_BAD_REQUEST;

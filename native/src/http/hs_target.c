@@ -19,6 +19,9 @@ hs_span_t hs_target_authority(hs_span_t target, unsigned *default_port)
         hs_span_t prefix;
         unsigned port;
     } schemes[] = { { { "http://", 7 }, 80 }, { { "https://", 8 }, 443 } };
+    *default_port = 0;
+    if (HS_LIKELY(target.len > 0 && target.data[0] == '/'))
+        return hs_span("", 0);
     for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
         hs_span_t prefix = schemes[i].prefix;
         if (!starts_nocase(target, prefix))
@@ -29,7 +32,6 @@ hs_span_t hs_target_authority(hs_span_t target, unsigned *default_port)
         *default_port = schemes[i].port;
         return hs_span(target.data + prefix.len, end - prefix.len);
     }
-    *default_port = 0;
     return hs_span("", 0);
 }
 
