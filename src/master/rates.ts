@@ -17,7 +17,6 @@ export interface ServerRates {
 }
 
 const NOTHING: Rates = { requests: 0, connections: 0, receivedBytes: 0, sentBytes: 0 };
-const NAMES = ['requests', 'connections', 'receivedBytes', 'sentBytes'] as const;
 
 /** `null` if no time has passed. A slot that is new in `later` began with nothing. Pure. */
 export function ratesBetween(earlier: StatsSnapshot, later: StatsSnapshot): ServerRates | null {
@@ -43,7 +42,11 @@ function countsOf(counters: SlotCounters): Rates {
   };
 }
 
-function combine(valueFor: (name: (typeof NAMES)[number]) => number): Rates {
-  const [requests = 0, connections = 0, receivedBytes = 0, sentBytes = 0] = NAMES.map(valueFor);
-  return { requests, connections, receivedBytes, sentBytes };
+function combine(valueFor: (name: keyof Rates) => number): Rates {
+  return {
+    requests: valueFor('requests'),
+    connections: valueFor('connections'),
+    receivedBytes: valueFor('receivedBytes'),
+    sentBytes: valueFor('sentBytes'),
+  };
 }
