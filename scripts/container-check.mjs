@@ -8,7 +8,7 @@
  * The directory (a folder of the system's temporary one) keeps the base for the next time. --keep
  * runs the image that is there, without building.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -17,25 +17,16 @@ import { exitChecks, imageChecks, liveChecks } from './container/checks.mjs';
 import { startContainer } from './container/container.mjs';
 import { imageConfig, parseDockerfile } from './container/dockerfile.mjs';
 import { optionChecks } from './container/option-checks.mjs';
-import { concludeChecks, newVerdict, runChecks } from './lib/check-list.mjs';
-import { whyNoRoot } from './lib/debian-root.mjs';
+import { runChecks } from './lib/check-list.mjs';
 import { root } from './lib/root.mjs';
-import { runMain } from './lib/setup-error.mjs';
+import { runRootCheck } from './lib/root-check.mjs';
 
 const args = process.argv.slice(2);
 const keep = args.includes('--keep');
 const named = args.find((word) => word !== '--keep');
 const work = resolve(named ?? join(tmpdir(), 'moonring-container'));
 
-const verdict = newVerdict();
-
-await runMain(async () => {
-  const reason = await whyNoRoot();
-  if (reason !== null) {
-    process.stdout.write(`skipped: ${reason}\n`);
-    return;
-  }
-  mkdirSync(work, { recursive: true });
+await runRootCheck(work, async (verdict) => {
   const stages = parseDockerfile(readFileSync(join(root, 'Dockerfile'), 'utf8'));
   const built = join(work, `stage-${stages.length - 1}`);
   const image = {
@@ -53,5 +44,4 @@ await runMain(async () => {
   }
   await runChecks(verdict, optionChecks, { image });
   await runChecks(verdict, exitChecks, { image });
-  concludeChecks(verdict);
 });

@@ -10,15 +10,14 @@
  * leaves the line as it stands. The directory (a folder of the system's temporary one) keeps the
  * bare machines for the next time.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 
-import { concludeChecks, newVerdict, runChecks } from './lib/check-list.mjs';
-import { whyNoRoot } from './lib/debian-root.mjs';
+import { runChecks } from './lib/check-list.mjs';
 import { root } from './lib/root.mjs';
-import { runMain } from './lib/setup-error.mjs';
+import { runRootCheck } from './lib/root-check.mjs';
 import {
   firstRound,
   handlerChecks,
@@ -41,15 +40,8 @@ const { values, positionals } = parseArgs({
 const work = resolve(positionals[0] ?? join(tmpdir(), 'moonring-newcomer'));
 const suites = values.all ? [] : values.suites.split(/[ ,]+/).filter(Boolean);
 
-await runMain(async () => {
-  const reason = await whyNoRoot();
-  if (reason !== null) {
-    process.stdout.write(`skipped: ${reason}\n`);
-    return;
-  }
-  mkdirSync(work, { recursive: true });
+await runRootCheck(work, async (verdict) => {
   const lines = readWalk(readFileSync(join(root, 'README.md'), 'utf8'));
-  const verdict = newVerdict();
   for (const release of values.debian.map(Number)) {
     process.stdout.write(`Debian ${release}, as root\n`);
     await withMachine(release, 'root', async (machine) => {
@@ -67,7 +59,6 @@ await runMain(async () => {
       await runChecks(verdict, testChecks(machine, round, ['house']));
     });
   }
-  concludeChecks(verdict);
 });
 
 async function withMachine(release, who, use) {

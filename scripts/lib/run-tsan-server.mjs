@@ -1,10 +1,9 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { buildNative } from './native-build.mjs';
 import { root } from './root.mjs';
-import { capture } from './run-command.mjs';
 import { runTapFiles } from './run-tap.mjs';
+import { buildSanitizedAddon } from './sanitized-addon.mjs';
 
 /** What lets the most threads meet: workers, scaling, reload, drain. */
 const files = [
@@ -21,16 +20,13 @@ const BORDER = '==================';
  * count.
  */
 export async function runTsanServer() {
-  if (process.platform !== 'linux') return skipped('the preload is written for Linux');
-  const runtime = (await capture('gcc', ['-print-file-name=libtsan.so'])).stdout.trim();
-  if (!runtime.startsWith('/')) return skipped('gcc has no libtsan');
-  await buildNative('tsan-addon');
+  const addon = await buildSanitizedAddon('libtsan.so', 'tsan-addon');
+  if (addon.skipped) return addon;
   const reports = join(root, 'build/tsan-addon/reports');
   rmSync(reports, { recursive: true, force: true });
   mkdirSync(reports);
   const env = {
-    MOONRING_ADDON: join(root, 'build/tsan-addon/moonring.node'),
-    MOONRING_TEST_PRELOAD: runtime,
+    ...addon.env,
     // The I/O thread of a reactor that has drained is over, and nobody joins it at the exit.
     TSAN_OPTIONS: `log_path=${join(reports, 'of')} exitcode=0 atexit_sleep_ms=0 report_thread_leaks=0`,
   };
@@ -54,8 +50,4 @@ function isOurs(text) {
   const summary = /^SUMMARY: .*$/m.exec(text)?.[0] ?? '';
   const isNodes = summary.includes(`${process.execPath}+`) || summary.includes('/deps/uv/');
   return text.includes('moonring.node') && !isNodes;
-}
-
-function skipped(reason) {
-  return { passed: 0, failed: 0, output: '', skipped: reason };
 }
