@@ -8,7 +8,7 @@ import { ELSEWHERE } from './elsewhere.js';
 import { patternOf } from './expected-output.js';
 import { type Block, type Page, ROOT } from './pages.js';
 import { type Ended, openShell, type Shell } from './shell.js';
-import { openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
+import { comeToRest, openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
 
 /** A reader on a busy machine is patient. */
 const OUTPUT_TIMEOUT_MS = 20_000;
@@ -115,8 +115,10 @@ async function runCommand(scene: Scene, command: Command): Promise<void> {
   if (command.text.includes(ELSEWHERE_SERVER) && scene.server === null) {
     scene.server = await openServerTerminal(t, 'node dist/master.js', scratch);
   }
-  const before = scene.server?.output().length ?? 0;
   const isSignal = /\bkill -(HUP|TERM|INT)\b/.exec(command.text);
+  // Signals are sent by a reader who has seen what was there before.
+  if (isSignal && scene.server) await comeToRest(scene.server);
+  const before = scene.server?.output().length ?? 0;
   const ended = await scene.shell.run(rewritten(scene, command.text));
   scene.shown += ended.output;
   t.equal(ended.code, isSignal ? 0 : exit, name, { output: ended.output });

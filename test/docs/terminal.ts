@@ -6,6 +6,8 @@ import { cleanEnvironment } from '../e2e/server.js';
 import { until, within } from '../e2e/until.js';
 
 const START_TIMEOUT_MS = 30_000;
+/** A terminal that shows nothing new for so long is at rest. */
+const REST_MS = 500;
 const CONTROL_C = '\x03';
 
 /** A terminal in which a server runs in the foreground. */
@@ -90,6 +92,22 @@ export async function openServerTerminal(
     interrupt: () => child.stdin.write(CONTROL_C),
     exited,
   };
+}
+
+/** Waits until all that a load test left in the log was shown. */
+export async function comeToRest(terminal: Pick<ServerTerminal, 'output'>): Promise<void> {
+  let shown = -1;
+  let sinceMs = performance.now();
+  await until(
+    'the terminal comes to rest',
+    () => {
+      const nowMs = performance.now();
+      if (terminal.output().length !== shown) sinceMs = nowMs;
+      shown = terminal.output().length;
+      return nowMs - sinceMs >= REST_MS;
+    },
+    START_TIMEOUT_MS,
+  );
 }
 
 function killAll(terminal: number, master: number): void {

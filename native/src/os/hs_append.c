@@ -8,10 +8,25 @@
 #include "os/hs_nowait.h"
 #include "os/hs_sock.h"
 
+/* The mode of standard output is shared with other processes; that of another description of the
+ * same terminal is not. -1: it is no terminal, or has no name here. */
+static int open_terminal_without_waiting(void)
+{
+    char name[128];
+    if (ttyname_r(STDOUT_FILENO, name, sizeof(name)) != 0)
+        return -1;
+    return open(name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
 int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
 {
     *append = (hs_append_t){ .fd = STDOUT_FILENO, .path = path };
-    if (path != NULL) {
+    if (path == NULL) {
+        int fd = open_terminal_without_waiting();
+        append->is_owned = fd != -1;
+        if (append->is_owned)
+            append->fd = fd;
+    } else {
         append->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
         if (append->fd == -1)
             return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot open the log %.200s: %s",

@@ -1,7 +1,8 @@
 /*
  * A log of lines: a file opened for appending, or standard output. Lines of several processes do
  * not mix: a file gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a time, which
- * the kernel takes in one piece. On a terminal long lines may. One thread at a time.
+ * the kernel takes in one piece. On a terminal that is full, or that cannot be opened anew, long
+ * lines may. One thread at a time.
  */
 #pragma once
 
@@ -30,9 +31,10 @@ HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
 
 /*
  * Writes whole lines from the front of `data`, which ends in a newline and has no line longer than
- * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe is full, for nobody is waited
- * for, or if an error came after them. -errno if nothing can be written: what was offered is then
- * lost, and a line of which a part was written before is ended before the next one begins.
+ * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe or a terminal is full or another
+ * process is writing to the terminal, for nobody is waited for, or if an error came after them.
+ * -errno if nothing can be written: what was offered is then lost, and a line of which a part was
+ * written before is ended before the next one begins.
  */
 HS_NODISCARD ptrdiff_t hs_append_lines(hs_append_t *append, const char *data, size_t len);
 

@@ -1,6 +1,7 @@
 #include "os/hs_nowait.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -21,8 +22,9 @@ size_t hs_nowait_piece(int fd)
     struct stat info;
     if (fstat(fd, &info) == -1)
         return SIZE_MAX;
+    bool may_wait = (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0;
     if (S_ISCHR(info.st_mode))
-        return isatty(fd) == 1 ? TERMINAL_PIECE : PIPE_PIECE;
+        return may_wait && isatty(fd) == 1 ? TERMINAL_PIECE : PIPE_PIECE;
     return S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) ? PIPE_PIECE : SIZE_MAX;
 }
 

@@ -314,7 +314,7 @@ int hs_io_run(hs_io_t *io)
     hs_accept_close_all(io);
     hs_io_conn_for_each(io, hs_conn_abort);
     hs_io_observe_sent(io);
-    hs_io_observe_flush(io);
+    hs_io_observe_end(io);
     return result;
 }
 

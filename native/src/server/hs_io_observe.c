@@ -4,12 +4,17 @@
 
 #include "base/hs_alloc.h"
 #include "os/hs_clock.h"
+#include "os/hs_nowait.h"
 #include "os/hs_object.h"
 
 /* An idle io shows that it lives this often. */
 #define HEARTBEAT_MS 1000
 /* Lines are written at the latest so long after their request. */
 #define FLUSH_MS 100
+/* ... and what was not taken then is offered again so soon. */
+#define RETRY_MS 10
+/* So long the end waits for a reader who is slow: less than a supervisor gives to a stop. */
+#define LAST_LINES_MS 250
 #define HALF_FULL (HS_ACCESS_LOG_BUFFER / 2)
 /* Most lines that one connection adds before room is made, and then some. */
 _Static_assert(HALF_FULL >= 32 * HS_ACCESS_LOG_LINE_MAX, "room for many lines");
@@ -135,6 +140,13 @@ static uint64_t count_lines(const char *data, size_t len)
     return lines;
 }
 
+static void lose_lines(hs_io_t *io)
+{
+    hs_access_log_t *log = io->observer.access_log;
+    hs_stats_add(io->observer.stats, HS_STATS_LOG_LOST, count_lines(log->data, log->len));
+    hs_access_log_take(log, log->len);
+}
+
 static void write_lines(hs_io_t *io)
 {
     hs_access_log_t *log = io->observer.access_log;
@@ -143,14 +155,15 @@ static void write_lines(hs_io_t *io)
     ptrdiff_t written = hs_append_lines(&io->access_file, log->data, log->len);
     if (written >= 0) {
         hs_access_log_take(log, (size_t)written);
+        if (log->len > 0)
+            io->access_flush_ms = io->env.now_ms + RETRY_MS;
         return;
     }
-    hs_stats_add(io->observer.stats, HS_STATS_LOG_LOST, count_lines(log->data, log->len));
     if (!io->access_failed)
         hs_log_write(io->env.log, HS_LOG_ERROR, "the access log cannot be written: %s",
                      strerror((int)-written));
     io->access_failed = true; /* said once, until it is opened again */
-    hs_access_log_take(log, log->len);
+    lose_lines(io);
 }
 
 void hs_io_observe_make_room(hs_io_t *io)
@@ -163,6 +176,22 @@ void hs_io_observe_flush(hs_io_t *io)
 {
     if (io->observer.access_log != NULL && io->observer.access_log->len > 0)
         write_lines(io);
+}
+
+void hs_io_observe_end(hs_io_t *io)
+{
+    hs_io_observe_flush(io);
+    hs_access_log_t *log = io->observer.access_log;
+    if (log == NULL)
+        return;
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    uint64_t until_ms = now_ms + LAST_LINES_MS;
+    while (log->len > 0 && now_ms < until_ms) {
+        (void)hs_nowait_has_room(io->access_file.fd, (int)(until_ms - now_ms));
+        write_lines(io);
+        now_ms = hs_clock_monotonic_ms();
+    }
+    lose_lines(io);
 }
 
 void hs_io_observe_sent(hs_io_t *io)

@@ -20,8 +20,11 @@ void hs_io_observe_sent(hs_io_t *io);
  * however many requests one turn handles. */
 void hs_io_observe_make_room(hs_io_t *io);
 
-/* Writes what is left of the access log. */
+/* Writes what is left of the access log, as far as it is taken without waiting. */
 void hs_io_observe_flush(hs_io_t *io);
+
+/* The last lines: waits a moment for a slow reader, and counts as lost what is not taken. */
+void hs_io_observe_end(hs_io_t *io);
 
 /* The log file was moved away: opens it under its name again. */
 void hs_io_observe_reopen(hs_io_t *io);

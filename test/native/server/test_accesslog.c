@@ -264,19 +264,23 @@ enum {
 };
 
 /* Many pipelined requests, each with its own target. */
-static void *ask_pipelined(void *argument)
+static void ask_in_rounds(const served_t *served, int rounds)
 {
-    const served_t *served = argument;
     int fd = client_open(hs_server_port(served->server));
     static __thread char request[DEPTH * 64];
     request[0] = '\0';
     for (int i = 0; i < DEPTH; i++)
         strcat(request, "GET /pipelined HTTP/1.1\r\nHost: a\r\n\r\n");
-    for (int i = 0; i < ROUNDS; i++) {
+    for (int i = 0; i < rounds; i++) {
         client_send(fd, request);
         client_expect_times(fd, "GET /pipelined 0", DEPTH);
     }
     close(fd);
+}
+
+static void *ask_pipelined(void *argument)
+{
+    ask_in_rounds(argument, ROUNDS);
     return NULL;
 }
 
@@ -336,6 +340,42 @@ static void a_full_pipe_holds_nobody_up(void **state)
     close(reader);
 }
 
+/* Counts lines until the pipe is closed. */
+static void *count_lines_to_the_end(void *argument)
+{
+    int reader = *(int *)argument;
+    static int lines;
+    char text[1024];
+    ssize_t got;
+    lines = 0;
+    while ((got = read(reader, text, sizeof(text))) > 0)
+        for (ssize_t i = 0; i < got; i++)
+            lines += text[i] == '\n';
+    return &lines;
+}
+
+static void the_end_waits_for_who_reads_the_last_lines(void **state)
+{
+    enum {
+        FEW_ROUNDS = 8 /* more than a pipe holds, less than the buffer */
+    };
+    (void)state;
+    assert_int_equal(0, mkfifo(path, 0600));
+    int reader = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(reader >= 0);
+    assert_int_equal(0, fcntl(reader, F_SETFL, 0));
+    served_t served;
+    start(&served, HS_ACCESS_JSON, path);
+    ask_in_rounds(&served, FEW_ROUNDS);
+    pthread_t thread;
+    assert_int_equal(0, pthread_create(&thread, NULL, count_lines_to_the_end, &reader));
+    served_stop(&served);
+    void *lines;
+    assert_int_equal(0, pthread_join(thread, &lines));
+    close(reader);
+    assert_int_equal(FEW_ROUNDS * DEPTH, *(int *)lines);
+}
+
 static void ids_name_each_request_once(void **state)
 {
     (void)state;
@@ -366,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_path_that_cannot_be_opened_is_an_error),
         cmocka_unit_test_teardown(lines_of_several_servers_do_not_mix_in_a_file, remove_files),
         cmocka_unit_test_teardown(a_full_pipe_holds_nobody_up, remove_files),
+        cmocka_unit_test_teardown(the_end_waits_for_who_reads_the_last_lines, remove_files),
         cmocka_unit_test(ids_name_each_request_once),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
