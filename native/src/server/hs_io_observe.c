@@ -186,8 +186,8 @@ void hs_io_observe_end(hs_io_t *io)
         return;
     uint64_t now_ms = hs_clock_monotonic_ms();
     uint64_t until_ms = now_ms + LAST_LINES_MS;
-    while (log->len > 0 && now_ms < until_ms) {
-        (void)hs_nowait_has_room(io->access_file.fd, (int)(until_ms - now_ms));
+    while (log->len > 0 && now_ms < until_ms &&
+           hs_nowait_has_room(io->access_file.fd, (int)(until_ms - now_ms))) {
         write_lines(io);
         now_ms = hs_clock_monotonic_ms();
     }
