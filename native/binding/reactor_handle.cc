@@ -18,7 +18,8 @@ Napi::Function ReactorHandle::define(Napi::Env env)
 {
     return DefineClass(env, "Reactor",
                        {
-                           InstanceMethod<&ReactorHandle::start>("start"),
+                           InstanceMethod<&ReactorHandle::load>("load"),
+                           InstanceMethod<&ReactorHandle::serve>("serve"),
                            InstanceMethod<&ReactorHandle::drain>("drain"),
                            InstanceMethod<&ReactorHandle::hand_over>("handOver"),
                            InstanceMethod<&ReactorHandle::reopen_logs>("reopenLogs"),
@@ -51,12 +52,11 @@ ReactorHandle::~ReactorHandle()
     events_.Release();
 }
 
-/* Loads the handler and begins to serve; a failure is an event, so that the caller has one place to
- * look. */
-void ReactorHandle::start(const Napi::CallbackInfo &info)
+/* What comes of it is an event, also if it fails, so that the caller has one place to look. */
+void ReactorHandle::load(const Napi::CallbackInfo &info)
 {
     if (server_ != nullptr)
-        throw Napi::Error::New(info.Env(), "the reactor was started before");
+        throw Napi::Error::New(info.Env(), "the reactor was loaded before");
     char message[1024];
     int code = 0;
     server_ = hs_server_create(&config_.config, &code, message, sizeof(message));
@@ -71,6 +71,13 @@ void ReactorHandle::start(const Napi::CallbackInfo &info)
         });
         return;
     }
+    report("loaded");
+}
+
+void ReactorHandle::serve(const Napi::CallbackInfo &info)
+{
+    if (server_ == nullptr || thread_.joinable())
+        throw Napi::Error::New(info.Env(), "there is no loaded reactor that waits to serve");
     thread_ = std::thread([this] { run(); });
 }
 

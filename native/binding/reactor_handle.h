@@ -1,9 +1,9 @@
 /*
  * A reactor as a JavaScript object: owns one hs_server_t and the thread that runs it.
  *
- * The main thread calls start, drain, stop; the reactor thread only reports, through a thread-safe
- * function. The object's finaliser and the environment's clean-up share one idempotent close: stop,
- * join, free.
+ * The main thread calls load, serve, drain, stop; the reactor thread only reports, through a
+ * thread-safe function. The object's finaliser and the environment's clean-up share one idempotent
+ * close: stop, join, free.
  */
 #pragma once
 
@@ -22,7 +22,8 @@ public:
     ~ReactorHandle() override;
 
 private:
-    void start(const Napi::CallbackInfo &info);
+    void load(const Napi::CallbackInfo &info);
+    void serve(const Napi::CallbackInfo &info);
     void drain(const Napi::CallbackInfo &info);
     void hand_over(const Napi::CallbackInfo &info);
     void reopen_logs(const Napi::CallbackInfo &info);

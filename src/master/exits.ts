@@ -7,6 +7,7 @@ import { beginDrain, beginStop, isEnding, settle, withFailure } from './shutdown
 import {
   childTimer,
   launch,
+  serve,
   slotTimer,
   successorOf,
   withChild,
@@ -155,20 +156,22 @@ function onCrash(
       }),
     );
   }
-  const heir = successorOf(state, slot);
+  const heir = state.reload.tag === 'replacing' ? successorOf(state, slot) : null;
   if (heir !== null) {
     // Its successor is on the way already.
     const report = log('error', 'reactor crashed', { ...fields, restartInMs: 0 });
     const starting = { tag: 'starting', child: heir.id, failure: heir.failure } as const;
-    const next = withChild(state, { ...heir, role: 'main' });
-    return only(
-      withSlot(next, { ...slot, state: starting, history }),
+    const main: Child = { ...heir, role: 'main' };
+    const next = withSlot(withChild(state, main), { ...slot, state: starting, history });
+    const taken = only(
+      next,
       report,
       cancel,
       down,
       { type: 'cancel-timer', timer: childTimer(heir) },
       { type: 'arm-timer', timer: slotTimer(slot), delayMs: state.settings.startTimeoutMs },
     );
+    return main.stage === 'loaded' ? then(taken, (now) => serve(now, main)) : taken;
   }
   const { delayMs } = verdict;
   const waiting: Slot = { ...slot, state: { tag: 'backoff' }, history };

@@ -1,11 +1,14 @@
+import { unreachable } from '../shared/assert.js';
 import {
   childById,
   childTimer,
+  dismissSuccessors,
   handOver,
   launchSuccessor,
   leaversOf,
   MAX_LEAVERS,
   mainOf,
+  serve,
   slotTimer,
   successorOf,
   withChild,
@@ -25,11 +28,13 @@ import {
 } from './supervision.js';
 
 /**
- * Rolling reload: configuration and handler are checked, then slot after slot gets a new process
- * on the same sockets, and the old one hands its connections over. Pure.
+ * Reload: configuration and handler are checked; then each slot gets a successor on the same
+ * sockets that loads and waits. Only when all have loaded, slot after slot lets its successor
+ * serve, and the old process hands its connections over. Pure.
  */
 
-type Rolling = Extract<Reload, { tag: 'rolling' }>;
+type Loading = Extract<Reload, { tag: 'loading' }>;
+type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
 /** An order during a reload is kept, once. */
 export function onReloadOrder(state: SupervisorState): Step {
@@ -52,49 +57,87 @@ export function onReloadOrder(state: SupervisorState): Step {
 export function onPrepared(state: SupervisorState, result: Prepared): Step {
   if (state.reload.tag !== 'checking') return only(state);
   if (!result.ok) return then(rejected(state, result.problem), next);
-  const generation = state.generation + 1;
-  const todo = state.slots.filter((slot) => !slot.retired).map((slot) => slot.index);
   const { again } = state.reload;
-  const reload: Rolling = { tag: 'rolling', again, generation, todo, previous: state.settings };
-  return advance({ ...state, settings: result.settings, generation, reload });
+  const { settings } = result;
+  const generation = state.generation + 1;
+  const todo = servingIndices(state);
+  return advance({ ...state, reload: { tag: 'loading', again, generation, settings, todo } });
 }
 
 /** Does what can be done now; called after every event. */
 export function advance(state: SupervisorState): Step {
-  const { reload } = state;
-  if (reload.tag !== 'rolling') return only(state);
-  const slot = state.slots[reload.todo[0] ?? -1];
-  if (slot === undefined) return completed(state, reload);
-  if (isOver(state, slot)) {
-    return advance({ ...state, reload: { ...reload, todo: reload.todo.slice(1) } });
+  switch (state.reload.tag) {
+    case 'loading':
+      return load(state, state.reload);
+    case 'replacing':
+      return replace(state, state.reload);
+    case 'idle':
+    case 'checking':
+      return only(state);
+    default:
+      return unreachable(state.reload);
   }
-  // What starts after a crash becomes ready first; what leaves keeps its place until it is gone.
-  const mayStart =
-    slot.state.tag === 'ready' &&
-    successorOf(state, slot) === null &&
-    leaversOf(state, slot).length < MAX_LEAVERS;
-  return mayStart ? launchSuccessor(state, slot) : only(state);
 }
 
-/** The slot is served by the new generation, or by nobody any more. */
-function isOver(state: SupervisorState, slot: Slot): boolean {
-  const { tag } = slot.state;
-  if (slot.retired || tag === 'failed' || tag === 'stopped') return true;
-  const main = childById(state, mainOf(slot) ?? -1);
-  return tag === 'ready' && main?.generation === state.generation;
+function load(state: SupervisorState, reload: Loading): Step {
+  const [first, ...todo] = reload.todo;
+  const slot = state.slots[first ?? -1];
+  if (slot === undefined) return commit(state, reload);
+  const successor = successorOf(state, slot);
+  if (isGivenUp(slot) || successor?.stage === 'loaded') {
+    return advance({ ...state, reload: { ...reload, todo } });
+  }
+  // What leaves keeps its place until it is gone.
+  const mayStart = successor === null && leaversOf(state, slot).length < MAX_LEAVERS;
+  return mayStart ? launchSuccessor(state, slot, reload.generation) : only(state);
 }
 
-function completed(state: SupervisorState, { generation }: Rolling): Step {
-  const { reloads } = state.tally;
-  const tally = { ...state.tally, reloads: { ...reloads, ok: reloads.ok + 1 } };
-  return then(
-    only({ ...state, tally }, log('info', 'reloaded', { generation }), {
-      type: 'reloaded',
-      problem: null,
-      generation,
+function commit(state: SupervisorState, { settings, generation, again }: Loading): Step {
+  const todo = servingIndices(state);
+  const reload: Replacing = { tag: 'replacing', again, todo, problem: null };
+  return advance({ ...state, settings, generation, reload });
+}
+
+function replace(state: SupervisorState, reload: Replacing): Step {
+  const [first, ...todo] = reload.todo;
+  const slot = state.slots[first ?? -1];
+  if (slot === undefined) return then(completed(state, reload), next);
+  const successor = successorOf(state, slot);
+  if (isGivenUp(slot) || (successor === null && slot.state.tag === 'ready')) {
+    return advance({ ...state, reload: { ...reload, todo } });
+  }
+  if (successor?.stage !== 'loaded') return only(state);
+  return then(serve(state, successor), (now) =>
+    only(now, {
+      type: 'arm-timer',
+      timer: childTimer(successor),
+      delayMs: now.settings.startTimeoutMs,
     }),
-    next,
   );
+}
+
+function servingIndices(state: SupervisorState): number[] {
+  return state.slots.filter((slot) => !slot.retired).map((slot) => slot.index);
+}
+
+/** Nobody serves the slot any more, nor will. */
+function isGivenUp({ retired, state: { tag } }: Slot): boolean {
+  return retired || tag === 'failed' || tag === 'stopped';
+}
+
+function completed(state: SupervisorState, { problem }: Replacing): Step {
+  const { reloads } = state.tally;
+  const { generation } = state;
+  const result = problem === null ? 'ok' : 'rejected';
+  const tally = { ...state.tally, reloads: { ...reloads, [result]: reloads[result] + 1 } };
+  const line =
+    problem === null
+      ? log('info', 'reloaded', { generation })
+      : log('error', 'reload incomplete: not all serve the new generation', {
+          reason: problem,
+          generation,
+        });
+  return only({ ...state, tally }, line, { type: 'reloaded', problem, generation });
 }
 
 /** The reload is over; the one that was asked for meanwhile begins. */
@@ -132,16 +175,23 @@ export function promote(state: SupervisorState, slot: Slot, child: Child, alloca
   return only(after, ...effects, ...handOver(state, old.id, childTimer(old)));
 }
 
-/**
- * What serves keeps serving. Slots that were reloaded before keep the new generation: what is on
- * disk is what they have loaded.
- */
+/** As long as all load, one that fails ends the reload, and nothing has changed. */
 export function successorFailed(state: SupervisorState, slot: Slot, reason: string): Step {
   const { reload } = state;
-  if (reload.tag !== 'rolling') return only(state);
   const problem = `the new reactor ${slot.index} ${reason}`;
-  const back = { ...state, settings: reload.previous };
-  return then(rejected(back, problem), next);
+  if (reload.tag === 'loading') {
+    return then(
+      then(dismissSuccessors(state), (now) => rejected(now, problem)),
+      next,
+    );
+  }
+  if (reload.tag !== 'replacing') return only(state);
+  // The others go on: the new generation is what most serve, and what a crash starts.
+  const line = log('error', 'the old reactor keeps serving', {
+    reactor: slot.index,
+    reason: problem,
+  });
+  return only({ ...state, reload: { ...reload, problem: reload.problem ?? problem } }, line);
 }
 
 /** Ends a reload because the server ends. */

@@ -1,4 +1,4 @@
-import { handOver, launch, mainOf, slotTimer, withSlot } from './slots.js';
+import { childById, handOver, launch, mainOf, slotTimer, withSlot } from './slots.js';
 import {
   log,
   newSlot,
@@ -56,13 +56,13 @@ function retire(state: SupervisorState, slot: Slot): Step {
       { type: 'reclaim-slot', slot: slot.index },
     );
   }
-  const wasReady = slot.state.tag === 'ready';
+  const mayServe = childById(state, child)?.stage === 'serving';
   const leaving: Slot = {
     ...slot,
     retired: true,
-    state: { tag: 'draining', child, drained: !wasReady },
+    state: { tag: 'draining', child, drained: !mayServe },
   };
-  if (wasReady) {
+  if (mayServe) {
     return only(withSlot(state, leaving), ...gone, ...handOver(state, child, slotTimer(slot)));
   }
   return only(

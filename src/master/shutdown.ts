@@ -1,6 +1,6 @@
 import type { LogFields } from '../shared/logger.js';
 import { abandonReload } from './reload.js';
-import { childTimer, slotTimer, withSlot } from './slots.js';
+import { childById, childTimer, dismissSuccessors, slotTimer, withSlot } from './slots.js';
 import {
   type Child,
   type Effect,
@@ -73,24 +73,26 @@ function beginDelay(state: SupervisorState, signal: StopSignal | null, nowMs: nu
 /** No new connections; open requests get drain-timeout to finish. */
 export function beginDrain(state: SupervisorState, ending: Ending): Step {
   const { drainTimeoutMs } = state.settings;
-  const start = only(
-    { ...state, phase: { ...ending, tag: 'draining' }, children: state.children.map(inDrain) },
-    log('info', 'draining', { ...orderOf(ending), timeoutMs: drainTimeoutMs }),
-    { type: 'announce-stopping' },
-    { type: 'cancel-timer', timer: { type: 'delay' } },
-    { type: 'close-listeners' },
-    ...state.children.flatMap((child) => exitTimer(state, child)),
+  const dismissed = then(
+    only(state, log('info', 'draining', { ...orderOf(ending), timeoutMs: drainTimeoutMs })),
+    dismissSuccessors,
+  );
+  const start = then(dismissed, (now) =>
+    only(
+      { ...now, phase: { ...ending, tag: 'draining' }, children: now.children.map(inDrain) },
+      { type: 'announce-stopping' },
+      { type: 'cancel-timer', timer: { type: 'delay' } },
+      { type: 'close-listeners' },
+      ...now.children.flatMap((child) => exitTimer(now, child)),
+    ),
   );
   const drainSlot = state.phase.tag === 'starting' ? drainReadySlot : drainServingSlot;
   return endChildren(start, drainSlot, (child) => drainOther(child, drainTimeoutMs));
 }
 
-/**
- * A successor accepts before we have heard that it is ready, so it may have requests too. It leaves
- * like the others that do, and nothing is missing if it had not begun.
- */
+/** A successor that was told to serve may have requests too, and leaves like the others that do. */
 function inDrain(child: Child): Child {
-  return child.role === 'successor' ? { ...child, role: 'leaver', drained: true } : child;
+  return child.role === 'successor' ? { ...child, role: 'leaver' } : child;
 }
 
 /** Instead of a successor's deadline for getting ready, or a leaver's for handing over. */
@@ -102,7 +104,7 @@ function exitTimer({ settings }: SupervisorState, child: Child): Effect[] {
 
 /** What leaves closes its connections now instead of handing them over. */
 function drainOther(child: Child, timeoutMs: number): Effect[] {
-  if (child.role === 'main') return [];
+  if (child.role === 'main' || child.drained) return [];
   return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
 }
 
@@ -131,8 +133,8 @@ function drainReadySlot(state: SupervisorState, slot: Slot): Step {
 }
 
 /**
- * A reactor that takes a dead one's place accepts before we have heard that it is ready: what
- * waited in the socket's queue may be in its hands already.
+ * A reactor that takes a dead one's place serves what waits in the slot's sockets, even if it has
+ * not loaded yet; then it is told to drain when it has.
  */
 function drainServingSlot(state: SupervisorState, slot: Slot): Step {
   const { drainTimeoutMs, exitTimeoutMs } = state.settings;
@@ -141,9 +143,13 @@ function drainServingSlot(state: SupervisorState, slot: Slot): Step {
   const isLeaving = tag === 'draining' && slot.retired && !slot.state.drained;
   if (tag !== 'ready' && tag !== 'starting' && !isLeaving) return stopSlot(state, slot);
   const { child } = slot.state;
+  const orders: Effect[] =
+    childById(state, child)?.stage === 'serving'
+      ? [{ type: 'send', child, message: { type: 'drain', timeoutMs: drainTimeoutMs } }]
+      : [];
   return only(
-    withSlot(state, { ...slot, state: { tag: 'draining', child, drained: tag === 'starting' } }),
-    { type: 'send', child, message: { type: 'drain', timeoutMs: drainTimeoutMs } },
+    withSlot(state, { ...slot, state: { tag: 'draining', child, drained: false } }),
+    ...orders,
     { type: 'arm-timer', timer: slotTimer(slot), delayMs: drainTimeoutMs + exitTimeoutMs },
   );
 }

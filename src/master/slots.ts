@@ -59,7 +59,7 @@ export function leaversOf(state: SupervisorState, slot: Slot): Child[] {
 
 /** Starts the process that is to serve the slot. */
 export function launch(state: SupervisorState, slot: Slot): Step {
-  const forked = fork(state, slot, 'main');
+  const forked = fork(state, slot, { role: 'main', generation: state.generation });
   const starting: Slot = {
     ...slot,
     state: { tag: 'starting', child: state.nextChild, failure: null },
@@ -72,9 +72,9 @@ export function launch(state: SupervisorState, slot: Slot): Step {
   });
 }
 
-/** Starts a process beside the one that serves the slot. */
-export function launchSuccessor(state: SupervisorState, slot: Slot): Step {
-  const forked = fork(state, slot, 'successor');
+/** Starts a process beside the one that serves the slot. It loads, and waits. */
+export function launchSuccessor(state: SupervisorState, slot: Slot, generation: number): Step {
+  const forked = fork(state, slot, { role: 'successor', generation });
   return only(forked.state, ...forked.effects, {
     type: 'arm-timer',
     timer: { type: 'child', child: state.nextChild },
@@ -82,7 +82,11 @@ export function launchSuccessor(state: SupervisorState, slot: Slot): Step {
   });
 }
 
-function fork(state: SupervisorState, slot: Slot, role: Child['role']): Step {
+function fork(
+  state: SupervisorState,
+  slot: Slot,
+  { role, generation }: Pick<Child, 'role' | 'generation'>,
+): Step {
   const id = state.nextChild;
   const taken = state.children.filter((child) => child.slot === slot.index);
   const side = [...Array(SIDES).keys()].find((each) => taken.every((child) => child.side !== each));
@@ -91,15 +95,41 @@ function fork(state: SupervisorState, slot: Slot, role: Child['role']): Step {
     id,
     slot: slot.index,
     side,
-    generation: state.generation,
+    generation,
     pid: null,
     role,
+    stage: 'loading',
     stuck: false,
     failure: null,
     drained: false,
   };
   const effect: Effect = { type: 'fork', slot: slot.index, child: id, side };
   return only({ ...state, children: [...state.children, child], nextChild: id + 1 }, effect);
+}
+
+/** Lets a process that has loaded serve. */
+export function serve(state: SupervisorState, child: Child): Step {
+  return only(withChild(state, { ...child, stage: 'serving' }), {
+    type: 'send',
+    child: child.id,
+    message: { type: 'serve' },
+  });
+}
+
+/** Ends the successors that have served nobody; they leave with nothing. */
+export function dismissSuccessors(state: SupervisorState): Step {
+  const dismissed = state.children.filter(
+    ({ role, stage }) => role === 'successor' && stage !== 'serving',
+  );
+  const after = dismissed.reduce(
+    (now, child) => withChild(now, { ...child, role: 'leaver', drained: true }),
+    state,
+  );
+  const effects = dismissed.flatMap((child): Effect[] => [
+    { type: 'cancel-timer', timer: childTimer(child) },
+    { type: 'kill', child: child.id },
+  ]);
+  return only(after, ...effects);
 }
 
 /**

@@ -8,7 +8,15 @@ import type {
 import { processOf, servingNotes, silenceOf } from './liveness.js';
 import type { Rates, ServerRates } from './rates.js';
 import { childById, leaversOf, mainOf, successorOf } from './slots.js';
-import type { Phase, ServingNote, Slot, SlotState, SupervisorState, Tally } from './supervision.js';
+import type {
+  Phase,
+  Reload,
+  ServingNote,
+  Slot,
+  SlotState,
+  SupervisorState,
+  Tally,
+} from './supervision.js';
 
 /** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
 export interface Status {
@@ -22,7 +30,7 @@ export interface Status {
   readonly started: boolean;
   readonly uptimeSeconds: number;
   readonly generation: number;
-  readonly reload: 'idle' | 'checking' | 'rolling';
+  readonly reload: Reload['tag'];
   readonly accept: 'reuseport' | 'boss';
   readonly requests: number;
   /** In the last second; `null` in the first one. */

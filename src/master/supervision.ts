@@ -47,6 +47,8 @@ export interface Child {
    * `leaver` was replaced and hands its connections over.
    */
   readonly role: 'main' | 'successor' | 'leaver';
+  /** `loaded` waits for the order to serve; from then on it may have requests, ready or not. */
+  readonly stage: 'loading' | 'loaded' | 'serving';
   /** Gave no sign of life for too long and was told to die. */
   readonly stuck: boolean;
   /** Of a successor that could not start. */
@@ -112,14 +114,22 @@ export type Reload =
   | { readonly tag: 'idle' }
   /** Configuration and handler are looked at; nothing has changed yet. */
   | { readonly tag: 'checking'; readonly again: boolean }
+  /** Each slot gets a successor that loads and waits. Still nothing has changed. */
   | {
-      readonly tag: 'rolling';
+      readonly tag: 'loading';
       readonly again: boolean;
       readonly generation: number;
+      readonly settings: SupervisorSettings;
       /** Slots still to be looked at, the first one now. */
       readonly todo: readonly number[];
-      /** Came before, for what fails. */
-      readonly previous: SupervisorSettings;
+    }
+  /** All have loaded, and there is no way back: one after the other serves. */
+  | {
+      readonly tag: 'replacing';
+      readonly again: boolean;
+      readonly todo: readonly number[];
+      /** Why a slot stays with the old generation. */
+      readonly problem: string | null;
     };
 
 export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start';
@@ -135,7 +145,7 @@ export interface SupervisorState {
   readonly slots: readonly Slot[];
   readonly children: readonly Child[];
   readonly nextChild: ChildId;
-  /** Of handler and settings, counted up with each attempt to reload. */
+  /** Of handler and settings: which reload they came with. */
   readonly generation: number;
   readonly reload: Reload;
   readonly tally: Tally;

@@ -1,10 +1,11 @@
 import { unreachable } from '../shared/assert.js';
-import { PROTOCOL_VERSION, type ToMaster } from '../shared/messages.js';
-import { endWith, onExited } from './exits.js';
-import { advance, onPrepared, onReloadOrder, promote } from './reload.js';
-import { onScale, servingSlots } from './scaling.js';
+import type { ToMaster } from '../shared/messages.js';
+import { onExited } from './exits.js';
+import { advance, onPrepared, onReloadOrder } from './reload.js';
+import { onScale } from './scaling.js';
 import { beginDrain, beginStop, isEnding, onStopSignal, withFailure } from './shutdown.js';
 import { childById, childTimer, launch, slotTimer, withChild, withSlot } from './slots.js';
+import { isStarting, onHello, onLoaded, onReady, withStartFailure } from './starts.js';
 import {
   type Child,
   type ChildId,
@@ -15,7 +16,6 @@ import {
   type Order,
   only,
   type Slot,
-  type StartFailure,
   type Step,
   type SupervisorEvent,
   type SupervisorState,
@@ -81,6 +81,8 @@ function onMessage(state: SupervisorState, child: Child, slot: Slot, message: To
   switch (message.type) {
     case 'hello':
       return onHello(withChild(state, { ...child, pid: message.pid }), child, message.protocol);
+    case 'loaded':
+      return onLoaded(state, child, slot);
     case 'ready':
       return onReady(state, child, slot, message.allocator);
     case 'cut':
@@ -88,7 +90,6 @@ function onMessage(state: SupervisorState, child: Child, slot: Slot, message: To
     case 'drained':
       return onDrained(state, child, slot);
     case 'failed':
-      // The exit follows and is judged then.
       return only(withStartFailure(state, child, slot, message));
     case 'orphaned':
       return only(
@@ -106,70 +107,11 @@ function cutBy({ index }: Slot): Failure {
   return { code: 'ERR_MOONRING_DRAIN', message };
 }
 
-function onHello(state: SupervisorState, child: Child, protocol: number): Step {
-  if (!isStarting(state, child)) return only(state);
-  if (protocol !== PROTOCOL_VERSION) {
-    const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
-    return endWith(state, { code: 'ERR_MOONRING_PROTOCOL', message });
-  }
-  const { reactor, pin } = state.settings;
-  const options = {
-    ...reactor,
-    index: child.slot,
-    statsSlot: child.slot,
-    statsSide: child.side,
-    generation: child.generation,
-    pinCpu: pin ? child.slot : -1,
-  };
-  return only(state, { type: 'send', child: child.id, message: { type: 'start', options } });
-}
-
-function isStarting(state: SupervisorState, child: Child): boolean {
-  if (child.role === 'successor') return true;
-  return child.role === 'main' && state.slots[child.slot]?.state.tag === 'starting';
-}
-
-function onReady(state: SupervisorState, child: Child, slot: Slot, allocator: string): Step {
-  if (!isStarting(state, child)) return only(state);
-  if (child.role === 'successor') {
-    // At the end it is being killed; its word was on the way already.
-    return isEnding(state) ? only(state) : promote(state, slot, child, allocator);
-  }
-  const ready = { tag: 'ready', child: child.id, allocator } as const;
-  const next = withSlot(state, { ...slot, state: ready });
-  const effects: Effect[] = [
-    { type: 'cancel-timer', timer: slotTimer(slot) },
-    { type: 'slot-up', slot: slot.index, up: true },
-    log(state.phase.tag === 'starting' ? 'debug' : 'info', 'reactor is ready', {
-      reactor: slot.index,
-      allocator,
-    }),
-  ];
-  const allReady = servingSlots(next).every(({ state: { tag } }) => tag === 'ready');
-  if (state.phase.tag !== 'starting' || !allReady) return only(next, ...effects);
-  return only({ ...next, phase: { tag: 'serving' } }, ...effects, {
-    type: 'announce-ready',
-    allocator,
-  });
-}
-
 function onDrained(state: SupervisorState, child: Child, slot: Slot): Step {
   const exit = armExit(state, child, slot);
   if (child.role === 'leaver') return only(withChild(state, { ...child, drained: true }), exit);
   if (child.role !== 'main' || slot.state.tag !== 'draining') return only(state);
   return only(withSlot(state, { ...slot, state: { ...slot.state, drained: true } }), exit);
-}
-
-function withStartFailure(
-  state: SupervisorState,
-  child: Child,
-  slot: Slot,
-  { code, message }: StartFailure,
-): SupervisorState {
-  const failure = { code, message };
-  if (child.role === 'successor') return withChild(state, { ...child, failure });
-  if (child.role !== 'main' || slot.state.tag !== 'starting') return state;
-  return withSlot(state, { ...slot, state: { ...slot.state, failure } });
 }
 
 /** It may be stuck for ever, or only busier than it was allowed to be: its clients wait for it. */
@@ -263,11 +205,9 @@ function onOrder(state: SupervisorState, order: Order, nowMs: number): Step {
 }
 
 function reopenLogs(state: SupervisorState): Step {
-  const orders = state.children
-    .filter((child) => !isStarting(state, child))
-    .map(({ id }): Effect => {
-      return { type: 'send', child: id, message: { type: 'reopen-logs' } };
-    });
+  const orders = state.children.map(({ id }): Effect => {
+    return { type: 'send', child: id, message: { type: 'reopen-logs' } };
+  });
   return only(state, { type: 'reopen-logs' }, ...orders, log('info', 'log files opened anew'));
 }
 

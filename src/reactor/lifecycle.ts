@@ -4,8 +4,11 @@ import type { ReactorEvent, ReactorOptions } from '../shared/native.js';
 
 /** The life of one reactor process. Pure: no process, native code or timer. */
 export type ReactorState =
-  /** Said hello, waits for the order to start. */
+  /** Said hello, waits for the order to load. */
   | { readonly tag: 'idle' }
+  | { readonly tag: 'loading' }
+  /** Waits for the order to serve. */
+  | { readonly tag: 'loaded' }
   | { readonly tag: 'starting' }
   | { readonly tag: 'ready' }
   | { readonly tag: 'draining' }
@@ -24,7 +27,8 @@ export type LifecycleEvent =
 
 export type LifecycleEffect =
   | { readonly type: 'send'; readonly message: ToMaster }
-  | { readonly type: 'start'; readonly options: ReactorOptions }
+  | { readonly type: 'load'; readonly options: ReactorOptions }
+  | { readonly type: 'serve' }
   | { readonly type: 'drain' | 'hand-over'; readonly timeoutMs: number }
   | { readonly type: 'reopen-logs' }
   | { readonly type: 'stop' }
@@ -77,12 +81,15 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
 
 function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
   switch (message.type) {
-    case 'start':
+    case 'load':
       if (state.tag !== 'idle') return next(state);
-      return next({ tag: 'starting' }, { type: 'start', options: message.options });
+      return next({ tag: 'loading' }, { type: 'load', options: message.options });
+    case 'serve':
+      if (state.tag !== 'loaded') return next(state);
+      return next({ tag: 'starting' }, { type: 'serve' });
     case 'drain':
     case 'hand-over': {
-      if (state.tag === 'idle') return end(0);
+      if (!serves(state)) return end(0, send({ type: 'drained' }));
       const { type, timeoutMs } = message;
       return next({ tag: 'draining' }, { type, timeoutMs });
     }
@@ -96,7 +103,7 @@ function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
 }
 
 function onDisconnected(state: ReactorState): LifecycleStep {
-  if (state.tag === 'idle') return end(1);
+  if (!serves(state)) return end(1);
   return next(
     { tag: 'draining' },
     { type: 'drain', timeoutMs: ORPHAN_DRAIN_MS },
@@ -106,6 +113,8 @@ function onDisconnected(state: ReactorState): LifecycleStep {
 
 function onNative(state: ReactorState, event: ReactorEvent, allocator: string): LifecycleStep {
   switch (event.type) {
+    case 'loaded':
+      return next({ tag: 'loaded' }, send({ type: 'loaded' }));
     case 'ready':
       if (state.tag !== 'starting') return next(state);
       return next({ tag: 'ready' }, send({ type: 'ready', allocator }));
@@ -130,6 +139,11 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     default:
       return unreachable(event);
   }
+}
+
+/** Connections may be open. */
+function serves({ tag }: ReactorState): boolean {
+  return tag === 'starting' || tag === 'ready' || tag === 'draining';
 }
 
 function next(state: ReactorState, ...effects: readonly LifecycleEffect[]): LifecycleStep {

@@ -45,8 +45,11 @@ function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => voi
       case 'send':
         sent = channel.send(effect.message);
         return;
-      case 'start':
-        reactor = start(effect.options, dispatch);
+      case 'load':
+        reactor = load(effect.options, dispatch);
+        return;
+      case 'serve':
+        reactor?.serve();
         return;
       case 'drain':
         reactor?.drain(effect.timeoutMs);
@@ -81,7 +84,7 @@ function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => voi
   return dispatch;
 }
 
-function start(
+function load(
   options: ReactorOptions,
   dispatch: (event: LifecycleEvent) => void,
 ): NativeReactor | null {
@@ -93,7 +96,7 @@ function start(
     const reactor = new native.Reactor(options, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );
-    reactor.start();
+    reactor.load();
     return reactor;
   } catch (error) {
     dispatch({ type: 'not-made', problem: messageOf(error) });

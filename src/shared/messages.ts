@@ -8,13 +8,17 @@ import {
 } from './native.js';
 
 /**
- * What master and reactor say to each other. A reactor says hello first; the master starts it if
- * both speak the same version. Change the version with any change of a message.
+ * What master and reactor say to each other. A reactor says hello first; the master lets it load if
+ * both speak the same version, and serve when its time has come. Change the version with any change
+ * of a message.
  */
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 export type ToReactor =
-  | { readonly type: 'start'; readonly options: ReactorOptions }
+  /** Load the handler and wait. */
+  | { readonly type: 'load'; readonly options: ReactorOptions }
+  /** Accept connections. */
+  | { readonly type: 'serve' }
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | { readonly type: 'hand-over'; readonly timeoutMs: number }
   | { readonly type: 'reopen-logs' }
@@ -22,6 +26,8 @@ export type ToReactor =
 
 export type ToMaster =
   | { readonly type: 'hello'; readonly protocol: number; readonly pid: number }
+  /** The handler is loaded; nothing is accepted before the order to serve. */
+  | { readonly type: 'loaded' }
   | { readonly type: 'ready'; readonly allocator: string }
   /** The time to drain is over, and something was cut. `drained` follows. */
   | { readonly type: 'cut' }
@@ -37,8 +43,10 @@ type Fields = Readonly<Record<string, unknown>>;
 export function decodeToReactor(value: unknown): ToReactor {
   const fields = fieldsOf(value);
   switch (fields['type']) {
-    case 'start':
-      return { type: 'start', options: decodeOptions(fieldsOf(fields['options'])) };
+    case 'load':
+      return { type: 'load', options: decodeOptions(fieldsOf(fields['options'])) };
+    case 'serve':
+      return { type: 'serve' };
     case 'drain':
       return { type: 'drain', timeoutMs: naturalIn(fields, 'timeoutMs') };
     case 'hand-over':
@@ -62,6 +70,8 @@ export function decodeToMaster(value: unknown): ToMaster {
         protocol: naturalIn(fields, 'protocol'),
         pid: naturalIn(fields, 'pid'),
       };
+    case 'loaded':
+      return { type: 'loaded' };
     case 'ready':
       return { type: 'ready', allocator: textIn(fields, 'allocator') };
     case 'cut':

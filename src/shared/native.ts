@@ -131,6 +131,7 @@ export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
 
 /** Arrives on the JS thread. After `drained` or `failed` nothing follows. */
 export type ReactorEvent =
+  | { readonly type: 'loaded' }
   | { readonly type: 'ready' }
   /** The time to drain is over before everything was answered. `drained` follows. */
   | { readonly type: 'cut' }
@@ -144,7 +145,10 @@ export type ReactorEvent =
   | { readonly type: 'orphaned' };
 
 export interface NativeReactor {
-  start(): void;
+  /** Loads the handler; then `loaded`, or `failed`. Nothing is accepted yet. */
+  load(): void;
+  /** Accepts connections; then `ready`. Throws an Error if nothing is loaded. */
+  serve(): void;
   /**
    * Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`.
    */

@@ -7,7 +7,8 @@ t.test('a killed reactor is replaced at once, the others are not touched', async
   const game = playServing(2);
   t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
   t.strictSame(game.tags(), ['starting', 'ready']);
-  t.strictSame(game.hello(3), ['send 3 start']);
+  t.strictSame(game.hello(3), ['send 3 load']);
+  t.strictSame(game.loaded(3), ['send 3 serve']);
   t.strictSame(game.ready(3), ['cancel 0'], 'ready is not announced again');
 });
 
@@ -22,11 +23,13 @@ t.test('a crash loop backs off, then gives up: the others drain, exit 70', async
   for (const [i, delay] of delays.entries()) {
     const child = 3 + i;
     game.hello(child);
+    game.loaded(child);
     game.ready(child);
     t.strictSame(game.exit(child, KILLED), [delay]);
     t.strictSame(game.timer(0), [`fork ${child + 1} in 0`, 'arm 0 20000']);
   }
   game.hello(5);
+  game.loaded(5);
   game.ready(5);
   t.strictSame(game.exit(5, KILLED), ['cancel 0', 'cancel delay', 'send 2 drain', 'arm 1 32000']);
   t.strictSame(game.tags(), ['failed', 'draining']);
@@ -42,6 +45,7 @@ t.test('crashes of different slots, and old ones, are not added up', async (t) =
   for (let child = 1; child < 20; child++) {
     t.match(rare.exit(child, KILLED)[1], /^fork/);
     rare.hello(child + 1);
+    rare.loaded(child + 1);
     rare.ready(child + 1);
     rare.wait(60_000);
   }
@@ -61,17 +65,19 @@ t.test('a reactor that cannot be understood is killed', async (t) => {
 t.test('what a buried child left behind is ignored', async (t) => {
   const game = playServing(1);
   game.exit(1, KILLED);
-  for (const late of [game.exit(1), game.hello(1), game.ready(1), game.disconnect(1)]) {
+  for (const late of [game.exit(1), game.hello(1), game.loaded(1), game.ready(1)]) {
     t.strictSame(late, []);
   }
+  t.strictSame(game.disconnect(1), []);
   t.strictSame(game.tags(), ['starting']);
 });
 
 t.test('messages out of place change nothing', async (t) => {
   const game = playServing(1);
-  for (const effects of [game.hello(1), game.ready(1), game.drained(1), game.timer(7)]) {
+  for (const effects of [game.hello(1), game.loaded(1), game.ready(1), game.drained(1)]) {
     t.strictSame(effects, []);
   }
+  t.strictSame(game.timer(7), []);
   t.strictSame(game.say(1, { type: 'failed', code: 'SYSTEM', message: 'late' }), []);
   t.strictSame(game.say(1, { type: 'orphaned' }), []);
   t.strictSame(game.tags(), ['ready']);
@@ -99,6 +105,7 @@ t.test('no sequence of events forks two children into one slot or exits twice', 
       const child = 1 + random(12);
       const moves = [
         () => game.hello(child),
+        () => game.loaded(child),
         () => game.ready(child),
         () => game.drained(child),
         () => game.say(child, { type: 'failed', code: 'HANDLER', message: 'x' }),

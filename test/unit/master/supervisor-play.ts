@@ -20,11 +20,13 @@ const {
   statsSide: _side,
   generation: _generation,
   pinCpu: _pin,
-  ...reactor
+  ...reactorSettings
 } = reactorOptions;
 
+export { reactorSettings };
+
 const SETTINGS: SupervisorSettings = {
-  reactor,
+  reactor: reactorSettings,
   pin: false,
   startTimeoutMs: 20_000,
   exitTimeoutMs: 2000,
@@ -39,6 +41,7 @@ export interface Play {
   readonly boot: () => string[];
   readonly say: (child: ChildId, message: ToMaster) => string[];
   readonly hello: (child: ChildId) => string[];
+  readonly loaded: (child: ChildId) => string[];
   readonly ready: (child: ChildId) => string[];
   readonly drained: (child: ChildId) => string[];
   readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
@@ -46,6 +49,7 @@ export interface Play {
   readonly order: (order: Order) => string[];
   /** Configuration and handler were looked at; null: they are fine. */
   readonly prepared: (problem?: string) => string[];
+  readonly preparedWith: (settings: Partial<SupervisorSettings>) => string[];
   readonly childTimer: (child: ChildId) => string[];
   readonly state: () => SupervisorState;
   readonly disconnect: (child: ChildId) => string[];
@@ -77,6 +81,7 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
     boot: () => send({ type: 'boot' }),
     say,
     hello: (child) => say(child, { type: 'hello', protocol: PROTOCOL_VERSION, pid: 100 + child }),
+    loaded: (child) => say(child, { type: 'loaded' }),
     ready: (child) => say(child, { type: 'ready', allocator: 'system' }),
     drained: (child) => say(child, { type: 'drained' }),
     exit: (child, exit = {}) => {
@@ -90,6 +95,11 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
       const result = problem === undefined ? fine : ({ ok: false, problem } as const);
       return send({ type: 'prepared', result });
     },
+    preparedWith: (changed) =>
+      send({
+        type: 'prepared',
+        result: { ok: true, settings: { ...SETTINGS, ...settings, ...changed } },
+      }),
     childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child } }),
     state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
@@ -115,6 +125,7 @@ export function playServing(processes: number, settings?: Partial<SupervisorSett
   game.boot();
   for (let child = 1; child <= processes; child++) {
     game.hello(child);
+    game.loaded(child);
     game.ready(child);
   }
   return game;

@@ -1,26 +1,31 @@
 import t from 'tap';
-import { playServing } from './supervisor-play.js';
+import { playServing, reactorSettings } from './supervisor-play.js';
 
 const HAND_OVER_MS = 32_000;
+const KILLED = { code: null, signal: 'SIGKILL' } as const;
 
 t.test(
-  'slot after slot: start the successor, wait until it is ready, send the old away',
+  'all successors load first; then slot after slot serves and sends the old away',
   async (t) => {
     const game = playServing(2);
     t.strictSame(game.signal('SIGHUP'), ['prepare']);
     t.strictSame(game.prepared(), ['fork 3 in 0', 'arm child 3 20000']);
-    t.strictSame(game.hello(3), ['send 3 start']);
+    t.strictSame(game.hello(3), ['send 3 load']);
+    t.strictSame(game.loaded(3), ['cancel child 3', 'fork 4 in 1', 'arm child 4 20000']);
+    game.hello(4);
+    t.equal(game.state().generation, 1, 'nothing has changed yet');
+    t.strictSame(game.loaded(4), ['cancel child 4', 'send 3 serve', 'arm child 3 20000']);
+    t.equal(game.state().generation, 2);
     t.strictSame(game.ready(3), [
       'cancel child 3',
       'cancel 0',
       'send 1 hand-over',
       `arm child 1 ${HAND_OVER_MS}`,
-      'fork 4 in 1',
+      'send 4 serve',
       'arm child 4 20000',
     ]);
     t.strictSame(game.drained(1), ['arm child 1 2000']);
     t.strictSame(game.exit(1), ['cancel child 1']);
-    game.hello(4);
     t.strictSame(game.ready(4), [
       'cancel child 4',
       'cancel 1',
@@ -33,6 +38,28 @@ t.test(
   },
 );
 
+t.test(
+  'successors are told the new settings and generation while others keep the old',
+  async (t) => {
+    const game = playServing(2);
+    game.signal('SIGHUP');
+    game.preparedWith({ drainTimeoutMs: 77, reactor: { ...reactorSettings, maxUrl: 77 } });
+    game.hello(3);
+    game.exit(2, { signal: 'SIGKILL', code: null });
+    game.hello(4);
+    const orders = game.effects.flatMap((effect) =>
+      effect.type === 'send' && effect.message.type === 'load'
+        ? [[effect.child, effect.message.options.generation, effect.message.options.maxUrl]]
+        : [],
+    );
+    t.strictSame(orders.slice(2), [
+      [3, 2, 77],
+      [4, 1, reactorSettings.maxUrl],
+    ]);
+    t.equal(game.state().settings.drainTimeoutMs, 30_000);
+  },
+);
+
 t.test('a second order during a reload is kept once', async (t) => {
   const game = playServing(1);
   game.signal('SIGHUP');
@@ -40,6 +67,7 @@ t.test('a second order during a reload is kept once', async (t) => {
   t.strictSame(game.order({ type: 'reload' }), []);
   game.prepared();
   game.hello(2);
+  game.loaded(2);
   t.strictSame(game.ready(2).slice(-2), ['reloaded 2', 'prepare']);
   t.strictSame(game.prepared(), ['fork 3 in 0', 'arm child 3 20000']);
 });
@@ -52,47 +80,121 @@ t.test('what is wrong with handler or configuration changes nothing', async (t) 
   t.strictSame(game.signal('SIGHUP'), ['prepare'], 'the next one is tried');
 });
 
-t.test('a successor that does not start leaves the old one alone', async (t) => {
+t.test(
+  'a successor that does not load: the others are dismissed, nothing has changed',
+  async (t) => {
+    const game = playServing(2);
+    game.signal('SIGHUP');
+    game.prepared();
+    game.hello(3);
+    game.loaded(3);
+    game.hello(4);
+    game.say(4, { type: 'failed', code: 'HANDLER', message: 'app.lua:1: no' });
+    t.strictSame(game.exit(4, { code: 1 }), [
+      'cancel child 4',
+      'cancel child 3',
+      'kill 3',
+      'reloaded 1: the new reactor 1 said: app.lua:1: no',
+    ]);
+    t.strictSame(game.tags(), ['ready', 'ready']);
+    t.equal(game.state().generation, 1);
+    t.strictSame(game.exit(3, KILLED), ['cancel child 3']);
+    game.signal('SIGHUP');
+    t.strictSame(game.prepared(), ['fork 5 in 0', 'arm child 5 20000'], 'the next one is tried');
+    t.strictSame(game.childTimer(5), ['kill 5'], 'nor does one that hangs');
+    t.match(game.exit(5, KILLED), [/^cancel/, /not ready within/]);
+  },
+);
+
+t.test(
+  'a reload right after a rejected one does not wait for those that were dismissed',
+  async (t) => {
+    const game = playServing(2);
+    game.signal('SIGHUP');
+    game.prepared();
+    game.hello(3);
+    game.loaded(3);
+    game.signal('SIGHUP');
+    t.strictSame(game.exit(4, { code: 1 }).slice(-2), [
+      'reloaded 1: the new reactor 1 exited with code 1',
+      'prepare',
+    ]);
+    t.strictSame(game.prepared(), ['fork 5 in 0', 'arm child 5 20000']);
+    t.strictSame(game.exit(3, KILLED), ['cancel child 3']);
+  },
+);
+
+t.test('one that has loaded and dies before it serves: the others are replaced', async (t) => {
   const game = playServing(2);
   game.signal('SIGHUP');
   game.prepared();
-  game.hello(3);
-  game.say(3, { type: 'failed', code: 'HANDLER', message: 'app.lua:1: no' });
-  t.strictSame(game.exit(3, { code: 1 }), [
-    'cancel child 3',
-    'reloaded 2: the new reactor 0 said: app.lua:1: no',
-  ]);
+  for (const child of [3, 4]) {
+    game.hello(child);
+    game.loaded(child);
+  }
+  t.strictSame(game.exit(3, KILLED), ['cancel child 3', 'send 4 serve', 'arm child 4 20000']);
+  t.strictSame(game.ready(4).slice(-1), ['reloaded 2: the new reactor 0 was killed by SIGKILL']);
   t.strictSame(game.tags(), ['ready', 'ready']);
-  game.signal('SIGHUP');
-  game.prepared();
-  t.strictSame(game.childTimer(4), ['kill 4'], 'nor one that hangs');
-  t.match(game.exit(4, { code: null, signal: 'SIGKILL' }), [/^cancel/, /not ready within/]);
+  t.strictSame(game.state().tally.reloads, { ok: 0, rejected: 1 });
 });
 
-t.test('a crash while the successor starts: the successor inherits the slot', async (t) => {
+t.test('a crash while successors load: the old generation starts again', async (t) => {
   const game = playServing(1);
   game.signal('SIGHUP');
   game.prepared();
-  t.strictSame(game.exit(1, { signal: 'SIGSEGV', code: null }), [
-    'cancel 0',
+  game.hello(2);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  const generationOf = (id: number) =>
+    game.state().children.find((child) => child.id === id)?.generation;
+  t.strictSame([generationOf(2), generationOf(3)], [2, 1]);
+  game.hello(3);
+  t.strictSame(
+    game.loaded(2),
+    ['cancel child 2', 'send 2 serve', 'arm child 2 20000'],
+    'the successor does not wait for it',
+  );
+  t.strictSame(game.ready(2), [
     'cancel child 2',
-    'arm 0 20000',
+    'cancel 0',
+    'send 3 hand-over',
+    `arm child 3 ${HAND_OVER_MS}`,
+    'reloaded 2',
   ]);
-  t.strictSame(game.hello(2), ['send 2 start']);
+});
+
+t.test('a slot that waits for its restart is served by its successor at once', async (t) => {
+  const game = playServing(1);
+  game.exit(1, KILLED);
+  game.exit(2, KILLED);
+  t.strictSame(game.tags(), ['backoff']);
+  game.signal('SIGHUP');
+  t.strictSame(game.prepared(), ['fork 3 in 0', 'arm child 3 20000'], 'it may be the cure');
+  game.hello(3);
+  game.loaded(3);
+  t.strictSame(game.ready(3), ['cancel child 3', 'cancel 0', 'reloaded 2']);
+  t.strictSame(game.tags(), ['ready']);
+});
+
+t.test('a crash while the successor begins to serve: it inherits the slot', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  game.prepared();
+  game.hello(2);
+  game.loaded(2);
+  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'cancel child 2', 'arm 0 20000']);
   t.strictSame(game.ready(2), ['cancel 0', 'reloaded 2']);
 });
 
-t.test('a crash of another slot: it starts with the new generation', async (t) => {
+t.test('a crash whose successor has loaded: it serves at once, out of turn', async (t) => {
   const game = playServing(2);
   game.signal('SIGHUP');
   game.prepared();
-  t.strictSame(game.exit(2, { signal: 'SIGKILL', code: null }).slice(-2), [
-    'fork 4 in 1',
-    'arm 1 20000',
-  ]);
-  game.hello(3);
+  for (const child of [3, 4]) {
+    game.hello(child);
+    game.loaded(child);
+  }
+  t.strictSame(game.exit(2, KILLED), ['cancel 1', 'cancel child 4', 'arm 1 20000', 'send 4 serve']);
   game.ready(3);
-  game.hello(4);
   t.strictSame(game.ready(4), ['cancel 1', 'reloaded 2']);
 });
 
@@ -102,6 +204,7 @@ t.test('no more than two processes leave a slot at a time', async (t) => {
     game.signal('SIGHUP');
     game.prepared();
     game.hello(child);
+    game.loaded(child);
     game.ready(child);
   }
   game.signal('SIGHUP');
@@ -112,31 +215,35 @@ t.test('no more than two processes leave a slot at a time', async (t) => {
   t.equal(new Set(sides).size, sides.length, 'no place on the page is used twice');
 });
 
-t.test(
-  'a stop during a reload: the successor may have requests too and drains, what leaves closes',
-  async (t) => {
-    const game = playServing(2);
-    game.signal('SIGHUP');
-    game.prepared();
-    game.hello(3);
-    game.ready(3);
-    t.strictSame(game.signal('SIGTERM'), [
-      'cancel delay',
-      `arm child 1 ${HAND_OVER_MS}`,
-      `arm child 4 ${HAND_OVER_MS}`,
-      'send 3 drain',
-      `arm 0 ${HAND_OVER_MS}`,
-      'send 2 drain',
-      `arm 1 ${HAND_OVER_MS}`,
-      'send 1 drain',
-      'send 4 drain',
-      'reloaded 2: the server stops',
-    ]);
-    for (const child of [1, 2, 3]) game.drained(child);
-    for (const child of [1, 2, 3]) game.exit(child);
-    t.strictSame(game.exit(4, { code: null, signal: 'SIGKILL' }), ['cancel child 4', 'exit']);
-  },
-);
+t.test('a stop during a reload: who was told to serve drains, who only loaded goes', async (t) => {
+  const game = playServing(3);
+  game.signal('SIGHUP');
+  game.prepared();
+  for (const child of [4, 5, 6]) {
+    game.hello(child);
+    game.loaded(child);
+  }
+  game.ready(4);
+  t.strictSame(game.signal('SIGTERM'), [
+    'cancel child 6',
+    'kill 6',
+    'cancel delay',
+    `arm child 1 ${HAND_OVER_MS}`,
+    `arm child 5 ${HAND_OVER_MS}`,
+    'send 4 drain',
+    `arm 0 ${HAND_OVER_MS}`,
+    'send 2 drain',
+    `arm 1 ${HAND_OVER_MS}`,
+    'send 3 drain',
+    `arm 2 ${HAND_OVER_MS}`,
+    'send 1 drain',
+    'send 5 drain',
+    'reloaded 2: the server stops',
+  ]);
+  for (const child of [1, 2, 3, 4, 5]) game.drained(child);
+  for (const child of [1, 2, 3, 4, 5]) game.exit(child);
+  t.strictSame(game.exit(6, KILLED), ['cancel child 6', 'exit']);
+});
 
 t.test('before all reactors are ready nothing is reloaded', async (t) => {
   const game = playServing(1);

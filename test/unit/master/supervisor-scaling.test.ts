@@ -10,6 +10,7 @@ t.test('more: new slots, the others are left alone', async (t) => {
     'arm 2 20000',
   ]);
   game.hello(2);
+  game.loaded(2);
   game.ready(2);
   t.strictSame(game.tags(), ['ready', 'ready', 'starting']);
 });
@@ -48,8 +49,48 @@ t.test('a slot that waits for its restart is not started any more', async (t) =>
   t.strictSame(game.exit(1), ['cancel 0', 'exit']);
 });
 
+t.test('one that is not known to be ready hands over if it may have begun', async (t) => {
+  const game = playServing(1);
+  game.order({ type: 'scale', processes: 3 });
+  game.hello(2);
+  game.hello(3);
+  game.loaded(3);
+  t.strictSame(game.order({ type: 'scale', processes: 1 }), [
+    'close-slot 1',
+    'kill 2',
+    'cancel 1',
+    'close-slot 2',
+    'send 3 hand-over',
+    'arm 2 32000',
+  ]);
+  t.strictSame(game.ready(3), [], 'its word was under way');
+});
+
 t.test('not during a reload', async (t) => {
   const game = playServing(1);
   game.signal('SIGHUP');
   t.strictSame(game.order({ type: 'scale', processes: 2 }), []);
+});
+
+t.test('what was scaled away and is still busy drains with the others', async (t) => {
+  const game = playServing(2);
+  game.order({ type: 'scale', processes: 1 });
+  t.strictSame(game.signal('SIGTERM'), [
+    'cancel delay',
+    'send 1 drain',
+    'arm 0 32000',
+    'send 2 drain',
+    'arm 1 32000',
+  ]);
+  for (const child of [1, 2]) game.drained(child);
+  game.exit(1);
+  t.equal(game.exit(2).at(-1), 'exit');
+});
+
+t.test('what was scaled away during the delay leaves its inbox to the others', async (t) => {
+  const game = playServing(2, { drainDelayMs: 5000 });
+  game.order({ type: 'scale', processes: 1 });
+  game.signal('SIGTERM');
+  game.drained(2);
+  t.strictSame(game.exit(2), ['cancel 1', 'reclaim-slot 1']);
 });

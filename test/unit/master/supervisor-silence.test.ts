@@ -26,6 +26,7 @@ t.test('a replaced reactor that is stuck is ended too', async (t) => {
   game.signal('SIGHUP');
   game.prepared();
   game.hello(2);
+  game.loaded(2);
   game.ready(2);
   t.strictSame(game.silent(1), ['abort 1', 'arm child 1 2000']);
   t.strictSame(game.childTimer(1), ['kill 1']);

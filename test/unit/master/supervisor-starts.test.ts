@@ -1,17 +1,19 @@
 import t from 'tap';
 import { play, playServing } from './supervisor-play.js';
 
-t.test('all are forked, greeted, started; ready is announced once, by the last', async (t) => {
+t.test('all are forked, greeted, load, serve; ready is announced once, by the last', async (t) => {
   const game = play(2);
   t.strictSame(game.boot(), ['fork 1 in 0', 'arm 0 20000', 'fork 2 in 1', 'arm 1 20000']);
-  t.strictSame(game.hello(2), ['send 2 start']);
-  t.strictSame(game.hello(1), ['send 1 start']);
+  t.strictSame(game.hello(2), ['send 2 load']);
+  t.strictSame(game.hello(1), ['send 1 load']);
+  t.strictSame(game.loaded(2), ['send 2 serve']);
+  t.strictSame(game.loaded(1), ['send 1 serve']);
   t.strictSame(game.ready(2), ['cancel 1']);
   t.equal(game.phase(), 'starting');
   t.strictSame(game.ready(1), ['cancel 0', 'ready system']);
   t.equal(game.phase(), 'serving');
   const starts = game.effects.flatMap((effect) =>
-    effect.type === 'send' && effect.message.type === 'start' ? [effect.message.options] : [],
+    effect.type === 'send' && effect.message.type === 'load' ? [effect.message.options] : [],
   );
   t.strictSame(
     starts.map((options) => options.index),
@@ -39,6 +41,7 @@ t.test('a handler that fails in the first start ends everything, with its messag
     game.boot();
     game.hello(1);
     game.hello(2);
+    game.loaded(2);
     game.ready(2);
     t.strictSame(game.say(1, { type: 'failed', code, message: 'app.lua:3: oh' }), []);
     t.strictSame(game.exit(1, { code: 1 }), [
@@ -110,10 +113,12 @@ t.test('a crash before all are ready does not hold up the others', async (t) => 
   const game = play(2);
   game.boot();
   game.hello(1);
+  game.loaded(1);
   game.ready(1);
   game.exit(2, { code: 1 });
   t.strictSame(game.tags(), ['ready', 'backoff']);
   game.timer(1);
   game.hello(3);
+  game.loaded(3);
   t.strictSame(game.ready(3), ['cancel 1', 'ready system']);
 });

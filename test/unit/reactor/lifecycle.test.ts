@@ -21,9 +21,12 @@ const native = (event: ReactorEvent): LifecycleEvent => {
 };
 
 const BOOT: LifecycleEvent = { type: 'boot', pid: 42 };
-const START = message({ type: 'start', options: reactorOptions });
+const LOAD = message({ type: 'load', options: reactorOptions });
+const LOADED = native({ type: 'loaded' });
+const SERVE = message({ type: 'serve' });
 const READY = native({ type: 'ready' });
 const DRAIN = message({ type: 'drain', timeoutMs: 500 });
+const HAND_OVER = message({ type: 'hand-over', timeoutMs: 500 });
 const STOP = message({ type: 'stop' });
 const DISCONNECTED: LifecycleEvent = { type: 'disconnected' };
 
@@ -40,27 +43,45 @@ const rows: readonly {
     effects: [{ type: 'send', message: { type: 'hello', pid: 42 } }],
   },
   {
-    name: 'it starts when told to',
-    events: [BOOT, START],
-    tag: 'starting',
-    effects: [{ type: 'start', options: reactorOptions }],
+    name: 'it loads when told to',
+    events: [BOOT, LOAD],
+    tag: 'loading',
+    effects: [{ type: 'load', options: reactorOptions }],
   },
-  { name: 'it starts once', events: [BOOT, START, START], tag: 'starting', effects: [] },
+  { name: 'it loads once', events: [BOOT, LOAD, LOAD], tag: 'loading', effects: [] },
+  {
+    name: 'it says that it has loaded, and waits',
+    events: [BOOT, LOAD, LOADED],
+    tag: 'loaded',
+    effects: [{ type: 'send', message: { type: 'loaded' } }],
+  },
+  {
+    name: 'it serves when told to',
+    events: [BOOT, LOAD, LOADED, SERVE],
+    tag: 'starting',
+    effects: [{ type: 'serve' }],
+  },
+  {
+    name: 'it serves once',
+    events: [BOOT, LOAD, LOADED, SERVE, SERVE],
+    tag: 'starting',
+    effects: [],
+  },
   {
     name: 'it reports ready, with its allocator',
-    events: [BOOT, START, READY],
+    events: [BOOT, LOAD, LOADED, SERVE, READY],
     tag: 'ready',
     effects: [{ type: 'send', message: { type: 'ready', allocator: 'system' } }],
   },
   {
     name: 'it drains',
-    events: [BOOT, START, READY, DRAIN],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DRAIN],
     tag: 'draining',
     effects: [{ type: 'drain', timeoutMs: 500 }],
   },
   {
     name: 'it reports the drain and ends',
-    events: [BOOT, START, READY, DRAIN, native({ type: 'drained' })],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DRAIN, native({ type: 'drained' })],
     tag: 'ended',
     effects: [
       { type: 'send', message: { type: 'drained' } },
@@ -69,21 +90,39 @@ const rows: readonly {
   },
   {
     name: 'what it had to cut it tells before the end',
-    events: [BOOT, START, READY, DRAIN, native({ type: 'cut' })],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DRAIN, native({ type: 'cut' })],
     tag: 'draining',
     effects: [{ type: 'send', message: { type: 'cut' } }],
   },
   {
     name: 'it stops',
-    events: [BOOT, START, READY, DRAIN, STOP],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DRAIN, STOP],
     tag: 'ended',
     effects: [{ type: 'stop' }, { type: 'exit', code: 0 }],
   },
   {
-    name: 'told to drain or stop before it was started, it ends',
+    name: 'told to drain before it was to load, it ends',
     events: [BOOT, DRAIN],
     tag: 'ended',
-    effects: [{ type: 'exit', code: 0 }],
+    effects: [
+      { type: 'send', message: { type: 'drained' } },
+      { type: 'exit', code: 0 },
+    ],
+  },
+  {
+    name: 'told to hand over before it was to serve, it ends',
+    events: [BOOT, LOAD, LOADED, HAND_OVER],
+    tag: 'ended',
+    effects: [
+      { type: 'send', message: { type: 'drained' } },
+      { type: 'exit', code: 0 },
+    ],
+  },
+  {
+    name: 'the master is gone before it was to serve',
+    events: [BOOT, LOAD, LOADED, DISCONNECTED],
+    tag: 'ended',
+    effects: [{ type: 'exit', code: 1 }],
   },
   {
     name: 'the same for stop',
@@ -93,7 +132,7 @@ const rows: readonly {
   },
   {
     name: 'a failed start is reported',
-    events: [BOOT, START, native({ type: 'failed', code: 'HANDLER', message: 'a.lua:1: no' })],
+    events: [BOOT, LOAD, native({ type: 'failed', code: 'HANDLER', message: 'a.lua:1: no' })],
     tag: 'ended',
     effects: [
       { type: 'send', message: { type: 'failed', code: 'HANDLER', message: 'a.lua:1: no' } },
@@ -102,7 +141,7 @@ const rows: readonly {
   },
   {
     name: 'a reactor that cannot even be made is reported',
-    events: [BOOT, START, { type: 'not-made', problem: 'ringSize' }],
+    events: [BOOT, LOAD, { type: 'not-made', problem: 'ringSize' }],
     tag: 'ended',
     effects: [
       { type: 'send', message: { type: 'failed', code: 'INVALID', message: 'ringSize' } },
@@ -117,7 +156,7 @@ const rows: readonly {
   },
   {
     name: 'the master is gone: it drains, for less than a second',
-    events: [BOOT, START, READY, DISCONNECTED],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DISCONNECTED],
     tag: 'draining',
     effects: [
       { type: 'drain', timeoutMs: 700 },
@@ -132,7 +171,7 @@ const rows: readonly {
   },
   {
     name: 'the IO thread noticed first',
-    events: [BOOT, START, READY, native({ type: 'orphaned' })],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, native({ type: 'orphaned' })],
     tag: 'draining',
     effects: [
       { type: 'send', message: { type: 'orphaned' } },
@@ -141,7 +180,7 @@ const rows: readonly {
   },
   {
     name: 'a reactor that a handler keeps for ever dies',
-    events: [BOOT, START, READY, native({ type: 'stuck' })],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, native({ type: 'stuck' })],
     tag: 'ended',
     effects: [
       {
@@ -153,19 +192,19 @@ const rows: readonly {
   },
   {
     name: 'an orphan that does not finish dies',
-    events: [BOOT, START, READY, DISCONNECTED, { type: 'timer' }],
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DISCONNECTED, { type: 'timer' }],
     tag: 'ended',
     effects: [{ type: 'die' }],
   },
   {
     name: 'ready after the order to drain is not reported',
-    events: [BOOT, START, DRAIN, READY],
+    events: [BOOT, LOAD, LOADED, SERVE, DRAIN, READY],
     tag: 'draining',
     effects: [],
   },
   {
     name: 'nothing follows the end',
-    events: [BOOT, STOP, START],
+    events: [BOOT, STOP, LOAD],
     tag: 'ended',
     effects: [],
   },

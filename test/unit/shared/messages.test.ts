@@ -11,16 +11,18 @@ import { reactorOptions } from '../reactor-options.js';
 
 const TO_REACTOR: readonly ToReactor[] = [
   {
-    type: 'start',
+    type: 'load',
     options: { ...reactorOptions, app: { kind: 'c', path: '/srv/app.so', symbol: 'answer' } },
   },
-  { type: 'start', options: reactorOptions },
+  { type: 'load', options: reactorOptions },
+  { type: 'serve' },
   { type: 'drain', timeoutMs: 0 },
   { type: 'stop' },
 ];
 
 const TO_MASTER: readonly ToMaster[] = [
   { type: 'hello', protocol: 1, pid: 42 },
+  { type: 'loaded' },
   { type: 'ready', allocator: 'system' },
   { type: 'cut' },
   { type: 'drained' },
@@ -97,7 +99,18 @@ t.test('one wrong place in a message is found', async (t) => {
 });
 
 function randomValue(depth: number): unknown {
-  const known = ['type', 'start', 'drain', 'stop', 'hello', 'ready', 'failed', 'options', 'app'];
+  const known = [
+    'type',
+    'load',
+    'serve',
+    'drain',
+    'stop',
+    'hello',
+    'ready',
+    'failed',
+    'options',
+    'app',
+  ];
   const leaves = [...WRONG, ...known, randomInt(1000), 'code', 'HANDLER', 'timeoutMs', 'lua'];
   if (depth === 0 || randomInt(3) === 0) return leaves[randomInt(leaves.length)];
   if (randomInt(3) === 0) return Array.from({ length: randomInt(4) }, () => randomValue(depth - 1));

@@ -1,0 +1,40 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+import { until } from './until.js';
+
+/** Once there is a file `slow`, it loads until there is a file `go`. */
+const app = (dir: string) => `
+local slow = io.open('${dir}/slow')
+if slow then
+  slow:close()
+  io.open('${dir}/loading', 'w'):close()
+  local go
+  repeat go = io.open('${dir}/go') until go
+  go:close()
+end
+function handle(_, res) res:body('answered'):send() end
+`;
+
+t.test('TERM while a replacement loads: what waits in its socket is answered', async (t) => {
+  const dir = t.testdir();
+  const path = join(dir, 'app.lua');
+  const touch = (name: string) => writeFileSync(join(dir, name), '');
+  writeFileSync(path, app(dir));
+  const server = await startServer(t, { app: path, args: ['--workers', '0'] });
+  const [reactor = 0] = server.reactorPids();
+  touch('slow');
+  process.kill(reactor, 'SIGKILL');
+  await until('the replacement loads', () => existsSync(join(dir, 'loading')));
+
+  const client = await connectRaw(t, server);
+  await client.send(requestText('/'));
+  server.signal('SIGTERM');
+  await server.logLine('the drain', (line) => line.msg === 'draining');
+  touch('go');
+  const answer = await client.next();
+  t.match(answer, { status: 200, body: Buffer.from('answered') });
+  t.strictSame(await server.exited, { code: 0, signal: null });
+});

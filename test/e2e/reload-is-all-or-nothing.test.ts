@@ -1,0 +1,57 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { metricsOf } from './admin-client.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+import { until } from './until.js';
+
+/** One Lua state a process, so that loads can be counted. */
+const ARGS = ['--workers', '0', '--dispatch', 'inline'];
+
+/**
+ * Loads as often as the file `loads` has bytes, and each load takes one away: the check of a reload
+ * is the first one, then the reactors follow.
+ */
+const fewLoads = (dir: string, text: string) => `
+local file = assert(io.open('${dir}/loads'))
+local left = file:read('*a')
+file:close()
+if left == '' then error('no load is left') end
+file = assert(io.open('${dir}/loads', 'w'))
+file:write(left:sub(2))
+file:close()
+function handle(_, res) res:body('${text}'):send() end
+`;
+
+t.test('a reload in which one reactor of three does not load changes none', async (t) => {
+  const dir = t.testdir();
+  const app = join(dir, 'app.lua');
+  const allow = (loads: number) => writeFileSync(join(dir, 'loads'), 'x'.repeat(loads));
+  writeFileSync(app, fewLoads(dir, 'first'));
+  allow(4);
+  const server = await startServer(t, { app, processes: 3, args: ARGS });
+  const before = server.reactorPids().sort();
+  const client = await connectRaw(t, server);
+  const ask = async () => (await client.request(requestText('/'))).body.toString();
+  t.equal(await ask(), 'first');
+
+  writeFileSync(app, fewLoads(dir, 'second'));
+  allow(3);
+  server.signal('SIGHUP');
+  const line = await server.logLine('the end', (each) => each.msg.startsWith('reload rejected'));
+  t.match(line, { generation: 1, reason: /the new reactor 2 said: .*app\.lua:5: no load is left/ });
+  await until('those that had loaded are gone', () => server.reactorPids().length === 3);
+  t.strictSame(server.reactorPids().sort(), before, 'the same processes');
+  t.equal(await ask(), 'first');
+  const metrics = await metricsOf(server);
+  for (const reactor of [0, 1, 2]) {
+    t.equal(metrics.get(`moonring_handler_generation{reactor="${reactor}"}`), 1);
+  }
+
+  allow(4);
+  server.signal('SIGHUP');
+  await server.logLine('the reload', (each) => each.msg === 'reloaded');
+  await until('the same connection has moved', async () => (await ask()) === 'second');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
