@@ -70,6 +70,17 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       server.signal('SIGHUP');
     },
   },
+  'reload incomplete: not all serve the new generation': {
+    play: () => {
+      const game = playServing(1);
+      game.signal('SIGHUP');
+      game.prepared();
+      game.hello(2);
+      game.loaded(2);
+      game.exit(2, { code: null, signal: 'SIGKILL' });
+      return game;
+    },
+  },
   'reload is under way: another one follows it': {
     play: () => {
       const game = playServing(1);
