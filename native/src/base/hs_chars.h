@@ -33,10 +33,20 @@ static const bool hs_char_is_token[256] = HS_CHAR_TABLE(HS_CHAR_IS_TOKEN);      
 static const bool hs_char_is_unreserved[256] = HS_CHAR_TABLE(HS_CHAR_IS_UNRESERVED); /* of a URI */
 static const bool hs_char_is_target[256] = HS_CHAR_TABLE(HS_CHAR_IS_TARGET);
 
+/* Whether the next eight characters are in the table: without a branch for each of them. */
+static inline bool hs_chars_are_in(const char *at, const bool table[256])
+{
+    const unsigned char *c = (const unsigned char *)at;
+    return table[c[0]] & table[c[1]] & table[c[2]] & table[c[3]] & table[c[4]] & table[c[5]] &
+           table[c[6]] & table[c[7]];
+}
+
 /* How many characters from `at` on are in the table. */
 static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256])
 {
     size_t end = at;
+    while (span.len - end >= 8 && hs_chars_are_in(span.data + end, table))
+        end += 8;
     while (end < span.len && table[(unsigned char)span.data[end]])
         end++;
     return end - at;
@@ -45,7 +55,8 @@ static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256
 /* At least one character, and all of them tchar. */
 static inline bool hs_span_is_token(hs_span_t span)
 {
-    return span.len > 0 && hs_span_run(span, 0, hs_char_is_token) == span.len;
+    size_t end = hs_span_run(span, 0, hs_char_is_token);
+    return span.len > 0 && end == span.len;
 }
 
 /* Whether eight bytes may hold one that no field value has. A borrow marks bytes below 0x20 and,
