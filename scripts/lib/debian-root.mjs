@@ -41,6 +41,8 @@ const tools = [
   },
 ];
 
+/** Pseudo-terminals that are the root's own. */
+const withTerminals = ['sh', '-c', 'mount -t devpts devpts "$0" && exec "$@"'];
 /** For a network namespace of its own, which begins with its loopback down. */
 const withLoopback = ['sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
 
@@ -120,7 +122,7 @@ function inRoot(root, command, options = {}) {
   return [...namespacesFor(root, options), ...chrooted(root, command, options)];
 }
 
-/** What stands before a command so that it gets the root's /proc and the network asked for. */
+/** What stands before a command so that it gets the root's /proc and /dev/pts and the network asked for. */
 export function namespacesFor(root, { network = 'shared' } = {}) {
   const spaces = [
     'unshare',
@@ -129,9 +131,10 @@ export function namespacesFor(root, { network = 'shared' } = {}) {
     '--pid',
     `--mount-proc=${join(root, 'proc')}`,
   ];
-  if (network === 'shared') return spaces;
-  if (network === 'own') return [...spaces, '--net', ...withLoopback];
-  return ['nsenter', `--net=/proc/${network}/ns/net`, ...spaces];
+  const terminals = [...withTerminals, join(root, 'dev/pts')];
+  if (network === 'shared') return [...spaces, ...terminals];
+  if (network === 'own') return [...spaces, '--net', ...withLoopback, ...terminals];
+  return ['nsenter', `--net=/proc/${network}/ns/net`, ...spaces, ...terminals];
 }
 
 /** The command that enters the root and runs `command` there, with an environment of its own. */
