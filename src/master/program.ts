@@ -15,6 +15,7 @@ import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../shared/errors.
 import { loadNative } from '../shared/native.js';
 import type { Config } from '../shared/options.js';
 import { packageRoot, version } from '../shared/package-info.js';
+import type { MasterSignal } from '../shared/signals.js';
 import { ACTIVATION_VARIABLES, inheritedListeners } from './activation.js';
 import { buildAddon } from './addon-build.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
@@ -28,7 +29,7 @@ import { makeNotifier } from './notify.js';
 import { autoProcesses } from './processes.js';
 import { type Generation, type MasterInputs, startMaster } from './run.js';
 import { watchSignals } from './signals.js';
-import type { Failure, MasterSignal } from './supervision.js';
+import type { Failure } from './supervision.js';
 
 export interface ProgramInputs {
   readonly argv: readonly string[];

@@ -4,6 +4,7 @@ import { originOf, type ResolvedConfig } from '../shared/config.js';
 import { messageOf } from '../shared/errors.js';
 import type { AppSource, NativeAddon } from '../shared/native.js';
 import { version } from '../shared/package-info.js';
+import type { MasterSignal } from '../shared/signals.js';
 import { type Admin, openAdmin } from './admin.js';
 import type { AllocatorChoice } from './allocator.js';
 import { type Listeners, openListeners } from './listeners.js';
@@ -14,13 +15,7 @@ import { scalingProblem, servingSlots } from './scaling.js';
 import { needRestart, supervisorSettings } from './settings.js';
 import { makeShell, type Shell, type ShellHooks } from './shell.js';
 import { type Status, statusOf } from './status.js';
-import {
-  type Failure,
-  initialState,
-  type MasterSignal,
-  type Order,
-  type Prepared,
-} from './supervision.js';
+import { type Failure, initialState, type Order, type Prepared } from './supervision.js';
 import { watchFiles } from './watch.js';
 
 /** What a generation of reactors is made from: configuration and an app that was checked. */

@@ -1,19 +1,11 @@
-import type { MasterSignal } from './supervision.js';
+import { MASTER_SIGNALS, type MasterSignal } from '../shared/signals.js';
 
 /**
  * All of them are taken even where nothing is to be done: Node ends at SIGHUP and opens its
  * inspector at SIGUSR1.
  */
-export const SIGNALS: readonly MasterSignal[] = [
-  'SIGTERM',
-  'SIGINT',
-  'SIGQUIT',
-  'SIGHUP',
-  'SIGUSR1',
-];
-
 export function watchSignals(onSignal: (signal: MasterSignal) => void): void {
-  for (const signal of SIGNALS)
+  for (const signal of MASTER_SIGNALS)
     process.on(
       signal,
       once(() => onSignal(signal)),

@@ -1,5 +1,6 @@
 import { unreachable } from '../shared/assert.js';
 import type { ToMaster } from '../shared/messages.js';
+import type { MasterSignal } from '../shared/signals.js';
 import { onExited } from './exits.js';
 import { advance, onPrepared, onReloadOrder } from './reload.js';
 import { onScale } from './scaling.js';
@@ -12,7 +13,6 @@ import {
   type Effect,
   type Failure,
   log,
-  type MasterSignal,
   type Order,
   only,
   type Slot,

@@ -5,18 +5,14 @@ import { formatLogLine } from '../shared/logger.js';
 import { loadNative, type NativeReactor, type ReactorOptions } from '../shared/native.js';
 import { packageRoot } from '../shared/package-info.js';
 import { PRELOAD_VARIABLES } from '../shared/preload.js';
+import { MASTER_SIGNALS } from '../shared/signals.js';
 import { openChannel } from './channel.js';
 import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
 
-/**
- * The terminal and service managers signal the whole group. Only the master decides: it tells us by
- * message.
- */
-const MASTERS_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT', 'SIGHUP', 'SIGUSR1'] as const;
-
 /** Runs one reactor; resolves with the exit code when it has ended. */
 export function runReactor(): Promise<0 | 1> {
-  for (const signal of MASTERS_SIGNALS) process.on(signal, () => {});
+  // The terminal and service managers signal the whole group. Only the master decides: it tells us.
+  for (const signal of MASTER_SIGNALS) process.on(signal, () => {});
   for (const name of PRELOAD_VARIABLES) delete process.env[name];
   return new Promise((resolve) => {
     const dispatch = makeShell(resolve);

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { suites } from '../../scripts/suites.mjs';
-import { SIGNALS } from '../../src/master/signals.js';
 import { errorRows } from '../../src/shared/errors.js';
 import type { OptionSpec } from '../../src/shared/option-spec.js';
 import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { defaultText } from '../../src/shared/options-doc.js';
+import { MASTER_SIGNALS } from '../../src/shared/signals.js';
 import { startServer } from '../e2e/server.js';
 import { play } from '../unit/master/supervisor-play.js';
 import { commandPages, ROOT, trackedFiles } from './pages.js';
@@ -84,7 +84,7 @@ t.test('a default in brackets behind an option is its default', async (t) => {
 
 t.test('the table of signals has those that the master takes', async (t) => {
   const named = firstColumn('docs/operations.md', 'Signals to the master').join(', ').split(', ');
-  t.strictSame(named.map((name) => `SIG${name}`).toSorted(), SIGNALS.toSorted());
+  t.strictSame(named.map((name) => `SIG${name}`).toSorted(), MASTER_SIGNALS.toSorted());
 });
 
 t.test('the table of suites has all of them', async (t) => {

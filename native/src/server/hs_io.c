@@ -233,7 +233,7 @@ static void finish_turn(hs_io_t *io)
     take_requests(io);
     hs_io_conn_collect(io);
     hs_dispatch_flush(&io->dispatch);
-    if (io->env.dispatch->mode == HS_DISPATCH_AUTO)
+    if (io->dispatch.mode == HS_DISPATCH_AUTO)
         hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
     hs_io_conn_send_all(io);
     hs_io_observe_sent(io);

@@ -2,7 +2,6 @@ import type {
   ChildExit,
   ChildId,
   Effect,
-  MasterSignal,
   Order,
   SlotState,
   SupervisorSettings,
@@ -12,6 +11,7 @@ import type {
 import { initialState } from '../../../src/master/supervision.js';
 import { step } from '../../../src/master/supervisor.js';
 import { PROTOCOL_VERSION, type ToMaster } from '../../../src/shared/messages.js';
+import type { MasterSignal } from '../../../src/shared/signals.js';
 import { reactorOptions } from '../reactor-options.js';
 
 const {
