@@ -122,7 +122,10 @@ function inRoot(root, command, options = {}) {
   return [...namespacesFor(root, options), ...chrooted(root, command, options)];
 }
 
-/** What stands before a command so that it gets the root's /proc and /dev/pts and the network asked for. */
+/**
+ * What stands before a command so that it gets the root's /proc and /dev/pts and the network asked
+ * for.
+ */
 export function namespacesFor(root, { network = 'shared' } = {}) {
   const spaces = [
     'unshare',
