@@ -1,5 +1,5 @@
 import t from 'tap';
-import { type Play, playServing } from './supervisor-play.js';
+import { begin, type Play, play, playServing } from './supervisor-play.js';
 
 /** Gives nothing up. */
 const GENTLE = {
@@ -10,6 +10,49 @@ const GENTLE = {
   capMs: 1000,
 };
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
+
+t.test('no sequence of events forks two children into one slot or exits twice', async (t) => {
+  let ends = 0;
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (seed * 48_271) % 2_147_483_647;
+    return seed % below;
+  };
+  for (let round = 0; round < 300; round++) {
+    const game = play(2, { drainDelayMs: random(2) * 1000 });
+    game.boot();
+    const alive = new Set([1, 2]);
+    for (let turn = 0; turn < 60; turn++) {
+      const child = 1 + random(12);
+      const moves = [
+        () => game.hello(child),
+        () => game.loaded(child),
+        () => game.ready(child),
+        () => game.drained(child),
+        () => game.say(child, { type: 'failed', code: 'HANDLER', message: 'x' }),
+        () => (alive.delete(child) ? game.exit(child, random(2) ? KILLED : {}) : []),
+        () => game.timer(random(2)),
+        () => game.disconnect(child),
+        () => (random(8) === 0 ? game.signal(random(2) ? 'SIGTERM' : 'SIGINT') : []),
+        () => game.timer('delay'),
+      ];
+      for (const effect of (moves[random(moves.length)] ?? game.boot)()) {
+        const forked = /^fork (\d+)/.exec(effect);
+        if (forked) alive.add(Number(forked[1]));
+      }
+      game.wait(random(500));
+      if (alive.size > 2) t.fail(`round ${round}: ${alive.size} children in 2 slots`);
+      const ended = game.effects.filter(({ type }) => type === 'exit').length;
+      if (ended > 1 || (ended === 1 && alive.size > 0)) t.fail(`round ${round}: exit too early`);
+    }
+    // Whatever has happened: two signals, and the death of all, are the end.
+    for (const signal of ['SIGTERM', 'SIGQUIT'] as const) game.signal(signal);
+    for (const child of alive) game.exit(child, KILLED);
+    if (game.phase() !== 'ended') t.fail(`round ${round}: ${game.tags()} after the death of all`);
+    ends += game.effects.filter(({ type }) => type === 'exit').length;
+  }
+  t.equal(ends, 300);
+});
 
 t.test(
   'no sequence of reloads, crashes and ends gets stuck, or gives one place to two',
@@ -32,8 +75,8 @@ t.test(
           () => game.loaded(child),
           () => game.ready(child),
           () => game.ready(child),
-          () => settleChild(game, child),
-          () => settleChild(game, child),
+          () => begin(game, child),
+          () => begin(game, child),
           () => game.drained(child),
           () => game.childTimer(child),
           () => game.timer(random(2)),
@@ -76,17 +119,11 @@ function settle(game: Play): void {
     game.timer(0);
     game.timer(1);
     for (const { id, role } of game.state().children) {
-      settleChild(game, id);
+      begin(game, id);
       if (role === 'leaver' || game.phase() !== 'serving') {
         game.drained(id);
         game.exit(id);
       }
     }
   }
-}
-
-function settleChild(game: Play, child: number): void {
-  game.hello(child);
-  game.loaded(child);
-  game.ready(child);
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { play, playServing } from './supervisor-play.js';
+import { begin, playServing } from './supervisor-play.js';
 
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
 
@@ -22,15 +22,11 @@ t.test('a crash loop backs off, then gives up: the others drain, exit 70', async
   const delays = ['arm 0 100', 'arm 0 200'];
   for (const [i, delay] of delays.entries()) {
     const child = 3 + i;
-    game.hello(child);
-    game.loaded(child);
-    game.ready(child);
+    begin(game, child);
     t.strictSame(game.exit(child, KILLED), [delay]);
     t.strictSame(game.timer(0), [`fork ${child + 1} in 0`, 'arm 0 20000']);
   }
-  game.hello(5);
-  game.loaded(5);
-  game.ready(5);
+  begin(game, 5);
   t.strictSame(game.exit(5, KILLED), ['cancel 0', 'cancel delay', 'send 2 drain', 'arm 1 32000']);
   t.strictSame(game.tags(), ['failed', 'draining']);
   game.drained(2);
@@ -44,9 +40,7 @@ t.test('crashes of different slots, and old ones, are not added up', async (t) =
   const rare = playServing(1);
   for (let child = 1; child < 20; child++) {
     t.match(rare.exit(child, KILLED)[1], /^fork/);
-    rare.hello(child + 1);
-    rare.loaded(child + 1);
-    rare.ready(child + 1);
+    begin(rare, child + 1);
     rare.wait(60_000);
   }
 });
@@ -88,47 +82,4 @@ t.test('USR1 opens the logs of all anew', async (t) => {
   t.strictSame(game.signal('SIGUSR1'), ['send 1 reopen-logs', 'send 2 reopen-logs']);
   t.ok(game.effects.some(({ type }) => type === 'reopen-logs'));
   t.equal(game.phase(), 'serving');
-});
-
-t.test('no sequence of events forks two children into one slot or exits twice', async (t) => {
-  let ends = 0;
-  let seed = 1;
-  const random = (below: number) => {
-    seed = (seed * 48_271) % 2_147_483_647;
-    return seed % below;
-  };
-  for (let round = 0; round < 300; round++) {
-    const game = play(2, { drainDelayMs: random(2) * 1000 });
-    game.boot();
-    const alive = new Set([1, 2]);
-    for (let turn = 0; turn < 60; turn++) {
-      const child = 1 + random(12);
-      const moves = [
-        () => game.hello(child),
-        () => game.loaded(child),
-        () => game.ready(child),
-        () => game.drained(child),
-        () => game.say(child, { type: 'failed', code: 'HANDLER', message: 'x' }),
-        () => (alive.delete(child) ? game.exit(child, random(2) ? KILLED : {}) : []),
-        () => game.timer(random(2)),
-        () => game.disconnect(child),
-        () => (random(8) === 0 ? game.signal(random(2) ? 'SIGTERM' : 'SIGINT') : []),
-        () => game.timer('delay'),
-      ];
-      for (const effect of (moves[random(moves.length)] ?? game.boot)()) {
-        const forked = /^fork (\d+)/.exec(effect);
-        if (forked) alive.add(Number(forked[1]));
-      }
-      game.wait(random(500));
-      if (alive.size > 2) t.fail(`round ${round}: ${alive.size} children in 2 slots`);
-      const ended = game.effects.filter(({ type }) => type === 'exit').length;
-      if (ended > 1 || (ended === 1 && alive.size > 0)) t.fail(`round ${round}: exit too early`);
-    }
-    // Whatever has happened: two signals, and the death of all, are the end.
-    for (const signal of ['SIGTERM', 'SIGQUIT'] as const) game.signal(signal);
-    for (const child of alive) game.exit(child, KILLED);
-    if (game.phase() !== 'ended') t.fail(`round ${round}: ${game.tags()} after the death of all`);
-    ends += game.effects.filter(({ type }) => type === 'exit').length;
-  }
-  t.equal(ends, 300);
 });

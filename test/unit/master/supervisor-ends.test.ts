@@ -1,5 +1,5 @@
 import t from 'tap';
-import { play, playServing } from './supervisor-play.js';
+import { begin, loadSuccessors, play, playServing } from './supervisor-play.js';
 
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
 const CUT = 'exit ERR_MOONRING_DRAIN: a second signal';
@@ -101,10 +101,7 @@ t.test('a second signal hurries a replacement that has not begun yet', async (t)
 
 t.test('what a leaver cuts while the drain is still delayed is not the drain’s', async (t) => {
   const game = playServing(1, { drainDelayMs: 5000 });
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   game.ready(2);
   game.signal('SIGTERM');
   game.say(1, { type: 'cut' });
@@ -159,9 +156,7 @@ t.test('a crash in the drain is not restarted, the others go on draining', async
 t.test('a signal in start-up: nothing to drain, no delay', async (t) => {
   const game = play(2, { drainDelayMs: 5000 });
   game.boot();
-  game.hello(1);
-  game.loaded(1);
-  game.ready(1);
+  begin(game, 1);
   t.strictSame(game.signal('SIGTERM'), [
     'cancel delay',
     'send 1 drain',
@@ -239,10 +234,7 @@ t.test('the order to drain carries the timeout', async (t) => {
 
 t.test('a successor that gets ready in a drain leaves with the others', async (t) => {
   const game = playServing(1);
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   t.ok(game.signal('SIGTERM').includes('send 2 drain'));
   t.strictSame(game.ready(2), [], 'its word was under way');
   game.drained(2);
@@ -253,10 +245,7 @@ t.test('a successor that gets ready in a drain leaves with the others', async (t
 
 t.test('a successor that gets ready while a stop kills it serves nobody', async (t) => {
   const game = playServing(1, { drainDelayMs: 5000 });
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   game.signal('SIGTERM');
   t.ok(game.signal('SIGTERM').includes('kill 2'));
   t.strictSame(game.ready(2), [], 'its word was under way');
@@ -264,10 +253,7 @@ t.test('a successor that gets ready while a stop kills it serves nobody', async 
 
 t.test('a drain that kills a replaced reactor is no clean end', async (t) => {
   const game = playServing(1);
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   game.ready(2);
   game.signal('SIGTERM');
   game.drained(2);

@@ -119,15 +119,37 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
   };
 }
 
+/** What a process says from its first word to its first request. */
+export function begin(game: Play, child: ChildId): void {
+  game.hello(child);
+  game.loaded(child);
+  game.ready(child);
+}
+
+/** A reload up to where these successors have loaded. */
+export function loadSuccessors(game: Play, ...children: readonly ChildId[]): void {
+  game.signal('SIGHUP');
+  game.prepared();
+  for (const child of children) {
+    game.hello(child);
+    game.loaded(child);
+  }
+}
+
+/** Numbers in [0, below) that are the same in each run of a test. */
+export function pseudoRandom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state % below;
+  };
+}
+
 /** A supervisor whose reactors are all ready: child 1 in slot 0, child 2 in slot 1 and so on. */
 export function playServing(processes: number, settings?: Partial<SupervisorSettings>): Play {
   const game = play(processes, settings);
   game.boot();
-  for (let child = 1; child <= processes; child++) {
-    game.hello(child);
-    game.loaded(child);
-    game.ready(child);
-  }
+  for (let child = 1; child <= processes; child++) begin(game, child);
   return game;
 }
 

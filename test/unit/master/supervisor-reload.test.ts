@@ -1,5 +1,5 @@
 import t from 'tap';
-import { playServing, reactorSettings } from './supervisor-play.js';
+import { begin, loadSuccessors, playServing, reactorSettings } from './supervisor-play.js';
 
 const HAND_OVER_MS = 32_000;
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
@@ -84,10 +84,7 @@ t.test(
   'a successor that does not load: the others are dismissed, nothing has changed',
   async (t) => {
     const game = playServing(2);
-    game.signal('SIGHUP');
-    game.prepared();
-    game.hello(3);
-    game.loaded(3);
+    loadSuccessors(game, 3);
     game.hello(4);
     game.say(4, { type: 'failed', code: 'HANDLER', message: 'app.lua:1: no' });
     t.strictSame(game.exit(4, { code: 1 }), [
@@ -110,10 +107,7 @@ t.test(
   'a reload right after a rejected one does not wait for those that were dismissed',
   async (t) => {
     const game = playServing(2);
-    game.signal('SIGHUP');
-    game.prepared();
-    game.hello(3);
-    game.loaded(3);
+    loadSuccessors(game, 3);
     game.signal('SIGHUP');
     t.strictSame(game.exit(4, { code: 1 }).slice(-2), [
       'reloaded 1: the new reactor 1 exited with code 1',
@@ -126,12 +120,7 @@ t.test(
 
 t.test('one that has loaded and dies before it serves: the others are replaced', async (t) => {
   const game = playServing(2);
-  game.signal('SIGHUP');
-  game.prepared();
-  for (const child of [3, 4]) {
-    game.hello(child);
-    game.loaded(child);
-  }
+  loadSuccessors(game, 3, 4);
   t.strictSame(game.exit(3, KILLED), ['cancel child 3', 'send 4 serve', 'arm child 4 20000']);
   t.strictSame(game.ready(4).slice(-1), ['reloaded 2: the new reactor 0 was killed by SIGKILL']);
   t.strictSame(game.tags(), ['ready', 'ready']);
@@ -177,22 +166,14 @@ t.test('a slot that waits for its restart is served by its successor at once', a
 
 t.test('a crash while the successor begins to serve: it inherits the slot', async (t) => {
   const game = playServing(1);
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   t.strictSame(game.exit(1, KILLED), ['cancel 0', 'cancel child 2', 'arm 0 20000']);
   t.strictSame(game.ready(2), ['cancel 0', 'reloaded 2']);
 });
 
 t.test('a crash whose successor has loaded: it serves at once, out of turn', async (t) => {
   const game = playServing(2);
-  game.signal('SIGHUP');
-  game.prepared();
-  for (const child of [3, 4]) {
-    game.hello(child);
-    game.loaded(child);
-  }
+  loadSuccessors(game, 3, 4);
   t.strictSame(game.exit(2, KILLED), ['cancel 1', 'cancel child 4', 'arm 1 20000', 'send 4 serve']);
   game.ready(3);
   t.strictSame(game.ready(4), ['cancel 1', 'reloaded 2']);
@@ -203,9 +184,7 @@ t.test('no more than two processes leave a slot at a time', async (t) => {
   for (const child of [2, 3]) {
     game.signal('SIGHUP');
     game.prepared();
-    game.hello(child);
-    game.loaded(child);
-    game.ready(child);
+    begin(game, child);
   }
   game.signal('SIGHUP');
   t.strictSame(game.prepared(), [], 'the third reload waits');
@@ -217,12 +196,7 @@ t.test('no more than two processes leave a slot at a time', async (t) => {
 
 t.test('a stop during a reload: who was told to serve drains, who only loaded goes', async (t) => {
   const game = playServing(3);
-  game.signal('SIGHUP');
-  game.prepared();
-  for (const child of [4, 5, 6]) {
-    game.hello(child);
-    game.loaded(child);
-  }
+  loadSuccessors(game, 4, 5, 6);
   game.ready(4);
   t.strictSame(game.signal('SIGTERM'), [
     'cancel child 6',

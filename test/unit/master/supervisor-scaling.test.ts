@@ -1,5 +1,5 @@
 import t from 'tap';
-import { playServing } from './supervisor-play.js';
+import { begin, playServing } from './supervisor-play.js';
 
 t.test('more: new slots, the others are left alone', async (t) => {
   const game = playServing(1);
@@ -9,9 +9,7 @@ t.test('more: new slots, the others are left alone', async (t) => {
     'fork 3 in 2',
     'arm 2 20000',
   ]);
-  game.hello(2);
-  game.loaded(2);
-  game.ready(2);
+  begin(game, 2);
   t.strictSame(game.tags(), ['ready', 'ready', 'starting']);
 });
 

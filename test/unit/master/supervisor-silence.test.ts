@@ -1,5 +1,5 @@
 import t from 'tap';
-import { playServing } from './supervisor-play.js';
+import { loadSuccessors, playServing } from './supervisor-play.js';
 
 t.test('a reactor without a sign of life is aborted, killed, and replaced', async (t) => {
   const game = playServing(2);
@@ -23,10 +23,7 @@ t.test('one that is being started has a timeout of its own', async (t) => {
 
 t.test('a replaced reactor that is stuck is ended too', async (t) => {
   const game = playServing(1);
-  game.signal('SIGHUP');
-  game.prepared();
-  game.hello(2);
-  game.loaded(2);
+  loadSuccessors(game, 2);
   game.ready(2);
   t.strictSame(game.silent(1), ['abort 1', 'arm child 1 2000']);
   t.strictSame(game.childTimer(1), ['kill 1']);

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { play, playServing } from './supervisor-play.js';
+import { begin, play, playServing } from './supervisor-play.js';
 
 t.test('all are forked, greeted, load, serve; ready is announced once, by the last', async (t) => {
   const game = play(2);
@@ -40,9 +40,7 @@ t.test('a handler that fails in the first start ends everything, with its messag
     const game = play(2);
     game.boot();
     game.hello(1);
-    game.hello(2);
-    game.loaded(2);
-    game.ready(2);
+    begin(game, 2);
     t.strictSame(game.say(1, { type: 'failed', code, message: 'app.lua:3: oh' }), []);
     t.strictSame(game.exit(1, { code: 1 }), [
       'cancel 0',
@@ -112,9 +110,7 @@ t.test('a process that could not be made is a death like any other', async (t) =
 t.test('a crash before all are ready does not hold up the others', async (t) => {
   const game = play(2);
   game.boot();
-  game.hello(1);
-  game.loaded(1);
-  game.ready(1);
+  begin(game, 1);
   game.exit(2, { code: 1 });
   t.strictSame(game.tags(), ['ready', 'backoff']);
   game.timer(1);
