@@ -70,6 +70,30 @@ static inline void lua_bench_end(lua_bench_t *lb)
     bench_end(&lb->bench);
 }
 
+/* cmocka's set-up and tear-down of a test; its state is the bench. */
+static inline int lua_bench_set_up(void **state)
+{
+    static lua_bench_t lb;
+    lua_bench_begin(&lb);
+    *state = &lb;
+    return 0;
+}
+
+static inline int lua_bench_tear_down(void **state)
+{
+    lua_bench_end(*state);
+    return 0;
+}
+
+#define lua_bench_test(name)                                                                       \
+    cmocka_unit_test_setup_teardown(name, lua_bench_set_up, lua_bench_tear_down)
+
+static inline void must_load(lua_bench_t *lb, const char *text)
+{
+    if (lua_bench_load(lb, text) == NULL)
+        fail_msg("%s", lb->error.text);
+}
+
 static inline void lua_bench_keep_answer(lua_bench_t *lb)
 {
     const hs_response_t *response = &lb->bench.exchange->response;

@@ -112,6 +112,24 @@ static void pool_end(pool_t *pool)
     rig_free(&pool->rig);
 }
 
+/* Lends a request and tells the workers. */
+static hs_exchange_t *lend(pool_t *pool, const char *url)
+{
+    hs_exchange_t *exchange = rig_request(&pool->rig, url);
+    assert_true(hs_workers_lend(pool->workers, exchange));
+    hs_workers_flush(pool->workers);
+    return exchange;
+}
+
+/* One worker, and the request that keeps it until the gate is opened. */
+static hs_exchange_t *pool_init_busy(pool_t *pool, gate_t *gate, uint32_t capacity)
+{
+    pool_init(pool, gate, 1, capacity);
+    hs_exchange_t *exchange = lend(pool, "/gate");
+    gate_await(gate, 1);
+    return exchange;
+}
+
 static void test_every_request_comes_back_once(void **state)
 {
     (void)state;
@@ -138,8 +156,7 @@ static void test_one_at_a_time_wakes_the_sleeping_loop(void **state)
     gate_t gate;
     pool_init(&pool, &gate, 1, 8);
     for (unsigned i = 0; i < 500; i++) {
-        assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/one")));
-        hs_workers_flush(pool.workers);
+        (void)lend(&pool, "/one");
         pool.returned = 0;
         collect(&pool, 1);
     }
@@ -151,10 +168,7 @@ static void test_a_full_queue_refuses_and_the_exchange_stays_ours(void **state)
     (void)state;
     pool_t pool;
     gate_t gate;
-    pool_init(&pool, &gate, 1, 2);
-    assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/gate")));
-    hs_workers_flush(pool.workers);
-    gate_await(&gate, 1);
+    (void)pool_init_busy(&pool, &gate, 2);
     assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/a")));
     assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/b")));
     hs_exchange_t *third = rig_request(&pool.rig, "/c");
@@ -172,13 +186,8 @@ static void test_a_cancelled_request_is_not_run(void **state)
     (void)state;
     pool_t pool;
     gate_t gate;
-    pool_init(&pool, &gate, 1, 8);
-    assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/gate")));
-    hs_workers_flush(pool.workers);
-    gate_await(&gate, 1);
-    hs_exchange_t *queued = rig_request(&pool.rig, "/never");
-    assert_true(hs_workers_lend(pool.workers, queued));
-    hs_workers_flush(pool.workers);
+    (void)pool_init_busy(&pool, &gate, 8);
+    hs_exchange_t *queued = lend(&pool, "/never");
     assert_false(hs_workers_give_up(pool.workers, queued));
     gate_open(&gate);
     collect(&pool, 2);
@@ -191,14 +200,9 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
     (void)state;
     pool_t pool;
     gate_t gate;
-    pool_init(&pool, &gate, 1, 8);
-    hs_exchange_t *stuck = rig_request(&pool.rig, "/gate");
-    assert_true(hs_workers_lend(pool.workers, stuck));
-    hs_workers_flush(pool.workers);
-    gate_await(&gate, 1);
+    hs_exchange_t *stuck = pool_init_busy(&pool, &gate, 8);
     assert_true(hs_workers_give_up(pool.workers, stuck));
-    assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/other")));
-    hs_workers_flush(pool.workers);
+    (void)lend(&pool, "/other");
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
     gate_open(&gate);
@@ -213,8 +217,7 @@ static void test_stop_runs_what_is_queued_and_joins(void **state)
     gate_t gate;
     pool_init(&pool, &gate, 2, 64);
     for (unsigned i = 0; i < 50; i++)
-        assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/last")));
-    hs_workers_flush(pool.workers);
+        (void)lend(&pool, "/last");
     pool_end(&pool);
     assert_int_equal(pool.returned, 50);
 }
@@ -226,11 +229,7 @@ static void test_stop_does_not_wait_for_a_stuck_one(void **state)
      */
     static pool_t pool;
     static gate_t gate;
-    pool_init(&pool, &gate, 1, 8);
-    hs_exchange_t *stuck = rig_request(&pool.rig, "/gate");
-    assert_true(hs_workers_lend(pool.workers, stuck));
-    hs_workers_flush(pool.workers);
-    gate_await(&gate, 1);
+    hs_exchange_t *stuck = pool_init_busy(&pool, &gate, 8);
     assert_true(hs_workers_give_up(pool.workers, stuck));
     assert_int_equal(hs_workers_stop(pool.workers, UINT32_MAX), 1);
     gate_open(&gate);
@@ -260,9 +259,7 @@ static void test_a_worker_without_handler_answers_500(void **state)
         .queue_capacity = 8,
     };
     pool.workers = hs_workers_new(&config);
-    hs_exchange_t *exchange = rig_request(&pool.rig, "Internal Server Error\n");
-    assert_true(hs_workers_lend(pool.workers, exchange));
-    hs_workers_flush(pool.workers);
+    (void)lend(&pool, "Internal Server Error\n");
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
     pool_end(&pool);
