@@ -96,7 +96,6 @@ struct hs_io {
     uint32_t stats_side;
     hs_stats_page_t *page; /* NULL: counters go to private_stats */
     uint64_t by_state[HS_STATS_STATES];
-    uint64_t memory_due_ms; /* the allocator is asked in the first turn after it */
     hs_append_t access_file;
     char *access_path;
     uint64_t access_flush_ms; /* lines are written at the end of the first turn after it */

@@ -113,10 +113,9 @@ void hs_io_observe_free(hs_io_t *io)
     io->observer.stats = &io->private_stats;
 }
 
-static void say_memory(hs_io_t *io)
+void hs_io_observe_memory(const hs_io_t *io)
 {
     hs_memory_t memory;
-    io->memory_due_ms = io->env.now_ms + HEARTBEAT_MS;
     if (io->page != NULL && hs_object_memory(&memory))
         hs_stats_page_set_memory(io->page, io->stats_slot, io->stats_side, memory.allocated,
                                  memory.resident);
@@ -128,8 +127,6 @@ void hs_io_observe_turn(hs_io_t *io, uint64_t now_us, int64_t time_ms)
     io->observer.now_ms = io->env.now_ms;
     io->observer.time_ms = time_ms;
     hs_stats_set(&io->observer.stats->heartbeat_ms, io->env.now_ms);
-    if (HS_UNLIKELY(io->env.now_ms >= io->memory_due_ms))
-        say_memory(io);
 }
 
 static uint64_t count_lines(const char *data, size_t len)

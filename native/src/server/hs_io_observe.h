@@ -10,6 +10,10 @@ HS_NODISCARD int hs_io_observe_init(hs_io_t *io, const hs_io_station_t *station,
                                     hs_errinfo_t *error);
 void hs_io_observe_free(hs_io_t *io);
 
+/* Notes on the page what the allocator says of the process: some 50 us, and locks of the
+ * allocator's, so it is not for the I/O thread. Any one thread, as long as the server runs. */
+void hs_io_observe_memory(const hs_io_t *io);
+
 /* The clocks were read: a turn begins. */
 void hs_io_observe_turn(hs_io_t *io, uint64_t now_us, int64_t time_ms);
 

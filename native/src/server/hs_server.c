@@ -305,18 +305,18 @@ static bool has_cut(const hs_server_t *server)
 
 int hs_server_run(hs_server_t *server)
 {
+    hs_watchdog_config_t config = {
+        .ios = server->ios,
+        .count = server->reactor_count,
+        .timeout_ms = server->limits.handler_timeout_ms,
+        .log = &server->log,
+        .on_event = server->on_event,
+        .on_event_ud = server->on_event_ud,
+    };
+    bool has_page = server->reactors[0].io.page != NULL;
     hs_watchdog_t *watchdog = NULL;
-    if (server->limits.handler_timeout_ms > 0) {
-        hs_watchdog_config_t config = {
-            .ios = server->ios,
-            .count = server->reactor_count,
-            .timeout_ms = server->limits.handler_timeout_ms,
-            .log = &server->log,
-            .on_event = server->on_event,
-            .on_event_ud = server->on_event_ud,
-        };
+    if (config.timeout_ms > 0 || has_page)
         watchdog = hs_watchdog_start(&config);
-    }
     int result = server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
     hs_watchdog_stop(watchdog);
     if (server->on_event != NULL && has_cut(server))

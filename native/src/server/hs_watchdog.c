@@ -1,10 +1,12 @@
 #include "server/hs_watchdog.h"
 
 #include "os/hs_clock.h"
+#include "server/hs_io_observe.h"
 
 /* Looks in the time that a handler may take. */
 #define LOOKS 8
 #define LONGEST_LOOK_MS 1000
+#define MEMORY_MS 1000
 
 #if defined(__SANITIZE_THREAD__)
 #define UNSYNCHRONISED __attribute__((no_sanitize("thread")))
@@ -27,6 +29,7 @@ struct hs_watchdog {
     pthread_mutex_t lock;
     pthread_cond_t stop;
     bool stopping; /* under the lock */
+    uint64_t memory_due_ms;
     watched_t watched[];
 };
 
@@ -71,23 +74,39 @@ static void look_at(hs_watchdog_t *watchdog, watched_t *watched, hs_io_t *io, ui
         watchdog->config.on_event(HS_EVENT_STUCK, watchdog->config.on_event_ud);
 }
 
+/* All I/O threads share process and page, so one of them stands for it. */
+static void note_memory(hs_watchdog_t *watchdog, uint64_t now_ms)
+{
+    if (now_ms < watchdog->memory_due_ms)
+        return;
+    watchdog->memory_due_ms = now_ms + MEMORY_MS;
+    hs_io_observe_memory(watchdog->config.ios[0]);
+}
+
+static void look_around(hs_watchdog_t *watchdog)
+{
+    const hs_watchdog_config_t *config = &watchdog->config;
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    for (size_t i = 0; config->timeout_ms > 0 && i < config->count; i++)
+        look_at(watchdog, &watchdog->watched[i], config->ios[i], now_ms);
+    note_memory(watchdog, now_ms);
+}
+
 static void *watch(void *argument)
 {
     hs_watchdog_t *watchdog = argument;
-    uint32_t look_ms = watchdog->config.timeout_ms / LOOKS + 1;
-    if (look_ms > LONGEST_LOOK_MS)
-        look_ms = LONGEST_LOOK_MS;
+    uint32_t timeout_ms = watchdog->config.timeout_ms;
+    uint32_t look_ms = LONGEST_LOOK_MS;
+    if (timeout_ms > 0 && timeout_ms / LOOKS < look_ms)
+        look_ms = timeout_ms / LOOKS + 1;
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping) {
-        struct timespec until = hs_thread_time_in(look_ms);
-        (void)pthread_cond_timedwait(&watchdog->stop, &watchdog->lock, &until);
-        if (watchdog->stopping)
-            break;
         pthread_mutex_unlock(&watchdog->lock);
-        uint64_t now_ms = hs_clock_monotonic_ms();
-        for (size_t i = 0; i < watchdog->config.count; i++)
-            look_at(watchdog, &watchdog->watched[i], watchdog->config.ios[i], now_ms);
+        look_around(watchdog);
         pthread_mutex_lock(&watchdog->lock);
+        struct timespec until = hs_thread_time_in(look_ms);
+        if (!watchdog->stopping)
+            (void)pthread_cond_timedwait(&watchdog->stop, &watchdog->lock, &until);
     }
     pthread_mutex_unlock(&watchdog->lock);
     return NULL;

@@ -1,6 +1,7 @@
 /*
- * Reports handlers that keep an I/O thread: from outside, because that thread can not. A look every
- * now and then, nothing on the path of a request.
+ * Looks at a server that runs from a thread of its own, every now and then, so that nothing of it
+ * is on the path of a request: reports handlers that keep an I/O thread, because that thread can
+ * not, and notes the process's memory on the stats page.
  *
  * Threads: start and stop on the thread that runs the server.
  */
@@ -14,7 +15,7 @@ typedef struct hs_watchdog hs_watchdog_t;
 typedef struct hs_watchdog_config {
     hs_io_t *const *ios; /* outlive the watchdog */
     size_t count;
-    uint32_t timeout_ms;
+    uint32_t timeout_ms; /* of a handler; 0: as long as it likes */
     hs_log_t *log;
     hs_event_fn on_event; /* HS_EVENT_STUCK; may be NULL */
     void *on_event_ud;
