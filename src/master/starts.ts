@@ -19,12 +19,10 @@ import {
 
 /** From a reactor's first word to its first request: hello, loaded, ready. Pure. */
 
-export function onHello(state: SupervisorState, child: Child, protocol: number): Step {
-  if (!isStarting(state, child) && !isMissed(child, state.slots[child.slot])) return only(state);
-  if (protocol !== PROTOCOL_VERSION) {
-    const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
-    return endWith(state, { code: 'ERR_MOONRING_PROTOCOL', message });
-  }
+export function onHello(state: SupervisorState, child: Child, slot: Slot, protocol: number): Step {
+  const isWanted = isStarting(state, child) || isMissed(child, slot);
+  if (!isWanted || child.stage !== 'loading') return only(state);
+  if (protocol !== PROTOCOL_VERSION) return onOtherVersion(state, child, slot, protocol);
   const { reactor, pin } = settingsFor(state, child);
   const options = {
     ...reactor,
@@ -35,6 +33,16 @@ export function onHello(state: SupervisorState, child: Child, protocol: number):
     pinCpu: pin ? child.slot : -1,
   };
   return only(state, { type: 'send', child: child.id, message: { type: 'load', options } });
+}
+
+/** The files were replaced under a running master. What serves keeps serving. */
+function onOtherVersion(state: SupervisorState, child: Child, slot: Slot, protocol: number): Step {
+  const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
+  if (state.phase.tag === 'starting') {
+    return endWith(state, { code: 'ERR_MOONRING_PROTOCOL', message });
+  }
+  const failed = withStartFailure(state, child, slot, { code: 'INVALID', message });
+  return only(failed, { type: 'kill', child: child.id });
 }
 
 /** A successor gets the new settings before they are everybody's. */
@@ -58,8 +66,8 @@ export function onLoaded(state: SupervisorState, child: Child, slot: Slot): Step
 }
 
 /** What waits in its slot's sockets when the drain begins is still to be answered. */
-function isMissed(child: Child, slot: Slot | undefined): boolean {
-  return child.role === 'main' && slot?.state.tag === 'draining' && !slot.state.drained;
+function isMissed(child: Child, slot: Slot): boolean {
+  return child.role === 'main' && slot.state.tag === 'draining' && !slot.state.drained;
 }
 
 export function isStarting(state: SupervisorState, child: Child): boolean {
@@ -68,7 +76,7 @@ export function isStarting(state: SupervisorState, child: Child): boolean {
 }
 
 export function onReady(state: SupervisorState, child: Child, slot: Slot, allocator: string): Step {
-  if (!isStarting(state, child)) return only(state);
+  if (!isStarting(state, child) || child.stage !== 'serving') return only(state);
   if (child.role === 'successor') {
     // At the end it is being killed; its word was on the way already.
     return isEnding(state) ? only(state) : promote(state, slot, child, allocator);

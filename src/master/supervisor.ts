@@ -79,8 +79,10 @@ function forChild(
 
 function onMessage(state: SupervisorState, child: Child, slot: Slot, message: ToMaster): Step {
   switch (message.type) {
-    case 'hello':
-      return onHello(withChild(state, { ...child, pid: message.pid }), child, message.protocol);
+    case 'hello': {
+      const known = { ...child, pid: message.pid };
+      return onHello(withChild(state, known), known, slot, message.protocol);
+    }
     case 'loaded':
       return onLoaded(state, child, slot);
     case 'ready':

@@ -65,7 +65,7 @@ t.test(
     };
     for (let round = 0; round < 300; round++) {
       const game = playServing(2, { crashes: { ...GENTLE } });
-      for (let turn = 0; turn < 80; turn++) {
+      for (let turn = 0; turn < 160; turn++) {
         const alive = game.state().children.map(({ id }) => id);
         const child = alive[random(alive.length)] ?? 0;
         const moves = [
@@ -77,6 +77,9 @@ t.test(
           () => game.ready(child),
           () => begin(game, child),
           () => begin(game, child),
+          () => begin(game, child),
+          () => begin(game, child),
+          () => game.say(child, { type: 'hello', protocol: random(8), pid: 1 }),
           () => game.drained(child),
           () => game.childTimer(child),
           () => game.timer(random(2)),

@@ -118,6 +118,18 @@ t.test(
   },
 );
 
+t.test('a successor of another version is no reason to end what serves', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  game.prepared();
+  t.strictSame(game.say(2, { type: 'hello', protocol: 99, pid: 102 }), ['kill 2']);
+  t.match(game.exit(2, KILLED), [
+    'cancel child 2',
+    /^reloaded 1: the new reactor 0 said: reactor 0 speaks protocol 99/,
+  ]);
+  t.strictSame(game.tags(), ['ready']);
+});
+
 t.test('one that has loaded and dies before it serves: the others are replaced', async (t) => {
   const game = playServing(2);
   loadSuccessors(game, 3, 4);

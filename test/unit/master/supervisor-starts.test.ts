@@ -32,6 +32,14 @@ t.test('a reactor of another version ends everything', async (t) => {
   t.match(last, /^exit ERR_MOONRING_PROTOCOL: reactor 0 speaks protocol 99/);
 });
 
+t.test('a replacement of another version is a failed start', async (t) => {
+  const game = playServing(2);
+  game.exit(1, { code: null, signal: 'SIGKILL' });
+  t.strictSame(game.say(3, { type: 'hello', protocol: 99, pid: 103 }), ['kill 3']);
+  t.strictSame(game.exit(3, { code: null, signal: 'SIGKILL' }), ['arm 0 100']);
+  t.strictSame(game.tags(), ['backoff', 'ready']);
+});
+
 t.test('a handler that fails in the first start ends everything, with its message', async (t) => {
   for (const [code, error] of [
     ['HANDLER', 'ERR_MOONRING_HANDLER'],
