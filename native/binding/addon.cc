@@ -4,7 +4,10 @@
  */
 #include <napi.h>
 
+#include <csignal>
 #include <cstring>
+
+#include <unistd.h>
 
 #include "boss_handle.h"
 #include "config_from_js.h"
@@ -57,6 +60,16 @@ static Napi::Value write_lines(const Napi::CallbackInfo &info)
     return Napi::Number::New(env, static_cast<double>(written));
 }
 
+static Napi::Value set_alarm(const Napi::CallbackInfo &info)
+{
+    Napi::Env env = info.Env();
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(env, "alarm(seconds) takes a number");
+    std::signal(SIGALRM, SIG_DFL); /* whoever takes it in JavaScript would not be called in time */
+    alarm(info[0].As<Napi::Number>().Uint32Value());
+    return env.Undefined();
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
     if (!hs_self_check())
@@ -70,6 +83,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
     exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
+    exports.Set("alarm", Napi::Function::New(env, set_alarm, "alarm"));
     exports.Set("writeLines", Napi::Function::New(env, write_lines, "writeLines"));
     exports.Set("statsLayout", StatsPageHandle::layout(env));
     exports.Set("StatsPage", StatsPageHandle::define(env));

@@ -19,12 +19,14 @@ export function checkHandler(
     execArgv: [],
   });
   const { path } = order.app;
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
   return new Promise((resolve) => {
     const ended = `${path} ended the process that loaded it`;
     let problem: string | null = ended;
     const late = setTimeout(() => {
       problem = `${path} did not finish loading within ${timeoutMs / 1000} s`;
-      child.kill('SIGKILL');
+      end();
     }, timeoutMs);
     child.on('message', (value: unknown) => {
       ({ problem } = decodeCheckVerdict(value));
@@ -34,6 +36,7 @@ export function checkHandler(
     });
     child.on('close', (code, signal) => {
       clearTimeout(late);
+      process.off('exit', end);
       resolve(problem === ended ? `${ended} (${signal ?? `exit code ${code}`})` : problem);
     });
   });

@@ -12,10 +12,14 @@ export async function runHandlerCheck(order: string): Promise<0 | 1> {
   return 0;
 }
 
+/** More than the master waits: it ends us before, unless it is gone. */
+const ALARM_S = 10;
+
 function check(order: string): CheckVerdict {
   try {
     const { app, luaRoot } = decodeCheckOrder(JSON.parse(order));
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
+    native.alarm(ALARM_S);
     return { problem: native.checkHandler(app, luaRoot)?.message ?? null };
   } catch (error) {
     return { problem: messageOf(error) };

@@ -9,6 +9,9 @@ import { MASTER_SIGNALS } from '../shared/signals.js';
 import { openChannel } from './channel.js';
 import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
 
+/** More than the master waits for a start: it ends us before, unless it is gone. */
+const LOADING_ALARM_S = 30;
+
 /** Runs one reactor; resolves with the exit code when it has ended. */
 export function runReactor(): Promise<0 | 1> {
   // The terminal and service managers signal the whole group. Only the master decides: it tells us.
@@ -92,7 +95,9 @@ function load(
     const reactor = new native.Reactor(options, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );
+    native.alarm(LOADING_ALARM_S);
     reactor.load();
+    native.alarm(0);
     return reactor;
   } catch (error) {
     dispatch({ type: 'not-made', problem: messageOf(error) });

@@ -32,6 +32,11 @@ export interface NativeAddon {
   closeDescriptor(fd: number): void;
   /** Loads the app in a throw-away state. `null`: it is fine. The message names file and line. */
   checkHandler(app: AppSource, luaRoot: string): { readonly message: string } | null;
+  /**
+   * SIGALRM ends this process after so many seconds, 0: it does not. For the time in which code of
+   * others has the main thread, and may keep it for ever.
+   */
+  alarm(seconds: number): void;
   /** "system", or "jemalloc" with its version: the malloc of this process. */
   allocator(): string;
   /** The clock of the stats page. */
