@@ -290,6 +290,9 @@ int hs_io_run(hs_io_t *io)
     pin(io);
     if (io->workers != NULL)
         hs_thread_become(HS_THREAD_IO);
+    /* The time and the heartbeat of hs_io_init may be minutes old: whoever has loaded may wait. */
+    io->turn_begun = false;
+    hs_io_begin_turn(io);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);
