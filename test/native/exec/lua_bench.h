@@ -54,6 +54,13 @@ static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
     return lb->lua;
 }
 
+/* Loads `text`, which is as it should be. */
+static inline void load(lua_bench_t *lb, const char *text)
+{
+    if (lua_bench_load(lb, text) == NULL)
+        fail_msg("%s", lb->error.text);
+}
+
 static inline void lua_bench_end(lua_bench_t *lb)
 {
     hs_lua_free(lb->lua);
@@ -68,6 +75,21 @@ static inline void lua_bench_end(lua_bench_t *lb)
     closedir(directory);
     rmdir(lb->directory);
     bench_end(&lb->bench);
+}
+
+/* Around each test: its state is a bench. */
+static inline int begin(void **state)
+{
+    static lua_bench_t lb;
+    lua_bench_begin(&lb);
+    *state = &lb;
+    return 0;
+}
+
+static inline int end(void **state)
+{
+    lua_bench_end(*state);
+    return 0;
 }
 
 static inline void lua_bench_keep_answer(lua_bench_t *lb)
@@ -100,4 +122,11 @@ static inline void lua_bench_get(lua_bench_t *lb, const char *path)
     char request[512];
     snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path);
     lua_bench_run(lb, request);
+}
+
+/* The last record contains `expected`. */
+static inline void expect_logged(const lua_bench_t *lb, const char *expected)
+{
+    if (strstr(lb->bench.tape.last, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, lb->bench.tape.last);
 }

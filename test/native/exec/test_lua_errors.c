@@ -10,32 +10,6 @@
 
 #include "exec/lua_bench.h"
 
-static int begin(void **state)
-{
-    static lua_bench_t lb;
-    lua_bench_begin(&lb);
-    *state = &lb;
-    return 0;
-}
-
-static int end(void **state)
-{
-    lua_bench_end(*state);
-    return 0;
-}
-
-static void load(lua_bench_t *lb, const char *text)
-{
-    if (lua_bench_load(lb, text) == NULL)
-        fail_msg("%s", lb->error.text);
-}
-
-static void expect_logged(const lua_bench_t *lb, const char *expected)
-{
-    if (strstr(lb->bench.tape.last, expected) == NULL)
-        fail_msg("no \"%s\" in: %s", expected, lb->bench.tape.last);
-}
-
 /* What a handler may call, with its body in the middle; lines count from 2 on. */
 static void load_body(lua_bench_t *lb, const char *body)
 {
