@@ -20,7 +20,6 @@ typedef struct lent_bench {
     hs_ev_t *ev;
     hs_handler_maker_t maker;
     hs_workers_t *workers;
-    hs_dispatch_t dispatch;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool waiting; /* with `open`: under the lock */
@@ -47,7 +46,7 @@ static void answer_url(hs_request_t *request, hs_response_t *response, void *use
 static void answer_then_lend(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     lent_bench_t *lb = user_data;
-    lb->dispatch.mode = HS_DISPATCH_WORKER;
+    lb->cb.env.dispatch.mode = HS_DISPATCH_WORKER;
     answer_url(request, response, lb);
 }
 
@@ -71,9 +70,8 @@ static int lent_begin(void **state)
     };
     lb->workers = hs_workers_new(&config);
     assert_non_null(lb->workers);
-    hs_dispatch_init(&lb->dispatch, lb->cb.env.handler, HS_DISPATCH_WORKER, lb->workers,
-                     &lb->cb.log);
-    lb->cb.env.dispatch = &lb->dispatch;
+    hs_dispatch_init(&lb->cb.env.dispatch, hs_c_handler_as_handler(&lb->cb.c_handler),
+                     HS_DISPATCH_WORKER, lb->workers, &lb->cb.log);
     return 0;
 }
 
@@ -100,15 +98,15 @@ static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
 static void collect_all(lent_bench_t *lb)
 {
     conn_pump(&lb->cb);
-    hs_dispatch_flush(&lb->dispatch);
+    hs_dispatch_flush(&lb->cb.env.dispatch);
     while (hs_workers_outstanding(lb->workers) > 0) {
         hs_workers_wake(lb->workers);
         int timeout_ms = hs_workers_begin_sleep(lb->workers, 20000);
         assert_true(hs_ev_poll(lb->ev, timeout_ms) >= 0);
         hs_workers_end_sleep(lb->workers);
-        hs_dispatch_collect(&lb->dispatch, on_returned, lb);
+        hs_dispatch_collect(&lb->cb.env.dispatch, on_returned, lb);
         conn_pump(&lb->cb);
-        hs_dispatch_flush(&lb->dispatch);
+        hs_dispatch_flush(&lb->cb.env.dispatch);
     }
 }
 
@@ -138,7 +136,7 @@ static void lend_at_the_gate(lent_bench_t *lb, const char *text)
 {
     receive(lb, text);
     assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
-    hs_dispatch_flush(&lb->dispatch);
+    hs_dispatch_flush(&lb->cb.env.dispatch);
     hs_workers_wake(lb->workers);
     pthread_mutex_lock(&lb->lock);
     while (!lb->waiting)
@@ -233,7 +231,7 @@ static void sending_does_not_move_the_handlers_deadline(void **state)
 {
     lent_bench_t *lb = *state;
     /* Both requests come together; the answer to the first is unsent when the second is lent. */
-    lb->dispatch.mode = HS_DISPATCH_INLINE;
+    lb->cb.env.dispatch.mode = HS_DISPATCH_INLINE;
     lb->cb.c_handler.function = answer_then_lend;
     lend_at_the_gate(lb, GET_QUICK GET_GATE);
     uint64_t deadline_ms = lb->cb.conn.deadline_ms;

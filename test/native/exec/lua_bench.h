@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "exec/exchange_bench.h"
-#include "exec/hs_dispatch.h"
 #include "exec/hs_lua.h"
 
 typedef struct lua_bench {
@@ -110,9 +109,8 @@ static inline void lua_bench_keep_answer(lua_bench_t *lb)
 
 static inline void lua_bench_run(lua_bench_t *lb, const char *request)
 {
-    hs_handler_t handler = hs_lua_as_handler(lb->lua);
     bench_request(&lb->bench, request);
-    hs_dispatch_inline(&handler, lb->bench.exchange);
+    bench_answer(&lb->bench, hs_lua_as_handler(lb->lua));
     lua_bench_keep_answer(lb);
     bench_end_request(&lb->bench);
 }
