@@ -6,12 +6,14 @@
 
 #include <csignal>
 #include <cstring>
+#include <memory>
 
 #include <unistd.h>
 
 #include "boss_handle.h"
 #include "config_from_js.h"
 #include "httpserver.h"
+#include "httpserver_supervise.h"
 #include "reactor_handle.h"
 #include "sockets.h"
 #include "stats_page_handle.h"
@@ -47,14 +49,13 @@ static Napi::Value monotonic_ms(const Napi::CallbackInfo &info)
     return Napi::Number::New(info.Env(), static_cast<double>(hs_monotonic_ms()));
 }
 
-static Napi::Value write_lines(const Napi::CallbackInfo &info)
+static Napi::Value write_lines(hs_lines_t *lines, const Napi::CallbackInfo &info)
 {
     Napi::Env env = info.Env();
-    if (info.Length() < 2 || !info[0].IsNumber() || !info[1].IsBuffer())
-        throw Napi::TypeError::New(env, "writeLines(fd, lines) takes a number and a buffer");
-    auto lines = info[1].As<Napi::Buffer<char>>();
-    ptrdiff_t written =
-        hs_write_lines(info[0].As<Napi::Number>().Int32Value(), lines.Data(), lines.Length());
+    if (info.Length() < 1 || !info[0].IsBuffer())
+        throw Napi::TypeError::New(env, "writeLines(lines) takes a buffer");
+    auto bytes = info[0].As<Napi::Buffer<char>>();
+    ptrdiff_t written = hs_lines_write(lines, bytes.Data(), bytes.Length());
     if (written < 0)
         throw Napi::Error::New(env, std::strerror(static_cast<int>(-written)));
     return Napi::Number::New(env, static_cast<double>(written));
@@ -68,6 +69,20 @@ static Napi::Value set_alarm(const Napi::CallbackInfo &info)
     std::signal(SIGALRM, SIG_DFL); /* whoever takes it in JavaScript would not be called in time */
     alarm(info[0].As<Napi::Number>().Uint32Value());
     return env.Undefined();
+}
+
+static Napi::Value open_lines(const Napi::CallbackInfo &info)
+{
+    Napi::Env env = info.Env();
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(env, "openLines(fd) takes a number");
+    hs_lines_t *opened = hs_lines_new(info[0].As<Napi::Number>().Int32Value());
+    if (opened == nullptr)
+        throw Napi::Error::New(env, "out of memory for a log");
+    std::shared_ptr<hs_lines_t> lines(opened, hs_lines_free);
+    return Napi::Function::New(
+        env, [lines](const Napi::CallbackInfo &call) { return write_lines(lines.get(), call); },
+        "writeLines");
 }
 
 static Napi::Object init(Napi::Env env, Napi::Object exports)
@@ -84,7 +99,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
     exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
     exports.Set("alarm", Napi::Function::New(env, set_alarm, "alarm"));
-    exports.Set("writeLines", Napi::Function::New(env, write_lines, "writeLines"));
+    exports.Set("openLines", Napi::Function::New(env, open_lines, "openLines"));
     exports.Set("statsLayout", StatsPageHandle::layout(env));
     exports.Set("StatsPage", StatsPageHandle::define(env));
     exports.Set("Boss", BossHandle::define(env));

@@ -104,15 +104,25 @@ void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t sid
 /* The clock of all monotonic numbers here. */
 uint64_t hs_monotonic_ms(void);
 
-/*
- * Writes lines to a log that somebody else may read too slowly, or not at all: nobody is waited
- * for. Bytes written, fewer than `len` if a pipe, socket or terminal is full; -errno. One thread a
- * descriptor.
- */
-ptrdiff_t hs_write_lines(int fd, const char *data, size_t len);
-
 /* "GET" for llhttp's number; NULL for a number it does not know. A static string. */
 const char *hs_method_name(unsigned method);
+
+/* ---- Lines for a log that somebody else may read too slowly, or not at all: nobody is waited for.
+ * One thread at a time. */
+
+typedef struct hs_lines hs_lines_t;
+
+/* `fd` stays its owner's: only hs_lines_write uses it. NULL: no memory. */
+hs_lines_t *hs_lines_new(int fd);
+
+/*
+ * Bytes written, fewer than `len` if a pipe, socket or terminal is full. -errno if nothing can be
+ * written: what was offered is then lost, and a line of which a part was written before is ended
+ * before the next one begins.
+ */
+ptrdiff_t hs_lines_write(hs_lines_t *lines, const char *data, size_t len);
+
+void hs_lines_free(hs_lines_t *lines);
 
 /* ---- Boss: a thread that gives connections to reactors. */
 

@@ -1,5 +1,6 @@
 import { messageOf } from '../shared/errors.js';
 import { formatLogLine } from '../shared/logger.js';
+import type { LineWriter } from '../shared/native.js';
 
 /** Where log lines go: a file, standard output, or a terminal that shows them to a person. */
 export interface LogOutput {
@@ -15,22 +16,17 @@ export interface LineOutput extends LogOutput {
 const PENDING_MAX = 256 * 1024;
 const RETRY_MS = 50;
 const NAP_MS = 5;
-const NEWLINE = Buffer.from('\n');
 
 /**
  * Lines for a file, pipe or terminal that may be full, or have no room left: each is written before
  * the call returns if it can be, waits a while otherwise, and is lost and counted at last. So a log
- * that nobody reads holds nobody up. `take` says how many bytes it took, and throws if it never
- * will take them; a line of which it had a part is then ended before the next one begins.
+ * that nobody reads holds nobody up.
  */
-export function lineOutput(take: (lines: Buffer) => number): LineOutput {
+export function lineOutput(take: LineWriter): LineOutput {
   let pending: Buffer = Buffer.alloc(0);
   let lost = 0;
   let reason = '';
   let retry: NodeJS.Timeout | undefined;
-  /** The last byte that was taken is no newline. */
-  let isMidLine = false;
-  let owesNewline = false;
 
   function write(line: string): void {
     const bytes = Buffer.from(line);
@@ -48,7 +44,6 @@ export function lineOutput(take: (lines: Buffer) => number): LineOutput {
       if (pending.length > 0) offer();
       if (pending.length === 0 && lost > 0) sayLost();
     } catch (error) {
-      owesNewline = isMidLine;
       lost += linesIn(pending);
       reason = messageOf(error);
       pending = Buffer.alloc(0);
@@ -61,12 +56,7 @@ export function lineOutput(take: (lines: Buffer) => number): LineOutput {
   }
 
   function offer(): void {
-    if (owesNewline && take(NEWLINE) === 0) return;
-    if (owesNewline) isMidLine = false;
-    owesNewline = false;
-    const taken = take(pending);
-    if (taken > 0) isMidLine = pending[taken - 1] !== NEWLINE[0];
-    pending = pending.subarray(taken);
+    pending = pending.subarray(take(pending));
   }
 
   function sayLost(): void {

@@ -37,10 +37,10 @@ export interface LogOptions {
  * keeps up. Throws ERR_MOONRING_CONFIG.
  */
 export function openLog(
-  native: Pick<NativeAddon, 'writeLines'>,
+  native: Pick<NativeAddon, 'openLines'>,
   { level, file, terminal }: LogOptions,
 ): MasterLog {
-  const plain = lineOutput((lines) => native.writeLines(1, lines));
+  const plain = lineOutput(native.openLines(1));
   const stdout = terminal === null ? plain : terminalOutput(plain, terminal);
   const kept = file === null ? null : openFile(native, file);
   const output = kept?.output ?? stdout;
@@ -81,25 +81,29 @@ interface LogFile {
   close(): void;
 }
 
-function openFile(native: Pick<NativeAddon, 'writeLines'>, file: string): LogFile {
-  let fd: number | null;
+function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile {
+  const open = () => {
+    const fd = openSync(file, 'a');
+    return { fd, write: native.openLines(fd) };
+  };
+  let current: ReturnType<typeof open> | null;
   try {
-    fd = openSync(file, 'a');
+    current = open();
   } catch (cause) {
     const sentence = `the log file cannot be opened: ${messageOf(cause)}`;
     throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
   }
   return {
-    output: lineOutput((lines) => (fd === null ? lines.length : native.writeLines(fd, lines))),
+    output: lineOutput((lines) => current?.write(lines) ?? lines.length),
     reopen: () => {
-      if (fd === null) return;
-      const next = openSync(file, 'a');
-      closeSync(fd);
-      fd = next;
+      if (current === null) return;
+      const next = open();
+      closeSync(current.fd);
+      current = next;
     },
     close: () => {
-      if (fd !== null) closeSync(fd);
-      fd = null;
+      if (current !== null) closeSync(current.fd);
+      current = null;
     },
   };
 }

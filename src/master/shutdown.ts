@@ -1,4 +1,5 @@
 import type { LogFields } from '../shared/logger.js';
+import type { StopSignal } from '../shared/signals.js';
 import { abandonReload } from './reload.js';
 import { childById, childTimer, dismissSuccessors, slotTimer, withSlot } from './slots.js';
 import {
@@ -10,7 +11,6 @@ import {
   only,
   type Slot,
   type Step,
-  type StopSignal,
   type SupervisorState,
   then,
 } from './supervision.js';

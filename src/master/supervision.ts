@@ -3,7 +3,7 @@ import type { LineLevel, LogFields } from '../shared/logger.js';
 import type { ToMaster, ToReactor } from '../shared/messages.js';
 import type { ReactorFailure, ReactorOptions } from '../shared/native.js';
 import type { ServingRecord } from '../shared/native-stats.js';
-import type { MasterSignal } from '../shared/signals.js';
+import type { MasterSignal, StopSignal } from '../shared/signals.js';
 import { type CrashHistory, type CrashPolicy, NO_CRASHES } from './backoff.js';
 
 /** What each reactor is told; the rest of its options is its own. */
@@ -89,8 +89,6 @@ export interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
 }
-
-export type StopSignal = Exclude<MasterSignal, 'SIGHUP' | 'SIGUSR1'>;
 
 /** Why it ends: by an operator's order, or because of an error. An ordered end may fail later. */
 export interface Ending {

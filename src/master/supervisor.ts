@@ -186,6 +186,10 @@ function onSignal(state: SupervisorState, signal: MasterSignal, nowMs: number): 
     case 'SIGINT':
     case 'SIGQUIT':
       return onStopSignal(state, signal, nowMs);
+    case 'SIGUSR2':
+    case 'SIGTTIN':
+    case 'SIGTTOU':
+      return only(state, log('warn', 'the signal means nothing here', { signal }));
     default:
       return unreachable(signal);
   }

@@ -41,11 +41,8 @@ export interface NativeAddon {
   allocator(): string;
   /** The clock of the stats page. */
   monotonicMs(): number;
-  /**
-   * Writes lines without waiting for who reads them. How many bytes were taken: fewer than all if
-   * a pipe, socket or terminal is full. Throws an Error if nothing can be written.
-   */
-  writeLines(fd: number, lines: Buffer): number;
+  /** Lines for a descriptor, which stays the caller's: only the calls of the writer use it. */
+  openLines(fd: number): LineWriter;
   readonly statsLayout: StatsLayout;
   readonly StatsPage: new (options: { readonly slots: number }) => NativeStatsPage;
   readonly Boss: new (options: BossOptions) => NativeBoss;
@@ -54,6 +51,13 @@ export interface NativeAddon {
     onEvent: (event: ReactorEvent) => void,
   ) => NativeReactor;
 }
+
+/**
+ * Writes lines without waiting for who reads them. How many bytes were taken: fewer than all if a
+ * pipe, socket or terminal is full. Throws an Error if nothing can be written; a line of which a
+ * part was written is then ended before the next one begins.
+ */
+export type LineWriter = (lines: Buffer) => number;
 
 export interface TcpListenerOptions {
   readonly host: string;

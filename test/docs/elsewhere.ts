@@ -35,7 +35,7 @@ export const ELSEWHERE: Readonly<Record<string, Elsewhere>> = {
   'npm run test:asan-e2e': ITSELF,
   'npm run test:fuzz': ITSELF,
   'npm run test:tsan-e2e': { by: 'npm', because: 'minutes, and a preloaded runtime' },
-  'npm run test:tsan': { by: 'npm', because: 'minutes; CI has it by name' },
+  'npm run test:tsan': { by: 'npm', because: 'minutes; run by hand' },
   'npm run format': { by: 'npm', because: 'it changes files; the suites lint and format look' },
   'UPDATE_DOCS=1 npm run test:unit': { by: 'npm', because: 'it changes files; unit compares' },
   'npm pack': installed('npm pack --pack-destination'),

@@ -28,7 +28,7 @@ static void give_back(hs_conn_t *conn, hs_conn_env_t *env)
         return;
     /* A worker still has it: it goes back to the pool when it comes back. */
     if (conn->exchange->lender != NULL)
-        hs_dispatch_cancel(env->dispatch, conn->exchange);
+        hs_dispatch_cancel(&env->dispatch, conn->exchange);
     else
         hs_exchange_give_back(env->pool, conn->exchange);
     conn->exchange = NULL;
@@ -261,7 +261,7 @@ static void answer_for_worker(hs_conn_t *conn, hs_conn_env_t *env)
     } else {
         conn->phase = HS_CONN_CLOSED;
     }
-    hs_dispatch_give_up(env->dispatch, lent, env->limits->handler_timeout_ms);
+    hs_dispatch_give_up(&env->dispatch, lent, env->limits->handler_timeout_ms);
 }
 
 void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)

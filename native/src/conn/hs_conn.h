@@ -60,8 +60,6 @@ struct hs_observer;
 typedef struct hs_conn_env {
     const hs_limits_t *limits;
     hs_exchange_pool_t *pool;
-    hs_handler_t handler;
-    hs_dispatch_t *dispatch; /* where handlers run; NULL: `handler`, inline */
     hs_log_t *log;
     hs_date_t date;
     uint64_t now_ms;              /* the time of this turn */
@@ -69,6 +67,7 @@ typedef struct hs_conn_env {
     struct iovec discard;         /* where a lingering connection receives */
     bool draining;                /* every answer closes its connection */
     bool idle_grace;              /* while draining: idle connections may still ask once */
+    hs_dispatch_t dispatch;       /* where handlers run */
 } hs_conn_env_t;
 
 void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);

@@ -104,11 +104,7 @@ static step_t answer(hs_conn_t *conn, hs_conn_env_t *env)
      * byte was written just now is slow to read. */
     hs_observe_serve(env->observer, exchange);
     hs_msg_terminate(&exchange->request.msg);
-    hs_dispatched_t dispatched = HS_DISPATCHED_ANSWERED;
-    if (env->dispatch == NULL)
-        hs_dispatch_inline(&env->handler, exchange);
-    else
-        dispatched = hs_dispatch(env->dispatch, exchange, conn);
+    hs_dispatched_t dispatched = hs_dispatch(&env->dispatch, exchange, conn);
     hs_observe_served(env->observer);
     if (dispatched == HS_DISPATCHED_LENT) {
         conn->phase = HS_CONN_HANDLING;

@@ -30,15 +30,6 @@ static void refuse_worker(hs_exchange_t *exchange)
     hs_res_replace(&exchange->response, 500);
 }
 
-void hs_dispatch_inline(const hs_handler_t *handler, hs_exchange_t *exchange)
-{
-    exchange->in_worker = false;
-    exchange->view.in_worker = 0;
-    hs_handler_answer(handler, exchange);
-    if (HS_UNLIKELY(exchange->wants_worker))
-        refuse_worker(exchange);
-}
-
 static hs_dispatched_t lend(hs_dispatch_t *dispatch, hs_exchange_t *exchange, void *lender)
 {
     exchange->lender = lender;

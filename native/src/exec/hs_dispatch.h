@@ -41,9 +41,6 @@ typedef enum hs_dispatched {
 void hs_dispatch_init(hs_dispatch_t *dispatch, hs_handler_t handler, hs_dispatch_mode_t mode,
                       hs_workers_t *workers, hs_log_t *log);
 
-/* Runs the handler on this thread. Afterwards the response is SENT and complete. */
-void hs_dispatch_inline(const hs_handler_t *handler, hs_exchange_t *exchange);
-
 /* Answers, or lends. A full queue is an answer: 503. `lender` is handed back with the exchange. */
 HS_NODISCARD hs_dispatched_t hs_dispatch(hs_dispatch_t *dispatch, hs_exchange_t *exchange,
                                          void *lender);

@@ -92,8 +92,8 @@ static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
         if (io->workers == NULL)
             return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for workers");
     }
-    hs_dispatch_init(&io->dispatch, config->handler, config->dispatch, io->workers, config->log);
-    io->env.dispatch = &io->dispatch;
+    hs_dispatch_init(&io->env.dispatch, config->handler, config->dispatch, io->workers,
+                     config->log);
     return HS_OK;
 }
 
@@ -119,7 +119,6 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     io->env = (hs_conn_env_t){
         .limits = config->limits,
         .pool = &io->pool,
-        .handler = config->handler,
         .log = config->log,
         .discard = { io->discard, sizeof(io->discard) },
     };
@@ -163,7 +162,7 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
     int timeout_ms = hs_wheel_timeout_ms(&io->wheel, now_ms);
     if (!hs_list_empty(&io->held))
         timeout_ms = earlier_ms(timeout_ms, 1);
-    if (hs_handler_has_tasks(&io->dispatch.handler))
+    if (hs_handler_has_tasks(&io->env.dispatch.handler))
         timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
     const uint64_t own[] = {
         is_ending(io) ? io->drain_deadline_ms : 0,
@@ -227,18 +226,18 @@ static void take_requests(hs_io_t *io)
 static void finish_turn(hs_io_t *io)
 {
     hs_io_conn_go_on_all(io);
-    hs_dispatch_flush(&io->dispatch);
+    hs_dispatch_flush(&io->env.dispatch);
     /* Again, as late as possible: a worker's answer says that the connection closes if the drain
      * was asked for before the worker had finished. */
     take_requests(io);
     hs_io_conn_collect(io);
-    hs_dispatch_flush(&io->dispatch);
-    if (io->dispatch.mode == HS_DISPATCH_AUTO)
-        hs_dispatch_end_turn(&io->dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
+    hs_dispatch_flush(&io->env.dispatch);
+    if (io->env.dispatch.mode == HS_DISPATCH_AUTO)
+        hs_dispatch_end_turn(&io->env.dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
     hs_io_conn_send_all(io);
     hs_io_observe_sent(io);
-    if (hs_handler_has_tasks(&io->dispatch.handler))
-        io->dispatch.handler.run_tasks(io->dispatch.handler.self);
+    if (hs_handler_has_tasks(&io->env.dispatch.handler))
+        io->env.dispatch.handler.run_tasks(io->env.dispatch.handler.self);
 }
 
 static bool is_finished(const hs_io_t *io)
@@ -343,7 +342,7 @@ uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
         uint32_t left = hs_workers_stop(io->workers, wait_ms);
         if (left > 0)
             return left;
-        hs_dispatch_collect(&io->dispatch, give_back, io);
+        hs_dispatch_collect(&io->env.dispatch, give_back, io);
         hs_workers_free(io->workers);
         io->workers = NULL;
     }

@@ -64,7 +64,6 @@ typedef void (*hs_io_accepted_fn)(void *context, int fd);
 struct hs_io {
     hs_ev_t *ev;
     hs_conn_env_t env;
-    hs_dispatch_t dispatch;
     hs_workers_t *workers;      /* NULL: handlers run inline */
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */

@@ -270,7 +270,7 @@ static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
 
 void hs_io_conn_collect(hs_io_t *io)
 {
-    hs_dispatch_collect(&io->dispatch, on_returned, io);
+    hs_dispatch_collect(&io->env.dispatch, on_returned, io);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)

@@ -1,5 +1,6 @@
 #include "httpserver_supervise.h"
 
+#include "base/hs_alloc.h"
 #include "exec/hs_stats_page.h"
 #include "http/hs_parse.h"
 #include "os/hs_append.h"
@@ -19,11 +20,27 @@ uint64_t hs_monotonic_ms(void)
     return hs_clock_monotonic_ms();
 }
 
-ptrdiff_t hs_write_lines(int fd, const char *data, size_t len)
-{
+/* owner: its maker */
+struct hs_lines {
     hs_append_t append;
-    hs_append_adopt(&append, fd);
-    return hs_append_lines(&append, data, len);
+};
+
+hs_lines_t *hs_lines_new(int fd)
+{
+    hs_lines_t *lines = hs_alloc(sizeof(*lines));
+    if (lines != NULL)
+        hs_append_adopt(&lines->append, fd);
+    return lines;
+}
+
+ptrdiff_t hs_lines_write(hs_lines_t *lines, const char *data, size_t len)
+{
+    return hs_append_lines(&lines->append, data, len);
+}
+
+void hs_lines_free(hs_lines_t *lines)
+{
+    hs_free(lines);
 }
 
 const char *hs_method_name(unsigned method)

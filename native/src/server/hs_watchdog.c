@@ -51,14 +51,14 @@ static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange
         "reactor is served. It is asked to stop; if no traceback follows, it runs "
         "compiled code or waits in a call",
         hs_parse_method_name(exchange->view.method), url, (unsigned long long)for_ms);
-    const hs_handler_t *handler = &io->dispatch.handler;
+    const hs_handler_t *handler = &io->env.dispatch.handler;
     if (handler->interrupt != NULL)
         handler->interrupt(handler->self, exchange);
 }
 
 static void look_at(hs_watchdog_t *watchdog, watched_t *watched, hs_io_t *io, uint64_t now_ms)
 {
-    hs_busy_t *busy = &io->dispatch.busy;
+    hs_busy_t *busy = &io->env.dispatch.busy;
     hs_exchange_t *exchange = atomic_load_explicit(&busy->exchange, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
     if (exchange == NULL || exchange != watched->exchange || count != watched->count) {

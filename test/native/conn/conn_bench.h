@@ -55,11 +55,12 @@ static inline void conn_open(conn_bench_t *cb)
     cb->env = (hs_conn_env_t){
         .limits = &cb->limits,
         .pool = &cb->pool,
-        .handler = hs_c_handler_as_handler(&cb->c_handler),
         .log = &cb->log,
         .now_ms = 1000000,
         .discard = { cb->discard, sizeof(cb->discard) },
     };
+    hs_dispatch_init(&cb->env.dispatch, hs_c_handler_as_handler(&cb->c_handler), HS_DISPATCH_INLINE,
+                     NULL, &cb->log);
     hs_date_set(&cb->env.date, 784111777);
     hs_conn_init(&cb->conn, &cb->env);
     cb->sent_len = cb->read_at = cb->most_unsent = 0;

@@ -1,5 +1,4 @@
 /* hs_conn while a worker has its exchange: order, a peer that goes, deadlines, draining. */
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +7,7 @@
 #include <cmocka.h>
 
 #include "conn/conn_bench.h"
+#include "exec/gate.h"
 #include "os/hs_ev.h"
 
 #define HOST "Host: a\r\n"
@@ -20,25 +20,15 @@ typedef struct lent_bench {
     hs_ev_t *ev;
     hs_handler_maker_t maker;
     hs_workers_t *workers;
-    hs_dispatch_t dispatch;
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    bool waiting; /* with `open`: under the lock */
-    bool open;
+    gate_t gate;
 } lent_bench_t;
 
 static void answer_url(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     lent_bench_t *lb = user_data;
     const char *url = hs_req_url(request);
-    if (strcmp(url, "/gate") == 0) {
-        pthread_mutex_lock(&lb->lock);
-        lb->waiting = true;
-        pthread_cond_broadcast(&lb->changed);
-        while (!lb->open)
-            pthread_cond_wait(&lb->changed, &lb->lock);
-        pthread_mutex_unlock(&lb->lock);
-    }
+    if (strcmp(url, "/gate") == 0)
+        gate_pass(&lb->gate);
     if (hs_res_body_str(response, url) != 0 || hs_res_send(response) != 0)
         abort(); /* cmocka's assertions belong to the test's thread */
 }
@@ -47,7 +37,7 @@ static void answer_url(hs_request_t *request, hs_response_t *response, void *use
 static void answer_then_lend(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     lent_bench_t *lb = user_data;
-    lb->dispatch.mode = HS_DISPATCH_WORKER;
+    lb->cb.env.dispatch.mode = HS_DISPATCH_WORKER;
     answer_url(request, response, lb);
 }
 
@@ -55,9 +45,7 @@ static int lent_begin(void **state)
 {
     static lent_bench_t bench;
     lent_bench_t *lb = *state = &bench;
-    memset(lb, 0, sizeof(*lb));
-    pthread_mutex_init(&lb->lock, NULL);
-    pthread_cond_init(&lb->changed, NULL);
+    *lb = (lent_bench_t){ .gate = GATE_SHUT };
     conn_bench_init(&lb->cb, answer_url);
     lb->cb.limits.handler_timeout_ms = 3000;
     lb->cb.c_handler.user_data = lb;
@@ -71,18 +59,9 @@ static int lent_begin(void **state)
     };
     lb->workers = hs_workers_new(&config);
     assert_non_null(lb->workers);
-    hs_dispatch_init(&lb->dispatch, lb->cb.env.handler, HS_DISPATCH_WORKER, lb->workers,
-                     &lb->cb.log);
-    lb->cb.env.dispatch = &lb->dispatch;
+    hs_dispatch_init(&lb->cb.env.dispatch, hs_c_handler_as_handler(&lb->cb.c_handler),
+                     HS_DISPATCH_WORKER, lb->workers, &lb->cb.log);
     return 0;
-}
-
-static void open_gate(lent_bench_t *lb)
-{
-    pthread_mutex_lock(&lb->lock);
-    lb->open = true;
-    pthread_cond_broadcast(&lb->changed);
-    pthread_mutex_unlock(&lb->lock);
 }
 
 static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
@@ -100,15 +79,15 @@ static void on_returned(void *context, hs_exchange_t *exchange, void *lender)
 static void collect_all(lent_bench_t *lb)
 {
     conn_pump(&lb->cb);
-    hs_dispatch_flush(&lb->dispatch);
+    hs_dispatch_flush(&lb->cb.env.dispatch);
     while (hs_workers_outstanding(lb->workers) > 0) {
         hs_workers_wake(lb->workers);
         int timeout_ms = hs_workers_begin_sleep(lb->workers, 20000);
         assert_true(hs_ev_poll(lb->ev, timeout_ms) >= 0);
         hs_workers_end_sleep(lb->workers);
-        hs_dispatch_collect(&lb->dispatch, on_returned, lb);
+        hs_dispatch_collect(&lb->cb.env.dispatch, on_returned, lb);
         conn_pump(&lb->cb);
-        hs_dispatch_flush(&lb->dispatch);
+        hs_dispatch_flush(&lb->cb.env.dispatch);
     }
 }
 
@@ -116,15 +95,13 @@ static void collect_all(lent_bench_t *lb)
 static int lent_end(void **state)
 {
     lent_bench_t *lb = *state;
-    open_gate(lb);
+    gate_open(&lb->gate);
     hs_conn_abort(&lb->cb.conn, &lb->cb.env);
     collect_all(lb);
     assert_int_equal(hs_workers_stop(lb->workers, UINT32_MAX), 0);
     hs_workers_free(lb->workers);
     hs_ev_free(lb->ev);
     conn_close(&lb->cb);
-    pthread_cond_destroy(&lb->changed);
-    pthread_mutex_destroy(&lb->lock);
     return 0;
 }
 
@@ -138,12 +115,9 @@ static void lend_at_the_gate(lent_bench_t *lb, const char *text)
 {
     receive(lb, text);
     assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
-    hs_dispatch_flush(&lb->dispatch);
+    hs_dispatch_flush(&lb->cb.env.dispatch);
     hs_workers_wake(lb->workers);
-    pthread_mutex_lock(&lb->lock);
-    while (!lb->waiting)
-        pthread_cond_wait(&lb->changed, &lb->lock);
-    pthread_mutex_unlock(&lb->lock);
+    gate_await(&lb->gate, 1);
 }
 
 static void pipelined_requests_are_answered_in_order(void **state)
@@ -172,7 +146,7 @@ static void nothing_is_read_meanwhile_and_the_handler_has_a_deadline(void **stat
     assert_int_equal(hs_conn_recv_vec(&lb->cb.conn, &lb->cb.env, iov), 0);
     assert_int_equal(lb->cb.conn.wait, HS_CONN_WAIT_HANDLER);
     assert_int_equal(lb->cb.conn.deadline_ms, lb->cb.env.now_ms + 3000);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     expect_answer(&lb->cb, 200, "/gate");
     receive(lb, HOST "\r\n");
@@ -186,7 +160,7 @@ static void a_peer_that_shuts_gets_its_answer(void **state)
     lend_at_the_gate(lb, GET_GATE GET_QUICK "GET /unfinished");
     hs_conn_peer_shut(&lb->cb.conn, &lb->cb.env);
     assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     expect_answer(&lb->cb, 200, "/gate");
     expect_answer(&lb->cb, 200, "/quick");
@@ -202,7 +176,7 @@ static void a_connection_that_dies_leaves_its_exchange_to_the_worker(void **stat
     hs_conn_abort(&lb->cb.conn, &lb->cb.env);
     assert_null(lb->cb.conn.exchange);
     assert_int_equal(lb->cb.pool.leased, 1);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     assert_int_equal(lb->cb.pool.leased, 0);
     assert_int_equal(lb->cb.sent_len, 0);
@@ -222,7 +196,7 @@ static void a_handler_that_takes_too_long_is_503(void **state)
     assert_int_equal(answer.status, 503);
     assert_true(answer_has(&answer, "Connection: close"));
     assert_int_equal(lb->cb.conn.phase, HS_CONN_LINGERING);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     expect_no_more(&lb->cb); /* what the worker built goes nowhere */
     assert_int_equal(lb->cb.pool.leased, 0);
@@ -233,7 +207,7 @@ static void sending_does_not_move_the_handlers_deadline(void **state)
 {
     lent_bench_t *lb = *state;
     /* Both requests come together; the answer to the first is unsent when the second is lent. */
-    lb->dispatch.mode = HS_DISPATCH_INLINE;
+    lb->cb.env.dispatch.mode = HS_DISPATCH_INLINE;
     lb->cb.c_handler.function = answer_then_lend;
     lend_at_the_gate(lb, GET_QUICK GET_GATE);
     uint64_t deadline_ms = lb->cb.conn.deadline_ms;
@@ -242,7 +216,7 @@ static void sending_does_not_move_the_handlers_deadline(void **state)
     assert_true(conn_send_some(&lb->cb));
     assert_int_equal(lb->cb.conn.wait, HS_CONN_WAIT_HANDLER);
     assert_int_equal(lb->cb.conn.deadline_ms, deadline_ms);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     expect_answer(&lb->cb, 200, "/quick");
     expect_answer(&lb->cb, 200, "/gate");
@@ -255,7 +229,7 @@ static void draining_waits_for_the_worker(void **state)
     lb->cb.env.draining = true;
     hs_conn_drain(&lb->cb.conn, &lb->cb.env);
     assert_int_equal(lb->cb.conn.phase, HS_CONN_HANDLING);
-    open_gate(lb);
+    gate_open(&lb->gate);
     collect_all(lb);
     answer_t answer = next_answer(&lb->cb);
     assert_int_equal(answer.status, 200);

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "exec/hs_exchange.h"
+#include "exec/hs_dispatch.h"
 
 /* Keeps what is logged. Made by one thread and read by it. */
 typedef struct log_tape {
@@ -68,6 +68,14 @@ static inline void bench_request(bench_t *bench, const char *text)
     msg->body = hs_span(head + taken, len - taken);
     exchange->parsed += len;
     hs_msg_terminate(msg);
+}
+
+/* Runs the handler on this thread. */
+static inline void bench_answer(bench_t *bench, hs_handler_t handler)
+{
+    hs_dispatch_t dispatch;
+    hs_dispatch_init(&dispatch, handler, HS_DISPATCH_INLINE, NULL, &bench->log);
+    assert_int_equal(hs_dispatch(&dispatch, bench->exchange, NULL), HS_DISPATCHED_ANSWERED);
 }
 
 static inline void bench_end_request(bench_t *bench)

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "exec/exchange_bench.h"
-#include "exec/hs_dispatch.h"
 #include "exec/hs_lua.h"
 
 typedef struct lua_bench {
@@ -54,6 +53,13 @@ static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
     return lb->lua;
 }
 
+/* Loads `text`, which is as it should be. */
+static inline void load(lua_bench_t *lb, const char *text)
+{
+    if (lua_bench_load(lb, text) == NULL)
+        fail_msg("%s", lb->error.text);
+}
+
 static inline void lua_bench_end(lua_bench_t *lb)
 {
     hs_lua_free(lb->lua);
@@ -70,8 +76,8 @@ static inline void lua_bench_end(lua_bench_t *lb)
     bench_end(&lb->bench);
 }
 
-/* cmocka's set-up and tear-down of a test; its state is the bench. */
-static inline int lua_bench_set_up(void **state)
+/* Around each test: its state is a bench. */
+static inline int begin(void **state)
 {
     static lua_bench_t lb;
     lua_bench_begin(&lb);
@@ -79,19 +85,10 @@ static inline int lua_bench_set_up(void **state)
     return 0;
 }
 
-static inline int lua_bench_tear_down(void **state)
+static inline int end(void **state)
 {
     lua_bench_end(*state);
     return 0;
-}
-
-#define lua_bench_test(name)                                                                       \
-    cmocka_unit_test_setup_teardown(name, lua_bench_set_up, lua_bench_tear_down)
-
-static inline void must_load(lua_bench_t *lb, const char *text)
-{
-    if (lua_bench_load(lb, text) == NULL)
-        fail_msg("%s", lb->error.text);
 }
 
 static inline void lua_bench_keep_answer(lua_bench_t *lb)
@@ -112,9 +109,8 @@ static inline void lua_bench_keep_answer(lua_bench_t *lb)
 
 static inline void lua_bench_run(lua_bench_t *lb, const char *request)
 {
-    hs_handler_t handler = hs_lua_as_handler(lb->lua);
     bench_request(&lb->bench, request);
-    hs_dispatch_inline(&handler, lb->bench.exchange);
+    bench_answer(&lb->bench, hs_lua_as_handler(lb->lua));
     lua_bench_keep_answer(lb);
     bench_end_request(&lb->bench);
 }
@@ -124,4 +120,11 @@ static inline void lua_bench_get(lua_bench_t *lb, const char *path)
     char request[512];
     snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path);
     lua_bench_run(lb, request);
+}
+
+/* The last record contains `expected`. */
+static inline void expect_logged(const lua_bench_t *lb, const char *expected)
+{
+    if (strstr(lb->bench.tape.last, expected) == NULL)
+        fail_msg("no \"%s\" in: %s", expected, lb->bench.tape.last);
 }

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include "exec/exchange_bench.h"
-#include "exec/hs_dispatch.h"
 
 static bench_t bench;
 
@@ -37,9 +36,8 @@ typedef struct seen {
 static seen_t run(hs_handler_fn function, void *user_data)
 {
     hs_c_handler_t c_handler = { function, user_data };
-    hs_handler_t handler = hs_c_handler_as_handler(&c_handler);
     bench_request(&bench, "POST /path?q HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
-    hs_dispatch_inline(&handler, bench.exchange);
+    bench_answer(&bench, hs_c_handler_as_handler(&c_handler));
     const hs_response_t *response = &bench.exchange->response;
     seen_t seen = { response->state, response->status, response->body.len, "" };
     if (response->body.len > 0)

@@ -22,8 +22,8 @@ static void expect_no_load(lua_bench_t *lb, const char *text, const char *expect
 static void handle_is_called_once_a_request(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local n = 0\n"
-                  "function handle(req, res) n = n + 1; res:body(tostring(n)):send() end\n");
+    load(lb, "local n = 0\n"
+             "function handle(req, res) n = n + 1; res:body(tostring(n)):send() end\n");
     for (int i = 1; i <= 20; i++) {
         char expected[16];
         snprintf(expected, sizeof(expected), "%d", i);
@@ -37,12 +37,12 @@ static void handle_is_called_once_a_request(void **state)
 static void the_request_as_lua_sees_it(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  local parts = { req.method, req.url, req.version, req:header('x-a'),\n"
-                  "    req:header('X-A'), tostring(req:header('nope')), req:header('empty'),\n"
-                  "    tostring(req.nope), req:body(), #req:body() }\n"
-                  "  res:body(table.concat(parts, '|')):send()\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  local parts = { req.method, req.url, req.version, req:header('x-a'),\n"
+             "    req:header('X-A'), tostring(req:header('nope')), req:header('empty'),\n"
+             "    tostring(req.nope), req:body(), #req:body() }\n"
+             "  res:body(table.concat(parts, '|')):send()\n"
+             "end\n");
     lua_bench_run(lb, "PUT /p%20q?r=s HTTP/1.1\r\nHost: h\r\nX-A:  one two \r\nEmpty:\r\n"
                       "X-A: later\r\nContent-Length: 4\r\n\r\nbody");
     assert_string_equal(lb->body, "PUT|/p%20q?r=s|1.1|one two|one two|nil||nil|body|4");
@@ -53,7 +53,7 @@ static void the_request_as_lua_sees_it(void **state)
 static void path_and_query_of_every_form(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res) res:body(req.path .. '|' .. req.query):send() end\n");
+    load(lb, "function handle(req, res) res:body(req.path .. '|' .. req.query):send() end\n");
     const char *cases[][2] = {
         { "/", "/|" },
         { "/a%20b?c=d?e", "/a%20b|c=d?e" },
@@ -74,14 +74,13 @@ static void path_and_query_of_every_form(void **state)
 static void fields_one_after_the_other(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb,
-              "function handle(req, res)\n"
-              "  local lines = {}\n"
-              "  for name, value in req:headers() do lines[#lines + 1] = name .. '=' .. value end\n"
-              "  local fields = req:headers()\n"
-              "  lines[#lines + 1] = select(2, fields()) .. select(2, fields())\n"
-              "  res:body(table.concat(lines, '|')):send()\n"
-              "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  local lines = {}\n"
+             "  for name, value in req:headers() do lines[#lines + 1] = name .. '=' .. value end\n"
+             "  local fields = req:headers()\n"
+             "  lines[#lines + 1] = select(2, fields()) .. select(2, fields())\n"
+             "  res:body(table.concat(lines, '|')):send()\n"
+             "end\n");
     for (int i = 0; i < 200; i++) {
         lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\nX-A:  one \r\nx-a: two\r\nE:\r\n\r\n");
         assert_string_equal(lb->body, "Host=h|X-A=one|x-a=two|E=|hone");
@@ -93,30 +92,29 @@ static void fields_one_after_the_other(void **state)
 static void fields_of_a_request_that_is_over(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local kept\n"
-                  "function handle(req, res)\n"
-                  "  if kept then kept() end\n"
-                  "  kept = req:headers()\n"
-                  "  res:send()\n"
-                  "end\n");
+    load(lb, "local kept\n"
+             "function handle(req, res)\n"
+             "  if kept then kept() end\n"
+             "  kept = req:headers()\n"
+             "  res:send()\n"
+             "end\n");
     lua_bench_get(lb, "/");
     lua_bench_get(lb, "/");
     assert_int_equal(lb->status, 500);
-    assert_non_null(strstr(lb->bench.tape.last, "handler.lua:3: this request is over"));
+    expect_logged(lb, "handler.lua:3: this request is over");
 }
 
 static void content_is_bytes(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  local body = req:body()\n"
-                  "  res:body(body:reverse() .. '\\0\\255' .. #body):send()\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  local body = req:body()\n"
+             "  res:body(body:reverse() .. '\\0\\255' .. #body):send()\n"
+             "end\n");
     bench_request(&lb->bench, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n???");
     hs_exchange_t *exchange = lb->bench.exchange;
     exchange->request.msg.body = hs_span("\0a\xff", 3);
-    hs_handler_t handler = hs_lua_as_handler(lb->lua);
-    hs_dispatch_inline(&handler, exchange);
+    bench_answer(&lb->bench, hs_lua_as_handler(lb->lua));
     lua_bench_keep_answer(lb);
     bench_end_request(&lb->bench);
     assert_int_equal(lb->body_len, 6);
@@ -130,11 +128,11 @@ static void content_is_bytes(void **state)
 static void the_response_as_lua_builds_it(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  assert(res:status(201) == res)\n"
-                  "  res:header('X-A', 'a'):header('X-A', 'b'):header('X-N', 42)\n"
-                  "  res:body('thrown away'):body(7.5):send()\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  assert(res:status(201) == res)\n"
+             "  res:header('X-A', 'a'):header('X-A', 'b'):header('X-N', 42)\n"
+             "  res:body('thrown away'):body(7.5):send()\n"
+             "end\n");
     lua_bench_get(lb, "/");
     assert_int_equal(lb->status, 201);
     assert_string_equal(lb->fields, "X-A: a\r\nX-A: b\r\nX-N: 42\r\n");
@@ -146,13 +144,13 @@ static void the_response_as_lua_builds_it(void **state)
 static void a_request_in_compiled_code_allocates_nothing(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "collectgarbage('stop')\n"
-                  "function handle(req, res)\n"
-                  "  if req.method == 'POST' then\n"
-                  "    return res:body(('%d'):format(collectgarbage('count') * 1024)):send()\n"
-                  "  end\n"
-                  "  res:status(200):header('Content-Type', 'text/plain'):body(req.url):send()\n"
-                  "end\n");
+    load(lb, "collectgarbage('stop')\n"
+             "function handle(req, res)\n"
+             "  if req.method == 'POST' then\n"
+             "    return res:body(('%d'):format(collectgarbage('count') * 1024)):send()\n"
+             "  end\n"
+             "  res:status(200):header('Content-Type', 'text/plain'):body(req.url):send()\n"
+             "end\n");
     /* Chance decides when LuaJIT tries an abandoned trace again. */
     long before = 0;
     long grown = LONG_MAX;
@@ -170,25 +168,25 @@ static void a_request_in_compiled_code_allocates_nothing(void **state)
 static void a_response_that_is_not_sent(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  if req.url == '/built' then res:status(404) end\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/built' then res:status(404) end\n"
+             "end\n");
     lua_bench_get(lb, "/built");
     assert_int_equal(lb->status, 404);
     assert_int_equal(lb->bench.tape.records, 0);
     lua_bench_get(lb, "/");
     assert_int_equal(lb->status, 500);
     assert_int_equal(lb->bench.tape.records, 1);
-    assert_non_null(strstr(lb->bench.tape.last, "no response"));
+    expect_logged(lb, "no response");
 }
 
 static void print_goes_to_the_log(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  print('one', 2, nil, true)\n"
-                  "  res:send()\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  print('one', 2, nil, true)\n"
+             "  res:send()\n"
+             "end\n");
     lua_bench_get(lb, "/");
     assert_int_equal(lb->bench.tape.records, 1);
     assert_int_equal(lb->bench.tape.level, HS_LOG_INFO);
@@ -198,11 +196,11 @@ static void print_goes_to_the_log(void **state)
 static void the_log_module(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local log = require 'moonring.log'\n"
-                  "function handle(req, res)\n"
-                  "  log[req.url:sub(2)](('%s %%s'):format(req.url))\n"
-                  "  res:send()\n"
-                  "end\n");
+    load(lb, "local log = require 'moonring.log'\n"
+             "function handle(req, res)\n"
+             "  log[req.url:sub(2)](('%s %%s'):format(req.url))\n"
+             "  res:send()\n"
+             "end\n");
     const char *paths[] = { "/debug", "/info", "/warn", "/error" };
     for (int level = HS_LOG_DEBUG; level <= HS_LOG_ERROR; level++) {
         char expected[32];
@@ -217,8 +215,8 @@ static void modules_beside_the_script(void **state)
 {
     lua_bench_t *lb = *state;
     lua_bench_write(lb, "beside.lua", "return { word = 'beside' }\n");
-    must_load(lb, "local beside = require 'beside'\n"
-                  "function handle(req, res) res:body(beside.word):send() end\n");
+    load(lb, "local beside = require 'beside'\n"
+             "function handle(req, res) res:body(beside.word):send() end\n");
     lua_bench_get(lb, "/");
     assert_string_equal(lb->body, "beside");
 }
@@ -293,11 +291,10 @@ static void a_root_without_the_runtime(void **state)
 static void states_share_nothing(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(
-        lb, "shared = 'first'\nfunction handle(req, res) res:body(tostring(shared)):send() end\n");
+    load(lb, "shared = 'first'\nfunction handle(req, res) res:body(tostring(shared)):send() end\n");
     hs_lua_t *first = lb->lua;
     lb->lua = NULL;
-    must_load(lb, "function handle(req, res) res:body(tostring(shared)):send() end\n");
+    load(lb, "function handle(req, res) res:body(tostring(shared)):send() end\n");
     lua_bench_get(lb, "/");
     assert_string_equal(lb->body, "nil");
     hs_lua_t *second = lb->lua;
@@ -316,25 +313,25 @@ static void versions_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        lua_bench_test(handle_is_called_once_a_request),
-        lua_bench_test(the_request_as_lua_sees_it),
-        lua_bench_test(path_and_query_of_every_form),
-        lua_bench_test(fields_one_after_the_other),
-        lua_bench_test(fields_of_a_request_that_is_over),
-        lua_bench_test(content_is_bytes),
-        lua_bench_test(the_response_as_lua_builds_it),
-        lua_bench_test(a_request_in_compiled_code_allocates_nothing),
-        lua_bench_test(a_response_that_is_not_sent),
-        lua_bench_test(print_goes_to_the_log),
-        lua_bench_test(the_log_module),
-        lua_bench_test(modules_beside_the_script),
-        lua_bench_test(modules_are_compiled_in),
-        lua_bench_test(a_syntax_error_names_file_and_line),
-        lua_bench_test(an_error_at_load_names_file_and_line),
-        lua_bench_test(a_file_without_handle),
-        lua_bench_test(a_file_that_is_not_there),
-        lua_bench_test(a_root_without_the_runtime),
-        lua_bench_test(states_share_nothing),
+        cmocka_unit_test_setup_teardown(handle_is_called_once_a_request, begin, end),
+        cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
+        cmocka_unit_test_setup_teardown(path_and_query_of_every_form, begin, end),
+        cmocka_unit_test_setup_teardown(fields_one_after_the_other, begin, end),
+        cmocka_unit_test_setup_teardown(fields_of_a_request_that_is_over, begin, end),
+        cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
+        cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
+        cmocka_unit_test_setup_teardown(a_request_in_compiled_code_allocates_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_response_that_is_not_sent, begin, end),
+        cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
+        cmocka_unit_test_setup_teardown(the_log_module, begin, end),
+        cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(modules_are_compiled_in, begin, end),
+        cmocka_unit_test_setup_teardown(a_syntax_error_names_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_at_load_names_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(a_file_without_handle, begin, end),
+        cmocka_unit_test_setup_teardown(a_file_that_is_not_there, begin, end),
+        cmocka_unit_test_setup_teardown(a_root_without_the_runtime, begin, end),
+        cmocka_unit_test_setup_teardown(states_share_nothing, begin, end),
         cmocka_unit_test(versions_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

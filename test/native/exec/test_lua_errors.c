@@ -10,32 +10,26 @@
 
 #include "exec/lua_bench.h"
 
-static void expect_logged(const lua_bench_t *lb, const char *expected)
-{
-    if (strstr(lb->bench.tape.last, expected) == NULL)
-        fail_msg("no \"%s\" in: %s", expected, lb->bench.tape.last);
-}
-
 /* What a handler may call, with its body in the middle; lines count from 2 on. */
 static void load_body(lua_bench_t *lb, const char *body)
 {
     char text[4096];
     snprintf(text, sizeof(text), "function handle(req, res)\n%s\nend\n", body);
-    must_load(lb, text);
+    load(lb, text);
 }
 
 static void an_error_is_500_and_one_record_with_a_traceback(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local function inner(req)\n"
-                  "  local missing = nil\n"
-                  "  return missing.field\n"
-                  "end\n"
-                  "function handle(req, res)\n"
-                  "  res:status(201):header('Set-Cookie', 'x'):body('half')\n"
-                  "  local value = inner(req)\n"
-                  "  res:send(value)\n"
-                  "end\n");
+    load(lb, "local function inner(req)\n"
+             "  local missing = nil\n"
+             "  return missing.field\n"
+             "end\n"
+             "function handle(req, res)\n"
+             "  res:status(201):header('Set-Cookie', 'x'):body('half')\n"
+             "  local value = inner(req)\n"
+             "  res:send(value)\n"
+             "end\n");
     lua_bench_get(lb, "/broken?x");
     assert_int_equal(lb->status, 500);
     assert_string_equal(lb->body, "Internal Server Error\n");
@@ -84,11 +78,11 @@ static void an_error_that_cannot_be_described(void **state)
 static void endless_recursion_is_an_error_like_any_other(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local function deeper(n) return 1 + deeper(n + 1) end\n"
-                  "function handle(req, res)\n"
-                  "  if req.url == '/deep' then deeper(1) end\n"
-                  "  res:body('fine'):send()\n"
-                  "end\n");
+    load(lb, "local function deeper(n) return 1 + deeper(n + 1) end\n"
+             "function handle(req, res)\n"
+             "  if req.url == '/deep' then deeper(1) end\n"
+             "  res:body('fine'):send()\n"
+             "end\n");
     for (unsigned i = 1; i <= 5; i++) {
         lua_bench_get(lb, "/deep");
         assert_int_equal(lb->status, 500);
@@ -194,7 +188,7 @@ static void late_use_raises(void **state)
                  "  res:body('fresh'):send()\n"
                  "end\n",
                  uses[i]);
-        must_load(lb, text);
+        load(lb, text);
         lua_bench_get(lb, "/first");
         assert_string_equal(lb->body, "fresh");
         lua_bench_get(lb, "/second");
@@ -222,7 +216,7 @@ static void methods_without_their_object_raise(void **state)
                  "  res:body('reached'):send()\n"
                  "end\n",
                  uses[i]);
-        must_load(lb, text);
+        load(lb, text);
         for (int again = 0; again < 100; again++) /* until it is compiled */
             lua_bench_get(lb, "/");
         assert_int_equal(lb->status, 500);
@@ -234,12 +228,12 @@ static void methods_without_their_object_raise(void **state)
 static void what_was_copied_in_time_stays(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "local kept = {}\n"
-                  "function handle(req, res)\n"
-                  "  kept[#kept + 1] = req.method .. ' ' .. req.url .. ' ' .. req:header('Host')\n"
-                  "  collectgarbage()\n"
-                  "  res:body(table.concat(kept, ',')):send()\n"
-                  "end\n");
+    load(lb, "local kept = {}\n"
+             "function handle(req, res)\n"
+             "  kept[#kept + 1] = req.method .. ' ' .. req.url .. ' ' .. req:header('Host')\n"
+             "  collectgarbage()\n"
+             "  res:body(table.concat(kept, ',')):send()\n"
+             "end\n");
     lua_bench_get(lb, "/one");
     lua_bench_get(lb, "/two");
     assert_string_equal(lb->body, "GET /one h,GET /two h");
@@ -252,33 +246,26 @@ static double number_of(lua_bench_t *lb, const char *path)
     return atof(lb->body);
 }
 
-/* Of Lua's heap, in KiB, by a script that answers /count with it. */
-static void expect_no_more_memory(lua_bench_t *lb, double before)
-{
-    double after = number_of(lb, "/count");
-    if (after > before + 16)
-        fail_msg("%.1f KiB before, %.1f after", before, after);
-}
-
 static void memory_is_stable_over_many_requests(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb,
-              "function handle(req, res)\n"
-              "  if req.url == '/count' then\n"
-              "    collectgarbage() collectgarbage()\n"
-              "    res:body(tostring(collectgarbage('count'))):send()\n"
-              "    return\n"
-              "  end\n"
-              "  local agent = req:header('User-Agent') or 'none'\n"
-              "  res:header('X-Agent', agent):body(req.method .. req.url .. #req:body()):send()\n"
-              "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/count' then\n"
+             "    collectgarbage() collectgarbage()\n"
+             "    res:body(tostring(collectgarbage('count'))):send()\n"
+             "    return\n"
+             "  end\n"
+             "  local agent = req:header('User-Agent') or 'none'\n"
+             "  res:header('X-Agent', agent):body(req.method .. req.url .. #req:body()):send()\n"
+             "end\n");
     for (int i = 0; i < 5000; i++)
         lua_bench_get(lb, "/some/path");
     double before = number_of(lb, "/count");
     for (int i = 0; i < 100000; i++)
         lua_bench_get(lb, i % 3 ? "/some/path" : "/another");
-    expect_no_more_memory(lb, before);
+    double after = number_of(lb, "/count");
+    if (after > before + 16)
+        fail_msg("%.1f KiB before, %.1f after", before, after);
     assert_int_equal(lb->bench.pool.leased, 1);
 }
 
@@ -286,20 +273,22 @@ static void memory_is_stable_over_many_requests(void **state)
 static void memory_is_stable_over_many_errors(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, "function handle(req, res)\n"
-                  "  if req.url == '/count' then\n"
-                  "    collectgarbage() collectgarbage()\n"
-                  "    res:body(tostring(collectgarbage('count'))):send()\n"
-                  "    return\n"
-                  "  end\n"
-                  "  error('as always')\n"
-                  "end\n");
+    load(lb, "function handle(req, res)\n"
+             "  if req.url == '/count' then\n"
+             "    collectgarbage() collectgarbage()\n"
+             "    res:body(tostring(collectgarbage('count'))):send()\n"
+             "    return\n"
+             "  end\n"
+             "  error('as always')\n"
+             "end\n");
     for (int i = 0; i < 1000; i++)
         lua_bench_get(lb, "/");
     double before = number_of(lb, "/count");
     for (int i = 0; i < 10000; i++)
         lua_bench_get(lb, "/");
-    expect_no_more_memory(lb, before);
+    double after = number_of(lb, "/count");
+    if (after > before + 16)
+        fail_msg("%.1f KiB before, %.1f after", before, after);
     assert_int_equal(lb->bench.tape.records, 11000);
 }
 
@@ -339,7 +328,7 @@ static const char compiling_handler[] =
 static void the_handler_compiles_as_a_whole(void **state)
 {
     lua_bench_t *lb = *state;
-    must_load(lb, compiling_handler);
+    load(lb, compiling_handler);
     assert_true(number_of(lb, "/on") == 1);
     for (int i = 0; i < 20000; i++)
         lua_bench_get(lb, "/some/path");
@@ -359,19 +348,20 @@ static void the_handler_compiles_as_a_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        lua_bench_test(an_error_is_500_and_one_record_with_a_traceback),
-        lua_bench_test(errors_that_are_no_strings),
-        lua_bench_test(an_error_that_cannot_be_described),
-        lua_bench_test(endless_recursion_is_an_error_like_any_other),
-        lua_bench_test(an_error_after_send_leaves_the_answer),
-        lua_bench_test(mistakes_raise_at_the_callers_line),
-        lua_bench_test(mistakes_can_be_caught),
-        lua_bench_test(late_use_raises),
-        lua_bench_test(methods_without_their_object_raise),
-        lua_bench_test(what_was_copied_in_time_stays),
-        lua_bench_test(memory_is_stable_over_many_requests),
-        lua_bench_test(memory_is_stable_over_many_errors),
-        lua_bench_test(the_handler_compiles_as_a_whole),
+        cmocka_unit_test_setup_teardown(an_error_is_500_and_one_record_with_a_traceback, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(errors_that_are_no_strings, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_that_cannot_be_described, begin, end),
+        cmocka_unit_test_setup_teardown(endless_recursion_is_an_error_like_any_other, begin, end),
+        cmocka_unit_test_setup_teardown(an_error_after_send_leaves_the_answer, begin, end),
+        cmocka_unit_test_setup_teardown(mistakes_raise_at_the_callers_line, begin, end),
+        cmocka_unit_test_setup_teardown(mistakes_can_be_caught, begin, end),
+        cmocka_unit_test_setup_teardown(late_use_raises, begin, end),
+        cmocka_unit_test_setup_teardown(methods_without_their_object_raise, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_copied_in_time_stays, begin, end),
+        cmocka_unit_test_setup_teardown(memory_is_stable_over_many_requests, begin, end),
+        cmocka_unit_test_setup_teardown(memory_is_stable_over_many_errors, begin, end),
+        cmocka_unit_test_setup_teardown(the_handler_compiles_as_a_whole, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

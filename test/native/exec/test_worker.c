@@ -1,6 +1,7 @@
 /* Worker threads: exchanges go out, are handled, and come back once, whatever happens meanwhile. */
 #include "exec/hs_worker.h"
 
+#include "exec/gate.h"
 #include "exec/lent_exchange.h"
 
 typedef struct pool {
@@ -8,60 +9,22 @@ typedef struct pool {
     hs_ev_t *ev;
     hs_c_handler_t c_handler;
     hs_workers_t *workers;
+    gate_t gate;
     unsigned returned;
     unsigned ran; /* of those returned: a worker has run the handler */
 } pool_t;
 
-/* A gate that handlers wait at until the test opens it. */
-typedef struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned waiting;
-    bool open;
-} gate_t;
-
-static void gate_init(gate_t *gate)
-{
-    *gate = (gate_t){ .waiting = 0 };
-    pthread_mutex_init(&gate->lock, NULL);
-    pthread_cond_init(&gate->changed, NULL);
-}
-
-static void gate_open(gate_t *gate)
-{
-    pthread_mutex_lock(&gate->lock);
-    gate->open = true;
-    pthread_cond_broadcast(&gate->changed);
-    pthread_mutex_unlock(&gate->lock);
-}
-
-static void gate_await(gate_t *gate, unsigned waiting)
-{
-    pthread_mutex_lock(&gate->lock);
-    while (gate->waiting < waiting)
-        pthread_cond_wait(&gate->changed, &gate->lock);
-    pthread_mutex_unlock(&gate->lock);
-}
-
 static void handle(hs_request_t *request, hs_response_t *response, void *user_data)
 {
-    gate_t *gate = user_data;
-    if (strcmp(hs_req_url(request), "/gate") == 0) {
-        pthread_mutex_lock(&gate->lock);
-        gate->waiting++;
-        pthread_cond_broadcast(&gate->changed);
-        while (!gate->open)
-            pthread_cond_wait(&gate->changed, &gate->lock);
-        pthread_mutex_unlock(&gate->lock);
-    }
+    if (strcmp(hs_req_url(request), "/gate") == 0)
+        gate_pass(user_data);
     hs_res_body_str(response, hs_req_in_worker(request) ? hs_req_url(request) : "not in a worker");
     hs_res_send(response);
 }
 
-static void pool_init(pool_t *pool, gate_t *gate, uint32_t count, uint32_t capacity)
+static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
 {
-    *pool = (pool_t){ .c_handler = { handle, gate } };
-    gate_init(gate);
+    *pool = (pool_t){ .c_handler = { handle, &pool->gate }, .gate = GATE_SHUT };
     rig_init(&pool->rig);
     pool->ev = hs_ev_new(pool, 16);
     assert_non_null(pool->ev);
@@ -74,6 +37,22 @@ static void pool_init(pool_t *pool, gate_t *gate, uint32_t count, uint32_t capac
     };
     pool->workers = hs_workers_new(&config);
     assert_non_null(pool->workers);
+}
+
+static hs_exchange_t *lend(pool_t *pool, const char *url)
+{
+    hs_exchange_t *exchange = rig_request(&pool->rig, url);
+    assert_true(hs_workers_lend(pool->workers, exchange));
+    return exchange;
+}
+
+/* Returns when a worker stands there. */
+static hs_exchange_t *lend_at_the_gate(pool_t *pool)
+{
+    hs_exchange_t *exchange = lend(pool, "/gate");
+    hs_workers_flush(pool->workers);
+    gate_await(&pool->gate, 1);
+    return exchange;
 }
 
 static void on_returned(void *context, hs_exchange_t *exchange)
@@ -112,34 +91,15 @@ static void pool_end(pool_t *pool)
     rig_free(&pool->rig);
 }
 
-/* Lends a request and tells the workers. */
-static hs_exchange_t *lend(pool_t *pool, const char *url)
-{
-    hs_exchange_t *exchange = rig_request(&pool->rig, url);
-    assert_true(hs_workers_lend(pool->workers, exchange));
-    hs_workers_flush(pool->workers);
-    return exchange;
-}
-
-/* One worker, and the request that keeps it until the gate is opened. */
-static hs_exchange_t *pool_init_busy(pool_t *pool, gate_t *gate, uint32_t capacity)
-{
-    pool_init(pool, gate, 1, capacity);
-    hs_exchange_t *exchange = lend(pool, "/gate");
-    gate_await(gate, 1);
-    return exchange;
-}
-
 static void test_every_request_comes_back_once(void **state)
 {
     (void)state;
     static const char *const urls[] = { "/a", "/bb", "/ccc", "/dddd" };
     pool_t pool;
-    gate_t gate;
-    pool_init(&pool, &gate, 4, 128);
+    pool_init(&pool, 4, 128);
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned i = 0; i < 100; i++)
-            assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, urls[i % 4])));
+            lend(&pool, urls[i % 4]);
         hs_workers_flush(pool.workers);
         assert_int_equal(hs_workers_outstanding(pool.workers), 100);
         pool.returned = pool.ran = 0;
@@ -153,10 +113,10 @@ static void test_one_at_a_time_wakes_the_sleeping_loop(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    pool_init(&pool, &gate, 1, 8);
+    pool_init(&pool, 1, 8);
     for (unsigned i = 0; i < 500; i++) {
-        (void)lend(&pool, "/one");
+        lend(&pool, "/one");
+        hs_workers_flush(pool.workers);
         pool.returned = 0;
         collect(&pool, 1);
     }
@@ -167,15 +127,15 @@ static void test_a_full_queue_refuses_and_the_exchange_stays_ours(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    (void)pool_init_busy(&pool, &gate, 2);
-    assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/a")));
-    assert_true(hs_workers_lend(pool.workers, rig_request(&pool.rig, "/b")));
+    pool_init(&pool, 1, 2);
+    lend_at_the_gate(&pool);
+    lend(&pool, "/a");
+    lend(&pool, "/b");
     hs_exchange_t *third = rig_request(&pool.rig, "/c");
     assert_false(hs_workers_lend(pool.workers, third));
     hs_exchange_give_back(&pool.rig.pool, third);
     hs_workers_flush(pool.workers);
-    gate_open(&gate);
+    gate_open(&pool.gate);
     collect(&pool, 3);
     assert_int_equal(pool.ran, 3);
     pool_end(&pool);
@@ -185,11 +145,12 @@ static void test_a_cancelled_request_is_not_run(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    (void)pool_init_busy(&pool, &gate, 8);
+    pool_init(&pool, 1, 8);
+    lend_at_the_gate(&pool);
     hs_exchange_t *queued = lend(&pool, "/never");
+    hs_workers_flush(pool.workers);
     assert_false(hs_workers_give_up(pool.workers, queued));
-    gate_open(&gate);
+    gate_open(&pool.gate);
     collect(&pool, 2);
     assert_int_equal(pool.ran, 1);
     pool_end(&pool);
@@ -199,13 +160,14 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    hs_exchange_t *stuck = pool_init_busy(&pool, &gate, 8);
+    pool_init(&pool, 1, 8);
+    hs_exchange_t *stuck = lend_at_the_gate(&pool);
     assert_true(hs_workers_give_up(pool.workers, stuck));
-    (void)lend(&pool, "/other");
+    lend(&pool, "/other");
+    hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
-    gate_open(&gate);
+    gate_open(&pool.gate);
     collect(&pool, 2);
     pool_end(&pool);
 }
@@ -214,10 +176,10 @@ static void test_stop_runs_what_is_queued_and_joins(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    pool_init(&pool, &gate, 2, 64);
+    pool_init(&pool, 2, 64);
     for (unsigned i = 0; i < 50; i++)
-        (void)lend(&pool, "/last");
+        lend(&pool, "/last");
+    hs_workers_flush(pool.workers);
     pool_end(&pool);
     assert_int_equal(pool.returned, 50);
 }
@@ -228,11 +190,11 @@ static void test_stop_does_not_wait_for_a_stuck_one(void **state)
     /* All of it stays for ever, as the contract says: the thread is only let go for the leak check.
      */
     static pool_t pool;
-    static gate_t gate;
-    hs_exchange_t *stuck = pool_init_busy(&pool, &gate, 8);
+    pool_init(&pool, 1, 8);
+    hs_exchange_t *stuck = lend_at_the_gate(&pool);
     assert_true(hs_workers_give_up(pool.workers, stuck));
     assert_int_equal(hs_workers_stop(pool.workers, UINT32_MAX), 1);
-    gate_open(&gate);
+    gate_open(&pool.gate);
     collect(&pool, 1);
 }
 
@@ -247,8 +209,7 @@ static void test_a_worker_without_handler_answers_500(void **state)
 {
     (void)state;
     pool_t pool;
-    gate_t gate;
-    pool_init(&pool, &gate, 1, 8);
+    pool_init(&pool, 1, 8);
     hs_workers_free(pool.workers);
     static unsigned attempts;
     hs_workers_config_t config = {
@@ -259,7 +220,8 @@ static void test_a_worker_without_handler_answers_500(void **state)
         .queue_capacity = 8,
     };
     pool.workers = hs_workers_new(&config);
-    (void)lend(&pool, "Internal Server Error\n");
+    lend(&pool, "Internal Server Error\n");
+    hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
     pool_end(&pool);

@@ -15,13 +15,13 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "exec/gate.h"
 #include "httpserver.h"
 #include "httpserver_socket.h"
 #include "httpserver_supervise.h"
@@ -48,30 +48,11 @@ static void echo_handler(hs_request_t *request, hs_response_t *response, void *u
     (void)hs_res_send(response);
 }
 
-/* A handler that waits until the test writes a byte into the pipe. */
-typedef struct gate {
-    int ends[2];
-    _Atomic bool is_waited_for;
-} gate_t;
-
-static inline bool gate_is_waited_for(gate_t *gate)
-{
-    return atomic_load(&gate->is_waited_for);
-}
-
-static inline void gate_open(gate_t *gate)
-{
-    assert_int_equal(1, write(gate->ends[1], "x", 1));
-}
-
+/* As echo_handler; requests for /waits wait at the gate. */
 static inline void gate_handler(hs_request_t *request, hs_response_t *response, void *user_data)
 {
-    gate_t *gate = user_data;
-    char byte;
-    if (strcmp(hs_req_url(request), "/waits") == 0) {
-        atomic_store(&gate->is_waited_for, true);
-        assert_int_equal(1, read(gate->ends[0], &byte, 1));
-    }
+    if (strcmp(hs_req_url(request), "/waits") == 0)
+        gate_pass(user_data);
     echo_handler(request, response, NULL);
 }
 

@@ -63,6 +63,13 @@ static void group_serve(group_t *group, served_t *served, uint32_t slot, uint32_
     hs_boss_set_up(group->boss, slot, true);
 }
 
+/* The next process of slot 0 is up, and the old one begins to hand over to it. */
+static void group_succeed(group_t *group, const served_t *old, served_t *next)
+{
+    group_serve(group, next, 0, 1);
+    hs_server_hand_over(old->server, 10000);
+}
+
 static uint64_t counter(group_t *group, uint32_t slot, unsigned which)
 {
     uint64_t sums[HS_STATS_COUNTERS];
@@ -90,8 +97,7 @@ static void idle_connections_go_to_the_successor(void **state)
     }
     int fresh = client_open(group.port); /* has asked nothing yet */
     WAIT_UNTIL(in_state(&group, 0, 0, 0) == 41);
-    group_serve(&group, &next, 0, 1);
-    hs_server_hand_over(old.server, 10000);
+    group_succeed(&group, &old, &next);
     served_join(&old);
     WAIT_UNTIL(in_state(&group, 0, 1, 0) == 41);
     for (int i = 0; i < 40; i++) {
@@ -118,8 +124,7 @@ static void received_bytes_travel(void **state)
     client_ask(fd, "/before");
     client_send(fd, "GET /half HTTP/1.1\r\nHost: te");
     WAIT_UNTIL(in_state(&group, 0, 0, 1) == 1);
-    group_serve(&group, &next, 0, 1);
-    hs_server_hand_over(old.server, 10000);
+    group_succeed(&group, &old, &next);
     served_join(&old);
     WAIT_UNTIL(in_state(&group, 0, 1, 1) == 1);
     client_send(fd, "st\r\n\r\n");
@@ -142,8 +147,7 @@ static void a_connection_in_the_middle_of_content_moves_after_its_answer(void **
     int fd = client_open(group.port);
     client_send(fd, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
     WAIT_UNTIL(in_state(&group, 0, 0, 1) == 1);
-    group_serve(&group, &next, 0, 1);
-    hs_server_hand_over(old.server, 10000);
+    group_succeed(&group, &old, &next);
     /* A connection that is idle leaves at once: so the hand-over has begun. */
     WAIT_UNTIL(counter(&group, 0, HS_STATS_MOVED_OUT) == 1);
     /* The rest, and a whole request pipelined behind it. */
@@ -164,8 +168,7 @@ static void a_connection_that_a_worker_serves_moves_after_its_answer(void **stat
     (void)state;
     group_t group;
     group_open(&group);
-    gate_t gate = { 0 };
-    assert_int_equal(0, pipe(gate.ends));
+    gate_t gate = GATE_SHUT;
     served_t old, next;
     hs_config_t config;
     group_config(&group, &config, 0, 0);
@@ -180,8 +183,7 @@ static void a_connection_that_a_worker_serves_moves_after_its_answer(void **stat
     WAIT_UNTIL(in_state(&group, 0, 0, 2) == 1);
     int idle = client_open(group.port);
     WAIT_UNTIL(in_state(&group, 0, 0, 0) == 1);
-    group_serve(&group, &next, 0, 1);
-    hs_server_hand_over(old.server, 10000);
+    group_succeed(&group, &old, &next);
     WAIT_UNTIL(counter(&group, 0, HS_STATS_MOVED_IN) == 1);
     client_ask(idle, "/idle");
     gate_open(&gate);
@@ -191,8 +193,6 @@ static void a_connection_that_a_worker_serves_moves_after_its_answer(void **stat
     assert_int_equal(2, counter(&group, 0, HS_STATS_MOVED_IN));
     close(fd);
     close(idle);
-    close(gate.ends[0]);
-    close(gate.ends[1]);
     served_stop(&next);
     group_close(&group);
 }
@@ -333,8 +333,7 @@ static void a_drain_serves_what_is_under_way_and_says_close(void **state)
 static void a_drain_reads_idle_connections_once_more(void **state)
 {
     (void)state;
-    gate_t gate = { 0 };
-    assert_int_equal(0, pipe(gate.ends));
+    gate_t gate = GATE_SHUT;
     hs_config_t config;
     served_config(&config);
     config.handler = gate_handler;
@@ -347,7 +346,7 @@ static void a_drain_reads_idle_connections_once_more(void **state)
     int busy = client_open(hs_server_port(served.server));
     client_ask(busy, "/before");
     client_send(busy, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");
-    WAIT_UNTIL(gate_is_waited_for(&gate));
+    gate_await(&gate, 1);
     client_send(idle, "GET /late HTTP/1.1\r\nHost: a\r\n\r\n");
     hs_server_drain(served.server, 10000);
     gate_open(&gate);
@@ -356,8 +355,6 @@ static void a_drain_reads_idle_connections_once_more(void **state)
     served_join(&served);
     close(idle);
     close(busy);
-    close(gate.ends[0]);
-    close(gate.ends[1]);
 }
 
 static void without_an_inbox_a_hand_over_is_a_drain(void **state)

@@ -3,52 +3,13 @@
 #include <poll.h>
 #include <signal.h>
 
+#include "exec/gate.h"
 #include "running_server.h"
 
 #define CLIENTS 8
 #define REQUESTS_PER_CLIENT 100
 
-/* A gate that handlers of /gate wait at. */
-typedef struct gate {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned waiting;
-    bool open;
-} gate_t;
-
-#define GATE                                                                                       \
-    {                                                                                              \
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, false                              \
-    }
-
-static void gate_pass(gate_t *gate)
-{
-    pthread_mutex_lock(&gate->lock);
-    gate->waiting++;
-    pthread_cond_broadcast(&gate->changed);
-    while (!gate->open)
-        pthread_cond_wait(&gate->changed, &gate->lock);
-    gate->waiting--;
-    pthread_mutex_unlock(&gate->lock);
-}
-
-static void gate_await(gate_t *gate, unsigned waiting)
-{
-    pthread_mutex_lock(&gate->lock);
-    while (gate->waiting < waiting)
-        pthread_cond_wait(&gate->changed, &gate->lock);
-    pthread_mutex_unlock(&gate->lock);
-}
-
-static void gate_open(gate_t *gate)
-{
-    pthread_mutex_lock(&gate->lock);
-    gate->open = true;
-    pthread_cond_broadcast(&gate->changed);
-    pthread_mutex_unlock(&gate->lock);
-}
-
-/* Echoes the body, or the target without one. */
+/* Echoes the body, or the target without one; requests for /gate wait there. */
 static void echo(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     if (strcmp(hs_req_url(request), "/gate") == 0)
@@ -225,17 +186,30 @@ static void test_stop_from_a_signal_handler(void **state)
     }
 }
 
+static hs_config_t worker_config(gate_t *gate, int threads)
+{
+    hs_config_t config = test_config(echo, gate);
+    config.dispatch = HS_DISPATCH_WORKER;
+    config.num_threads = threads;
+    return config;
+}
+
+/* Has asked for /gate. */
+static client_t *client_for_the_gate(uint16_t port)
+{
+    client_t *client = client_tcp(port);
+    client_text(client, "GET /gate HTTP/1.1\r\nHost: test\r\n\r\n");
+    return client;
+}
+
 static void test_a_client_that_leaves_while_a_worker_works(void **state)
 {
     (void)state;
-    gate_t gate = GATE;
-    hs_config_t config = test_config(echo, &gate);
-    config.dispatch = HS_DISPATCH_WORKER;
-    config.num_threads = 2;
+    gate_t gate = GATE_SHUT;
+    hs_config_t config = worker_config(&gate, 2);
     running_t running;
     run_server(&running, &config);
-    client_t *leaver = client_tcp(running.port);
-    client_text(leaver, "GET /gate HTTP/1.1\r\nHost: test\r\n\r\n");
+    client_t *leaver = client_for_the_gate(running.port);
     gate_await(&gate, 1);
     client_close(leaver);
     client_t *client = client_tcp(running.port);
@@ -256,15 +230,12 @@ static void test_a_full_queue_is_503_at_once(void **state)
     enum {
         WAITING = 5
     };
-    gate_t gate = GATE;
-    hs_config_t config = test_config(echo, &gate);
-    config.dispatch = HS_DISPATCH_WORKER;
-    config.num_threads = 1;
+    gate_t gate = GATE_SHUT;
+    hs_config_t config = worker_config(&gate, 1);
     config.work_queue_cap = 1;
     running_t running;
     run_server(&running, &config);
-    client_t *first = client_tcp(running.port);
-    client_text(first, "GET /gate HTTP/1.1\r\nHost: test\r\n\r\n");
+    client_t *first = client_for_the_gate(running.port);
     gate_await(&gate, 1);
     /* The queue has room for one of these; the others are answered although the worker is not free.
      */
@@ -308,10 +279,8 @@ static void test_a_full_queue_is_503_at_once(void **state)
 static void test_a_handler_past_its_deadline_is_503_and_replaced(void **state)
 {
     (void)state;
-    gate_t gate = GATE;
-    hs_config_t config = test_config(echo, &gate);
-    config.dispatch = HS_DISPATCH_WORKER;
-    config.num_threads = 1;
+    gate_t gate = GATE_SHUT;
+    hs_config_t config = worker_config(&gate, 1);
     config.handler_timeout_ms = 200;
     running_t running;
     run_server(&running, &config);
@@ -335,14 +304,12 @@ static void test_a_handler_past_its_deadline_is_503_and_replaced(void **state)
 static void test_drain_lets_a_worker_finish(void **state)
 {
     (void)state;
-    gate_t gate = GATE;
-    hs_config_t config = test_config(echo, &gate);
-    config.dispatch = HS_DISPATCH_WORKER;
+    gate_t gate = GATE_SHUT;
+    hs_config_t config = worker_config(&gate, 1);
     running_t running;
     run_server(&running, &config);
-    client_t *client = client_tcp(running.port);
+    client_t *client = client_for_the_gate(running.port);
     answer_t *answer = malloc(sizeof(*answer));
-    client_text(client, "GET /gate HTTP/1.1\r\nHost: test\r\n\r\n");
     gate_await(&gate, 1);
     hs_server_drain(running.server, 20000);
     gate_open(&gate);
@@ -357,17 +324,13 @@ static void test_drain_lets_a_worker_finish(void **state)
 static void test_stop_while_workers_work(void **state)
 {
     (void)state;
-    gate_t gate = GATE;
-    hs_config_t config = test_config(echo, &gate);
-    config.dispatch = HS_DISPATCH_WORKER;
-    config.num_threads = 1;
+    gate_t gate = GATE_SHUT;
+    hs_config_t config = worker_config(&gate, 1);
     running_t running;
     run_server(&running, &config);
     client_t *clients[4];
-    for (unsigned i = 0; i < 4; i++) {
-        clients[i] = client_tcp(running.port);
-        client_text(clients[i], "GET /gate HTTP/1.1\r\nHost: test\r\n\r\n");
-    }
+    for (unsigned i = 0; i < 4; i++)
+        clients[i] = client_for_the_gate(running.port);
     gate_await(&gate, 1);
     hs_server_stop(running.server);
     pthread_join(running.thread, NULL);

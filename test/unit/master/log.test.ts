@@ -8,11 +8,11 @@ const OPTIONS = { level: 'info', terminal: null } as const;
 /** Writes as the addon does, and remembers where to. */
 function writer() {
   const seen = new Set<number>();
-  const writeLines = (fd: number, lines: Buffer) => {
+  const openLines = (fd: number) => (lines: Buffer) => {
     seen.add(fd);
     return writeSync(fd, lines);
   };
-  return { seen, writeLines };
+  return { seen, openLines };
 }
 
 t.test('a closed log gives back its descriptor and its listener', async (t) => {

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { FOREIGN_SIGNALS } from '../../../src/shared/signals.js';
 import { begin, playServing } from './supervisor-play.js';
 
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
@@ -75,6 +76,15 @@ t.test('messages out of place change nothing', async (t) => {
   t.strictSame(game.say(1, { type: 'failed', code: 'SYSTEM', message: 'late' }), []);
   t.strictSame(game.say(1, { type: 'orphaned' }), []);
   t.strictSame(game.tags(), ['ready']);
+});
+
+t.test('signals of other servers end nothing', async (t) => {
+  const game = playServing(1);
+  for (const signal of FOREIGN_SIGNALS) {
+    t.strictSame(game.signal(signal), [], signal);
+    t.match(game.effects.at(-1), { type: 'log', level: 'warn', fields: { signal } });
+  }
+  t.equal(game.phase(), 'serving');
 });
 
 t.test('USR1 opens the logs of all anew', async (t) => {

@@ -22,11 +22,12 @@ void wire_link_init(wire_link_t *link, const hs_limits_t *limits, hs_handler_fn 
     link->env = (hs_conn_env_t){
         .limits = &link->limits,
         .pool = &link->pool,
-        .handler = hs_c_handler_as_handler(&link->app),
         .log = &link->log,
         .now_ms = 1,
         .discard = { link->discard, sizeof(link->discard) },
     };
+    hs_dispatch_init(&link->env.dispatch, hs_c_handler_as_handler(&link->app), HS_DISPATCH_INLINE,
+                     NULL, &link->log);
     hs_date_set(&link->env.date, DATE_SECOND);
 }
 
