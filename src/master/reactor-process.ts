@@ -14,6 +14,9 @@ const CHILD_SHARED_FD = 8;
 /** Control needs one compiler thread and little heap; requests never touch JavaScript. */
 const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
 
+/** Enough for what a dead process has left in its channel, should another one hold that open. */
+const LAST_WORDS_MS = 250;
+
 /** Descriptors of the master. */
 export interface Inherited {
   /** The listener that is this reactor's alone. */
@@ -103,7 +106,9 @@ function watch(worker: Worker, events: ChildEvents): void {
     events.onMessage(message);
   });
   worker.on('disconnect', events.onDisconnect);
-  worker.once('exit', (code, signal) => events.onExit({ pid, code, signal }));
+  worker.once('exit', (code, signal) => {
+    afterLastWords(worker, () => events.onExit({ pid, code, signal }));
+  });
   worker.on('error', () => {
     // A process that was never made reports no exit.
     if (pid === null) events.onExit({ pid, code: null, signal: null });
@@ -111,6 +116,24 @@ function watch(worker: Worker, events: ChildEvents): void {
   // A process that was never made has no pipe either, whatever its type says.
   const { stderr } = worker.process;
   if (pid !== null && stderr !== null) createInterface({ input: stderr }).on('line', events.onLine);
+}
+
+/**
+ * One SIGCHLD tells of all children that have died by then, also of those whose last messages have
+ * not been read: without them a clean end looks like a crash.
+ */
+function afterLastWords(worker: Worker, then: () => void): void {
+  if (!worker.isConnected()) {
+    then();
+    return;
+  }
+  const end = () => {
+    clearTimeout(timer);
+    worker.off('disconnect', end);
+    then();
+  };
+  const timer = setTimeout(end, LAST_WORDS_MS);
+  worker.on('disconnect', end);
 }
 
 function ignoreLoss(): void {}
