@@ -2,10 +2,10 @@ import t from 'tap';
 import { startServer } from './server.js';
 
 // They die within milliseconds, and the system tells the master of several deaths at once. Whoever
-// takes a death before the last words of the dead for read sees a crash in half of these drains.
+// takes a death before the last words of the dead for read sees a crash in a third of these drains.
 t.test('reactors that end at the same time have all drained', async (t) => {
   for (let i = 0; i < 3; i++) {
-    const server = await startServer(t, { processes: 16, args: ['--workers', '0'] });
+    const server = await startServer(t, { processes: 12, args: ['--workers', '0'] });
     t.strictSame(await server.stop(), { code: 0, signal: null });
   }
 });
