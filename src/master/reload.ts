@@ -36,16 +36,16 @@ import {
 type Loading = Extract<Reload, { tag: 'loading' }>;
 type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
-/** An order during a reload is kept, once. */
+/** An order during a reload is kept, once. The ends of reloads come in the order of the orders. */
 export function onReloadOrder(state: SupervisorState): Step {
   const { phase, reload } = state;
-  if (phase.tag !== 'serving') {
-    const problem = phase.tag === 'starting' ? 'not all reactors are ready yet' : 'it is stopping';
-    return rejected(state, problem);
-  }
   if (reload.tag !== 'idle') {
     const message = 'reload is under way: another one follows it';
     return only({ ...state, reload: { ...reload, again: true } }, log('info', message));
+  }
+  if (phase.tag !== 'serving') {
+    const problem = phase.tag === 'starting' ? 'not all reactors are ready yet' : 'it is stopping';
+    return rejected(state, problem);
   }
   return only(
     { ...state, reload: { tag: 'checking', again: false } },
@@ -194,8 +194,15 @@ export function successorFailed(state: SupervisorState, slot: Slot, reason: stri
   return only({ ...state, reload: { ...reload, problem: reload.problem ?? problem } }, line);
 }
 
-/** Ends a reload because the server ends. */
+/** Ends a reload because the server ends, and the one that was to follow it. */
 export function abandonReload(state: SupervisorState): Step {
-  if (state.reload.tag === 'idle') return only(state);
-  return rejected({ ...state, reload: { tag: 'idle' } }, 'the server stops');
+  const { reload } = state;
+  if (reload.tag === 'idle') return only(state);
+  const problem = 'the server stops';
+  const idle: SupervisorState = { ...state, reload: { tag: 'idle' } };
+  const abandoned =
+    reload.tag === 'replacing'
+      ? completed(idle, { ...reload, problem: reload.problem ?? problem })
+      : rejected(idle, problem);
+  return reload.again ? then(abandoned, (now) => rejected(now, problem)) : abandoned;
 }

@@ -231,6 +231,32 @@ t.test('a stop during a reload: who was told to serve drains, who only loaded go
   t.strictSame(game.exit(6, KILLED), ['cancel child 6', 'exit']);
 });
 
+t.test('whoever waits for the next reload hears of its end when the server ends', async (t) => {
+  const game = playServing(1);
+  game.signal('SIGHUP');
+  game.order({ type: 'reload' });
+  const ends = game.signal('SIGTERM').filter((effect) => effect.startsWith('reloaded'));
+  t.strictSame(ends, ['reloaded 1: the server stops', 'reloaded 1: the server stops']);
+});
+
+t.test('an order before the drain does not answer for the reload that is under way', async (t) => {
+  const game = playServing(1, { drainDelayMs: 5000 });
+  game.signal('SIGHUP');
+  game.signal('SIGTERM');
+  t.strictSame(game.order({ type: 'reload' }), []);
+  t.strictSame(game.prepared('no'), ['reloaded 1: no', 'reloaded 1: it is stopping']);
+});
+
+t.test('the end of a reload that has begun to replace does not claim the old one', async (t) => {
+  const game = playServing(2);
+  loadSuccessors(game, 3, 4);
+  game.ready(3);
+  game.signal('SIGTERM');
+  const lines = game.effects.flatMap((effect) => (effect.type === 'log' ? [effect.message] : []));
+  t.ok(lines.includes('reload incomplete: not all serve the new generation'));
+  t.notOk(lines.some((line) => line.startsWith('reload rejected')));
+});
+
 t.test('before all reactors are ready nothing is reloaded', async (t) => {
   const game = playServing(1);
   game.signal('SIGTERM');
