@@ -29,8 +29,8 @@ export interface Server {
    */
   start(): Promise<ReadyFields>;
   /**
-   * Checks the handler and replaces the reactors one by one; connections stay open. Rejects with
-   * ERR_MOONRING_HANDLER if the old generation keeps serving.
+   * Checks the handler and replaces all reactors, or none; connections stay open. Rejects with
+   * ERR_MOONRING_HANDLER if the old generation keeps serving, be it in one reactor only.
    */
   reload(): Promise<{ readonly generation: number }>;
   /** More or fewer reactors. Throws ERR_MOONRING_CONTROL with the reason if not now. */
