@@ -1,7 +1,14 @@
 import type { LogFields } from '../shared/logger.js';
 import type { StopSignal } from '../shared/signals.js';
 import { abandonReload } from './reload.js';
-import { childById, childTimer, dismissSuccessors, slotTimer, withSlot } from './slots.js';
+import {
+  childById,
+  childTimer,
+  dismissSuccessors,
+  drainOrder,
+  slotTimer,
+  withSlot,
+} from './slots.js';
 import {
   type Child,
   type Effect,
@@ -87,7 +94,7 @@ export function beginDrain(state: SupervisorState, ending: Ending): Step {
     ),
   );
   const drainSlot = state.phase.tag === 'starting' ? drainReadySlot : drainServingSlot;
-  return endChildren(start, drainSlot, (child) => drainOther(child, drainTimeoutMs));
+  return endChildren(start, drainSlot, (child) => drainOther(state, child));
 }
 
 /** A successor that was told to serve may have requests too, and leaves like the others that do. */
@@ -103,9 +110,8 @@ function exitTimer({ settings }: SupervisorState, child: Child): Effect[] {
 }
 
 /** What leaves closes its connections now instead of handing them over. */
-function drainOther(child: Child, timeoutMs: number): Effect[] {
-  if (child.role === 'main' || child.drained) return [];
-  return [{ type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }];
+function drainOther(state: SupervisorState, child: Child): Effect[] {
+  return child.role === 'main' || child.drained ? [] : [drainOrder(state, child.id)];
 }
 
 /** Every slot in its turn, then the children that are in none. */
@@ -143,13 +149,10 @@ function drainServingSlot(state: SupervisorState, slot: Slot): Step {
   const isLeaving = tag === 'draining' && slot.retired && !slot.state.drained;
   if (tag !== 'ready' && tag !== 'starting' && !isLeaving) return stopSlot(state, slot);
   const { child } = slot.state;
-  const orders: Effect[] =
-    childById(state, child)?.stage === 'serving'
-      ? [{ type: 'send', child, message: { type: 'drain', timeoutMs: drainTimeoutMs } }]
-      : [];
+  const isServing = childById(state, child)?.stage === 'serving';
   return only(
     withSlot(state, { ...slot, state: { tag: 'draining', child, drained: false } }),
-    ...orders,
+    ...(isServing ? [drainOrder(state, child)] : []),
     { type: 'arm-timer', timer: slotTimer(slot), delayMs: drainTimeoutMs + exitTimeoutMs },
   );
 }

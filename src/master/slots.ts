@@ -118,18 +118,21 @@ export function serve(state: SupervisorState, child: Child): Step {
 
 /** Ends the successors that have served nobody; they leave with nothing. */
 export function dismissSuccessors(state: SupervisorState): Step {
-  const dismissed = state.children.filter(
-    ({ role, stage }) => role === 'successor' && stage !== 'serving',
+  const isWaiting = ({ role, stage }: Child) => role === 'successor' && stage !== 'serving';
+  const children = state.children.map(
+    (child): Child => (isWaiting(child) ? { ...child, role: 'leaver', drained: true } : child),
   );
-  const after = dismissed.reduce(
-    (now, child) => withChild(now, { ...child, role: 'leaver', drained: true }),
-    state,
-  );
-  const effects = dismissed.flatMap((child): Effect[] => [
+  const effects = state.children.filter(isWaiting).flatMap((child): Effect[] => [
     { type: 'cancel-timer', timer: childTimer(child) },
     { type: 'kill', child: child.id },
   ]);
-  return only(after, ...effects);
+  return only({ ...state, children }, ...effects);
+}
+
+/** Nothing new is accepted; what is open gets drain-timeout to finish. */
+export function drainOrder({ settings }: SupervisorState, id: ChildId): Effect {
+  const { drainTimeoutMs: timeoutMs } = settings;
+  return { type: 'send', child: id, message: { type: 'drain', timeoutMs } };
 }
 
 /**

@@ -3,7 +3,7 @@ import { endWith } from './exits.js';
 import { promote } from './reload.js';
 import { servingSlots } from './scaling.js';
 import { isEnding } from './shutdown.js';
-import { childTimer, serve, slotTimer, withChild, withSlot } from './slots.js';
+import { childTimer, drainOrder, serve, slotTimer, withChild, withSlot } from './slots.js';
 import {
   type Child,
   type Effect,
@@ -57,10 +57,7 @@ export function onLoaded(state: SupervisorState, child: Child, slot: Slot): Step
     return only(withChild(state, loaded), { type: 'cancel-timer', timer: childTimer(child) });
   }
   if (isMissed(child, slot)) {
-    const { drainTimeoutMs: timeoutMs } = state.settings;
-    return then(serve(state, loaded), (now) =>
-      only(now, { type: 'send', child: child.id, message: { type: 'drain', timeoutMs } }),
-    );
+    return then(serve(state, loaded), (now) => only(now, drainOrder(now, child.id)));
   }
   return isStarting(state, child) ? serve(state, loaded) : only(state);
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { connectRaw, type RawClient, requestText } from '../e2e/raw-client.js';
 import { type Server, type ServerOptions, startServer } from '../e2e/server.js';
-import { type Play, play, playServing } from '../unit/master/supervisor-play.js';
+import { loadSuccessors, type Play, play, playServing } from '../unit/master/supervisor-play.js';
 import { ROOT } from './pages.js';
 
 /*
@@ -73,10 +73,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
   'reload incomplete: not all serve the new generation': {
     play: () => {
       const game = playServing(1);
-      game.signal('SIGHUP');
-      game.prepared();
-      game.hello(2);
-      game.loaded(2);
+      loadSuccessors(game, 2);
       game.exit(2, { code: null, signal: 'SIGKILL' });
       return game;
     },

@@ -55,8 +55,7 @@ static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256
 /* At least one character, and all of them tchar. */
 static inline bool hs_span_is_token(hs_span_t span)
 {
-    size_t end = hs_span_run(span, 0, hs_char_is_token);
-    return span.len > 0 && end == span.len;
+    return span.len > 0 && hs_span_run(span, 0, hs_char_is_token) == span.len;
 }
 
 /* Whether eight bytes may hold one that no field value has. A borrow marks bytes below 0x20 and,

@@ -12,9 +12,9 @@
 
 /*
  * How many bytes a write to `fd` should have at most: SIZE_MAX for a file, which is never full.
- * A pipe that is writable takes PIPE_BUF bytes at once. A terminal in blocking mode
- * promises one byte only: little at a time makes it improbable, not impossible, that one which was
- * stopped holds the writer up.
+ * A pipe that is writable takes PIPE_BUF bytes at once. A terminal in blocking mode promises one
+ * byte only: little at a time makes it improbable, not impossible, that one which was stopped holds
+ * the writer up.
  */
 HS_NODISCARD size_t hs_nowait_piece(int fd);
 

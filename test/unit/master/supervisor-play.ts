@@ -3,6 +3,7 @@ import type {
   ChildId,
   Effect,
   Order,
+  Prepared,
   SlotState,
   SupervisorSettings,
   SupervisorState,
@@ -76,6 +77,9 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
     return next.effects.flatMap(wordsOf);
   }
   const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
+  const prepared = (result: Prepared) => send({ type: 'prepared', result });
+  const preparedWith = (changed: Partial<SupervisorSettings>) =>
+    prepared({ ok: true, settings: { ...SETTINGS, ...settings, ...changed } });
 
   return {
     boot: () => send({ type: 'boot' }),
@@ -90,16 +94,9 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
     },
     silent: (child) => send({ type: 'silent', child, silentMs: 70_000, serving: [] }),
     order: (order) => send({ type: 'order', order, nowMs }),
-    prepared: (problem) => {
-      const fine = { ok: true, settings: { ...SETTINGS, ...settings } } as const;
-      const result = problem === undefined ? fine : ({ ok: false, problem } as const);
-      return send({ type: 'prepared', result });
-    },
-    preparedWith: (changed) =>
-      send({
-        type: 'prepared',
-        result: { ok: true, settings: { ...SETTINGS, ...settings, ...changed } },
-      }),
+    prepared: (problem) =>
+      problem === undefined ? preparedWith({}) : prepared({ ok: false, problem }),
+    preparedWith,
     childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child } }),
     state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
