@@ -53,6 +53,20 @@ static char *put_connection(char *to, hs_wire_connection_t connection)
     return to;
 }
 
+static char *put_framing(char *to, const hs_wire_head_t *head)
+{
+    HS_ASSERT(!(head->chunked && head->until_close));
+    if (head->until_close) {
+        HS_ASSERT(head->connection == HS_WIRE_CONNECTION_CLOSE);
+        return to;
+    }
+    if (head->chunked)
+        return PUT_LITERAL(to, "Transfer-Encoding: chunked\r\n");
+    to = PUT_LITERAL(to, "Content-Length: ");
+    to = put_decimal(to, head->content_length);
+    return PUT_LITERAL(to, "\r\n");
+}
+
 bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t *date)
 {
     if (!hs_buf_reserve(out, HEAD_OVERHEAD + head->fields.len))
@@ -62,16 +76,25 @@ bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t
         to = put(to, date->line, HS_DATE_LINE_LEN);
     if (head->fields.len > 0)
         to = put(to, head->fields.data, head->fields.len);
-    if (hs_status_has_content(head->status)) {
-        to = PUT_LITERAL(to, "Content-Length: ");
-        to = put_decimal(to, head->content_length);
-        to = PUT_LITERAL(to, "\r\n");
-    }
+    if (hs_status_has_content(head->status))
+        to = put_framing(to, head);
     to = put_connection(to, head->connection);
     to = PUT_LITERAL(to, "\r\n");
     out->len = (size_t)(to - out->data);
     HS_ASSERT(out->len <= out->capacity);
     return true;
+}
+
+size_t hs_wire_chunk_head(char out[HS_WIRE_CHUNK_HEAD_MAX], size_t len)
+{
+    HS_ASSERT(len > 0);
+    size_t digits = 1;
+    while (digits < 2 * sizeof(len) && len >> (4 * digits) > 0)
+        digits++;
+    for (size_t at = digits; at > 0; len >>= 4)
+        out[--at] = "0123456789abcdef"[len & 0xf];
+    memcpy(out + digits, "\r\n", 2);
+    return digits + 2;
 }
 
 bool hs_wire_put_continue(hs_buf_t *out)

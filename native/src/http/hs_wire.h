@@ -18,16 +18,31 @@ typedef struct hs_wire_head {
     hs_span_t fields; /* lines "Name: value\r\n", checked when they were added */
     bool own_date;    /* the fields hold a Date: ours is left out */
     size_t content_length;
+    /* Instead of content_length, where it is not known (RFC 9112 §6.3); at most one of them: */
+    bool chunked;     /* Transfer-Encoding: chunked, for a client of HTTP/1.1 */
+    bool until_close; /* the connection ends the content; `connection` is CLOSE */
 } hs_wire_head_t;
+
+/* A chunk is hs_wire_chunk_head, its bytes, HS_WIRE_CHUNK_END; content ends with
+ * HS_WIRE_LAST_CHUNK, which also says that there are no trailers (RFC 9112 §7.1). */
+#define HS_WIRE_CHUNK_HEAD_MAX (2 * sizeof(size_t) + 2)
+#define HS_WIRE_CHUNK_END "\r\n"
+#define HS_WIRE_LAST_CHUNK "0\r\n\r\n"
 
 /* Appends status line, fields and the empty line. False: out of memory, nothing was appended. */
 HS_NODISCARD bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head,
                                    const hs_date_t *date);
 
-/* Appends the interim answer to `Expect: 100-continue` (RFC 9110 §15.2.1). False: out of memory. */
+/* Writes the size of a chunk and its CRLF; returns how many bytes. `len` is not 0, which would be
+ * the last chunk. */
+size_t hs_wire_chunk_head(char out[HS_WIRE_CHUNK_HEAD_MAX], size_t len);
+
+/* Appends the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1). False: out of memory.
+ */
 HS_NODISCARD bool hs_wire_put_continue(hs_buf_t *out);
 
-/* Appends a whole answer of the server's own: the reason phrase as text, `Connection: close`. */
+/* Appends a whole response from the server itself: the reason phrase as text, `Connection: close`.
+ */
 HS_NODISCARD bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_content,
                                       const hs_date_t *date);
 

@@ -93,6 +93,67 @@ static void a_date_of_the_handler_replaces_ours(void **state)
     expect_head(head, "HTTP/1.1 200 OK\r\nDate: yesterday\r\nContent-Length: 0\r\n\r\n");
 }
 
+static void content_of_unknown_length_is_chunked(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 200, .chunked = true },
+                "HTTP/1.1 200 OK\r\n" DATE_LINE "Transfer-Encoding: chunked\r\n\r\n");
+    hs_wire_head_t closing = {
+        .status = 200,
+        .connection = HS_WIRE_CONNECTION_CLOSE,
+        .chunked = true,
+        .content_length = 9,
+    };
+    expect_head(closing, "HTTP/1.1 200 OK\r\n" DATE_LINE
+                         "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
+}
+
+static void content_of_unknown_length_ends_with_the_connection(void **state)
+{
+    (void)state;
+    hs_wire_head_t head = {
+        .status = 200,
+        .connection = HS_WIRE_CONNECTION_CLOSE,
+        .until_close = true,
+        .content_length = 9,
+    };
+    expect_head(head, "HTTP/1.1 200 OK\r\n" DATE_LINE "Connection: close\r\n\r\n");
+}
+
+/* RFC 9112 §6.1: no Transfer-Encoding in 204; in 304 it would speak of another response. */
+static void statuses_without_content_have_no_transfer_encoding(void **state)
+{
+    (void)state;
+    expect_head((hs_wire_head_t){ .status = 204, .chunked = true },
+                "HTTP/1.1 204 No Content\r\n" DATE_LINE "\r\n");
+    expect_head((hs_wire_head_t){ .status = 304, .chunked = true },
+                "HTTP/1.1 304 Not Modified\r\n" DATE_LINE "\r\n");
+}
+
+static void expect_chunk_head(size_t len, const char *expected)
+{
+    char head[HS_WIRE_CHUNK_HEAD_MAX];
+    assert_int_equal(hs_wire_chunk_head(head, len), strlen(expected));
+    assert_memory_equal(head, expected, strlen(expected));
+}
+
+static void chunk_sizes_are_hexadecimal(void **state)
+{
+    (void)state;
+    expect_chunk_head(1, "1\r\n");
+    expect_chunk_head(15, "f\r\n");
+    expect_chunk_head(16, "10\r\n");
+    expect_chunk_head(0xabcdef, "abcdef\r\n");
+    expect_chunk_head(16384, "4000\r\n");
+    expect_chunk_head(SIZE_MAX, "ffffffffffffffff\r\n");
+    for (unsigned bit = 0; bit < 64; bit++) {
+        char head[HS_WIRE_CHUNK_HEAD_MAX + 1] = { 0 };
+        size_t len = (size_t)1 << bit;
+        assert_int_equal(hs_wire_chunk_head(head, len), bit / 4 + 3);
+        assert_true(strtoull(head, NULL, 16) == len);
+    }
+}
+
 static void content_lengths_of_every_width(void **state)
 {
     (void)state;
@@ -213,6 +274,10 @@ int main(void)
         cmocka_unit_test(statuses_without_content_have_no_content_length),
         cmocka_unit_test(fields_stand_in_the_head_as_they_were_built),
         cmocka_unit_test(a_date_of_the_handler_replaces_ours),
+        cmocka_unit_test(content_of_unknown_length_is_chunked),
+        cmocka_unit_test(content_of_unknown_length_ends_with_the_connection),
+        cmocka_unit_test(statuses_without_content_have_no_transfer_encoding),
+        cmocka_unit_test(chunk_sizes_are_hexadecimal),
         cmocka_unit_test(content_lengths_of_every_width),
         cmocka_unit_test(heads_append),
         cmocka_unit_test(a_head_never_outgrows_its_reservation),
