@@ -4,8 +4,9 @@
  * Versions of clang-format differ in details, so one of them decides: the one that Debian 12 ships.
  * With another version nothing is checked, and that is said.
  */
-import { listFiles } from './house/source-files.mjs';
+
 import { capture } from './lib/run-command.mjs';
+import { listFiles } from './lib/source-files.mjs';
 
 const decidingVersion = 14;
 

@@ -4,7 +4,7 @@
  * lines, twice. Then the same as a user who is not root. Needs Linux, root and a Debian mirror;
  * says so if it cannot.
  *
- *     node scripts/newcomer-check.mjs [--debian 12|13] [--suites "house unit" | --all] [directory]
+ *     node scripts/newcomer-check.mjs [--debian 12|13] [--suites "includes unit" | --all] [directory]
  *
  * The whole `npm test` would take an hour here, so `--suites` says what of it to run, and `--all`
  * leaves the line as it stands. The directory (a folder of the system's temporary one) keeps the
@@ -33,7 +33,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     debian: { type: 'string', multiple: true, default: ['12', '13'] },
-    suites: { type: 'string', default: 'house unit' },
+    suites: { type: 'string', default: 'includes unit' },
     all: { type: 'boolean', default: false },
   },
 });
@@ -53,10 +53,10 @@ await runRootCheck(work, async (verdict) => {
     });
     process.stdout.write(`Debian ${release}, as a user without sudo\n`);
     await withMachine(release, 'newcomer', async (machine) => {
-      await runChecks(verdict, userChecks(machine, lines, ['house']));
+      await runChecks(verdict, userChecks(machine, lines, ['includes']));
       const round = { ...(await firstRound(lines)), name: 'without root' };
       await runChecks(verdict, startChecks(machine, round));
-      await runChecks(verdict, testChecks(machine, round, ['house']));
+      await runChecks(verdict, testChecks(machine, round, ['includes']));
     });
   }
 });

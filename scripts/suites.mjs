@@ -18,8 +18,8 @@ const node = process.execPath;
 
 export const suites = [
   {
-    name: 'house',
-    run: () => runChecker(node, ['scripts/check-house.mjs']),
+    name: 'includes',
+    run: () => runChecker(node, ['scripts/check-includes.mjs']),
   },
   {
     name: 'types',

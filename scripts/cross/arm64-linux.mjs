@@ -1,11 +1,10 @@
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-
-import { listFiles } from '../house/source-files.mjs';
 import { captureInRoot, ensureDebianRoot, mustInRoot, whyNoRoot } from '../lib/debian-root.mjs';
 import { say } from '../lib/progress.mjs';
 import { root as sourceTree } from '../lib/root.mjs';
 import { countCtest } from '../lib/run-ctest.mjs';
+import { listFiles } from '../lib/source-files.mjs';
 
 const compilers = ['gcc-aarch64-linux-gnu', 'g++-aarch64-linux-gnu', 'libc6-dev-arm64-cross'];
 const tools = ['cmake', 'ninja-build', 'pkg-config', 'qemu-user'];

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const generated = new Set(['.git', '.tap', 'build', 'dist', 'node_modules']);
@@ -11,14 +11,6 @@ const generated = new Set(['.git', '.tap', 'build', 'dist', 'node_modules']);
 export function listFiles(top) {
   const paths = existsSync(join(top, '.git')) ? gitFiles(top) : allFiles(top, '');
   return paths.filter((path) => existsSync(join(top, path))).sort();
-}
-
-/** @returns {{ path: string, text: string, lines: string[] }[]} the text files among listFiles */
-export function readTree(top) {
-  return listFiles(top).flatMap((path) => {
-    const text = readFileSync(join(top, path), 'utf8');
-    return text.includes('\0') ? [] : [{ path, text, lines: text.split('\n') }];
-  });
 }
 
 function gitFiles(top) {
