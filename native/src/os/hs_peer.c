@@ -12,29 +12,33 @@ static hs_peer_t peer_v4(const void *address, uint16_t port)
     return peer;
 }
 
+hs_peer_t hs_peer_from(const struct sockaddr *address)
+{
+    hs_peer_t peer = { .family = 0 };
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)address;
+        return peer_v4(&v4->sin_addr, ntohs(v4->sin_port));
+    }
+    if (address->sa_family != AF_INET6)
+        return peer;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)address;
+    uint16_t port = ntohs(v6->sin6_port);
+    /* An IPv4 peer of a dual-stack socket is the IPv4 address that it is. */
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        return peer_v4(&v6->sin6_addr.s6_addr[12], port);
+    peer = (hs_peer_t){ .family = 6, .port = port };
+    memcpy(peer.bytes, &v6->sin6_addr, sizeof(peer.bytes));
+    return peer;
+}
+
 hs_peer_t hs_peer_of(int fd)
 {
-    union {
-        struct sockaddr base;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-        struct sockaddr_storage storage;
-    } address;
+    struct sockaddr_storage address;
     socklen_t len = sizeof(address);
-    hs_peer_t peer = { .family = 0 };
-    if (getpeername(fd, &address.base, &len) == -1)
-        return peer;
-    if (address.base.sa_family == AF_INET)
-        return peer_v4(&address.v4.sin_addr, ntohs(address.v4.sin_port));
-    if (address.base.sa_family != AF_INET6)
-        return peer;
-    uint16_t port = ntohs(address.v6.sin6_port);
-    /* An IPv4 peer of a dual-stack socket is the IPv4 address that it is. */
-    if (IN6_IS_ADDR_V4MAPPED(&address.v6.sin6_addr))
-        return peer_v4(&address.v6.sin6_addr.s6_addr[12], port);
-    peer = (hs_peer_t){ .family = 6, .port = port };
-    memcpy(peer.bytes, &address.v6.sin6_addr, sizeof(peer.bytes));
-    return peer;
+    address.ss_family = AF_UNSPEC;
+    if (getpeername(fd, (struct sockaddr *)&address, &len) == -1)
+        return (hs_peer_t){ .family = 0 };
+    return hs_peer_from((struct sockaddr *)&address);
 }
 
 const char *hs_peer_text(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP])

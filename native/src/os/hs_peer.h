@@ -17,7 +17,13 @@ typedef struct hs_peer {
 /* Room for every text below, NUL included. */
 #define HS_PEER_TEXT_CAP 48
 
-/* The peer of a connected socket; unknown if it is gone already. */
+struct sockaddr;
+
+/* The peer that an address of the system stands for; unknown if it is neither IPv4 nor IPv6. */
+hs_peer_t hs_peer_from(const struct sockaddr *address);
+
+/* The peer of a connected socket; unknown if it is gone already. A system call: hs_sock_accept
+ * reports the peer without one. */
 hs_peer_t hs_peer_of(int fd);
 
 /* The numeric address without port, "" if it is unknown. Returns `text`. */

@@ -17,8 +17,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <linux/sockios.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <time.h>
+#endif
+
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* macOS: SO_NOSIGPIPE is set on every socket instead */
+#endif
+#ifndef MSG_MORE
+#define MSG_MORE 0
 #endif
 
 #define HS_SOCK_UNIX_PATH_CAP sizeof(((struct sockaddr_un *)0)->sun_path)
@@ -92,7 +103,7 @@ void hs_sock_close(int fd)
 
 #if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
 #define HS_SOCK_BORN_WITH (SOCK_NONBLOCK | SOCK_CLOEXEC)
-#define HS_SOCK_ACCEPT(fd) accept4(fd, NULL, NULL, HS_SOCK_BORN_WITH)
+#define HS_SOCK_ACCEPT(fd, address, len) accept4(fd, address, len, HS_SOCK_BORN_WITH)
 
 /* What socket() or accept() returned, as a descriptor with all its properties or -errno. */
 static int hs_sock_adopt(int fd)
@@ -101,7 +112,7 @@ static int hs_sock_adopt(int fd)
 }
 #else /* macOS */
 #define HS_SOCK_BORN_WITH 0
-#define HS_SOCK_ACCEPT(fd) accept(fd, NULL, NULL)
+#define HS_SOCK_ACCEPT(fd, address, len) accept(fd, address, len)
 
 static int hs_sock_adopt(int fd)
 {
@@ -354,11 +365,15 @@ static bool hs_sock_is_of_connection(int sys_errno)
     }
 }
 
-int hs_sock_accept(int listen_fd)
+int hs_sock_accept(int listen_fd, hs_peer_t *peer)
 {
+    hs_sock_any_t address;
     int fd;
     do {
-        fd = HS_SOCK_ACCEPT(listen_fd);
+        socklen_t len = sizeof(address);
+        address.base.sa_family = AF_UNSPEC; /* macOS leaves it so if the peer is gone already */
+        fd = HS_SOCK_ACCEPT(listen_fd, peer != NULL ? &address.base : NULL,
+                            peer != NULL ? &len : NULL);
     } while (fd == -1 && errno == EINTR);
     if (fd == -1)
         return hs_sock_is_of_connection(errno) ? -ECONNABORTED : -errno;
@@ -368,7 +383,73 @@ int hs_sock_accept(int listen_fd)
         return -ECONNABORTED;      /* macOS refuses options of a connection reset meanwhile */
     (void)hs_sock_set_nodelay(fd); /* fails on a Unix socket, which has no delay */
 #endif
+    if (peer != NULL)
+        *peer = hs_peer_from(&address.base);
     return fd;
+}
+
+int hs_sock_endpoint_tcp(hs_sock_endpoint_t *endpoint, const char *literal, uint16_t port)
+{
+    memset(endpoint, 0, sizeof(*endpoint));
+    struct addrinfo hints;
+    memset(&hints, 0, sizeof(hints));
+    hints.ai_socktype = SOCK_STREAM;
+    hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+    char service[8];
+    (void)snprintf(service, sizeof(service), "%u", (unsigned)port);
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(literal, service, &hints, &found) != 0)
+        return HS_ERR_INVALID;
+    HS_ASSERT(found->ai_addrlen <= sizeof(endpoint->address));
+    memcpy(endpoint->address, found->ai_addr, found->ai_addrlen);
+    endpoint->address_len = (uint32_t)found->ai_addrlen;
+    freeaddrinfo(found);
+    return HS_OK;
+}
+
+int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *path)
+{
+    memset(endpoint, 0, sizeof(*endpoint));
+    size_t path_len = strlen(path);
+    if (path_len == 0 || path_len >= HS_SOCK_UNIX_PATH_CAP)
+        return HS_ERR_INVALID;
+    struct sockaddr_un *un = (struct sockaddr_un *)(void *)endpoint->address;
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, path, path_len + 1);
+    endpoint->address_len = sizeof(*un);
+    return HS_OK;
+}
+
+int hs_sock_connect(const hs_sock_endpoint_t *endpoint)
+{
+    const struct sockaddr *address = (const struct sockaddr *)(const void *)endpoint->address;
+    int fd = hs_sock_new(address->sa_family);
+    if (fd < 0)
+        return fd;
+    if (address->sa_family != AF_UNIX)
+        (void)hs_sock_set_nodelay(fd);
+    /* An interrupted connect goes on without us, as one in progress does. */
+    if (connect(fd, address, (socklen_t)endpoint->address_len) == 0 || errno == EINPROGRESS ||
+        errno == EINTR)
+        return fd;
+    int failed = -errno;
+    hs_sock_close(fd);
+    return failed;
+}
+
+int hs_sock_connect_result(int fd)
+{
+    int failed = 0;
+    socklen_t len = sizeof(failed);
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &len) == -1)
+        return -errno;
+    if (failed)
+        return -failed;
+    hs_sock_any_t address; /* a connection in progress has no error, and no peer either */
+    len = sizeof(address);
+    if (getpeername(fd, &address.base, &len) == 0)
+        return 0;
+    return errno == ENOTCONN ? -EINPROGRESS : -errno;
 }
 
 ptrdiff_t hs_sock_recv(int fd, struct iovec *iov, int iov_count)
@@ -381,7 +462,7 @@ ptrdiff_t hs_sock_recv(int fd, struct iovec *iov, int iov_count)
     return n == -1 ? -errno : n;
 }
 
-ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count)
+static ptrdiff_t hs_sock_send_flags(int fd, struct iovec *iov, int iov_count, int flags)
 {
     HS_ASSERT(iov_count >= 1 && iov[0].iov_len > 0);
     struct msghdr message;
@@ -390,11 +471,76 @@ ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count)
     message.msg_iovlen = (__typeof__(message.msg_iovlen))iov_count;
     ssize_t n;
     do {
-        n = iov_count == 1 ? send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
-                           : sendmsg(fd, &message, MSG_NOSIGNAL);
+        n = iov_count == 1 ? send(fd, iov->iov_base, iov->iov_len, flags)
+                           : sendmsg(fd, &message, flags);
     } while (n == -1 && errno == EINTR);
     return n == -1 ? -errno : n;
 }
+
+ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count)
+{
+    return hs_sock_send_flags(fd, iov, iov_count, MSG_NOSIGNAL);
+}
+
+ptrdiff_t hs_sock_send_more(int fd, struct iovec *iov, int iov_count)
+{
+    return hs_sock_send_flags(fd, iov, iov_count, MSG_NOSIGNAL | MSG_MORE);
+}
+
+#ifdef __linux__
+/*
+ * sendfile(2) has no MSG_NOSIGNAL, and a library must not change what the program does on SIGPIPE:
+ * the signal is blocked for the call and, if the call has raised it, taken before it is unblocked.
+ * Threads of ours block every signal anyway; there it stays pending, without effect.
+ */
+ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len)
+{
+    HS_ASSERT(len > 0);
+    sigset_t pipe_signal;
+    sigset_t before;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    ssize_t n;
+    do {
+        off_t position = (off_t)offset;
+        n = sendfile(fd, file_fd, &position, len);
+    } while (n == -1 && errno == EINTR);
+    ptrdiff_t result = n == -1 ? -errno : n;
+    if (sigismember(&before, SIGPIPE) == 0) {
+        const struct timespec at_once = { 0, 0 };
+        if (result == -EPIPE)
+            (void)sigtimedwait(&pipe_signal, NULL, &at_once);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    return result;
+}
+
+ptrdiff_t hs_sock_unsent(int fd)
+{
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == -1 ? -errno : bytes;
+}
+#else /* macOS */
+ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len)
+{
+    HS_ASSERT(len > 0);
+    for (;;) {
+        off_t sent = (off_t)len; /* in: at most; out: what was sent, with an error too */
+        if (sendfile(file_fd, fd, (off_t)offset, &sent, NULL, 0) == 0 || sent > 0)
+            return (ptrdiff_t)sent;
+        if (errno != EINTR)
+            return -errno;
+    }
+}
+
+ptrdiff_t hs_sock_unsent(int fd)
+{
+    int bytes = 0;
+    socklen_t len = sizeof(bytes);
+    return getsockopt(fd, SOL_SOCKET, SO_NWRITE, &bytes, &len) == -1 ? -errno : bytes;
+}
+#endif
 
 int hs_sock_pair(int fds[2])
 {

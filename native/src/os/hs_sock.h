@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 
 #include "base/hs_err.h"
+#include "os/hs_peer.h"
 
 enum {
     HS_SOCK_REUSEPORT =
@@ -51,16 +52,65 @@ HS_NODISCARD int hs_sock_listen_uds(const char *path, unsigned mode, int backlog
  * The next waiting connection, or: -EAGAIN, none waits; -ECONNABORTED, that one died in the queue
  * (ask again); -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, no room for it now: it stays queued, so pause
  * before asking again. Where TCP_NODELAY is not inherited from the listening socket it is set here.
+ * `peer` receives the address of the other end, which accept reports anyway: no getpeername is
+ * needed. NULL: not wanted.
  */
-HS_NODISCARD int hs_sock_accept(int listen_fd);
+HS_NODISCARD int hs_sock_accept(int listen_fd, hs_peer_t *peer);
+
+/* Where an outbound connection goes: a struct sockaddr of the system. Plain data; copy it freely.
+ */
+typedef struct hs_sock_endpoint {
+    _Alignas(8) unsigned char address[128];
+    uint32_t address_len;
+} hs_sock_endpoint_t;
+
+/* The endpoint of an IPv4 or IPv6 literal (no brackets; a zone after % is allowed). Never blocks,
+ * never asks a name server. HS_ERR_INVALID if `literal` is none. */
+HS_NODISCARD int hs_sock_endpoint_tcp(hs_sock_endpoint_t *endpoint, const char *literal,
+                                      uint16_t port);
+
+/* The endpoint of a Unix socket. HS_ERR_INVALID: the path is empty or too long. */
+HS_NODISCARD int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *path);
 
 /*
- * Reads into or writes from 1 to IOV_MAX buffers of which none is empty (recv: 1 or 2). Bytes
- * moved, or -errno
- * (-EAGAIN: wait for readiness). recv: 0 is the end of the stream. The iovecs are left as they are.
+ * Starts a connection: a descriptor, perhaps still connecting, or -errno (-ECONNREFUSED, -ENOENT,
+ * -ENETUNREACH...; -EAGAIN: the backlog of that Unix socket is full, nothing will report when it is
+ * not). TCP_NODELAY is set. Wait until it is writable, then ask hs_sock_connect_result.
+ */
+HS_NODISCARD int hs_sock_connect(const hs_sock_endpoint_t *endpoint);
+
+/* 0: connected; -EINPROGRESS: not yet; else why it failed, which the kernel says only once. */
+HS_NODISCARD int hs_sock_connect_result(int fd);
+
+/*
+ * Reads into or writes from buffers of which none is empty: recv 1 or 2, send 1 to IOV_MAX. Bytes
+ * moved, or -errno (-EAGAIN: wait for readiness). recv: 0 is the end of the stream. The iovecs are
+ * left as they are.
  */
 HS_NODISCARD ptrdiff_t hs_sock_recv(int fd, struct iovec *iov, int iov_count);
 HS_NODISCARD ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count);
+
+/*
+ * hs_sock_send for bytes that more will follow at once: TCP may hold back a last segment that is
+ * not full, until the next send or sendfile (for 200 ms at most). Only where the kernel has
+ * MSG_MORE; elsewhere the same as hs_sock_send.
+ */
+HS_NODISCARD ptrdiff_t hs_sock_send_more(int fd, struct iovec *iov, int iov_count);
+
+/*
+ * Sends at most `len` (> 0) bytes of the regular file `file_fd` from `offset`, without a copy
+ * through user memory; the file's own position is left alone. Bytes sent; 0: the file has none at
+ * `offset` (it was truncated); or -errno (-EAGAIN: wait for readiness; -EINVAL: this kind of file
+ * cannot be sent). Reading the file may wait for the disk.
+ */
+HS_NODISCARD ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len);
+
+/*
+ * What was sent and has not left the send queue, or -errno. TCP: bytes that the peer's system has
+ * not acknowledged, so a falling number is progress of the client. Unix sockets: memory of what the
+ * peer has not read, more than the bytes themselves.
+ */
+HS_NODISCARD ptrdiff_t hs_sock_unsent(int fd);
 
 /* 0 or -errno. */
 int hs_sock_set_nodelay(int fd);

@@ -39,7 +39,7 @@ void hs_accept_take(hs_io_t *io, int fd)
 static void accept_up_to(hs_io_t *io, int listen_fd, int count)
 {
     for (int i = 0; i < count; i++) {
-        int fd = hs_sock_accept(listen_fd);
+        int fd = hs_sock_accept(listen_fd, NULL);
         if (fd >= 0) {
             if (io->accepted != NULL)
                 io->accepted(io->accepted_context, fd);

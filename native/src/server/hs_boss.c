@@ -71,7 +71,7 @@ static void accept_up_to(hs_boss_t *boss, int listen_fd, int limit)
             pause_accepting(boss, false);
             break;
         }
-        int fd = hs_sock_accept(listen_fd);
+        int fd = hs_sock_accept(listen_fd, NULL);
         if (fd >= 0) {
             hs_boss_slots_add(&boss->slots, slot, fd);
             continue;

@@ -76,7 +76,7 @@ static int accept_one(int listener)
 {
     struct pollfd ready = { .fd = listener, .events = POLLIN };
     assert_int_equal(poll(&ready, 1, -1), 1);
-    int fd = hs_sock_accept(listener);
+    int fd = hs_sock_accept(listener, NULL);
     assert_true(fd >= 0);
     return fd;
 }
@@ -100,17 +100,17 @@ static void an_accepted_connection_has_its_properties(void **state)
     (void)state;
     int listener = listen_or_skip("127.0.0.1", 0, 0);
     assert_properties(listener);
-    assert_int_equal(hs_sock_accept(listener), -EAGAIN);
+    assert_int_equal(hs_sock_accept(listener, NULL), -EAGAIN);
     int client = connect_v4(port_of(listener));
     assert_true(client >= 0);
     int server = accept_one(listener);
     assert_properties(server);
     assert_true(option_of(server, IPPROTO_TCP, TCP_NODELAY) != 0);
-    assert_int_equal(hs_sock_accept(listener), -EAGAIN);
+    assert_int_equal(hs_sock_accept(listener, NULL), -EAGAIN);
     hs_sock_close(server);
     hs_sock_close(client);
     hs_sock_close(listener);
-    assert_int_equal(hs_sock_accept(-1), -EBADF);
+    assert_int_equal(hs_sock_accept(-1, NULL), -EBADF);
 }
 
 static void no_descriptor_left_keeps_the_connection_queued(void **state)
@@ -123,10 +123,10 @@ static void no_descriptor_left_keeps_the_connection_queued(void **state)
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
     struct rlimit none = { .rlim_cur = (rlim_t)client + 1, .rlim_max = files.rlim_max };
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int refused = hs_sock_accept(listener);
+    int refused = hs_sock_accept(listener, NULL);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
     assert_int_equal(refused, -EMFILE);
-    int server = hs_sock_accept(listener);
+    int server = hs_sock_accept(listener, NULL);
     assert_true(server >= 0);
     hs_sock_close(server);
     hs_sock_close(client);

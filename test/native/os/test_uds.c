@@ -78,10 +78,10 @@ static void it_serves_and_knows_its_addresses(void **state)
     assert_true(listener >= 0);
     assert_true(fcntl(listener, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(listener, F_GETFD) & FD_CLOEXEC);
-    assert_int_equal(hs_sock_accept(listener), -EAGAIN);
+    assert_int_equal(hs_sock_accept(listener, NULL), -EAGAIN);
     int client = connect_to(place->path, 0);
     assert_true(client >= 0);
-    int server = hs_sock_accept(listener);
+    int server = hs_sock_accept(listener, NULL);
     assert_true(server >= 0);
     hs_sock_address_t address;
     assert_int_equal(hs_sock_local_address(listener, &address), 0);
