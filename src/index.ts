@@ -1,7 +1,8 @@
 /** What other programs may use of Moonring. */
-export type { ReadyFields, ReloadResult } from './master/run.js';
+
+export type { ReactorStatus, Status } from './master/admin/status.js';
+export type { ReadyFields, ReloadResult } from './master/runtime/run.js';
 export { createServer, type Server, type ServerEvents } from './master/server.js';
-export type { ReactorStatus, Status } from './master/status.js';
 export {
   type ConfigInputs,
   type Environment,

@@ -3,10 +3,15 @@ import { join } from 'node:path';
 import { resolveConfig } from '../shared/config.js';
 import { MoonringError } from '../shared/errors.js';
 import type { ServerOptions } from '../shared/options.js';
-import { masterInputs } from './program.js';
-import { type ReadyFields, type ReloadResult, type RunningMaster, startMaster } from './run.js';
-import type { Status } from './status.js';
-import type { ChildExit } from './supervision.js';
+import type { Status } from './admin/status.js';
+import { masterInputs } from './cli/program.js';
+import {
+  type ReadyFields,
+  type ReloadResult,
+  type RunningMaster,
+  startMaster,
+} from './runtime/run.js';
+import type { ChildExit } from './supervisor/supervision.js';
 
 /** What a server tells the program around it. */
 export interface ServerEvents {

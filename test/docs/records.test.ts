@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { connectRaw, type RawClient, requestText } from '../e2e/raw-client.js';
 import { type Server, type ServerOptions, startServer } from '../e2e/server.js';
-import { loadSuccessors, type Play, play, playServing } from '../unit/master/supervisor-play.js';
+import {
+  loadSuccessors,
+  type Play,
+  play,
+  playServing,
+} from '../unit/master/supervisor/supervisor-play.js';
 import { ROOT } from './pages.js';
 
 /*

@@ -8,7 +8,7 @@ import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { defaultText } from '../../src/shared/options-doc.js';
 import { MASTER_SIGNALS } from '../../src/shared/signals.js';
 import { startServer } from '../e2e/server.js';
-import { play } from '../unit/master/supervisor-play.js';
+import { play } from '../unit/master/supervisor/supervisor-play.js';
 import { commandPages, ROOT, trackedFiles } from './pages.js';
 
 /** Flags of other programs, which pages name as well. */

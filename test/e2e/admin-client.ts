@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import type { Status } from '../../src/master/status.js';
+import type { Status } from '../../src/master/admin/status.js';
 import type { Server } from './server.js';
 
 /** Asks the admin listener, as an operator's tools would. */

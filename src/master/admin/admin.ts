@@ -1,0 +1,198 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type Address, parseAddresses } from '../../shared/addresses.js';
+import { MoonringError } from '../../shared/errors.js';
+import type { NativeAddon } from '../../shared/native.js';
+import type { StatsSnapshot } from '../../shared/native-stats.js';
+import { version } from '../../shared/package-info.js';
+import { listenSentence, openAdminSocket } from '../runtime/listeners.js';
+import { removeSocket } from '../runtime/resources.js';
+import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
+import { metricFamilies } from './metrics.js';
+import { isAlive, type Status } from './status.js';
+
+/**
+ * The admin listener: health, metrics and status from shared memory, so that it answers while
+ * every handler is stuck. Orders are taken on its Unix socket only, which belongs to its owner.
+ */
+export interface AdminOptions {
+  readonly native: NativeAddon;
+  /** As configured. */
+  readonly addresses: string;
+  readonly livenessGraceMs: number;
+  readonly status: () => Status;
+  readonly snapshot: () => StatsSnapshot;
+  readonly orders: AdminOrders;
+}
+
+export interface AdminOrders {
+  reload(): Promise<{ readonly problem: string | null; readonly generation: number }>;
+  scale(processes: number): string | null;
+  drain(): void;
+}
+
+export interface Admin {
+  /** As bound. */
+  readonly addresses: readonly Address[];
+  close(): void;
+}
+
+/** Its descriptors are the master's, who needs some for new reactors: few, and none for long. */
+const MAX_CONNECTIONS = 32;
+const TIMEOUTS = {
+  keepAliveTimeout: 75_000,
+  headersTimeout: 5000,
+  requestTimeout: 10_000,
+  connectionsCheckingInterval: 1000,
+};
+
+interface Answer {
+  readonly status: number;
+  readonly body: string | object;
+  readonly type?: string;
+}
+
+/** Throws ERR_MOONRING_LISTEN. */
+export async function openAdmin(options: AdminOptions): Promise<Admin> {
+  const wanted = parseAddresses(options.addresses);
+  if (!wanted.ok) throw new TypeError(wanted.problem);
+  const servers: Server[] = [];
+  const bound: Address[] = [];
+  const close = () => {
+    for (const server of servers) {
+      server.close();
+      server.closeAllConnections();
+    }
+    for (const address of bound) if (address.type === 'unix') removeSocket(address.path);
+  };
+  try {
+    for (const address of wanted.value) {
+      const server = makeServer(options, address.type === 'unix');
+      servers.push(server);
+      bound.push(await listen(server, address, options.native));
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { addresses: bound, close };
+}
+
+function listen(server: Server, address: Address, native: NativeAddon): Promise<Address> {
+  return new Promise((resolve, reject) => {
+    // Only the first one is told: later ones (a connection that cannot be accepted) end nothing.
+    server.on('error', (cause) => {
+      const choice = '--admin (port 0 picks a free one, off means none)';
+      const sentence = `admin listener: ${listenSentence(cause, address, choice)}`;
+      reject(new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause }));
+    });
+    if (address.type === 'unix') {
+      try {
+        const fd = openAdminSocket(native, address.path);
+        server.listen({ fd }, () => resolve(address));
+      } catch (error) {
+        reject(error);
+      }
+      return;
+    }
+    const { host, port } = address;
+    server.listen({ host, port, exclusive: true }, () => {
+      const local = server.address();
+      const isBound = typeof local === 'object' && local !== null;
+      resolve(isBound ? { type: 'tcp', host: local.address, port: local.port } : address);
+    });
+  });
+}
+
+function makeServer(options: AdminOptions, takesOrders: boolean): Server {
+  const server = createServer(TIMEOUTS, (request, response) => {
+    answer(options, request, takesOrders).then(
+      (result) => send(response, request, result),
+      (error: unknown) => send(response, request, { status: 500, body: `${String(error)}\n` }),
+    );
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.on('drop', () => server.closeIdleConnections());
+  return server;
+}
+
+async function answer(
+  options: AdminOptions,
+  request: IncomingMessage,
+  takesOrders: boolean,
+): Promise<Answer> {
+  request.resume();
+  const target = request.url ?? '/';
+  if (!URL.canParse(target, 'http://admin')) {
+    return { status: 400, body: 'the target is not a path\n' };
+  }
+  const url = new URL(target, 'http://admin');
+  if (request.method === 'GET' || request.method === 'HEAD') return look(options, url.pathname);
+  if (request.method !== 'POST') return { status: 405, body: 'GET or POST\n' };
+  if (!takesOrders) {
+    return { status: 403, body: 'orders are taken on the Unix socket of --admin only\n' };
+  }
+  return order(options.orders, url);
+}
+
+function look(options: AdminOptions, path: string): Answer {
+  const status = options.status();
+  switch (path) {
+    case '/livez':
+      return verdict(isAlive(status, options.livenessGraceMs), 'no reactor gives a sign of life');
+    case '/readyz':
+    case '/healthz':
+      return verdict(status.ready, `not ready: ${status.phase}`);
+    case '/startupz':
+      return verdict(status.started, 'starting');
+    case '/status':
+      return { status: 200, body: status };
+    case '/metrics': {
+      const { native, snapshot } = options;
+      const { luajitVersion: luajit, llhttpVersion: llhttp, statsLayout: layout } = native;
+      const build = { version, luajit, llhttp, node: process.versions.node };
+      const families = metricFamilies({ status, snapshot: snapshot(), layout, build });
+      return { status: 200, body: renderExposition(families), type: EXPOSITION_TYPE };
+    }
+    default:
+      return {
+        status: 404,
+        body: 'there are /livez /readyz /startupz /healthz /metrics /status\n',
+      };
+  }
+}
+
+async function order(orders: AdminOrders, url: URL): Promise<Answer> {
+  switch (url.pathname) {
+    case '/reload': {
+      const result = await orders.reload();
+      return { status: result.problem === null ? 200 : 409, body: result };
+    }
+    case '/drain':
+      orders.drain();
+      return { status: 202, body: { problem: null } };
+    case '/scale': {
+      const text = url.searchParams.get('processes') ?? '';
+      const processes = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+      const problem =
+        processes === 0 ? 'processes must be a number from 1' : orders.scale(processes);
+      return { status: problem === null ? 202 : 409, body: { problem } };
+    }
+    default:
+      return { status: 404, body: 'there are POST /reload /drain /scale?processes=N\n' };
+  }
+}
+
+function verdict(good: boolean, otherwise: string): Answer {
+  return good ? { status: 200, body: 'ok\n' } : { status: 503, body: `${otherwise}\n` };
+}
+
+function send(response: ServerResponse, request: IncomingMessage, { status, body, type }: Answer) {
+  const isText = typeof body === 'string';
+  const text = isText ? body : `${JSON.stringify(body)}\n`;
+  response.writeHead(status, {
+    'Content-Type': type ?? (isText ? 'text/plain; charset=utf-8' : 'application/json'),
+    'Content-Length': Buffer.byteLength(text),
+    'Cache-Control': 'no-store',
+  });
+  response.end(request.method === 'HEAD' ? undefined : text);
+}

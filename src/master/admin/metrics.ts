@@ -1,0 +1,286 @@
+import type {
+  SlotCounters,
+  SlotStats,
+  StatsLayout,
+  StatsSnapshot,
+} from '../../shared/native-stats.js';
+import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
+import type { Status } from './status.js';
+
+/**
+ * /metrics: what the reactors have counted in the stats page and what the supervisor knows, under
+ * the names of the OpenTelemetry HTTP conventions or `moonring_`. Pure.
+ */
+export interface MetricsInputs {
+  readonly status: Status;
+  readonly snapshot: StatsSnapshot;
+  readonly layout: StatsLayout;
+  readonly build: Readonly<Record<'version' | 'luajit' | 'llhttp' | 'node', string>>;
+}
+
+export function metricFamilies(inputs: MetricsInputs): Family[] {
+  return [...requestFamilies(inputs), ...connectionFamilies(inputs), ...masterFamilies(inputs)];
+}
+
+type CounterName = {
+  [K in keyof SlotCounters]: SlotCounters[K] extends number ? K : never;
+}[keyof SlotCounters];
+type ListName = Exclude<keyof SlotCounters, CounterName>;
+
+function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
+  const { slots } = snapshot;
+  const latencySum = total(slots, 'latencySumSeconds');
+  return [
+    {
+      name: 'http_server_request_duration_seconds',
+      type: 'histogram',
+      help: 'Time from the first byte of a request to the last byte of its answer handed to the kernel, in seconds.',
+      samples: histogramSamples(layout.latencyBuckets, totals(slots, 'latencyCounts'), latencySum),
+    },
+    {
+      name: 'http_server_active_requests',
+      type: 'gauge',
+      help: 'Requests that are being received, handled or answered.',
+      samples: [{ labels: {}, value: activeRequests(slots, layout) }],
+    },
+    {
+      name: 'moonring_requests_total',
+      type: 'counter',
+      help: 'Requests that reached the application, by method.',
+      samples: named('http_request_method', layout.methods, totals(slots, 'requestsByMethod')),
+    },
+    {
+      name: 'moonring_responses_total',
+      type: 'counter',
+      help: 'Answers by class of status, refusals included.',
+      samples: named(
+        'class',
+        ['1xx', '2xx', '3xx', '4xx', '5xx'],
+        totals(slots, 'responsesByClass'),
+      ),
+    },
+    {
+      name: 'moonring_refusals_total',
+      type: 'counter',
+      help: 'Requests that parser or server refused before the application saw them, by status.',
+      samples: named(
+        'http_response_status_code',
+        layout.refusals.map(String),
+        totals(slots, 'refusals'),
+      ),
+    },
+    counter(
+      slots,
+      'moonring_handler_errors_total',
+      'handlerErrors',
+      'Errors that handlers raised.',
+    ),
+    {
+      name: 'moonring_timeouts_total',
+      type: 'counter',
+      help: 'Deadlines that passed, by phase.',
+      samples: named('phase', layout.timeouts, totals(slots, 'timeouts')),
+    },
+    counter(
+      slots,
+      'moonring_client_aborts_total',
+      'clientAborts',
+      'Connections that the client reset while an answer was owed to it.',
+    ),
+    counter(slots, 'moonring_received_bytes_total', 'bytesIn', 'Bytes read from clients.'),
+    counter(slots, 'moonring_sent_bytes_total', 'bytesOut', 'Bytes written to clients.'),
+  ];
+}
+
+function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family[] {
+  const { slots } = snapshot;
+  return [
+    {
+      name: 'moonring_connections',
+      type: 'gauge',
+      help: 'Open connections by reactor and state.',
+      samples: slots.flatMap((slot) =>
+        layout.connectionStates.map((state, i) => {
+          const value = sum(slot.processes.map(({ connections }) => connections[i] ?? 0));
+          return { labels: { reactor: slot.slot, state }, value };
+        }),
+      ),
+    },
+    eachSlot(slots, 'moonring_connections_accepted_total', 'accepted', 'Connections accepted.'),
+    {
+      name: 'moonring_connections_rejected_total',
+      type: 'counter',
+      help: 'Connections that were not served: limit is max-connections, descriptors a pause for want of them.',
+      samples: [
+        { labels: { reason: 'limit' }, value: total(slots, 'rejectedLimit') },
+        { labels: { reason: 'descriptors' }, value: total(slots, 'rejectedDescriptors') },
+      ],
+    },
+    {
+      name: 'moonring_connections_moved_total',
+      type: 'counter',
+      help: 'Connections handed from one reactor process to another.',
+      samples: [
+        { labels: { direction: 'out' }, value: total(slots, 'movedOut') },
+        { labels: { direction: 'in' }, value: total(slots, 'movedIn') },
+      ],
+    },
+    {
+      name: 'moonring_pool_queue_depth',
+      type: 'gauge',
+      help: 'Requests that wait for a worker thread.',
+      samples: slots.map((slot) => {
+        const value = sum(slot.processes.map(({ queueDepth }) => queueDepth));
+        return { labels: { reactor: slot.slot }, value };
+      }),
+    },
+    allocatorFamily(status),
+    counter(
+      slots,
+      'moonring_access_log_lines_lost_total',
+      'logLinesLost',
+      'Access log lines that could not be written.',
+    ),
+    {
+      name: 'moonring_boss_connections_total',
+      type: 'counter',
+      help: 'Connections that went through the master: accepted by it, relayed between reactors, lost.',
+      samples: (['accepted', 'relayed', 'lost'] as const).map((kind) => {
+        return { labels: { kind }, value: status.boss[kind] };
+      }),
+    },
+    {
+      name: 'moonring_boss_held_connections',
+      type: 'gauge',
+      help: 'Connections in the master that wait for a reactor.',
+      samples: [{ labels: {}, value: status.boss.held }],
+    },
+  ];
+}
+
+/** No samples without jemalloc. */
+function allocatorFamily({ reactors }: Status): Family {
+  return {
+    name: 'moonring_allocator_bytes',
+    type: 'gauge',
+    help: 'Memory of the reactor by the count of jemalloc: allocated by it, resident for it.',
+    samples: reactors.flatMap(({ reactor, allocatorBytes }) =>
+      Object.entries(allocatorBytes ?? {}).map(([kind, value]) => {
+        return { labels: { reactor, kind }, value };
+      }),
+    ),
+  };
+}
+
+function masterFamilies({ status, build }: MetricsInputs): Family[] {
+  const reactors = status.reactors;
+  return [
+    {
+      name: 'moonring_build_info',
+      type: 'gauge',
+      help: 'Always 1; the labels say what runs.',
+      samples: [{ labels: build, value: 1 }],
+    },
+    gauge('moonring_uptime_seconds', 'Seconds since the master started.', status.uptimeSeconds),
+    gauge('moonring_ready', '1 while the server is ready, else 0.', status.ready ? 1 : 0),
+    {
+      name: 'moonring_reactors',
+      type: 'gauge',
+      help: 'Reactors by state.',
+      samples: ['ready', 'starting', 'draining', 'backoff', 'failed'].map((state) => {
+        return { labels: { state }, value: reactors.filter((each) => each.state === state).length };
+      }),
+    },
+    {
+      name: 'moonring_reactor_up',
+      type: 'gauge',
+      help: '1 if the reactor serves, else 0.',
+      samples: reactors.map(({ reactor, state }) => {
+        return { labels: { reactor }, value: state === 'ready' ? 1 : 0 };
+      }),
+    },
+    {
+      name: 'moonring_reactor_heartbeat_age_seconds',
+      type: 'gauge',
+      help: 'Seconds since the IO thread of the reactor last gave a sign of life.',
+      samples: reactors.flatMap(({ reactor, heartbeatAgeMs }) =>
+        heartbeatAgeMs === null ? [] : [{ labels: { reactor }, value: heartbeatAgeMs / 1000 }],
+      ),
+    },
+    {
+      name: 'moonring_reactor_restarts_total',
+      type: 'counter',
+      help: 'Reactor processes that ended unasked, by reason: signal, exit code, stuck, or before they were ready.',
+      samples: Object.entries(status.restarts).map(([reason, value]) => {
+        return { labels: { reason }, value };
+      }),
+    },
+    {
+      name: 'moonring_handler_generation',
+      type: 'gauge',
+      help: 'Generation of handler and settings, counted up by each reload.',
+      samples: reactors.flatMap(({ reactor, generation }) =>
+        generation === null ? [] : [{ labels: { reactor }, value: generation }],
+      ),
+    },
+    {
+      name: 'moonring_handler_reloads_total',
+      type: 'counter',
+      help: 'Reloads by result.',
+      samples: Object.entries(status.reloads).map(([result, value]) => {
+        return { labels: { result }, value };
+      }),
+    },
+  ];
+}
+
+function counter(
+  slots: readonly SlotStats[],
+  name: string,
+  key: CounterName,
+  help: string,
+): Family {
+  return { name, type: 'counter', help, samples: [{ labels: {}, value: total(slots, key) }] };
+}
+
+function eachSlot(
+  slots: readonly SlotStats[],
+  name: string,
+  key: CounterName,
+  help: string,
+): Family {
+  const samples = slots.map(({ slot, counters }) => {
+    return { labels: { reactor: slot }, value: counters[key] };
+  });
+  return { name, type: 'counter', help, samples };
+}
+
+function gauge(name: string, help: string, value: number, labels: Labels = {}): Family {
+  return { name, type: 'gauge', help, samples: [{ labels, value }] };
+}
+
+function named(label: string, names: readonly string[], values: readonly number[]): Sample[] {
+  return names.map((name, i) => ({ labels: { [label]: name }, value: values[i] ?? 0 }));
+}
+
+function activeRequests(slots: readonly SlotStats[], { connectionStates }: StatsLayout): number {
+  const active = ['reading', 'handling', 'writing'].map((state) => connectionStates.indexOf(state));
+  return sum(
+    slots.flatMap(({ processes }) =>
+      processes.flatMap(({ connections }) => active.map((i) => connections[i] ?? 0)),
+    ),
+  );
+}
+
+function total(slots: readonly SlotStats[], key: CounterName): number {
+  return sum(slots.map(({ counters }) => counters[key]));
+}
+
+function totals(slots: readonly SlotStats[], key: ListName): number[] {
+  const lists = slots.map(({ counters }) => counters[key]);
+  return (lists[0] ?? []).map((_, i) => sum(lists.map((list) => list[i] ?? 0)));
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
+}

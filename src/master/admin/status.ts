@@ -1,0 +1,161 @@
+import type {
+  AllocatorBytes,
+  BossCounters,
+  ProcessStats,
+  StatsLayout,
+  StatsSnapshot,
+} from '../../shared/native-stats.js';
+import { processOf, servingNotes, silenceOf } from '../supervisor/liveness.js';
+import { childById, leaversOf, mainOf, successorOf } from '../supervisor/slots.js';
+import type {
+  Phase,
+  Reload,
+  ServingNote,
+  Slot,
+  SlotState,
+  SupervisorState,
+  Tally,
+} from '../supervisor/supervision.js';
+import type { Rates, ServerRates } from './rates.js';
+
+/** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
+export interface Status {
+  readonly version: string;
+  /** Of the master: signals go there. */
+  readonly pid: number;
+  readonly phase: Phase['tag'];
+  /** Takes requests, and no drain has begun. */
+  readonly ready: boolean;
+  /** All reactors have been ready once. */
+  readonly started: boolean;
+  readonly uptimeSeconds: number;
+  readonly generation: number;
+  readonly reload: Reload['tag'];
+  readonly accept: 'reuseport' | 'boss';
+  readonly requests: number;
+  /** In the last second; `null` in the first one. */
+  readonly rates: Rates | null;
+  readonly reactors: readonly ReactorStatus[];
+  readonly restarts: Tally['restarts'];
+  readonly reloads: Tally['reloads'];
+  readonly boss: BossCounters;
+}
+
+export interface ReactorStatus {
+  readonly reactor: number;
+  readonly state: SlotState['tag'];
+  readonly pid: number | null;
+  readonly generation: number | null;
+  readonly allocator: string | null;
+  readonly uptimeSeconds: number | null;
+  /** By state; all processes of the slot. */
+  readonly connections: Readonly<Record<string, number>>;
+  readonly requests: number;
+  readonly rates: Rates | null;
+  readonly queueDepth: number;
+  /** All processes of the slot; `null` without jemalloc. */
+  readonly allocatorBytes: AllocatorBytes | null;
+  readonly heartbeatAgeMs: number | null;
+  /** What its threads are doing now. */
+  readonly serving: readonly ServingNote[];
+  /** Processes that are being started beside it, and those that hand over to it. */
+  readonly successors: number;
+  readonly leavers: number;
+}
+
+export interface StatusInputs {
+  readonly state: SupervisorState;
+  readonly snapshot: StatsSnapshot;
+  readonly layout: StatsLayout;
+  readonly boss: BossCounters;
+  readonly rates: ServerRates | null;
+  readonly accept: 'reuseport' | 'boss';
+  readonly version: string;
+  readonly pid: number;
+  readonly nowMs: number;
+  readonly startedAtMs: number;
+}
+
+export function statusOf(inputs: StatusInputs): Status {
+  const { state, version, pid, accept, boss, nowMs, startedAtMs } = inputs;
+  const slots = state.slots.filter((slot) => !slot.retired || slot.state.tag !== 'stopped');
+  const reactors = slots.map((slot) => reactorStatus(slot, inputs));
+  return {
+    version,
+    pid,
+    phase: state.phase.tag,
+    ready: state.phase.tag === 'serving' && reactors.some((each) => each.state === 'ready'),
+    started: state.phase.tag !== 'starting',
+    uptimeSeconds: (nowMs - startedAtMs) / 1000,
+    generation: state.generation,
+    reload: state.reload.tag,
+    accept,
+    requests: inputs.snapshot.slots.reduce(
+      (all, { counters }) => all + sum(counters.requestsByMethod),
+      0,
+    ),
+    rates: inputs.rates?.total ?? null,
+    reactors,
+    restarts: state.tally.restarts,
+    reloads: state.tally.reloads,
+    boss,
+  };
+}
+
+/** False when no reactor has given a sign of life for the grace: only a restart helps then. */
+export function isAlive(status: Status, graceMs: number): boolean {
+  const serving = status.reactors.filter((each) => each.state === 'ready');
+  if (graceMs === 0 || serving.length === 0) return true;
+  return serving.some(({ heartbeatAgeMs }) => (heartbeatAgeMs ?? 0) <= graceMs);
+}
+
+function reactorStatus(slot: Slot, inputs: StatusInputs): ReactorStatus {
+  const { state, snapshot, layout, rates } = inputs;
+  const child = childById(state, mainOf(slot) ?? -1);
+  const main = child === null ? null : processOf(snapshot, child);
+  const stats = snapshot.slots.find((each) => each.slot === slot.index);
+  const processes = stats?.processes ?? [];
+  const records = (main?.threads ?? []).flatMap(({ serving }) => serving ?? []);
+  return {
+    reactor: slot.index,
+    state: slot.state.tag,
+    pid: child?.pid ?? null,
+    generation: child?.generation ?? null,
+    allocator: slot.state.tag === 'ready' ? slot.state.allocator : null,
+    uptimeSeconds: main === null ? null : (snapshot.takenMs - main.startedMs) / 1000,
+    connections: connectionsOf(processes, layout),
+    requests: sum(stats?.counters.requestsByMethod ?? []),
+    rates: rates?.reactors.get(slot.index) ?? null,
+    queueDepth: sum(processes.map(({ queueDepth }) => queueDepth)),
+    allocatorBytes: allocatorBytesOf(processes),
+    heartbeatAgeMs: main === null ? null : silenceOf(main, snapshot.takenMs),
+    serving: servingNotes(records, snapshot.takenMs),
+    successors: successorOf(state, slot) === null ? 0 : 1,
+    leavers: leaversOf(state, slot).length,
+  };
+}
+
+function connectionsOf(
+  processes: readonly ProcessStats[],
+  { connectionStates }: StatsLayout,
+): Record<string, number> {
+  return Object.fromEntries(
+    connectionStates.map((name, i) => [
+      name,
+      sum(processes.map(({ connections }) => connections[i] ?? 0)),
+    ]),
+  );
+}
+
+function allocatorBytesOf(processes: readonly ProcessStats[]): AllocatorBytes | null {
+  const known = processes.flatMap(({ memory }) => memory ?? []);
+  if (known.length === 0) return null;
+  return {
+    allocated: sum(known.map(({ allocated }) => allocated)),
+    resident: sum(known.map(({ resident }) => resident)),
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((all, value) => all + value, 0);
+}

@@ -1,0 +1,139 @@
+import cluster, { type Worker } from 'node:cluster';
+import { createInterface } from 'node:readline';
+import { messageOf } from '../../shared/errors.js';
+import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
+import type { ChildExit } from '../supervisor/supervision.js';
+
+/** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
+const CHILD_LISTEN_FD = 4;
+export const CHILD_CONTROL_FD = 5;
+export const CHILD_STATS_FD = 6;
+export const CHILD_INBOX_FD = 7;
+const CHILD_SHARED_FD = 8;
+
+/** Control needs one compiler thread and little heap; requests never touch JavaScript. */
+const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
+
+/** Enough for what a dead process has left in its channel, should another one hold that open. */
+const LAST_WORDS_MS = 250;
+
+/** Descriptors of the master. */
+export interface Inherited {
+  /** The listener that is this reactor's alone. */
+  readonly listenFd: number | null;
+  /** Listeners that all reactors share. */
+  readonly sharedFds: readonly number[];
+  readonly controlFd: number;
+  readonly statsFd: number;
+  readonly inboxFd: number;
+}
+
+/** The numbers of the listeners in the reactor. */
+export function listenersInChild(own: boolean, shared: number): number[] {
+  const sharedFds = Array.from({ length: shared }, (_, i) => CHILD_SHARED_FD + i);
+  return own ? [CHILD_LISTEN_FD, ...sharedFds] : sharedFds;
+}
+
+export interface ForkOptions {
+  /** The compiled src/reactor.ts. */
+  readonly script: string;
+  /** Shown by ps. */
+  readonly slot: number;
+  readonly inherited: Inherited;
+  /** On top of the master's environment. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Called on the main thread. Only lines may follow `onExit`. */
+export interface ChildEvents {
+  readonly onMessage: (message: ToMaster) => void;
+  readonly onUnreadable: (problem: string) => void;
+  readonly onDisconnect: () => void;
+  readonly onExit: (exit: ChildExit) => void;
+  /** A line that the process wrote to its standard error. */
+  readonly onLine: (line: string) => void;
+}
+
+export interface ReactorProcess {
+  /** Lost if the process is on its way out: its exit will be reported. */
+  send(message: ToReactor): void;
+  signal(signal: 'SIGKILL' | 'SIGABRT'): void;
+}
+
+export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
+  const { script, slot, inherited, env } = options;
+  const { listenFd, sharedFds, controlFd, statsFd, inboxFd } = inherited;
+  // Global to the process, so it is set for each fork.
+  cluster.setupPrimary({
+    exec: script,
+    args: [String(slot)],
+    execArgv: EXEC_ARGV,
+    serialization: 'advanced',
+    stdio: [
+      'ignore',
+      'inherit',
+      'pipe',
+      'ipc',
+      listenFd ?? 'ignore',
+      controlFd,
+      statsFd,
+      inboxFd,
+      ...sharedFds,
+    ],
+  });
+  const worker = cluster.fork(env);
+  watch(worker, events);
+  return {
+    send: (message) => {
+      if (worker.isConnected()) worker.send(message, ignoreLoss);
+    },
+    signal: (signal) => {
+      worker.process.kill(signal);
+    },
+  };
+}
+
+function watch(worker: Worker, events: ChildEvents): void {
+  const pid = worker.process.pid ?? null;
+  worker.on('message', (value: unknown) => {
+    let message: ToMaster;
+    try {
+      message = decodeToMaster(value);
+    } catch (error) {
+      events.onUnreadable(messageOf(error));
+      return;
+    }
+    events.onMessage(message);
+  });
+  worker.on('disconnect', events.onDisconnect);
+  worker.once('exit', (code, signal) => {
+    afterLastWords(worker, () => events.onExit({ pid, code, signal }));
+  });
+  worker.on('error', () => {
+    // A process that was never made reports no exit.
+    if (pid === null) events.onExit({ pid, code: null, signal: null });
+  });
+  // A process that was never made has no pipe either, whatever its type says.
+  const { stderr } = worker.process;
+  if (pid !== null && stderr !== null) createInterface({ input: stderr }).on('line', events.onLine);
+}
+
+/**
+ * One SIGCHLD tells of all children that have died by then, also of those whose last messages have
+ * not been read: without them a clean end looks like a crash.
+ */
+function afterLastWords(worker: Worker, then: () => void): void {
+  if (!worker.isConnected()) {
+    then();
+    return;
+  }
+  const end = () => {
+    clearTimeout(timer);
+    worker.off('disconnect', end);
+    then();
+  };
+  const timer = setTimeout(end, LAST_WORDS_MS);
+  worker.on('disconnect', end);
+}
+
+function ignoreLoss(): void {}

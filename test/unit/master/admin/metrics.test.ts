@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { histogramSamples, renderExposition } from '../../../../src/master/admin/exposition.js';
+import { metricFamilies } from '../../../../src/master/admin/metrics.js';
+import { isAlive, type Status, statusOf } from '../../../../src/master/admin/status.js';
+import { playServing } from '../supervisor/supervisor-play.js';
+import { snapshot, statsLayout } from './stats-fixture.js';
+
+const BOSS = { accepted: 3, passed: [2, 1], relayed: 1, held: 0, lost: 0, pauses: 0 };
+
+function status(): Status {
+  return statusOf({
+    state: playServing(2).state(),
+    snapshot,
+    layout: statsLayout,
+    boss: BOSS,
+    rates: null,
+    accept: 'boss',
+    version: '1.2.3',
+    pid: 4711,
+    nowMs: 5000,
+    startedAtMs: 1000,
+  });
+}
+
+const build = { version: '1', luajit: 'a"b', llhttp: 'c\\d', node: 'e\nf' };
+const families = metricFamilies({ status: status(), snapshot, layout: statsLayout, build });
+
+interface Sample {
+  readonly name: string;
+  readonly labels: string;
+  readonly value: number;
+}
+
+/** As strict as promtool: HELP, TYPE, then samples of that family only, all of them distinct. */
+function parseExposition(text: string): Map<string, Sample[]> {
+  const parsed = new Map<string, Sample[]>();
+  const seen = new Set<string>();
+  const lines = text.split('\n');
+  if (lines.pop() !== '') throw new Error('the last line does not end');
+  let family = '';
+  let type = '';
+  for (const [i, line] of lines.entries()) {
+    const help = /^# HELP ([a-z_]+) \S/.exec(line);
+    if (help) {
+      family = help[1] ?? '';
+      if (parsed.has(family)) throw new Error(`${family} comes twice`);
+      parsed.set(family, []);
+      type =
+        new RegExp(`^# TYPE ${family} (counter|gauge|histogram)$`).exec(lines[i + 1] ?? '')?.[1] ??
+        '';
+      if (type === '') throw new Error(`${family} has no type`);
+      continue;
+    }
+    if (line.startsWith('# TYPE ')) continue;
+    const label = '[a-z_]+="(?:[^"\\\\]|\\\\[\\\\n"])*"';
+    const sample = new RegExp(`^([a-z_]+)(\\{${label}(?:,${label})*\\})? (\\S+)$`).exec(line);
+    const [, name = '', labels = '', value = ''] = sample ?? [];
+    const base = type === 'histogram' ? name.replace(/_(bucket|sum|count)$/, '') : name;
+    if (base !== family) throw new Error(`not a sample of ${family}: ${line}`);
+    if (!Number.isFinite(Number(value)) || seen.has(name + labels)) throw new Error(line);
+    if (type === 'counter' && !name.endsWith('_total')) throw new Error(`counter ${name}`);
+    seen.add(name + labels);
+    parsed.get(family)?.push({ name, labels, value: Number(value) });
+  }
+  return parsed;
+}
+
+t.test('the text can be read back', async (t) => {
+  const parsed = parseExposition(renderExposition(families));
+  t.strictSame(
+    [...parsed.keys()],
+    families.map(({ name }) => name),
+  );
+  t.match(parsed.get('moonring_build_info'), [
+    { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",node="e\\nf"}', value: 1 },
+  ]);
+  t.match(parsed.get('moonring_requests_total')?.[0], { labels: /GET/, value: 30 });
+  t.strictSame(parsed.get('moonring_allocator_bytes'), [
+    { name: 'moonring_allocator_bytes', labels: '{reactor="0",kind="allocated"}', value: 1000 },
+    { name: 'moonring_allocator_bytes', labels: '{reactor="0",kind="resident"}', value: 3000 },
+  ]);
+  t.match(parsed.get('http_server_active_requests'), [{ value: 6 }]);
+});
+
+t.test('a histogram is cumulative and complete', async (t) => {
+  t.strictSame(histogramSamples([0.1, 1], [2, 3, 4], 7.5), [
+    { suffix: '_bucket', labels: { le: '0.1' }, value: 2 },
+    { suffix: '_bucket', labels: { le: '1' }, value: 5 },
+    { suffix: '_bucket', labels: { le: '+Inf' }, value: 9 },
+    { suffix: '_sum', labels: {}, value: 7.5 },
+    { suffix: '_count', labels: {}, value: 9 },
+  ]);
+});
+
+t.test('every metric is documented, with its type, and no other', async (t) => {
+  const text = readFileSync(new URL('../../../../docs/operations.md', import.meta.url), 'utf8');
+  const rows = [...text.matchAll(/^\| `([a-z_]+)` \| (\w+) \| [^|]+ \|/gm)];
+  t.strictSame(
+    rows.map(([, name, type]) => `${name} ${type}`),
+    families.map(({ name, type }) => `${name} ${type}`),
+  );
+});
+
+t.test('alive is who has a heart beat', async (t) => {
+  const now = status();
+  t.equal(now.reactors[0]?.heartbeatAgeMs, 100);
+  t.ok(isAlive(now, 100));
+  t.notOk(isAlive(now, 99));
+  t.ok(isAlive(now, 0), 'unless nobody asks for one');
+});

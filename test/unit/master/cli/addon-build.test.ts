@@ -1,0 +1,19 @@
+import t from 'tap';
+import { buildAddon } from '../../../../src/master/cli/addon-build.js';
+
+t.test('the build is as good as the script that does it', async (t) => {
+  const root = t.testdir({
+    good: { scripts: { 'build-addon.mjs': '' } },
+    bad: { scripts: { 'build-addon.mjs': 'process.exit(1)' } },
+    killed: { scripts: { 'build-addon.mjs': "process.kill(process.pid, 'SIGKILL')" } },
+    image: {},
+  });
+  const refused = { code: 'ERR_MOONRING_ADDON', message: /was not built: the lines above say why/ };
+  await t.resolves(buildAddon(`${root}/good`));
+  await t.rejects(buildAddon(`${root}/bad`), refused);
+  await t.rejects(buildAddon(`${root}/killed`), refused);
+  await t.rejects(buildAddon(`${root}/image`), {
+    code: 'ERR_MOONRING_ADDON',
+    message: /image\/scripts\/build-addon\.mjs does not exist: this copy has no sources/,
+  });
+});

@@ -1,0 +1,110 @@
+import t from 'tap';
+import { type CommandLine, readCommandLine } from '../../../../src/master/cli/cli.js';
+import { MoonringError } from '../../../../src/shared/errors.js';
+import type { OptionSpec } from '../../../../src/shared/option-spec.js';
+import { flagOf, OPTIONS } from '../../../../src/shared/options.js';
+
+const FILES: Readonly<Record<string, string>> = {
+  '/srv/site/good.json': '{"port": 4, "maxBody": "1m"}',
+  '/srv/site/bad.json': '{"prot": 4}',
+};
+
+function read(argv: readonly string[], env: Record<string, string> = {}): CommandLine {
+  const readText = (path: string) => {
+    const text = FILES[path];
+    if (text === undefined) throw new Error(`ENOENT: ${path}`);
+    return text;
+  };
+  return readCommandLine({ argv, env, cwd: '/srv/site', readText });
+}
+
+function configOf(line: CommandLine) {
+  if (line.action !== 'serve' && line.action !== 'check') throw new TypeError(line.action);
+  return line.resolved.config;
+}
+
+function errorOf(argv: readonly string[], env?: Record<string, string>) {
+  try {
+    read(argv, env);
+  } catch (error) {
+    if (error instanceof MoonringError) return { code: error.code, message: error.message };
+    throw error;
+  }
+  return { code: 'none', message: '' };
+}
+
+t.test('nothing: the demo with defaults', async (t) => {
+  const line = read([]);
+  t.equal(line.action, 'serve');
+  t.match(configOf(line), { app: null, port: 8080 });
+});
+
+t.test('flags long, short, and with =', async (t) => {
+  const line = read(['-p', '0', '-n', '2', '--max-body=64k', '--drain-timeout', '5s', 'app.lua']);
+  t.match(configOf(line), {
+    app: '/srv/site/app.lua',
+    port: 0,
+    processes: 2,
+    maxBody: 65_536,
+    drainTimeout: 5000,
+  });
+  t.equal(configOf(read(['app.lua', '--processes', 'auto'])).processes, 'auto');
+  t.equal(configOf(read(['-p', '1', '-p', '2'])).port, 2, 'the last one counts');
+});
+
+t.test('help, version, check', async (t) => {
+  t.equal(read(['--version']).action, 'version');
+  t.equal(read(['-v']).action, 'version');
+  t.equal(read(['--check', 'app.lua']).action, 'check');
+  t.equal(read(['-h', '--port', 'nonsense']).action, 'help', 'help helps whatever else is wrong');
+  const help = read(['--help']);
+  if (help.action !== 'help') throw new TypeError(help.action);
+  for (const spec of OPTIONS.filter((each: OptionSpec) => each.role !== 'argument')) {
+    t.match(help.text, flagOf(spec));
+  }
+  t.match(help.text, /^Usage: moonring \[options\] \[app\]/);
+  t.match(help.text, /\nTimeouts:\n/);
+  t.match(help.text, '(default: 8080)');
+  for (const line of help.text.split('\n')) t.ok(line.length <= 100, line);
+});
+
+t.test('wrong command lines', async (t) => {
+  const wrong: readonly [readonly string[], string][] = [
+    [['--prot', '1'], "unknown option '--prot' (Did you mean --port?)"],
+    [['-x'], "unknown option '-x'"],
+    [['--port'], "option '-p, --port <port|off>' argument missing"],
+    [['--port', '-1'], '--port: "-1" is not a whole number'],
+    [['a.lua', 'b.lua'], 'too many arguments. Expected 1 argument but got 2.'],
+    [['--check=yes'], 'unknown option'],
+    [[''], '[app]: the path is empty'],
+  ];
+  for (const [argv, message] of wrong) {
+    t.match(errorOf(argv), { code: 'ERR_MOONRING_USAGE', message }, argv.join(' '));
+  }
+});
+
+t.test('the config file', async (t) => {
+  t.match(configOf(read(['--config', 'good.json'])), { port: 4, maxBody: 1024 ** 2 });
+  t.match(configOf(read(['--config', 'good.json', '-p', '5'])), { port: 5, maxBody: 1024 ** 2 });
+  t.match(configOf(read([], { MOONRING_CONFIG: 'good.json' })), { port: 4 });
+  t.match(errorOf(['--config', 'bad.json']), {
+    code: 'ERR_MOONRING_CONFIG',
+    message: '/srv/site/bad.json: unknown key "prot" (Did you mean port?)',
+  });
+  t.match(errorOf(['--config', 'none.json']), {
+    code: 'ERR_MOONRING_CONFIG',
+    message: 'the config file cannot be read: ENOENT: /srv/site/none.json',
+  });
+});
+
+t.test('build stands alone', async (t) => {
+  t.strictSame(read(['build']), { action: 'build' });
+  t.equal(read(['build', '--help']).action, 'help');
+  const broken = { MOONRING_PORT: 'none' };
+  t.strictSame(read(['build'], broken), { action: 'build' }, 'no configuration is looked at');
+  for (const more of [['app.lua'], ['--port', '1']]) {
+    const error = errorOf(['build', ...more]);
+    t.match(error, { code: 'ERR_MOONRING_USAGE', message: 'build takes no options and no app' });
+  }
+  t.match(configOf(read(['./build'])), { app: '/srv/site/build' }, 'an app may have that name');
+});

@@ -1,0 +1,54 @@
+import t from 'tap';
+import type { Listeners } from '../../../../src/master/runtime/listeners.js';
+import { openResources } from '../../../../src/master/runtime/resources.js';
+import type { NativeAddon } from '../../../../src/shared/native.js';
+
+const SLOTS = 16;
+
+/** Descriptors are numbers of ours: `open` has those that nobody has closed. */
+function imitation(mostListeners: number) {
+  const open = new Set<number>();
+  let next = 100;
+  const take = () => {
+    open.add(++next);
+    return next;
+  };
+  let joined = 0;
+  const native = {
+    StatsPage: class {
+      readonly fd = 3;
+      close() {}
+    },
+    Boss: class {
+      readonly inboxFds = Array.from({ length: SLOTS }, () => 4);
+      start() {}
+      stop() {}
+      closeListeners() {}
+    },
+    socketPair: () => [4, 5],
+    joinTcpListeners: () => {
+      if (++joined > mostListeners) throw Object.assign(new Error('no'), { code: 'EMFILE' });
+      return take();
+    },
+    closeDescriptor: (fd: number) => open.delete(fd),
+  };
+  // As much of the addon as this module needs.
+  return { open, take, native: native as unknown as NativeAddon };
+}
+
+t.test('room that cannot be made leaves no listener that nobody serves', async (t) => {
+  const { open, take, native } = imitation(2);
+  const listeners: Listeners = {
+    tcpFds: [take()],
+    sharedFds: [],
+    addresses: [{ type: 'tcp', host: '127.0.0.1', port: 80 }],
+    socketPath: null,
+  };
+  const config = { bossPolicy: 'round-robin', backlog: 16 } as const;
+  const accept = 'reuseport';
+  const resources = openResources({ native, listeners, accept, config, processes: 1 });
+  t.equal(open.size, 1);
+  t.throws(() => resources.makeRoom(4), /cannot listen/);
+  t.equal(open.size, 1, 'those that were opened for it are closed again');
+  t.equal(resources.inheritedBy(0).listenFd, 101, 'the one that serves is left alone');
+});

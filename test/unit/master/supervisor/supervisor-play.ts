@@ -1,0 +1,200 @@
+import type {
+  ChildExit,
+  ChildId,
+  Effect,
+  Order,
+  Prepared,
+  SlotState,
+  SupervisorSettings,
+  SupervisorState,
+  Timer,
+} from '../../../../src/master/supervisor/supervision.js';
+import { initialState } from '../../../../src/master/supervisor/supervision.js';
+import { step } from '../../../../src/master/supervisor/supervisor.js';
+import { PROTOCOL_VERSION, type ToMaster } from '../../../../src/shared/messages.js';
+import type { MasterSignal } from '../../../../src/shared/signals.js';
+import { reactorOptions } from '../../reactor-options.js';
+
+const {
+  index: _index,
+  statsSlot: _slot,
+  statsSide: _side,
+  generation: _generation,
+  pinCpu: _pin,
+  ...reactorSettings
+} = reactorOptions;
+
+export { reactorSettings };
+
+const SETTINGS: SupervisorSettings = {
+  reactor: reactorSettings,
+  pin: false,
+  startTimeoutMs: 20_000,
+  exitTimeoutMs: 2000,
+  stopTimeoutMs: 500,
+  drainDelayMs: 0,
+  drainTimeoutMs: 30_000,
+  crashes: { maxFailedStarts: 3, maxCrashes: 4, windowMs: 60_000, baseMs: 100, capMs: 1000 },
+};
+
+export interface Play {
+  /** What a step asks for, in short words; `log` left out. */
+  readonly boot: () => string[];
+  readonly say: (child: ChildId, message: ToMaster) => string[];
+  readonly hello: (child: ChildId) => string[];
+  readonly loaded: (child: ChildId) => string[];
+  readonly ready: (child: ChildId) => string[];
+  readonly drained: (child: ChildId) => string[];
+  readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
+  readonly silent: (child: ChildId) => string[];
+  readonly order: (order: Order) => string[];
+  /** Configuration and handler were looked at; null: they are fine. */
+  readonly prepared: (problem?: string) => string[];
+  readonly preparedWith: (settings: Partial<SupervisorSettings>) => string[];
+  readonly childTimer: (child: ChildId) => string[];
+  readonly state: () => SupervisorState;
+  readonly disconnect: (child: ChildId) => string[];
+  readonly unreadable: (child: ChildId) => string[];
+  readonly signal: (signal: MasterSignal) => string[];
+  readonly timer: (slot: number | 'delay') => string[];
+  readonly wait: (durationMs: number) => void;
+  readonly tags: () => SlotState['tag'][];
+  readonly phase: () => SupervisorState['phase']['tag'];
+  /** All effects so far. */
+  readonly effects: readonly Effect[];
+}
+
+/** A supervisor whose clock stands still unless it waits, and whose chance is always 0. */
+export function play(processes: number, settings: Partial<SupervisorSettings> = {}): Play {
+  let state = initialState({ ...SETTINGS, ...settings }, processes);
+  let nowMs = 1000;
+  const effects: Effect[] = [];
+
+  function send(event: Parameters<typeof step>[1]): string[] {
+    const next = step(state, event);
+    state = next.state;
+    effects.push(...next.effects);
+    return next.effects.flatMap(wordsOf);
+  }
+  const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
+  const prepared = (result: Prepared) => send({ type: 'prepared', result });
+  const preparedWith = (changed: Partial<SupervisorSettings>) =>
+    prepared({ ok: true, settings: { ...SETTINGS, ...settings, ...changed } });
+
+  return {
+    boot: () => send({ type: 'boot' }),
+    say,
+    hello: (child) => say(child, { type: 'hello', protocol: PROTOCOL_VERSION, pid: 100 + child }),
+    loaded: (child) => say(child, { type: 'loaded' }),
+    ready: (child) => say(child, { type: 'ready', allocator: 'system' }),
+    drained: (child) => say(child, { type: 'drained' }),
+    exit: (child, exit = {}) => {
+      const whole = { pid: 100 + child, code: 0, signal: null, ...exit };
+      return send({ type: 'exited', child, exit: whole, serving: [], nowMs, random: 0 });
+    },
+    silent: (child) => send({ type: 'silent', child, silentMs: 70_000, serving: [] }),
+    order: (order) => send({ type: 'order', order, nowMs }),
+    prepared: (problem) =>
+      problem === undefined ? preparedWith({}) : prepared({ ok: false, problem }),
+    preparedWith,
+    childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child } }),
+    state: () => state,
+    disconnect: (child) => send({ type: 'disconnected', child }),
+    unreadable: (child) => send({ type: 'unreadable', child, problem: 'gibberish' }),
+    signal: (signal) => send({ type: 'signal', signal, nowMs }),
+    timer: (slot) => {
+      const timer =
+        slot === 'delay' ? ({ type: 'delay' } as const) : ({ type: 'slot', slot } as const);
+      return send({ type: 'timer', timer });
+    },
+    wait: (durationMs) => {
+      nowMs += durationMs;
+    },
+    tags: () => state.slots.map((slot) => slot.state.tag),
+    phase: () => state.phase.tag,
+    effects,
+  };
+}
+
+/** What a process says from its first word to its first request. */
+export function begin(game: Play, child: ChildId): void {
+  game.hello(child);
+  game.loaded(child);
+  game.ready(child);
+}
+
+/** A reload up to where these successors have loaded. */
+export function loadSuccessors(game: Play, ...children: readonly ChildId[]): void {
+  game.signal('SIGHUP');
+  game.prepared();
+  for (const child of children) {
+    game.hello(child);
+    game.loaded(child);
+  }
+}
+
+/** Numbers in [0, below) that are the same in each run of a test. */
+export function pseudoRandom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state % below;
+  };
+}
+
+/** A supervisor whose reactors are all ready: child 1 in slot 0, child 2 in slot 1 and so on. */
+export function playServing(processes: number, settings?: Partial<SupervisorSettings>): Play {
+  const game = play(processes, settings);
+  game.boot();
+  for (let child = 1; child <= processes; child++) begin(game, child);
+  return game;
+}
+
+/** What is said to others than processes and timers has tests of its own. */
+function wordsOf(effect: Effect): string[] {
+  switch (effect.type) {
+    case 'fork':
+      return [`fork ${effect.child} in ${effect.slot}`];
+    case 'send':
+      return [`send ${effect.child} ${effect.message.type}`];
+    case 'kill':
+    case 'abort':
+      return [`${effect.type} ${effect.child}`];
+    case 'arm-timer':
+      return [`arm ${timerName(effect.timer)} ${effect.delayMs}`];
+    case 'cancel-timer':
+      return [`cancel ${timerName(effect.timer)}`];
+    case 'announce-ready':
+      return [`ready ${effect.allocator}`];
+    case 'exit':
+      return effect.failure === null
+        ? ['exit']
+        : [`exit ${effect.failure.code}: ${effect.failure.message}`];
+    case 'prepare-reload':
+      return ['prepare'];
+    case 'reloaded':
+      return [
+        `reloaded ${effect.generation}${effect.problem === null ? '' : `: ${effect.problem}`}`,
+      ];
+    case 'close-slot':
+    case 'reclaim-slot':
+      return [`${effect.type} ${effect.slot}`];
+    case 'log':
+    case 'slot-up':
+    case 'close-listeners':
+    case 'reopen-logs':
+    case 'announce-stopping':
+      return [];
+  }
+}
+
+function timerName(timer: Timer): string {
+  switch (timer.type) {
+    case 'slot':
+      return `${timer.slot}`;
+    case 'child':
+      return `child ${timer.child}`;
+    case 'delay':
+      return 'delay';
+  }
+}
