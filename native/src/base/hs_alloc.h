@@ -8,6 +8,17 @@
 
 #include "base/hs_base.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define HS_HAS_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HS_HAS_ASAN 1
+#endif
+#endif
+#ifdef HS_HAS_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 HS_NODISCARD static inline void *hs_alloc(size_t size)
 {
     return malloc(size);
@@ -33,4 +44,25 @@ HS_NODISCARD static inline void *hs_alloc_aligned(size_t alignment, size_t size)
 static inline void hs_free(void *memory)
 {
     free(memory);
+}
+
+/* Memory of ours that holds nothing now: AddressSanitizer reports an access to it. */
+static inline void hs_poison(const void *memory, size_t size)
+{
+#ifdef HS_HAS_ASAN
+    __asan_poison_memory_region(memory, size);
+#else
+    (void)memory;
+    (void)size;
+#endif
+}
+
+static inline void hs_unpoison(const void *memory, size_t size)
+{
+#ifdef HS_HAS_ASAN
+    __asan_unpoison_memory_region(memory, size);
+#else
+    (void)memory;
+    (void)size;
+#endif
 }
