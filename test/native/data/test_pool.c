@@ -1,4 +1,5 @@
-/* hs_pool: blocks are distinct, reused last-in first-out, and only whole free pages are released. */
+/* hs_pool: blocks are distinct, reused last-in first-out, and only whole free pages are released.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
