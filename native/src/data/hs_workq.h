@@ -11,11 +11,10 @@
 #pragma once
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "base/hs_alloc.h"
+#include "base/hs_cond.h"
 
 typedef struct hs_workq {
     _Atomic(void *) *slots; /* written by the producer, read by consumers; ordered by tail, head */
@@ -57,7 +56,7 @@ HS_NODISCARD static inline bool hs_workq_init(hs_workq_t *queue, uint32_t capaci
     if (queue->slots == NULL)
         return false;
     pthread_mutex_init(&queue->lock, NULL);
-    pthread_cond_init(&queue->wake, NULL);
+    hs_cond_init(&queue->wake);
     return true;
 }
 
@@ -163,10 +162,10 @@ static inline void hs_workq_share(hs_workq_t *queue)
 
 /*
  * A consumer that found nothing: sleeps until there may be something, until `until`
- * (CLOCK_REALTIME; NULL: no limit), or until the queue is closed and empty.
+ * (NULL: no limit), or until the queue is closed and empty.
  */
 HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
-                                                         const struct timespec *until)
+                                                         const hs_deadline_t *until)
 {
     hs_workq_wait_t result = HS_WORKQ_WORK;
     int timed_out = 0;
@@ -174,7 +173,7 @@ HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
     atomic_fetch_add_explicit(&queue->idle, 1, memory_order_seq_cst);
     while (queue->wakes == 0 && !queue->closed && hs_workq_length(queue) == 0 &&
            timed_out != ETIMEDOUT)
-        timed_out = until ? pthread_cond_timedwait(&queue->wake, &queue->lock, until)
+        timed_out = until ? hs_cond_wait_until(&queue->wake, &queue->lock, until)
                           : pthread_cond_wait(&queue->wake, &queue->lock);
     /* Whoever leaves takes one wake with it, or itself off the sleepers: their sum is the number of
      * threads in here. */

@@ -86,7 +86,7 @@ hs_workers_t *hs_workers_new(const hs_workers_config_t *config)
     workers->config = *config;
     workers->look_ms = LOOK_FIRST_MS;
     pthread_mutex_init(&workers->lock, NULL);
-    pthread_cond_init(&workers->ended, NULL);
+    hs_cond_init(&workers->ended);
     return workers;
 }
 
@@ -189,7 +189,7 @@ static hs_workq_wait_t wait_for_work(worker_t *worker)
     hs_workq_t *queue = &worker->pool->queue;
     if (!worker->has_handler || !hs_handler_has_tasks(&worker->handler))
         return hs_workq_wait(queue, NULL);
-    struct timespec until = hs_thread_time_in(TASK_INTERVAL_MS);
+    hs_deadline_t until = hs_thread_time_in(TASK_INTERVAL_MS);
     return hs_workq_wait(queue, &until);
 }
 
@@ -376,13 +376,12 @@ void hs_workers_end_sleep(hs_workers_t *workers)
 }
 
 /* True once this worker has ended, which is waited for until `until`. */
-static bool wait_for_end(hs_workers_t *workers, const worker_t *worker,
-                         const struct timespec *until)
+static bool wait_for_end(hs_workers_t *workers, const worker_t *worker, const hs_deadline_t *until)
 {
     int timed_out = 0;
     pthread_mutex_lock(&workers->lock);
     while (!worker->ended && timed_out == 0)
-        timed_out = pthread_cond_timedwait(&workers->ended, &workers->lock, until);
+        timed_out = hs_cond_wait_until(&workers->ended, &workers->lock, until);
     bool ended = worker->ended;
     pthread_mutex_unlock(&workers->lock);
     return ended;
@@ -391,8 +390,8 @@ static bool wait_for_end(hs_workers_t *workers, const worker_t *worker,
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms)
 {
     hs_workq_close(&workers->queue);
-    struct timespec until = hs_thread_time_in(wait_ms);
-    struct timespec now = hs_thread_time_in(0);
+    hs_deadline_t until = hs_thread_time_in(wait_ms);
+    hs_deadline_t now = hs_thread_time_in(0);
     uint32_t left = 0;
     for (uint32_t i = 0; i < workers->started; i++) {
         worker_t *worker = &workers->workers[i];

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "os/hs_log.h"
 #include "os/hs_thread.h"
@@ -56,9 +57,9 @@ static void emit(hs_log_level_t level, const char *file, int line, const char *m
         .file = file,
         .line = line,
         .msg = message,
-        .ts = hs_thread_time_in(0),
         .tid = hs_thread_id(),
     };
+    (void)clock_gettime(CLOCK_REALTIME, &event.ts);
     callback(&event, user_data);
 }
 

@@ -130,15 +130,15 @@ int hs_thread_cpu_count(void)
     return online > 0 ? (int)online : 1;
 }
 
-struct timespec hs_thread_time_in(uint32_t ms)
+hs_deadline_t hs_thread_time_in(uint32_t ms)
 {
-    struct timespec time;
-    (void)clock_gettime(CLOCK_REALTIME, &time);
-    time.tv_sec += ms / 1000;
-    time.tv_nsec += (long)(ms % 1000) * 1000000L;
-    if (time.tv_nsec >= 1000000000L) {
-        time.tv_sec++;
-        time.tv_nsec -= 1000000000L;
+    hs_deadline_t deadline;
+    (void)clock_gettime(CLOCK_MONOTONIC, &deadline.at);
+    deadline.at.tv_sec += ms / 1000;
+    deadline.at.tv_nsec += (long)(ms % 1000) * 1000000L;
+    if (deadline.at.tv_nsec >= 1000000000L) {
+        deadline.at.tv_sec++;
+        deadline.at.tv_nsec -= 1000000000L;
     }
-    return time;
+    return deadline;
 }

@@ -4,8 +4,8 @@
 #pragma once
 
 #include <pthread.h>
-#include <time.h>
 
+#include "base/hs_cond.h"
 #include "base/hs_err.h"
 
 typedef enum hs_thread_kind {
@@ -32,5 +32,5 @@ unsigned long hs_thread_id(void);
 /* Processors that this process may use, at least 1. */
 int hs_thread_cpu_count(void);
 
-/* The time `ms` from now, for pthread_cond_timedwait. */
-struct timespec hs_thread_time_in(uint32_t ms);
+/* The time `ms` from now, for hs_cond_wait_until. */
+hs_deadline_t hs_thread_time_in(uint32_t ms);

@@ -1,9 +1,7 @@
 #include <errno.h>
 #include <pthread.h>
-#include <time.h>
 
 #include "base/hs_alloc.h"
-#include "os/hs_clock.h"
 #include "os/hs_sock.h"
 #include "os/hs_thread.h"
 #include "server/hs_boss_slots.h"
@@ -179,7 +177,7 @@ hs_boss_t *hs_boss_create(const hs_boss_config_t *config, char *error, size_t er
         hs_log_init(&boss->log, HS_LOG_INFO, config->log_json_fd >= 0 ? hs_log_json_sink : NULL,
                     &boss->log_json);
         (void)pthread_mutex_init(&boss->mutex, NULL);
-        (void)pthread_cond_init(&boss->closed, NULL);
+        hs_cond_init(&boss->closed);
         if (open_boss(boss, config, &info) == HS_OK)
             return boss;
     }
@@ -224,14 +222,12 @@ void hs_boss_close_listeners(hs_boss_t *boss)
 {
     if (!boss->is_started)
         return;
-    int64_t until_ms = hs_clock_realtime_ms() + CLOSE_WAIT_MS;
-    struct timespec until = { .tv_sec = (time_t)(until_ms / 1000),
-                              .tv_nsec = (long)(until_ms % 1000) * 1000000 };
+    hs_deadline_t until = hs_thread_time_in(CLOSE_WAIT_MS);
     atomic_store_explicit(&boss->close_requested, true, memory_order_release);
     hs_ev_wake(boss->ev);
     pthread_mutex_lock(&boss->mutex);
     while (!boss->is_closed &&
-           pthread_cond_timedwait(&boss->closed, &boss->mutex, &until) != ETIMEDOUT) {
+           hs_cond_wait_until(&boss->closed, &boss->mutex, &until) != ETIMEDOUT) {
     }
     pthread_mutex_unlock(&boss->mutex);
 }

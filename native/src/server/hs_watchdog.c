@@ -104,9 +104,9 @@ static void *watch(void *argument)
         pthread_mutex_unlock(&watchdog->lock);
         look_around(watchdog);
         pthread_mutex_lock(&watchdog->lock);
-        struct timespec until = hs_thread_time_in(look_ms);
+        hs_deadline_t until = hs_thread_time_in(look_ms);
         if (!watchdog->stopping)
-            (void)pthread_cond_timedwait(&watchdog->stop, &watchdog->lock, &until);
+            (void)hs_cond_wait_until(&watchdog->stop, &watchdog->lock, &until);
     }
     pthread_mutex_unlock(&watchdog->lock);
     return NULL;
@@ -120,7 +120,7 @@ hs_watchdog_t *hs_watchdog_start(const hs_watchdog_config_t *config)
         return NULL;
     watchdog->config = *config;
     pthread_mutex_init(&watchdog->lock, NULL);
-    pthread_cond_init(&watchdog->stop, NULL);
+    hs_cond_init(&watchdog->stop);
     hs_errinfo_t error = { 0 };
     if (hs_thread_start(&watchdog->thread, HS_THREAD_IO, "hs-watchdog", watch, watchdog, &error) ==
         HS_OK)

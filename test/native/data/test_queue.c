@@ -248,7 +248,7 @@ static void test_workq_wait_ends_with_its_time(void **state)
     (void)state;
     hs_workq_t queue;
     assert_true(hs_workq_init(&queue, 4));
-    const struct timespec past = { 1, 0 };
+    const hs_deadline_t past = { { 0, 0 } };
     assert_int_equal(hs_workq_wait(&queue, &past), HS_WORKQ_TIMEOUT);
     assert_int_equal(atomic_load(&queue.idle), 0);
     hs_workq_free(&queue);
