@@ -84,7 +84,10 @@ void hs_stats_page_free(hs_stats_page_t *page);
 int hs_stats_page_fd(const hs_stats_page_t *page);
 uint32_t hs_stats_page_slots(const hs_stats_page_t *page);
 
-/* The calls below take a slot, side and thread in range. Any thread, any time, they never wait. */
+/* The calls below may come from any thread at any time and never wait. A slot, side or thread out
+ * of range is one that was never used. What reactors have written is not trusted: they share the
+ * page.
+ */
 
 /* False if the side was never used. */
 bool hs_stats_page_read(hs_stats_page_t *page, uint32_t slot, uint32_t side,

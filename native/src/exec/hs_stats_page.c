@@ -7,7 +7,8 @@
 #define MAGIC 0x6d6f6f6e73746174u /* "moonstat" */
 #define VERSION 2
 
-/* Written once by the supervisor, before anybody else maps the page. */
+/* Written once by the supervisor, before another process maps the page; read once, when the page is
+ * attached: later every reactor may have written to it by mistake. */
 typedef struct header {
     uint64_t magic;
     uint32_t version;
@@ -33,9 +34,13 @@ typedef struct side_head {
 _Static_assert(sizeof(header_t) == HS_CACHE_LINE && sizeof(side_head_t) == HS_CACHE_LINE,
                "heads of two processes share no cache line");
 
-/* owner: whoever made or attached it; what it points to is shared */
+/*
+ * owner: who made or attached it. What `header` points to is shared, and nothing read from there
+ * may become an address: `slots` is our own copy, the other numbers are constants.
+ */
 struct hs_stats_page {
     int fd;
+    uint32_t slots;
     size_t size;
     header_t *header;
 };
@@ -46,9 +51,11 @@ static size_t page_size(uint32_t slots)
     return sizeof(header_t) + (size_t)slots * HS_STATS_SIDES * side;
 }
 
+/* NULL: there is no such side. */
 static side_head_t *head_of(const hs_stats_page_t *page, uint32_t slot, uint32_t side)
 {
-    HS_ASSERT(slot < page->header->slots && side < HS_STATS_SIDES);
+    if (slot >= page->slots || side >= HS_STATS_SIDES)
+        return NULL;
     side_head_t *heads = (side_head_t *)(void *)(page->header + 1);
     return &heads[slot * HS_STATS_SIDES + side];
 }
@@ -56,10 +63,10 @@ static side_head_t *head_of(const hs_stats_page_t *page, uint32_t slot, uint32_t
 static hs_stats_area_t *area_of(const hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                 uint32_t thread)
 {
-    HS_ASSERT(thread < HS_STATS_THREADS);
+    HS_ASSERT(slot < page->slots && side < HS_STATS_SIDES && thread < HS_STATS_THREADS);
     side_head_t *heads = (side_head_t *)(void *)(page->header + 1);
     hs_stats_area_t *areas =
-        (hs_stats_area_t *)(void *)(heads + (size_t)page->header->slots * HS_STATS_SIDES);
+        (hs_stats_area_t *)(void *)(heads + (size_t)page->slots * HS_STATS_SIDES);
     return &areas[((size_t)slot * HS_STATS_SIDES + side) * HS_STATS_THREADS + thread];
 }
 
@@ -94,7 +101,8 @@ hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error)
         return NULL;
     }
     hs_stats_page_t *page = page_map(fd, size, error);
-    if (page != NULL)
+    if (page != NULL) {
+        page->slots = slots;
         *page->header = (header_t){
             .magic = MAGIC,
             .version = VERSION,
@@ -104,6 +112,7 @@ hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error)
             .area_size = sizeof(hs_stats_area_t),
             .counters = HS_STATS_COUNTERS,
         };
+    }
     return page;
 }
 
@@ -125,7 +134,11 @@ hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error)
         return NULL;
     }
     hs_stats_page_t *page = page_map(fd, size, error);
-    if (page != NULL && !is_ours(page->header, size)) {
+    if (page == NULL)
+        return NULL;
+    const header_t header = *page->header;
+    page->slots = header.slots;
+    if (!is_ours(&header, size)) {
         hs_errinfo_set(error, HS_ERR_INVALID, 0,
                        "the stats page is of another version: restart the master");
         hs_stats_page_free(page);
@@ -150,7 +163,7 @@ int hs_stats_page_fd(const hs_stats_page_t *page)
 
 uint32_t hs_stats_page_slots(const hs_stats_page_t *page)
 {
-    return page->header->slots;
+    return page->slots;
 }
 
 static void clear_gauges(hs_stats_area_t *area)
@@ -166,6 +179,8 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
                               uint64_t allocated, uint64_t resident)
 {
     side_head_t *head = head_of(page, slot, side);
+    if (head == NULL)
+        return;
     hs_stats_set(&head->allocated, allocated);
     hs_stats_set(&head->resident, resident);
 }
@@ -173,6 +188,8 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
 void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
 {
     side_head_t *head = head_of(page, slot, side);
+    if (head == NULL)
+        return;
     hs_stats_set(&head->pid, 0);
     hs_stats_page_set_memory(page, slot, side, 0, 0);
     for (uint32_t i = 0; i < HS_STATS_THREADS; i++) {
@@ -187,6 +204,8 @@ void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, ui
 {
     hs_stats_page_reset_side(page, slot, side);
     side_head_t *head = head_of(page, slot, side);
+    if (head == NULL)
+        return;
     hs_stats_set(&head->generation, generation);
     hs_stats_set(&head->started_ms, now_ms);
     hs_stats_set(&head->pid, pid);
@@ -196,6 +215,7 @@ hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32
                                     uint32_t thread)
 {
     side_head_t *head = head_of(page, slot, side);
+    HS_ASSERT(head != NULL);
     atomic_fetch_or_explicit(&head->threads, (uint64_t)1 << thread, memory_order_relaxed);
     return area_of(page, slot, side, thread);
 }
@@ -204,6 +224,8 @@ hs_stats_area_t *hs_stats_page_find(hs_stats_page_t *page, uint32_t slot, uint32
                                     uint32_t thread)
 {
     side_head_t *head = head_of(page, slot, side);
+    if (head == NULL || thread >= HS_STATS_THREADS)
+        return NULL;
     uint64_t threads = atomic_load_explicit(&head->threads, memory_order_relaxed);
     return (threads >> thread & 1) != 0 ? area_of(page, slot, side, thread) : NULL;
 }
@@ -212,6 +234,9 @@ bool hs_stats_page_read(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                         hs_stats_process_t *out)
 {
     side_head_t *head = head_of(page, slot, side);
+    *out = (hs_stats_process_t){ .pid = 0 };
+    if (head == NULL)
+        return false;
     *out = (hs_stats_process_t){
         .pid = atomic_load_explicit(&head->pid, memory_order_relaxed),
         .generation = atomic_load_explicit(&head->generation, memory_order_relaxed),

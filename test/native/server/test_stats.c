@@ -104,6 +104,49 @@ static void what_is_no_page_is_refused(void **state)
     assert_null(hs_stats_page_create(HS_STATS_SLOTS_MAX + 1, text, sizeof(text)));
 }
 
+/* Every reactor can write all of the page: nothing in it may decide where its reader reads. */
+static void a_stray_write_to_the_header_changes_nothing_for_who_has_mapped_it(void **state)
+{
+    (void)state;
+    hs_stats_page_t *page = page_of(2);
+    hs_stats_page_begin(page, 1, 0, 11, 1, 1000);
+    hs_stats_add(hs_stats_page_area(page, 1, 0, 0), HS_STATS_ACCEPTED, 3);
+    void *memory;
+    assert_int_equal(hs_shm_map(hs_stats_page_fd(page), 64, &memory), 0);
+    memset(memory, 0xff, 64);
+    hs_shm_unmap(memory, 64);
+    assert_int_equal(2, hs_stats_page_slots(page));
+    assert_int_equal(3, sum_of(page, 1, HS_STATS_ACCEPTED));
+    hs_stats_process_t process;
+    assert_true(hs_stats_page_read(page, 1, 0, &process));
+    assert_int_equal(11, process.pid);
+    hs_errinfo_t error;
+    assert_null(hs_stats_page_attach(dup(hs_stats_page_fd(page)), &error));
+    hs_stats_page_free(page);
+}
+
+static void an_index_that_is_out_of_range_is_not_there(void **state)
+{
+    (void)state;
+    hs_stats_page_t *page = page_of(2);
+    hs_stats_process_t process;
+    bool is_serving = true;
+    hs_stats_serving_t serving;
+    const uint32_t far = UINT32_MAX / 2;
+    assert_false(hs_stats_page_read(page, 2, 0, &process));
+    assert_false(hs_stats_page_read(page, far, 0, &process));
+    assert_false(hs_stats_page_read(page, 0, HS_STATS_SIDES, &process));
+    assert_int_equal(0, hs_stats_page_thread(page, far, 0, 0, &is_serving, &serving));
+    assert_false(is_serving);
+    assert_int_equal(0, hs_stats_page_thread(page, 0, far, 0, &is_serving, &serving));
+    assert_int_equal(0, hs_stats_page_thread(page, 0, 0, far, &is_serving, &serving));
+    assert_int_equal(0, sum_of(page, far, HS_STATS_ACCEPTED));
+    assert_int_equal(0, hs_stats_page_counter(page, far, HS_STATS_ACCEPTED));
+    hs_stats_page_reset_side(page, far, 0);
+    hs_stats_page_reset_side(page, 0, far);
+    hs_stats_page_free(page);
+}
+
 static void latency_falls_into_the_bucket_of_its_bound(void **state)
 {
     (void)state;
@@ -325,6 +368,8 @@ int main(void)
         cmocka_unit_test(an_unused_side_is_not_there),
         cmocka_unit_test(another_process_maps_the_same_memory),
         cmocka_unit_test(what_is_no_page_is_refused),
+        cmocka_unit_test(a_stray_write_to_the_header_changes_nothing_for_who_has_mapped_it),
+        cmocka_unit_test(an_index_that_is_out_of_range_is_not_there),
         cmocka_unit_test(latency_falls_into_the_bucket_of_its_bound),
         cmocka_unit_test(a_turn_counts_each_answer_once),
         cmocka_unit_test(a_reader_never_sees_torn_text),
