@@ -2,6 +2,7 @@
 
 #include "os/hs_clock.h"
 #include "server/hs_io_observe.h"
+#include "server/hs_watched.h"
 
 /* Looks in the time that a handler may take. */
 #define LOOKS 8
@@ -14,14 +15,6 @@
 #define UNSYNCHRONISED
 #endif
 
-/* What was seen of one I/O thread. */
-typedef struct watched {
-    const hs_exchange_t *exchange;
-    uint32_t count;
-    uint64_t since_ms;
-    bool reported;
-} watched_t;
-
 /* owner: its thread, but for what is under the lock */
 struct hs_watchdog {
     hs_watchdog_config_t config;
@@ -30,7 +23,8 @@ struct hs_watchdog {
     pthread_cond_t stop;
     bool stopping; /* under the lock */
     uint64_t memory_due_ms;
-    watched_t watched[];
+    hs_looks_t looks;
+    hs_watched_t watched[]; /* one per I/O thread */
 };
 
 /*
@@ -56,18 +50,17 @@ static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange
         handler->interrupt(handler->self, exchange);
 }
 
-static void look_at(hs_watchdog_t *watchdog, watched_t *watched, hs_io_t *io, uint64_t now_ms)
+static void look_at(hs_watchdog_t *watchdog, hs_watched_t *watched, hs_io_t *io,
+                    uint64_t elapsed_ms)
 {
     hs_busy_t *busy = &io->env.dispatch.busy;
     hs_exchange_t *exchange = atomic_load_explicit(&busy->exchange, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
-    if (exchange == NULL || exchange != watched->exchange || count != watched->count) {
-        *watched = (watched_t){ .exchange = exchange, .count = count, .since_ms = now_ms };
+    uint64_t for_ms = hs_watched_look(watched, exchange, count, elapsed_ms);
+    if (exchange == NULL)
         return;
-    }
-    uint64_t for_ms = now_ms - watched->since_ms;
-    if (for_ms >= watchdog->config.timeout_ms && !watched->reported) {
-        watched->reported = true;
+    if (for_ms >= watchdog->config.timeout_ms && !watched->is_reported) {
+        watched->is_reported = true;
         report(watchdog, io, exchange, for_ms);
     }
     if (for_ms >= 2 * (uint64_t)watchdog->config.timeout_ms && watchdog->config.on_event != NULL)
@@ -87,24 +80,21 @@ static void look_around(hs_watchdog_t *watchdog)
 {
     const hs_watchdog_config_t *config = &watchdog->config;
     uint64_t now_ms = hs_clock_monotonic_ms();
+    uint64_t elapsed_ms = hs_looks_next(&watchdog->looks, now_ms);
     for (size_t i = 0; config->timeout_ms > 0 && i < config->count; i++)
-        look_at(watchdog, &watchdog->watched[i], config->ios[i], now_ms);
+        look_at(watchdog, &watchdog->watched[i], config->ios[i], elapsed_ms);
     note_memory(watchdog, now_ms);
 }
 
 static void *watch(void *argument)
 {
     hs_watchdog_t *watchdog = argument;
-    uint32_t timeout_ms = watchdog->config.timeout_ms;
-    uint32_t look_ms = LONGEST_LOOK_MS;
-    if (timeout_ms > 0 && timeout_ms / LOOKS < look_ms)
-        look_ms = timeout_ms / LOOKS + 1;
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->stopping) {
         pthread_mutex_unlock(&watchdog->lock);
         look_around(watchdog);
         pthread_mutex_lock(&watchdog->lock);
-        hs_deadline_t until = hs_thread_time_in(look_ms);
+        hs_deadline_t until = hs_thread_time_in(watchdog->looks.interval_ms);
         if (!watchdog->stopping)
             (void)hs_cond_wait_until(&watchdog->stop, &watchdog->lock, &until);
     }
@@ -115,10 +105,13 @@ static void *watch(void *argument)
 hs_watchdog_t *hs_watchdog_start(const hs_watchdog_config_t *config)
 {
     hs_watchdog_t *watchdog =
-        hs_alloc_zeroed(1, sizeof(*watchdog) + config->count * sizeof(watched_t));
+        hs_alloc_zeroed(1, sizeof(*watchdog) + config->count * sizeof(hs_watched_t));
     if (watchdog == NULL)
         return NULL;
     watchdog->config = *config;
+    watchdog->looks.interval_ms = LONGEST_LOOK_MS;
+    if (config->timeout_ms > 0 && config->timeout_ms / LOOKS < LONGEST_LOOK_MS)
+        watchdog->looks.interval_ms = config->timeout_ms / LOOKS + 1;
     pthread_mutex_init(&watchdog->lock, NULL);
     hs_cond_init(&watchdog->stop);
     hs_errinfo_t error = { 0 };
