@@ -43,4 +43,4 @@ STOPSIGNAL SIGTERM
 # /readyz of the admin listener, which stays on loopback unless MOONRING_ADMIN says otherwise.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
   CMD ["node", "dist/master.js", "health"]
-ENTRYPOINT ["node", "dist/master.js", "--processes", "auto"]
+ENTRYPOINT ["node", "dist/master.js"]

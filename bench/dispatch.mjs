@@ -26,7 +26,7 @@ const { values: options } = parseArgs({
 
 const HELLO = join(ROOT, 'examples', 'hello.lua');
 const INLINE = ['--dispatch', 'inline'];
-const workers = (count) => ['--dispatch', 'worker', '--workers', String(count)];
+const workers = (count) => ['--dispatch', 'worker', '--threads', String(count)];
 
 /**
  * Each compares `variant` with `base`. `burnMicros` is what a handler burns; `free` leaves the

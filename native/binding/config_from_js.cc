@@ -125,19 +125,19 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.max_body_size = uint32_property(options, "maxBody");
     config.max_url_len = uint32_property(options, "maxUrl");
     config.max_headers = int_property(options, "maxHeaders");
-    config.header_timeout_ms = uint32_property(options, "headerTimeoutMs");
-    config.body_timeout_ms = uint32_property(options, "bodyTimeoutMs");
+    config.header_timeout_ms = uint32_property(options, "headerTimeout");
+    config.body_timeout_ms = uint32_property(options, "bodyTimeout");
     if (options.Has("bodyMinRate"))
         config.body_min_rate = uint32_property(options, "bodyMinRate");
-    config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeoutMs");
-    config.write_timeout_ms = uint32_property(options, "writeTimeoutMs");
+    config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeout");
+    config.write_timeout_ms = uint32_property(options, "writeTimeout");
 
-    config.handler_timeout_ms = uint32_property(options, "handlerTimeoutMs");
+    config.handler_timeout_ms = uint32_property(options, "handlerTimeout");
     config.lua_memory_cap = uint32_property(options, "luaMemory");
     config.dispatch = dispatch_property(options, "dispatch");
-    config.num_threads = int_property(options, "workers");
+    config.num_threads = int_property(options, "threads");
     if (config.num_threads == 0) {
-        /* To JavaScript 0 workers are none; to the library they are as many as processors. */
+        /* 0 threads: none. In the library 0 means one per processor. */
         config.dispatch = HS_DISPATCH_INLINE;
         config.num_threads = -1;
     }
@@ -180,8 +180,8 @@ void ReactorConfig::read_supervision(const Napi::Object &options)
     config.generation = static_cast<uint64_t>(optional_int(options, "generation", 0));
     config.pin_cpu = optional_int(options, "pinCpu", -1);
     config.access_log = access_format(options);
-    if (options.Has("accessLogPath") && options.Get("accessLogPath").IsString()) {
-        access_log_path = string_property(options, "accessLogPath");
+    if (options.Has("accessLogFile") && options.Get("accessLogFile").IsString()) {
+        access_log_path = string_property(options, "accessLogFile");
         config.access_log_path = access_log_path.c_str();
     }
 }

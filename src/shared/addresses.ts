@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
+import { resolve } from 'node:path';
 import { type Parsed, parsed, problem } from './units.js';
 
-/** Where something listens or is asked. */
+/** Where something listens. */
 export type Address =
   | { readonly type: 'tcp'; readonly host: string; readonly port: number }
   | { readonly type: 'unix'; readonly path: string };
@@ -33,14 +34,50 @@ export function formatAddress(address: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** What `server.listen` and `http.request` of node take. */
-export function nodeTarget(address: Address): { host: string; port: number } | { path: string } {
-  return address.type === 'unix'
-    ? { path: address.path }
-    : { host: address.host, port: address.port };
+/** All addresses of the machine, IPv4 and IPv6. */
+export const ANY_HOST = '*';
+
+/** A reactor has 16 listeners at most, one of which may be a Unix socket. */
+const HOSTS_MAX = 15;
+
+/** Hosts with commas between them: names, addresses (`::1` or `[::1]`), or `*`. */
+export function parseHosts(text: string): Parsed<readonly string[]> {
+  const hosts: string[] = [];
+  for (const part of text.split(',')) {
+    const host = /^\[(.*:.*)\]$/.exec(part)?.[1] ?? part;
+    if (host !== ANY_HOST && !isHost(host)) {
+      return problem(`"${part}" is not an address or a host name`);
+    }
+    if (!hosts.includes(host)) hosts.push(host);
+  }
+  if (hosts.length > HOSTS_MAX) return problem(`there are more than ${HOSTS_MAX} hosts`);
+  if (hosts.includes(ANY_HOST)) return parsed([ANY_HOST]);
+  // A socket on :: accepts IPv4 as well: one on 0.0.0.0 beside it could not be bound.
+  return parsed(hosts.includes('::') ? hosts.filter((host) => host !== '0.0.0.0') : hosts);
 }
 
-export function isHost(text: string): boolean {
+/**
+ * The address with a path that is resolved against `base`. A problem if the path is too long for a
+ * socket.
+ */
+export function resolveAddress(address: Address, base: string): Parsed<Address> {
+  if (address.type === 'tcp') return parsed(address);
+  const path = resolve(base, address.path);
+  const tooLong = socketPathProblem(path);
+  return tooLong === null ? parsed({ type: 'unix', path }) : problem(tooLong);
+}
+
+/** sun_path with its NUL has 108 bytes on Linux and 104 on macOS. */
+const SOCKET_PATH_MAX = process.platform === 'darwin' ? 103 : 107;
+
+/** `null`: a Unix socket can have this path. */
+export function socketPathProblem(path: string): string | null {
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= SOCKET_PATH_MAX) return null;
+  return `the socket path ${path} has ${bytes} bytes, the system allows ${SOCKET_PATH_MAX}: choose a shorter one`;
+}
+
+function isHost(text: string): boolean {
   if (text.length > 253) return false;
   return isIP(text) !== 0 || /^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$/.test(text);
 }

@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import { type Address, resolveAddress, socketPathProblem } from './addresses.js';
 import { MoonringError } from './errors.js';
 import type { OptionSpec } from './option-spec.js';
 import { defaultOf, type OptionValue, parseJson, parseText } from './option-values.js';
@@ -10,12 +11,13 @@ import {
   flagOf,
   keyOf,
   OPTIONS,
+  ownEnvName,
   settings,
 } from './options.js';
 import { didYouMean, nearest } from './suggest.js';
 import { formatSize, type Parsed } from './units.js';
 
-/** Where a value was written, so that every complaint can name the place. */
+/** Where a value was written, for error messages. */
 export type Source =
   | { readonly type: 'flag'; readonly flag: string }
   | { readonly type: 'env'; readonly name: string }
@@ -37,23 +39,32 @@ export interface ConfigInputs {
 export interface ResolvedConfig {
   readonly config: Config;
   readonly sources: Readonly<Record<ConfigKey, Source>>;
+  /** For the log: old names that were used. */
+  readonly warnings: readonly string[];
 }
 
 type Entry = { readonly source: Source; readonly value: OptionValue | null };
 
+/** An entry under an old name has a warning. */
+type Found = Entry & { readonly warning?: string };
+
 /**
- * flag > variable > file > default, each value checked where it stands. Throws ERR_MOONRING_USAGE
- * for a flag or a variable and ERR_MOONRING_CONFIG for the file.
+ * flag > variable > file > default. Throws ERR_MOONRING_USAGE for a flag or a variable and
+ * ERR_MOONRING_CONFIG for the file; the message names the place of the value.
  */
 export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   const env = ownVariables(inputs.env);
   rejectMisspelledVariables(env);
   const file = inputs.file === null ? null : readConfigFile(inputs.file);
   const entries: Record<string, Entry> = {};
+  const warnings: string[] = [];
   for (const spec of settings()) {
-    entries[keyOf(spec)] = fromFlag(spec, inputs) ??
+    const found: Found = fromFlag(spec, inputs) ??
       fromEnv(spec, env, inputs.cwd) ??
       (file && fromFile(spec, file)) ?? { source: { type: 'default' }, value: defaultOf(spec) };
+    const { warning, ...entry } = found;
+    if (warning !== undefined) warnings.push(warning);
+    entries[keyOf(spec)] = entry;
   }
   fitUrlIntoRing(entries);
   const values = Object.entries(entries);
@@ -64,6 +75,7 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
     sources: Object.fromEntries(
       values.map(([key, entry]) => [key, entry.source]),
     ) as ResolvedConfig['sources'],
+    warnings,
   };
 }
 
@@ -86,39 +98,75 @@ export function configPath(inputs: Omit<ConfigInputs, 'file'>): string | null {
   return named === undefined || named === '' ? null : resolve(inputs.cwd, named);
 }
 
-function fromFlag(spec: OptionSpec, { flags, cwd }: ConfigInputs): Entry | null {
-  const text = flags[keyOf(spec)];
-  if (text === undefined) return null;
-  const flag = spec.role === 'argument' ? `[${spec.name}]` : flagOf(spec);
-  return entryOf(spec, { type: 'flag', flag }, parseText(spec, text), cwd);
-}
-
-function fromEnv(spec: OptionSpec, env: Environment, cwd: string): Entry | null {
-  for (const name of envNamesOf(spec)) {
-    const text = env[name];
-    // Empty is not set: `PORT=${PORT:-}` in a compose file means "whatever is the default".
-    if (text === undefined || text === '') continue;
-    return entryOf(spec, { type: 'env', name }, parseText(spec, text), cwd);
+function fromFlag(spec: OptionSpec, { flags, cwd }: ConfigInputs): Found | null {
+  for (const { name, warning } of namesOf(spec, flagOf)) {
+    const text = flags[keyOf({ name })];
+    if (text === undefined) continue;
+    const flag = spec.role === 'argument' ? `[${name}]` : flagOf({ name });
+    return { ...entryOf(spec, { type: 'flag', flag }, parseText(spec, text), cwd), ...warning };
   }
   return null;
 }
 
-function fromFile(spec: OptionSpec, file: ParsedFile): Entry | null {
-  const key = keyOf(spec);
-  if (!Object.hasOwn(file.values, key)) return null;
-  const source: Source = { type: 'file', path: file.path, key };
-  return entryOf(spec, source, parseJson(spec, file.values[key]), dirname(file.path));
+function fromEnv(spec: OptionSpec, env: Environment, cwd: string): Found | null {
+  const old = namesOf(spec, ({ name }) => ownEnvName(name)).slice(1);
+  const variables = [
+    ...envNamesOf(spec).map((name) => ({ name, warning: {} })),
+    ...old.map(({ name, warning }) => ({ name: ownEnvName(name), warning })),
+  ];
+  for (const { name, warning } of variables) {
+    const text = env[name];
+    // Empty is not set: `PORT=${PORT:-}` in a compose file means the default.
+    if (text === undefined || text === '') continue;
+    return { ...entryOf(spec, { type: 'env', name }, parseText(spec, text), cwd), ...warning };
+  }
+  return null;
 }
 
+function fromFile(spec: OptionSpec, file: ParsedFile): Found | null {
+  for (const { name, warning } of namesOf(spec, keyOf)) {
+    const key = keyOf({ name });
+    if (!Object.hasOwn(file.values, key)) continue;
+    const source: Source = { type: 'file', path: file.path, key };
+    const result = parseJson(spec, file.values[key]);
+    return { ...entryOf(spec, source, result, dirname(file.path)), ...warning };
+  }
+  return null;
+}
+
+/** The name of an option, then its old one with a warning that has both as `written`. */
+function namesOf(spec: OptionSpec, written: (spec: { readonly name: string }) => string) {
+  const { name, oldName } = spec;
+  if (oldName === undefined) return [{ name, warning: {} }];
+  const warning = `${written({ name: oldName })} is now called ${written({ name })}`;
+  return [
+    { name, warning: {} },
+    { name: oldName, warning: { warning } },
+  ];
+}
+
+/** Paths are resolved against `base`. */
 function entryOf(
   spec: OptionSpec,
   source: Source,
   result: Parsed<OptionValue>,
   base: string,
 ): Entry {
-  if (!result.ok) throw complaint(source, result.problem);
-  const isPath = spec.type === 'path';
-  return { source, value: isPath ? resolve(base, String(result.value)) : result.value };
+  if (!result.ok) throw invalid(source, result.problem);
+  const { value } = result;
+  if (spec.type === 'path') {
+    const path = resolve(base, String(value));
+    const problem = spec.socket === true ? socketPathProblem(path) : null;
+    if (problem !== null) throw invalid(source, problem);
+    return { source, value: path };
+  }
+  if (spec.type !== 'addresses') return { source, value };
+  const addresses = (value as readonly Address[]).map((address) => {
+    const resolved = resolveAddress(address, base);
+    if (!resolved.ok) throw invalid(source, resolved.problem);
+    return resolved.value;
+  });
+  return { source, value: addresses };
 }
 
 interface ParsedFile {
@@ -139,8 +187,9 @@ function readConfigFile({ path, text }: { path: string; text: string }): ParsedF
     throw new MoonringError('ERR_MOONRING_CONFIG', `${path} must hold one JSON object`);
   }
   const known = settings().map(keyOf);
+  const old = settings().flatMap(({ oldName }) => oldName ?? []);
   for (const key of Object.keys(values)) {
-    if (known.includes(key)) continue;
+    if (known.includes(key) || old.includes(key)) continue;
     const hint = didYouMean(key, known);
     throw new MoonringError('ERR_MOONRING_CONFIG', `${path}: unknown key "${key}"${hint}`);
   }
@@ -148,8 +197,8 @@ function readConfigFile({ path, text }: { path: string; text: string }): ParsedF
 }
 
 /**
- * Without the variables that Kubernetes makes for a Service that happens to be called `moonring`,
- * among them MOONRING_PORT=tcp://10.0.0.1:80.
+ * Without the variables that Kubernetes sets for a Service called `moonring`, among them
+ * MOONRING_PORT=tcp://10.0.0.1:80.
  */
 function ownVariables(env: Environment): Environment {
   return Object.fromEntries(
@@ -161,17 +210,18 @@ function ownVariables(env: Environment): Environment {
   );
 }
 
-/** For developers, and no option. */
+/** For developers, not an option. */
 const ADDON_VARIABLE = `${ENV_PREFIX}ADDON`;
 
 /**
- * A slip of the pen would be silently ignored otherwise. Names that resemble no option
- * (MOONRING_VERSION in an image) belong to somebody else.
+ * A misspelled variable would be ignored silently. Names that are not close to an option
+ * (MOONRING_VERSION in an image) belong to other programs.
  */
 function rejectMisspelledVariables(env: Environment): void {
-  const known = OPTIONS.flatMap((spec: OptionSpec) => envNamesOf(spec)).filter((name) =>
-    name.startsWith(ENV_PREFIX),
-  );
+  const known = OPTIONS.flatMap((spec: OptionSpec) => [
+    ...envNamesOf(spec),
+    ...(spec.oldName === undefined ? [] : [ownEnvName(spec.oldName)]),
+  ]).filter((name) => name.startsWith(ENV_PREFIX));
   const words = known.map((name) => name.replace(ENV_PREFIX, ''));
   for (const name of Object.keys(env)) {
     if (!name.startsWith(ENV_PREFIX) || known.includes(name) || name === ADDON_VARIABLE) continue;
@@ -194,10 +244,10 @@ function fitUrlIntoRing(entries: Record<string, Entry>): void {
   const url = formatSize(maxUrl.value);
   const ring = formatSize(ringSize.value);
   const advice = `raise ring-size or lower max-url`;
-  throw complaint(maxUrl.source, `${url} is more than ring-size (${ring}): ${advice}`);
+  throw invalid(maxUrl.source, `${url} is more than ring-size (${ring}): ${advice}`);
 }
 
-function complaint(source: Source, text: string): MoonringError {
+function invalid(source: Source, text: string): MoonringError {
   switch (source.type) {
     case 'flag':
       return new MoonringError('ERR_MOONRING_USAGE', `${source.flag}: ${text}`);

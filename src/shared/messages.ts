@@ -1,18 +1,14 @@
 import { MoonringError } from './errors.js';
-import { LOG_LEVELS } from './logger.js';
-import {
-  type AppSource,
-  DISPATCH_MODES,
-  type ReactorFailure,
-  type ReactorOptions,
-} from './native.js';
+import type { AppSource, ReactorFailure, ReactorOptions } from './native.js';
+import type { OptionSpec } from './option-spec.js';
+import { keyOf, type NativeConfig, nativeSettings } from './options.js';
 
 /**
  * What master and reactor say to each other. A reactor says hello first; the master lets it load if
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
-export const PROTOCOL_VERSION = 5;
+export const PROTOCOL_VERSION = 6;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -114,35 +110,41 @@ export function decodeCheckVerdict(value: unknown): CheckVerdict {
 
 function decodeOptions(fields: Fields): ReactorOptions {
   return {
+    ...decodeSettings(fields),
     index: naturalIn(fields, 'index'),
     listenFds: naturalsIn(fields, 'listenFds'),
     controlFd: naturalIn(fields, 'controlFd'),
     app: decodeApp(fieldsOf(fields['app'])),
     luaRoot: textIn(fields, 'luaRoot'),
-    logLevel: choiceIn(fields, 'logLevel', LOG_LEVELS),
-    maxConnections: naturalIn(fields, 'maxConnections'),
-    ringSize: naturalIn(fields, 'ringSize'),
-    maxBody: naturalIn(fields, 'maxBody'),
-    maxUrl: naturalIn(fields, 'maxUrl'),
-    maxHeaders: naturalIn(fields, 'maxHeaders'),
-    headerTimeoutMs: naturalIn(fields, 'headerTimeoutMs'),
-    bodyTimeoutMs: naturalIn(fields, 'bodyTimeoutMs'),
-    keepaliveTimeoutMs: naturalIn(fields, 'keepaliveTimeoutMs'),
-    writeTimeoutMs: naturalIn(fields, 'writeTimeoutMs'),
-    bodyMinRate: naturalIn(fields, 'bodyMinRate'),
-    accessLog: choiceIn(fields, 'accessLog', ['off', 'json', 'combined']),
-    accessLogPath: fields['accessLogPath'] === null ? null : textIn(fields, 'accessLogPath'),
     inboxFd: naturalIn(fields, 'inboxFd'),
     statsFd: naturalIn(fields, 'statsFd'),
     statsSlot: naturalIn(fields, 'statsSlot'),
     statsSide: naturalIn(fields, 'statsSide'),
     generation: naturalIn(fields, 'generation'),
     pinCpu: fields['pinCpu'] === -1 ? -1 : naturalIn(fields, 'pinCpu'),
-    handlerTimeoutMs: naturalIn(fields, 'handlerTimeoutMs'),
-    workers: naturalIn(fields, 'workers'),
-    dispatch: choiceIn(fields, 'dispatch', DISPATCH_MODES),
-    luaMemory: naturalIn(fields, 'luaMemory'),
   };
+}
+
+/** The table is the type, as in `resolveConfig`. */
+function decodeSettings(fields: Fields): NativeConfig {
+  const entries = nativeSettings().map((spec) => [keyOf(spec), decodeSetting(spec, fields)]);
+  return Object.fromEntries(entries) as NativeConfig;
+}
+
+function decodeSetting(spec: OptionSpec, fields: Fields): unknown {
+  const key = keyOf(spec);
+  switch (spec.type) {
+    case 'choice':
+      return choiceIn(fields, key, spec.choices);
+    case 'path':
+      return fields[key] === null ? null : textIn(fields, key);
+    case 'count':
+    case 'size':
+    case 'duration':
+      return naturalIn(fields, key);
+    default:
+      throw new TypeError(`a reactor has no use for an option of the type ${spec.type}`);
+  }
 }
 
 function decodeApp(fields: Fields): AppSource {

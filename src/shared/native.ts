@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { MoonringError, messageOf } from './errors.js';
-import type { LogLevel } from './logger.js';
 import type { BossOptions, NativeBoss, NativeStatsPage, StatsLayout } from './native-stats.js';
+import type { NativeConfig } from './options.js';
 
 /**
  * What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
@@ -86,36 +86,11 @@ export type AppSource =
   | { readonly kind: 'lua'; readonly path: string }
   | { readonly kind: 'c'; readonly path: string; readonly symbol: string };
 
-export const DISPATCH_MODES = ['auto', 'inline', 'worker'] as const;
-export type DispatchMode = (typeof DISPATCH_MODES)[number];
-
-/** What is the same for all reactors of a master. */
-export interface ReactorSettings {
+/** The same for all reactors of a master. */
+export interface ReactorSettings extends NativeConfig {
   readonly app: AppSource;
   /** Directory of the `moonring.*` Lua modules. */
   readonly luaRoot: string;
-  readonly logLevel: LogLevel;
-  readonly maxConnections: number;
-  readonly ringSize: number;
-  readonly maxBody: number;
-  readonly maxUrl: number;
-  readonly maxHeaders: number;
-  /** A timeout of 0 is off. */
-  readonly headerTimeoutMs: number;
-  readonly bodyTimeoutMs: number;
-  readonly keepaliveTimeoutMs: number;
-  readonly writeTimeoutMs: number;
-  /** Bytes a second. */
-  readonly bodyMinRate: number;
-  readonly accessLog: 'off' | 'json' | 'combined';
-  /** `null`: standard output. */
-  readonly accessLogPath: string | null;
-  readonly handlerTimeoutMs: number;
-  /** Threads for slow handlers; 0 is none. */
-  readonly workers: number;
-  readonly dispatch: DispatchMode;
-  /** Bytes a Lua state; 0 is no limit. */
-  readonly luaMemory: number;
 }
 
 export interface ReactorOptions extends ReactorSettings {

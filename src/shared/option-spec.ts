@@ -1,6 +1,6 @@
 /**
- * What a row of the table of options (options.ts) may say. Bounds and defaults are written as an
- * operator would write them.
+ * A row of the table of options (options.ts). Bounds and defaults are written as an operator would
+ * write them.
  */
 interface OptionBase {
   /**
@@ -11,13 +11,20 @@ interface OptionBase {
   readonly short?: string;
   readonly section: Section;
   readonly description: string;
-  /** Variables that other systems set, read when ours is not set. */
+  /** A variable that hosting platforms set, read when ours is not set. */
   readonly alsoEnv?: string;
+  /** The name and the letter from before a renaming: accepted in every place, with a warning. */
+  readonly oldName?: string;
+  readonly oldShort?: string;
   /**
    * `argument`: written without a flag. `command`: a flag only. `locator`: flag and variable, not
    * in the file.
    */
   readonly role?: 'argument' | 'command' | 'locator';
+  /** Passed to every reactor, under the same key. */
+  readonly native?: true;
+  /** Belongs to the master: a reload does not apply a change. */
+  readonly restart?: true;
 }
 
 interface CountOption extends OptionBase {
@@ -34,6 +41,8 @@ interface SizeOption extends OptionBase {
   readonly min: string;
   readonly max: string;
   readonly powerOfTwo?: true;
+  /** 0 is allowed below `min`, and means no limit. */
+  readonly zero?: true;
   readonly default: string;
 }
 
@@ -57,18 +66,21 @@ interface PortOption extends OptionBase {
   readonly default: string;
 }
 
-interface HostOption extends OptionBase {
-  readonly type: 'host';
+/** Addresses or host names: a list with commas, or an array in the file; `*` is all addresses. */
+interface HostsOption extends OptionBase {
+  readonly type: 'hosts';
   readonly default: string;
 }
 
 interface PathOption extends OptionBase {
   readonly type: 'path';
-  /** What happens without it, for the documentation. */
+  /** Stands for the default in the documentation. */
   readonly absent: string;
+  /** The path of a Unix socket, whose length is limited. */
+  readonly socket?: true;
 }
 
-/** A flag without a value; `on` or `off` in a variable, true or false in the file. */
+/** `--name` or `--no-name`; `on` or `off` in a variable, true or false in the file. */
 interface SwitchOption extends OptionBase {
   readonly type: 'switch';
   readonly default: 'off';
@@ -97,7 +109,7 @@ export type OptionSpec =
   | DurationOption
   | ChoiceOption
   | PortOption
-  | HostOption
+  | HostsOption
   | PathOption
   | SwitchOption
   | ModeOption

@@ -1,4 +1,4 @@
-import { isHost, parseAddresses } from './addresses.js';
+import { type Address, parseAddresses, parseHosts } from './addresses.js';
 import { unreachable } from './assert.js';
 import type { OptionSpec } from './option-spec.js';
 import { keyOf } from './options.js';
@@ -13,7 +13,7 @@ import {
   problem,
 } from './units.js';
 
-export type OptionValue = number | string | boolean;
+export type OptionValue = number | string | boolean | readonly string[] | readonly Address[];
 
 /** The value of an option as written in a flag or a variable. */
 export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
@@ -31,10 +31,10 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
     case 'choice':
       if (spec.choices.includes(text)) return parsed(text);
       return problem(`"${text}" is not one of ${spec.choices.join(', ')}`);
-    case 'host':
-      return isHost(text) ? parsed(text) : problem(`"${text}" is not an address or a host name`);
+    case 'hosts':
+      return parseHosts(text);
     case 'path':
-      if (text.includes('\0')) return problem('a path holds no NUL');
+      if (text.includes('\0')) return problem('a path cannot contain NUL');
       return text === '' ? problem('the path is empty') : parsed(text);
     case 'switch':
       return parseSwitch(text);
@@ -42,10 +42,8 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
       return /^0?[0-7]{3}$/.test(text)
         ? parsed(Number.parseInt(text, 8))
         : problem(`"${text}" is not a mode: write three octal digits, like ${spec.default}`);
-    case 'addresses': {
-      const addresses = parseAddresses(text);
-      return addresses.ok ? parsed(text) : addresses;
-    }
+    case 'addresses':
+      return parseAddresses(text);
     case 'bool':
       return problem('takes no value');
     default:
@@ -59,10 +57,18 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
 export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
   if (typeof value === 'string') return parseText(spec, value);
   if (typeof value === 'boolean' && spec.type === 'switch') return parsed(value);
+  if (spec.type === 'hosts' && Array.isArray(value) && value.length > 0) {
+    const hosts = value.filter((host) => typeof host === 'string');
+    if (hosts.length === value.length) return parseText(spec, hosts.join(','));
+  }
   const takesNumber = spec.type === 'count' || spec.type === 'size' || spec.type === 'port';
   if (typeof value === 'number' && (takesNumber || value === 0)) return parseText(spec, `${value}`);
   if (spec.type === 'switch') return problem('must be true or false');
-  const expected = takesNumber ? 'a number or text' : 'text';
+  const expected = takesNumber
+    ? 'a number or text'
+    : spec.type === 'hosts'
+      ? 'text or a list of text'
+      : 'text';
   return problem(`must be ${expected}, like ${JSON.stringify(exampleOf(spec))}`);
 }
 
@@ -82,6 +88,7 @@ function parseSizeOption(
   spec: Extract<OptionSpec, { type: 'size' }>,
   text: string,
 ): Parsed<OptionValue> {
+  if (spec.zero === true && text === '0') return parsed(0);
   const size = inRange(parseSize(text), sizeBytes(spec.min), sizeBytes(spec.max), formatSize);
   if (!size.ok || spec.powerOfTwo !== true) return size;
   return Number.isInteger(Math.log2(size.value))

@@ -8,19 +8,20 @@ const INTRODUCTION = `# Configuration
 
 \`moonring [options] [app]\`, or \`node dist/master.js [options] [app]\` in a clone.
 
-Every option is a flag, a variable and a key of the JSON config file. The first that is set wins:
-flag, variable, config file, default. A variable that is set to nothing counts as not set. Unknown
-flags and keys are errors, and so is a \`MOONRING_\` variable that looks like a misspelled option;
-other variables are ignored. \`--check\` reports the first mistake without starting anything.
+Every option is a flag, an environment variable and a key of the JSON config file. The first that is
+set wins: flag, variable, config file, default. An empty variable counts as not set. Unknown flags
+and keys are errors, and so is a \`MOONRING_\` variable that looks like a misspelled option; other
+variables are ignored. \`--check\` reports the first error without starting anything.
 
 - **Sizes** are bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`,
   \`64k\`, \`4m\`.
 - **Durations** are a whole number with \`ms\`, \`s\`, \`m\` or \`h\`: \`500ms\`, \`30s\`,
   \`2m\`. \`0\` needs no unit.
-- **Switches** are flags without a value, \`on\` or \`off\` in variables, \`true\` or \`false\`
-  in the config file.
+- **Switches** are flags without a value, \`--watch\` or \`--no-watch\`; \`on\` or \`off\` in
+  variables, \`true\` or \`false\` in the config file.
+- **Lists** are written with commas, or by repeating the flag; in the config file also as an array.
 - **Paths** in flags and variables are relative to the working directory, those in the config file
-  to that file.
+  to the directory of that file.
 
 A config file looks like this:
 
@@ -34,16 +35,19 @@ A config file looks like this:
 }
 \`\`\`
 
-\`PORT\`, \`HOST\` and \`WEB_CONCURRENCY\`, which hosting platforms set, are read after our own
-variables and before the config file. Variables that Kubernetes makes for a Service called
-\`moonring\` (\`MOONRING_SERVICE_HOST\`, \`MOONRING_PORT=tcp://…\`) are not ours and are ignored.
-\`MOONRING_ADDON\` is for developers: the native addon to load instead of the built one.
+\`PORT\` and \`WEB_CONCURRENCY\`, which hosting platforms set, are read after our own variables and
+before the config file. Variables that Kubernetes sets for a Service called \`moonring\`
+(\`MOONRING_SERVICE_HOST\`, \`MOONRING_PORT=tcp://…\`) are ignored. \`MOONRING_ADDON\` is for
+developers: the native addon to load instead of the built one.
+
+A reload applies every change except of the options marked R: these need a restart, and the log names
+those that were changed.
 `;
 
 const EXIT_CODES = `## Exit codes
 
-Every exit but that after a drain, \`--help\`, \`--version\` and a \`--check\` without a finding
-has a code other than 0 and says in one sentence on standard error what was wrong:
+The exit code is 0 after a drain, \`--help\`, \`--version\` and a \`--check\` that found no error.
+Every other exit has a code of its own and a message on standard error:
 [errors.md](errors.md#exit-codes).
 `;
 
@@ -52,13 +56,13 @@ export function renderConfigurationDoc(): string {
   return [INTRODUCTION, ...SECTIONS.map(renderSection), EXIT_CODES].join('\n');
 }
 
-/** The default in words, `null` where there is none. */
+/** The default as text, `null` where there is none. */
 export function defaultText(spec: OptionSpec): string | null {
   if (spec.type === 'bool') return null;
   return spec.type === 'path' ? spec.absent : spec.default;
 }
 
-/** What may be written for the value: `<size>`, `<jemalloc|system>`. */
+/** The placeholder of the value: `<size>`, `<port|off>`. */
 export function valueText(spec: OptionSpec): string {
   switch (spec.type) {
     case 'bool':
@@ -68,6 +72,8 @@ export function valueText(spec: OptionSpec): string {
       return `<${spec.placeholder}>`;
     case 'addresses':
       return '<address>';
+    case 'hosts':
+      return '<host>';
     case 'port':
       return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
     case 'count':
@@ -92,13 +98,17 @@ function renderRow(spec: OptionSpec): string {
     envNamesOf(spec).map(code).join(', '),
     inFile ? code(keyOf(spec)) : '',
     standard === null || isWords ? (standard ?? '') : code(standard),
-    spec.description + boundsText(spec),
+    spec.description +
+      boundsText(spec) +
+      oldNameText(spec) +
+      (spec.restart === true ? ' **R**' : ''),
   ];
   return `| ${cells.join(' | ')} |\n`;
 }
 
 function flagText(spec: OptionSpec): string {
   if (spec.role === 'argument') return `[${spec.name}]`;
+  if (spec.type === 'switch') return `${flagOf(spec)}, --no-${spec.name}`;
   const short = spec.short === undefined ? '' : `-${spec.short}, `;
   return `${short}${flagOf(spec)} ${valueText(spec)}`.trimEnd().replaceAll('|', '\\|');
 }
@@ -106,8 +116,9 @@ function flagText(spec: OptionSpec): string {
 function boundsText(spec: OptionSpec): string {
   switch (spec.type) {
     case 'count':
-    case 'size':
       return ` (${spec.min} to ${spec.max})`;
+    case 'size':
+      return ` (${spec.zero === true ? '0, or ' : ''}${spec.min} to ${spec.max})`;
     case 'duration':
       return ` (at most ${spec.max})`;
     case 'choice':
@@ -115,6 +126,12 @@ function boundsText(spec: OptionSpec): string {
     default:
       return '';
   }
+}
+
+function oldNameText({ oldName }: OptionSpec): string {
+  return oldName === undefined
+    ? ''
+    : `. Formerly \`--${oldName}\`, which still works with a warning`;
 }
 
 function code(text: string): string {

@@ -1,11 +1,13 @@
+import type { Address } from './addresses.js';
 import { LOG_LEVELS } from './logger.js';
-import { LISTENING_OPTIONS, LOG_OPTIONS, OPERATION_OPTIONS } from './operation-options.js';
 import type { OptionSpec } from './option-spec.js';
-import { TIMEOUT_OPTIONS } from './timeout-options.js';
+
+const MAX_DURATION = '24h';
 
 /**
- * The one table of options. Flags, `--help`, environment names, keys of the config file,
- * validation, the types and docs/configuration.md all come from it.
+ * The one table of options. Flags, `--help`, environment variables, keys of the config file,
+ * validation, types, what a reactor gets, what a reload can change and docs/configuration.md all
+ * come from it.
  */
 export const OPTIONS = [
   {
@@ -15,7 +17,7 @@ export const OPTIONS = [
     section: 'Application',
     absent: 'the bundled demo',
     description:
-      'What to serve: a .lua file, a directory with handler.lua, or a C handler: a .so or .dylib, :symbol',
+      'The application: a .lua file, a directory with handler.lua, or a C handler: a .so or .dylib, :symbol',
   },
   {
     name: 'port',
@@ -25,16 +27,18 @@ export const OPTIONS = [
     alsoEnv: 'PORT',
     word: 'off',
     default: '8080',
+    restart: true,
     description:
-      'TCP port; 0 lets the system choose one, the ready line says which; off: no TCP, see --uds',
+      'TCP port; 0: chosen by the system and printed in the ready line; off: no TCP, see --uds',
   },
   {
     name: 'host',
-    type: 'host',
+    type: 'hosts',
     section: 'Listening',
-    alsoEnv: 'HOST',
     default: '127.0.0.1',
-    description: 'Address or host name to listen on',
+    restart: true,
+    description:
+      'Address or host name to listen on; repeat it, or write a list with commas, for several; *: all addresses, IPv4 and IPv6',
   },
   {
     name: 'backlog',
@@ -43,9 +47,47 @@ export const OPTIONS = [
     min: 1,
     max: 65_535,
     default: '1024',
-    description: 'Connections that may wait to be accepted, a reactor',
+    restart: true,
+    description: 'Length of the listen queue, per reactor',
   },
-  ...LISTENING_OPTIONS,
+  {
+    name: 'uds',
+    type: 'path',
+    socket: true,
+    section: 'Listening',
+    absent: 'none',
+    restart: true,
+    description: 'Unix socket to listen on, in addition to TCP; with --port off, instead of it',
+  },
+  {
+    name: 'uds-mode',
+    type: 'mode',
+    section: 'Listening',
+    default: '0660',
+    restart: true,
+    description: 'Permissions of the Unix socket',
+  },
+  {
+    name: 'accept',
+    type: 'choice',
+    section: 'Listening',
+    placeholder: 'strategy',
+    choices: ['auto', 'reuseport', 'boss'],
+    default: 'auto',
+    restart: true,
+    description:
+      'What distributes connections: the kernel over one socket per reactor, or a thread of the master; auto: reuseport on Linux, boss on macOS',
+  },
+  {
+    name: 'boss-policy',
+    type: 'choice',
+    section: 'Listening',
+    placeholder: 'policy',
+    choices: ['round-robin', 'least'],
+    default: 'round-robin',
+    restart: true,
+    description: 'With --accept boss: in turn, or to the reactor with the fewest connections',
+  },
   {
     name: 'processes',
     short: 'n',
@@ -56,17 +98,21 @@ export const OPTIONS = [
     max: 1024,
     word: 'auto',
     default: 'auto',
-    description: 'Reactors; auto: the cores that affinity and the cgroup quota really give',
+    restart: true,
+    description: 'Reactors; auto: as many as CPU affinity and the cgroup quota allow to run',
   },
   {
-    name: 'workers',
-    short: 'w',
+    name: 'threads',
+    short: 't',
     type: 'count',
     section: 'Processes',
+    oldName: 'workers',
+    oldShort: 'w',
     min: 0,
     max: 256,
     default: '4',
-    description: 'Worker threads for slow handlers, a reactor, started when needed; 0: none',
+    native: true,
+    description: 'Worker threads for slow handlers, per reactor, started when needed; 0: none',
   },
   {
     name: 'dispatch',
@@ -75,8 +121,9 @@ export const OPTIONS = [
     placeholder: 'mode',
     choices: ['auto', 'inline', 'worker'],
     default: 'auto',
+    native: true,
     description:
-      'Where handlers run: on the reactor, on workers, or auto: slow routes go to the workers',
+      'Where handlers run: on the event loop, on worker threads, or auto: slow routes go to the threads',
   },
   {
     name: 'max-connections',
@@ -85,7 +132,8 @@ export const OPTIONS = [
     min: 1,
     max: 1_048_576,
     default: '65536',
-    description: 'Open connections, a reactor; more are answered 503',
+    native: true,
+    description: 'Open connections per reactor; further ones get 503',
   },
   {
     name: 'ring-size',
@@ -95,7 +143,8 @@ export const OPTIONS = [
     max: '1m',
     powerOfTwo: true,
     default: '8k',
-    description: 'Receive ring, a power of two; a request head that does not fit is answered 431',
+    native: true,
+    description: 'Receive buffer, a power of two; a request head that does not fit gets 431',
   },
   {
     name: 'max-body',
@@ -104,7 +153,8 @@ export const OPTIONS = [
     min: '0',
     max: '1g',
     default: '4m',
-    description: 'Request body; a longer one is answered 413',
+    native: true,
+    description: 'Request body; a longer one gets 413',
   },
   {
     name: 'max-url',
@@ -113,8 +163,9 @@ export const OPTIONS = [
     min: '1',
     max: '1m',
     default: '8k',
+    native: true,
     description:
-      'Request target; a longer one is answered 414. At most ring-size, which also lowers the default',
+      'Request target; a longer one gets 414. At most ring-size, which also lowers the default',
   },
   {
     name: 'max-headers',
@@ -123,19 +174,127 @@ export const OPTIONS = [
     min: 1,
     max: 1024,
     default: '64',
-    description: 'Header fields in a request; more are answered 431',
+    native: true,
+    description: 'Header fields of a request; more get 431',
   },
   {
     name: 'lua-memory',
     type: 'size',
     section: 'Limits',
-    min: '0',
+    min: '1m',
     max: '4095m',
+    zero: true,
     default: '256m',
-    description: 'Memory of a Lua state; a handler that needs more is answered 500. 0: no limit',
+    native: true,
+    description: 'Memory per Lua state; a handler that needs more gets 500. 0: no limit',
   },
-  ...TIMEOUT_OPTIONS,
-  ...OPERATION_OPTIONS,
+  {
+    name: 'header-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: MAX_DURATION,
+    default: '10s',
+    native: true,
+    description: 'From the first byte of a request to the end of its head; then 408. 0: off',
+  },
+  {
+    name: 'body-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: MAX_DURATION,
+    default: '30s',
+    native: true,
+    description: 'From the end of the head to the end of the body; then 408. 0: off',
+  },
+  {
+    name: 'body-min-rate',
+    type: 'size',
+    section: 'Timeouts',
+    min: '0',
+    max: '1g',
+    default: '1k',
+    native: true,
+    description: 'Minimum bytes per second of a body, on average, after 10 s; below it 408',
+  },
+  {
+    name: 'keepalive-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: MAX_DURATION,
+    default: '75s',
+    native: true,
+    description: 'Idle time between two requests of a connection; then it is closed. 0: off',
+  },
+  {
+    name: 'write-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: MAX_DURATION,
+    default: '30s',
+    native: true,
+    description:
+      'Time without progress while a client reads its response; then the connection is closed. 0: off',
+  },
+  {
+    name: 'handler-timeout',
+    type: 'duration',
+    section: 'Timeouts',
+    max: MAX_DURATION,
+    default: '30s',
+    native: true,
+    description:
+      'For a handler on a worker thread, then 503; one that blocks the event loop is logged, and after twice the time its reactor is replaced. 0: off',
+  },
+  {
+    name: 'drain-delay',
+    type: 'duration',
+    section: 'Shutdown',
+    max: MAX_DURATION,
+    default: '0',
+    description: 'Time to go on serving after TERM, INT or QUIT before the drain begins',
+  },
+  {
+    name: 'drain-timeout',
+    type: 'duration',
+    section: 'Shutdown',
+    max: MAX_DURATION,
+    default: '30s',
+    description: 'Time for open requests to finish; then they are cut. 0: cut at once',
+  },
+  {
+    name: 'admin',
+    type: 'addresses',
+    section: 'Operation',
+    default: '127.0.0.1:9464',
+    restart: true,
+    description:
+      'Address of /livez, /readyz, /metrics and /status: host:port, a path, both with a comma, or off. moonring ctl needs the path. If the default is in use, the next free port is taken',
+  },
+  {
+    name: 'liveness-grace',
+    type: 'duration',
+    section: 'Operation',
+    max: MAX_DURATION,
+    default: '90s',
+    restart: true,
+    description:
+      'A reactor without a heartbeat for this long is killed and replaced. 0: never. Must be longer than the slowest inline handler',
+  },
+  {
+    name: 'watch',
+    type: 'switch',
+    section: 'Operation',
+    default: 'off',
+    restart: true,
+    description: 'Reload when a .lua file beside the app changes',
+  },
+  {
+    name: 'pin',
+    type: 'switch',
+    section: 'Operation',
+    default: 'off',
+    description: 'Bind the I/O thread of each reactor to one core (Linux)',
+  },
   {
     name: 'log-level',
     type: 'choice',
@@ -143,9 +302,35 @@ export const OPTIONS = [
     placeholder: 'level',
     choices: LOG_LEVELS,
     default: 'info',
-    description: 'Least important log lines to write; the ready line always is written',
+    native: true,
+    description: 'Lowest level to log; the ready line is always written',
   },
-  ...LOG_OPTIONS,
+  {
+    name: 'log-file',
+    type: 'path',
+    section: 'Logs and memory',
+    absent: 'standard output',
+    restart: true,
+    description: 'Log file; reopened on USR1',
+  },
+  {
+    name: 'access-log',
+    type: 'choice',
+    section: 'Logs and memory',
+    placeholder: 'format',
+    choices: ['off', 'json', 'combined'],
+    default: 'off',
+    native: true,
+    description: 'One line per request',
+  },
+  {
+    name: 'access-log-file',
+    type: 'path',
+    section: 'Logs and memory',
+    absent: 'standard output',
+    native: true,
+    description: 'Access log file; reopened on USR1',
+  },
   {
     name: 'allocator',
     type: 'choice',
@@ -153,8 +338,9 @@ export const OPTIONS = [
     placeholder: 'name',
     choices: ['jemalloc', 'system'],
     default: 'jemalloc',
+    restart: true,
     description:
-      'malloc of the reactors; without an installed jemalloc, and under a sanitizer, system',
+      'malloc of the reactors; system if jemalloc is not installed, and under a sanitizer',
   },
   {
     name: 'config',
@@ -207,7 +393,11 @@ type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends s
         ? string | null
         : S extends { type: 'switch' }
           ? boolean
-          : string;
+          : S extends { type: 'hosts' }
+            ? readonly string[]
+            : S extends { type: 'addresses' }
+              ? readonly Address[]
+              : string;
 
 /**
  * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not
@@ -216,12 +406,21 @@ type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends s
 export type Config = { readonly [S in SettingSpec as CamelCase<S['name']>]: ValueOf<S> };
 export type ConfigKey = keyof Config;
 
-/** What is written for an option: sizes and durations are text, like "4m" and "30s". */
+/** The part of the configuration that every reactor gets, under the same keys. */
+export type NativeConfig = {
+  readonly [S in Extract<SettingSpec, { native: true }> as CamelCase<S['name']>]: ValueOf<S>;
+};
+
+/** The written form of an option: sizes and durations are text, like "4m" and "30s". */
 type WrittenOf<S> = S extends { type: 'size' }
   ? number | string
   : S extends { type: 'duration' | 'mode' }
     ? string
-    : NonNullable<ValueOf<S>>;
+    : S extends { type: 'hosts' }
+      ? string | readonly string[]
+      : S extends { type: 'addresses' }
+        ? string
+        : NonNullable<ValueOf<S>>;
 
 /** The options of a server as a program or the config file writes them; all have defaults. */
 export type ServerOptions = {
@@ -230,24 +429,45 @@ export type ServerOptions = {
 
 export const ENV_PREFIX = 'MOONRING_';
 
-export function flagOf(spec: OptionSpec): string {
-  return `--${spec.name}`;
+export function flagOf({ name }: Pick<OptionSpec, 'name'>): string {
+  return `--${name}`;
 }
 
-export function keyOf(spec: OptionSpec): string {
-  return spec.name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+export function keyOf({ name }: Pick<OptionSpec, 'name'>): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** The variables that set an option, the stronger first. */
+/** The environment variables that set an option, in order of precedence. */
 export function envNamesOf(spec: OptionSpec): string[] {
   if (spec.role === 'command') return [];
-  const own = `${ENV_PREFIX}${spec.name.toUpperCase().replaceAll('-', '_')}`;
+  const own = ownEnvName(spec.name);
   return spec.alsoEnv === undefined ? [own] : [own, spec.alsoEnv];
+}
+
+export function ownEnvName(name: string): string {
+  return `${ENV_PREFIX}${name.toUpperCase().replaceAll('-', '_')}`;
 }
 
 /** The options that have a value in the configuration. */
 export function settings(): OptionSpec[] {
   return OPTIONS.filter((spec: OptionSpec) => isSetting(spec));
+}
+
+/** Those that every reactor gets. */
+export function nativeSettings(): OptionSpec[] {
+  return settings().filter(({ native }) => native === true);
+}
+
+export function nativeConfigOf(config: Config): NativeConfig {
+  const keys = nativeSettings().map((spec) => keyOf(spec) as ConfigKey);
+  return Object.fromEntries(keys.map((key) => [key, config[key]])) as NativeConfig;
+}
+
+/** Those of the master: a reload reports a change, only a restart applies it. */
+export function restartKeys(): ConfigKey[] {
+  return settings()
+    .filter(({ restart }) => restart === true)
+    .map((spec) => keyOf(spec) as ConfigKey);
 }
 
 function isSetting(spec: OptionSpec): boolean {

@@ -51,7 +51,7 @@ for (const mode of ['inline', 'worker']) {
     t.comment(`seed ${random.seed}`);
     const server = await startServer(t, {
       app: 'dispatch.lua',
-      args: ['--dispatch', mode, '--workers', '2'],
+      args: ['--dispatch', mode, '--threads', '2'],
     });
     const clients = await Promise.all(
       Array.from({ length: CONNECTIONS }, () => connectRaw(t, server)),

@@ -7,7 +7,7 @@ for (const mode of ['inline', 'worker']) {
   t.test(`tasks are resumed and errors logged, ${mode}`, async (t) => {
     const server = await startServer(t, {
       app: 'dispatch.lua',
-      args: ['--dispatch', mode, '--workers', '1'],
+      args: ['--dispatch', mode, '--threads', '1'],
     });
     const client = await connectRaw(t, server);
     t.equal((await client.request(requestText('/tasks'))).body.toString(), 'pushed');

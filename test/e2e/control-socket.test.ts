@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { existsSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { codeOf, statusOf } from './admin-client.js';
@@ -38,13 +40,31 @@ t.test('status, scale, reload and drain over the admin socket', { timeout: 60_00
   t.equal((await ctl('drain')).code, 0);
   t.strictSame(await server.exited, { code: 0, signal: null });
   t.notOk(existsSync(path), 'the file is gone');
-  t.match(await ctl('status'), { code: 1, stderr: /no server answers/ });
+  t.match(await ctl('status'), { code: 1, stderr: /no response from a server/ });
 });
 
-t.test('a taken admin port ends the start', async (t) => {
+t.test('an admin port that is in use ends the start if it was given', async (t) => {
   const server = await startServer(t);
   const taken = server.admin.replace('http://', '');
   const second = await runMaster(['--port', '0', '--admin', taken]);
   t.equal(second.code, 69);
   t.match(second.stderr, /admin listener: .* is in use .* --admin/);
+});
+
+t.test('beside a server on the default admin port the next free one is taken', async (t) => {
+  const first = await startServer(t, { defaultAdmin: true });
+  const second = await startServer(t, { defaultAdmin: true });
+  t.not(first.admin, second.admin);
+  const line = await second.logLine('the other port', ({ msg }) => msg.includes('next free port'));
+  t.match(line, { level: 40, address: second.admin.replace('http://', '') });
+  t.equal(await codeOf(second, '/readyz'), 200);
+});
+
+t.test('ctl gives up waiting after its timeout', async (t) => {
+  const path = join(socketDirectory(t), 'silent.sock');
+  const silent = createServer(() => {});
+  t.teardown(() => silent.close());
+  await once(silent.listen(path), 'listening');
+  const waited = await runMaster(['ctl', 'reload', '--admin', path, '--timeout', '100ms']);
+  t.match(waited, { code: 1, stderr: /none within 100ms; the order may still be carried out/ });
 });

@@ -23,7 +23,7 @@ t.test('TERM while a replacement loads: what waits in its socket is answered', a
   const path = join(dir, 'app.lua');
   const touch = (name: string) => writeFileSync(join(dir, name), '');
   writeFileSync(path, app(dir));
-  const server = await startServer(t, { app: path, args: ['--workers', '0'] });
+  const server = await startServer(t, { app: path, args: ['--threads', '0'] });
   const [reactor = 0] = server.reactorPids();
   touch('slow');
   process.kill(reactor, 'SIGKILL');

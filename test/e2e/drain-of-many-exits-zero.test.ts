@@ -5,7 +5,7 @@ import { startServer } from './server.js';
 // takes a death before the last words of the dead for read sees a crash in a third of these drains.
 t.test('reactors that end at the same time have all drained', async (t) => {
   for (let i = 0; i < 3; i++) {
-    const server = await startServer(t, { processes: 12, args: ['--workers', '0'] });
+    const server = await startServer(t, { processes: 12, args: ['--threads', '0'] });
     t.strictSame(await server.stop(), { code: 0, signal: null });
   }
 });

@@ -6,7 +6,7 @@ for (const mode of ['inline', 'worker']) {
   t.test(`too much memory is 500 and the next request is served, ${mode}`, async (t) => {
     const server = await startServer(t, {
       app: 'dispatch.lua',
-      args: ['--dispatch', mode, '--workers', '1', '--lua-memory', '16m'],
+      args: ['--dispatch', mode, '--threads', '1', '--lua-memory', '16m'],
     });
     const reactors = server.reactorPids();
     const client = await connectRaw(t, server);

@@ -7,7 +7,7 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 /** One Lua state a process, so that loads can be counted. */
-const ARGS = ['--workers', '0', '--dispatch', 'inline'];
+const ARGS = ['--threads', '0', '--dispatch', 'inline'];
 
 /**
  * Loads as often as the file `loads` has bytes, and each load takes one away: the check of a reload

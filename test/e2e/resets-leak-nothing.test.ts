@@ -77,7 +77,7 @@ for (const [dispatch, workers] of [
   ['worker', '2'],
 ] as const) {
   t.test(`resets, handlers on ${dispatch}`, { skip: noUsage }, async (t) => {
-    const args = ['--dispatch', dispatch, '--workers', workers];
+    const args = ['--dispatch', dispatch, '--threads', workers];
     const server = await startServer(t, { app: 'large.lua', args });
     const [reactor = 0] = server.reactorPids();
     const witness = await connectRaw(t, server);

@@ -49,6 +49,8 @@ export interface ServerOptions {
   readonly app?: string;
   readonly processes?: number;
   readonly args?: readonly string[];
+  /** The admin listener is not configured. */
+  readonly defaultAdmin?: boolean;
   readonly env?: Readonly<Record<string, string>>;
   /** Descriptors of this process that the server gets as from a service manager. */
   readonly listenFds?: readonly number[];
@@ -76,7 +78,8 @@ export function appPath(app: string): string {
  */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
   const { app, processes = 1, args = [] } = options;
-  const argv = ['--port', '0', '--processes', String(processes), '--admin', '127.0.0.1:0', ...args];
+  const admin = options.defaultAdmin === true ? [] : ['--admin', '127.0.0.1:0'];
+  const argv = ['--port', '0', '--processes', String(processes), ...admin, ...args];
   const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], options);
   const output = collectOutput(child);
   const exited = exitOf(child);
@@ -178,7 +181,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
 // The test runner adds loaders to every node it starts, and the operator's own settings are not the
 // tests'.
 export function cleanEnvironment(): NodeJS.ProcessEnv {
-  const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|HOST|WEB_CONCURRENCY|MOONRING_.*)$/;
+  const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|WEB_CONCURRENCY|MOONRING_.*)$/;
   const kept = Object.entries(process.env).filter(
     ([name]) => name === 'MOONRING_ADDON' || !own.test(name),
   );

@@ -8,7 +8,7 @@ const HEALTH_MS = 5;
 t.test('64 clients wait for 4 workers and the reactor answers others at once', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'inline', '--workers', '4'],
+    args: ['--dispatch', 'inline', '--threads', '4'],
   });
   const health = await connectRaw(t, server);
   await health.request(requestText('/quick'));
@@ -30,7 +30,7 @@ t.test('64 clients wait for 4 workers and the reactor answers others at once', a
 });
 
 t.test('a handler that asks for a worker where there is none is 500', async (t) => {
-  const server = await startServer(t, { app: 'dispatch.lua', args: ['--workers', '0'] });
+  const server = await startServer(t, { app: 'dispatch.lua', args: ['--threads', '0'] });
   const client = await connectRaw(t, server);
   t.equal((await client.request(requestText('/wait'))).status, 500);
   t.equal((await client.request(requestText('/where'))).body.toString(), 'inline');

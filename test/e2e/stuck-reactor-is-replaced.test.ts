@@ -5,7 +5,7 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 // A handler that is only slow must not look like this one: auto would send it to a worker.
-const INLINE = ['--dispatch', 'inline', '--workers', '0', '--handler-timeout', '0'];
+const INLINE = ['--dispatch', 'inline', '--threads', '0', '--handler-timeout', '0'];
 
 t.test('the admin listener answers while every handler is stuck', async (t) => {
   const server = await startServer(t, {

@@ -22,7 +22,7 @@ for (const accept of ['reuseport', 'boss']) {
     t.equal(statSync(uds).mode & 0o777, 0o600);
     const second = await runMaster(['--port', 'off', '--uds', uds, '--admin', 'off']);
     t.equal(second.code, 69);
-    t.match(second.stderr, 'is served by another program');
+    t.match(second.stderr, 'is in use by another program');
     t.equal((await getOverSocket(uds, '/')).status, 200, 'the first one still serves');
     t.strictSame(await both.stop(), { code: 0, signal: null });
     t.notOk(existsSync(uds), 'the file is gone');

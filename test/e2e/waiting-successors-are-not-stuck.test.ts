@@ -35,7 +35,7 @@ t.test('a successor that waited for longer than the liveness grace is not stuck'
   // Two reactors, the check of the reload and the first successor.
   writeFileSync(path, app(dir, 4));
   writeFileSync(hold, '');
-  const args = ['--workers', '0', '--dispatch', 'inline', '--liveness-grace', `${GRACE_MS}ms`];
+  const args = ['--threads', '0', '--dispatch', 'inline', '--liveness-grace', `${GRACE_MS}ms`];
   const server = await startServer(t, { app: path, processes: 2, args });
   server.signal('SIGHUP');
   await until('the second successor loads', () => existsSync(join(dir, 'waiting')));

@@ -1,10 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type Address, parseAddresses } from '../../shared/addresses.js';
+import { type Address, formatAddress } from '../../shared/addresses.js';
 import { MoonringError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
 import type { StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
-import { listenSentence, openAdminSocket } from '../runtime/listeners.js';
+import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
 import { removeSocket } from '../runtime/resources.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
@@ -16,8 +17,10 @@ import { isAlive, type Status } from './status.js';
  */
 export interface AdminOptions {
   readonly native: NativeAddon;
-  /** As configured. */
-  readonly addresses: string;
+  readonly addresses: readonly Address[];
+  /** They were not configured: a port that is in use is replaced by the next free one. */
+  readonly isDefault: boolean;
+  readonly log: Logger;
   readonly livenessGraceMs: number;
   readonly status: () => Status;
   readonly snapshot: () => StatsSnapshot;
@@ -38,6 +41,8 @@ export interface Admin {
 
 /** Its descriptors are the master's, who needs some for new reactors: few, and none for long. */
 const MAX_CONNECTIONS = 32;
+/** Tried after the default port. */
+const NEARBY_PORTS = 100;
 const TIMEOUTS = {
   keepAliveTimeout: 75_000,
   headersTimeout: 5000,
@@ -53,8 +58,6 @@ interface Answer {
 
 /** Throws ERR_MOONRING_LISTEN. */
 export async function openAdmin(options: AdminOptions): Promise<Admin> {
-  const wanted = parseAddresses(options.addresses);
-  if (!wanted.ok) throw new TypeError(wanted.problem);
   const servers: Server[] = [];
   const bound: Address[] = [];
   const close = () => {
@@ -65,10 +68,10 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     for (const address of bound) if (address.type === 'unix') removeSocket(address.path);
   };
   try {
-    for (const address of wanted.value) {
+    for (const address of options.addresses) {
       const server = makeServer(options, address.type === 'unix');
       servers.push(server);
-      bound.push(await listen(server, address, options.native));
+      bound.push(await listenNearby(server, address, options));
     }
   } catch (error) {
     close();
@@ -77,13 +80,40 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
   return { addresses: bound, close };
 }
 
+/** The default port, or the next free one when another server has it. */
+async function listenNearby(
+  server: Server,
+  wanted: Address,
+  { native, isDefault, log }: AdminOptions,
+): Promise<Address> {
+  for (let address = wanted; ; ) {
+    try {
+      const bound = await listen(server, address, native);
+      if (address !== wanted) {
+        const fields = { wanted: formatAddress(wanted), address: formatAddress(bound) };
+        log('warn', fields, 'the default admin address is in use: the next free port was taken');
+      }
+      return bound;
+    } catch (error) {
+      if (!isDefault || address.type === 'unix' || wanted.type === 'unix') throw error;
+      if (!isInUse(error) || address.port === wanted.port + NEARBY_PORTS) throw error;
+      address = { ...address, port: address.port + 1 };
+    }
+  }
+}
+
+function isInUse(error: unknown): boolean {
+  const cause = error instanceof MoonringError ? error.cause : null;
+  return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
+}
+
 function listen(server: Server, address: Address, native: NativeAddon): Promise<Address> {
   return new Promise((resolve, reject) => {
-    // Only the first one is told: later ones (a connection that cannot be accepted) end nothing.
+    // Later errors (a connection that cannot be accepted) reject a settled promise: nothing happens.
     server.on('error', (cause) => {
       const choice = '--admin (port 0 picks a free one, off means none)';
-      const sentence = `admin listener: ${listenSentence(cause, address, choice)}`;
-      reject(new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause }));
+      const message = `admin listener: ${listenProblem(cause, address, choice)}`;
+      reject(new MoonringError('ERR_MOONRING_LISTEN', message, { cause }));
     });
     if (address.type === 'unix') {
       try {

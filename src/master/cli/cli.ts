@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import {
   configPath,
   type Environment,
@@ -9,7 +9,8 @@ import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { OptionSpec } from '../../shared/option-spec.js';
 import { flagOf, OPTIONS } from '../../shared/options.js';
 import { defaultText, valueText } from '../../shared/options-doc.js';
-import { type ControlOrder, controlOrder } from './control.js';
+import { formatDuration, parseDuration } from '../../shared/units.js';
+import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
 
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
@@ -18,6 +19,7 @@ export type CommandLine =
   | {
       readonly action: 'control';
       readonly order: ControlOrder;
+      readonly timeoutMs: number;
       readonly resolved: ResolvedConfig;
     };
 
@@ -30,75 +32,100 @@ export interface CliInputs {
   readonly readText: (path: string) => string;
 }
 
+/** The values of the flags as commander gives them: negated switches are false. */
+type Given = Readonly<Record<string, string | boolean>>;
+
 const HELP_WIDTH = 100;
 const HELP_FOOTER = `
-Every option is also a variable (--max-body: MOONRING_MAX_BODY) and a key of the config file
-(maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
-
-moonring build installs what the native addon needs and builds it, if that has not been done.
-moonring health asks the server that these options describe whether it can serve: exit code 0 or
-1.
-moonring ctl status|reload|drain|scale <n> speaks to the running server whose --admin is the path
-of a Unix socket.
+Every option is also an environment variable (--max-body: MOONRING_MAX_BODY) and a key of the config
+file (maxBody). Sizes are written 64k or 4m, durations 500ms, 30s or 2m.
 `;
 
-/** What the operator wants. Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG with a sentence. */
-export function readCommandLine({ argv, env, cwd, readText }: CliInputs): CommandLine {
-  const command = makeCommand();
-  const isBuild = argv[0] === 'build';
-  const asksHealth = argv[0] === 'health';
-  const isControl = argv[0] === 'ctl';
+/** Throws ERR_MOONRING_USAGE or ERR_MOONRING_CONFIG. */
+export function readCommandLine(inputs: CliInputs): CommandLine {
+  let line: CommandLine = { action: 'version' };
+  let help = '';
+  const program = makeProgram(
+    (read) => {
+      line = read;
+    },
+    inputs,
+    (text) => {
+      help += text;
+    },
+  );
   try {
-    if (isControl) command.allowExcessArguments().argument('[words...]');
-    const isCommand = isBuild || asksHealth || isControl;
-    command.parse(isCommand ? argv.slice(1) : argv, { from: 'user' });
+    program.parse(inputs.argv, { from: 'user' });
   } catch (cause) {
     if (!(cause instanceof CommanderError)) throw cause;
-    const sentence = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
-    throw new MoonringError('ERR_MOONRING_USAGE', sentence, { cause });
+    if (cause.code === 'commander.helpDisplayed' || cause.code === 'commander.help') {
+      return { action: 'help', text: help };
+    }
+    const message = cause.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    throw new MoonringError('ERR_MOONRING_USAGE', message, { cause });
   }
-  const given = command.opts<Record<string, string | true>>();
-  if (given['help']) return { action: 'help', text: command.helpInformation() + HELP_FOOTER };
-  if (given['version']) return { action: 'version' };
-  if (isBuild) {
-    if (argv.length === 1) return { action: 'build' };
-    throw new MoonringError('ERR_MOONRING_USAGE', 'build takes no options and no app');
-  }
-  const flags: Record<string, string> = {};
-  const app = isControl ? undefined : command.args[0];
-  for (const [key, value] of Object.entries(app === undefined ? given : { ...given, app })) {
-    // A flag without a value is a switch, or a command that was looked at already.
-    flags[key] = value === true ? 'on' : value;
-  }
-  const path = configPath({ flags, env, cwd });
-  const file = path === null ? null : { path, text: readConfigText(path, readText) };
-  const resolved = resolveConfig({ flags, env, file, cwd });
-  if (isControl) return { action: 'control', order: controlOrder(command.args), resolved };
-  if (asksHealth) return { action: 'health', resolved };
-  return { action: given['check'] ? 'check' : 'serve', resolved };
+  return line;
 }
 
-function readConfigText(path: string, readText: (path: string) => string): string {
-  try {
-    return readText(path);
-  } catch (cause) {
-    const sentence = `the config file cannot be read: ${messageOf(cause)}`;
-    throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
-  }
-}
-
-function makeCommand(): Command {
-  const command = new Command('moonring')
-    .description('HTTP/1.1 server: Lua handlers on native reactors, one process a core.')
-    .usage('[options] [app] | build | health [options] | ctl <order> [options]')
-    .helpOption(false)
+function makeProgram(
+  onRead: (line: CommandLine) => void,
+  inputs: CliInputs,
+  writeHelp: (text: string) => void,
+): Command {
+  const program = new Command('moonring')
+    .description('HTTP/1.1 server: Lua and C handlers on native reactors, one process per core.')
+    .usage('[options] [app]')
     .exitOverride()
-    .configureOutput({ writeErr: () => {}, getOutHelpWidth: () => HELP_WIDTH });
-  for (const spec of OPTIONS) addOption(command, spec);
-  return command;
+    .enablePositionalOptions()
+    .addHelpOption(
+      new Option('-h, --help', 'Print this text, or that of a command').helpGroup('Configuration:'),
+    )
+    .configureOutput({ writeErr: () => {}, writeOut: writeHelp, getOutHelpWidth: () => HELP_WIDTH })
+    .configureHelp({ optionTerm })
+    .addHelpText('after', HELP_FOOTER)
+    .action((app: string | undefined, given: Given) => {
+      if (given['version'] === true) return onRead({ action: 'version' });
+      const action = given['check'] === true ? 'check' : 'serve';
+      onRead({ action, resolved: resolve(given, app, inputs) });
+    });
+  for (const spec of OPTIONS) addOption(program, spec);
+  program
+    .command('build')
+    .description('Install the dependencies of the native addon and build it, unless that is done')
+    .action(() => onRead({ action: 'build' }));
+  const health = program
+    .command('health')
+    .description('Ask the server with these options whether it can serve: exit code 0 or 1')
+    .action((app: string | undefined, _, command: Command) =>
+      onRead({ action: 'health', resolved: resolve(command.optsWithGlobals(), app, inputs) }),
+    );
+  for (const spec of OPTIONS) if (spec.type !== 'bool') addOption(health, spec);
+  const control = program
+    .command('ctl')
+    .description('Give an order to a running server over the Unix socket of its --admin')
+    .addArgument(new Argument('<order>').choices(ORDERS))
+    .argument('[processes]', 'for scale: the number of reactors')
+    .option(
+      '--timeout <duration>',
+      `How long to wait for the response; 0: without limit (default: ${formatDuration(CONTROL_TIMEOUT_MS)})`,
+    )
+    .action((order: string, processes: string | undefined, _, command: Command) => {
+      const { timeout, ...given } = command.optsWithGlobals<Given>();
+      onRead({
+        action: 'control',
+        order: controlOrder(order, processes),
+        timeoutMs: controlTimeoutMs(timeout),
+        resolved: resolve(given, undefined, inputs),
+      });
+    });
+  for (const spec of OPTIONS) {
+    if (spec.name === 'admin' || spec.name === 'config') addOption(control, spec);
+  }
+  return program;
 }
 
 function addOption(command: Command, spec: OptionSpec): void {
+  if (spec.name === 'help') return;
   const standard = defaultText(spec);
   const choices = spec.type === 'choice' ? `: ${spec.choices.join(', ')}` : '';
   const description =
@@ -107,7 +134,69 @@ function addOption(command: Command, spec: OptionSpec): void {
     command.argument(`[${spec.name}]`, description);
     return;
   }
-  const short = spec.short === undefined ? '' : `-${spec.short}, `;
-  const flags = `${short}${flagOf(spec)} ${valueText(spec)}`.trimEnd();
-  command.addOption(new Option(flags, description).helpGroup(`${spec.section}:`));
+  const option = new Option(flagsOf(spec.name, spec.short, spec), description);
+  if (spec.type === 'hosts') {
+    option.argParser((host: string, hosts?: string) =>
+      hosts === undefined ? host : `${hosts},${host}`,
+    );
+  }
+  command.addOption(option.helpGroup(`${spec.section}:`));
+  if (spec.type === 'switch') command.addOption(new Option(`--no-${spec.name}`).hideHelp());
+  if (spec.oldName !== undefined) {
+    command.addOption(new Option(flagsOf(spec.oldName, spec.oldShort, spec)).hideHelp());
+  }
+}
+
+function flagsOf(name: string, short: string | undefined, spec: OptionSpec): string {
+  const letter = short === undefined ? '' : `-${short}, `;
+  return `${letter}${flagOf({ name })} ${valueText(spec)}`.trimEnd();
+}
+
+/** A switch is listed with the flag that turns it off. */
+function optionTerm({ long, flags }: Option): string {
+  const isSwitch = OPTIONS.some((spec) => spec.type === 'switch' && flagOf(spec) === long);
+  return isSwitch ? `${flags}, ${long?.replace('--', '--no-')}` : flags;
+}
+
+function resolve(
+  given: Given,
+  app: string | undefined,
+  { env, cwd, readText }: Omit<CliInputs, 'argv'>,
+): ResolvedConfig {
+  const flags: Record<string, string> = app === undefined ? {} : { app };
+  for (const [key, value] of Object.entries(given)) {
+    flags[key] = typeof value === 'string' ? value : value ? 'on' : 'off';
+  }
+  const path = configPath({ flags, env, cwd });
+  const file = path === null ? null : { path, text: readConfigText(path, readText) };
+  return resolveConfig({ flags, env, file, cwd });
+}
+
+function readConfigText(path: string, readText: (path: string) => string): string {
+  try {
+    return readText(path);
+  } catch (cause) {
+    const message = `the config file cannot be read: ${messageOf(cause)}`;
+    throw new MoonringError('ERR_MOONRING_CONFIG', message, { cause });
+  }
+}
+
+function controlOrder(order: string, processes: string | undefined): ControlOrder {
+  if (order === 'scale') {
+    if (/^[1-9]\d{0,3}$/.test(processes ?? '')) {
+      return { type: 'scale', processes: Number(processes) };
+    }
+    throw new MoonringError('ERR_MOONRING_USAGE', 'ctl scale takes a number of reactors, from 1');
+  }
+  if (processes !== undefined) {
+    throw new MoonringError('ERR_MOONRING_USAGE', `ctl ${order} takes no argument`);
+  }
+  return { type: order as Exclude<ControlOrder['type'], 'scale'> };
+}
+
+function controlTimeoutMs(text: string | boolean | undefined): number {
+  if (typeof text !== 'string') return CONTROL_TIMEOUT_MS;
+  const timeout = parseDuration(text);
+  if (timeout.ok) return timeout.value;
+  throw new MoonringError('ERR_MOONRING_USAGE', `--timeout: ${timeout.problem}`);
 }

@@ -1,67 +1,92 @@
 import { request } from 'node:http';
-import { parseAddresses } from '../../shared/addresses.js';
+import type { Address } from '../../shared/addresses.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
+import { formatDuration } from '../../shared/units.js';
 
-/** `moonring ctl`: what the operator wants of a running server. */
+/** `moonring ctl`: an order to a running server. */
 export type ControlOrder =
   | { readonly type: 'status' | 'reload' | 'drain' }
   | { readonly type: 'scale'; readonly processes: number };
 
-/** The words after `ctl`. Throws ERR_MOONRING_USAGE. */
-export function controlOrder(words: readonly string[]): ControlOrder {
-  const [word, count, ...rest] = words;
-  if (word === 'scale' && rest.length === 0 && /^[1-9]\d{0,3}$/.test(count ?? '')) {
-    return { type: 'scale', processes: Number(count) };
-  }
-  const isWord = word === 'status' || word === 'reload' || word === 'drain';
-  if (isWord && count === undefined) return { type: word };
-  const sentence = 'ctl takes one of: status, reload, drain, scale <processes>';
-  throw new MoonringError('ERR_MOONRING_USAGE', sentence);
+export const ORDERS = [
+  'status',
+  'reload',
+  'drain',
+  'scale',
+] as const satisfies readonly ControlOrder['type'][];
+
+/** A reload is reported when it has ended, which takes a few seconds per reactor at most. */
+export const CONTROL_TIMEOUT_MS = 60_000;
+
+export interface ControlRequest {
+  readonly order: ControlOrder;
+  /** The admin addresses of the server. */
+  readonly admin: readonly Address[];
+  /** 0: no limit. */
+  readonly timeoutMs: number;
 }
 
 /**
- * Asks the server whose admin socket `admin` names. What it says, to be printed. Throws
- * ERR_MOONRING_CONTROL if it refuses or does not answer.
+ * Sends the order and resolves with the body of the response. Throws ERR_MOONRING_USAGE without the
+ * path of a socket, and ERR_MOONRING_CONTROL if the server refuses or does not respond.
  */
-export async function askControl(order: ControlOrder, admin: string): Promise<string> {
-  const addresses = parseAddresses(admin);
-  const unix = addresses.ok ? addresses.value.find(({ type }) => type === 'unix') : undefined;
-  if (unix?.type !== 'unix') {
-    const sentence = 'ctl needs the admin socket of the server: --admin /path/to/socket';
-    throw new MoonringError('ERR_MOONRING_USAGE', sentence);
+export async function sendOrder({ order, admin, timeoutMs }: ControlRequest): Promise<string> {
+  const unix = admin.find((address) => address.type === 'unix');
+  if (unix === undefined) {
+    const message = 'ctl needs the admin socket of the server: --admin /path/to/socket';
+    throw new MoonringError('ERR_MOONRING_USAGE', message);
   }
   const method = order.type === 'status' ? 'GET' : 'POST';
   const path = order.type === 'scale' ? `/scale?processes=${order.processes}` : `/${order.type}`;
-  let answer: { status: number; text: string };
+  let response: Response;
   try {
-    answer = await ask(unix.path, method, path);
+    response = await send(unix.path, method, path, timeoutMs);
   } catch (cause) {
-    const sentence = `no server answers at ${unix.path}: ${messageOf(cause)}`;
-    throw new MoonringError('ERR_MOONRING_CONTROL', sentence, { cause });
+    const message = `no response from a server at ${unix.path}: ${messageOf(cause)}`;
+    throw new MoonringError('ERR_MOONRING_CONTROL', message, { cause });
   }
-  if (answer.status >= 300) {
-    const sentence = `${order.type} was refused: ${problemIn(answer.text)}`;
-    throw new MoonringError('ERR_MOONRING_CONTROL', sentence);
+  if (response.status >= 300) {
+    const message = `${order.type} was refused: ${problemIn(response.text)}`;
+    throw new MoonringError('ERR_MOONRING_CONTROL', message);
   }
-  return answer.text;
+  return response.text;
 }
 
-function ask(
+interface Response {
+  readonly status: number;
+  readonly text: string;
+}
+
+function send(
   socketPath: string,
   method: string,
   path: string,
-): Promise<{ status: number; text: string }> {
+  timeoutMs: number,
+): Promise<Response> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, method, path, agent: false }, (response) => {
+    const sent = request({ socketPath, method, path, agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => {
         text += chunk;
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('end', () => {
+        clearTimeout(late);
+        resolve({ status: response.statusCode ?? 0, text });
+      });
       response.on('error', reject);
     });
-    asked.on('error', reject);
-    asked.end();
+    const late =
+      timeoutMs === 0
+        ? undefined
+        : setTimeout(() => {
+            const limit = formatDuration(timeoutMs);
+            sent.destroy(new Error(`none within ${limit}; the order may still be carried out`));
+          }, timeoutMs);
+    sent.on('error', (error) => {
+      clearTimeout(late);
+      reject(error);
+    });
+    sent.end();
   });
 }
 

@@ -1,23 +1,14 @@
 import { request } from 'node:http';
+import { type Address, ANY_HOST, formatAddress } from '../../shared/addresses.js';
 import { messageOf } from '../../shared/errors.js';
+import type { Config } from '../../shared/options.js';
 
 /**
- * `moonring health`: asks a running server, as its configuration describes it, whether it can
- * serve. For container engines and scripts, where no curl is at hand.
+ * `moonring health`: asks the server with this configuration whether it can serve. For container
+ * engines and scripts without curl.
  */
 
 const TIMEOUT_MS = 3000;
-
-/** The part of the configuration that says where the server can be asked. */
-export interface HealthSettings {
-  /** `host:port`, `[v6]:port`, the path of a Unix socket, both with a comma, or `off`. */
-  readonly admin: string;
-  readonly host: string;
-  /** `off`: no TCP listener. */
-  readonly port: number | 'off';
-  /** Path of the Unix socket, if there is one. */
-  readonly uds: string | null;
-}
 
 export interface HealthQuestion {
   readonly where: string;
@@ -30,43 +21,62 @@ export interface HealthQuestion {
 }
 
 /**
- * What to ask: the admin listener's /readyz, which is 503 while the server starts and drains;
- * without an admin listener the server itself, where any answer of the application will do except a
- * server error. `null` if there is no address to ask.
+ * /readyz of the admin listener, which is 503 while the server starts and drains; without an admin
+ * listener the server itself, where every response of the application counts except a server error.
+ * `null` if there is no address to ask.
  */
-export function healthQuestion({ admin, host, port, uds }: HealthSettings): HealthQuestion | null {
-  if (admin !== 'off') {
-    // Of two addresses either will do.
-    const [where = admin] = admin.split(',');
-    const target = where.includes('/') ? { socketPath: where } : hostAndPort(where);
-    return target && { where, target, path: '/readyz', isHealthy: (code) => code === 200 };
+export function healthQuestion({
+  admin,
+  host,
+  port,
+  uds,
+}: Pick<Config, 'admin' | 'host' | 'port' | 'uds'>): HealthQuestion | null {
+  const [adminAddress] = admin;
+  if (adminAddress !== undefined) {
+    return question(adminAddress, '/readyz', (status) => status === 200);
   }
-  const isHealthy = (code: number) => code < 500;
-  if (port !== 'off' && port !== 0) {
-    const target = { host: reachable(host), port };
-    return { where: `${host}:${port}`, target, path: '/', isHealthy };
-  }
-  if (uds === null) return null;
-  return { where: uds, target: { socketPath: uds }, path: '/', isHealthy };
+  const [firstHost = ANY_HOST] = host;
+  const address: Address | null =
+    port !== 'off'
+      ? { type: 'tcp', host: firstHost, port }
+      : uds === null
+        ? null
+        : { type: 'unix', path: uds };
+  return address && question(address, '/', (status) => status < 500);
 }
 
-/** One sentence for the operator, and whether it is a good one. */
+function question(
+  address: Address,
+  path: string,
+  isHealthy: HealthQuestion['isHealthy'],
+): HealthQuestion | null {
+  const where = formatAddress(address);
+  if (address.type === 'unix') {
+    return { where, target: { socketPath: address.path }, path, isHealthy };
+  }
+  // The port that the system chose is not known here.
+  if (address.port === 0) return null;
+  const target = { host: reachable(address.host), port: address.port };
+  return { where, target, path, isHealthy };
+}
+
+/** The result as a message for the operator. */
 export async function askHealth(
   question: HealthQuestion | null,
   timeoutMs = TIMEOUT_MS,
-): Promise<{ readonly healthy: boolean; readonly sentence: string }> {
+): Promise<{ readonly healthy: boolean; readonly message: string }> {
   if (question === null) {
     return {
       healthy: false,
-      sentence: 'nothing to ask: no admin listener, and the port is not a fixed one',
+      message: 'no address to ask: there is no admin listener, and the port is not a fixed one',
     };
   }
   const name = `${question.where}${question.path}`;
   try {
     const status = await statusOf(question, timeoutMs);
-    return { healthy: question.isHealthy(status), sentence: `${name} answered ${status}` };
+    return { healthy: question.isHealthy(status), message: `${name} responded with ${status}` };
   } catch (error) {
-    return { healthy: false, sentence: `${name} did not answer: ${messageOf(error)}` };
+    return { healthy: false, message: `no response from ${name}: ${messageOf(error)}` };
   }
 }
 
@@ -79,21 +89,14 @@ function statusOf({ target, path }: HealthQuestion, timeoutMs: number): Promise<
       resolve(response.statusCode ?? 0);
     });
     asked.on('error', (error) =>
-      reject(signal.aborted ? new Error(`silent for ${timeoutMs} ms`) : error),
+      reject(signal.aborted ? new Error(`none within ${timeoutMs} ms`) : error),
     );
     asked.end();
   });
 }
 
-function hostAndPort(text: string): { host: string; port: number } | null {
-  const match = /^(?:\[(.*)\]|([^:]*)):(\d+)$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port === 0) return null;
-  return { host: reachable(match[1] ?? match[2] ?? ''), port };
-}
-
-/** A server that listens everywhere is asked over loopback. */
+/** A server that listens on all addresses is asked over loopback. */
 function reachable(host: string): string {
-  if (host === '' || host === '0.0.0.0') return '127.0.0.1';
+  if (host === ANY_HOST || host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
 }

@@ -28,7 +28,7 @@ import { watchSignals } from '../runtime/signals.js';
 import type { Failure } from '../supervisor/supervision.js';
 import { buildAddon } from './addon-build.js';
 import { type CommandLine, readCommandLine } from './cli.js';
-import { askControl } from './control.js';
+import { sendOrder } from './control.js';
 import { askHealth, healthQuestion } from './health.js';
 
 export interface ProgramInputs {
@@ -37,7 +37,7 @@ export interface ProgramInputs {
   readonly cwd: string;
 }
 
-/** The whole program; returns its exit code. Every failure is one sentence on standard error. */
+/** The whole program; returns its exit code. A failure is a message on standard error. */
 export async function runProgram(inputs: ProgramInputs): Promise<number> {
   let failure: Failure | null;
   try {
@@ -47,9 +47,7 @@ export async function runProgram(inputs: ProgramInputs): Promise<number> {
     failure = error;
   }
   if (failure === null) return EXIT_OK;
-  // A Lua error may bring a traceback; its first line says it all.
-  const [sentence] = failure.message.split('\n');
-  process.stderr.write(`moonring: ${sentence}\n`);
+  process.stderr.write(`moonring: ${failure.message}\n`);
   return exitCodeOf(failure.code);
 }
 
@@ -66,18 +64,22 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
     case 'build':
       await buildAddon(packageRoot);
       return null;
-    case 'control':
-      process.stdout.write(await askControl(line.order, line.resolved.config.admin));
+    case 'control': {
+      const { order, timeoutMs, resolved } = line;
+      const { admin } = resolved.config;
+      process.stdout.write(await sendOrder({ order, admin, timeoutMs }));
       return null;
+    }
     case 'check': {
       const { app } = await prepare(line.resolved);
+      for (const warning of line.resolved.warnings) process.stderr.write(`moonring: ${warning}\n`);
       process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
       return null;
     }
     case 'health': {
-      const { healthy, sentence } = await askHealth(healthQuestion(line.resolved.config));
-      if (!healthy) throw new MoonringError('ERR_MOONRING_UNHEALTHY', sentence);
-      process.stdout.write(`moonring: ${sentence}\n`);
+      const { healthy, message } = await askHealth(healthQuestion(line.resolved.config));
+      if (!healthy) throw new MoonringError('ERR_MOONRING_UNHEALTHY', message);
+      process.stdout.write(`moonring: ${message}\n`);
       return null;
     }
     case 'serve':
@@ -133,6 +135,7 @@ export async function masterInputs(
   const { platform, arch } = process;
   const wanted = config.allocator;
   const allocator = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });
+  for (const warning of resolved.warnings) log.log('warn', {}, warning);
   logAllocator(log, allocator);
   const processes =
     config.processes === 'auto'

@@ -5,12 +5,12 @@ import type { Config } from '../../shared/options.js';
 
 type Sockets = Pick<
   NativeAddon,
-  'openTcpListeners' | 'openUnixListener' | 'adoptListener' | 'joinTcpListeners'
+  'openTcpListeners' | 'openUnixListener' | 'adoptListener' | 'joinTcpListeners' | 'closeDescriptor'
 >;
 
 export interface ListenPlan {
   readonly config: Pick<Config, 'host' | 'port' | 'uds' | 'udsMode' | 'backlog'>;
-  /** TCP sockets to open: one a reactor, or one for the boss. */
+  /** Sockets to open per host: one per reactor, or one for the boss. */
   readonly tcpCount: number;
   /** Descriptors from a service manager; they replace all others. */
   readonly inheritedFds: readonly number[];
@@ -18,9 +18,16 @@ export interface ListenPlan {
   readonly origins: readonly string[];
 }
 
+/** Sockets of one address and port, one per reactor. */
+export interface TcpGroup {
+  readonly fds: readonly number[];
+  /** As bound. */
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface Listeners {
-  /** Sockets of one port, one a reactor. */
-  readonly tcpFds: readonly number[];
+  readonly tcp: readonly TcpGroup[];
   /** Sockets that all reactors share: Unix sockets, and what a service manager opened. */
   readonly sharedFds: readonly number[];
   /** Where clients connect, the first listener first. */
@@ -29,25 +36,22 @@ export interface Listeners {
   readonly socketPath: string | null;
 }
 
+/** With several hosts, a port that is free on the first one may be in use on another. */
+const FREE_PORT_TRIES = 16;
+
 /**
  * Opens the listening sockets. They belong to the master for its whole life: a crash or a restart
- * of a reactor closes none, so no waiting connection is lost. Throws ERR_MOONRING_LISTEN with a
- * sentence.
+ * of a reactor closes none, so no waiting connection is lost. Throws ERR_MOONRING_LISTEN.
  */
 export function openListeners(native: Sockets, plan: ListenPlan): Listeners {
-  const { host, port, uds, udsMode, backlog } = plan.config;
+  const { uds, udsMode, backlog, port } = plan.config;
   if (plan.inheritedFds.length > 0) return adopt(native, plan.inheritedFds);
   if (port === 'off' && uds === null) {
-    const sentence = 'there is nothing to listen on: --port off needs --uds';
-    throw new MoonringError('ERR_MOONRING_USAGE', sentence);
+    const message = 'there is nothing to listen on: --port off needs --uds';
+    throw new MoonringError('ERR_MOONRING_USAGE', message);
   }
-  // The Unix socket first: whatever fails then leaves no file behind.
-  const tcp =
-    port === 'off'
-      ? null
-      : attempt({ type: 'tcp', host, port }, plan.origins, () =>
-          native.openTcpListeners({ host, port, backlog, count: plan.tcpCount }),
-        );
+  // The Unix socket last: a failure before it leaves no file behind.
+  const tcp = port === 'off' ? [] : openTcp(native, plan, port);
   const unixFds =
     uds === null
       ? []
@@ -57,21 +61,46 @@ export function openListeners(native: Sockets, plan: ListenPlan): Listeners {
           ),
         ];
   return {
-    tcpFds: tcp?.fds ?? [],
+    tcp,
     sharedFds: unixFds,
     addresses: [
-      ...(tcp === null ? [] : [{ type: 'tcp', host: tcp.address, port: tcp.port } as const]),
+      ...tcp.map(({ host, port }) => ({ type: 'tcp', host, port }) as const),
       ...(uds === null ? [] : [{ type: 'unix', path: uds } as const]),
     ],
     socketPath: uds,
   };
 }
 
-/** One more socket on the port that the others share. Throws ERR_MOONRING_LISTEN. */
-export function joinListeners(native: Sockets, address: Address, backlog: number): number {
-  if (address.type === 'unix') throw new TypeError('a Unix socket has no group');
-  const { host, port } = address;
-  return attempt(address, [], () => native.joinTcpListeners({ host, port, backlog }));
+/** A group per host, all on the same port. */
+function openTcp(native: Sockets, plan: ListenPlan, port: number): TcpGroup[] {
+  const { host: hosts } = plan.config;
+  for (let tries = 1; ; tries++) {
+    const groups: TcpGroup[] = [];
+    try {
+      for (const host of hosts) groups.push(openGroup(native, plan, host, groups[0]?.port ?? port));
+      return groups;
+    } catch (error) {
+      for (const { fds } of groups) for (const fd of fds) native.closeDescriptor(fd);
+      const isTaken = error instanceof MoonringError && errnoOf(error.cause) === 'EADDRINUSE';
+      if (port !== 0 || groups.length === 0 || !isTaken || tries === FREE_PORT_TRIES) throw error;
+    }
+  }
+}
+
+function openGroup(native: Sockets, plan: ListenPlan, host: string, port: number): TcpGroup {
+  const { tcpCount: count, origins } = plan;
+  const { backlog } = plan.config;
+  const { fds, ...bound } = attempt({ type: 'tcp', host, port }, origins, () =>
+    native.openTcpListeners({ host, port, backlog, count }),
+  );
+  return { fds, host: bound.address, port: bound.port };
+}
+
+/** One more socket for a group. Throws ERR_MOONRING_LISTEN. */
+export function joinListeners(native: Sockets, { host, port }: TcpGroup, backlog: number): number {
+  return attempt({ type: 'tcp', host, port }, [], () =>
+    native.joinTcpListeners({ host, port, backlog }),
+  );
 }
 
 /** Opens the socket of the admin listener, which only its owner may use. */
@@ -87,11 +116,11 @@ function adopt(native: Sockets, fds: readonly number[]): Listeners {
       const { family, address, port } = native.adoptListener(fd);
       return family === 1 ? { type: 'unix', path: address } : { type: 'tcp', host: address, port };
     } catch (cause) {
-      const sentence = `descriptor ${fd} from LISTEN_FDS is not a listening socket: ${messageOf(cause)}`;
-      throw new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause });
+      const message = `descriptor ${fd} from LISTEN_FDS is not a listening socket: ${messageOf(cause)}`;
+      throw new MoonringError('ERR_MOONRING_LISTEN', message, { cause });
     }
   });
-  return { tcpFds: [], sharedFds: fds, addresses, socketPath: null };
+  return { tcp: [], sharedFds: fds, addresses, socketPath: null };
 }
 
 function attempt<T>(address: Address, origins: readonly string[], open: () => T): T {
@@ -99,26 +128,26 @@ function attempt<T>(address: Address, origins: readonly string[], open: () => T)
     return open();
   } catch (cause) {
     const origin = origins.length === 0 ? '' : ` (set by ${origins.join(' and ')})`;
-    const sentence = listenSentence(cause, address, '--port (0 picks a free one)') + origin;
-    throw new MoonringError('ERR_MOONRING_LISTEN', sentence, { cause });
+    const message = listenProblem(cause, address, '--port (0 picks a free one)') + origin;
+    throw new MoonringError('ERR_MOONRING_LISTEN', message, { cause });
   }
 }
 
 /** Why an address cannot be listened on. `option` chooses another one. */
-export function listenSentence(cause: unknown, address: Address, option: string): string {
+export function listenProblem(cause: unknown, address: Address, option: string): string {
   const where = formatAddress(address);
   const isTcp = address.type === 'tcp';
   switch (errnoOf(cause)) {
     case 'EADDRINUSE':
       return isTcp
         ? `${where} is in use by another program: stop it, or choose another ${option}`
-        : `${where} is served by another program: stop it, or choose another path`;
+        : `${where} is in use by another program: stop it, or choose another path`;
     case 'EACCES':
       return isTcp
-        ? `no permission to listen on ${where}: choose a port above 1023, or give this program the right to`
-        : `no permission to make ${where}`;
+        ? `no permission to listen on ${where}: choose a port above 1023, or give node CAP_NET_BIND_SERVICE`
+        : `no permission to create ${where}`;
     case 'EADDRNOTAVAIL':
-      return `${isTcp ? address.host : where} is not an address of this machine: choose another --host (0.0.0.0 for all)`;
+      return `${isTcp ? address.host : where} is not an address of this machine: choose another --host (* for all addresses)`;
     case 'ENOTSOCK':
       return `${where} exists and is not a socket: choose another path`;
     default:

@@ -5,11 +5,11 @@ import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/mess
 import type { ChildExit } from '../supervisor/supervision.js';
 
 /** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
-const CHILD_LISTEN_FD = 4;
-export const CHILD_CONTROL_FD = 5;
-export const CHILD_STATS_FD = 6;
-export const CHILD_INBOX_FD = 7;
-const CHILD_SHARED_FD = 8;
+export const CHILD_CONTROL_FD = 4;
+export const CHILD_STATS_FD = 5;
+export const CHILD_INBOX_FD = 6;
+/** Any number of listeners, so they come last. */
+const CHILD_LISTEN_FD = 7;
 
 /** Control needs one compiler thread and little heap; requests never touch JavaScript. */
 const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
@@ -19,19 +19,16 @@ const LAST_WORDS_MS = 250;
 
 /** Descriptors of the master. */
 export interface Inherited {
-  /** The listener that is this reactor's alone. */
-  readonly listenFd: number | null;
-  /** Listeners that all reactors share. */
-  readonly sharedFds: readonly number[];
+  /** `null` for one that has been closed. */
+  readonly listenFds: readonly (number | null)[];
   readonly controlFd: number;
   readonly statsFd: number;
   readonly inboxFd: number;
 }
 
 /** The numbers of the listeners in the reactor. */
-export function listenersInChild(own: boolean, shared: number): number[] {
-  const sharedFds = Array.from({ length: shared }, (_, i) => CHILD_SHARED_FD + i);
-  return own ? [CHILD_LISTEN_FD, ...sharedFds] : sharedFds;
+export function listenersInChild(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => CHILD_LISTEN_FD + i);
 }
 
 export interface ForkOptions {
@@ -62,7 +59,7 @@ export interface ReactorProcess {
 
 export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
   const { script, slot, inherited, env } = options;
-  const { listenFd, sharedFds, controlFd, statsFd, inboxFd } = inherited;
+  const { listenFds, controlFd, statsFd, inboxFd } = inherited;
   // Global to the process, so it is set for each fork.
   cluster.setupPrimary({
     exec: script,
@@ -74,11 +71,10 @@ export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorP
       'inherit',
       'pipe',
       'ipc',
-      listenFd ?? 'ignore',
       controlFd,
       statsFd,
       inboxFd,
-      ...sharedFds,
+      ...listenFds.map((fd) => fd ?? 'ignore'),
     ],
   });
   const worker = cluster.fork(env);

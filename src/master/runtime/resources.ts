@@ -2,7 +2,7 @@ import { unlinkSync } from 'node:fs';
 import type { NativeAddon } from '../../shared/native.js';
 import type { NativeBoss, NativeStatsPage } from '../../shared/native-stats.js';
 import type { Config } from '../../shared/options.js';
-import { joinListeners, type Listeners } from './listeners.js';
+import { joinListeners, type Listeners, type TcpGroup } from './listeners.js';
 import { type Inherited, listenersInChild } from './reactor-process.js';
 
 /**
@@ -40,7 +40,8 @@ export interface ResourceOptions {
 }
 
 interface SlotDescriptors {
-  listenFd: number | null;
+  /** One per group of TCP listeners; empty: none is open. */
+  listenFds: readonly number[];
   /** Both ends, so that nothing in it is lost. */
   readonly control: readonly [masterFd: number, reactorFd: number];
 }
@@ -50,15 +51,17 @@ export function openResources(options: ResourceOptions): Resources {
   const capacity = Math.min(MOST_CAPACITY, Math.max(LEAST_CAPACITY, processes * 2));
   const stats = new native.StatsPage({ slots: capacity });
   const isBoss = accept === 'boss';
+  const tcpFds = listeners.tcp.flatMap(({ fds }) => fds);
   const boss = new native.Boss({
     slots: capacity,
-    listenFds: isBoss ? [...listeners.tcpFds, ...listeners.sharedFds] : [],
+    listenFds: isBoss ? [...tcpFds, ...listeners.sharedFds] : [],
     policy: config.bossPolicy,
     stats,
   });
   const sharedFds = isBoss ? [] : listeners.sharedFds;
-  const hasOwn = !isBoss && listeners.tcpFds.length > 0;
-  const slots = makeSlots(options, hasOwn);
+  // Under reuseport each reactor has a socket of its own in every group.
+  const groups = isBoss ? [] : listeners.tcp;
+  const slots = makeSlots(options, groups);
   let listening = true;
 
   const closeListeners = () => {
@@ -66,7 +69,7 @@ export function openResources(options: ResourceOptions): Resources {
     listening = false;
     boss.closeListeners();
     slots.closeListeners();
-    if (isBoss) for (const fd of listeners.tcpFds) native.closeDescriptor(fd);
+    if (isBoss) for (const fd of tcpFds) native.closeDescriptor(fd);
     for (const fd of listeners.sharedFds) native.closeDescriptor(fd);
     if (listeners.socketPath !== null) removeSocket(listeners.socketPath);
   };
@@ -76,12 +79,13 @@ export function openResources(options: ResourceOptions): Resources {
     listeners,
     stats,
     boss,
-    listenFdsInChild: listenersInChild(hasOwn, sharedFds.length),
+    listenFdsInChild: listenersInChild(groups.length + sharedFds.length),
     capacity,
     inheritedBy: (slot) => {
       const inboxFd = boss.inboxFds[slot];
       if (inboxFd === undefined) throw new TypeError(`there is no slot ${slot}`);
-      return { ...slots.descriptorsOf(slot), sharedFds, statsFd: stats.fd, inboxFd };
+      const { listenFds, controlFd } = slots.descriptorsOf(slot);
+      return { listenFds: [...listenFds, ...sharedFds], controlFd, statsFd: stats.fd, inboxFd };
     },
     makeRoom: slots.makeRoom,
     closeSlot: slots.closeListener,
@@ -95,38 +99,50 @@ export function openResources(options: ResourceOptions): Resources {
   };
 }
 
-/** Listener and control pair of each slot. */
-function makeSlots({ native, listeners, config }: ResourceOptions, hasOwn: boolean) {
+/** Listeners and control pair of each slot. */
+function makeSlots(
+  { native, config }: Pick<ResourceOptions, 'native' | 'config'>,
+  groups: readonly TcpGroup[],
+) {
   const slots: SlotDescriptors[] = [];
-  let opened = 0;
+  /** The first sockets of each group are open already. */
+  let taken = 0;
 
-  /** The first ones are open already. */
-  function openListener(): number | null {
-    const [address] = listeners.addresses;
-    if (!hasOwn || address === undefined) return null;
-    return listeners.tcpFds[opened++] ?? joinListeners(native, address, config.backlog);
+  function openListeners(): number[] {
+    const opened: number[] = [];
+    try {
+      for (const group of groups) {
+        opened.push(group.fds[taken] ?? joinListeners(native, group, config.backlog));
+      }
+    } catch (error) {
+      for (const fd of opened) native.closeDescriptor(fd);
+      throw error;
+    }
+    taken++;
+    return opened;
   }
 
   function openSlot(slot: number): void {
-    slots[slot] ??= { listenFd: null, control: native.socketPair() };
-    slots[slot].listenFd ??= openListener();
+    slots[slot] ??= { listenFds: [], control: native.socketPair() };
+    if (slots[slot].listenFds.length === 0) slots[slot].listenFds = openListeners();
   }
 
   function closeListener(slot: number): void {
     const known = slots[slot];
-    if (known === undefined || known.listenFd === null) return;
-    native.closeDescriptor(known.listenFd);
-    known.listenFd = null;
+    if (known === undefined) return;
+    for (const fd of known.listenFds) native.closeDescriptor(fd);
+    known.listenFds = [];
   }
 
   return {
     descriptorsOf: (slot: number) => {
       const known = slots[slot];
       if (known === undefined) throw new TypeError(`there is no slot ${slot}`);
-      return { listenFd: known.listenFd, controlFd: known.control[1] };
+      const listenFds = groups.map((_, i) => known.listenFds[i] ?? null);
+      return { listenFds, controlFd: known.control[1] };
     },
     makeRoom: (count: number) => {
-      const isNew = (slot: number) => (slots[slot]?.listenFd ?? null) === null;
+      const isNew = (slot: number) => (slots[slot]?.listenFds.length ?? 0) === 0;
       const added = [...Array(count).keys()].filter(isNew);
       try {
         added.forEach(openSlot);

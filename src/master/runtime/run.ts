@@ -46,8 +46,11 @@ export interface MasterInputs {
 }
 
 export interface ReadyFields {
-  /** A URL, or unix: and a path. */
+  /** A URL, or unix: and a path; the first of `addresses`. */
   readonly address: string;
+  readonly addresses: readonly string[];
+  /** The path of the handler, with a colon and the symbol for one in C. */
+  readonly app: string;
   readonly host: string | null;
   readonly port: number | null;
   /** The Unix socket, if there is one. */
@@ -116,7 +119,14 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
       onExited: hooks.onExited,
       onReady: (name) =>
         hooks.onReady(
-          readyFields({ listeners: resources.listeners, admin, processes, accept, name }),
+          readyFields({
+            listeners: resources.listeners,
+            app: first.app,
+            admin,
+            processes,
+            accept,
+            name,
+          }),
         ),
       onReloaded: (problem, generation) => {
         for (const answer of waiting.now) answer({ problem, generation });
@@ -140,6 +150,8 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
   const admin = await openAdmin({
     native: inputs.native,
     addresses: config.admin,
+    isDefault: first.resolved.sources.admin.type === 'default',
+    log: log.log,
     livenessGraceMs: config.livenessGrace,
     status,
     snapshot: () => resources.stats.read(),
@@ -237,6 +249,7 @@ function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: Mast
 }
 
 interface ReadyInputs {
+  readonly app: AppSource;
   readonly listeners: Listeners;
   readonly admin: Admin;
   readonly processes: number;
@@ -245,12 +258,15 @@ interface ReadyInputs {
   readonly name: string;
 }
 
-function readyFields({ listeners, admin, processes, accept, name }: ReadyInputs): ReadyFields {
+function readyFields(inputs: ReadyInputs): ReadyFields {
+  const { listeners, app, admin, processes, accept, name } = inputs;
   const { addresses } = listeners;
   const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
   const unix = addresses.find((each) => each.type === 'unix') ?? null;
   return {
     address: urlOf(addresses[0]),
+    addresses: addresses.map(urlOf),
+    app: app.kind === 'lua' ? app.path : `${app.path}:${app.symbol}`,
     host: tcp?.host ?? null,
     port: tcp?.port ?? null,
     uds: unix?.path ?? null,

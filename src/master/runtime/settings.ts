@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { AppSource, ReactorSettings } from '../../shared/native.js';
-import type { Config, ConfigKey } from '../../shared/options.js';
+import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../shared/options.js';
 import { CRASH_POLICY } from '../supervisor/backoff.js';
 import type { SupervisorSettings } from '../supervisor/supervision.js';
 import { CHILD_CONTROL_FD, CHILD_INBOX_FD, CHILD_STATS_FD } from './reactor-process.js';
@@ -17,29 +18,13 @@ export interface SettingsInputs {
   readonly listenFdsInChild: readonly number[];
 }
 
-/** What a generation of reactors is run with: a reload may change all of it. */
+/** The settings of a generation of reactors: a reload may change all of them. */
 export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
   const { config, app, packageRoot, listenFdsInChild } = inputs;
   const reactor: ReactorSettings = {
+    ...nativeConfigOf(config),
     app,
     luaRoot: join(packageRoot, 'lua'),
-    logLevel: config.logLevel,
-    maxConnections: config.maxConnections,
-    ringSize: config.ringSize,
-    maxBody: config.maxBody,
-    maxUrl: config.maxUrl,
-    maxHeaders: config.maxHeaders,
-    headerTimeoutMs: config.headerTimeout,
-    bodyTimeoutMs: config.bodyTimeout,
-    keepaliveTimeoutMs: config.keepaliveTimeout,
-    writeTimeoutMs: config.writeTimeout,
-    handlerTimeoutMs: config.handlerTimeout,
-    workers: config.workers,
-    dispatch: config.dispatch,
-    luaMemory: config.luaMemory,
-    bodyMinRate: config.bodyMinRate,
-    accessLog: config.accessLog,
-    accessLogPath: config.accessLogFile,
   };
   return {
     reactor: {
@@ -59,24 +44,7 @@ export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
   };
 }
 
-/** Belong to the master, which is not restarted by a reload. */
-const MASTERS_KEYS = [
-  'port',
-  'host',
-  'uds',
-  'udsMode',
-  'backlog',
-  'accept',
-  'bossPolicy',
-  'processes',
-  'admin',
-  'livenessGrace',
-  'watch',
-  'logFile',
-  'allocator',
-] as const satisfies readonly ConfigKey[];
-
-/** What was changed and will only be looked at by the next start. */
+/** The changes that only a restart applies. */
 export function needRestart(before: Config, after: Config): ConfigKey[] {
-  return MASTERS_KEYS.filter((key) => before[key] !== after[key]);
+  return restartKeys().filter((key) => !isDeepStrictEqual(before[key], after[key]));
 }

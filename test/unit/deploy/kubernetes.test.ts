@@ -83,7 +83,7 @@ t.test('the options exist, and say what the manifest says', async (t) => {
   const inputs = { flags: {}, env: { ...imageEnv, ...env }, file: null, cwd: '/' };
   const { config } = resolveConfig(inputs);
   t.equal(config.port, ports.get('http'));
-  t.equal(config.host, '0.0.0.0');
+  t.strictSame(config.host, ['0.0.0.0']);
   t.equal(env['MOONRING_ADMIN'], `0.0.0.0:${ports.get('admin')}`);
   const drainSeconds = (config.drainDelay + config.drainTimeout) / 1000;
   t.ok(pod.spec.terminationGracePeriodSeconds >= drainSeconds + ENDING_SECONDS);
@@ -139,7 +139,7 @@ t.test('what the Lua states may take is half of the memory limit at most', async
   const { cpu, memory } = container.resources.limits;
   const limitMib = Number(/^(\d+)Mi$/.exec(memory)?.[1]);
   const stateMib = config.luaMemory / 1024 ** 2;
-  const statesMib = Number(cpu) * (1 + config.workers) * stateMib;
+  const statesMib = Number(cpu) * (1 + config.threads) * stateMib;
   t.ok(statesMib > 0 && statesMib <= limitMib / 2, `${statesMib} of ${limitMib} MiB`);
   const text = readFileSync(DOCS, 'utf8').replace(/\s+/g, ' ');
   t.match(text, `\`MOONRING_LUA_MEMORY\` ${env['MOONRING_LUA_MEMORY']} take ${statesMib} MiB`);

@@ -23,7 +23,7 @@ t.test('our Dockerfile can be read whole', async (t) => {
     port: Number,
     stopSignal: 'SIGTERM',
     env: { MOONRING_HOST: '0.0.0.0' },
-    entrypoint: ['node', 'dist/master.js', '--processes', 'auto'],
+    entrypoint: ['node', 'dist/master.js'],
     health: ['node', 'dist/master.js', 'health'],
   });
 });

@@ -1,5 +1,10 @@
 import t from 'tap';
-import { formatAddress, nodeTarget, parseAddresses } from '../../../src/shared/addresses.js';
+import {
+  formatAddress,
+  parseAddresses,
+  parseHosts,
+  resolveAddress,
+} from '../../../src/shared/addresses.js';
 
 t.test('host and port, a path, both, or none', async (t) => {
   const tcp = { type: 'tcp', host: '127.0.0.1', port: 9464 } as const;
@@ -15,8 +20,6 @@ t.test('host and port, a path, both, or none', async (t) => {
   for (const [text, value] of good) t.strictSame(parseAddresses(text), { ok: true, value }, text);
   t.equal(formatAddress(v6), '[::1]:0');
   t.equal(formatAddress(tcp), '127.0.0.1:9464');
-  t.strictSame(nodeTarget(unix), { path: '/run/a.sock' });
-  t.strictSame(nodeTarget(tcp), { host: '127.0.0.1', port: 9464 });
 });
 
 t.test('anything else is told apart', async (t) => {
@@ -34,4 +37,32 @@ t.test('anything else is told apart', async (t) => {
     t.match(parseAddresses(text), { ok: false, problem: /is neither host:port/ }, text);
   }
   t.match(parseAddresses('a:1,b:2'), { ok: false, problem: /two addresses of one kind/ });
+});
+
+t.test('hosts: names, addresses with or without brackets, a list, all addresses', async (t) => {
+  const good: readonly [string, readonly string[]][] = [
+    ['127.0.0.1', ['127.0.0.1']],
+    ['localhost', ['localhost']],
+    ['[::1]', ['::1']],
+    ['::1,127.0.0.1', ['::1', '127.0.0.1']],
+    ['::1,[::1]', ['::1']],
+    ['*', ['*']],
+    ['127.0.0.1,*', ['*']],
+    ['0.0.0.0,::', ['::']],
+  ];
+  for (const [text, value] of good) t.strictSame(parseHosts(text), { ok: true, value }, text);
+  for (const text of ['', 'a b', '[127.0.0.1]', '[::1', 'a,,b', 'http://a']) {
+    t.match(parseHosts(text), { ok: false, problem: /is not an address or a host name/ }, text);
+  }
+  const many = Array.from({ length: 16 }, (_, i) => `127.0.0.${i}`).join(',');
+  t.match(parseHosts(many), { ok: false, problem: /more than 15 hosts/ });
+});
+
+t.test('a socket path is resolved, and refused if the system has no room for it', async (t) => {
+  const unix = (path: string) => ({ type: 'unix', path }) as const;
+  t.strictSame(resolveAddress(unix('./a.sock'), '/etc'), { ok: true, value: unix('/etc/a.sock') });
+  const tooLong = resolveAddress(unix(`/${'x'.repeat(200)}`), '/');
+  t.match(tooLong, { ok: false, problem: /has 201 bytes, the system allows/ });
+  const longest = `/${'x'.repeat(102)}`;
+  t.match(resolveAddress(unix(longest), '/'), { ok: true });
 });

@@ -29,12 +29,12 @@ t.test('defaults', async (t) => {
   t.strictSame(config, {
     app: null,
     port: 8080,
-    host: '127.0.0.1',
+    host: ['127.0.0.1'],
     uds: null,
     udsMode: 0o660,
     accept: 'auto',
     bossPolicy: 'round-robin',
-    admin: '127.0.0.1:9464',
+    admin: [{ type: 'tcp', host: '127.0.0.1', port: 9464 }],
     livenessGrace: 90_000,
     watch: false,
     pin: false,
@@ -44,7 +44,7 @@ t.test('defaults', async (t) => {
     accessLogFile: null,
     backlog: 1024,
     processes: 'auto',
-    workers: 4,
+    threads: 4,
     dispatch: 'auto',
     maxConnections: 65_536,
     ringSize: 8192,
@@ -84,17 +84,60 @@ t.test('flag, then variable, then the platform’s variable, then file, then def
   }
 });
 
-t.test('a variable set to nothing is not set', async (t) => {
-  const given = { env: { MOONRING_PORT: '', PORT: '', HOST: '' }, file: { port: 4 } };
+t.test('an empty variable is not set', async (t) => {
+  const given = { env: { MOONRING_PORT: '', PORT: '' }, file: { port: 4 } };
   const { config } = resolveConfig(inputs(given));
   t.equal(config.port, 4);
-  t.equal(config.host, '127.0.0.1');
 });
 
-t.test('HOST and WEB_CONCURRENCY', async (t) => {
-  const { config } = resolveConfig(inputs({ env: { HOST: '::', WEB_CONCURRENCY: '3' } }));
-  t.equal(config.host, '::');
+t.test('WEB_CONCURRENCY is read; HOST, which shells export, is not', async (t) => {
+  const { config } = resolveConfig(inputs({ env: { HOST: 'laptop', WEB_CONCURRENCY: '3' } }));
+  t.strictSame(config.host, ['127.0.0.1']);
   t.equal(config.processes, 3);
+});
+
+t.test('an old name still works in every place, with a warning', async (t) => {
+  const layers: readonly [Given, string][] = [
+    [{ flags: { workers: '2' } }, '--workers is now called --threads'],
+    [{ env: { MOONRING_WORKERS: '2' } }, 'MOONRING_WORKERS is now called MOONRING_THREADS'],
+    [{ file: { workers: 2 } }, 'workers is now called threads'],
+  ];
+  for (const [given, warning] of layers) {
+    const { config, warnings } = resolveConfig(inputs(given));
+    t.equal(config.threads, 2);
+    t.strictSame(warnings, [warning]);
+  }
+  const both = resolveConfig(inputs({ flags: { threads: '3' }, file: { workers: 2 } }));
+  t.equal(both.config.threads, 3);
+  t.strictSame(both.warnings, []);
+});
+
+t.test('several hosts: a list in text, an array in the file', async (t) => {
+  const host = (given: Given) => resolveConfig(inputs(given)).config.host;
+  t.strictSame(host({ flags: { host: '127.0.0.1,[::1]' } }), ['127.0.0.1', '::1']);
+  t.strictSame(host({ env: { MOONRING_HOST: '*' } }), ['*']);
+  t.strictSame(host({ file: { host: ['::1', '127.0.0.1'] } }), ['::1', '127.0.0.1']);
+  t.match(errorOf({ file: { host: [] } }).message, '"host": must be text or a list of text');
+  t.match(errorOf({ file: { host: ['::1', 4] } }).message, '"host": must be text or a list');
+});
+
+t.test('a switch can be turned off in every place', async (t) => {
+  const on = { file: { watch: true } };
+  t.equal(resolveConfig(inputs(on)).config.watch, true);
+  t.equal(resolveConfig(inputs({ ...on, flags: { watch: 'off' } })).config.watch, false);
+  for (const text of ['off', 'false', '0']) {
+    t.equal(resolveConfig(inputs({ ...on, env: { MOONRING_WATCH: text } })).config.watch, false);
+  }
+  t.equal(resolveConfig(inputs({ file: { watch: false } })).config.watch, false);
+});
+
+t.test('a Lua state that could not be loaded, and socket paths that are too long', async (t) => {
+  t.match(errorOf({ file: { luaMemory: 1 } }).message, '"luaMemory": must be from 1m to 4095m');
+  t.equal(resolveConfig(inputs({ file: { luaMemory: 0 } })).config.luaMemory, 0);
+  const path = `/run/${'x'.repeat(200)}`;
+  for (const key of ['uds', 'admin']) {
+    t.match(errorOf({ flags: { [key]: path } }).message, /has 205 bytes, the system allows/, key);
+  }
 });
 
 t.test('paths are relative to where they are written', async (t) => {
@@ -103,6 +146,12 @@ t.test('paths are relative to where they are written', async (t) => {
   t.equal(app({ env: { MOONRING_APP: './b' } }), '/srv/site/b');
   t.equal(app({ file: { app: '../c.lua' } }), '/etc/c.lua');
   t.equal(app({ flags: { app: '/d.lua' } }), '/d.lua');
+  const admin = (given: Given) => resolveConfig(inputs(given)).config.admin;
+  t.match(admin({ flags: { admin: './a.sock' } }), [{ path: '/srv/site/a.sock' }]);
+  t.match(admin({ file: { admin: '127.0.0.1:1,./a.sock' } }), [
+    { port: 1 },
+    { path: '/etc/moonring/a.sock' },
+  ]);
 });
 
 t.test('the config file is named by flag or variable', async (t) => {
@@ -114,7 +163,7 @@ t.test('the config file is named by flag or variable', async (t) => {
   t.equal(path({ config: '/a.json' }, { MOONRING_CONFIG: 'm.json' }), '/a.json');
 });
 
-t.test('every complaint names the place', async (t) => {
+t.test('every error names the place', async (t) => {
   const file = '/etc/moonring/config.json';
   const usage: readonly [Given, string][] = [
     [{ flags: { port: 'x' } }, '--port: "x" is not a whole number'],
@@ -122,7 +171,7 @@ t.test('every complaint names the place', async (t) => {
     [{ flags: { app: '' } }, '[app]: the path is empty'],
     [{ flags: { processes: '0' } }, '--processes: must be from 1 to 1024, not 0'],
     [{ flags: { processes: 'many' } }, '--processes: "many" is not a whole number'],
-    [{ flags: { host: '[::1]' } }, '--host: "[::1]" is not an address or a host name'],
+    [{ flags: { host: '[::1' } }, '--host: "[::1" is not an address or a host name'],
     [{ env: { MOONRING_PORT: 'x' } }, 'MOONRING_PORT: "x" is not a whole number'],
     [{ env: { PORT: 'x' } }, 'PORT: "x" is not a whole number'],
     [{ env: { WEB_CONCURRENCY: '0' } }, 'WEB_CONCURRENCY: must be from 1 to 1024, not 0'],
@@ -170,7 +219,7 @@ t.test('unknown names', async (t) => {
   t.strictSame(errorOf({ env: { MOONRING_PROT: '1' } }), { code: 'ERR_MOONRING_USAGE', message });
 });
 
-t.test('variables of others are left alone', async (t) => {
+t.test('variables of other programs are ignored', async (t) => {
   const env = {
     MOONRING_ADDON: '/x.node',
     MOONRING_VERSION: '1.0',
@@ -197,12 +246,12 @@ t.test('a config file takes numbers where no unit is missing', async (t) => {
   t.match(config, { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: 5000 });
 });
 
-t.test('a byte order mark before the JSON is no mistake', async (t) => {
+t.test('a byte order mark before the JSON is accepted', async (t) => {
   t.equal(resolveConfig(inputs({ file: '\uFEFF{"port": 81}' })).config.port, 81);
 });
 
-t.test('a path with a NUL would be cut by the system: refused', async (t) => {
+t.test('a path with a NUL is refused', async (t) => {
   const { code, message } = errorOf({ file: { uds: '/run/a\0b' } });
   t.equal(code, 'ERR_MOONRING_CONFIG');
-  t.match(message, 'a path holds no NUL');
+  t.match(message, 'a path cannot contain NUL');
 });

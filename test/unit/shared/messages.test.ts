@@ -84,8 +84,8 @@ t.test('one wrong place in a message is found', async (t) => {
       for (const changed of mutations(message, wrong)) {
         // An empty list of listeners is a list; no core and no file have values of their own.
         const text = typeof wrong === 'bigint' ? '' : (JSON.stringify(changed) ?? '');
-        const isRight = /"listenFds":\[\]|"pinCpu":-1|"accessLogPath":(null|"[^"]*")/.test(
-          text.replace('"accessLogPath":"/var/log/access.log"', ''),
+        const isRight = /"listenFds":\[\]|"pinCpu":-1|"accessLogFile":(null|"[^"]*")/.test(
+          text.replace('"accessLogFile":"/var/log/access.log"', ''),
         );
         if (!isRight) t.throws(() => decodeToReactor(changed), MoonringError);
       }

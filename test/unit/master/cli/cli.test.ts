@@ -33,7 +33,7 @@ function errorOf(argv: readonly string[], env?: Record<string, string>) {
   return { code: 'none', message: '' };
 }
 
-t.test('nothing: the demo with defaults', async (t) => {
+t.test('no arguments: the demo with defaults', async (t) => {
   const line = read([]);
   t.equal(line.action, 'serve');
   t.match(configOf(line), { app: null, port: 8080 });
@@ -55,6 +55,7 @@ t.test('flags long, short, and with =', async (t) => {
 t.test('help, version, check', async (t) => {
   t.equal(read(['--version']).action, 'version');
   t.equal(read(['-v']).action, 'version');
+  t.equal(read(['-v', '--port', 'nonsense']).action, 'version');
   t.equal(read(['--check', 'app.lua']).action, 'check');
   t.equal(read(['-h', '--port', 'nonsense']).action, 'help', 'help helps whatever else is wrong');
   const help = read(['--help']);
@@ -75,6 +76,7 @@ t.test('wrong command lines', async (t) => {
     [['--port'], "option '-p, --port <port|off>' argument missing"],
     [['--port', '-1'], '--port: "-1" is not a whole number'],
     [['a.lua', 'b.lua'], 'too many arguments. Expected 1 argument but got 2.'],
+    [['a.lua', 'ctl'], 'too many arguments. Expected 1 argument but got 2.'],
     [['--check=yes'], 'unknown option'],
     [[''], '[app]: the path is empty'],
   ];
@@ -104,7 +106,56 @@ t.test('build stands alone', async (t) => {
   t.strictSame(read(['build'], broken), { action: 'build' }, 'no configuration is looked at');
   for (const more of [['app.lua'], ['--port', '1']]) {
     const error = errorOf(['build', ...more]);
-    t.match(error, { code: 'ERR_MOONRING_USAGE', message: 'build takes no options and no app' });
+    t.match(error, { code: 'ERR_MOONRING_USAGE', message: /too many arguments|unknown option/ });
   }
   t.match(configOf(read(['./build'])), { app: '/srv/site/build' }, 'an app may have that name');
+});
+
+t.test('a switch can be turned off again, and an old flag still works', async (t) => {
+  t.equal(configOf(read(['--watch'])).watch, true);
+  t.equal(configOf(read(['--watch', '--no-watch'])).watch, false);
+  t.equal(configOf(read(['--no-watch'], { MOONRING_WATCH: 'on' })).watch, false);
+  t.equal(configOf(read(['-t', '3'])).threads, 3);
+  t.equal(configOf(read(['--workers', '3'])).threads, 3);
+  t.equal(configOf(read(['-w', '3'])).threads, 3);
+});
+
+t.test('--host may be repeated', async (t) => {
+  const line = read(['--host', '127.0.0.1', '--host', '[::1]']);
+  t.strictSame(configOf(line).host, ['127.0.0.1', '::1']);
+});
+
+t.test('health takes the options of the server', async (t) => {
+  const line = read(['health', '--admin', '/run/a.sock', '-p', '1', 'app.lua']);
+  t.match(line, { action: 'health', resolved: { config: { port: 1 } } });
+  t.equal(read(['--port', '1', 'health']).action, 'health', 'options may come first');
+  const help = read(['health', '--help']);
+  t.match(help, { action: 'help', text: /^Usage: moonring health/ });
+});
+
+t.test('ctl takes one order, its number, and how long to wait', async (t) => {
+  const admin = ['--admin', './a.sock'];
+  t.match(read(['ctl', 'scale', '3', ...admin]), {
+    action: 'control',
+    order: { type: 'scale', processes: 3 },
+    timeoutMs: 60_000,
+    resolved: { config: { admin: [{ path: '/srv/site/a.sock' }] } },
+  });
+  t.match(read(['ctl', ...admin, '--timeout', '2s', 'reload']), {
+    order: { type: 'reload' },
+    timeoutMs: 2000,
+  });
+  t.match(read(['ctl', '--help']), { action: 'help', text: /status.*reload.*drain.*scale/ });
+  const wrong: readonly [readonly string[], string][] = [
+    [['ctl'], "missing required argument 'order'"],
+    [['ctl', 'dance'], 'Allowed choices are status, reload, drain, scale'],
+    [['ctl', 'scale'], 'ctl scale takes a number of reactors'],
+    [['ctl', 'scale', '0'], 'ctl scale takes a number of reactors'],
+    [['ctl', 'drain', '3'], 'ctl drain takes no argument'],
+    [['ctl', 'drain', '--timeout', '3'], '--timeout: "3" has no unit'],
+    [['ctl', 'drain', '--port', '3'], "unknown option '--port'"],
+  ];
+  for (const [argv, message] of wrong) {
+    t.match(errorOf(argv), { code: 'ERR_MOONRING_USAGE', message }, argv.join(' '));
+  }
 });

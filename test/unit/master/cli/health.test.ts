@@ -2,17 +2,20 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
-import {
-  askHealth,
-  type HealthSettings,
-  healthQuestion,
-} from '../../../../src/master/cli/health.js';
+import { askHealth, healthQuestion } from '../../../../src/master/cli/health.js';
+import { resolveConfig } from '../../../../src/shared/config.js';
+import type { ServerOptions } from '../../../../src/shared/options.js';
 
-const PLAIN: HealthSettings = { admin: 'off', host: '127.0.0.1', port: 80, uds: null };
+/** Options as they are written. */
+function question(options: ServerOptions) {
+  const file = { path: '/moonring.json', text: JSON.stringify({ admin: 'off', ...options }) };
+  const { config } = resolveConfig({ flags: {}, env: {}, file, cwd: '/' });
+  return healthQuestion(config);
+}
 
-function asked(settings: Partial<HealthSettings>) {
-  const question = healthQuestion({ ...PLAIN, ...settings });
-  return question && { ...question.target, path: question.path };
+function asked(options: ServerOptions) {
+  const made = question(options);
+  return made && { ...made.target, path: made.path };
 }
 
 t.test('the admin listener is asked first', async (t) => {
@@ -26,9 +29,11 @@ t.test('the admin listener is asked first', async (t) => {
 
 t.test('without it, the server itself', async (t) => {
   const path = '/';
-  t.strictSame(asked({}), { host: '127.0.0.1', port: 80, path });
-  t.strictSame(asked({ host: '0.0.0.0' }), { host: '127.0.0.1', port: 80, path });
-  t.strictSame(asked({ host: '::' }), { host: '::1', port: 80, path });
+  t.strictSame(asked({}), { host: '127.0.0.1', port: 8080, path });
+  t.strictSame(asked({ host: '0.0.0.0', port: 80 }), { host: '127.0.0.1', port: 80, path });
+  t.strictSame(asked({ host: '::', port: 80 }), { host: '::1', port: 80, path });
+  t.strictSame(asked({ host: '*', port: 80 }), { host: '127.0.0.1', port: 80, path });
+  t.equal(question({ host: '::', port: 80 })?.where, '[::]:80');
   const uds = '/run/app.sock';
   t.strictSame(asked({ port: 'off', uds }), { socketPath: uds, path });
 });
@@ -36,9 +41,9 @@ t.test('without it, the server itself', async (t) => {
 t.test('a port that the system chose cannot be known', async (t) => {
   t.equal(asked({ port: 0 }), null);
   t.equal(asked({ admin: '127.0.0.1:0' }), null);
-  const { healthy, sentence } = await askHealth(null);
+  const { healthy, message } = await askHealth(null);
   t.equal(healthy, false);
-  t.match(sentence, 'nothing to ask');
+  t.match(message, 'no address to ask');
 });
 
 t.test('only 200 of /readyz is ready; of the application all but server errors', async (t) => {
@@ -49,8 +54,11 @@ t.test('only 200 of /readyz is ready; of the application all but server errors',
     [{}, 404, true],
     [{}, 503, false],
   ] as const) {
-    const question = healthQuestion({ ...PLAIN, ...settings });
-    t.equal(question?.isHealthy(status), healthy, `${JSON.stringify(settings)} ${status}`);
+    t.equal(
+      question(settings)?.isHealthy(status),
+      healthy,
+      `${JSON.stringify(settings)} ${status}`,
+    );
   }
 });
 
@@ -67,23 +75,23 @@ async function listen(t: Test, answer: (path: string) => number | null): Promise
   return (server.address() as AddressInfo).port;
 }
 
-t.test('the sentence says what was answered', async (t) => {
+t.test('the message has the status', async (t) => {
   const port = await listen(t, (path) => (path === '/readyz' ? 503 : 200));
-  const admin = await askHealth(healthQuestion({ ...PLAIN, admin: `127.0.0.1:${port}` }));
-  t.strictSame(admin, { healthy: false, sentence: `127.0.0.1:${port}/readyz answered 503` });
-  const app = await askHealth(healthQuestion({ ...PLAIN, port }));
-  t.strictSame(app, { healthy: true, sentence: `127.0.0.1:${port}/ answered 200` });
+  const admin = await askHealth(question({ admin: `127.0.0.1:${port}` }));
+  t.strictSame(admin, { healthy: false, message: `127.0.0.1:${port}/readyz responded with 503` });
+  const app = await askHealth(question({ port }));
+  t.strictSame(app, { healthy: true, message: `127.0.0.1:${port}/ responded with 200` });
 });
 
-t.test('a server that is silent or not there is not healthy', async (t) => {
+t.test('a server without a response is not healthy', async (t) => {
   const port = await listen(t, () => null);
-  const silent = await askHealth(healthQuestion({ ...PLAIN, port }), 50);
+  const silent = await askHealth(question({ port }), 50);
   t.strictSame(silent, {
     healthy: false,
-    sentence: `127.0.0.1:${port}/ did not answer: silent for 50 ms`,
+    message: `no response from 127.0.0.1:${port}/: none within 50 ms`,
   });
-  const uds = `${t.testdirName}/none.sock`;
-  const absent = await askHealth(healthQuestion({ ...PLAIN, port: 'off', uds }));
+  const uds = `/none/${process.pid}.sock`;
+  const absent = await askHealth(question({ port: 'off', uds }));
   t.equal(absent.healthy, false);
-  t.match(absent.sentence, 'did not answer');
+  t.match(absent.message, 'no response from');
 });

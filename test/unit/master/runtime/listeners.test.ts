@@ -1,7 +1,7 @@
 import t from 'tap';
 import { openListeners } from '../../../../src/master/runtime/listeners.js';
 
-const CONFIG = { host: '127.0.0.1', port: 80, uds: null, udsMode: 0o660, backlog: 1 } as const;
+const CONFIG = { host: ['127.0.0.1'], port: 80, uds: null, udsMode: 0o660, backlog: 1 } as const;
 const PLAN = { config: CONFIG, tcpCount: 2, inheritedFds: [], origins: [] } as const;
 const OPENED = { fds: [3, 4], address: '127.0.0.1', port: 8080, family: 4 } as const;
 
@@ -17,15 +17,51 @@ function sockets(failure?: string) {
       fd === 3
         ? ({ family: 4, address: '127.0.0.1', port: 9 } as const)
         : ({ family: 1, address: '/run/a.sock', port: 0 } as const),
+    closeDescriptor: () => {},
   };
 }
+
+t.test('several hosts share one port', async (t) => {
+  const ports: number[] = [];
+  const closed: number[] = [];
+  let busy = 2;
+  const native = {
+    ...sockets(),
+    openTcpListeners: ({ host, port }: { host: string; port: number }) => {
+      if (host === '::1' && busy-- > 0) {
+        throw Object.assign(new Error('bind'), { code: 'EADDRINUSE' });
+      }
+      ports.push(port);
+      return {
+        fds: [3 + ports.length],
+        address: host,
+        port: port || 5000 + ports.length,
+        family: 4,
+      } as const;
+    },
+    closeDescriptor: (fd: number) => closed.push(fd),
+  };
+  const config = { ...CONFIG, host: ['127.0.0.1', '::1'], port: 0 } as const;
+  const { tcp, addresses } = openListeners(native, { ...PLAN, config });
+  t.strictSame(closed, [4, 5], 'a port that is in use on the second host is given back');
+  t.strictSame(
+    tcp.map(({ port }) => port),
+    [5003, 5003],
+  );
+  t.match(addresses, [{ host: '127.0.0.1' }, { host: '::1' }]);
+
+  busy = 1;
+  const fixed = { ...PLAN, config: { ...config, port: 80 } };
+  t.throws(() => openListeners(native, fixed), { message: /^\[::1\]:80 is in use/ });
+  t.strictSame(closed.slice(2), [8], 'no socket is left open');
+});
 
 t.test('TCP, a Unix socket, and both', async (t) => {
   const tcp = { type: 'tcp', host: '127.0.0.1', port: 8080 };
   const unix = { type: 'unix', path: '/run/a.sock' };
   const both = openListeners(sockets(), { ...PLAN, config: { ...CONFIG, uds: '/run/a.sock' } });
   t.strictSame(both, {
-    tcpFds: [3, 4],
+    tcp: [{ fds: [3, 4], host: '127.0.0.1', port: 8080 }],
     sharedFds: [5],
     addresses: [tcp, unix],
     socketPath: '/run/a.sock',
@@ -41,7 +77,7 @@ t.test('TCP, a Unix socket, and both', async (t) => {
 
 t.test('what a service manager opened replaces all others', async (t) => {
   t.strictSame(openListeners(sockets('EADDRINUSE'), { ...PLAN, inheritedFds: [3, 4] }), {
-    tcpFds: [],
+    tcp: [],
     sharedFds: [3, 4],
     addresses: [
       { type: 'tcp', host: '127.0.0.1', port: 9 },
@@ -52,26 +88,26 @@ t.test('what a service manager opened replaces all others', async (t) => {
 });
 
 t.test('a failure names the address and what to do', async (t) => {
-  const sentences: readonly [string, RegExp][] = [
+  const messages: readonly [string, RegExp][] = [
     ['EADDRINUSE', /^127\.0\.0\.1:80 is in use .* --port/],
     ['EACCES', /^no permission to listen on 127\.0\.0\.1:80: .*1023/],
     ['EADDRNOTAVAIL', /^127\.0\.0\.1 is not an address of this machine: .* --host/],
     ['EIO', /^cannot listen on 127\.0\.0\.1:80: bind: EIO$/],
   ];
-  for (const [code, message] of sentences) {
+  for (const [code, message] of messages) {
     const open = () => openListeners(sockets(code), PLAN);
     t.throws(open, { code: 'ERR_MOONRING_LISTEN', message, cause: { code } }, code);
   }
   const config = { ...CONFIG, port: 'off', uds: '/run/a.sock' } as const;
   const unix: readonly [string, RegExp][] = [
-    ['EADDRINUSE', /^\/run\/a\.sock is served by another program/],
+    ['EADDRINUSE', /^\/run\/a\.sock is in use by another program/],
     ['ENOTSOCK', /^\/run\/a\.sock exists and is not a socket/],
   ];
   for (const [code, message] of unix) {
     const open = () => openListeners(sockets(code), { ...PLAN, config });
     t.throws(open, { code: 'ERR_MOONRING_LISTEN', message }, code);
   }
-  const origins = ['HOST', 'PORT'];
+  const origins = ['MOONRING_HOST', 'PORT'];
   const open = () => openListeners(sockets('EADDRINUSE'), { ...PLAN, origins });
-  t.throws(open, { message: /\(set by HOST and PORT\)$/ });
+  t.throws(open, { message: /\(set by MOONRING_HOST and PORT\)$/ });
 });

@@ -39,7 +39,7 @@ function imitation(mostListeners: number) {
 t.test('room that cannot be made leaves no listener that nobody serves', async (t) => {
   const { open, take, native } = imitation(2);
   const listeners: Listeners = {
-    tcpFds: [take()],
+    tcp: [{ fds: [take()], host: '127.0.0.1', port: 80 }],
     sharedFds: [],
     addresses: [{ type: 'tcp', host: '127.0.0.1', port: 80 }],
     socketPath: null,
@@ -50,5 +50,5 @@ t.test('room that cannot be made leaves no listener that nobody serves', async (
   t.equal(open.size, 1);
   t.throws(() => resources.makeRoom(4), /cannot listen/);
   t.equal(open.size, 1, 'those that were opened for it are closed again');
-  t.equal(resources.inheritedBy(0).listenFd, 101, 'the one that serves is left alone');
+  t.strictSame(resources.inheritedBy(0).listenFds, [101], 'the one that serves is left alone');
 });
