@@ -7,7 +7,7 @@ import { buildNative, requireWritableBuild } from './lib/native-build.mjs';
 import { requireNode } from './lib/node-version.mjs';
 import { ensureNpmPackages } from './lib/npm-packages.mjs';
 import { isClone } from './lib/root.mjs';
-import { addonNeeds, buildNeeds, testNeeds } from './lib/system-needs.mjs';
+import { buildNeeds, testNeeds } from './lib/system-needs.mjs';
 import { ensureSystemPackages } from './lib/system-packages.mjs';
 import { buildTypeScript } from './lib/typescript-build.mjs';
 
@@ -27,7 +27,7 @@ export async function setUpServer() {
 export async function setUpAddon() {
   requireNode();
   requireWritableBuild();
-  await ensureSystemPackages(isClone ? buildNeeds : addonNeeds);
+  await ensureSystemPackages(buildNeeds);
   await buildNative('release', ['moonring']);
 }
 

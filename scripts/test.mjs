@@ -1,22 +1,26 @@
 /*
- * npm test: sets everything up and runs the suites, all of them or those named on the command line:
+ * npm test: sets everything up and runs the suites.
  *
- *     npm test -- unit e2e
+ *     npm test                  the default suites
+ *     npm test -- unit e2e      these
+ *     npm test -- all           also those that repeat others in another environment
  *
- * Each suite prints one line, a failing one its output first. The last line counts the single tests
- * of all suites.
+ * Each suite prints one line, a failing one its output first. The last line counts single tests.
  */
 import { runMain, SetupError } from './lib/setup-error.mjs';
-import { setUpTests } from './setup.mjs';
-import { suites } from './suites.mjs';
+import { setUpServer, setUpTests } from './setup.mjs';
+import { repeats, suites, withoutServer } from './suites.mjs';
+
+const all = { ...suites, ...repeats };
 
 await runMain(async () => {
   const chosen = chooseSuites(process.argv.slice(2));
   await setUpTests();
+  if (chosen.some((name) => !withoutServer.includes(name))) await setUpServer();
   let passed = 0;
   let failed = 0;
-  for (const suite of chosen) {
-    const result = await runSuite(suite);
+  for (const name of chosen) {
+    const result = await runSuite(name);
     passed += result.passed;
     failed += result.failed;
   }
@@ -25,18 +29,17 @@ await runMain(async () => {
 });
 
 function chooseSuites(names) {
-  if (names.length === 0) return suites.filter((suite) => !suite.onlyByName);
-  return names.map((name) => {
-    const suite = suites.find((candidate) => candidate.name === name);
-    if (suite) return suite;
-    const known = suites.map((candidate) => candidate.name).join(', ');
-    throw new SetupError(`there is no test suite "${name}"; there are: ${known}.`);
-  });
+  if (names.length === 0) return Object.keys(suites);
+  if (names.includes('all')) return Object.keys(all);
+  const unknown = names.find((name) => !Object.hasOwn(all, name));
+  if (unknown === undefined) return names;
+  const known = Object.keys(all).join(', ');
+  throw new SetupError(`there is no test suite "${unknown}"; there are: ${known}, all.`);
 }
 
-async function runSuite(suite) {
+async function runSuite(name) {
   const started = performance.now();
-  const result = await suite.run().catch((error) => {
+  const result = await all[name]().catch((error) => {
     if (!(error instanceof SetupError)) throw error;
     return { passed: 0, failed: 1, output: error.message };
   });
@@ -48,10 +51,9 @@ async function runSuite(suite) {
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   if (result.failed > 0) process.stdout.write(`${result.output.trimEnd()}\n`);
   const verdict = result.failed > 0 ? 'FAILED' : result.skipped ? 'skipped' : 'ok';
-  const total = result.passed + result.failed;
-  const counts = `${result.passed} of ${total}`;
+  const counts = `${result.passed} of ${result.passed + result.failed}`;
   process.stdout.write(
-    `${verdict.padEnd(8)}${suite.name.padEnd(13)}${counts.padStart(11)}${seconds.padStart(8)} s` +
+    `${verdict.padEnd(8)}${name.padEnd(13)}${counts.padStart(11)}${seconds.padStart(8)} s` +
       `${result.skipped ? `  ${result.skipped}` : ''}\n`,
   );
   return result;

@@ -1,4 +1,13 @@
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 import { say } from './progress.mjs';
@@ -10,17 +19,20 @@ import { SetupError } from './setup-error.mjs';
  * Builds one preset of CMakePresets.json. Ninja does what has changed and nothing else, so no stamp
  * is kept here.
  *
- * @param {'release' | 'debug' | 'asan' | 'tsan'} preset
+ * @param {'release' | 'debug' | 'asan' | 'tsan' | 'fuzz'} preset
  * @param {string[]} [targets] all of them when left out
  */
 export async function buildNative(preset, targets = []) {
   const directory = join(root, 'build', preset);
   dropForeignCache(directory);
-  if (!existsSync(join(directory, 'build.ninja'))) {
+  const ninja = join(directory, 'build.ninja');
+  if (!isNewer(ninja, join(root, 'CMakePresets.json'))) {
     say(`building the native ${preset} preset`);
-    // The preset is as strict as our own CI; somebody else's CI has a compiler that we do not know.
-    const settings = isClone ? [] : ['-DMOONRING_WERROR=OFF'];
+    const settings = preset === 'fuzz' ? [] : ['-DMOONRING_BUILD_ADDON=ON'];
+    // Warnings are errors in our CI; a user's CI may have a compiler that warns about more.
+    if (!isClone) settings.push('-DMOONRING_WERROR=OFF');
     await must('cmake', ['--preset', preset, ...settings]);
+    utimesSync(ninja, new Date(), new Date());
   }
   const choice = targets.length > 0 ? ['--target', ...targets] : [];
   await must('cmake', ['--build', directory, ...choice]);
@@ -42,6 +54,11 @@ export function requireWritableBuild(top = root) {
         'the user who installed the package, or install it where you may write.',
     );
   }
+}
+
+/** CMake does not see that a preset has changed. */
+function isNewer(path, other) {
+  return existsSync(path) && statSync(path).mtimeMs > statSync(other).mtimeMs;
 }
 
 /**

@@ -11,7 +11,7 @@ import { hasCommand, hasHeader, hasLibrary } from './find-file.mjs';
  */
 
 /** @type {readonly Need[]} to build the addon and to serve */
-export const addonNeeds = [
+export const buildNeeds = [
   {
     what: 'a C compiler',
     present: () => hasCommand('cc') || hasCommand('gcc') || hasCommand('clang'),
@@ -64,19 +64,14 @@ export const addonNeeds = [
   },
 ];
 
-/** @type {readonly Need[]} what a clone is configured with: its build has the C tests in it */
-export const buildNeeds = [
-  ...addonNeeds,
+/** @type {readonly Need[]} what the tests use on top */
+export const testNeeds = [
   {
     what: 'cmocka',
     present: () => hasHeader('cmocka.h') && hasLibrary('pkgconfig/cmocka.pc'),
     apt: ['libcmocka-dev'],
     brew: 'cmocka',
   },
-];
-
-/** @type {readonly Need[]} what the tests use on top */
-export const testNeeds = [
   { what: 'curl', present: () => hasCommand('curl'), apt: ['curl'], brew: 'curl' },
   { what: 'wrk', present: () => hasCommand('wrk'), apt: ['wrk'], brew: 'wrk' },
   {

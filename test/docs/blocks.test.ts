@@ -23,8 +23,8 @@ t.test('every block of code says what it is', async (t) => {
 t.test('what is not run where it stands is run where the table says', async (t) => {
   const all = commands().map(({ text }) => text);
   t.ok(all.length > 50);
-  for (const [command, entry] of Object.entries(ELSEWHERE)) {
+  for (const command of Object.keys(ELSEWHERE)) {
     t.ok(all.includes(command), `a page has "${command}"`);
-    t.equal(problemWith(command, entry), null, command);
+    t.equal(problemWith(command), null, command);
   }
 });

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { suites } from '../../scripts/suites.mjs';
 import { errorRows } from '../../src/shared/errors.js';
 import type { OptionSpec } from '../../src/shared/option-spec.js';
 import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
@@ -9,6 +8,7 @@ import { defaultText } from '../../src/shared/options-doc.js';
 import { MASTER_SIGNALS } from '../../src/shared/signals.js';
 import { startServer } from '../e2e/server.js';
 import { play } from '../unit/master/supervisor/supervisor-play.js';
+import { suiteNames } from './elsewhere.js';
 import { commandPages, ROOT, trackedFiles } from './pages.js';
 
 /** Flags of other programs, which pages name as well. */
@@ -89,8 +89,7 @@ t.test('the table of signals has those that the master takes', async (t) => {
 
 t.test('the table of suites has all of them', async (t) => {
   const named = firstColumn('CONTRIBUTING.md', 'Build and test').join(', ').replaceAll('`', '');
-  const names = suites.map(({ name }: { readonly name: string }) => name);
-  t.strictSame(named.split(', ').toSorted(), names.toSorted());
+  t.strictSame(named.split(', ').toSorted(), suiteNames().toSorted());
 });
 
 t.test('what the admin listener answers is what the pages say', async (t) => {

@@ -1,0 +1,156 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+
+import { buildNative } from './native-build.mjs';
+import { root } from './root.mjs';
+import { capture, must } from './run-command.mjs';
+
+/*
+ * Runs the test tools and counts. Every function resolves to { passed, failed, output, skipped? };
+ * `output` is for failures only, `skipped` says why there was nothing to run.
+ */
+
+const skipped = (reason) => ({ passed: 0, failed: 0, output: '', skipped: reason });
+
+/**
+ * A program that checks the tree. It counts as one test, unless it prints how many checks it made
+ * ("12 checks passed, 1 failed") or that it cannot run here ("skipped: why").
+ */
+export async function runChecker(...args) {
+  const { code, output } = await capture(process.execPath, args);
+  const reason = /^skipped: (.*)$/m.exec(output)?.[1];
+  if (code === 0 && reason) return skipped(reason);
+  const counts = /^(\d+) checks passed, (\d+) failed$/m.exec(output);
+  const passed = counts ? Number(counts[1]) : Number(code === 0);
+  const failed = counts ? Number(counts[2]) : 0;
+  return { passed, failed: Math.max(failed, Number(code !== 0)), output };
+}
+
+/** Builds a preset and runs its C tests. */
+export async function runCtest(preset) {
+  await buildNative(preset);
+  const args = ['--test-dir', join(root, 'build', preset), '-V', '--parallel', '2'];
+  const { code, output } = await capture('ctest', args, { env: { CMOCKA_MESSAGE_OUTPUT: 'TAP' } });
+  return countCtest(output, code);
+}
+
+/**
+ * Counts the cases that `ctest -V` prints in TAP. A program without cases is one test; one that
+ * fails without a failed case (crash, sanitizer report, timeout) is one failure.
+ */
+export function countCtest(text, code) {
+  let passed = 0;
+  let failed = 0;
+  const output = [];
+  for (const [end, number, verdict] of text.matchAll(/^ *\d+\/\d+ Test +#(\d+): \S+ \.*(.*)$/gm)) {
+    const lines = [...text.matchAll(new RegExp(`^${number}: .*$`, 'gm'))].map(([line]) => line);
+    const count = (word) => lines.filter((line) => line.startsWith(`${number}: ${word} `)).length;
+    const [good, bad] = [count('ok'), count('not ok')];
+    const isFailure = verdict.includes('***');
+    passed += isFailure ? good : Math.max(good, 1);
+    failed += isFailure ? Math.max(bad, 1) : 0;
+    if (isFailure) output.push(...lines, end);
+  }
+  if (code !== 0 && failed === 0) return { passed, failed: 1, output: text };
+  return { passed, failed, output: output.join('\n') };
+}
+
+/**
+ * Runs tap on files, or on every *.test.ts of a directory.
+ *
+ * @param {string | string[]} what relative to the root
+ * @param {number} jobs how many files at a time
+ * @param {{ env?: Record<string, string>, timeoutSeconds?: number }} [options]
+ */
+export async function runTap(what, jobs, { env, timeoutSeconds = 60 } = {}) {
+  const files =
+    typeof what === 'string'
+      ? readdirSync(join(root, what), { recursive: true })
+          .filter((name) => name.endsWith('.test.ts'))
+          .map((name) => join(what, name))
+          .sort()
+      : what;
+  const tap = join(root, 'node_modules/tap/dist/esm/run.mjs');
+  const settings = ['--reporter=terse', `--jobs=${jobs}`, `--timeout=${timeoutSeconds}`];
+  const { code, output } = await capture(process.execPath, [tap, 'run', ...settings, ...files], {
+    env,
+  });
+  return countTap(output, code);
+}
+
+/** tap ends with "# { total: 6, pass: 4, fail: 1, skip: 1 }"; zeros are left out. */
+export function countTap(text, code) {
+  const totals = [...text.matchAll(/^# \{ (total: .*?) \}$/gm)].at(-1)?.[1] ?? '';
+  const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(totals)?.[1] ?? 0);
+  const failed = Math.max(count('fail'), Number(code !== 0));
+  // Before it shows the cursor again, the reporter redraws its counters.
+  const report = stripVTControlCharacters(text.slice(Math.max(text.lastIndexOf('\x1b[?25h'), 0)));
+  return { passed: count('pass'), failed, output: report };
+}
+
+/** libFuzzer, from the regressions and the wire cases on; the corpus stays in the build directory. */
+export async function runFuzz(seconds) {
+  const { code, stdout } = await capture('clang', ['-print-runtime-dir']);
+  const runtime = stdout.trim();
+  const libraries = code === 0 && existsSync(runtime) ? readdirSync(runtime) : [];
+  if (!libraries.some((name) => /^libclang_rt\.fuzzer[-\w.]*\.a$/.test(name))) {
+    return skipped('clang with libFuzzer is not installed');
+  }
+  await buildNative('fuzz');
+  const programs = join(root, 'build/fuzz/test/fuzz/native');
+  mkdirSync(join(root, 'build/fuzz/corpus'), { recursive: true });
+  await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
+  const fuzz = await capture(join(programs, 'fuzz_conn'), [
+    '-dict=test/fuzz/http.dict',
+    '-max_len=4096',
+    '-verbosity=0',
+    '-print_final_stats=1',
+    `-max_total_time=${seconds}`,
+    '-artifact_prefix=build/fuzz/finding-',
+    'build/fuzz/corpus',
+    'test/fuzz/regression',
+  ]);
+  return { passed: Number(fuzz.code === 0), failed: Number(fuzz.code !== 0), output: fuzz.output };
+}
+
+/**
+ * Runs end-to-end tests against a server whose addon is built with a sanitizer. node is not, so it
+ * has to preload the sanitizer's runtime.
+ *
+ * @param {'asan' | 'tsan'} preset
+ */
+export async function runSanitizedServer(preset, files, jobs) {
+  if (process.platform !== 'linux') return skipped('preloading the runtime is for Linux');
+  const runtime = (await capture('gcc', [`-print-file-name=lib${preset}.so`])).stdout.trim();
+  if (!runtime.startsWith('/')) return skipped(`gcc has no lib${preset}`);
+  await buildNative(preset, ['moonring']);
+  const reports = join(root, 'build', preset, 'reports');
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports);
+  const tsan = `log_path=${reports}/of exitcode=0 atexit_sleep_ms=0 report_thread_leaks=0`;
+  const env = {
+    MOONRING_ADDON: join(root, 'build', preset, 'moonring.node'),
+    MOONRING_TEST_PRELOAD: runtime,
+    // node leaves memory behind at its exit; the C suites look for our leaks.
+    ASAN_OPTIONS: 'detect_leaks=0',
+    // The I/O thread of a drained reactor has ended, but is not joined at the exit.
+    TSAN_OPTIONS: tsan,
+  };
+  const result = await runTap(files, jobs, { env, timeoutSeconds: 240 });
+  const races = readdirSync(reports)
+    .flatMap((name) => readFileSync(join(reports, name), 'utf8').split('='.repeat(18)))
+    .filter(isRaceOfAddon);
+  return {
+    passed: result.passed,
+    failed: result.failed + races.length,
+    output: [result.output, ...races].join('\n'),
+  };
+}
+
+/** node is not built with TSan, so much of what it does looks like a race. */
+function isRaceOfAddon(text) {
+  const summary = /^SUMMARY: .*$/m.exec(text)?.[0] ?? '';
+  const isInNode = summary.includes(`${process.execPath}+`) || summary.includes('/deps/uv/');
+  return text.includes('moonring.node') && !isInNode;
+}
