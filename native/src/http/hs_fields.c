@@ -14,7 +14,8 @@ typedef struct field_facts {
     bool keep_alive;
 } field_facts_t;
 
-/* Takes the first element off a comma-separated list (RFC 9110 §5.6.1). False at its end. */
+/* Takes the first element off a comma-separated list (RFC 9110 §5.6.1), which may be empty. False
+ * at its end. */
 static bool next_element(hs_span_t *list, hs_span_t *element)
 {
     if (list->data == NULL)
@@ -26,8 +27,12 @@ static bool next_element(hs_span_t *list, hs_span_t *element)
     return true;
 }
 
-/* RFC 9112 §6.1, §6.3: without `chunked` at its end, and only there, content has no end that could
- * be known: 400. Below it any other coding is one that we do not implement. */
+/*
+ * RFC 9112 §6.1, §6.3: without `chunked` at its end, and only there, content has no end that could
+ * be known: 400. Below it any other coding is one that we do not implement. An empty element is no
+ * coding: RFC 9110 §5.6.1.2 would ignore it, but llhttp and other servers would not, and a message
+ * must have one end for all of them.
+ */
 static hs_parse_outcome_t check_codings(hs_span_t list)
 {
     hs_span_t coding;
@@ -47,11 +52,14 @@ static hs_parse_outcome_t check_codings(hs_span_t list)
 static hs_parse_outcome_t check_expectations(hs_msg_t *msg, hs_span_t list)
 {
     hs_span_t expectation;
-    while (next_element(&list, &expectation))
+    while (next_element(&list, &expectation)) {
+        if (expectation.len == 0) /* RFC 9110 §5.6.1.2 */
+            continue;
         if (!hs_span_equals_nocase(expectation, HS_SPAN_LITERAL("100-continue")))
             return HS_PARSE_EXPECTATION_FAILED;
-    /* RFC 9110 §10.1.1: a 1.0 client cannot understand the interim answer. */
-    msg->expect_continue = msg->minor_version == 1;
+        /* RFC 9110 §10.1.1: a 1.0 client cannot understand the interim response. */
+        msg->expect_continue = msg->minor_version == 1;
+    }
     return HS_PARSE_COMPLETE;
 }
 

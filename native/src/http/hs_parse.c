@@ -1,8 +1,8 @@
 #include "http/hs_parse.h"
 
+#include "base/hs_chars.h"
 #include "http/hs_fields.h"
 #include "http/hs_target.h"
-#include "http/hs_wire.h"
 
 /*
  * What a chunked message may spend on everything but content: so much in all for extensions,
@@ -10,7 +10,7 @@
  */
 #define HS_PARSE_FRAMING_MAX 8192
 #define HS_PARSE_FRAMING_PER_CHUNK 12
-/* An unknown method is not waited for beyond this: RFC 9112 §3 wants 501. */
+/* A longer method is answered without waiting for the rest of its line: RFC 9112 §3 wants 501. */
 #define METHOD_MAX 32
 
 static hs_parse_t *parse_of(llhttp_t *llhttp)
@@ -42,8 +42,9 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     hs_msg_t *msg = parse->msg;
     if (msg->url_len == 0) {
         msg->url_at = offset_of(parse, at);
-        if (!has_method_of_http(llhttp))
-            return refuse(parse, HS_PARSE_NOT_IMPLEMENTED);
+        parse->unknown_method = !has_method_of_http(llhttp);
+        if (parse->unknown_method)
+            return HPE_USER;
     }
     msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
     if (msg->url_len > parse->limits->max_url)
@@ -201,8 +202,6 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
         return HS_PARSE_VERSION_UNSUPPORTED;
     case HPE_INVALID_VERSION:
         return outcome_of_version(parse);
-    case HPE_INVALID_URL: /* before on_url, when the target's first bytes are in the same segment */
-        return has_method_of_http(&parse->llhttp) ? HS_PARSE_BAD_REQUEST : HS_PARSE_NOT_IMPLEMENTED;
     case HPE_INTERNAL:
     case HPE_STRICT:
     case HPE_CR_EXPECTED:
@@ -211,6 +210,7 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
     case HPE_UNEXPECTED_SPACE:
     case HPE_CLOSED_CONNECTION:
     case HPE_INVALID_METHOD:
+    case HPE_INVALID_URL:
     case HPE_INVALID_CONSTANT:
     case HPE_INVALID_HEADER_TOKEN:
     case HPE_INVALID_CONTENT_LENGTH:
@@ -265,21 +265,6 @@ static hs_parse_outcome_t skip_empty_line(hs_parse_t *parse, const char *data, s
     return parse->line_at == 1 || is_line_end ? HS_PARSE_BAD_REQUEST : HS_PARSE_COMPLETE;
 }
 
-/* RFC 9110 §9.1, §15.6.2: a method that is a token but none we know is 501. What llhttp took of it
- * are letters. */
-static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data, size_t len,
-                                              size_t *taken)
-{
-    for (; *taken < len; (*taken)++, parse->offset++) {
-        uint32_t method_len = parse->offset - parse->line_at;
-        if (method_len >= METHOD_MAX || (method_len > 0 && data[*taken] == ' '))
-            return HS_PARSE_NOT_IMPLEMENTED;
-        if (!hs_wire_is_field_name(hs_span(data + *taken, 1)))
-            return HS_PARSE_BAD_REQUEST;
-    }
-    return HS_PARSE_NEED_MORE;
-}
-
 static void take_head(hs_parse_t *parse)
 {
     const llhttp_t *llhttp = &parse->llhttp;
@@ -292,16 +277,66 @@ static void take_head(hs_parse_t *parse)
     msg->keep_alive = false;
 }
 
+/* Whether `c` may stand so many bytes behind a target. */
+static bool fits_behind_target(uint32_t at, char c)
+{
+    bool digit_expected = at == 6 || at == 8;
+    return digit_expected ? c >= '0' && c <= '9' : c == " HTTP/1.1\r\n"[at];
+}
+
+/*
+ * The request line of a method that llhttp does not know, or knows from another protocol: finds the
+ * target and the end of the line, which hs_parse_check looks at. What llhttp took of the method are
+ * characters of a token.
+ */
+static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data, size_t len,
+                                              size_t *taken)
+{
+    hs_msg_t *msg = parse->msg;
+    while (*taken < len) {
+        char c = data[*taken];
+        uint32_t at = parse->offset;
+        if (msg->url_at == 0) {
+            uint32_t method_len = at - parse->line_at;
+            if (c == ' ' && method_len > 0)
+                msg->url_at = at + 1;
+            else if (!hs_char_is_token[(unsigned char)c])
+                return HS_PARSE_BAD_REQUEST;
+            else if (method_len >= METHOD_MAX)
+                return HS_PARSE_NOT_IMPLEMENTED;
+        } else if (at == msg->url_at + msg->url_len && hs_char_is_target[(unsigned char)c]) {
+            msg->url_len++;
+            if (msg->url_len > parse->limits->max_url)
+                return HS_PARSE_URI_TOO_LONG;
+        } else if (!fits_behind_target(at - msg->url_at - msg->url_len, c)) {
+            return HS_PARSE_BAD_REQUEST;
+        }
+        (*taken)++;
+        parse->offset++;
+        if (c == '\n') {
+            take_head(parse);
+            return HS_PARSE_COMPLETE;
+        }
+    }
+    return HS_PARSE_NEED_MORE;
+}
+
 hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
     hs_parse_outcome_t outcome = skip_empty_line(parse, data, len, taken);
     if (outcome != HS_PARSE_COMPLETE)
         return outcome;
     if (!parse->unknown_method) {
+        uint32_t segment_at = parse->offset - (uint32_t)*taken;
         size_t executed;
         outcome = execute(parse, data + *taken, len - *taken, &executed);
         *taken += executed;
-        parse->unknown_method = llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD;
+        if (llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD)
+            parse->unknown_method = true;
+        else if (parse->unknown_method) { /* on_url stopped at the target's first byte */
+            parse->offset = parse->msg->url_at;
+            *taken = parse->offset - segment_at;
+        }
     }
     if (parse->unknown_method)
         return scan_unknown_method(parse, data, len, taken);
@@ -314,11 +349,15 @@ hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
 {
     hs_msg_t *msg = parse->msg;
     HS_ASSERT(msg->base != NULL);
-    if (parse->llhttp.http_major != 1 || msg->minor_version > 1)
+    if (!parse->unknown_method && (parse->llhttp.http_major != 1 || msg->minor_version > 1))
         return HS_PARSE_VERSION_UNSUPPORTED;
-    if (msg->method == HTTP_CONNECT)
+    hs_parse_outcome_t outcome = hs_target_check_line(msg);
+    if (outcome == HS_PARSE_COMPLETE && msg->method == HTTP_CONNECT && !parse->unknown_method)
         return HS_PARSE_NOT_IMPLEMENTED;
-    hs_parse_outcome_t outcome = hs_target_check(msg);
+    if (outcome == HS_PARSE_COMPLETE)
+        outcome = hs_target_check_form(msg, parse->unknown_method || msg->method == HTTP_OPTIONS);
+    if (parse->unknown_method) /* RFC 9110 §9.1, §15.6.2 */
+        return outcome == HS_PARSE_COMPLETE ? HS_PARSE_NOT_IMPLEMENTED : outcome;
     if (outcome == HS_PARSE_COMPLETE)
         outcome = hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
     if (outcome == HS_PARSE_COMPLETE && msg->content_length > parse->limits->max_body)

@@ -36,7 +36,7 @@ typedef struct hs_parse {
     hs_parse_last_t last;
     uint8_t version_len; /* bytes of "1.1" so far */
     bool in_content;
-    bool unknown_method; /* llhttp does not know it: only whether it is a token is open */
+    bool unknown_method; /* not one of HTTP: the rest of the request line decides, 400 or 501 */
     bool extension_named;
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
 } hs_parse_t;
@@ -47,6 +47,7 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
 /*
  * Takes the next `len` bytes of a head; `*taken` says how many belong to it. On HS_PARSE_COMPLETE
  * all of `msg` but `base`, `body` is set and the caller sets `base`, then calls hs_parse_check.
+ * With an unknown method the head is complete behind its request line.
  */
 HS_NODISCARD hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len,
                                               size_t *taken);

@@ -1,7 +1,5 @@
 #include "http/hs_target.h"
 
-#include <llhttp.h>
-
 #include "base/hs_chars.h"
 #include "http/hs_host.h"
 
@@ -35,18 +33,7 @@ hs_span_t hs_target_authority(hs_span_t target, unsigned *default_port)
     return hs_span("", 0);
 }
 
-/* Authority form is for CONNECT, which was refused before. */
-static bool has_form(hs_span_t target, bool is_options)
-{
-    if (target.data[0] == '/')
-        return true;
-    if (target.data[0] == '*')
-        return target.len == 1 && is_options;
-    unsigned default_port;
-    return hs_host_is_valid(hs_target_authority(target, &default_port));
-}
-
-hs_parse_outcome_t hs_target_check(const hs_msg_t *msg)
+hs_parse_outcome_t hs_target_check_line(const hs_msg_t *msg)
 {
     hs_span_t target = hs_msg_url(msg);
     uint32_t end = msg->url_at + msg->url_len;
@@ -58,8 +45,18 @@ hs_parse_outcome_t hs_target_check(const hs_msg_t *msg)
     if (before[-1] != ' ' || before[-2] == ' ' || memcmp(behind, " HTTP/", 6) != 0 ||
         memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) != 0)
         return HS_PARSE_BAD_REQUEST;
-    if (target.len == 0 || hs_span_run(target, 0, hs_char_is_target) < target.len ||
-        !has_form(target, msg->method == HTTP_OPTIONS))
-        return HS_PARSE_BAD_REQUEST;
-    return HS_PARSE_COMPLETE;
+    bool taken = target.len > 0 && hs_span_run(target, 0, hs_char_is_target) == target.len;
+    return taken ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
+}
+
+hs_parse_outcome_t hs_target_check_form(const hs_msg_t *msg, bool with_asterisk)
+{
+    hs_span_t target = hs_msg_url(msg);
+    if (HS_LIKELY(target.data[0] == '/'))
+        return HS_PARSE_COMPLETE;
+    unsigned default_port;
+    bool taken = target.data[0] == '*'
+                     ? target.len == 1 && with_asterisk
+                     : hs_host_is_valid(hs_target_authority(target, &default_port));
+    return taken ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
 }

@@ -73,8 +73,12 @@ static void bad_request_lines(void **state)
             { "GET / HTTP/11\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET / HTTPS/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
-            { "DESCRIBE / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
+            { "DESCRIBE / RTSP/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "SOURCE / ICE/1.0\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
+            { "FROB !!!\r\n\r\n", HS_PARSE_BAD_REQUEST },
+            { "FROB !!! HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
+            { "FROB /\r\n", HS_PARSE_BAD_REQUEST },
+            { "FROB  / HTTP/1.1\r\n", HS_PARSE_BAD_REQUEST },
             { "\n\nGET / HTTP/1.1\n" HOST "\n", HS_PARSE_BAD_REQUEST },
             { "GET / HTTP/1.1\n" HOST "\r\n", HS_PARSE_BAD_REQUEST },
             { "GET / HTTP/1.1\rHost: a\r\n\r\n", HS_PARSE_BAD_REQUEST },
@@ -90,6 +94,7 @@ static void unsupported_versions_and_methods(void **state)
             { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HS_PARSE_VERSION_UNSUPPORTED },
             { "GET / HTTP/0.9\r\n" HOST "\r\n", HS_PARSE_VERSION_UNSUPPORTED },
             { "FROB / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
+            { "DESCRIBE / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
             { "get / HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED },
             { "CONNECT a:443 HTTP/1.1\r\n" HOST "\r\n", HS_PARSE_NOT_IMPLEMENTED });
 }
@@ -177,7 +182,8 @@ static void other_expectations(void **state)
     (void)state;
     REFUSES({ GET "Expect: 200-ok\r\n\r\n", HS_PARSE_EXPECTATION_FAILED },
             { GET "Expect: 100-continue, x\r\n\r\n", HS_PARSE_EXPECTATION_FAILED },
-            { GET "Expect:\r\n\r\n", HS_PARSE_EXPECTATION_FAILED });
+            { GET "Expect: ,x\r\n\r\n", HS_PARSE_EXPECTATION_FAILED },
+            { GET "Expect:\r\n\r\n", HS_PARSE_COMPLETE });
 }
 
 static void bad_chunks(void **state)
