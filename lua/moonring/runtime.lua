@@ -18,8 +18,9 @@ local _M = {}
 local DEADLINE = 'the handler ran into its deadline'
 
 local function describe(failure)
-  -- Level 2 leaves this function out of the traceback; a deadline has no `error` in between.
-  return traceback(tostring(failure), failure == DEADLINE and 1 or 2)
+  -- Level 2 leaves this function out of the traceback; a deadline has no `error` in between. The
+  -- message is joined here because traceback would cut it at a NUL, which a client can put in.
+  return tostring(failure) .. traceback('', failure == DEADLINE and 1 or 2)
 end
 
 -- Standard output belongs to the master's log: print goes to the log as well.

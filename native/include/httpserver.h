@@ -316,12 +316,13 @@ typedef void (*hs_log_cb)(const hs_log_event_t *event, void *user_data);
 
 /*
  * Sends messages to `callback`, on the thread that logs and on several at once; NULL: text to
- * standard error, as at first. Servers whose log_json_fd is -1 log here too, what their log_level
- * lets through.
+ * standard error, as at first, or JSON lines to the log_json_fd of the server that was made last.
+ * Servers whose log_json_fd is -1 log here too, what their log_level lets through.
  */
 void hs_log_register(hs_log_cb callback, void *user_data);
 
-/* The least important messages that are written; at first HS_LOG_INFO. */
+/* The least important messages that are written; at first HS_LOG_INFO, or the log_level of the
+ * server whose log_json_fd is set. */
 void hs_log_set_level(hs_log_level_t level);
 
 /* A callback for hs_log_register that writes JSON lines; `user_data` is a const int *, the

@@ -174,6 +174,17 @@ static void recover_memory(hs_lua_t *lua, const hs_exchange_t *exchange)
                  hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
+/* Logs the error on top of the stack, whole: a client may have put a NUL into it. */
+static void log_error(hs_log_t *log, lua_State *state)
+{
+    size_t len;
+    const char *text = lua_tolstring(state, -1, &len);
+    if (text == NULL)
+        hs_log_write(log, HS_LOG_ERROR, "lua: an error that is no string");
+    else
+        hs_log_write_text(log, HS_LOG_ERROR, "lua: ", text, len);
+}
+
 /* The runtime catches the handler's errors itself; what arrives here is an error outside of it
  * (memory). */
 static void run_lua(void *self, hs_exchange_t *exchange)
@@ -188,7 +199,7 @@ static void run_lua(void *self, hs_exchange_t *exchange)
     lua_Integer result = failed == 0 ? lua_tointeger(state, -1) : LUA_RAISED;
     if (HS_UNLIKELY(result != LUA_RETURNED)) {
         if (failed != 0)
-            hs_log_write(exchange->log, HS_LOG_ERROR, "lua: %s", lua_tostring(state, -1));
+            log_error(exchange->log, state);
         bool untouched = response->state == HS_ANSWER_HANDLING && !response->built;
         if (result == LUA_WANTS_WORKER)
             exchange->wants_worker = untouched && !exchange->in_worker;
@@ -206,7 +217,7 @@ static void run_tasks(void *self)
     hs_lua_t *lua = self;
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0)
-        hs_log_write(lua->api.log, HS_LOG_ERROR, "lua: %s", lua_tostring(lua->state, -1));
+        log_error(lua->api.log, lua->state);
     lua_settop(lua->state, SLOTS);
     if (lua->memory.refused) {
         lua_gc(lua->state, LUA_GCCOLLECT, 0);

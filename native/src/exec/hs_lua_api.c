@@ -109,8 +109,7 @@ static int response_send(hs_view_t *view)
 
 static void log_write(void *log, int level, const char *text, size_t len)
 {
-    int shown = len < INT32_MAX ? (int)len : INT32_MAX;
-    hs_log_write(log, (hs_log_level_t)level, "%.*s", shown, text);
+    hs_log_write_text(log, (hs_log_level_t)level, "", text, len);
 }
 
 void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)

@@ -27,10 +27,15 @@ int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
         if (append->is_owned)
             append->fd = fd;
     } else {
-        append->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+        /* Not waiting: a FIFO that no process reads would hold this thread for ever. */
+        append->fd =
+            open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
         if (append->fd == -1)
             return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot open the log %.200s: %s",
-                                  path, strerror(errno));
+                                  path,
+                                  errno == ENXIO ? "no process reads this pipe; start its reader "
+                                                   "first"
+                                                 : strerror(errno));
         append->is_owned = true;
     }
     append->piece = hs_nowait_piece(append->fd);

@@ -19,7 +19,8 @@ typedef struct hs_append {
     const char *path;  /* borrowed; NULL: standard output */
 } hs_append_t;
 
-/* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL. */
+/* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL.
+ * Never waits: a FIFO without a reader is HS_ERR_SYSTEM with ENXIO. */
 HS_NODISCARD int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error);
 
 /* For a descriptor that stays its owner's. */

@@ -15,7 +15,7 @@
 #include "os/hs_nowait.h"
 
 /* For so long after a lost line no line is waited for. */
-#define IMPATIENT_MS 1000
+#define NO_WAIT_MS 1000
 
 /* A line under construction in a fixed buffer. What does not fit sets `is_cut` and adds nothing. */
 typedef struct hs_log_line {
@@ -117,19 +117,7 @@ static void hs_log_line_finish(hs_log_line_t *line, const char *message, size_t 
     hs_log_line_add(line, tail, strlen(tail));
 }
 
-/* There is nobody to tell that a log cannot be written: the rest of the line is lost. */
-static void hs_log_line_write(const hs_log_line_t *line, int fd)
-{
-    for (size_t done = 0; done < line->len;) {
-        ssize_t n = write(fd, line->data + done, line->len - done);
-        if (n == -1 && errno != EINTR)
-            return;
-        if (n > 0)
-            done += (size_t)n;
-    }
-}
-
-/* True: written, or it never can be. False: nobody took it. */
+/* True: written, or it never can be. False: there was no room for it. */
 static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
 {
     size_t piece = hs_nowait_piece(fd);
@@ -147,60 +135,92 @@ static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
     return true;
 }
 
-/* One line a message whatever its bytes, so that a peer cannot forge a second one. */
-void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
+/* How a line is rendered: JSON of a reactor (-1: of none), or text. */
+typedef struct hs_log_form {
+    bool is_json;
+    int reactor;
+} hs_log_form_t;
+
+/* One line per message whatever its bytes, so that a peer cannot forge a second one. */
+static void hs_log_render_text(hs_log_line_t *line, hs_log_level_t level, const char *message,
+                               size_t len)
 {
     static const char *const names[] = { "DEBUG", "INFO", "WARN", "ERROR", "FATAL" };
-    HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
-    (void)ud;
-    hs_log_line_t line;
-    hs_log_line_begin(&line, false);
+    hs_log_line_begin(line, false);
     int64_t now_ms = hs_clock_realtime_ms();
     time_t now_s = (time_t)(now_ms / 1000);
     struct tm utc;
     char date[32] = "";
     if (gmtime_r(&now_s, &utc) != NULL)
         (void)strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &utc);
-    hs_log_line_format(&line, "%s.%03dZ %s ", date, (int)(now_ms % 1000), names[level]);
-    hs_log_line_finish(&line, message, len, "\n");
-    hs_log_line_write(&line, STDERR_FILENO);
+    hs_log_line_format(line, "%s.%03dZ %s ", date, (int)(now_ms % 1000), names[level]);
+    hs_log_line_finish(line, message, len, "\n");
 }
 
-static void hs_log_json_write(const hs_log_json_t *json, hs_log_line_t *line, hs_log_level_t level,
-                              const char *message, size_t len)
+static void hs_log_render_json(hs_log_line_t *line, int reactor, hs_log_level_t level,
+                               const char *message, size_t len)
 {
     hs_log_line_begin(line, true);
     /* pino's numbers: debug 20, info 30 ... fatal 60 */
     hs_log_line_format(line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
                        (long long)hs_clock_realtime_ms(), (long)getpid());
-    if (json->reactor >= 0)
-        hs_log_line_format(line, ",\"reactor\":%d", json->reactor);
+    if (reactor >= 0)
+        hs_log_line_format(line, ",\"reactor\":%d", reactor);
     hs_log_line_format(line, ",\"msg\":\"");
     hs_log_line_finish(line, message, len, "\"}\n");
 }
 
-void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len)
+static void hs_log_render(hs_log_line_t *line, const hs_log_form_t *form, hs_log_level_t level,
+                          const char *message, size_t len)
 {
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
-    hs_log_json_t *json = json_ud;
+    if (form->is_json)
+        hs_log_render_json(line, form->reactor, level, message, len);
+    else
+        hs_log_render_text(line, level, message, len);
+}
+
+static void hs_log_put(int fd, const hs_log_form_t *form, hs_log_loss_t *loss, hs_log_level_t level,
+                       const char *message, size_t len)
+{
     hs_log_line_t line;
-    hs_log_json_write(json, &line, level, message, len);
+    hs_log_render(&line, form, level, message, len);
     uint64_t now_ms = hs_clock_monotonic_ms();
-    bool patient = now_ms >= atomic_load_explicit(&json->patient_at_ms, memory_order_relaxed);
-    if (!hs_log_line_offer(&line, json->fd, patient ? HS_LOG_WAIT_MS : 0)) {
-        atomic_fetch_add_explicit(&json->lost, 1, memory_order_relaxed);
-        atomic_store_explicit(&json->patient_at_ms, now_ms + IMPATIENT_MS, memory_order_relaxed);
+    bool waits = now_ms >= atomic_load_explicit(&loss->no_wait_until_ms, memory_order_relaxed);
+    if (!hs_log_line_offer(&line, fd, waits ? HS_LOG_WAIT_MS : 0)) {
+        atomic_fetch_add_explicit(&loss->lines, 1, memory_order_relaxed);
+        atomic_store_explicit(&loss->no_wait_until_ms, now_ms + NO_WAIT_MS, memory_order_relaxed);
         return;
     }
-    if (HS_LIKELY(atomic_load_explicit(&json->lost, memory_order_relaxed) == 0))
+    if (HS_LIKELY(atomic_load_explicit(&loss->lines, memory_order_relaxed) == 0))
         return;
     char text[64];
-    uint32_t lost = atomic_exchange_explicit(&json->lost, 0, memory_order_relaxed);
+    uint32_t lost = atomic_exchange_explicit(&loss->lines, 0, memory_order_relaxed);
     int text_len =
         snprintf(text, sizeof(text), "%u log lines were lost: nobody took them", (unsigned)lost);
-    hs_log_json_write(json, &line, HS_LOG_WARN, text, (size_t)text_len);
-    if (!hs_log_line_offer(&line, json->fd, 0))
-        atomic_fetch_add_explicit(&json->lost, lost, memory_order_relaxed);
+    hs_log_render(&line, form, HS_LOG_WARN, text, (size_t)text_len);
+    if (!hs_log_line_offer(&line, fd, 0))
+        atomic_fetch_add_explicit(&loss->lines, lost, memory_order_relaxed);
+}
+
+void hs_log_json_line(int fd, int reactor, hs_log_loss_t *loss, hs_log_level_t level,
+                      const char *message, size_t len)
+{
+    const hs_log_form_t form = { .is_json = true, .reactor = reactor };
+    hs_log_put(fd, &form, loss, level, message, len);
+}
+
+void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len)
+{
+    hs_log_json_t *json = json_ud;
+    hs_log_json_line(json->fd, json->reactor, &json->loss, level, message, len);
+}
+
+void hs_log_text_line(int fd, hs_log_loss_t *loss, hs_log_level_t level, const char *message,
+                      size_t len)
+{
+    const hs_log_form_t form = { .is_json = false };
+    hs_log_put(fd, &form, loss, level, message, len);
 }
 
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud)
@@ -219,6 +239,17 @@ static size_t hs_log_cut_at(const char *message, size_t len)
     return ((unsigned char)message[at] & 0xC0) == 0x80 ? len : at;
 }
 
+/* `message` holds a buffer's fill, of a message that has `len` bytes: cuts it if it is longer, and
+ * returns the length that it has then. */
+static size_t hs_log_cut(char message[HS_LOG_MESSAGE_CAP], size_t len)
+{
+    if (len < HS_LOG_MESSAGE_CAP)
+        return len;
+    size_t at = hs_log_cut_at(message, HS_LOG_MESSAGE_CAP - sizeof(HS_LOG_CUT_MARK));
+    memcpy(message + at, HS_LOG_CUT_MARK, sizeof(HS_LOG_CUT_MARK));
+    return at + sizeof(HS_LOG_CUT_MARK) - 1;
+}
+
 void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...)
 {
     if (!hs_log_enabled(log, level))
@@ -229,14 +260,26 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...)
     va_start(args, format);
     int wanted = vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    size_t len = wanted > 0 ? (size_t)wanted : 0;
     if (wanted < 0)
         message[0] = '\0'; /* a failed conversion: the line still says that something was logged */
-    if (len >= sizeof(message)) {
-        len = hs_log_cut_at(message, sizeof(message) - sizeof(HS_LOG_CUT_MARK));
-        memcpy(message + len, HS_LOG_CUT_MARK, sizeof(HS_LOG_CUT_MARK));
-        len += sizeof(HS_LOG_CUT_MARK) - 1;
-    }
+    size_t len = hs_log_cut(message, wanted > 0 ? (size_t)wanted : 0);
+    log->sink(log->sink_ud, level, message, len);
+    errno = saved_errno;
+}
+
+void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, const char *text,
+                       size_t len)
+{
+    if (!hs_log_enabled(log, level))
+        return;
+    int saved_errno = errno;
+    char message[HS_LOG_MESSAGE_CAP];
+    size_t prefix_len = hs_min(strlen(prefix), sizeof(message) - 1);
+    size_t copied = hs_min(len, sizeof(message) - 1 - prefix_len);
+    memcpy(message, prefix, prefix_len);
+    memcpy(message + prefix_len, text, copied);
+    message[prefix_len + copied] = '\0';
+    len = hs_log_cut(message, prefix_len + len);
     log->sink(log->sink_ud, level, message, len);
     errno = saved_errno;
 }

@@ -42,9 +42,13 @@ static inline bool hs_log_enabled(const hs_log_t *log, hs_log_level_t level)
            level < HS_LOG_OFF;
 }
 
-/* Keeps errno. */
+/* Keeps errno. A string argument ends at its NUL: hs_log_write_text for what others wrote. */
 HS_PRINTF(3, 4)
 void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);
+
+/* The message is `prefix` and all `len` bytes of `text`, NULs included. Keeps errno. */
+void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, const char *text,
+                       size_t len);
 
 /*
  * A sink that writes pino's JSON:
@@ -53,26 +57,43 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);
  * terminal do not mix; on a pipe that holds for lines up to PIPE_BUF bytes (4096 on Linux). Quotes,
  * backslashes, control characters (C1 ones too) and bytes that are not UTF-8 are escaped, the
  * latter as \u00XX of the byte. A line that would pass HS_LOG_JSON_LINE_CAP is cut like a message.
- * Nobody waits long for a reader: a line that is not taken within HS_LOG_WAIT_MS is lost, and for a
- * second after that none is waited for. What was lost is counted, and said when there is room.
+ * No thread waits long for a reader: a line that is not taken within HS_LOG_WAIT_MS is lost, and
+ * for a second after that none is waited for. What was lost is counted, and logged when there is
+ * room.
  */
 #define HS_LOG_JSON_LINE_CAP 16384
 #define HS_LOG_WAIT_MS 20
 
+/* Written and read by any thread that logs; relaxed: numbers that nothing else depends on. */
+typedef struct hs_log_loss {
+    _Atomic uint32_t lines;            /* lost and not reported yet */
+    _Atomic uint64_t no_wait_until_ms; /* monotonic */
+} hs_log_loss_t;
+
 typedef struct hs_log_json {
     int fd;      /* borrowed */
     int reactor; /* number of the reactor; -1 leaves the field out */
-
-    /* Written and read by any thread that logs; relaxed: numbers that nothing else depends on. */
-    _Atomic uint32_t lost;
-    _Atomic uint64_t patient_at_ms; /* monotonic: a line is waited for again */
+    hs_log_loss_t loss;
 } hs_log_json_t;
 
 /* `json_ud` is an hs_log_json_t *. */
 void hs_log_json_sink(void *json_ud, hs_log_level_t level, const char *message, size_t len);
 
-/* A sink that writes "<time> LEVEL message" to stderr. `ud` is not used. */
-void hs_log_text_sink(void *ud, hs_log_level_t level, const char *message, size_t len);
+/* One such line; the sink does it for its hs_log_json_t. `reactor` -1: no field. */
+void hs_log_json_line(int fd, int reactor, hs_log_loss_t *loss, hs_log_level_t level,
+                      const char *message, size_t len);
+
+/* The same as "<time> LEVEL message". */
+void hs_log_text_line(int fd, hs_log_loss_t *loss, hs_log_level_t level, const char *message,
+                      size_t len);
 
 /* The sink of the process's log. `ud` is not used. */
 void hs_log_process_sink(void *ud, hs_log_level_t level, const char *message, size_t len);
+
+/*
+ * From now on hs_log of this process writes JSON lines of `reactor` to `fd`, by default from
+ * `level` up, so that records of handlers arrive as the server's do; a registered callback goes
+ * before. Until hs_log_process_end(fd), or the next call. Any thread.
+ */
+void hs_log_process_begin(int fd, int reactor, hs_log_level_t level);
+void hs_log_process_end(int fd);

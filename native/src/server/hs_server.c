@@ -235,6 +235,8 @@ static hs_server_t *server_create(const hs_config_t *config, given_t *given, hs_
         (hs_log_json_t){ .fd = config->log_json_fd, .reactor = config->reactor_index };
     hs_log_sink_fn sink = config->log_json_fd >= 0 ? hs_log_json_sink : NULL;
     hs_log_init(&server->log, config->log_level, sink, &server->log_json);
+    if (config->log_json_fd >= 0)
+        hs_log_process_begin(config->log_json_fd, config->reactor_index, config->log_level);
     if (open_server(server, config, given, error) != HS_OK) {
         hs_server_free(server);
         return NULL;
@@ -361,6 +363,8 @@ void hs_server_free(hs_server_t *server)
     if (server->uds_path != NULL)
         (void)unlink(server->uds_path);
     hs_free(server->uds_path);
+    if (server->log_json.fd >= 0)
+        hs_log_process_end(server->log_json.fd);
     if (left > 0) {
         hs_log_write(&server->log, HS_LOG_WARN,
                      "%u worker threads still run a handler: they are left behind with the memory "

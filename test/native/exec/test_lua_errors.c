@@ -62,6 +62,19 @@ static void errors_that_are_no_strings(void **state)
     expect_logged(lb, "as text");
 }
 
+/* A client can put a NUL into what a handler logs: /?name=a%00b. */
+static void what_follows_a_nul_is_logged_too(void **state)
+{
+    lua_bench_t *lb = *state;
+    const char *bodies[] = { "print('a\\0after') res:send()", "error('a\\0after')" };
+    for (size_t i = 0; i < 2; i++) {
+        load_body(lb, bodies[i]);
+        lua_bench_get(lb, "/");
+        const char *end = memchr(lb->bench.tape.last, '\0', sizeof(lb->bench.tape.last));
+        assert_memory_equal(end, "\0after", 6);
+    }
+}
+
 /* An error while an error is described must not end the server. */
 static void an_error_that_cannot_be_described(void **state)
 {
@@ -351,6 +364,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_error_is_500_and_one_record_with_a_traceback, begin,
                                         end),
         cmocka_unit_test_setup_teardown(errors_that_are_no_strings, begin, end),
+        cmocka_unit_test_setup_teardown(what_follows_a_nul_is_logged_too, begin, end),
         cmocka_unit_test_setup_teardown(an_error_that_cannot_be_described, begin, end),
         cmocka_unit_test_setup_teardown(endless_recursion_is_an_error_like_any_other, begin, end),
         cmocka_unit_test_setup_teardown(an_error_after_send_leaves_the_answer, begin, end),

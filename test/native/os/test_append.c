@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -80,7 +81,7 @@ static void a_long_record_does_not_wait_for_a_pipe_with_little_room(void **state
     alarm(10); /* ends the test if it waits */
     hs_log_json_sink(&json, HS_LOG_WARN, message, sizeof(message) - 1);
     alarm(0);
-    assert_int_equal(json.lost, 1);
+    assert_int_equal(json.loss.lines, 1);
     close(fds[0]);
     close(fds[1]);
 }
@@ -219,6 +220,39 @@ static void a_terminal_that_was_stopped_holds_nobody_up(void **state)
     assert_int_equal(taken, 0);
 }
 
+static void a_fifo_that_no_process_reads_is_an_error_and_not_waited_for(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/moonring-fifo-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char path[64];
+    (void)snprintf(path, sizeof(path), "%s/log", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    hs_append_t append;
+    hs_errinfo_t error = { 0 };
+    (void)alarm(10); /* ends the test if it waits */
+    assert_int_equal(hs_append_open(&append, path, &error), HS_ERR_SYSTEM);
+    assert_int_equal(error.sys_errno, ENXIO);
+    assert_non_null(strstr(error.text, path));
+    assert_non_null(strstr(error.text, "no process reads"));
+
+    int reader = open(path, O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_int_equal(hs_append_open(&append, path, &error), HS_OK);
+    assert_int_equal(hs_append_lines(&append, "line\n", 5), 5);
+    char text[8];
+    assert_int_equal(read(reader, text, sizeof(text)), 5);
+    close(reader);
+    /* A failed reopening keeps what is open. */
+    int before = append.fd;
+    assert_int_equal(hs_append_reopen(&append, &error), HS_ERR_SYSTEM);
+    assert_int_equal(append.fd, before);
+    (void)alarm(0);
+    hs_append_close(&append);
+    (void)unlink(path);
+    (void)rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +260,7 @@ int main(void)
         cmocka_unit_test(a_long_record_does_not_wait_for_a_pipe_with_little_room),
         cmocka_unit_test(lines_of_two_writers_do_not_mix_on_a_terminal),
         cmocka_unit_test(a_terminal_that_was_stopped_holds_nobody_up),
+        cmocka_unit_test(a_fifo_that_no_process_reads_is_an_error_and_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #endif
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -304,9 +305,112 @@ static void a_pipe_that_is_full_is_not_waited_for(void **state)
     hs_log_json_t json = { .fd = fds[1], .reactor = -1 };
     for (int i = 0; i < 5000; i++)
         hs_log_json_sink(&json, HS_LOG_INFO, "line", 4);
-    assert_in_range(atomic_load(&json.lost), 1, 4999);
+    assert_in_range(atomic_load(&json.loss.lines), 1, 4999);
     close(fds[0]);
     close(fds[1]);
+}
+
+/* Standard error is a pipe in blocking mode that is full; returns what it was. */
+static int fill_stderr(int fds[2])
+{
+    assert_int_equal(pipe(fds), 0);
+    int flags = fcntl(fds[1], F_GETFL);
+    assert_int_equal(fcntl(fds[1], F_SETFL, flags | O_NONBLOCK), 0);
+    while (write(fds[1], "x", 1) == 1) {
+    }
+    assert_int_equal(fcntl(fds[1], F_SETFL, flags), 0);
+    int kept = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fds[1], STDERR_FILENO), STDERR_FILENO);
+    return kept;
+}
+
+static void restore_stderr(int kept)
+{
+    assert_int_equal(dup2(kept, STDERR_FILENO), STDERR_FILENO);
+    close(kept);
+}
+
+static void hs_log_does_not_wait_for_a_full_standard_error(void **state)
+{
+    (void)state;
+    int fds[2];
+    (void)alarm(10); /* ends this program if it waits */
+    int kept = fill_stderr(fds);
+    uint64_t begin_ms = hs_clock_monotonic_ms();
+    for (int i = 0; i < 500; i++)
+        hs_log(HS_LOG_INFO, "as text %d", i);
+    const int fd = STDERR_FILENO;
+    hs_log_register(hs_log_json_callback, (void *)(uintptr_t)&fd);
+    for (int i = 0; i < 500; i++)
+        hs_log(HS_LOG_INFO, "as JSON %d", i);
+    hs_log_register(NULL, NULL);
+    uint64_t took_ms = hs_clock_monotonic_ms() - begin_ms;
+    restore_stderr(kept);
+    (void)alarm(0);
+    assert_true(took_ms < 5000);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void what_handlers_log_has_its_own_level_in_json(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    hs_log_process_begin(channel.fds[0], 5, HS_LOG_DEBUG);
+    hs_log(HS_LOG_INFO, "from a handler");
+    const char *line = channel_take(&channel);
+    assert_ptr_equal(strstr(line, "{\"level\":30,"), line);
+    assert_non_null(strstr(line, "\"reactor\":5,\"msg\":\"from a handler\"}"));
+    hs_log(HS_LOG_DEBUG, "as the server's level lets it");
+    line = channel_take(&channel);
+    assert_ptr_equal(strstr(line, "{\"level\":20,"), line);
+    hs_log_process_end(channel.fds[0]);
+    errno = EDOM;
+    hs_log(HS_LOG_DEBUG, "below the level again");
+    assert_int_equal(errno, EDOM);
+    assert_int_equal(recv(channel.fds[1], channel.line, 1, MSG_DONTWAIT), -1);
+    channel_close(&channel);
+}
+
+static void a_nul_hides_nothing_of_a_message(void **state)
+{
+    (void)state;
+    channel_t channel;
+    channel_open(&channel);
+    hs_log_json_t json = { .fd = channel.fds[0], .reactor = -1 };
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_INFO, hs_log_json_sink, &json);
+    hs_log_write_text(&log, HS_LOG_WARN, "lua: ", "before\0after", 12);
+    assert_non_null(strstr(channel_take(&channel), "\"msg\":\"lua: before\\u0000after\"}\n"));
+    hs_log_write_text(&log, HS_LOG_DEBUG, "", "below", 5);
+    assert_int_equal(recv(channel.fds[1], channel.line, 1, MSG_DONTWAIT), -1);
+
+    static char longest[HS_LOG_MESSAGE_CAP + 10];
+    memset(longest, 'x', sizeof(longest));
+    caught_t caught = { 0 };
+    hs_log_init(&log, HS_LOG_INFO, catch_message, &caught);
+    hs_log_write_text(&log, HS_LOG_WARN, "lua: ", longest, sizeof(longest));
+    assert_int_equal(caught.len, HS_LOG_MESSAGE_CAP - 1);
+    assert_string_equal(caught.text + caught.len - strlen(HS_LOG_CUT_MARK), HS_LOG_CUT_MARK);
+    channel_close(&channel);
+}
+
+static void keep_text(const hs_log_event_t *event, void *user_data)
+{
+    (void)snprintf(user_data, 64, "%s", event->msg);
+}
+
+static void a_callback_gets_a_nul_escaped(void **state)
+{
+    (void)state;
+    char text[64] = "";
+    hs_log_register(keep_text, text);
+    hs_log_t log;
+    hs_log_init(&log, HS_LOG_INFO, NULL, NULL);
+    hs_log_write_text(&log, HS_LOG_WARN, "", "before\0after\0", 13);
+    hs_log_register(NULL, NULL);
+    assert_string_equal(text, "before\\u0000after\\u0000");
 }
 
 static void without_a_sink_text_goes_to_stderr(void **state)
@@ -374,6 +478,10 @@ int main(void)
         cmocka_unit_test(a_descriptor_that_takes_nothing_loses_the_line),
         cmocka_unit_test(a_reader_that_stalls_is_not_waited_for_and_hears_of_it),
         cmocka_unit_test(a_pipe_that_is_full_is_not_waited_for),
+        cmocka_unit_test(hs_log_does_not_wait_for_a_full_standard_error),
+        cmocka_unit_test(what_handlers_log_has_its_own_level_in_json),
+        cmocka_unit_test(a_nul_hides_nothing_of_a_message),
+        cmocka_unit_test(a_callback_gets_a_nul_escaped),
         cmocka_unit_test(without_a_sink_text_goes_to_stderr),
         cmocka_unit_test(threads_may_write_while_the_level_changes),
     };
