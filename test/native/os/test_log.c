@@ -343,11 +343,19 @@ static void hs_log_does_not_wait_for_a_full_standard_error(void **state)
     hs_log_register(hs_log_json_callback, (void *)(uintptr_t)&fd);
     for (int i = 0; i < 500; i++)
         hs_log(HS_LOG_INFO, "as JSON %d", i);
-    hs_log_register(NULL, NULL);
     uint64_t took_ms = hs_clock_monotonic_ms() - begin_ms;
+    /* With room again the reader hears how many it has missed. */
+    channel_t channel;
+    channel_open(&channel);
+    assert_int_equal(dup2(channel.fds[0], STDERR_FILENO), STDERR_FILENO);
+    hs_log(HS_LOG_INFO, "room again");
     restore_stderr(kept);
+    hs_log_register(NULL, NULL);
     (void)alarm(0);
     assert_true(took_ms < 5000);
+    assert_non_null(strstr(channel_take(&channel), "room again"));
+    assert_non_null(strstr(channel_take(&channel), "1000 log lines were lost"));
+    channel_close(&channel);
     close(fds[0]);
     close(fds[1]);
 }
