@@ -72,6 +72,8 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     hs_ev_io_close(ev, watcher, NULL);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_ORPHANED, io->on_event_ud);
+    /* What a boss gives its reactors too. */
+    atomic_store_explicit(&io->drain_timeout_ms, ORPHAN_DRAIN_MS, memory_order_relaxed);
     begin_drain(io, ORPHAN_DRAIN_MS, 0);
 }
 
@@ -199,12 +201,8 @@ static int poll(hs_io_t *io)
 static void take_handed_over(hs_io_t *io)
 {
     int fd;
-    while ((fd = hs_handoff_take(io->handoff)) >= 0) {
-        if (io->env.draining)
-            hs_sock_close(fd);
-        else
-            hs_accept_take(io, fd);
-    }
+    while ((fd = hs_handoff_take(io->handoff)) >= 0)
+        hs_accept_take(io, fd);
 }
 
 static void take_requests(hs_io_t *io)
