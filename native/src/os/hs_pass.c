@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -88,6 +89,12 @@ int hs_pass_recv(int fd, void *data, size_t size, hs_passed_t *out)
     out->is_cut = (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
     take_rights(&message, out);
     return 0;
+}
+
+bool hs_pass_is_empty(int fd)
+{
+    int bytes = 0; /* no message is empty */
+    return ioctl(fd, FIONREAD, &bytes) == 0 && bytes == 0;
 }
 
 size_t hs_pass_descriptor_limit(void)

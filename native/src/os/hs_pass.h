@@ -30,5 +30,8 @@ typedef struct hs_passed {
 /* Receives one message into `data`. 0 or -errno (-EAGAIN: none waits). */
 HS_NODISCARD int hs_pass_recv(int fd, void *data, size_t size, hs_passed_t *out);
 
+/* True if no message waits at this end of the pair. */
+bool hs_pass_is_empty(int fd);
+
 /* How many descriptors this process may have open: RLIMIT_NOFILE. */
 size_t hs_pass_descriptor_limit(void);

@@ -72,6 +72,20 @@ static void send_batch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
         slot->batch_count = 0;
 }
 
+/*
+ * Connections that were passed to a slot and that its reactors have not taken yet. What a reactor
+ * had taken from the pair but not counted when it died would wait for ever: nothing waits in an
+ * empty pair, so the difference of then is left out from now on. If it was a living reactor between
+ * the taking and the counting, the difference shrinks again, and so does what is left out.
+ */
+static uint64_t under_way(hs_boss_slot_t *slot, uint64_t passed, uint64_t taken)
+{
+    uint64_t gap = passed > taken ? passed - taken : 0;
+    if (slot->written_off > gap || (slot->written_off < gap && hs_pass_is_empty(slot->inbox)))
+        slot->written_off = gap;
+    return gap - slot->written_off;
+}
+
 void hs_boss_slots_refresh(hs_boss_slots_t *slots)
 {
     if (slots->policy != HS_BOSS_LEAST)
@@ -84,7 +98,7 @@ void hs_boss_slots_refresh(hs_boss_slots_t *slots)
             continue;
         /* What the reactors have, and what they have not taken from the pair yet. */
         uint64_t taken = hs_stats_page_counter(slots->stats, i, HS_STATS_PASSED);
-        slot->load = (passed > taken ? passed - taken : 0) + slot->batch_count;
+        slot->load = under_way(slot, passed, taken) + slot->batch_count;
         for (uint32_t side = 0; side < HS_STATS_SIDES; side++) {
             hs_stats_process_t process;
             if (!hs_stats_page_read(slots->stats, i, side, &process) || process.pid == 0)

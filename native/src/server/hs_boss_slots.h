@@ -32,7 +32,8 @@ typedef struct hs_boss_slot {
     unsigned batch_count;
     int batch[HS_PASS_FDS]; /* accepted for this slot, not sent yet */
     hs_boss_message_t *held;
-    uint64_t load; /* connections, as far as this turn knows */
+    uint64_t load;        /* connections, as far as this turn knows */
+    uint64_t written_off; /* passed, but never counted as taken: see hs_boss_slots_refresh */
 
     /* Writer: the supervisor's thread; reader: boss, when it wakes. */
     _Atomic bool is_up;

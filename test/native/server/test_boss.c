@@ -165,6 +165,29 @@ static void least_prefers_the_slot_with_the_fewest_connections(void **state)
     group_close(&group);
 }
 
+/* A reactor dies between taking a message and counting its connections. */
+static void least_forgets_what_a_dying_reactor_had_taken(void **state)
+{
+    (void)state;
+    group_t group;
+    group_open(&group, HS_BOSS_LEAST);
+    for (uint32_t i = 0; i < 2; i++) {
+        hs_stats_page_begin(group.page, i, 0, 100 + i, 1, 1);
+        (void)hs_stats_page_area(group.page, i, 0, 0);
+        hs_boss_set_up(group.boss, i, true);
+    }
+    group_connect(&group, 8);
+    WAIT_UNTIL(passed_in_all(&group) == 8);
+    assert_int_equal(4, take(&group, 0)); /* and dies */
+    assert_int_equal(4, take(&group, 1));
+    hs_stats_add(hs_stats_page_area(group.page, 1, 0, 0), HS_STATS_PASSED, 4);
+    group_connect(&group, 8);
+    WAIT_UNTIL(passed_in_all(&group) == 16);
+    assert_int_equal(4, take(&group, 0));
+    assert_int_equal(4, take(&group, 1));
+    group_close(&group);
+}
+
 /* Nobody reads: the pair fills up, the rest waits in the boss and in the listen queue. */
 static void a_full_pair_loses_nothing(void **state)
 {
@@ -284,6 +307,7 @@ int main(void)
         cmocka_unit_test(a_slot_that_is_down_gets_nothing),
         cmocka_unit_test(with_all_down_connections_wait_in_the_listen_queue),
         cmocka_unit_test(least_prefers_the_slot_with_the_fewest_connections),
+        cmocka_unit_test(least_forgets_what_a_dying_reactor_had_taken),
         cmocka_unit_test(a_full_pair_loses_nothing),
         cmocka_unit_test(what_a_full_pair_holds_goes_to_others_when_its_slot_goes_down),
         cmocka_unit_test(closing_passes_on_what_is_queued),
