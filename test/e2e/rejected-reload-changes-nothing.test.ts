@@ -12,7 +12,12 @@ const BAD: readonly [name: string, code: string, reason: RegExp][] = [
   ['a syntax error', 'function handle(', /app\.lua:/],
   ['an error at load', 'error("no")', /app\.lua:1: no/],
   ['no handle', 'x = 1', /handle/],
-  ['os.exit', 'os.exit(0)', /ended the process that loaded it \(exit code 0\)/],
+  ['os.exit', 'os.exit(0)', /os\.exit would end the whole process/],
+  [
+    'exit of C',
+    'local ffi = require "ffi" ffi.cdef "void _exit(int)" ffi.C._exit(0)',
+    /ended the process that loaded it \(exit code 0\)/,
+  ],
   ['an endless loop', 'while true do end', /did not finish loading within 5 s/],
 ];
 

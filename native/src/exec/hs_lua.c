@@ -8,14 +8,18 @@
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_memory.h"
+#include "exec/hs_lua_process.h"
+#include "exec/hs_lua_require.h"
 #include "exec/hs_res.h"
+#include "os/hs_entropy.h"
 #include "os/hs_object.h"
 
 /* What lies at the bottom of a state's stack all its life. */
 enum {
-    SLOT_RUN = 1,   /* the function that handles one request */
-    SLOT_TASKS = 2, /* the one that resumes background tasks */
-    SLOTS = SLOT_TASKS,
+    SLOT_RUN = 1,      /* the function that handles one request */
+    SLOT_TASKS = 2,    /* the one that resumes background tasks */
+    SLOT_DESCRIBE = 3, /* the one that turns an error into text with a traceback */
+    SLOTS = SLOT_DESCRIBE,
 };
 
 /* owner: its thread, but for `doomed` */
@@ -33,27 +37,6 @@ struct hs_lua {
 const char *hs_lua_version(void)
 {
     return LUAJIT_VERSION;
-}
-
-/* package.path = the runtime's modules, modules beside the script, then what it was. */
-static void set_package_path(lua_State *state, const hs_lua_config_t *config)
-{
-    const char *slash = strrchr(config->script, '/');
-    lua_getglobal(state, "package");
-    if (slash != NULL)
-        lua_pushlstring(state, config->script, (size_t)(slash - config->script));
-    else
-        lua_pushliteral(state, ".");
-    const char *beside = lua_tostring(state, -1);
-    lua_getfield(state, -2, "path");
-    const char *before = lua_tostring(state, -1);
-    if (config->root != NULL)
-        lua_pushfstring(state, "%s/?.lua;%s/?/init.lua;%s/?.lua;%s/?/init.lua;%s", config->root,
-                        config->root, beside, beside, before);
-    else
-        lua_pushfstring(state, "%s/?.lua;%s/?/init.lua;%s", beside, beside, before);
-    lua_setfield(state, -4, "path");
-    lua_pop(state, 3);
 }
 
 static void preload_embedded(lua_State *state)
@@ -92,6 +75,24 @@ static void preload_native(lua_State *state, hs_lua_t *lua)
     lua_pop(state, 2);
 }
 
+/* LuaJIT starts every state with the same random numbers. */
+static void seed_random(lua_State *state)
+{
+    lua_getglobal(state, "math");
+    lua_getfield(state, -1, "randomseed");
+    lua_pushnumber(state, (lua_Number)(hs_entropy() >> 11)); /* 53 bits */
+    lua_call(state, 1, 0);
+    lua_pop(state, 1);
+}
+
+/* The text of an error that a protected call has left on top of the stack. A number would be
+ * converted, which allocates. */
+static const char *error_text(lua_State *state)
+{
+    return lua_type(state, -1) == LUA_TSTRING ? lua_tostring(state, -1)
+                                              : "an error that is not a string";
+}
+
 /* Runs protected, because every Lua API call in it may raise "not enough memory". Arguments: the
  * hs_lua_t and its config. Returns what belongs into the slots. */
 static int set_up(lua_State *state)
@@ -102,7 +103,9 @@ static int set_up(lua_State *state)
     lua_pushlightuserdata(state, lua);
     lua_setfield(state, LUA_REGISTRYINDEX, "moonring.state");
     luaL_openlibs(state);
-    set_package_path(state, config);
+    hs_lua_process_open(state);
+    hs_lua_require_open(state, config->root, config->script);
+    seed_random(state);
     preload_native(state, lua);
     if (config->root == NULL)
         preload_embedded(state);
@@ -136,9 +139,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua_pushlightuserdata(lua->state, lua);
     lua_pushlightuserdata(lua->state, (void *)(uintptr_t)config);
     if (lua_pcall(lua->state, 2, SLOTS, 0) != 0) {
-        const char *message = lua_tostring(lua->state, -1);
-        hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s",
-                       message ? message : "an error that is not a string");
+        hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s", error_text(lua->state));
         hs_lua_free(lua);
         return NULL;
     }
@@ -163,30 +164,45 @@ enum {
     LUA_WANTS_WORKER = 2,
 };
 
+/* Logs the error on top of the stack, whole: a client may have put a NUL into it. */
+static void log_text(hs_log_t *log, const char *prefix, lua_State *state)
+{
+    size_t len = 0;
+    const char *text = lua_type(state, -1) == LUA_TSTRING ? lua_tolstring(state, -1, &len) : NULL;
+    if (text != NULL)
+        hs_log_write_text(log, HS_LOG_ERROR, prefix, text, len);
+    else
+        hs_log_write(log, HS_LOG_ERROR, "%s%s", prefix, error_text(state));
+}
+
+/* The record of a handler that raised; the error is on top of the stack. */
+static void log_error(const hs_lua_t *lua, const hs_exchange_t *exchange, int failed)
+{
+    const hs_msg_t *msg = &exchange->request.msg;
+    char prefix[1024];
+    snprintf(prefix, sizeof(prefix), "lua error in %s %.960s: ", hs_parse_method_name(msg->method),
+             hs_msg_url(msg).data);
+    if (failed == LUA_ERRERR && lua->memory.refused)
+        hs_log_write(exchange->log, HS_LOG_ERROR, "%snot enough memory", prefix);
+    else if (failed == LUA_ERRERR)
+        hs_log_write(exchange->log, HS_LOG_ERROR,
+                     "%s%s: no stack was left to describe one, as after endless recursion", prefix,
+                     error_text(lua->state));
+    else
+        log_text(exchange->log, prefix, lua->state);
+}
+
 /* Memory was refused: what the handler has left behind goes now, or the next one fails too. */
 static void recover_memory(hs_lua_t *lua, const hs_exchange_t *exchange)
 {
-    lua_gc(lua->state, LUA_GCCOLLECT, 0);
-    lua->memory.refused = false;
+    hs_lua_memory_collect(&lua->memory, lua->state);
     const hs_msg_t *msg = &exchange->request.msg;
     hs_log_write(exchange->log, HS_LOG_WARN,
                  "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
                  hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
-/* Logs the error on top of the stack, whole: a client may have put a NUL into it. */
-static void log_error(hs_log_t *log, lua_State *state)
-{
-    size_t len;
-    const char *text = lua_tolstring(state, -1, &len);
-    if (text == NULL)
-        hs_log_write(log, HS_LOG_ERROR, "lua: an error that is no string");
-    else
-        hs_log_write_text(log, HS_LOG_ERROR, "lua: ", text, len);
-}
-
-/* The runtime catches the handler's errors itself; what arrives here is an error outside of it
- * (memory). */
+/* The one protected call of a request. */
 static void run_lua(void *self, hs_exchange_t *exchange)
 {
     hs_lua_t *lua = self;
@@ -195,16 +211,14 @@ static void run_lua(void *self, hs_exchange_t *exchange)
     lua->api.request = (hs_lua_request_t *)(uintptr_t)exchange->view.handle;
     lua->api.response = (hs_lua_response_t *)(uintptr_t)exchange->view.handle;
     lua_pushvalue(state, SLOT_RUN);
-    int failed = lua_pcall(state, 0, 1, 0);
-    lua_Integer result = failed == 0 ? lua_tointeger(state, -1) : LUA_RAISED;
-    if (HS_UNLIKELY(result != LUA_RETURNED)) {
-        if (failed != 0)
-            log_error(exchange->log, state);
-        bool untouched = response->state == HS_ANSWER_HANDLING && !response->built;
-        if (result == LUA_WANTS_WORKER)
-            exchange->wants_worker = untouched && !exchange->in_worker;
-        else if (response->state != HS_ANSWER_SENT)
+    int failed = lua_pcall(state, 0, 1, SLOT_DESCRIBE);
+    if (HS_UNLIKELY(failed != 0)) {
+        log_error(lua, exchange, failed);
+        if (response->state != HS_ANSWER_SENT)
             hs_res_replace(response, 500);
+    } else if (HS_UNLIKELY(lua_toboolean(state, -1))) { /* it returned 'worker' */
+        bool untouched = response->state == HS_ANSWER_HANDLING && !response->built;
+        exchange->wants_worker = untouched && !exchange->in_worker;
     }
     lua_settop(state, SLOTS);
     lua->api.request = NULL;
@@ -217,12 +231,10 @@ static void run_tasks(void *self)
     hs_lua_t *lua = self;
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0)
-        log_error(lua->api.log, lua->state);
+        log_text(lua->api.log, "lua: ", lua->state);
     lua_settop(lua->state, SLOTS);
-    if (lua->memory.refused) {
-        lua_gc(lua->state, LUA_GCCOLLECT, 0);
-        lua->memory.refused = false;
-    }
+    if (lua->memory.refused)
+        hs_lua_memory_collect(&lua->memory, lua->state);
 }
 
 static hs_lua_t *lua_of(lua_State *state)

@@ -30,6 +30,41 @@ void hs_lua_memory_limit(hs_lua_memory_t *memory, lua_State *state, size_t cap)
     lua_setallocf(state, count_and_allocate, memory);
 }
 
+static int collect_all(lua_State *state)
+{
+    (void)lua_gc(state, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+/* Goes on with the cycle that a finalizer has broken off. */
+static int finish_cycle(lua_State *state)
+{
+    while (lua_gc(state, LUA_GCSTEP, 0) == 0)
+        continue;
+    return 0;
+}
+
+void hs_lua_memory_collect(hs_lua_memory_t *memory, lua_State *state)
+{
+    size_t cap = memory->cap;
+    memory->cap = 2 * cap;
+    /* A second time for what finalizers needed the first time. */
+    for (int round = 0; round < 2; round++) {
+        lua_CFunction step = collect_all;
+        while (lua_cpcall(state, step, NULL) != 0) {
+            lua_pop(state, 1);
+            step = finish_cycle;
+            /* A finalizer may have used it all up, and the next call needs some. */
+            if (memory->cap < memory->used + RESERVE)
+                memory->cap = memory->used + RESERVE;
+        }
+        if (memory->used < cap / 2)
+            break;
+    }
+    memory->cap = cap;
+    memory->refused = false;
+}
+
 void hs_lua_memory_release(hs_lua_memory_t *memory, lua_State *state)
 {
     if (memory->cap != 0)

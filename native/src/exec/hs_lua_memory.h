@@ -24,5 +24,12 @@ typedef struct hs_lua_memory {
 /* `memory` stays where it is as long as the state lives. */
 void hs_lua_memory_limit(hs_lua_memory_t *memory, lua_State *state, size_t cap);
 
+/*
+ * Collects all garbage after an allocation was refused. The cap is lifted meanwhile, so far
+ * that every finalizer can run, and because the collector allocates itself; what finalizers raise
+ * is dropped.
+ */
+void hs_lua_memory_collect(hs_lua_memory_t *memory, lua_State *state);
+
 /* Before lua_close: the state frees itself only through the allocator that it was made with. */
 void hs_lua_memory_release(hs_lua_memory_t *memory, lua_State *state);

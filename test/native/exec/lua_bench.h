@@ -12,7 +12,8 @@
 typedef struct lua_bench {
     bench_t bench;
     char directory[256];
-    char script[300]; /* path of handler.lua in it */
+    char script[300];  /* path of handler.lua in it */
+    size_t memory_cap; /* of the next state, 0: none */
     hs_errinfo_t error;
     hs_lua_t *lua;
     int status; /* of the last answer, with its fields and content */
@@ -36,7 +37,7 @@ static inline void lua_bench_begin(lua_bench_t *lb)
     memset(lb, 0, sizeof(*lb));
     bench_begin(&lb->bench);
     const char *parent = getenv("TMPDIR");
-    snprintf(lb->directory, sizeof(lb->directory), "%s/moonring-lua-XXXXXX",
+    snprintf(lb->directory, sizeof(lb->directory), "%s/moonring;lua?XXXXXX",
              parent != NULL ? parent : "/tmp");
     assert_non_null(mkdtemp(lb->directory));
     snprintf(lb->script, sizeof(lb->script), "%s/handler.lua", lb->directory);
@@ -46,7 +47,9 @@ static inline void lua_bench_begin(lua_bench_t *lb)
 static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
 {
     lua_bench_write(lb, "handler.lua", text);
-    hs_lua_config_t config = { .script = lb->script, .root = "lua", .log = &lb->bench.log };
+    hs_lua_config_t config = {
+        .script = lb->script, .root = "lua", .log = &lb->bench.log, .memory_cap = lb->memory_cap
+    };
     hs_lua_free(lb->lua);
     lb->error = (hs_errinfo_t){ 0 };
     lb->lua = hs_lua_new(&config, &lb->error);

@@ -221,6 +221,33 @@ static void modules_beside_the_script(void **state)
     assert_string_equal(lb->body, "beside");
 }
 
+/* Also from a directory whose name has signs that mean something in package.path: see lua_bench. */
+static void missing_modules_name_what_was_looked_for(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(lb, "broken.lua", "local x = = 1\n");
+    expect_no_load(lb, "require 'missing.one'\n", "module 'missing.one' not found");
+    assert_non_null(strstr(lb->error.text, "/missing/one.lua'"));
+    assert_non_null(strstr(lb->error.text, "/missing/one/init.lua'"));
+    expect_no_load(lb, "require 'broken'\n", "error loading module 'broken' from file");
+    assert_non_null(strstr(lb->error.text, "broken.lua:1:"));
+}
+
+/* LuaJIT seeds every state alike. */
+static void random_numbers_differ_between_states(void **state)
+{
+    lua_bench_t *lb = *state;
+    char first[sizeof(lb->body)];
+    const char *text = "local number = ('%.17g'):format(math.random())\n"
+                       "function handle(req, res) res:body(number):send() end\n";
+    load(lb, text);
+    lua_bench_get(lb, "/");
+    memcpy(first, lb->body, sizeof(first));
+    load(lb, text);
+    lua_bench_get(lb, "/");
+    assert_string_not_equal(lb->body, first);
+}
+
 static void modules_are_compiled_in(void **state)
 {
     lua_bench_t *lb = *state;
@@ -325,6 +352,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
         cmocka_unit_test_setup_teardown(the_log_module, begin, end),
         cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(missing_modules_name_what_was_looked_for, begin, end),
+        cmocka_unit_test_setup_teardown(random_numbers_differ_between_states, begin, end),
         cmocka_unit_test_setup_teardown(modules_are_compiled_in, begin, end),
         cmocka_unit_test_setup_teardown(a_syntax_error_names_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(an_error_at_load_names_file_and_line, begin, end),

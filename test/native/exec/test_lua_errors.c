@@ -60,6 +60,13 @@ static void errors_that_are_no_strings(void **state)
         assert_int_equal(lb->bench.tape.records, i + 1);
     }
     expect_logged(lb, "as text");
+    load_body(lb, "error({ code = 42, cause = {} })");
+    lua_bench_get(lb, "/");
+    expect_logged(lb, "code = 42");
+    expect_logged(lb, "cause = table: 0x");
+    load_body(lb, "local t = {} for i = 1, 20 do t[i] = i end error(t)");
+    lua_bench_get(lb, "/");
+    expect_logged(lb, "16 = 16, … }");
 }
 
 /* A client can put a NUL into what a handler logs: /?name=a%00b. */
@@ -84,6 +91,8 @@ static void an_error_that_cannot_be_described(void **state)
         lua_bench_get(lb, "/");
         assert_int_equal(lb->status, 500);
         assert_int_equal(lb->bench.tape.records, i);
+        expect_logged(lb, "its __tostring raises");
+        expect_logged(lb, "handler.lua:2:");
     }
 }
 
