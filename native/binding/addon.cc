@@ -25,7 +25,7 @@ static Napi::Value check_handler(const Napi::CallbackInfo &info)
         throw Napi::TypeError::New(env, "checkHandler(app, luaRoot) takes an object and a string");
     AppSource app = app_source(info[0]);
     std::string root = info[1].As<Napi::String>().Utf8Value();
-    char message[1024];
+    char message[4096];
     int result =
         app.is_module
             ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message, sizeof(message))

@@ -180,6 +180,7 @@ void ReactorConfig::read_supervision(const Napi::Object &options)
     config.generation = static_cast<uint64_t>(optional_int(options, "generation", 0));
     config.pin_cpu = optional_int(options, "pinCpu", -1);
     config.access_log = access_format(options);
+    config.access_log_fd = optional_int(options, "accessLogFd", STDOUT_FILENO);
     if (options.Has("accessLogFile") && options.Get("accessLogFile").IsString()) {
         access_log_path = string_property(options, "accessLogFile");
         config.access_log_path = access_log_path.c_str();

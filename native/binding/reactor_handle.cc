@@ -1,5 +1,10 @@
 #include "reactor_handle.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
 static const char *failure_code(int error_code)
 {
     switch (error_code) {
@@ -52,12 +57,27 @@ ReactorHandle::~ReactorHandle()
     events_.Release();
 }
 
+/*
+ * Standard output and error are sockets to the master's log: lines of a handler go there at once,
+ * and whole. Node may have made them non-blocking, which loses what does not fit, and closes them
+ * on exec, which leaves programs that a handler starts without streams.
+ */
+static void open_standard_streams()
+{
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
+    for (int fd : { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO }) {
+        (void)fcntl(fd, F_SETFD, 0);
+        (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+    }
+}
+
 /* What comes of it is an event, also if it fails, so that the caller has one place to look. */
 void ReactorHandle::load(const Napi::CallbackInfo &info)
 {
     if (server_ != nullptr)
         throw Napi::Error::New(info.Env(), "the reactor was loaded before");
-    char message[1024];
+    open_standard_streams();
+    char message[4096];
     int code = 0;
     server_ = hs_server_create(&config_.config, &code, message, sizeof(message));
     if (server_ == nullptr) {

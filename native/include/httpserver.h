@@ -151,7 +151,8 @@ typedef struct hs_config {
     void *on_event_ud;
 
     hs_access_format_t access_log; /* default HS_ACCESS_OFF */
-    const char *access_log_path;   /* appended to; default NULL: standard output */
+    const char *access_log_path;   /* appended to; default NULL: access_log_fd */
+    int access_log_fd;             /* borrowed; default 1: standard output */
     int pin_cpu; /* run on the n-th processor that this process may use; default -1: on any */
 
     /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server, also when it

@@ -90,8 +90,9 @@ function load(
   try {
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     // Being inherited cleared the flag.
-    const { listenFds, controlFd, statsFd, inboxFd } = options;
-    for (const fd of [...listenFds, controlFd, statsFd, inboxFd]) native.setCloseOnExec(fd);
+    const { listenFds, controlFd, statsFd, inboxFd, accessLogFd } = options;
+    for (const fd of [...listenFds, controlFd, statsFd, inboxFd, accessLogFd])
+      native.setCloseOnExec(fd);
     const reactor = new native.Reactor(options, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );

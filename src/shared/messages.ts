@@ -8,7 +8,7 @@ import { keyOf, type NativeConfig, nativeSettings } from './options.js';
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
-export const PROTOCOL_VERSION = 6;
+export const PROTOCOL_VERSION = 7;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -117,6 +117,7 @@ function decodeOptions(fields: Fields): ReactorOptions {
     app: decodeApp(fieldsOf(fields['app'])),
     luaRoot: textIn(fields, 'luaRoot'),
     inboxFd: naturalIn(fields, 'inboxFd'),
+    accessLogFd: naturalIn(fields, 'accessLogFd'),
     statsFd: naturalIn(fields, 'statsFd'),
     statsSlot: naturalIn(fields, 'statsSlot'),
     statsSide: naturalIn(fields, 'statsSide'),

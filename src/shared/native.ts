@@ -102,6 +102,8 @@ export interface ReactorOptions extends ReactorSettings {
   readonly controlFd: number;
   /** Where connections arrive that the boss passes on. */
   readonly inboxFd: number;
+  /** The access log without a file: standard output of the master. */
+  readonly accessLogFd: number;
   readonly statsFd: number;
   readonly statsSlot: number;
   /** Which of the slot's places on the page this process writes. */

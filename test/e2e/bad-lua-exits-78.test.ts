@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { appPath, runMaster } from './server.js';
 
@@ -30,3 +31,15 @@ t.test('a file without the function handle says so', (t) =>
 t.test('a file that is not there is named', (t) =>
   refuses(t, 'test/e2e/apps/no-such-app.lua', /no-such-app\.lua/),
 );
+
+t.test('every searched path of a missing module is printed', async (t) => {
+  const app = join(t.testdir({ 'handler.lua': "require 'nowhere.to.be.found'\n" }), 'handler.lua');
+  await refuses(
+    t,
+    app,
+    /module 'nowhere\.to\.be\.found' not found:\n\tno field .*\n(\tno file .*\n){3}/,
+  );
+  const { code, stderr } = await runMaster(['--check', app]);
+  t.equal(code, 78);
+  t.match(stderr, /\n\tno file /);
+});

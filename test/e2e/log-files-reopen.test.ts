@@ -1,13 +1,15 @@
-import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { createReadStream, existsSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { codeOf } from './admin-client.js';
 import { runMaster, startServer } from './server.js';
 import { until } from './until.js';
 
 const linesOf = (path: string) =>
   existsSync(path) ? readFileSync(path, 'utf8').trimEnd().split('\n') : [];
 
-t.test('USR1 opens log and access log anew', async (t) => {
+t.test('USR1 reopens log and access log', async (t) => {
   const dir = t.testdir();
   const log = join(dir, 'server.log');
   const access = join(dir, 'access.log');
@@ -21,7 +23,7 @@ t.test('USR1 opens log and access log anew', async (t) => {
   renameSync(log, `${log}.1`);
   renameSync(access, `${access}.1`);
   server.signal('SIGUSR1');
-  await until('new files', () => linesOf(log).some((line) => line.includes('opened anew')));
+  await until('new files', () => linesOf(log).some((line) => line.includes('reopened')));
   await until('the access log too', () => existsSync(access));
   await fetch(`${server.url}/second`);
   await until('a line', () => linesOf(access).some((line) => line.includes('/second')));
@@ -38,7 +40,7 @@ t.test('what a reactor writes is a record of the master', async (t) => {
   t.notMatch(line, { pid: server.pid }, 'with the pid of the reactor');
 });
 
-t.test('an access log that no reactor could open is a mistake of the configuration', async (t) => {
+t.test('an access log that no reactor could open is an error of the configuration', async (t) => {
   const path = join(t.testdir(), 'none', 'access.log');
   const log = ['--access-log', 'json', '--access-log-file', path];
   t.match(await runMaster(['--port', '0', '--admin', 'off', ...log]), {
@@ -47,10 +49,28 @@ t.test('an access log that no reactor could open is a mistake of the configurati
   });
 });
 
-t.test('nor could one open a directory, not even as root', async (t) => {
+t.test('a directory is not an access log, not even for root', async (t) => {
   const log = ['--access-log', 'json', '--access-log-file', t.testdir()];
   t.match(await runMaster(['--port', '0', '--admin', 'off', ...log]), {
     code: 78,
     stderr: /^moonring: the access log cannot be written: .*EISDIR/,
   });
+});
+
+t.test('a FIFO without a reader stops neither start, reopening nor end', async (t) => {
+  const log = join(t.testdir(), 'log.fifo');
+  execFileSync('mkfifo', [log]);
+  const server = await startServer(t, { args: ['--log-file', log] });
+  server.signal('SIGUSR1');
+  t.equal((await fetch(server.url)).status, 200);
+  t.equal(await codeOf(server, '/livez'), 200);
+  const reader = createReadStream(log, 'utf8');
+  t.teardown(() => reader.destroy());
+  let text = '';
+  reader.on('data', (chunk) => {
+    text += chunk;
+  });
+  server.signal('SIGUSR1');
+  await until('a reader gets the lines', () => text.includes('"msg":'));
+  t.strictSame(await server.stop(), { code: 0, signal: null });
 });

@@ -31,7 +31,8 @@ export interface Server {
   readonly logs: readonly LogLine[];
   /** Waits for a line for which `matches` is true. */
   readonly logLine: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
-  /** What was written to standard error so far. */
+  /** The output so far. */
+  readonly stdout: () => string;
   readonly stderr: () => string;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<Exit>;
@@ -117,6 +118,7 @@ export async function startServer(t: Test, options: ServerOptions = {}): Promise
     reactorPids,
     logs: output.logs,
     logLine: output.line,
+    stdout: output.stdout,
     stderr: output.stderr,
     signal: (signal) => child.kill(signal),
     exited,

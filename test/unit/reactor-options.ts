@@ -25,6 +25,7 @@ export const reactorOptions: ReactorOptions = {
   accessLog: 'json',
   accessLogFile: '/var/log/access.log',
   inboxFd: 7,
+  accessLogFd: 8,
   statsFd: 6,
   statsSlot: 13,
   statsSide: 1,

@@ -20,7 +20,7 @@ typedef enum hs_err {
     HS_ERR_HANDLER = -6, /* the handler could not be loaded */
 } hs_err_t;
 
-#define HS_ERRINFO_TEXT_CAP 512
+#define HS_ERRINFO_TEXT_CAP 4096 /* a module that is not found names every searched path */
 
 typedef struct hs_errinfo {
     hs_err_t code;

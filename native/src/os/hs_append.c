@@ -8,21 +8,21 @@
 #include "os/hs_nowait.h"
 #include "os/hs_sock.h"
 
-/* The mode of standard output is shared with other processes; that of another description of the
- * same terminal is not. -1: it is no terminal, or has no name here. */
-static int open_terminal_without_waiting(void)
+/* The mode of an inherited descriptor is shared with other processes; that of another description
+ * of the same terminal is not. -1: it is not a terminal, or has no name here. */
+static int open_terminal_without_waiting(int inherited)
 {
     char name[128];
-    if (ttyname_r(STDOUT_FILENO, name, sizeof(name)) != 0)
+    if (ttyname_r(inherited, name, sizeof(name)) != 0)
         return -1;
     return open(name, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
-int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error)
+int hs_append_open(hs_append_t *append, const char *path, int inherited, hs_errinfo_t *error)
 {
-    *append = (hs_append_t){ .fd = STDOUT_FILENO, .path = path };
+    *append = (hs_append_t){ .fd = inherited, .path = path };
     if (path == NULL) {
-        int fd = open_terminal_without_waiting();
+        int fd = open_terminal_without_waiting(inherited);
         append->is_owned = fd != -1;
         if (append->is_owned)
             append->fd = fd;
@@ -52,7 +52,7 @@ int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error)
     if (append->path == NULL || append->fd == -1)
         return HS_OK;
     hs_append_t next;
-    int result = hs_append_open(&next, append->path, error);
+    int result = hs_append_open(&next, append->path, -1, error);
     if (result != HS_OK)
         return result;
     hs_append_close(append);

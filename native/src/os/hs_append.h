@@ -1,8 +1,8 @@
 /*
- * A log of lines: a file opened for appending, or standard output. Lines of several processes do
- * not mix: a file gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a time, which
- * the kernel takes in one piece. On a terminal that is full, or that cannot be opened anew, long
- * lines may. One thread at a time.
+ * A log of lines: a file opened for appending, or an inherited descriptor. Lines of several
+ * processes do not mix: a file gets whole lines in one write(2), a pipe at most PIPE_BUF bytes at a
+ * time, which the kernel takes in one piece. On a terminal that is full, or that cannot be opened
+ * anew, long lines may. One thread at a time.
  */
 #pragma once
 
@@ -16,18 +16,19 @@ typedef struct hs_append {
     bool is_mid_line;  /* the last byte that was written is no newline */
     bool owes_newline; /* the rest of that line is lost */
     size_t piece;      /* hs_nowait_piece */
-    const char *path;  /* borrowed; NULL: standard output */
+    const char *path;  /* borrowed; NULL: an inherited descriptor */
 } hs_append_t;
 
-/* Opens `path` (made with mode 0640 if it is missing), or takes standard output if it is NULL.
- * Never waits: a FIFO without a reader is HS_ERR_SYSTEM with ENXIO. */
-HS_NODISCARD int hs_append_open(hs_append_t *append, const char *path, hs_errinfo_t *error);
+/* Opens `path` (made with mode 0640 if it is missing), or takes `inherited`, which stays its
+ * owner's, if it is NULL. Never waits: a FIFO without a reader is HS_ERR_SYSTEM with ENXIO. */
+HS_NODISCARD int hs_append_open(hs_append_t *append, const char *path, int inherited,
+                                hs_errinfo_t *error);
 
 /* For a descriptor that stays its owner's. */
 void hs_append_adopt(hs_append_t *append, int fd);
 
-/* The file under that name as it is now; after a failure the old one stays open. Standard output is
- * left alone. */
+/* The file under that name as it is now; after a failure the old one stays open. An
+ * inherited descriptor is kept. */
 HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
 
 /*

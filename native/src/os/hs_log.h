@@ -42,6 +42,18 @@ static inline bool hs_log_enabled(const hs_log_t *log, hs_log_level_t level)
            level < HS_LOG_OFF;
 }
 
+/* For a state that repeats while its cause lasts: true at most once per HS_LOG_REPEAT_MS. `due_ms`
+ * starts as 0. */
+#define HS_LOG_REPEAT_MS 60000
+
+static inline bool hs_log_due(uint64_t *due_ms, uint64_t now_ms)
+{
+    if (now_ms < *due_ms)
+        return false;
+    *due_ms = now_ms + HS_LOG_REPEAT_MS;
+    return true;
+}
+
 /* Keeps errno. A string argument ends at its NUL: hs_log_write_text for what others wrote. */
 HS_PRINTF(3, 4)
 void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);

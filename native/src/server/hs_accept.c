@@ -23,7 +23,8 @@ static void pause_accepting(hs_io_t *io, int reason)
         if (io->listeners[i].open)
             hs_ev_io_stop(io->ev, &io->listeners[i].watcher);
     hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
-    hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
+    if (hs_log_due(&io->accept_log_ms, io->env.now_ms))
+        hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
 }
 
 void hs_accept_take(hs_io_t *io, int fd)

@@ -2,6 +2,7 @@
 #include <pthread.h>
 
 #include "base/hs_alloc.h"
+#include "os/hs_clock.h"
 #include "os/hs_sock.h"
 #include "os/hs_thread.h"
 #include "server/hs_boss_slots.h"
@@ -29,8 +30,9 @@ struct hs_boss {
     hs_boss_slots_t slots; /* the loop's context is this member */
     boss_listener_t listeners[HS_BOSS_LISTENERS_MAX];
     size_t listener_count;
-    bool is_paused;   /* no listener is watched */
-    bool out_of_room; /* because there are no descriptors: goes on after RETRY_MS */
+    bool is_paused;        /* no listener is watched */
+    uint64_t pause_log_ms; /* a further pause is logged again from then on */
+    bool out_of_room;      /* because there are no descriptors: goes on after RETRY_MS */
 
     pthread_t thread;
     bool is_started;
@@ -77,7 +79,8 @@ static void accept_up_to(hs_boss_t *boss, int listen_fd, int limit)
         if (fd == -ECONNABORTED || fd == -EPROTO || fd == -EINTR)
             continue;
         if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS || fd == -ENOMEM) {
-            hs_log_write(&boss->log, HS_LOG_WARN, "accepting is paused: %s", strerror(-fd));
+            if (hs_log_due(&boss->pause_log_ms, hs_clock_monotonic_ms()))
+                hs_log_write(&boss->log, HS_LOG_WARN, "accepting is paused: %s", strerror(-fd));
             pause_accepting(boss, true);
         }
         break; /* EAGAIN: the queue is empty */

@@ -1,5 +1,7 @@
 #include "server/hs_config.h"
 
+#include <unistd.h>
+
 #include "exec/hs_worker.h"
 #include "httpserver_supervise.h"
 
@@ -38,6 +40,7 @@ void hs_config_init(hs_config_t *config)
         .lua_memory_cap = 256 * 1024 * 1024,
         .log_level = HS_LOG_INFO,
         .log_json_fd = -1,
+        .access_log_fd = STDOUT_FILENO,
         .reactor_index = -1,
         .pin_cpu = -1,
         .inbox_fd = -1,

@@ -53,6 +53,7 @@ typedef struct hs_inbox {
     bool handing_over;  /* connections leave through it, none comes in */
     bool blocked;       /* the pair takes nothing now */
     bool is_full;       /* nothing is taken until connections have been closed */
+    uint64_t log_ms;    /* a further pause is logged again from then on */
     uint64_t resume_ms; /* 0: an event tells when it goes on */
     size_t limit;       /* descriptors of this process */
     char *buffer;       /* one message */
@@ -87,6 +88,7 @@ struct hs_io {
     bool accept_paused;
     bool slot_freed; /* a connection was closed since accepting was paused */
     uint64_t accept_resume_ms;
+    uint64_t accept_log_ms;     /* a further pause is logged again from then on */
     uint64_t drain_deadline_ms; /* of a drain or a hand-over */
     uint64_t idle_grace_end_ms; /* while env.idle_grace */
     hs_inbox_t inbox;
@@ -124,7 +126,8 @@ typedef struct hs_io_station {
     uint32_t stats_slot;
     uint32_t stats_side;
     hs_access_log_format_t access_log;
-    const char *access_log_path; /* copied; NULL: standard output */
+    const char *access_log_path; /* copied; NULL: access_log_fd */
+    int access_log_fd;           /* borrowed */
     int pin_cpu;                 /* -1: any */
 } hs_io_station_t;
 

@@ -66,7 +66,7 @@ static int open_access_log(hs_io_t *io, const hs_io_station_t *station, hs_errin
             return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the access log");
         memcpy(io->access_path, station->access_log_path, size);
     }
-    int result = hs_append_open(&io->access_file, io->access_path, error);
+    int result = hs_append_open(&io->access_file, io->access_path, station->access_log_fd, error);
     if (result != HS_OK)
         return result;
     io->observer.access_log = hs_alloc(sizeof(*io->observer.access_log));

@@ -164,6 +164,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
         .stats_side = config->stats_side,
         .access_log = (hs_access_log_format_t)config->access_log,
         .access_log_path = config->access_log_path,
+        .access_log_fd = config->access_log_fd,
         .pin_cpu = config->pin_cpu,
     };
     io_config.station = &station;

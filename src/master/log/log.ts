@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { pino } from 'pino';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { LogFields, Logger, LogLevel } from '../../shared/logger.js';
@@ -10,25 +10,27 @@ export interface MasterLog {
   readonly log: Logger;
   /** Written to standard output at every level: programs wait for this line. */
   readonly announce: (fields: LogFields, message: string) => void;
-  /** A line that reactor `reactor` wrote: a record as it is, anything else inside one. */
-  readonly relay: (reactor: number, line: string) => void;
-  /** Opens the log file anew, after it was moved away. */
+  /** A line that a reactor wrote: a record as it is, anything else as the text of one. */
+  readonly relay: (reactor: number, line: string, stream: OutputStream) => void;
+  /** Reopens the log file, after it was moved away. */
   readonly reopen: () => void;
   /**
-   * Waits as the end of the process does for who reads, and closes the log file: what is logged
-   * later is lost there.
+   * Waits for the reader like the end of the process, and closes the log file: later records are
+   * lost.
    */
   readonly close: () => void;
 }
 
-/** How long the end of the process waits for who reads the log. */
+export type OutputStream = 'stdout' | 'stderr';
+
+/** How long the end of the process waits for the reader of the log. */
 const LAST_LINES_MS = 500;
 
 export interface LogOptions {
   readonly level: LogLevel;
   /** `null`: standard output. */
   readonly file: string | null;
-  /** Standard output is one, and a person reads there instead of a program. */
+  /** Standard output is a terminal: the log is formatted for people. */
   readonly terminal: TerminalOptions | null;
 }
 
@@ -54,15 +56,17 @@ export function openLog(
   return {
     log: (lineLevel, fields, message) => lines[lineLevel](fields, message),
     announce: (fields, message) => announcements.info(fields, message),
-    relay: (reactor, line) => {
+    relay: (reactor, line, stream) => {
       if (isRecord(line)) output.write(`${line}\n`);
-      else if (line !== '') lines.error({ reactor, text: line }, 'reactor wrote to standard error');
+      else if (line === '') return;
+      else if (stream === 'stdout') lines.info({ reactor, text: line }, STDOUT_TEXT);
+      else lines.error({ reactor, text: line }, STDERR_TEXT);
     },
     reopen: () => {
       try {
         kept?.reopen();
       } catch (error) {
-        lines.error({ error: messageOf(error) }, 'the log file cannot be opened anew');
+        lines.error({ err: error }, 'the log file cannot be reopened');
       }
     },
     close: () => {
@@ -73,17 +77,27 @@ export function openLog(
   };
 }
 
+/**
+ * A FIFO is opened for reading as well: to open it for writing only waits for a reader, and a
+ * reader that leaves would break the pipe. Lines that it has no room for wait, as in every output.
+ */
+function openLogFile(file: string): number {
+  const { O_APPEND, O_CREAT, O_NOCTTY, O_RDWR, O_WRONLY } = constants;
+  const isFifo = statSync(file, { throwIfNoEntry: false })?.isFIFO() === true;
+  return openSync(file, (isFifo ? O_RDWR : O_WRONLY | O_APPEND | O_CREAT) | O_NOCTTY, 0o666);
+}
+
 interface LogFile {
   readonly output: LineOutput;
-  /** The file under that name as it is now. Throws, and keeps the old one, if there is none. */
+  /** Opens the file of that name as it is now. Throws, and keeps the old one, if that fails. */
   reopen(): void;
-  /** What is written later goes nowhere, nor to another file that got the same number. */
+  /** Lines written later are dropped: the descriptor may belong to another file. */
   close(): void;
 }
 
 function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile {
   const open = () => {
-    const fd = openSync(file, 'a');
+    const fd = openLogFile(file);
     return { fd, write: native.openLines(fd) };
   };
   let current: ReturnType<typeof open> | null;
@@ -108,7 +122,10 @@ function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile
   };
 }
 
-/** Reactors write whole records, and nothing but records while they are well. */
+const STDOUT_TEXT = 'reactor wrote to standard output';
+const STDERR_TEXT = 'reactor wrote to standard error';
+
+/** The native log of a reactor writes whole records. */
 function isRecord(line: string): boolean {
   return line.startsWith('{"level":') && line.endsWith('}');
 }

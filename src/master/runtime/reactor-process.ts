@@ -1,15 +1,18 @@
 import cluster, { type Worker } from 'node:cluster';
-import { createInterface } from 'node:readline';
 import { messageOf } from '../../shared/errors.js';
 import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
+import { readLines } from '../log/line-input.js';
+import type { OutputStream } from '../log/log.js';
 import type { ChildExit } from '../supervisor/supervision.js';
 
 /** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
 export const CHILD_CONTROL_FD = 4;
 export const CHILD_STATS_FD = 5;
 export const CHILD_INBOX_FD = 6;
+/** Its own standard output is a pipe to the log. */
+export const CHILD_STDOUT_FD = 7;
 /** Any number of listeners, so they come last. */
-const CHILD_LISTEN_FD = 7;
+const CHILD_LISTEN_FD = 8;
 
 /** Control needs one compiler thread and little heap; requests never touch JavaScript. */
 const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
@@ -47,8 +50,8 @@ export interface ChildEvents {
   readonly onUnreadable: (problem: string) => void;
   readonly onDisconnect: () => void;
   readonly onExit: (exit: ChildExit) => void;
-  /** A line that the process wrote to its standard error. */
-  readonly onLine: (line: string) => void;
+  /** A line that the process wrote. */
+  readonly onLine: (line: string, stream: OutputStream) => void;
 }
 
 export interface ReactorProcess {
@@ -68,12 +71,13 @@ export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorP
     serialization: 'advanced',
     stdio: [
       'ignore',
-      'inherit',
+      'pipe',
       'pipe',
       'ipc',
       controlFd,
       statsFd,
       inboxFd,
+      process.stdout.fd,
       ...listenFds.map((fd) => fd ?? 'ignore'),
     ],
   });
@@ -106,12 +110,15 @@ function watch(worker: Worker, events: ChildEvents): void {
     afterLastWords(worker, () => events.onExit({ pid, code, signal }));
   });
   worker.on('error', () => {
-    // A process that was never made reports no exit.
+    // A process that could not be created reports no exit.
     if (pid === null) events.onExit({ pid, code: null, signal: null });
   });
-  // A process that was never made has no pipe either, whatever its type says.
-  const { stderr } = worker.process;
-  if (pid !== null && stderr !== null) createInterface({ input: stderr }).on('line', events.onLine);
+  // Nor has it no pipes either, whatever the type says.
+  if (pid === null) return;
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const pipe = worker.process[stream];
+    if (pipe !== null) readLines(pipe, (line) => events.onLine(line, stream));
+  }
 }
 
 /**

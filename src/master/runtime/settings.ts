@@ -4,7 +4,12 @@ import type { AppSource, ReactorSettings } from '../../shared/native.js';
 import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../shared/options.js';
 import { CRASH_POLICY } from '../supervisor/backoff.js';
 import type { SupervisorSettings } from '../supervisor/supervision.js';
-import { CHILD_CONTROL_FD, CHILD_INBOX_FD, CHILD_STATS_FD } from './reactor-process.js';
+import {
+  CHILD_CONTROL_FD,
+  CHILD_INBOX_FD,
+  CHILD_STATS_FD,
+  CHILD_STDOUT_FD,
+} from './reactor-process.js';
 
 const START_TIMEOUT_MS = 20_000;
 /** More than a reactor without a channel takes to drain. */
@@ -33,6 +38,7 @@ export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
       controlFd: CHILD_CONTROL_FD,
       statsFd: CHILD_STATS_FD,
       inboxFd: CHILD_INBOX_FD,
+      accessLogFd: CHILD_STDOUT_FD,
     },
     pin: config.pin,
     startTimeoutMs: START_TIMEOUT_MS,

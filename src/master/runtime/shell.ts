@@ -164,7 +164,7 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
           onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
           onDisconnect: () => dispatch({ type: 'disconnected', child }),
           onExit: (exit) => bury(child, exit),
-          onLine: (line) => log.relay(slot, line),
+          onLine: (line, stream) => log.relay(slot, line, stream),
         },
       );
       forked.set(child, { process, slot, side });

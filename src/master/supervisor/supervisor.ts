@@ -214,7 +214,7 @@ function reopenLogs(state: SupervisorState): Step {
   const orders = state.children.map(({ id }): Effect => {
     return { type: 'send', child: id, message: { type: 'reopen-logs' } };
   });
-  return only(state, { type: 'reopen-logs' }, ...orders, log('info', 'log files opened anew'));
+  return only(state, { type: 'reopen-logs' }, ...orders, log('info', 'log files reopened'));
 }
 
 function armExit(state: SupervisorState, child: Child, slot: Slot): Effect {

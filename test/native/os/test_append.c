@@ -135,7 +135,7 @@ static void *write_a_line_each_round(void *arg)
     writer_t *writer = arg;
     hs_append_t append;
     hs_errinfo_t error;
-    int opened = hs_append_open(&append, NULL, &error);
+    int opened = hs_append_open(&append, NULL, STDOUT_FILENO, &error);
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(writer->round);
         /* 0: the other one is writing. */
@@ -203,7 +203,7 @@ static void a_terminal_that_was_stopped_holds_nobody_up(void **state)
     open_screen(&screen);
     memset(line, 'x', sizeof(line));
     line[LONG_LINE - 1] = '\n';
-    int opened = hs_append_open(&append, NULL, &error);
+    int opened = hs_append_open(&append, NULL, STDOUT_FILENO, &error);
     ptrdiff_t taken = -1;
     alarm(10); /* ends the test if it waits */
     if (opened == HS_OK) {
@@ -231,14 +231,14 @@ static void a_fifo_that_no_process_reads_is_an_error_and_not_waited_for(void **s
     hs_append_t append;
     hs_errinfo_t error = { 0 };
     (void)alarm(10); /* ends the test if it waits */
-    assert_int_equal(hs_append_open(&append, path, &error), HS_ERR_SYSTEM);
+    assert_int_equal(hs_append_open(&append, path, -1, &error), HS_ERR_SYSTEM);
     assert_int_equal(error.sys_errno, ENXIO);
     assert_non_null(strstr(error.text, path));
     assert_non_null(strstr(error.text, "no process reads"));
 
     int reader = open(path, O_RDONLY | O_NONBLOCK);
     assert_true(reader >= 0);
-    assert_int_equal(hs_append_open(&append, path, &error), HS_OK);
+    assert_int_equal(hs_append_open(&append, path, -1, &error), HS_OK);
     assert_int_equal(hs_append_lines(&append, "line\n", 5), 5);
     char text[8];
     assert_int_equal(read(reader, text, sizeof(text)), 5);
