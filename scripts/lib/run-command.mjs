@@ -12,17 +12,19 @@ const lastWordsMs = 2000;
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ env?: Record<string, string | undefined> }} [options] `env` is added to this process's
- *   environment
+ * @param {{ env?: Record<string, string | undefined>, timeoutMs?: number }} [options] `env` is added
+ *   to this process's environment; a command that takes longer is killed
  * @returns {Promise<{ code: number, stdout: string, output: string }>} `output` is stdout and
  *   stderr as they came
  */
-export function capture(command, args, { env = {} } = {}) {
+export function capture(command, args, { env = {}, timeoutMs = 0 } = {}) {
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
     });
     let stdout = '';
     let output = '';

@@ -72,6 +72,7 @@ export const testNeeds = [
     apt: ['libcmocka-dev'],
     brew: 'cmocka',
   },
+  { what: 'make', present: () => hasCommand('make'), apt: ['make'], brew: 'make' },
   { what: 'curl', present: () => hasCommand('curl'), apt: ['curl'], brew: 'curl' },
   { what: 'wrk', present: () => hasCommand('wrk'), apt: ['wrk'], brew: 'wrk' },
   {

@@ -154,7 +154,7 @@ async function afterSignal(
 function rewritten({ server, scratch }: Scene, text: string): string {
   let command = text.replaceAll('/usr/local', join(scratch, '.local'));
   // CMake's build directories know the root by its own name.
-  if (command.startsWith('cmake ')) command = `(cd '${ROOT}' && ${command})`;
+  if (/^(cmake|make) /.test(command)) command = `(cd '${ROOT}' && ${command})`;
   // Seconds are enough to see that it runs.
   if (/^npm run load\b/.test(command)) command = `LOAD_K6=k6 ${command} --duration 2 --rate 20`;
   if (/^k6 run\b/.test(command)) command = command.replace(/RATE=\d+/, 'DURATION=2 -e RATE=20');
