@@ -18,6 +18,9 @@
 
 #define HS_CACHE_LINE 64
 
+/* Out of the way of the caller's code, whose registers it would take. */
+#define HS_NOINLINE __attribute__((noinline))
+
 /* The struct that holds `member` at address `pointer`. */
 #define HS_CONTAINER_OF(pointer, type, member)                                                     \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

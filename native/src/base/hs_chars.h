@@ -52,10 +52,22 @@ static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256
     return end - at;
 }
 
+/* Whether all characters are in the table; true if there are none. The last eight are looked at
+ * together, whatever the length. */
+static inline bool hs_span_is_all(hs_span_t span, const bool table[256])
+{
+    if (span.len < 8)
+        return hs_span_run(span, 0, table) == span.len;
+    for (size_t at = 0; at < span.len - 8; at += 8)
+        if (!hs_chars_are_in(span.data + at, table))
+            return false;
+    return hs_chars_are_in(span.data + span.len - 8, table);
+}
+
 /* At least one character, and all of them tchar. */
 static inline bool hs_span_is_token(hs_span_t span)
 {
-    return span.len > 0 && hs_span_run(span, 0, hs_char_is_token) == span.len;
+    return span.len > 0 && hs_span_is_all(span, hs_char_is_token);
 }
 
 /* Whether eight bytes may hold one that no field value has. A borrow marks bytes below 0x20 and,

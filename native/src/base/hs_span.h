@@ -37,13 +37,28 @@ static inline bool hs_span_equals_nocase(hs_span_t a, hs_span_t b)
 }
 
 /* The same where `token` is a token (RFC 9110 §5.6.2) and `lower` consists of small letters and
- * '-': of the characters of a token only a letter's two cases become equal to them. */
+ * '-': of the characters of a token only a letter's two cases become equal to them. With a literal
+ * it is a comparison or two of words. */
 static inline bool hs_token_is(hs_span_t token, hs_span_t lower)
 {
+    const uint64_t case_bits = UINT64_C(0x2020202020202020);
     if (token.len != lower.len)
         return false;
-    for (size_t i = 0; i < token.len; i++)
-        if ((token.data[i] | 0x20) != lower.data[i])
+    size_t at = 0;
+    for (uint64_t a, b; lower.len - at >= sizeof(a); at += sizeof(a)) {
+        memcpy(&a, token.data + at, sizeof(a));
+        memcpy(&b, lower.data + at, sizeof(b));
+        if ((a | case_bits) != b)
+            return false;
+    }
+    for (uint32_t a, b; lower.len - at >= sizeof(a); at += sizeof(a)) {
+        memcpy(&a, token.data + at, sizeof(a));
+        memcpy(&b, lower.data + at, sizeof(b));
+        if ((a | (uint32_t)case_bits) != b)
+            return false;
+    }
+    for (; at < lower.len; at++)
+        if ((token.data[at] | 0x20) != lower.data[at])
             return false;
     return true;
 }

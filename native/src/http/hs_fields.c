@@ -4,12 +4,11 @@
 #include "http/hs_host.h"
 #include "http/hs_target.h"
 
-/* What the fields said. */
+/* What the fields but Host said. */
 typedef struct field_facts {
-    hs_span_t host;
-    unsigned hosts;
     unsigned transfer_encodings;
-    hs_parse_outcome_t coding; /* of the last Transfer-Encoding */
+    hs_parse_outcome_t coding;      /* of the last Transfer-Encoding */
+    hs_parse_outcome_t expectation; /* of all Expect */
     bool close;
     bool keep_alive;
 } field_facts_t;
@@ -74,39 +73,38 @@ static void note_connection(hs_span_t list, field_facts_t *facts)
     }
 }
 
-static hs_parse_outcome_t check_field(hs_msg_t *msg, hs_span_t name, hs_span_t value,
-                                      field_facts_t *facts)
+static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field_facts_t *facts)
 {
-    switch (name.len) {
-    case sizeof("host") - 1:
-        if (!hs_token_is(name, HS_SPAN_LITERAL("host")))
-            return HS_PARSE_COMPLETE;
-        facts->hosts++;
-        facts->host = value;
-        return hs_host_is_valid(value) ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
-    case sizeof("expect") - 1:
-        if (!hs_token_is(name, HS_SPAN_LITERAL("expect")))
-            return HS_PARSE_COMPLETE;
-        return check_expectations(msg, value);
-    case sizeof("connection") - 1:
-        if (hs_token_is(name, HS_SPAN_LITERAL("connection")))
-            note_connection(value, facts);
-        return HS_PARSE_COMPLETE;
-    case sizeof("transfer-encoding") - 1:
-        if (!hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding")))
-            return HS_PARSE_COMPLETE;
+    hs_span_t name = hs_msg_field_name(msg, field);
+    hs_span_t value = hs_msg_field_value(msg, field);
+    if (hs_token_is(name, HS_SPAN_LITERAL("connection"))) {
+        note_connection(value, facts);
+    } else if (hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding"))) {
         facts->transfer_encodings++;
         facts->coding = check_codings(value);
-        return HS_PARSE_COMPLETE;
-    default:
-        return HS_PARSE_COMPLETE;
+    } else if (hs_token_is(name, HS_SPAN_LITERAL("expect"))) {
+        if (check_expectations(msg, value) != HS_PARSE_COMPLETE)
+            facts->expectation = HS_PARSE_EXPECTATION_FAILED;
     }
+}
+
+/* Whether a name may be Host or one that note_field knows: they differ in length. */
+static bool may_be_known(const hs_msg_t *msg, const hs_field_t *field)
+{
+    static const char first_letters[] = {
+        [sizeof("host") - 1] = 'h',
+        [sizeof("expect") - 1] = 'e',
+        [sizeof("connection") - 1] = 'c',
+        [sizeof("transfer-encoding") - 1] = 't',
+    };
+    return field->name_len < sizeof(first_letters) &&
+           (msg->base[field->name_at] | 0x20) == first_letters[field->name_len];
 }
 
 static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t *facts,
                                         bool has_content_length)
 {
-    if (facts->transfer_encodings == 0)
+    if (HS_LIKELY(facts->transfer_encodings == 0))
         return HS_PARSE_COMPLETE;
     if (facts->transfer_encodings > 1 || has_content_length || msg->minor_version == 0)
         return HS_PARSE_BAD_REQUEST;
@@ -118,42 +116,48 @@ static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t
 
 /* One Host on 1.1, and the one of an absolute target: RFC 9112 §3.2, §3.2.2. A client sends both
  * alike, so a difference is a trick and neither is believed. */
-static hs_parse_outcome_t check_host(const hs_msg_t *msg, const field_facts_t *facts)
+static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field, unsigned count)
 {
-    if (facts->hosts > 1 || (facts->hosts == 0 && msg->minor_version == 1))
+    if (HS_UNLIKELY(count != 1))
+        return count == 0 && msg->minor_version == 0 ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
+    hs_span_t host = hs_msg_field_value(msg, field);
+    if (HS_UNLIKELY(!hs_host_is_valid(host)))
         return HS_PARSE_BAD_REQUEST;
-    unsigned default_port;
-    hs_span_t authority = hs_target_authority(hs_msg_url(msg), &default_port);
-    if (facts->hosts == 0 || authority.len == 0)
+    hs_span_t target = hs_msg_url(msg);
+    if (HS_LIKELY(target.data[0] == '/'))
         return HS_PARSE_COMPLETE;
-    return hs_host_same(authority, facts->host, default_port) ? HS_PARSE_COMPLETE
-                                                              : HS_PARSE_BAD_REQUEST;
+    unsigned default_port;
+    hs_span_t authority = hs_target_authority(target, &default_port);
+    return authority.len == 0 || hs_host_same(authority, host, default_port) ? HS_PARSE_COMPLETE
+                                                                             : HS_PARSE_BAD_REQUEST;
 }
 
 hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
 {
-    field_facts_t facts = { .coding = HS_PARSE_COMPLETE };
-    hs_parse_outcome_t expectation = HS_PARSE_COMPLETE;
+    field_facts_t facts = { .coding = HS_PARSE_COMPLETE, .expectation = HS_PARSE_COMPLETE };
+    const hs_field_t *host = NULL;
+    unsigned hosts = 0;
     msg->expect_continue = false;
-    for (uint16_t i = 0; i < msg->field_count; i++) {
-        hs_field_t *field = &msg->fields[i];
-        hs_span_t value = hs_span_trim(hs_msg_field_value(msg, field));
+    hs_field_t *end = msg->fields + msg->field_count;
+    for (hs_field_t *field = msg->fields; field < end; field++) {
         /* llhttp places an empty value behind its line, where the next name begins: the NUL that
          * ends it would cut that name. It ends where its own name does instead. */
-        field->value_at =
-            value.len > 0 ? (uint32_t)(value.data - msg->base) : field->name_at + field->name_len;
-        field->value_len = (uint32_t)value.len;
-        hs_parse_outcome_t outcome = check_field(msg, hs_msg_field_name(msg, field), value, &facts);
-        if (outcome == HS_PARSE_EXPECTATION_FAILED)
-            expectation = outcome;
-        else if (outcome != HS_PARSE_COMPLETE)
-            return outcome;
+        if (HS_UNLIKELY(field->value_len == 0))
+            field->value_at = field->name_at + field->name_len;
+        if (!may_be_known(msg, field))
+            continue;
+        if (hs_token_is(hs_msg_field_name(msg, field), HS_SPAN_LITERAL("host"))) {
+            host = field;
+            hosts++;
+        } else {
+            note_field(msg, field, &facts);
+        }
     }
     /* RFC 9112 §9.3. */
-    msg->keep_alive = !facts.close && (msg->minor_version == 1 || facts.keep_alive);
-    hs_parse_outcome_t outcome = check_host(msg, &facts);
+    msg->keep_alive = msg->minor_version == 1 ? !facts.close : facts.keep_alive && !facts.close;
+    hs_parse_outcome_t outcome = check_host(msg, host, hosts);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = check_framing(msg, &facts, has_content_length);
     /* A message that is not understood is refused as such, whatever it expects. */
-    return outcome == HS_PARSE_COMPLETE ? expectation : outcome;
+    return outcome == HS_PARSE_COMPLETE ? facts.expectation : outcome;
 }

@@ -2,9 +2,6 @@
 
 #include "base/hs_chars.h"
 
-#define PORT_DIGITS_MAX 5
-#define PORT_MAX 65535
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -54,21 +51,41 @@ static size_t host_len(hs_span_t text)
     return at;
 }
 
-/* The port behind host_len. -1: not a port. `absent` if there is none, or it is empty. */
-static int port_of(hs_span_t text, size_t at, int absent)
+/* The four bytes together: a digit is 0x3n, and stays one when 6 is added, unless n is above 9. */
+static bool are_digits(const char at[4])
 {
-    if (text.len - at < 2)
-        return absent;
-    if (text.len - at - 1 > PORT_DIGITS_MAX)
-        return -1;
-    int port = 0;
-    for (size_t i = at + 1; i < text.len; i++) {
-        int digit = text.data[i] - '0';
-        if (digit < 0 || digit > 9)
-            return -1;
-        port = port * 10 + digit;
+    const uint32_t high = 0xf0f0f0f0;
+    uint32_t word;
+    memcpy(&word, at, sizeof(word));
+    return ((word & high) | ((word + 0x06060606) & high) >> 4) == 0x33333333;
+}
+
+/* Nothing, a colon, or a colon and the digits of a port. */
+static bool is_port(hs_span_t text)
+{
+    static const char max[] = ":65535";
+    size_t at = 1;
+    if (text.len > sizeof(max) - 1)
+        return false;
+    if (text.len > 4) {
+        if (!are_digits(text.data + 1))
+            return false;
+        at = 5;
     }
-    return port <= PORT_MAX ? port : -1;
+    for (; at < text.len; at++)
+        if (!is_digit(text.data[at]))
+            return false;
+    return text.len < sizeof(max) - 1 || text.data[1] < max[1] ||
+           memcmp(text.data, max, sizeof(max) - 1) <= 0;
+}
+
+/* The number of a valid port, behind host_len; one that is empty or missing is `absent`. */
+static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
+{
+    unsigned port = 0;
+    for (size_t i = at + 1; i < text.len; i++)
+        port = port * 10 + (unsigned)(text.data[i] - '0');
+    return text.len - at < 2 ? absent : port;
 }
 
 bool hs_host_is_valid(hs_span_t host)
@@ -76,9 +93,9 @@ bool hs_host_is_valid(hs_span_t host)
     /* Nearly always a plain name or an IPv4 address, with or without a port: one look at it. */
     size_t plain = hs_span_run(host, 0, hs_char_is_unreserved);
     if (HS_LIKELY(plain > 0 && (plain == host.len || host.data[plain] == ':')))
-        return port_of(host, plain, 0) >= 0;
+        return is_port(hs_span(host.data + plain, host.len - plain));
     size_t len = host_len(host);
-    if (port_of(host, len, 0) < 0)
+    if (!is_port(hs_span(host.data + len, host.len - len)))
         return false;
     if (len > 0 && host.data[0] == '[')
         return host.data[len - 1] == ']' && is_address(hs_span(host.data + 1, len - 2));
@@ -90,5 +107,5 @@ bool hs_host_same(hs_span_t a, hs_span_t b, unsigned default_port)
     size_t a_len = host_len(a);
     size_t b_len = host_len(b);
     return hs_span_equals_nocase(hs_span(a.data, a_len), hs_span(b.data, b_len)) &&
-           port_of(a, a_len, (int)default_port) == port_of(b, b_len, (int)default_port);
+           port_of(a, a_len, default_port) == port_of(b, b_len, default_port);
 }

@@ -54,11 +54,12 @@ static inline hs_span_t hs_msg_field_value(const hs_msg_t *msg, const hs_field_t
 
 static inline void hs_msg_terminate(hs_msg_t *msg)
 {
-    msg->base[msg->url_at + msg->url_len] = '\0';
-    for (uint16_t i = 0; i < msg->field_count; i++) {
-        const hs_field_t *field = &msg->fields[i];
-        msg->base[field->name_at + field->name_len] = '\0';
-        msg->base[field->value_at + field->value_len] = '\0';
+    char *base = msg->base;
+    base[msg->url_at + msg->url_len] = '\0';
+    const hs_field_t *end = msg->fields + msg->field_count;
+    for (const hs_field_t *field = msg->fields; field < end; field++) {
+        base[field->name_at + field->name_len] = '\0';
+        base[field->value_at + field->value_len] = '\0';
     }
 }
 

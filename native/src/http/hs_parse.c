@@ -20,7 +20,7 @@ static hs_parse_t *parse_of(llhttp_t *llhttp)
 
 static uint32_t offset_of(const hs_parse_t *parse, const char *at)
 {
-    return parse->offset + (uint32_t)(at - parse->segment);
+    return (uint32_t)(uintptr_t)at - parse->origin;
 }
 
 /* Makes llhttp stop; the outcome is picked up where llhttp_execute returns. */
@@ -33,64 +33,64 @@ static int refuse(hs_parse_t *parse, hs_parse_outcome_t refusal)
 /* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
 static bool has_method_of_http(const llhttp_t *llhttp)
 {
-    return llhttp->method == HTTP_PRI || hs_parse_method_name(llhttp->method) != NULL;
+#define METHOD_BIT(number, name, string) | UINT64_C(1) << (number)
+    const uint64_t methods = UINT64_C(1) << HTTP_PRI HTTP_METHOD_MAP(METHOD_BIT);
+#undef METHOD_BIT
+    return (methods >> llhttp->method & 1) != 0;
 }
 
 static int on_url(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     hs_msg_t *msg = parse->msg;
-    if (msg->url_len == 0) {
+    if (HS_LIKELY(msg->url_len == 0)) {
         msg->url_at = offset_of(parse, at);
-        parse->unknown_method = !has_method_of_http(llhttp);
-        if (parse->unknown_method)
+        if (HS_UNLIKELY(!has_method_of_http(llhttp))) {
+            parse->unknown_method = true;
             return HPE_USER;
+        }
     }
-    msg->url_len = offset_of(parse, at) + (uint32_t)len - msg->url_at;
-    if (msg->url_len > parse->limits->max_url)
+    const char *end = at + len;
+    msg->url_len = offset_of(parse, end) - msg->url_at;
+    if (HS_UNLIKELY(msg->url_len > parse->limits->max_url))
         return refuse(parse, HS_PARSE_URI_TOO_LONG);
     /* A line that ends behind the target is HTTP/0.9, whose client sends nothing more. */
-    const char *end = at + len;
-    bool line_ends = end < parse->segment + parse->segment_len && (*end == '\r' || *end == '\n');
-    return line_ends ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
-}
-
-static int on_version(llhttp_t *llhttp, const char *at, size_t len)
-{
-    (void)at;
-    hs_parse_t *parse = parse_of(llhttp);
-    parse->version_len = (uint8_t)hs_min(parse->version_len + len, UINT8_MAX);
-    return 0;
+    bool line_ends = end < parse->segment_end && (*end == '\r' || *end == '\n');
+    return HS_UNLIKELY(line_ends) ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
 }
 
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content)
-        return 0; /* a trailer is dropped */
     hs_msg_t *msg = parse->msg;
-    if (parse->last != HS_PARSE_LAST_NAME) {
-        if (msg->field_count == msg->field_cap)
-            return refuse(parse, HS_PARSE_FIELDS_TOO_LARGE);
-        msg->fields[msg->field_count++] = (hs_field_t){ .name_at = offset_of(parse, at) };
-        parse->last = HS_PARSE_LAST_NAME;
+    hs_field_t *field = &msg->fields[msg->field_count];
+    if (HS_UNLIKELY(parse->in_name)) {
+        field[-1].name_len += (uint32_t)len;
+        return 0;
     }
-    msg->fields[msg->field_count - 1].name_len += (uint32_t)len;
+    if (HS_UNLIKELY(msg->field_count == msg->field_cap))
+        return refuse(parse, HS_PARSE_FIELDS_TOO_LARGE);
+    *field = (hs_field_t){ .name_at = offset_of(parse, at), .name_len = (uint32_t)len };
+    msg->field_count++;
+    parse->in_name = true;
     return 0;
 }
 
+/* The white space that llhttp leaves behind a value may be its end, or go on with the next bytes: a
+ * value ends with the last byte that is none. */
 static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (parse->in_content)
-        return 0; /* a trailer is dropped */
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
-    if (parse->last != HS_PARSE_LAST_VALUE) {
+    parse->in_name = false;
+    while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t'))
+        len--;
+    if (HS_UNLIKELY(len == 0))
+        return 0;
+    if (HS_LIKELY(field->value_len == 0))
         field->value_at = offset_of(parse, at);
-        parse->last = HS_PARSE_LAST_VALUE;
-    }
-    field->value_len = offset_of(parse, at) + (uint32_t)len - field->value_at;
+    field->value_len = offset_of(parse, at + len) - field->value_at;
     return 0;
 }
 
@@ -137,12 +137,15 @@ static int pause(llhttp_t *llhttp)
     return HPE_PAUSED;
 }
 
-static const llhttp_settings_t settings = {
+static const llhttp_settings_t head_settings = {
     .on_url = on_url,
-    .on_version = on_version,
     .on_header_field = on_name,
     .on_header_value = on_value,
     .on_headers_complete = pause,
+};
+
+/* Trailers are checked by llhttp and dropped. */
+static const llhttp_settings_t content_settings = {
     .on_body = on_body,
     .on_chunk_header = on_chunk_header,
     .on_chunk_extension_name = on_extension_name,
@@ -152,18 +155,14 @@ static const llhttp_settings_t settings = {
 
 void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
 {
-    llhttp_init(&parse->llhttp, HTTP_REQUEST, &settings);
+    llhttp_init(&parse->llhttp, HTTP_REQUEST, &head_settings);
     parse->limits = limits;
     parse->msg = msg;
     parse->offset = 0;
     parse->line_at = 0;
-    parse->framing = 0;
-    parse->framing_allowed = HS_PARSE_FRAMING_MAX;
-    parse->last = HS_PARSE_LAST_NONE;
-    parse->version_len = 0;
+    parse->in_name = false;
     parse->in_content = false;
     parse->unknown_method = false;
-    parse->extension_named = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;
     msg->url_at = 0;
     msg->url_len = 0;
@@ -171,21 +170,21 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     msg->body = hs_span("", 0);
 }
 
-/* llhttp stops behind a version that it does not know and at what is none; only a complete one is
- * 505. */
+/* llhttp stops behind a version that it does not know, at what is none, and at what stands between
+ * a version and the end of the line: only the first is 505. */
 static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
 {
-    const llhttp_t *llhttp = &parse->llhttp;
-    bool served = llhttp->http_major == 1 && llhttp->http_minor <= 1;
-    return parse->version_len == sizeof("1.1") - 1 && !served ? HS_PARSE_VERSION_UNSUPPORTED
-                                                              : HS_PARSE_BAD_REQUEST;
+    uint32_t line_end = parse->msg->url_at + parse->msg->url_len + sizeof(" HTTP/1.1") - 1;
+    bool complete = parse->msg->url_len > 0 && parse->offset == line_end;
+    bool served = parse->llhttp.http_major == 1 && parse->llhttp.http_minor <= 1;
+    return complete && !served ? HS_PARSE_VERSION_UNSUPPORTED : HS_PARSE_BAD_REQUEST;
 }
 
 /*
  * What an llhttp result means. Pauses are ours: the head or the content is complete. Every code
  * that llhttp may return is named, so that a new one is a compiler warning and not a surprise.
  */
-static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t code)
+static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t code)
 {
     switch (code) {
     case HPE_OK:
@@ -237,24 +236,20 @@ static hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t cod
 
 static hs_parse_outcome_t execute(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
-    parse->segment = data;
-    parse->segment_len = len;
+    parse->segment_end = data + len;
+    parse->origin = (uint32_t)(uintptr_t)data - parse->offset;
     llhttp_errno_t code = llhttp_execute(&parse->llhttp, data, len);
     *taken = code == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&parse->llhttp) - data);
     parse->offset += (uint32_t)*taken;
-    return outcome_of(parse, code);
+    return HS_LIKELY(code == HPE_PAUSED) ? HS_PARSE_COMPLETE : outcome_of(parse, code);
 }
 
 /* RFC 9112 §2.2: one empty line before the request line is ignored. HS_PARSE_COMPLETE: the request
- * line has begun or begins at data[*taken]. */
-static hs_parse_outcome_t skip_empty_line(hs_parse_t *parse, const char *data, size_t len,
-                                          size_t *taken)
+ * line begins at data[*taken]. */
+static HS_NOINLINE hs_parse_outcome_t skip_empty_line(hs_parse_t *parse, const char *data,
+                                                      size_t len, size_t *taken)
 {
-    static const char line[] = "\r\n";
-    *taken = 0;
-    if (parse->offset > parse->line_at)
-        return HS_PARSE_COMPLETE;
-    while (*taken < len && parse->line_at < 2 && data[*taken] == line[parse->line_at]) {
+    while (*taken < len && parse->line_at < 2 && data[*taken] == "\r\n"[parse->line_at]) {
         parse->line_at++;
         parse->offset++;
         (*taken)++;
@@ -273,7 +268,7 @@ static void take_head(hs_parse_t *parse)
     msg->method = llhttp->method;
     msg->minor_version = llhttp->http_minor;
     msg->chunked = (llhttp->flags & F_CHUNKED) != 0;
-    msg->content_length = (llhttp->flags & F_CONTENT_LENGTH) ? llhttp->content_length : 0;
+    msg->content_length = llhttp->content_length; /* 0 without the field */
     msg->keep_alive = false;
 }
 
@@ -289,8 +284,8 @@ static bool fits_behind_target(uint32_t at, char c)
  * target and the end of the line, which hs_parse_check looks at. What llhttp took of the method are
  * characters of a token.
  */
-static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data, size_t len,
-                                              size_t *taken)
+static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data,
+                                                          size_t len, size_t *taken)
 {
     hs_msg_t *msg = parse->msg;
     while (*taken < len) {
@@ -323,46 +318,60 @@ static hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *dat
 
 hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
 {
-    hs_parse_outcome_t outcome = skip_empty_line(parse, data, len, taken);
-    if (outcome != HS_PARSE_COMPLETE)
-        return outcome;
-    if (!parse->unknown_method) {
-        uint32_t segment_at = parse->offset - (uint32_t)*taken;
-        size_t executed;
-        outcome = execute(parse, data + *taken, len - *taken, &executed);
-        *taken += executed;
-        if (llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD)
-            parse->unknown_method = true;
-        else if (parse->unknown_method) { /* on_url stopped at the target's first byte */
-            parse->offset = parse->msg->url_at;
-            *taken = parse->offset - segment_at;
-        }
+    hs_parse_outcome_t outcome;
+    *taken = 0;
+    bool begins = parse->offset == 0 && len > 0 && data[0] > '\r';
+    if (HS_UNLIKELY(!begins && parse->offset == parse->line_at)) {
+        outcome = skip_empty_line(parse, data, len, taken);
+        if (outcome != HS_PARSE_COMPLETE)
+            return outcome;
     }
-    if (parse->unknown_method)
+    if (HS_UNLIKELY(parse->unknown_method))
         return scan_unknown_method(parse, data, len, taken);
-    if (outcome == HS_PARSE_COMPLETE)
+    size_t executed;
+    outcome = execute(parse, data + *taken, len - *taken, &executed);
+    *taken += executed;
+    if (HS_LIKELY(outcome == HS_PARSE_COMPLETE)) {
         take_head(parse);
-    return outcome;
+        return outcome;
+    }
+    if (llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD) {
+        parse->unknown_method = true;
+    } else if (parse->unknown_method) { /* on_url stopped llhttp: back to where the target begins */
+        *taken -= parse->offset - parse->msg->url_at;
+        parse->offset = parse->msg->url_at;
+    }
+    return parse->unknown_method ? scan_unknown_method(parse, data, len, taken) : outcome;
+}
+
+/* RFC 9110 §9.1, §15.6.2: 501 if the rest of the request line is one. */
+static HS_NOINLINE hs_parse_outcome_t check_unknown_method(const hs_msg_t *msg)
+{
+    hs_parse_outcome_t outcome = hs_target_check_form(msg, true);
+    return outcome == HS_PARSE_COMPLETE ? HS_PARSE_NOT_IMPLEMENTED : outcome;
 }
 
 hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
 {
+    const llhttp_t *llhttp = &parse->llhttp;
     hs_msg_t *msg = parse->msg;
     HS_ASSERT(msg->base != NULL);
-    if (!parse->unknown_method && (parse->llhttp.http_major != 1 || msg->minor_version > 1))
-        return HS_PARSE_VERSION_UNSUPPORTED;
     hs_parse_outcome_t outcome = hs_target_check_line(msg);
-    if (outcome == HS_PARSE_COMPLETE && msg->method == HTTP_CONNECT && !parse->unknown_method)
+    if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
+        return outcome;
+    if (HS_UNLIKELY(parse->unknown_method))
+        return check_unknown_method(msg);
+    if (HS_UNLIKELY(llhttp->http_major != 1 || msg->minor_version > 1))
+        return HS_PARSE_VERSION_UNSUPPORTED;
+    if (HS_UNLIKELY(msg->method == HTTP_CONNECT))
         return HS_PARSE_NOT_IMPLEMENTED;
-    if (outcome == HS_PARSE_COMPLETE)
-        outcome = hs_target_check_form(msg, parse->unknown_method || msg->method == HTTP_OPTIONS);
-    if (parse->unknown_method) /* RFC 9110 §9.1, §15.6.2 */
-        return outcome == HS_PARSE_COMPLETE ? HS_PARSE_NOT_IMPLEMENTED : outcome;
-    if (outcome == HS_PARSE_COMPLETE)
-        outcome = hs_fields_check(msg, (parse->llhttp.flags & F_CONTENT_LENGTH) != 0);
-    if (outcome == HS_PARSE_COMPLETE && msg->content_length > parse->limits->max_body)
-        return HS_PARSE_CONTENT_TOO_LARGE;
-    return outcome;
+    outcome = hs_target_check_form(msg, msg->method == HTTP_OPTIONS);
+    if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
+        return outcome;
+    outcome = hs_fields_check(msg, (llhttp->flags & F_CONTENT_LENGTH) != 0);
+    bool too_large = msg->content_length > parse->limits->max_body;
+    return HS_UNLIKELY(too_large && outcome == HS_PARSE_COMPLETE) ? HS_PARSE_CONTENT_TOO_LARGE
+                                                                  : outcome;
 }
 
 hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const char *data,
@@ -371,6 +380,10 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
     HS_ASSERT(parse->msg->chunked);
     if (!parse->in_content) {
         parse->in_content = true;
+        parse->extension_named = false;
+        parse->framing = 0;
+        parse->framing_allowed = HS_PARSE_FRAMING_MAX;
+        parse->llhttp.settings = (void *)(uintptr_t)&content_settings;
         llhttp_resume(&parse->llhttp);
     }
     parse->content = content;

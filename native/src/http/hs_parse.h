@@ -16,29 +16,22 @@
 #include "http/hs_msg.h"
 #include "http/hs_outcome.h"
 
-typedef enum hs_parse_last {
-    HS_PARSE_LAST_NONE,
-    HS_PARSE_LAST_NAME,
-    HS_PARSE_LAST_VALUE
-} hs_parse_last_t;
-
 typedef struct hs_parse {
     llhttp_t llhttp;
     const hs_limits_t *limits;
     hs_msg_t *msg;
-    hs_buf_t *content;   /* where chunked content goes */
-    const char *segment; /* the bytes being parsed … */
-    size_t segment_len;  /* how many */
-    uint32_t offset;     /* … and where in the message they begin */
-    uint32_t line_at;    /* where the request line begins: behind an empty line that is ignored */
-    uint64_t framing;    /* bytes of a chunked message's body that are not content … */
-    uint64_t framing_allowed; /* … and how many there may be by now */
-    hs_parse_last_t last;
-    uint8_t version_len; /* bytes of "1.1" so far */
+    const char *segment_end; /* behind the bytes being parsed */
+    uint32_t offset;         /* of those bytes in the message */
+    uint32_t origin;  /* address of the message's first byte, were it before them: mod 2^32 */
+    uint32_t line_at; /* where the request line begins: behind an empty line that is ignored */
+    bool in_name;     /* the last field's name may go on in the next bytes */
     bool in_content;
     bool unknown_method; /* not one of HTTP: the rest of the request line decides, 400 or 501 */
     bool extension_named;
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
+    hs_buf_t *content;          /* where chunked content goes */
+    uint64_t framing;           /* bytes of a chunked message's body that are not content … */
+    uint64_t framing_allowed;   /* … and how many there may be by now */
 } hs_parse_t;
 
 /* Prepares for the first byte of a message. `limits` and `msg` must outlive the parsing. */

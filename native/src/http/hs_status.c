@@ -63,8 +63,10 @@ hs_span_t hs_status_line(int status)
 {
     switch (status) {
 #define HS_STATUS_LINE(code, reason)                                                               \
-    case code:                                                                                     \
-        return HS_SPAN_LITERAL("HTTP/1.1 " #code " " reason "\r\n");
+    case code: {                                                                                   \
+        static const char line[HS_STATUS_LINE_MAX] = "HTTP/1.1 " #code " " reason "\r\n";          \
+        return hs_span(line, sizeof("HTTP/1.1 " #code " " reason "\r\n") - 1);                     \
+    }
         HS_STATUS_MAP(HS_STATUS_LINE)
 #undef HS_STATUS_LINE
     default:

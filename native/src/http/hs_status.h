@@ -9,6 +9,10 @@
 #define HS_STATUS_MIN 200
 #define HS_STATUS_MAX 599
 
+/* A status line is at least so many bytes of memory, so that a copy of fixed size takes all of it:
+ * the longest, of 431, has 46. */
+#define HS_STATUS_LINE_MAX 48
+
 /* "HTTP/1.1 200 OK\r\n" for a status with a known phrase, an empty span for others. */
 hs_span_t hs_status_line(int status);
 

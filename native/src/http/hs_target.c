@@ -37,16 +37,16 @@ hs_parse_outcome_t hs_target_check_line(const hs_msg_t *msg)
 {
     hs_span_t target = hs_msg_url(msg);
     uint32_t end = msg->url_at + msg->url_len;
-    if (msg->url_at < 2 || msg->head_len - end < BEHIND_TARGET)
+    if (msg->url_at < 2 || msg->head_len - end < BEHIND_TARGET || target.len == 0)
         return HS_PARSE_BAD_REQUEST;
     /* llhttp lets nothing but spaces stand between method and target. */
     const char *before = msg->base + msg->url_at;
     const char *behind = msg->base + end;
-    if (before[-1] != ' ' || before[-2] == ' ' || memcmp(behind, " HTTP/", 6) != 0 ||
-        memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) != 0)
-        return HS_PARSE_BAD_REQUEST;
-    bool taken = target.len > 0 && hs_span_run(target, 0, hs_char_is_target) == target.len;
-    return taken ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
+    bool exact = before[-1] == ' ' && before[-2] != ' ' && memcmp(behind, " HTT", 4) == 0 &&
+                 memcmp(behind + 4, "P/", 2) == 0 &&
+                 memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) == 0;
+    return exact && hs_span_is_all(target, hs_char_is_target) ? HS_PARSE_COMPLETE
+                                                              : HS_PARSE_BAD_REQUEST;
 }
 
 hs_parse_outcome_t hs_target_check_form(const hs_msg_t *msg, bool with_asterisk)

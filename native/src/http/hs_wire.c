@@ -21,20 +21,22 @@ static char *put(char *to, const char *data, size_t len)
 
 static char *put_decimal(char *to, size_t value)
 {
-    char digits[DECIMAL_MAX];
-    size_t at = DECIMAL_MAX;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return put(to, digits + at, DECIMAL_MAX - at);
+    size_t digits = 1;
+    for (size_t limit = 10; value >= limit; limit *= 10)
+        if (++digits == DECIMAL_MAX) /* the next power of ten has no room in a size_t */
+            break;
+    for (size_t at = digits; at > 0; value /= 10)
+        to[--at] = (char)('0' + value % 10);
+    return to + digits;
 }
 
 static char *put_status_line(char *to, int status)
 {
     hs_span_t line = hs_status_line(status);
-    if (line.len > 0)
-        return put(to, line.data, line.len);
+    if (HS_LIKELY(line.len > 0)) {
+        memcpy(to, line.data, HS_STATUS_LINE_MAX);
+        return to + line.len;
+    }
     to = PUT_LITERAL(to, "HTTP/1.1 ");
     to = put_decimal(to, (size_t)status);
     return PUT_LITERAL(to, " \r\n");
