@@ -22,13 +22,20 @@ t.teardown(() => rmSync(directory, { recursive: true }));
 
 /** Does what makes a server write it; the test waits for the record itself. */
 type Provocation =
-  | { readonly options: ServerOptions; readonly act?: (t: Test, server: Server) => unknown }
+  | {
+      /** A server that is started before. */
+      readonly beside?: ServerOptions;
+      readonly options: ServerOptions;
+      readonly act?: (t: Test, server: Server) => unknown;
+    }
   | { readonly play: () => Play };
 
 const app = join(directory, 'stderr.lua');
 const config = join(directory, 'config.json');
 writeFileSync(app, "function handle(_, res) io.stderr:write('hm\\n') res:body('x'):send() end\n");
 writeFileSync(config, '{ "backlog": 10 }');
+const stdoutApp = join(directory, 'stdout.lua');
+writeFileSync(stdoutApp, "function handle(_, res) io.write('hm\\n') res:body('x'):send() end\n");
 
 const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
   'reactor gives no sign of life: aborting it': {
@@ -98,6 +105,14 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     options: { app },
     act: async (t, server) => (await connectRaw(t, server)).request(requestText('/')),
   },
+  'reactor wrote to standard output': {
+    options: { app: stdoutApp },
+    act: async (t, server) => (await connectRaw(t, server)).request(requestText('/')),
+  },
+  'the default admin address is in use: the next free port was taken': {
+    beside: { defaultAdmin: true },
+    options: { defaultAdmin: true },
+  },
   'reactor lost its control pair and drains': {
     play: () => {
       const game = playServing(1);
@@ -105,7 +120,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return game;
     },
   },
-  'the service manager could not be told': {
+  'the service manager could not be notified': {
     options: { env: { NOTIFY_SOCKET: join(directory, 'nobody') } },
   },
 };
@@ -140,6 +155,7 @@ for (const [text, provocation] of Object.entries(PROVOCATIONS)) {
       t.ok(effects.some((effect) => effect.type === 'log' && effect.message === text));
       return;
     }
+    if (provocation.beside !== undefined) await startServer(t, provocation.beside);
     const server = await startServer(t, provocation.options);
     await provocation.act?.(t, server);
     const line = await server.logLine(text, ({ msg }) => msg === text);

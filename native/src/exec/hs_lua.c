@@ -164,42 +164,52 @@ enum {
     LUA_WANTS_WORKER = 2,
 };
 
-/* Logs the error on top of the stack, whole: a client may have put a NUL into it. */
-static void log_text(hs_log_t *log, const char *prefix, lua_State *state)
+/* Logs a record about the request of the exchange; `text` may contain NULs of a client. */
+static void log_about(const hs_exchange_t *exchange, hs_log_level_t level, const char *prefix,
+                      const char *text, size_t len)
 {
-    size_t len = 0;
-    const char *text = lua_type(state, -1) == LUA_TSTRING ? lua_tolstring(state, -1, &len) : NULL;
-    if (text != NULL)
-        hs_log_write_text(log, HS_LOG_ERROR, prefix, text, len);
-    else
-        hs_log_write(log, HS_LOG_ERROR, "%s%s", prefix, error_text(state));
+    const hs_msg_t *msg = &exchange->request.msg;
+    char id[HS_REQUEST_ID_CAP];
+    (void)hs_exchange_format_id(exchange, id);
+    hs_span_t target = hs_msg_url(msg);
+    hs_log_request_t request = { id, hs_parse_method_name(msg->method), target.data, target.len };
+    hs_log_write_request(exchange->log, level, &request, prefix, text, len);
 }
 
 /* The record of a handler that raised; the error is on top of the stack. */
 static void log_error(const hs_lua_t *lua, const hs_exchange_t *exchange, int failed)
 {
+    static const char no_memory[] = "not enough memory";
+    static const char no_stack[] =
+        "error in error handling: no stack was left to describe one, as after endless recursion";
     const hs_msg_t *msg = &exchange->request.msg;
     char prefix[1024];
     snprintf(prefix, sizeof(prefix), "lua error in %s %.960s: ", hs_parse_method_name(msg->method),
              hs_msg_url(msg).data);
-    if (failed == LUA_ERRERR && lua->memory.refused)
-        hs_log_write(exchange->log, HS_LOG_ERROR, "%snot enough memory", prefix);
-    else if (failed == LUA_ERRERR)
-        hs_log_write(exchange->log, HS_LOG_ERROR,
-                     "%s%s: no stack was left to describe one, as after endless recursion", prefix,
-                     error_text(lua->state));
-    else
-        log_text(exchange->log, prefix, lua->state);
+    if (failed == LUA_ERRERR && lua->memory.refused) {
+        log_about(exchange, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
+    } else if (failed == LUA_ERRERR) {
+        log_about(exchange, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
+    } else if (lua_type(lua->state, -1) == LUA_TSTRING) {
+        size_t len = 0;
+        const char *text = lua_tolstring(lua->state, -1, &len);
+        log_about(exchange, HS_LOG_ERROR, prefix, text, len);
+    } else {
+        const char *text = error_text(lua->state);
+        log_about(exchange, HS_LOG_ERROR, prefix, text, strlen(text));
+    }
 }
 
-/* Memory was refused: what the handler has left behind goes now, or the next one fails too. */
+/* Memory was refused: garbage of the handler is collected now, or the next one fails too. */
 static void recover_memory(hs_lua_t *lua, const hs_exchange_t *exchange)
 {
     hs_lua_memory_collect(&lua->memory, lua->state);
     const hs_msg_t *msg = &exchange->request.msg;
-    hs_log_write(exchange->log, HS_LOG_WARN,
-                 "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
-                 hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
+    char text[256];
+    int len = snprintf(text, sizeof(text),
+                       "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
+                       hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
+    log_about(exchange, HS_LOG_WARN, "", text, (size_t)len);
 }
 
 /* The one protected call of a request. */
@@ -230,8 +240,10 @@ static void run_tasks(void *self)
 {
     hs_lua_t *lua = self;
     lua_pushvalue(lua->state, SLOT_TASKS);
-    if (lua_pcall(lua->state, 0, 0, 0) != 0)
-        log_text(lua->api.log, "lua: ", lua->state);
+    if (lua_pcall(lua->state, 0, 0, 0) != 0) {
+        const char *text = error_text(lua->state);
+        hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
+    }
     lua_settop(lua->state, SLOTS);
     if (lua->memory.refused)
         hs_lua_memory_collect(&lua->memory, lua->state);

@@ -139,6 +139,7 @@ static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
 typedef struct hs_log_form {
     bool is_json;
     int reactor;
+    const hs_log_request_t *request; /* NULL: about none */
 } hs_log_form_t;
 
 /* One line per message whatever its bytes, so that a peer cannot forge a second one. */
@@ -157,15 +158,28 @@ static void hs_log_render_text(hs_log_line_t *line, hs_log_level_t level, const 
     hs_log_line_finish(line, message, len, "\n");
 }
 
-static void hs_log_render_json(hs_log_line_t *line, int reactor, hs_log_level_t level,
+static void hs_log_add_request(hs_log_line_t *line, const hs_log_request_t *request)
+{
+    hs_log_line_format(line, ",\"reqId\":\"%.64s\",\"req\":{\"method\":\"%.32s\",\"url\":\"",
+                       request->id, request->method);
+    const unsigned char *target = (const unsigned char *)request->target;
+    size_t len = hs_min(request->target_len, HS_LOG_TARGET_MAX);
+    for (size_t i = 0; i < len;)
+        i += hs_log_line_escape(line, target + i, len - i);
+    hs_log_line_format(line, "\"}");
+}
+
+static void hs_log_render_json(hs_log_line_t *line, const hs_log_form_t *form, hs_log_level_t level,
                                const char *message, size_t len)
 {
     hs_log_line_begin(line, true);
     /* pino's numbers: debug 20, info 30 ... fatal 60 */
     hs_log_line_format(line, "{\"level\":%d,\"time\":%lld,\"pid\":%ld", ((int)level + 2) * 10,
                        (long long)hs_clock_realtime_ms(), (long)getpid());
-    if (reactor >= 0)
-        hs_log_line_format(line, ",\"reactor\":%d", reactor);
+    if (form->reactor >= 0)
+        hs_log_line_format(line, ",\"reactor\":%d", form->reactor);
+    if (form->request != NULL)
+        hs_log_add_request(line, form->request);
     hs_log_line_format(line, ",\"msg\":\"");
     hs_log_line_finish(line, message, len, "\"}\n");
 }
@@ -175,7 +189,7 @@ static void hs_log_render(hs_log_line_t *line, const hs_log_form_t *form, hs_log
 {
     HS_ASSERT(level >= HS_LOG_DEBUG && level < HS_LOG_OFF);
     if (form->is_json)
-        hs_log_render_json(line, form->reactor, level, message, len);
+        hs_log_render_json(line, form, level, message, len);
     else
         hs_log_render_text(line, level, message, len);
 }
@@ -198,7 +212,8 @@ static void hs_log_put(int fd, const hs_log_form_t *form, hs_log_loss_t *loss, h
     uint32_t lost = atomic_exchange_explicit(&loss->lines, 0, memory_order_relaxed);
     int text_len =
         snprintf(text, sizeof(text), "%u log lines were lost: nobody took them", (unsigned)lost);
-    hs_log_render(&line, form, HS_LOG_WARN, text, (size_t)text_len);
+    const hs_log_form_t plain = { .is_json = form->is_json, .reactor = form->reactor };
+    hs_log_render(&line, &plain, HS_LOG_WARN, text, (size_t)text_len);
     if (!hs_log_line_offer(&line, fd, 0))
         atomic_fetch_add_explicit(&loss->lines, lost, memory_order_relaxed);
 }
@@ -270,6 +285,12 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...)
 void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, const char *text,
                        size_t len)
 {
+    hs_log_write_request(log, level, NULL, prefix, text, len);
+}
+
+void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
+                          const char *prefix, const char *text, size_t len)
+{
     if (!hs_log_enabled(log, level))
         return;
     int saved_errno = errno;
@@ -280,6 +301,12 @@ void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, 
     memcpy(message + prefix_len, text, copied);
     message[prefix_len + copied] = '\0';
     len = hs_log_cut(message, prefix_len + len);
-    log->sink(log->sink_ud, level, message, len);
+    if (request != NULL && log->sink == hs_log_json_sink) {
+        hs_log_json_t *json = log->sink_ud;
+        const hs_log_form_t form = { true, json->reactor, request };
+        hs_log_put(json->fd, &form, &json->loss, level, message, len);
+    } else {
+        log->sink(log->sink_ud, level, message, len);
+    }
     errno = saved_errno;
 }

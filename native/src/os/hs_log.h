@@ -62,6 +62,21 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...);
 void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, const char *text,
                        size_t len);
 
+/* The request that a record is about. owner: the caller, for the time of the call */
+typedef struct hs_log_request {
+    const char *id;
+    const char *method;
+    const char *target; /* its first HS_LOG_TARGET_MAX bytes are logged */
+    size_t target_len;
+} hs_log_request_t;
+
+#define HS_LOG_TARGET_MAX 512
+
+/* Like hs_log_write_text. A JSON record also has the fields `reqId` and `req`, as in the access
+ * log. */
+void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
+                          const char *prefix, const char *text, size_t len);
+
 /*
  * A sink that writes pino's JSON:
  * {"level":30,"time":1700000000000,"pid":12,"reactor":0,"msg":"..."} and a newline, by one write(2)

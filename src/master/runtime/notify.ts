@@ -1,8 +1,7 @@
-import { messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
 
-/** Tells a service manager how far we are; without one, or when it has gone, nobody minds. */
+/** Notifies a service manager of the state; does nothing without one. */
 export function makeNotifier(
   native: Pick<NativeAddon, 'notify'>,
   path: string | undefined,
@@ -15,7 +14,7 @@ export function makeNotifier(
     try {
       native.notify(path, text);
     } catch (error) {
-      log('warn', { error: messageOf(error), text }, 'the service manager could not be told');
+      log('warn', { err: error, text }, 'the service manager could not be notified');
     }
   };
 }

@@ -244,7 +244,7 @@ function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: Mast
       log.log('info', {}, 'a file has changed');
       void orders.reload();
     },
-    onProblem: (error) => log.log('warn', { error: messageOf(error) }, 'files cannot be watched'),
+    onProblem: (error) => log.log('warn', { err: error }, 'files cannot be watched'),
   });
 }
 

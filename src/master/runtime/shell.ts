@@ -1,5 +1,4 @@
 import { unreachable } from '../../shared/assert.js';
-import { messageOf } from '../../shared/errors.js';
 import type { NativeAddon } from '../../shared/native.js';
 import type { MasterLog } from '../log/log.js';
 import { servingNotes, silentChildren } from '../supervisor/liveness.js';
@@ -170,7 +169,7 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
       forked.set(child, { process, slot, side });
     } catch (error) {
       // No process, no memory, no descriptor left: the same as a crash, so it is tried again later.
-      log.log('error', { reactor: slot, error: messageOf(error) }, 'fork failed');
+      log.log('error', { reactor: slot, err: error }, 'fork failed');
       setImmediate(() => bury(child, { pid: null, code: null, signal: null }));
     }
   }

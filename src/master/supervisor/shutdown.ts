@@ -224,7 +224,7 @@ export function settle(state: SupervisorState): Step {
   const last: Effect =
     failure === null
       ? log('info', 'stopped')
-      : log('fatal', failure.message, { error: failure.code });
+      : log('fatal', failure.message, { code: failure.code });
   return only({ ...state, phase: { tag: 'ended' } }, last, { type: 'exit', failure });
 }
 

@@ -96,7 +96,7 @@ local mistakes = {
 }
 
 function handle(req, res)
-  local mistake = mistakes[req.url]
+  local mistake = mistakes[req.path]
   if mistake then
     return mistake(req, res)
   end
