@@ -348,6 +348,10 @@ void hs_log_impl(hs_log_level_t level, const char *file, int line, const char *f
  *
  *     int hs_handler_init(void **user_data) { … }   // 0, or the thread has no handler
  *     void hs_handler_exit(void *user_data) { … }
+ *
+ * A worker calls them itself. For an I/O thread they are called by the thread that creates and
+ * frees the server, so that a failure is an error of hs_server_create: keep what a thread owns
+ * behind `user_data`, not in thread-local variables.
  */
 #define HS_HANDLER_ABI_VERSION 1
 
