@@ -11,7 +11,7 @@ import {
   type RunningMaster,
   startMaster,
 } from './runtime/run.js';
-import type { ChildExit } from './supervisor/supervision.js';
+import type { ChildExit } from './supervisor/state.js';
 
 /** What a server tells the program around it. */
 export interface ServerEvents {
@@ -86,8 +86,8 @@ export function createServer(options: ServerOptions = {}): Server {
   const server: Server = {
     start,
     reload: async () => {
-      const { problem, generation } = await running().reload();
-      if (problem !== null) throw new MoonringError('ERR_MOONRING_HANDLER', problem);
+      const { failure, generation } = await running().reload();
+      if (failure !== null) throw new MoonringError(failure.code, failure.message);
       return { generation };
     },
     scale: (processes) => {
@@ -135,7 +135,7 @@ async function launch(options: ServerOptions, events: Emitter) {
         events.emit('ready', fields);
       },
       onStopping: () => events.emit('stopping'),
-      onReloaded: (problem, generation) => events.emit('reloaded', { problem, generation }),
+      onReloaded: (result) => events.emit('reloaded', result),
       onExited: (reactor, exit) => events.emit('exit', reactor, exit),
     },
   });

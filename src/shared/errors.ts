@@ -26,7 +26,7 @@ const ERRORS = {
   },
   ERR_MOONRING_CRASH_LOOP: {
     exitCode: 70,
-    meaning: 'a reactor keeps crashing',
+    meaning: 'every reactor keeps crashing',
     advice:
       'read the `reactor crashed` records before it: `signal` and `serving` lead to the handler',
   },

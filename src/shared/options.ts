@@ -102,6 +102,15 @@ export const OPTIONS = [
     description: 'Reactors; auto: as many as CPU affinity and the cgroup quota allow to run',
   },
   {
+    name: 'min-reactors',
+    type: 'count',
+    section: 'Processes',
+    min: 1,
+    max: 1024,
+    default: '1',
+    description: 'Reactors that must be ready for /readyz; the others may be in a crash loop',
+  },
+  {
     name: 'threads',
     short: 't',
     type: 'count',

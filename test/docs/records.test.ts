@@ -38,7 +38,7 @@ const stdoutApp = join(directory, 'stdout.lua');
 writeFileSync(stdoutApp, "function handle(_, res) io.write('hm\\n') res:body('x'):send() end\n");
 
 const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
-  'reactor gives no sign of life: aborting it': {
+  'heartbeat lost: aborting the reactor': {
     options: { args: ['--liveness-grace', '500ms'] },
     act: (_, server) => process.kill(server.reactorPids()[0] ?? 0, 'SIGSTOP'),
   },
@@ -64,6 +64,24 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       await server.exited;
     },
   },
+  'reactor is in a crash loop: it is retried, the others go on': {
+    play: () => {
+      const game = playServing(2);
+      for (let child = 1; game.tags()[0] !== 'failed'; child = game.state().nextChild - 1) {
+        game.exit(child, { code: 1 });
+        game.timer(0);
+      }
+      return game;
+    },
+  },
+  'draining already': {
+    play: () => {
+      const game = playServing(1);
+      game.order({ type: 'drain' });
+      game.signal('SIGTERM');
+      return game;
+    },
+  },
   'stopping now': {
     options: {},
     act: async (t, server) => {
@@ -82,7 +100,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       server.signal('SIGHUP');
     },
   },
-  'reload incomplete: not all serve the new generation': {
+  'reload incomplete: some reactors serve the old generation': {
     play: () => {
       const game = playServing(1);
       loadSuccessors(game, 2);

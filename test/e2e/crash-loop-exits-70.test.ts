@@ -1,22 +1,64 @@
 import t from 'tap';
+import { statusOf } from './admin-client.js';
 import { isRunning } from './process-table.js';
-import { startServer } from './server.js';
+import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
-t.test('reactors that keep crashing end the server', { timeout: 60_000 }, async (t) => {
-  const server = await startServer(t, { processes: 2 });
-  const [steady] = server.reactorPids();
-  let ended = false;
-  void server.exited.then(() => (ended = true));
-  while (!ended) {
-    const victim = await until('a reactor to kill', () => {
-      if (ended) return -1;
-      return server.reactorPids().find((pid) => pid !== steady);
-    });
+/** Kills reactors as soon as they exist, until `isDone`; those of `spared` are left alone. */
+async function keepKilling(server: Server, spared: readonly number[], isDone: () => boolean) {
+  while (!isDone()) {
+    const victim = await until(
+      'a reactor to kill',
+      () => (isDone() ? -1 : server.reactorPids().find((pid) => !spared.includes(pid))),
+      30_000,
+    );
     if (victim > 0) process.kill(victim, 'SIGKILL');
-    await until('it has ended', () => ended || !isRunning(victim));
+    await until('it has ended', () => !isRunning(victim));
   }
-  t.strictSame(await server.exited, { code: 70, signal: null });
-  const last = server.logs.find((line) => line.level === 60);
-  t.match(last?.msg, /^reactor \d (crashed|did not start) \d+ times .*; the last time: was killed/);
+}
+
+t.test(
+  'a crash loop is its slot’s; the last one ends the server',
+  { timeout: 120_000 },
+  async (t) => {
+    const server = await startServer(t, { processes: 2 });
+    const [steady = 0] = server.reactorPids();
+    const loops = () =>
+      server.logs.filter(({ msg }) => msg.startsWith('reactor is in a crash loop'));
+    await keepKilling(server, [steady], () => loops().length > 0);
+    t.match(loops(), [{ reason: /^(crashed|did not start) \d+ times/ }]);
+    t.ok(isRunning(steady));
+    t.equal((await fetch(server.url)).status, 200, 'the other reactor serves');
+    t.equal((await fetch(`${server.admin}/readyz`)).status, 200);
+    await until('the status says so', async () => {
+      const { reactors } = await statusOf(server);
+      // Or it is ready again already: then once more.
+      for (const { pid } of reactors)
+        if (pid && pid !== steady && isRunning(pid)) process.kill(pid, 'SIGKILL');
+      return reactors.some(({ crashLoop }) => crashLoop !== null);
+    });
+
+    let ended = false;
+    void server.exited.then(() => (ended = true));
+    await keepKilling(server, [], () => ended);
+    t.strictSame(await server.exited, { code: 70, signal: null });
+    const last = server.logs.find((line) => line.level === 60);
+    t.match(
+      last?.msg,
+      /^reactor \d (crashed|did not start) \d+ times .*; the last time: was killed/,
+    );
+  },
+);
+
+t.test('with --min-reactors readiness needs so many', { timeout: 60_000 }, async (t) => {
+  const args = ['--min-reactors', '2'];
+  const server = await startServer(t, { processes: 2, args });
+  const [steady = 0] = server.reactorPids();
+  t.equal((await fetch(`${server.admin}/readyz`)).status, 200);
+  await keepKilling(server, [steady], () =>
+    server.logs.some(({ msg }) => msg.startsWith('reactor is in a crash loop')),
+  );
+  const answer = await fetch(`${server.admin}/readyz`);
+  t.equal(answer.status, 503);
+  t.equal(await answer.text(), 'not ready: serving, 1 of 2 reactors are ready and 2 must be\n');
 });

@@ -39,7 +39,7 @@ t.test('a log file on a full disk ends nothing', { skip: noFull }, async (t) => 
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a log file that cannot be opened anew keeps the old one', async (t) => {
+t.test('a log file that cannot be reopened keeps the old one', async (t) => {
   const dir = join(t.testdir({ logs: {} }), 'logs');
   const server = await startServer(t, { args: ['--log-file', join(dir, 'server.log')] });
   rmSync(dir, { recursive: true });

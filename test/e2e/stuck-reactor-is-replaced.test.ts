@@ -39,7 +39,7 @@ t.test('after the grace it is aborted, reported and replaced', async (t) => {
   const client = await connectRaw(t, server);
   client.socket.on('error', () => {});
   await client.send(requestText('/stuck'));
-  const silent = await server.logLine('silence', (line) => /no sign of life/.test(line.msg));
+  const silent = await server.logLine('silence', (line) => /heartbeat lost/.test(line.msg));
   t.match(silent, { reactor: 0, serving: [{ thread: 0, method: 'GET', path: '/stuck' }] });
   const crash = await server.logLine('crash', (line) => line.msg === 'reactor crashed');
   t.match(crash, {

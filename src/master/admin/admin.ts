@@ -7,9 +7,10 @@ import type { StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
 import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
 import { removeSocket } from '../runtime/resources.js';
+import type { Failure } from '../supervisor/state.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
-import { isAlive, type Status } from './status.js';
+import { isAlive, readyReactors, type Status } from './status.js';
 
 /**
  * The admin listener: health, metrics and status from shared memory, so that it answers while
@@ -28,7 +29,7 @@ export interface AdminOptions {
 }
 
 export interface AdminOrders {
-  reload(): Promise<{ readonly problem: string | null; readonly generation: number }>;
+  reload(): Promise<{ readonly failure: Failure | null; readonly generation: number }>;
   scale(processes: number): string | null;
   drain(): void;
 }
@@ -168,10 +169,13 @@ function look(options: AdminOptions, path: string): Answer {
   const status = options.status();
   switch (path) {
     case '/livez':
-      return verdict(isAlive(status, options.livenessGraceMs), 'no reactor gives a sign of life');
+      return verdict(
+        isAlive(status, options.livenessGraceMs),
+        'the heartbeat of every reactor is lost',
+      );
     case '/readyz':
     case '/healthz':
-      return verdict(status.ready, `not ready: ${status.phase}`);
+      return verdict(status.ready, `not ready: ${readiness(status)}`);
     case '/startupz':
       return verdict(status.started, 'starting');
     case '/status':
@@ -194,22 +198,28 @@ function look(options: AdminOptions, path: string): Answer {
 async function order(orders: AdminOrders, url: URL): Promise<Answer> {
   switch (url.pathname) {
     case '/reload': {
-      const result = await orders.reload();
-      return { status: result.problem === null ? 200 : 409, body: result };
+      const { failure, generation } = await orders.reload();
+      const body = { problem: failure?.message ?? null, code: failure?.code ?? null, generation };
+      return { status: failure === null ? 200 : 409, body };
     }
     case '/drain':
       orders.drain();
       return { status: 202, body: { problem: null } };
     case '/scale': {
       const text = url.searchParams.get('processes') ?? '';
-      const processes = /^\d{1,4}$/.test(text) ? Number(text) : 0;
-      const problem =
-        processes === 0 ? 'processes must be a number from 1' : orders.scale(processes);
+      const problem = orders.scale(/^\d{1,4}$/.test(text) ? Number(text) : Number.NaN);
       return { status: problem === null ? 202 : 409, body: { problem } };
     }
     default:
       return { status: 404, body: 'there are POST /reload /drain /scale?processes=N\n' };
   }
+}
+
+function readiness({ phase, reactors, minReactors }: Status): string {
+  const ready = readyReactors(reactors);
+  const isShort = phase === 'serving' || phase === 'starting';
+  const few = `, ${ready} of ${reactors.length} reactors are ready and ${minReactors} must be`;
+  return `${phase}${isShort && ready < minReactors ? few : ''}`;
 }
 
 function verdict(good: boolean, otherwise: string): Answer {

@@ -186,7 +186,7 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     {
       name: 'moonring_reactors',
       type: 'gauge',
-      help: 'Reactors by state.',
+      help: 'Reactors by state; failed ones are in a crash loop and retried.',
       samples: ['ready', 'starting', 'draining', 'backoff', 'failed'].map((state) => {
         return { labels: { state }, value: reactors.filter((each) => each.state === state).length };
       }),
@@ -199,10 +199,19 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
         return { labels: { reactor }, value: state === 'ready' ? 1 : 0 };
       }),
     },
+    gauge('moonring_min_reactors', 'Reactors that must be up for readiness.', status.minReactors),
+    {
+      name: 'moonring_reactor_crash_loop',
+      type: 'gauge',
+      help: '1 if the reactor is in a crash loop, else 0.',
+      samples: reactors.map(({ reactor, crashLoop }) => {
+        return { labels: { reactor }, value: crashLoop === null ? 0 : 1 };
+      }),
+    },
     {
       name: 'moonring_reactor_heartbeat_age_seconds',
       type: 'gauge',
-      help: 'Seconds since the IO thread of the reactor last gave a sign of life.',
+      help: 'Age of the last heartbeat of the I/O thread of the reactor, in seconds.',
       samples: reactors.flatMap(({ reactor, heartbeatAgeMs }) =>
         heartbeatAgeMs === null ? [] : [{ labels: { reactor }, value: heartbeatAgeMs / 1000 }],
       ),

@@ -6,7 +6,7 @@ import type {
   StatsSnapshot,
 } from '../../shared/native-stats.js';
 import { processOf, servingNotes, silenceOf } from '../supervisor/liveness.js';
-import { childById, leaversOf, mainOf, successorOf } from '../supervisor/slots.js';
+import { mainOf, predecessorsOf, successorOf } from '../supervisor/slots.js';
 import type {
   Phase,
   Reload,
@@ -14,8 +14,7 @@ import type {
   Slot,
   SlotState,
   SupervisorState,
-  Tally,
-} from '../supervisor/supervision.js';
+} from '../supervisor/state.js';
 import type { Rates, ServerRates } from './rates.js';
 
 /** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
@@ -24,8 +23,10 @@ export interface Status {
   /** Of the master: signals go there. */
   readonly pid: number;
   readonly phase: Phase['tag'];
-  /** Takes requests, and no drain has begun. */
+  /** Enough reactors take requests, and no drain has begun. */
   readonly ready: boolean;
+  /** What `ready` takes: `--min-reactors`. */
+  readonly minReactors: number;
   /** All reactors have been ready once. */
   readonly started: boolean;
   readonly uptimeSeconds: number;
@@ -36,8 +37,8 @@ export interface Status {
   /** In the last second; `null` in the first one. */
   readonly rates: Rates | null;
   readonly reactors: readonly ReactorStatus[];
-  readonly restarts: Tally['restarts'];
-  readonly reloads: Tally['reloads'];
+  readonly restarts: SupervisorState['restarts'];
+  readonly reloads: SupervisorState['reloads'];
   readonly boss: BossCounters;
 }
 
@@ -58,9 +59,11 @@ export interface ReactorStatus {
   readonly heartbeatAgeMs: number | null;
   /** What its threads are doing now. */
   readonly serving: readonly ServingNote[];
+  /** Why it counts as being in a crash loop; it is retried all the same. */
+  readonly crashLoop: string | null;
   /** Processes that are being started beside it, and those that hand over to it. */
   readonly successors: number;
-  readonly leavers: number;
+  readonly predecessors: number;
 }
 
 export interface StatusInputs {
@@ -74,17 +77,21 @@ export interface StatusInputs {
   readonly pid: number;
   readonly nowMs: number;
   readonly startedAtMs: number;
+  /** Heartbeats count as no older than this, on the clock of the snapshot. */
+  readonly awakeSinceMs: number;
 }
 
 export function statusOf(inputs: StatusInputs): Status {
   const { state, version, pid, accept, boss, nowMs, startedAtMs } = inputs;
   const slots = state.slots.filter((slot) => !slot.retired || slot.state.tag !== 'stopped');
   const reactors = slots.map((slot) => reactorStatus(slot, inputs));
+  const { minReactors } = state.settings;
   return {
     version,
     pid,
     phase: state.phase.tag,
-    ready: state.phase.tag === 'serving' && reactors.some((each) => each.state === 'ready'),
+    ready: state.phase.tag === 'serving' && readyReactors(reactors) >= minReactors,
+    minReactors,
     started: state.phase.tag !== 'starting',
     uptimeSeconds: (nowMs - startedAtMs) / 1000,
     generation: state.generation,
@@ -96,13 +103,17 @@ export function statusOf(inputs: StatusInputs): Status {
     ),
     rates: inputs.rates?.total ?? null,
     reactors,
-    restarts: state.tally.restarts,
-    reloads: state.tally.reloads,
+    restarts: state.restarts,
+    reloads: state.reloads,
     boss,
   };
 }
 
-/** False when no reactor has given a sign of life for the grace: only a restart helps then. */
+export function readyReactors(reactors: readonly ReactorStatus[]): number {
+  return reactors.filter((each) => each.state === 'ready').length;
+}
+
+/** False when the heartbeat of every serving reactor is lost: only a restart helps then. */
 export function isAlive(status: Status, graceMs: number): boolean {
   const serving = status.reactors.filter((each) => each.state === 'ready');
   if (graceMs === 0 || serving.length === 0) return true;
@@ -110,8 +121,8 @@ export function isAlive(status: Status, graceMs: number): boolean {
 }
 
 function reactorStatus(slot: Slot, inputs: StatusInputs): ReactorStatus {
-  const { state, snapshot, layout, rates } = inputs;
-  const child = childById(state, mainOf(slot) ?? -1);
+  const { state, snapshot, layout, rates, awakeSinceMs } = inputs;
+  const child = mainOf(state, slot);
   const main = child === null ? null : processOf(snapshot, child);
   const stats = snapshot.slots.find((each) => each.slot === slot.index);
   const processes = stats?.processes ?? [];
@@ -128,10 +139,14 @@ function reactorStatus(slot: Slot, inputs: StatusInputs): ReactorStatus {
     rates: rates?.reactors.get(slot.index) ?? null,
     queueDepth: sum(processes.map(({ queueDepth }) => queueDepth)),
     allocatorBytes: allocatorBytesOf(processes),
-    heartbeatAgeMs: main === null ? null : silenceOf(main, snapshot.takenMs),
+    heartbeatAgeMs:
+      main === null
+        ? null
+        : Math.min(snapshot.takenMs - awakeSinceMs, silenceOf(main, snapshot.takenMs)),
     serving: servingNotes(records, snapshot.takenMs),
+    crashLoop: slot.state.tag === 'ready' ? null : (slot.history.loop?.reason ?? null),
     successors: successorOf(state, slot) === null ? 0 : 1,
-    leavers: leaversOf(state, slot).length,
+    predecessors: predecessorsOf(state, slot).length,
   };
 }
 

@@ -25,7 +25,7 @@ import { makeNotifier } from '../runtime/notify.js';
 import { autoProcesses } from '../runtime/processes.js';
 import { type Generation, type MasterInputs, startMaster } from '../runtime/run.js';
 import { watchSignals } from '../runtime/signals.js';
-import type { Failure } from '../supervisor/supervision.js';
+import type { Failure } from '../supervisor/state.js';
 import { buildAddon } from './addon-build.js';
 import { type CommandLine, readCommandLine } from './cli.js';
 import { sendOrder } from './control.js';

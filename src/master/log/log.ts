@@ -12,6 +12,8 @@ export interface MasterLog {
   readonly announce: (fields: LogFields, message: string) => void;
   /** A line that a reactor wrote: a record as it is, anything else as the text of one. */
   readonly relay: (reactor: number, line: string, stream: OutputStream) => void;
+  /** After a reload; the ready line is written at every level. */
+  readonly setLevel: (level: LogLevel) => void;
   /** Reopens the log file, after it was moved away. */
   readonly reopen: () => void;
   /**
@@ -51,7 +53,7 @@ export function openLog(
   };
   process.once('exit', flush);
   const base = { pid: process.pid };
-  const lines = pino({ base, level: level === 'off' ? 'silent' : level }, output);
+  const lines = pino({ base, level: pinoLevel(level) }, output);
   const announcements = pino({ base, level: 'info' }, stdout);
   return {
     log: (lineLevel, fields, message) => lines[lineLevel](fields, message),
@@ -61,6 +63,9 @@ export function openLog(
       else if (line === '') return;
       else if (stream === 'stdout') lines.info({ reactor, text: line }, STDOUT_TEXT);
       else lines.error({ reactor, text: line }, STDERR_TEXT);
+    },
+    setLevel: (changed) => {
+      lines.level = pinoLevel(changed);
     },
     reopen: () => {
       try {
@@ -75,6 +80,10 @@ export function openLog(
       kept?.close();
     },
   };
+}
+
+function pinoLevel(level: LogLevel): string {
+  return level === 'off' ? 'silent' : level;
 }
 
 /**

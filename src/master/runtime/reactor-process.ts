@@ -3,7 +3,7 @@ import { messageOf } from '../../shared/errors.js';
 import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
 import { readLines } from '../log/line-input.js';
 import type { OutputStream } from '../log/log.js';
-import type { ChildExit } from '../supervisor/supervision.js';
+import type { ChildExit } from '../supervisor/state.js';
 
 /** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
 export const CHILD_CONTROL_FD = 4;

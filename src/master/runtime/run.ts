@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Address, formatAddress } from '../../shared/addresses.js';
 import { originOf, type ResolvedConfig } from '../../shared/config.js';
-import { messageOf } from '../../shared/errors.js';
+import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { AppSource, NativeAddon } from '../../shared/native.js';
 import { version } from '../../shared/package-info.js';
 import type { MasterSignal } from '../../shared/signals.js';
@@ -10,18 +10,20 @@ import { type RateSampler, sampleRates } from '../admin/rate-sampler.js';
 import { type Status, statusOf } from '../admin/status.js';
 import type { MasterLog } from '../log/log.js';
 import { watchFiles } from '../reload/watch.js';
-import { scalingProblem, servingSlots } from '../supervisor/scaling.js';
+import { activeSlots } from '../supervisor/slots.js';
 import {
+  type ChildExit,
   type Failure,
   initialState,
   type Order,
   type Prepared,
-} from '../supervisor/supervision.js';
+} from '../supervisor/state.js';
+import { scalingProblem } from '../supervisor/supervisor.js';
 import type { AllocatorChoice } from './allocator.js';
 import { type Listeners, openListeners } from './listeners.js';
 import { openResources, type Resources } from './resources.js';
 import { needRestart, supervisorSettings } from './settings.js';
-import { makeShell, type Shell, type ShellHooks } from './shell.js';
+import { makeShell, type Shell } from './shell.js';
 
 /** What a generation of reactors is made from: configuration and an app that was checked. */
 export interface Generation {
@@ -40,8 +42,12 @@ export interface MasterInputs {
   readonly log: MasterLog;
   /** Listening sockets from a service manager. */
   readonly inheritedFds: readonly number[];
-  readonly hooks: Pick<ShellHooks, 'onStopping' | 'onExited' | 'onReloaded'> & {
+  /** Called outside of the effect loop. */
+  readonly hooks: {
     readonly onReady: (ready: ReadyFields) => void;
+    readonly onStopping: () => void;
+    readonly onReloaded: (result: ReloadResult) => void;
+    readonly onExited: (slot: number, exit: ChildExit) => void;
   };
 }
 
@@ -64,7 +70,7 @@ export interface ReadyFields {
 
 export interface ReloadResult {
   /** `null`: done. */
-  readonly problem: string | null;
+  readonly failure: Failure | null;
   readonly generation: number;
 }
 
@@ -115,24 +121,27 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
     livenessGraceMs: config.livenessGrace,
     prepareReload: () => prepareReload(inputs, settingsOf),
     hooks: {
-      onStopping: hooks.onStopping,
-      onExited: hooks.onExited,
+      onStopping: () => later(hooks.onStopping),
+      onExited: (slot, exit) => later(() => hooks.onExited(slot, exit)),
       onReady: (name) =>
-        hooks.onReady(
-          readyFields({
-            listeners: resources.listeners,
-            app: first.app,
-            admin,
-            processes,
-            accept,
-            name,
-          }),
+        later(() =>
+          hooks.onReady(
+            readyFields({
+              listeners: resources.listeners,
+              app: first.app,
+              admin,
+              processes,
+              accept,
+              name,
+            }),
+          ),
         ),
-      onReloaded: (problem, generation) => {
-        for (const answer of waiting.now) answer({ problem, generation });
+      onReloaded: (failure, generation) => {
+        if (failure === null) log.setLevel(shell.state().settings.reactor.logLevel);
+        for (const resolve of waiting.now) resolve({ failure, generation });
         waiting.now = waiting.later;
         waiting.later = [];
-        hooks.onReloaded(problem, generation);
+        later(() => hooks.onReloaded({ failure, generation }));
       },
       onEnd: (failure) => {
         watcher?.close();
@@ -165,6 +174,11 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
   const watcher = config.watch ? watchApp(first.app.path, orders, log) : null;
   shell.dispatch({ type: 'boot' });
   return { ...orders, ended, status };
+}
+
+/** Outside of the effect loop: what the surrounding program does in a hook, or throws, is its own. */
+function later(hook: () => void): void {
+  process.nextTick(hook);
 }
 
 function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
@@ -202,6 +216,7 @@ function statusReader(native: NativeAddon, sources: StatusSources): () => Status
       pid: process.pid,
       nowMs: performance.now(),
       startedAtMs,
+      awakeSinceMs: shell.awakeSinceMs(),
     });
 }
 
@@ -210,9 +225,9 @@ function makeOrders(
   resources: Resources,
   waiting: Waiting,
 ): Omit<RunningMaster, 'ended' | 'status'> {
-  // No wall clock: an operator or NTP may set that one.
-  const give = (order: Order) => shell.dispatch({ type: 'order', order, nowMs: performance.now() });
+  const give = (order: Order) => shell.dispatch({ type: 'order', order });
   return {
+    // No wall clock: an operator or NTP may set that one.
     signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: performance.now() }),
     reload: () =>
       new Promise((resolve) => {
@@ -222,11 +237,11 @@ function makeOrders(
       }),
     scale: (processes) => {
       const { capacity } = resources;
-      if (processes > capacity) return `at most ${capacity} reactors since this start`;
-      const problem = scalingProblem(shell.state());
+      const problem = scalingProblem(shell.state(), processes);
       if (problem !== null) return problem;
+      if (processes > capacity) return `this start has room for at most ${capacity} reactors`;
       try {
-        if (processes > servingSlots(shell.state()).length) resources.makeRoom(processes);
+        if (processes > activeSlots(shell.state()).length) resources.makeRoom(processes);
       } catch (error) {
         return messageOf(error);
       }
@@ -295,7 +310,8 @@ async function prepareReload(
     return { ok: true, settings: settingsOf(generation) };
   } catch (error) {
     // Whatever it is, it is no reason to end what serves.
-    return { ok: false, problem: messageOf(error) };
+    const code = error instanceof MoonringError ? error.code : 'ERR_MOONRING_HANDLER';
+    return { ok: false, failure: { code, message: messageOf(error) } };
   }
 }
 

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { AppSource, ReactorSettings } from '../../shared/native.js';
 import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../shared/options.js';
 import { CRASH_POLICY } from '../supervisor/backoff.js';
-import type { SupervisorSettings } from '../supervisor/supervision.js';
+import type { SupervisorSettings } from '../supervisor/state.js';
 import {
   CHILD_CONTROL_FD,
   CHILD_INBOX_FD,
@@ -41,6 +41,7 @@ export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
       accessLogFd: CHILD_STDOUT_FD,
     },
     pin: config.pin,
+    minReactors: config.minReactors,
     startTimeoutMs: START_TIMEOUT_MS,
     exitTimeoutMs: EXIT_TIMEOUT_MS,
     stopTimeoutMs: STOP_TIMEOUT_MS,

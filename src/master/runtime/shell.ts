@@ -1,7 +1,7 @@
 import { unreachable } from '../../shared/assert.js';
 import type { NativeAddon } from '../../shared/native.js';
 import type { MasterLog } from '../log/log.js';
-import { servingNotes, silentChildren } from '../supervisor/liveness.js';
+import { attentionAt, lostHeartbeats, servingNotes } from '../supervisor/liveness.js';
 import type {
   ChildExit,
   ChildId,
@@ -12,12 +12,12 @@ import type {
   SupervisorEvent,
   SupervisorState,
   Timer,
-} from '../supervisor/supervision.js';
+} from '../supervisor/state.js';
 import { step } from '../supervisor/supervisor.js';
 import { forkReactor, type ReactorProcess } from './reactor-process.js';
 import type { Resources } from './resources.js';
 
-/** How often heartbeats are looked at, at most and at least. */
+/** How often heartbeats are looked at: every quarter of the grace, within these limits. */
 const LOOK_MS = { most: 1000, least: 50 };
 
 export interface ShellInputs {
@@ -32,11 +32,11 @@ export interface ShellInputs {
   readonly hooks: ShellHooks;
 }
 
-/** What the shell tells those around it. */
+/** What the rest of the master hears of. May dispatch events: they are handled afterwards. */
 export interface ShellHooks {
   readonly onReady: (allocator: string) => void;
   readonly onStopping: () => void;
-  readonly onReloaded: (problem: string | null, generation: number) => void;
+  readonly onReloaded: (failure: Failure | null, generation: number) => void;
   readonly onExited: (slot: number, exit: ChildExit) => void;
   readonly onEnd: (failure: Failure | null) => void;
 }
@@ -44,117 +44,102 @@ export interface ShellHooks {
 export interface Shell {
   dispatch(event: SupervisorEvent): void;
   state(): SupervisorState;
-  /** For a shell that nothing was dispatched to: it looks at no heartbeat any more. */
+  /** Since when the master has run without a pause, on the clock of the stats page. */
+  awakeSinceMs(): number;
+  /** For a shell that got no event: heartbeats are not looked at any more. */
   close(): void;
 }
 
-interface Forked {
-  readonly process: ReactorProcess;
-  readonly slot: number;
-  readonly side: number;
-}
-
-/**
- * The shell around the supervisor: it performs the effects and owns all timers and processes.
- */
+/** The shell around the supervisor: performs the effects, and owns all timers and processes. */
 export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
-  const { log, hooks } = inputs;
+  const { log, resources, hooks } = inputs;
   const forks = makeForks(inputs, dispatch);
-  const setTimer = makeTimers((timer) => dispatch({ type: 'timer', timer }));
-  let state = first;
+  const setTimer = makeTimers((timer, lateMs) => dispatch({ type: 'timer', timer, lateMs }));
   const heartbeats = watchHeartbeats(inputs, () => state, dispatch);
+  const queue: SupervisorEvent[] = [];
+  let state = first;
+  let isBusy = false;
 
+  /** An event that an effect causes waits until all effects of the event before are performed. */
   function dispatch(event: SupervisorEvent): void {
-    const next = step(state, event);
-    state = next.state;
-    for (const effect of next.effects) perform(effect);
-  }
-
-  function perform(effect: Effect): void {
-    switch (effect.type) {
-      case 'fork':
-        forks.start(effect);
-        return;
-      case 'send':
-        forks.get(effect.child)?.send(effect.message);
-        return;
-      case 'kill':
-        forks.get(effect.child)?.signal('SIGKILL');
-        return;
-      case 'abort':
-        forks.get(effect.child)?.signal('SIGABRT');
-        return;
-      case 'arm-timer':
-        setTimer(effect.timer, effect.delayMs);
-        return;
-      case 'cancel-timer':
-        setTimer(effect.timer, null);
-        return;
-      case 'log':
-        log.log(effect.level, effect.fields, effect.message);
-        return;
-      case 'exit':
-        clearInterval(heartbeats);
-        hooks.onEnd(effect.failure);
-        return;
-      default:
-        performOutside(inputs, effect, dispatch);
+    queue.push(event);
+    if (isBusy) return;
+    isBusy = true;
+    try {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        const turn = step(state, next);
+        state = turn.state;
+        for (const effect of turn.effects) perform(effect);
+      }
+    } finally {
+      isBusy = false;
     }
   }
 
-  return { dispatch, state: () => state, close: () => clearInterval(heartbeats) };
-}
-
-type OutsideEffect = Exclude<
-  Effect,
-  { type: 'fork' | 'send' | 'kill' | 'abort' | 'arm-timer' | 'cancel-timer' | 'log' | 'exit' }
->;
-
-/** What has to do with neither children nor timers. */
-function performOutside(
-  { resources, log, hooks, prepareReload }: ShellInputs,
-  effect: OutsideEffect,
-  dispatch: (event: SupervisorEvent) => void,
-): void {
-  switch (effect.type) {
-    case 'slot-up':
-      resources.boss.setUp(effect.slot, effect.up);
-      return;
-    case 'close-slot':
-      resources.closeSlot(effect.slot);
-      return;
-    case 'reclaim-slot':
-      resources.boss.reclaim(effect.slot);
-      return;
-    case 'close-listeners':
-      resources.closeListeners();
-      return;
-    case 'reopen-logs':
-      log.reopen();
-      return;
-    case 'prepare-reload':
-      prepareReload().then((result) => dispatch({ type: 'prepared', result }));
-      return;
-    case 'reloaded':
-      hooks.onReloaded(effect.problem, effect.generation);
-      return;
-    case 'announce-ready':
-      hooks.onReady(effect.allocator);
-      return;
-    case 'announce-stopping':
-      hooks.onStopping();
-      return;
-    default:
-      unreachable(effect);
+  function perform(effect: Effect) {
+    switch (effect.type) {
+      case 'fork':
+        return forks.start(effect);
+      case 'send':
+        return forks.get(effect.child)?.send(effect.message);
+      case 'kill':
+        return forks.get(effect.child)?.signal('SIGKILL');
+      case 'abort':
+        return forks.get(effect.child)?.signal('SIGABRT');
+      case 'arm-timer':
+        return setTimer(effect.timer, effect.delayMs);
+      case 'cancel-timer':
+        return setTimer(effect.timer, null);
+      case 'log':
+        return log.log(effect.level, effect.fields, effect.message);
+      case 'slot-up':
+        return resources.boss.setUp(effect.slot, effect.up);
+      case 'close-slot':
+        return resources.closeSlot(effect.slot);
+      case 'reclaim-slot':
+        return resources.boss.reclaim(effect.slot);
+      case 'close-listeners':
+        return resources.closeListeners();
+      case 'reopen-logs':
+        return log.reopen();
+      case 'prepare-reload':
+        void inputs.prepareReload().then((result) => dispatch({ type: 'prepared', result }));
+        return;
+      case 'reloaded':
+        return hooks.onReloaded(effect.failure, effect.generation);
+      case 'announce-ready':
+        return hooks.onReady(effect.allocator);
+      case 'announce-stopping':
+        return hooks.onStopping();
+      case 'exit':
+        heartbeats.close();
+        return hooks.onEnd(effect.failure);
+      default:
+        return unreachable(effect);
+    }
   }
+
+  const { close, awakeSinceMs } = heartbeats;
+  return { dispatch, state: () => state, awakeSinceMs, close };
 }
 
-/** The processes that run, and what is done when one has ended. */
+/** The processes that run, and what is done when one has exited. */
 function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => void) {
   const { native, log, resources, hooks, script, reactorEnv: env } = inputs;
-  const forked = new Map<ChildId, Forked>();
+  const forked = new Map<ChildId, ReactorProcess>();
 
   function start({ slot, child, side }: Extract<Effect, { type: 'fork' }>): void {
+    const exited = (exit: ChildExit, serving: readonly ServingNote[]) => {
+      const [nowMs, random] = [performance.now(), Math.random()];
+      dispatch({ type: 'exited', child, exit, serving, nowMs, random });
+    };
+    const onExit = (exit: ChildExit) => {
+      const serving = servingNotes(resources.stats.readServing(slot, side), native.monotonicMs());
+      resources.stats.resetSide(slot, side);
+      forked.delete(child);
+      hooks.onExited(slot, exit);
+      exited(exit, serving);
+    };
     try {
       const process = forkReactor(
         { script, slot, env, inherited: resources.inheritedBy(slot) },
@@ -162,77 +147,57 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
           onMessage: (message) => dispatch({ type: 'message', child, message }),
           onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
           onDisconnect: () => dispatch({ type: 'disconnected', child }),
-          onExit: (exit) => bury(child, exit),
+          onExit,
           onLine: (line, stream) => log.relay(slot, line, stream),
         },
       );
-      forked.set(child, { process, slot, side });
+      forked.set(child, process);
     } catch (error) {
-      // No process, no memory, no descriptor left: the same as a crash, so it is tried again later.
+      // No process, memory or descriptor left: the same as a crash, so it is tried again later.
       log.log('error', { reactor: slot, err: error }, 'fork failed');
-      setImmediate(() => bury(child, { pid: null, code: null, signal: null }));
+      exited({ pid: null, code: null, signal: null }, []);
     }
   }
 
-  function bury(child: ChildId, exit: ChildExit): void {
-    const dead = forked.get(child);
-    let serving: ServingNote[] = [];
-    if (dead !== undefined) {
-      const { slot, side } = dead;
-      forked.delete(child);
-      serving = servingNotes(resources.stats.readServing(slot, side), native.monotonicMs());
-      resources.stats.resetSide(slot, side);
-      hooks.onExited(slot, exit);
-    }
-    const nowMs = performance.now();
-    dispatch({ type: 'exited', child, exit, serving, nowMs, random: Math.random() });
-  }
-
-  return { start, get: (child: ChildId) => forked.get(child)?.process };
+  return { start, get: (child: ChildId) => forked.get(child) };
 }
 
 function watchHeartbeats(
-  { resources, livenessGraceMs: graceMs }: ShellInputs,
+  { native, resources, livenessGraceMs: graceMs }: ShellInputs,
   state: () => SupervisorState,
   dispatch: (event: SupervisorEvent) => void,
-): NodeJS.Timeout | undefined {
-  if (graceMs === 0) return undefined;
-  const everyMs = Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, graceMs / 4));
-  const look = () => {
+) {
+  const { least, most } = LOOK_MS;
+  const everyMs = graceMs === 0 ? most : Math.min(most, Math.max(least, graceMs / 4));
+  const startMs = native.monotonicMs();
+  let attention = { lookedAtMs: startMs, awakeSinceMs: startMs };
+  const timer = setInterval(() => {
     const snapshot = resources.stats.read();
-    for (const { child, silentMs, serving } of silentChildren(
-      snapshot,
-      state().children,
-      graceMs,
-    )) {
-      dispatch({ type: 'silent', child: child.id, silentMs: Math.round(silentMs), serving });
+    attention = attentionAt(snapshot.takenMs, everyMs, attention);
+    const { awakeSinceMs } = attention;
+    const lost = lostHeartbeats(snapshot, state().children, { graceMs, awakeSinceMs });
+    for (const { child, silentMs, serving } of lost) {
+      dispatch({
+        type: 'heartbeat-lost',
+        child: child.id,
+        silentMs: Math.round(silentMs),
+        serving,
+      });
     }
-  };
-  return setInterval(look, everyMs);
+  }, everyMs);
+  return { awakeSinceMs: () => attention.awakeSinceMs, close: () => clearInterval(timer) };
 }
 
-/** A delay arms the timer anew, `null` disarms it. */
-function makeTimers(onTimer: (timer: Timer) => void) {
+/** A delay arms a timer, in place of the one before; `null` disarms it. */
+function makeTimers(onTimer: (timer: Timer, lateMs: number) => void) {
   const armed = new Map<string, NodeJS.Timeout>();
   return (timer: Timer, delayMs: number | null): void => {
-    const key = keyOf(timer);
+    const key = JSON.stringify(timer);
     clearTimeout(armed.get(key));
     armed.delete(key);
-    if (delayMs !== null)
-      armed.set(
-        key,
-        setTimeout(() => onTimer(timer), delayMs),
-      );
+    if (delayMs === null) return;
+    const dueMs = performance.now() + delayMs;
+    const fire = () => onTimer(timer, performance.now() - dueMs);
+    armed.set(key, setTimeout(fire, delayMs));
   };
-}
-
-function keyOf(timer: Timer): string {
-  switch (timer.type) {
-    case 'slot':
-      return `slot ${timer.slot}`;
-    case 'child':
-      return `child ${timer.child}`;
-    case 'delay':
-      return 'delay';
-  }
 }

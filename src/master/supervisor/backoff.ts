@@ -1,18 +1,18 @@
 /**
- * When a crashed reactor is started again, and when not any more. Pure: time and chance are
- * arguments.
+ * When a crashed reactor is started again, and when its slot counts as being in a crash loop. Pure:
+ * time and chance are arguments.
  */
 export interface CrashPolicy {
-  /** Starts in a row that never got ready. */
+  /** Starts in a row that never got ready make a crash loop, */
   readonly maxFailedStarts: number;
-  /** Crashes within `windowMs`. */
+  /** and so do crashes within `windowMs`. */
   readonly maxCrashes: number;
   readonly windowMs: number;
-  /**
-   * Delay before the second restart; it doubles with each crash within the window, up to `capMs`.
-   */
+  /** Delay before the second restart; it doubles with each crash, up to `capMs`. */
   readonly baseMs: number;
   readonly capMs: number;
+  /** In a crash loop it starts at `capMs` and doubles up to this. */
+  readonly loopCapMs: number;
 }
 
 export const CRASH_POLICY: CrashPolicy = {
@@ -21,49 +21,55 @@ export const CRASH_POLICY: CrashPolicy = {
   windowMs: 60_000,
   baseMs: 50,
   capMs: 2000,
+  loopCapMs: 30_000,
 };
 
-/** What one slot remembers of its crashes. */
+/** The crashes that count for one slot. */
 export interface CrashHistory {
   readonly failedStarts: number;
   /** Oldest first, none older than the window. */
   readonly crashedAtMs: readonly number[];
+  readonly loop: { readonly reason: string; readonly crashes: number } | null;
 }
 
-export const NO_CRASHES: CrashHistory = { failedStarts: 0, crashedAtMs: [] };
-
-export type Verdict =
-  | { readonly type: 'restart'; readonly delayMs: number }
-  | { readonly type: 'give-up'; readonly reason: string };
+export const NO_CRASHES: CrashHistory = { failedStarts: 0, crashedAtMs: [], loop: null };
 
 export function addCrash(
-  history: CrashHistory,
-  crash: { readonly nowMs: number; readonly wasReady: boolean },
+  before: CrashHistory,
+  { nowMs, wasReady }: { readonly nowMs: number; readonly wasReady: boolean },
   policy: CrashPolicy,
 ): CrashHistory {
-  const recent = history.crashedAtMs.filter((atMs) => crash.nowMs - atMs < policy.windowMs);
-  return {
-    failedStarts: crash.wasReady ? 0 : history.failedStarts + 1,
-    crashedAtMs: [...recent, crash.nowMs],
+  const recent = before.crashedAtMs.filter((atMs) => nowMs - atMs < policy.windowMs);
+  const history = {
+    failedStarts: wasReady ? 0 : before.failedStarts + 1,
+    crashedAtMs: [...recent, nowMs],
   };
+  const lastMs = before.crashedAtMs.at(-1) ?? -Infinity;
+  // It ends when a reactor has served for a whole window after its delay.
+  const goesOn = nowMs - lastMs < policy.windowMs + policy.loopCapMs;
+  const reason = loopReason(history, policy) ?? (goesOn ? before.loop?.reason : undefined);
+  if (reason === undefined) return { ...history, loop: null };
+  return { ...history, loop: { reason, crashes: (before.loop?.crashes ?? 0) + 1 } };
 }
 
-/**
- * `random` is in [0, 1) and takes up to half of the delay away, so that slots do not restart in
- * step.
- */
-export function judge(history: CrashHistory, random: number, policy: CrashPolicy): Verdict {
-  const crashes = history.crashedAtMs.length;
-  if (history.failedStarts >= policy.maxFailedStarts) {
-    return { type: 'give-up', reason: `did not start ${history.failedStarts} times in a row` };
-  }
-  if (crashes >= policy.maxCrashes) {
-    const seconds = policy.windowMs / 1000;
-    return { type: 'give-up', reason: `crashed ${crashes} times in ${seconds} seconds` };
-  }
+function loopReason(
+  { failedStarts, crashedAtMs }: Omit<CrashHistory, 'loop'>,
+  { maxFailedStarts, maxCrashes, windowMs }: CrashPolicy,
+): string | undefined {
+  if (failedStarts >= maxFailedStarts) return `did not start ${failedStarts} times in a row`;
+  const crashes = crashedAtMs.length;
+  if (crashes < maxCrashes) return undefined;
+  return `crashed ${crashes} times in ${windowMs / 1000} seconds`;
+}
+
+/** `random` in [0, 1) shortens the delay by up to half, so that slots do not restart in step. */
+export function restartDelayMs(history: CrashHistory, random: number, policy: CrashPolicy): number {
+  const { failedStarts, crashedAtMs, loop } = history;
   // Clients wait at the socket of a reactor that served until now: the first restart is immediate.
-  if (crashes <= 1 && history.failedStarts === 0) return { type: 'restart', delayMs: 0 };
-  const doublings = Math.max(0, crashes - 2);
-  const fullMs = Math.min(policy.capMs, policy.baseMs * 2 ** doublings);
-  return { type: 'restart', delayMs: Math.round(fullMs * (1 - random / 2)) };
+  if (loop === null && crashedAtMs.length <= 1 && failedStarts === 0) return 0;
+  const fullMs =
+    loop === null
+      ? Math.min(policy.capMs, policy.baseMs * 2 ** Math.max(0, crashedAtMs.length - 2))
+      : Math.min(policy.loopCapMs, policy.capMs * 2 ** (loop.crashes - 1));
+  return Math.round(fullMs * (1 - random / 2));
 }

@@ -1,30 +1,46 @@
 import type { ProcessStats, ServingRecord, StatsSnapshot } from '../../shared/native-stats.js';
-import type { Child, ServingNote } from './supervision.js';
+import type { Child, ServingNote } from './state.js';
 
 /**
- * Who is busy and who is dead: the IO thread of each reactor writes a heartbeat at every turn, and
- * once a second when it has nothing to do. Pure.
+ * Heartbeats: the I/O thread of each reactor writes one at every turn, and once a second when it is
+ * idle. Pure.
  */
-export interface Silence {
+export interface LostHeartbeat {
   readonly child: Child;
   readonly silentMs: number;
   readonly serving: readonly ServingNote[];
 }
 
-/** The children that have given no sign of life for `graceMs`; 0: never any. */
-export function silentChildren(
+/**
+ * The children whose last heartbeat is older than `graceMs` (0: none). Silence counts from
+ * `awakeSinceMs` on at the earliest: while the master was stopped, the reactors were so, too.
+ */
+export function lostHeartbeats(
   snapshot: StatsSnapshot,
   children: readonly Child[],
-  graceMs: number,
-): Silence[] {
+  { graceMs, awakeSinceMs }: { readonly graceMs: number; readonly awakeSinceMs: number },
+): LostHeartbeat[] {
   if (graceMs === 0) return [];
+  const awakeMs = snapshot.takenMs - awakeSinceMs;
   return children.flatMap((child) => {
     const stats = processOf(snapshot, child);
-    const silentMs = stats === null ? 0 : silenceOf(stats, snapshot.takenMs);
+    const silentMs = stats === null ? 0 : Math.min(awakeMs, silenceOf(stats, snapshot.takenMs));
     if (stats === null || silentMs <= graceMs) return [];
     const records = stats.threads.flatMap(({ serving }) => (serving === null ? [] : [serving]));
     return [{ child, silentMs, serving: servingNotes(records, snapshot.takenMs) }];
   });
+}
+
+/** When heartbeats were last looked at, and since when the master has run without a pause. */
+export interface Attention {
+  readonly lookedAtMs: number;
+  readonly awakeSinceMs: number;
+}
+
+/** A look that comes much too late: the master was stopped in between (docker pause, Ctrl-Z). */
+export function attentionAt(nowMs: number, everyMs: number, before: Attention): Attention {
+  const slept = nowMs - before.lookedAtMs > 2 * everyMs;
+  return { lookedAtMs: nowMs, awakeSinceMs: slept ? nowMs : before.awakeSinceMs };
 }
 
 export function processOf(snapshot: StatsSnapshot, child: Child): ProcessStats | null {
@@ -32,7 +48,7 @@ export function processOf(snapshot: StatsSnapshot, child: Child): ProcessStats |
   return slot?.processes.find((each) => each.side === child.side) ?? null;
 }
 
-/** 0 for a process whose IO thread has not run yet. */
+/** 0 for a process whose I/O thread has not run yet. */
 export function silenceOf({ threads }: ProcessStats, nowMs: number): number {
   const io = threads.find(({ thread }) => thread === 0);
   return io === undefined || io.heartbeatMs === 0 ? 0 : Math.max(0, nowMs - io.heartbeatMs);

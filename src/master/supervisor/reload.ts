@@ -1,208 +1,192 @@
 import { unreachable } from '../../shared/assert.js';
+import { NO_CRASHES } from './backoff.js';
 import {
-  childById,
+  activeSlots,
+  arm,
+  cancel,
   childTimer,
   dismissSuccessors,
   handOver,
+  isLooping,
+  kill,
+  launch,
   launchSuccessor,
-  leaversOf,
-  MAX_LEAVERS,
+  log,
+  MAX_PREDECESSORS,
   mainOf,
+  predecessorsOf,
   serve,
   slotTimer,
   successorOf,
-  withChild,
-  withSlot,
 } from './slots.js';
-import {
-  type Child,
-  type Effect,
-  log,
-  only,
-  type Prepared,
-  type Reload,
-  type Slot,
-  type Step,
-  type SupervisorState,
-  then,
-} from './supervision.js';
+import type { Child, Failure, Prepared, Reload, Slot, Turn } from './state.js';
 
 /**
  * Reload: configuration and handler are checked; then each slot gets a successor on the same
- * sockets that loads and waits. Only when all have loaded, slot after slot lets its successor
- * serve, and the old process hands its connections over. Pure.
+ * sockets that loads and waits. Only when all have loaded, one slot after the other lets its
+ * successor serve, and the old process hands its connections over. Pure.
  */
 
 type Loading = Extract<Reload, { tag: 'loading' }>;
 type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
-/** An order during a reload is kept, once. The ends of reloads come in the order of the orders. */
-export function onReloadOrder(state: SupervisorState): Step {
+/** An order during a reload is kept, once. Reloads end in the order in which they were ordered. */
+export function onReloadOrder(turn: Turn): void {
+  const { state } = turn;
   const { phase, reload } = state;
   if (reload.tag !== 'idle') {
-    const message = 'reload is under way: another one follows it';
-    return only({ ...state, reload: { ...reload, again: true } }, log('info', message));
+    state.reload = { ...reload, again: true };
+    log(turn, 'info', 'reload is under way: another one follows it');
+  } else if (phase.tag !== 'serving') {
+    const message = phase.tag === 'starting' ? 'not all reactors are ready yet' : 'it is stopping';
+    reject(turn, { code: 'ERR_MOONRING_CONTROL', message });
+  } else {
+    state.reload = { tag: 'checking', again: false };
+    log(turn, 'info', 'reload: checking configuration and handler');
+    turn.effects.push({ type: 'prepare-reload' });
   }
-  if (phase.tag !== 'serving') {
-    const problem = phase.tag === 'starting' ? 'not all reactors are ready yet' : 'it is stopping';
-    return rejected(state, problem);
-  }
-  return only(
-    { ...state, reload: { tag: 'checking', again: false } },
-    log('info', 'reload: checking configuration and handler'),
-    { type: 'prepare-reload' },
-  );
 }
 
-export function onPrepared(state: SupervisorState, result: Prepared): Step {
-  if (state.reload.tag !== 'checking') return only(state);
-  if (!result.ok) return then(rejected(state, result.problem), next);
+export function onPrepared(turn: Turn, result: Prepared): void {
+  const { state } = turn;
+  if (state.reload.tag !== 'checking') return;
+  if (!result.ok) {
+    reject(turn, result.failure);
+    next(turn);
+    return;
+  }
   const { again } = state.reload;
   const { settings } = result;
-  const generation = state.generation + 1;
-  const todo = servingIndices(state);
-  return advance({ ...state, reload: { tag: 'loading', again, generation, settings, todo } });
+  state.reload = { tag: 'loading', again, generation: state.generation + 1, settings };
 }
 
-/** Does what can be done now; called after every event. */
-export function advance(state: SupervisorState): Step {
-  switch (state.reload.tag) {
+/** Takes the next steps of a reload that are possible now; called after every event. */
+export function advance(turn: Turn) {
+  const { reload } = turn.state;
+  switch (reload.tag) {
     case 'loading':
-      return load(state, state.reload);
+      return load(turn, reload);
     case 'replacing':
-      return replace(state, state.reload);
+      return replace(turn, reload);
     case 'idle':
     case 'checking':
-      return only(state);
+      return;
     default:
-      return unreachable(state.reload);
+      return unreachable(reload);
   }
 }
 
-function load(state: SupervisorState, reload: Loading): Step {
-  const [first, ...todo] = reload.todo;
-  const slot = state.slots[first ?? -1];
-  if (slot === undefined) return commit(state, reload);
-  const successor = successorOf(state, slot);
-  if (isGivenUp(slot) || successor?.stage === 'loaded') {
-    return advance({ ...state, reload: { ...reload, todo } });
-  }
-  // What leaves keeps its place until it is gone.
-  const mayStart = successor === null && leaversOf(state, slot).length < MAX_LEAVERS;
-  return mayStart ? launchSuccessor(state, slot, reload.generation) : only(state);
-}
-
-function commit(state: SupervisorState, { settings, generation, again }: Loading): Step {
-  const todo = servingIndices(state);
-  const reload: Replacing = { tag: 'replacing', again, todo, problem: null };
-  return advance({ ...state, settings, generation, reload });
-}
-
-function replace(state: SupervisorState, reload: Replacing): Step {
-  const [first, ...todo] = reload.todo;
-  const slot = state.slots[first ?? -1];
-  if (slot === undefined) return then(completed(state, reload), next);
-  const successor = successorOf(state, slot);
-  if (isGivenUp(slot) || (successor === null && slot.state.tag === 'ready')) {
-    return advance({ ...state, reload: { ...reload, todo } });
-  }
-  if (successor?.stage !== 'loaded') return only(state);
-  return then(serve(state, successor), (now) =>
-    only(now, {
-      type: 'arm-timer',
-      timer: childTimer(successor),
-      delayMs: now.settings.startTimeoutMs,
-    }),
+/** A slot in a crash loop has no part in the decision: it starts with whatever is accepted. */
+function load(turn: Turn, reload: Loading) {
+  const { state } = turn;
+  const slot = activeSlots(state).find(
+    (each) => !isLooping(each) && successorOf(state, each)?.stage !== 'loaded',
   );
+  if (slot === undefined) return commit(turn, reload);
+  // A predecessor keeps its place until it is gone.
+  const isFull = predecessorsOf(state, slot).length >= MAX_PREDECESSORS;
+  if (successorOf(state, slot) === null && !isFull) launchSuccessor(turn, slot, reload.generation);
 }
 
-function servingIndices(state: SupervisorState): number[] {
-  return state.slots.filter((slot) => !slot.retired).map((slot) => slot.index);
+function commit(turn: Turn, { settings, generation, again }: Loading): void {
+  const { state } = turn;
+  state.settings = settings;
+  state.generation = generation;
+  state.reload = { tag: 'replacing', again, failure: null };
+  for (const slot of activeSlots(state).filter(isLooping)) {
+    // The new generation may be the cure. What still starts with the old one is started again.
+    slot.history = NO_CRASHES;
+    const child = mainOf(state, slot);
+    if (child === null) launch(turn, slot);
+    else kill(turn, child.id);
+  }
+  advance(turn);
 }
 
-/** Nobody serves the slot any more, nor will. */
-function isGivenUp({ retired, state: { tag } }: Slot): boolean {
-  return retired || tag === 'failed' || tag === 'stopped';
+function replace(turn: Turn, reload: Replacing): void {
+  const { state } = turn;
+  const slots = activeSlots(state).filter((slot) => !isLooping(slot));
+  const slot =
+    slots.find((each) => successorOf(state, each) !== null) ??
+    slots.find((each) => each.state.tag !== 'ready');
+  if (slot === undefined) {
+    complete(turn, reload);
+    next(turn);
+    return;
+  }
+  const successor = successorOf(state, slot);
+  if (successor?.stage !== 'loaded') return;
+  serve(turn, successor);
+  arm(turn, childTimer(successor), state.settings.startTimeoutMs);
 }
 
-function completed(state: SupervisorState, { problem }: Replacing): Step {
-  const { reloads } = state.tally;
-  const { generation } = state;
-  const result = problem === null ? 'ok' : 'rejected';
-  const tally = { ...state.tally, reloads: { ...reloads, [result]: reloads[result] + 1 } };
-  const line =
-    problem === null
-      ? log('info', 'reloaded', { generation })
-      : log('error', 'reload incomplete: not all serve the new generation', {
-          reason: problem,
-          generation,
-        });
-  return only({ ...state, tally }, line, { type: 'reloaded', problem, generation });
+function complete(turn: Turn, { failure }: Replacing): void {
+  const { generation, reloads } = turn.state;
+  reloads[failure === null ? 'ok' : 'rejected']++;
+  // Processes are replaced: they, and not their Lua states, are of the new generation.
+  if (failure === null) log(turn, 'info', 'reloaded', { generation, replaced: 'processes' });
+  else {
+    const fields = { reason: failure.message, generation };
+    log(turn, 'error', 'reload incomplete: some reactors serve the old generation', fields);
+  }
+  turn.effects.push({ type: 'reloaded', failure, generation });
 }
 
-/** The reload is over; the one that was asked for meanwhile begins. */
-function next(state: SupervisorState): Step {
-  const { reload } = state;
-  const idle: SupervisorState = { ...state, reload: { tag: 'idle' } };
-  return reload.tag !== 'idle' && reload.again ? onReloadOrder(idle) : only(idle);
+/** The reload is over; the one that was ordered meanwhile begins. */
+function next(turn: Turn): void {
+  const { reload } = turn.state;
+  turn.state.reload = { tag: 'idle' };
+  if (reload.tag !== 'idle' && reload.again) onReloadOrder(turn);
 }
 
-function rejected(state: SupervisorState, problem: string): Step {
-  const { reloads } = state.tally;
-  const tally = { ...state.tally, reloads: { ...reloads, rejected: reloads.rejected + 1 } };
+function reject(turn: Turn, failure: Failure): void {
+  const { generation, reloads } = turn.state;
+  reloads.rejected++;
   const message = 'reload rejected: the old generation keeps serving';
-  return only(
-    { ...state, tally },
-    log('error', message, { reason: problem, generation: state.generation }),
-    { type: 'reloaded', problem, generation: state.generation },
-  );
+  log(turn, 'error', message, { reason: failure.message, generation });
+  turn.effects.push({ type: 'reloaded', failure, generation });
 }
 
-/** The successor serves from now on; the process that did leaves. */
-export function promote(state: SupervisorState, slot: Slot, child: Child, allocator: string): Step {
-  const old = childById(state, mainOf(slot) ?? -1);
-  let after = withChild(state, { ...child, role: 'main' });
-  after = withSlot(after, { ...slot, state: { tag: 'ready', child: child.id, allocator } });
-  const effects: Effect[] = [
-    { type: 'cancel-timer', timer: childTimer(child) },
-    { type: 'cancel-timer', timer: slotTimer(slot) },
-    { type: 'slot-up', slot: slot.index, up: true },
-    log('debug', 'reactor is replaced', { reactor: slot.index, generation: child.generation }),
-  ];
-  if (old === null) return only(after, ...effects);
-  after = withChild(after, { ...old, role: 'leaver' });
-  if (old.stuck) return only(after, ...effects, { type: 'kill', child: old.id });
-  return only(after, ...effects, ...handOver(state, old.id, childTimer(old)));
+/** The successor serves from now on; the process that served until now leaves. */
+export function promote(turn: Turn, slot: Slot, child: Child, allocator: string): void {
+  const old = mainOf(turn.state, slot);
+  child.role = 'main';
+  slot.state = { tag: 'ready', child: child.id, allocator };
+  cancel(turn, childTimer(child));
+  cancel(turn, slotTimer(slot));
+  turn.effects.push({ type: 'slot-up', slot: slot.index, up: true });
+  const { generation } = child;
+  log(turn, 'debug', 'reactor replaced', { reactor: slot.index, generation });
+  if (old === null) return;
+  old.role = 'predecessor';
+  if (old.stuck) kill(turn, old.id);
+  else handOver(turn, old, childTimer(old));
 }
 
-/** As long as all load, one that fails ends the reload, and nothing has changed. */
-export function successorFailed(state: SupervisorState, slot: Slot, reason: string): Step {
+/** While all load, one failure ends the reload, and nothing has changed. */
+export function successorFailed(turn: Turn, slot: Slot, failure: Failure): void {
+  const { state } = turn;
   const { reload } = state;
-  const problem = `the new reactor ${slot.index} ${reason}`;
   if (reload.tag === 'loading') {
-    return then(
-      then(dismissSuccessors(state), (now) => rejected(now, problem)),
-      next,
-    );
+    dismissSuccessors(turn);
+    reject(turn, failure);
+    next(turn);
+  } else if (reload.tag === 'replacing') {
+    // The others go on: most already serve the new generation, and a crash would start it.
+    const fields = { reactor: slot.index, reason: failure.message };
+    log(turn, 'error', 'the old reactor keeps serving', fields);
+    state.reload = { ...reload, failure: reload.failure ?? failure };
   }
-  if (reload.tag !== 'replacing') return only(state);
-  // The others go on: the new generation is what most serve, and what a crash starts.
-  const line = log('error', 'the old reactor keeps serving', {
-    reactor: slot.index,
-    reason: problem,
-  });
-  return only({ ...state, reload: { ...reload, problem: reload.problem ?? problem } }, line);
 }
 
-/** Ends a reload because the server ends, and the one that was to follow it. */
-export function abandonReload(state: SupervisorState): Step {
+/** The server ends: so do a reload and the one that was to follow it. */
+export function abandonReload(turn: Turn): void {
+  const { state } = turn;
   const { reload } = state;
-  if (reload.tag === 'idle') return only(state);
-  const problem = 'the server stops';
-  const idle: SupervisorState = { ...state, reload: { tag: 'idle' } };
-  const abandoned =
-    reload.tag === 'replacing'
-      ? completed(idle, { ...reload, problem: reload.problem ?? problem })
-      : rejected(idle, problem);
-  return reload.again ? then(abandoned, (now) => rejected(now, problem)) : abandoned;
+  if (reload.tag === 'idle') return;
+  const failure: Failure = { code: 'ERR_MOONRING_CONTROL', message: 'the server stops' };
+  state.reload = { tag: 'idle' };
+  if (reload.tag === 'replacing') complete(turn, { ...reload, failure: reload.failure ?? failure });
+  else reject(turn, failure);
+  if (reload.again) reject(turn, failure);
 }

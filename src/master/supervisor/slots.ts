@@ -1,20 +1,13 @@
-import {
-  type Child,
-  type ChildId,
-  type Effect,
-  only,
-  type Slot,
-  type Step,
-  type SupervisorState,
-  type Timer,
-} from './supervision.js';
+import type { LineLevel, LogFields } from '../../shared/logger.js';
+import type { ToReactor } from '../../shared/messages.js';
+import type { Child, ChildId, Slot, SupervisorState, Timer, Turn } from './state.js';
 
-/** Looking up and changing slots and their processes, and starting one. Pure. */
+/** Looking up slots and their processes, and what is done to one of them. Pure. */
 
 /** As many as the stats page has places for in a slot. */
 const SIDES = 4;
-/** The places that remain are for the main process and its successor. */
-export const MAX_LEAVERS = SIDES - 2;
+/** The remaining places are for the main process and its successor. */
+export const MAX_PREDECESSORS = SIDES - 2;
 
 export function slotTimer({ index }: Slot): Timer {
   return { type: 'slot', slot: index };
@@ -24,75 +17,77 @@ export function childTimer({ id }: Child): Timer {
   return { type: 'child', child: id };
 }
 
-export function withSlot(state: SupervisorState, slot: Slot): SupervisorState {
-  return { ...state, slots: state.slots.map((each) => (each.index === slot.index ? slot : each)) };
+export function childById({ children }: SupervisorState, id: ChildId): Child | null {
+  return children.find((child) => child.id === id) ?? null;
 }
 
-export function withChild(state: SupervisorState, child: Child): SupervisorState {
-  return {
-    ...state,
-    children: state.children.map((each) => (each.id === child.id ? child : each)),
-  };
+export function mainOf(state: SupervisorState, slot: Slot): Child | null {
+  return 'child' in slot.state ? childById(state, slot.state.child) : null;
 }
 
-export function withoutChild(state: SupervisorState, id: ChildId): SupervisorState {
-  return { ...state, children: state.children.filter((each) => each.id !== id) };
+export function successorOf({ children }: SupervisorState, { index }: Slot): Child | null {
+  return children.find(({ slot, role }) => slot === index && role === 'successor') ?? null;
 }
 
-export function childById(state: SupervisorState, id: ChildId): Child | null {
-  return state.children.find((child) => child.id === id) ?? null;
+export function predecessorsOf({ children }: SupervisorState, { index }: Slot): Child[] {
+  return children.filter(({ slot, role }) => slot === index && role === 'predecessor');
 }
 
-export function mainOf({ state }: Slot): ChildId | null {
-  return 'child' in state ? state.child : null;
+/** Those that are not scaled away. */
+export function activeSlots({ slots }: SupervisorState): Slot[] {
+  return slots.filter((slot) => !slot.retired);
 }
 
-export function successorOf(state: SupervisorState, slot: Slot): Child | null {
-  return (
-    state.children.find((child) => child.slot === slot.index && child.role === 'successor') ?? null
-  );
+/** Not serving, and crashed so often that the server does not count on it. */
+export function isLooping({ state, history }: Slot): boolean {
+  return state.tag !== 'ready' && history.loop !== null;
 }
 
-export function leaversOf(state: SupervisorState, slot: Slot): Child[] {
-  return state.children.filter((child) => child.slot === slot.index && child.role === 'leaver');
+/** No reactor is started any more, and no successor takes over. */
+export function isEnding({ phase: { tag } }: SupervisorState): boolean {
+  return tag === 'draining' || tag === 'stopping' || tag === 'ended';
+}
+
+export function log(turn: Turn, level: LineLevel, message: string, fields: LogFields = {}): void {
+  turn.effects.push({ type: 'log', level, fields, message });
+}
+
+export function arm(turn: Turn, timer: Timer, delayMs: number): void {
+  turn.effects.push({ type: 'arm-timer', timer, delayMs });
+}
+
+export function cancel(turn: Turn, timer: Timer): void {
+  turn.effects.push({ type: 'cancel-timer', timer });
+}
+
+export function send(turn: Turn, child: ChildId, message: ToReactor): void {
+  turn.effects.push({ type: 'send', child, message });
+}
+
+export function kill(turn: Turn, child: ChildId): void {
+  turn.effects.push({ type: 'kill', child });
 }
 
 /** Starts the process that is to serve the slot. */
-export function launch(state: SupervisorState, slot: Slot): Step {
-  const forked = fork(state, slot, { role: 'main', generation: state.generation });
-  const starting: Slot = {
-    ...slot,
-    state: { tag: 'starting', child: state.nextChild, failure: null },
-  };
-  const delayMs = state.settings.startTimeoutMs;
-  return only(withSlot(forked.state, starting), ...forked.effects, {
-    type: 'arm-timer',
-    timer: slotTimer(slot),
-    delayMs,
-  });
+export function launch(turn: Turn, slot: Slot): void {
+  const child = fork(turn, slot, 'main', turn.state.generation);
+  slot.state = { tag: 'starting', child: child.id, failure: null };
+  arm(turn, slotTimer(slot), turn.state.settings.startTimeoutMs);
 }
 
 /** Starts a process beside the one that serves the slot. It loads, and waits. */
-export function launchSuccessor(state: SupervisorState, slot: Slot, generation: number): Step {
-  const forked = fork(state, slot, { role: 'successor', generation });
-  return only(forked.state, ...forked.effects, {
-    type: 'arm-timer',
-    timer: { type: 'child', child: state.nextChild },
-    delayMs: state.settings.startTimeoutMs,
-  });
+export function launchSuccessor(turn: Turn, slot: Slot, generation: number): void {
+  const child = fork(turn, slot, 'successor', generation);
+  arm(turn, childTimer(child), turn.state.settings.startTimeoutMs);
 }
 
-function fork(
-  state: SupervisorState,
-  slot: Slot,
-  { role, generation }: Pick<Child, 'role' | 'generation'>,
-): Step {
-  const id = state.nextChild;
+function fork(turn: Turn, slot: Slot, role: Child['role'], generation: number): Child {
+  const { state } = turn;
   const taken = state.children.filter((child) => child.slot === slot.index);
   const side = [...Array(SIDES).keys()].find((each) => taken.every((child) => child.side !== each));
   if (side === undefined) throw new TypeError(`slot ${slot.index} has ${SIDES} processes already`);
   const child: Child = {
-    id,
+    id: state.nextChild++,
     slot: slot.index,
     side,
     generation,
@@ -103,45 +98,31 @@ function fork(
     failure: null,
     drained: false,
   };
-  const effect: Effect = { type: 'fork', slot: slot.index, child: id, side };
-  return only({ ...state, children: [...state.children, child], nextChild: id + 1 }, effect);
+  state.children.push(child);
+  turn.effects.push({ type: 'fork', slot: slot.index, child: child.id, side });
+  return child;
 }
 
-/** Lets a process that has loaded serve. */
-export function serve(state: SupervisorState, child: Child): Step {
-  return only(withChild(state, { ...child, stage: 'serving' }), {
-    type: 'send',
-    child: child.id,
-    message: { type: 'serve' },
-  });
+/** Tells a process that has loaded to serve. */
+export function serve(turn: Turn, child: Child): void {
+  child.stage = 'serving';
+  send(turn, child.id, { type: 'serve' });
 }
 
-/** Ends the successors that have served nobody; they leave with nothing. */
-export function dismissSuccessors(state: SupervisorState): Step {
-  const isWaiting = ({ role, stage }: Child) => role === 'successor' && stage !== 'serving';
-  const children = state.children.map(
-    (child): Child => (isWaiting(child) ? { ...child, role: 'leaver', drained: true } : child),
-  );
-  const effects = state.children.filter(isWaiting).flatMap((child): Effect[] => [
-    { type: 'cancel-timer', timer: childTimer(child) },
-    { type: 'kill', child: child.id },
-  ]);
-  return only({ ...state, children }, ...effects);
+/** Ends the successors that were not told to serve; they have no connections. */
+export function dismissSuccessors(turn: Turn): void {
+  for (const child of turn.state.children) {
+    if (child.role !== 'successor' || child.stage === 'serving') continue;
+    child.role = 'predecessor';
+    child.drained = true;
+    cancel(turn, childTimer(child));
+    kill(turn, child.id);
+  }
 }
 
-/** Nothing new is accepted; what is open gets drain-timeout to finish. */
-export function drainOrder({ settings }: SupervisorState, id: ChildId): Effect {
-  const { drainTimeoutMs: timeoutMs } = settings;
-  return { type: 'send', child: id, message: { type: 'drain', timeoutMs } };
-}
-
-/**
- * Sends the process away without closing anything: its connections move to whoever serves then.
- */
-export function handOver(state: SupervisorState, id: ChildId, timer: Timer): Effect[] {
-  const { drainTimeoutMs, exitTimeoutMs } = state.settings;
-  return [
-    { type: 'send', child: id, message: { type: 'hand-over', timeoutMs: drainTimeoutMs } },
-    { type: 'arm-timer', timer, delayMs: drainTimeoutMs + exitTimeoutMs },
-  ];
+/** Ends the process without closing a connection: they move to the reactors that serve then. */
+export function handOver(turn: Turn, child: Child, timer: Timer): void {
+  const { drainTimeoutMs, exitTimeoutMs } = turn.state.settings;
+  send(turn, child.id, { type: 'hand-over', timeoutMs: drainTimeoutMs });
+  arm(turn, timer, drainTimeoutMs + exitTimeoutMs);
 }

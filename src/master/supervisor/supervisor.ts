@@ -1,223 +1,486 @@
 import { unreachable } from '../../shared/assert.js';
-import type { ToMaster } from '../../shared/messages.js';
+import type { LogFields } from '../../shared/logger.js';
+import { PROTOCOL_VERSION, type ToMaster } from '../../shared/messages.js';
+import type { ReactorFailure } from '../../shared/native.js';
 import type { MasterSignal } from '../../shared/signals.js';
-import { onExited } from './exits.js';
-import { advance, onPrepared, onReloadOrder } from './reload.js';
-import { onScale } from './scaling.js';
-import { beginDrain, beginStop, isEnding, onStopSignal, withFailure } from './shutdown.js';
-import { childById, childTimer, launch, slotTimer, withChild, withSlot } from './slots.js';
-import { isStarting, onHello, onLoaded, onReady, withStartFailure } from './starts.js';
+import { addCrash, restartDelayMs } from './backoff.js';
+import { advance, onPrepared, onReloadOrder, promote, successorFailed } from './reload.js';
 import {
+  beginDrain,
+  beginStop,
+  drainFailed,
+  onDrainOrder,
+  onStopOrder,
+  onStopSignal,
+  sendDrain,
+  settle,
+} from './shutdown.js';
+import {
+  activeSlots,
+  arm,
+  cancel,
+  childById,
+  childTimer,
+  handOver,
+  isEnding,
+  isLooping,
+  kill,
+  launch,
+  log,
+  mainOf,
+  send,
+  serve,
+  slotTimer,
+  successorOf,
+} from './slots.js';
+import {
+  beginTurn,
   type Child,
+  type ChildExit,
   type ChildId,
   type Effect,
-  type Failure,
-  log,
+  newSlot,
   type Order,
-  only,
   type Slot,
-  type Step,
+  type StartFailure,
   type SupervisorEvent,
   type SupervisorState,
   type Timer,
-  then,
-} from './supervision.js';
+  type Turn,
+} from './state.js';
 
 /**
- * The supervisor: what is known, and what just happened, give what is known next and what is to be
- * done. Pure: no process, clock or timer.
+ * The supervisor: a state and an event give the next state and the effects to perform. Pure: no
+ * process, clock or timer. This file has starts, crashes and scaling; shutdown.ts and reload.ts
+ * have the rest.
  */
-export function step(state: SupervisorState, event: SupervisorEvent): Step {
-  return then(react(state, event), advance);
+export function step(
+  state: SupervisorState,
+  event: SupervisorEvent,
+): { readonly state: SupervisorState; readonly effects: readonly Effect[] } {
+  const turn = beginTurn(state);
+  react(turn, event);
+  advance(turn);
+  return turn;
 }
 
-function react(state: SupervisorState, event: SupervisorEvent): Step {
+function react(turn: Turn, event: SupervisorEvent) {
   switch (event.type) {
     case 'boot':
-      return state.slots.reduce((sum, slot) => then(sum, (now) => launch(now, slot)), only(state));
-    case 'message':
-      return forChild(state, event.child, (child, slot) =>
-        onMessage(state, child, slot, event.message),
-      );
-    case 'unreadable':
-      return forChild(state, event.child, (child) => {
-        const fields = { reactor: child.slot, problem: event.problem };
-        const line = log('error', 'reactor sent an unreadable message: killing it', fields);
-        return only(state, line, { type: 'kill', child: child.id });
-      });
-    case 'disconnected':
-      // It is about to exit. If it does not, the timer sees to it.
-      return forChild(state, event.child, (child, slot) =>
-        only(state, armExit(state, child, slot)),
-      );
-    case 'exited':
-      return forChild(state, event.child, (child, slot) => onExited(state, child, slot, event));
-    case 'silent':
-      return forChild(state, event.child, (child, slot) => onSilent(state, child, slot, event));
+      for (const slot of turn.state.slots) launch(turn, slot);
+      return;
     case 'timer':
-      return onTimer(state, event.timer);
+      return onTimer(turn, event.timer, event.lateMs);
     case 'signal':
-      return onSignal(state, event.signal, event.nowMs);
+      return onSignal(turn, event.signal, event.nowMs);
     case 'order':
-      return onOrder(state, event.order, event.nowMs);
+      return onOrder(turn, event.order);
     case 'prepared':
-      return onPrepared(state, event.result);
+      return onPrepared(turn, event.result);
+    default:
+      return withChild(turn, event.child, (child, slot) => onChild(turn, child, slot, event));
+  }
+}
+
+/** Events of a process that has exited already are ignored. */
+function withChild(turn: Turn, id: ChildId, next: (child: Child, slot: Slot) => void): void {
+  const child = childById(turn.state, id);
+  const slot = child && turn.state.slots[child.slot];
+  if (child && slot) next(child, slot);
+}
+
+type ChildEvent = Extract<SupervisorEvent, { readonly child: ChildId }>;
+type Exited = Extract<SupervisorEvent, { type: 'exited' }>;
+
+function onChild(turn: Turn, child: Child, slot: Slot, event: ChildEvent) {
+  switch (event.type) {
+    case 'message':
+      return onMessage(turn, child, slot, event.message);
+    case 'unreadable': {
+      const fields = { reactor: child.slot, problem: event.problem };
+      log(turn, 'error', 'reactor sent an unreadable message: killing it', fields);
+      return kill(turn, child.id);
+    }
+    case 'disconnected':
+      return armExit(turn, child, slot);
+    case 'exited':
+      return onExited(turn, child, slot, event);
+    case 'heartbeat-lost': {
+      // It may be stuck for ever, or only busier than it was allowed to be: its clients wait.
+      if (child.stuck || isStarting(child, slot)) return;
+      const { silentMs, serving } = event;
+      const fields = { reactor: child.slot, reactorPid: child.pid, silentMs, serving };
+      child.stuck = true;
+      log(turn, 'error', 'heartbeat lost: aborting the reactor', fields);
+      turn.effects.push({ type: 'abort', child: child.id });
+      return armExit(turn, child, slot);
+    }
     default:
       return unreachable(event);
   }
 }
 
-function forChild(
-  state: SupervisorState,
-  id: ChildId,
-  next: (child: Child, slot: Slot) => Step,
-): Step {
-  const child = childById(state, id);
-  const slot = child && state.slots[child.slot];
-  return child && slot ? next(child, slot) : only(state);
-}
-
-function onMessage(state: SupervisorState, child: Child, slot: Slot, message: ToMaster): Step {
+function onMessage(turn: Turn, child: Child, slot: Slot, message: ToMaster) {
   switch (message.type) {
-    case 'hello': {
-      const known = { ...child, pid: message.pid };
-      return onHello(withChild(state, known), known, slot, message.protocol);
-    }
+    case 'hello':
+      child.pid = message.pid;
+      return onHello(turn, child, slot, message.protocol);
     case 'loaded':
-      return onLoaded(state, child, slot);
+      return onLoaded(turn, child, slot);
     case 'ready':
-      return onReady(state, child, slot, message.allocator);
+      return onReady(turn, child, slot, message.allocator);
     case 'cut':
-      return only(isEnding(state) ? withFailure(state, cutBy(slot)) : state);
-    case 'drained':
-      return onDrained(state, child, slot);
-    case 'failed':
-      return only(withStartFailure(state, child, slot, message));
-    case 'orphaned':
-      return only(
-        state,
-        log('warn', 'reactor lost its control pair and drains', { reactor: slot.index }),
+      return drainFailed(
+        turn,
+        `the time to drain was over before reactor ${slot.index} had finished its requests`,
       );
+    case 'drained':
+      if (child.role === 'predecessor') child.drained = true;
+      else if (child.role === 'main' && slot.state.tag === 'draining') {
+        slot.state = { ...slot.state, drained: true };
+      } else return;
+      return armExit(turn, child, slot);
+    case 'failed':
+      return noteStartFailure(child, slot, { ...FAILURES[message.code], message: message.message });
+    case 'orphaned':
+      log(turn, 'warn', 'reactor lost its control pair and drains', { reactor: slot.index });
+      return;
     default:
       return unreachable(message);
   }
 }
 
-/** Why a drain that ends with this does not end well. */
-function cutBy({ index }: Slot): Failure {
-  const message = `the time to drain was over before reactor ${index} had answered everything`;
-  return { code: 'ERR_MOONRING_DRAIN', message };
+const FAILURES: Readonly<Record<ReactorFailure, Omit<StartFailure, 'message'>>> = {
+  HANDLER: { code: 'ERR_MOONRING_HANDLER', lasting: true },
+  INVALID: { code: 'ERR_MOONRING_CONFIG', lasting: true },
+  SYSTEM: { code: 'ERR_MOONRING_CONTROL', lasting: false },
+  NOMEM: { code: 'ERR_MOONRING_CONTROL', lasting: false },
+};
+
+/* Starts: hello, loaded, ready. */
+
+function onHello(turn: Turn, child: Child, slot: Slot, protocol: number) {
+  const { state } = turn;
+  if (child.stage !== 'loading' || !(isStarting(child, slot) || isAwaited(child, slot))) return;
+  if (protocol !== PROTOCOL_VERSION) {
+    // The files were replaced under a running master. What serves keeps serving.
+    const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
+    const failure = { code: 'ERR_MOONRING_PROTOCOL', message, lasting: true } as const;
+    if (state.phase.tag === 'starting') return beginStop(turn, { signal: null, failure });
+    noteStartFailure(child, slot, failure);
+    return kill(turn, child.id);
+  }
+  const { reload } = state;
+  // Until all have loaded, only the successors get the new settings.
+  const isNew = child.role === 'successor' && reload.tag === 'loading';
+  const { reactor, pin } = isNew ? reload.settings : state.settings;
+  const options = {
+    ...reactor,
+    index: child.slot,
+    statsSlot: child.slot,
+    statsSide: child.side,
+    generation: child.generation,
+    pinCpu: pin ? child.slot : -1,
+  };
+  send(turn, child.id, { type: 'load', options });
 }
 
-function onDrained(state: SupervisorState, child: Child, slot: Slot): Step {
-  const exit = armExit(state, child, slot);
-  if (child.role === 'leaver') return only(withChild(state, { ...child, drained: true }), exit);
-  if (child.role !== 'main' || slot.state.tag !== 'draining') return only(state);
-  return only(withSlot(state, { ...slot, state: { ...slot.state, drained: true } }), exit);
+function onLoaded(turn: Turn, child: Child, slot: Slot): void {
+  if (child.stage !== 'loading') return;
+  if (child.role === 'successor') {
+    child.stage = 'loaded';
+    cancel(turn, childTimer(child));
+  } else if (isAwaited(child, slot)) {
+    serve(turn, child);
+    sendDrain(turn, child);
+  } else if (isStarting(child, slot)) {
+    serve(turn, child);
+  }
 }
 
-/** It may be stuck for ever, or only busier than it was allowed to be: its clients wait for it. */
-function onSilent(
-  state: SupervisorState,
+/** The drain began before it had loaded: it still serves what waits in the slot's sockets. */
+function isAwaited(child: Child, slot: Slot): boolean {
+  return child.role === 'main' && slot.state.tag === 'draining' && !slot.state.drained;
+}
+
+function isStarting({ role }: Child, slot: Slot): boolean {
+  return role === 'successor' || (role === 'main' && slot.state.tag === 'starting');
+}
+
+function onReady(turn: Turn, child: Child, slot: Slot, allocator: string): void {
+  const { state } = turn;
+  if (!isStarting(child, slot) || child.stage !== 'serving') return;
+  if (child.role === 'successor') {
+    // In a stop it is being killed; the message was under way.
+    if (!isEnding(state)) promote(turn, slot, child, allocator);
+    return;
+  }
+  slot.state = { tag: 'ready', child: child.id, allocator };
+  cancel(turn, slotTimer(slot));
+  turn.effects.push({ type: 'slot-up', slot: slot.index, up: true });
+  const level = state.phase.tag === 'starting' ? 'debug' : 'info';
+  log(turn, level, 'reactor is ready', { reactor: slot.index, allocator });
+  beginServing(turn);
+}
+
+/** The start is over when enough reactors are ready and the others are in a crash loop. */
+function beginServing(turn: Turn): void {
+  const { state } = turn;
+  if (state.phase.tag !== 'starting') return;
+  const slots = activeSlots(state);
+  const ready = slots.flatMap((slot) => (slot.state.tag === 'ready' ? [slot.state] : []));
+  const isOver = slots.every((slot) => slot.state.tag === 'ready' || isLooping(slot));
+  const [first] = ready;
+  if (!isOver || first === undefined || ready.length < state.settings.minReactors) return;
+  state.phase = { tag: 'serving' };
+  turn.effects.push({ type: 'announce-ready', allocator: first.allocator });
+}
+
+/** Its exit follows, and is judged then. */
+function noteStartFailure(child: Child, slot: Slot, failure: StartFailure): void {
+  if (child.role === 'successor') child.failure = failure;
+  else if (child.role === 'main' && slot.state.tag === 'starting') {
+    slot.state = { ...slot.state, failure };
+  }
+}
+
+/* Exits. */
+
+function onExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
+  const { state } = turn;
+  state.children = state.children.filter(({ id }) => id !== child.id);
+  if (child.role === 'main') return onMainExited(turn, child, slot, event);
+  cancel(turn, childTimer(child));
+  if (child.role === 'successor') {
+    const what = child.failure === null ? wordsOf(event.exit) : `failed: ${child.failure.message}`;
+    const code = child.failure?.code ?? 'ERR_MOONRING_HANDLER';
+    successorFailed(turn, slot, { code, message: `the new reactor ${slot.index} ${what}` });
+  } else if (!child.drained) {
+    const message = 'replaced reactor ended before it had handed its connections over';
+    log(turn, 'error', message, { reactor: child.slot, ...exitFields(event) });
+    const words = wordsOf(event.exit);
+    drainFailed(turn, `the replaced reactor ${child.slot} ${words} before it had drained`);
+  }
+  settle(turn);
+}
+
+function onMainExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
+  const { state } = turn;
+  if (slot.state.tag === 'ready') return onCrash(turn, child, slot, null, event);
+  if (slot.state.tag === 'starting') {
+    const { failure } = slot.state;
+    const isFirst = state.phase.tag === 'starting';
+    if (!isFirst || failure?.lasting !== true) return onCrash(turn, child, slot, failure, event);
+    // No request has been served yet, and every other start would fail like this one.
+    slot.state = { tag: 'stopped' };
+    cancel(turn, slotTimer(slot));
+    return beginStop(turn, { signal: null, failure });
+  }
+  if (slot.state.tag !== 'draining') return;
+  const { drained } = slot.state;
+  slot.state = { tag: 'stopped' };
+  cancel(turn, slotTimer(slot));
+  if (slot.retired && !isEnding(state)) {
+    const fields = { reactor: slot.index, ...exitFields(event) };
+    if (drained) log(turn, 'info', 'reactor has left', { reactor: slot.index });
+    else log(turn, 'error', 'reactor ended before it had handed its connections over', fields);
+    turn.effects.push({ type: 'reclaim-slot', slot: slot.index });
+    return;
+  }
+  if (!drained) {
+    drainFailed(turn, `reactor ${slot.index} ${wordsOf(event.exit)} before it had drained`);
+  }
+  settle(turn);
+}
+
+function onCrash(
+  turn: Turn,
   child: Child,
   slot: Slot,
-  { silentMs, serving }: Extract<SupervisorEvent, { type: 'silent' }>,
-): Step {
-  if (child.stuck || isStarting(state, child)) return only(state);
-  const fields = { reactor: child.slot, reactorPid: child.pid, silentMs, serving };
-  return only(
-    withChild(state, { ...child, stuck: true }),
-    log('error', 'reactor gives no sign of life: aborting it', fields),
-    { type: 'abort', child: child.id },
-    armExit(state, child, slot),
-  );
-}
-
-function onTimer(state: SupervisorState, timer: Timer): Step {
-  switch (timer.type) {
-    case 'delay':
-      if (state.phase.tag !== 'delaying') return only(state);
-      return beginDrain(state, state.phase);
-    case 'child':
-      return forChild(state, timer.child, (child, slot) => onChildTimer(state, child, slot));
-    case 'slot': {
-      const slot = state.slots[timer.slot];
-      return slot === undefined ? only(state) : onSlotTimer(state, slot);
-    }
-    default:
-      return unreachable(timer);
+  failure: StartFailure | null,
+  event: Exited,
+) {
+  const { state } = turn;
+  const { crashes: policy, startTimeoutMs } = state.settings;
+  const wasReady = slot.state.tag === 'ready';
+  const wasLooping = slot.history.loop !== null;
+  const reason = reasonOf(child, wasReady, event.exit);
+  const fields = {
+    reactor: slot.index,
+    reason,
+    ...exitFields(event),
+    ...(failure === null ? {} : { failure: failure.message }),
+  };
+  state.restarts[reason]++;
+  slot.history = addCrash(slot.history, { nowMs: event.nowMs, wasReady }, policy);
+  turn.effects.push({ type: 'slot-up', slot: slot.index, up: false });
+  const successor = state.reload.tag === 'replacing' ? successorOf(state, slot) : null;
+  if (successor !== null) {
+    // It takes the slot over out of turn, if need be as soon as it has loaded.
+    log(turn, 'error', 'reactor crashed', { ...fields, restartInMs: 0 });
+    successor.role = 'main';
+    slot.state = { tag: 'starting', child: successor.id, failure: successor.failure };
+    cancel(turn, childTimer(successor));
+    arm(turn, slotTimer(slot), startTimeoutMs);
+    if (successor.stage === 'loaded') serve(turn, successor);
+    return;
   }
-}
-
-function onChildTimer(state: SupervisorState, child: Child, slot: Slot): Step {
-  const starts = isStarting(state, child);
-  const message = starts ? 'does not get ready' : 'does not exit';
-  const timeout = `not ready within ${state.settings.startTimeoutMs} ms`;
-  return only(
-    starts ? withStartFailure(state, child, slot, { code: 'TIMEOUT', message: timeout }) : state,
-    log('error', `reactor ${message}: killing it`, { reactor: child.slot }),
-    { type: 'kill', child: child.id },
-  );
-}
-
-function onSlotTimer(state: SupervisorState, slot: Slot): Step {
-  switch (slot.state.tag) {
-    case 'starting':
-    case 'ready':
-    case 'draining':
-      return forChild(state, slot.state.child, (child) => onChildTimer(state, child, slot));
-    case 'backoff':
-      return launch(state, slot);
-    case 'failed':
-    case 'stopped':
-      return only(state);
-    default:
-      return unreachable(slot.state);
+  const { loop } = slot.history;
+  slot.state = { tag: loop === null ? 'backoff' : 'failed' };
+  if (loop !== null && activeSlots(state).every(isLooping)) {
+    log(turn, 'error', 'reactor crashed', fields);
+    const last = failure === null ? wordsOf(event.exit) : failure.message;
+    const message = `reactor ${slot.index} ${loop.reason}; the last time: ${last}`;
+    const signal = 'signal' in state.phase ? state.phase.signal : null;
+    return beginDrain(turn, { signal, failure: { code: 'ERR_MOONRING_CRASH_LOOP', message } });
   }
+  const delayMs = restartDelayMs(slot.history, event.random, policy);
+  log(turn, 'error', 'reactor crashed', { ...fields, restartInMs: delayMs });
+  if (loop !== null && !wasLooping) {
+    const message = 'reactor is in a crash loop: it is retried, the others go on';
+    log(turn, 'error', message, { reactor: slot.index, reason: loop.reason });
+    beginServing(turn);
+  }
+  if (delayMs === 0) launch(turn, slot);
+  else arm(turn, slotTimer(slot), delayMs);
 }
 
-function onSignal(state: SupervisorState, signal: MasterSignal, nowMs: number): Step {
+function reasonOf(child: Child, wasReady: boolean, exit: ChildExit) {
+  if (child.stuck) return 'stuck';
+  if (!wasReady) return 'start';
+  return exit.signal === null ? 'exit' : 'signal';
+}
+
+function exitFields({ exit, serving }: Exited): LogFields {
+  const { pid, code, signal } = exit;
+  return { reactorPid: pid, code, signal, ...(serving.length === 0 ? {} : { serving }) };
+}
+
+function wordsOf({ code, signal }: ChildExit): string {
+  if (signal !== null) return `was killed by ${signal}`;
+  return code === null ? 'could not be started' : `exited with code ${code}`;
+}
+
+/* Timers. */
+
+/** Longer than a busy machine delays a timer: the master itself was stopped, and so was the rest. */
+const STOPPED_MS = 1000;
+
+function onTimer(turn: Turn, timer: Timer, lateMs: number) {
+  const { state } = turn;
+  if (timer.type === 'delay') {
+    if (state.phase.tag === 'delaying') beginDrain(turn, state.phase);
+    return;
+  }
+  const slot = timer.type === 'slot' ? state.slots[timer.slot] : undefined;
+  if (slot?.state.tag === 'backoff' || slot?.state.tag === 'failed') return launch(turn, slot);
+  const id = timer.type === 'child' ? timer.child : slot && mainOf(state, slot)?.id;
+  if (id === undefined) return;
+  withChild(turn, id, (child, its) => onDeadline(turn, child, its, lateMs));
+}
+
+function onDeadline(turn: Turn, child: Child, slot: Slot, lateMs: number) {
+  const { startTimeoutMs, exitTimeoutMs } = turn.state.settings;
+  const starts = isStarting(child, slot);
+  if (lateMs > STOPPED_MS) {
+    // The time did not pass for the reactor either: it gets it once more.
+    const timer = child.role === 'main' ? slotTimer(slot) : childTimer(child);
+    return arm(turn, timer, starts ? startTimeoutMs : exitTimeoutMs);
+  }
+  if (starts) {
+    const message = `not ready within ${startTimeoutMs} ms`;
+    noteStartFailure(child, slot, { code: 'ERR_MOONRING_HANDLER', message, lasting: false });
+  }
+  const message = `reactor does not ${starts ? 'get ready' : 'exit'}: killing it`;
+  log(turn, 'error', message, { reactor: child.slot });
+  kill(turn, child.id);
+}
+
+function armExit(turn: Turn, child: Child, slot: Slot): void {
+  const timer = child.role === 'main' ? slotTimer(slot) : childTimer(child);
+  arm(turn, timer, turn.state.settings.exitTimeoutMs);
+}
+
+/* Signals and orders. */
+
+function onSignal(turn: Turn, signal: MasterSignal, nowMs: number) {
   switch (signal) {
     case 'SIGHUP':
-      return onReloadOrder(state);
+      return onReloadOrder(turn);
     case 'SIGUSR1':
-      return reopenLogs(state);
+      turn.effects.push({ type: 'reopen-logs' });
+      for (const { id } of turn.state.children) send(turn, id, { type: 'reopen-logs' });
+      return log(turn, 'info', 'log files reopened');
     case 'SIGTERM':
     case 'SIGINT':
     case 'SIGQUIT':
-      return onStopSignal(state, signal, nowMs);
+      return onStopSignal(turn, signal, nowMs);
     case 'SIGUSR2':
     case 'SIGTTIN':
     case 'SIGTTOU':
-      return only(state, log('warn', 'the signal means nothing here', { signal }));
+      return log(turn, 'warn', 'signal ignored', { signal });
     default:
       return unreachable(signal);
   }
 }
 
-function onOrder(state: SupervisorState, order: Order, nowMs: number): Step {
+function onOrder(turn: Turn, order: Order) {
   switch (order.type) {
     case 'reload':
-      return onReloadOrder(state);
+      return onReloadOrder(turn);
     case 'drain':
-      return onStopSignal(state, null, nowMs);
+      return onDrainOrder(turn);
     case 'stop':
-      return beginStop(state, { order: { signal: null, atMs: nowMs }, failure: null });
+      return onStopOrder(turn);
     case 'scale':
-      return onScale(state, order.processes);
+      return onScale(turn, order.processes);
     default:
       return unreachable(order);
   }
 }
 
-function reopenLogs(state: SupervisorState): Step {
-  const orders = state.children.map(({ id }): Effect => {
-    return { type: 'send', child: id, message: { type: 'reopen-logs' } };
-  });
-  return only(state, { type: 'reopen-logs' }, ...orders, log('info', 'log files reopened'));
+/* Scaling. */
+
+/** Why there cannot be `processes` reactors now; `null`: there can. Asked before sockets open. */
+export function scalingProblem(state: SupervisorState, processes: number): string | null {
+  const { minReactors } = state.settings;
+  if (!Number.isInteger(processes) || processes < 1)
+    return 'processes must be a whole number from 1';
+  if (processes < minReactors) return `--min-reactors is ${minReactors}`;
+  if (state.phase.tag !== 'serving') return 'not all reactors are ready yet, or it is stopping';
+  if (state.reload.tag !== 'idle') return 'a reload is under way';
+  const leaving = state.slots.some((slot) => slot.retired && slot.state.tag !== 'stopped');
+  return leaving ? 'reactors of an earlier order are still leaving' : null;
 }
 
-function armExit(state: SupervisorState, child: Child, slot: Slot): Effect {
-  const timer = child.role === 'main' ? slotTimer(slot) : childTimer(child);
-  return { type: 'arm-timer', timer, delayMs: state.settings.exitTimeoutMs };
+function onScale(turn: Turn, processes: number): void {
+  const { state } = turn;
+  const from = activeSlots(state).length;
+  if (scalingProblem(state, processes) !== null || from === processes) return;
+  log(turn, 'info', 'scaling', { from, processes });
+  for (const slot of activeSlots(state).slice(processes)) retire(turn, slot);
+  for (let index = from; index < processes; index++) {
+    const slot = newSlot(index);
+    state.slots[index] = slot;
+    launch(turn, slot);
+  }
+}
+
+function retire(turn: Turn, slot: Slot) {
+  const { index } = slot;
+  const child = mainOf(turn.state, slot);
+  slot.retired = true;
+  turn.effects.push({ type: 'slot-up', slot: index, up: false });
+  turn.effects.push({ type: 'close-slot', slot: index });
+  if (child === null) {
+    slot.state = { tag: 'stopped' };
+    cancel(turn, slotTimer(slot));
+    turn.effects.push({ type: 'reclaim-slot', slot: index });
+    return;
+  }
+  const mayServe = child.stage === 'serving';
+  slot.state = { tag: 'draining', child: child.id, drained: !mayServe };
+  if (mayServe) return handOver(turn, child, slotTimer(slot));
+  kill(turn, child.id);
+  cancel(turn, slotTimer(slot));
 }

@@ -44,6 +44,7 @@ t.test('defaults', async (t) => {
     accessLogFile: null,
     backlog: 1024,
     processes: 'auto',
+    minReactors: 1,
     threads: 4,
     dispatch: 'auto',
     maxConnections: 65_536,

@@ -20,6 +20,7 @@ function status(): Status {
     pid: 4711,
     nowMs: 5000,
     startedAtMs: 1000,
+    awakeSinceMs: 0,
   });
 }
 

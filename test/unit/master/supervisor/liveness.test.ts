@@ -1,13 +1,30 @@
 import t from 'tap';
-import { silentChildren } from '../../../../src/master/supervisor/liveness.js';
+import { attentionAt, lostHeartbeats } from '../../../../src/master/supervisor/liveness.js';
 import { snapshot } from '../admin/stats-fixture.js';
 import { playServing } from './supervisor-play.js';
 
-t.test('who has been silent for longer than the grace, and what they serve', async (t) => {
-  const { children } = playServing(2).state();
-  t.match(silentChildren(snapshot, children, 500), [
+const { children } = playServing(2).state();
+const ALWAYS_AWAKE = { awakeSinceMs: 0 };
+
+t.test('whose heartbeat is older than the grace, and what they serve', async (t) => {
+  t.match(lostHeartbeats(snapshot, children, { graceMs: 500, ...ALWAYS_AWAKE }), [
     { child: { id: 2 }, silentMs: 1000, serving: [{ path: '/slow', forMs: 200 }] },
   ]);
-  t.strictSame(silentChildren(snapshot, children, 1000), []);
-  t.strictSame(silentChildren(snapshot, children, 0), []);
+  t.strictSame(lostHeartbeats(snapshot, children, { graceMs: 1000, ...ALWAYS_AWAKE }), []);
+  t.strictSame(lostHeartbeats(snapshot, children, { graceMs: 0, ...ALWAYS_AWAKE }), []);
+});
+
+t.test('after a pause of the master the grace starts again', async (t) => {
+  const everyMs = 250;
+  const before = { lookedAtMs: snapshot.takenMs - 4000, awakeSinceMs: 0 };
+  const { awakeSinceMs } = attentionAt(snapshot.takenMs, everyMs, before);
+  t.strictSame(lostHeartbeats(snapshot, children, { graceMs: 500, awakeSinceMs }), []);
+  const later = { ...snapshot, takenMs: snapshot.takenMs + 501 };
+  t.match(lostHeartbeats(later, children, { graceMs: 500, awakeSinceMs }), [{ silentMs: 501 }, {}]);
+});
+
+t.test('a look that is only a little late is no pause', async (t) => {
+  const before = { lookedAtMs: 1000, awakeSinceMs: 7 };
+  t.equal(attentionAt(1400, 250, before).awakeSinceMs, 7);
+  t.equal(attentionAt(1501, 250, before).awakeSinceMs, 1501);
 });

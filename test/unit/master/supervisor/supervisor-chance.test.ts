@@ -8,6 +8,7 @@ const GENTLE = {
   windowMs: 60_000,
   baseMs: 100,
   capMs: 1000,
+  loopCapMs: 8000,
 };
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
 
@@ -95,17 +96,19 @@ t.test(
             t.fail(`round ${round}: sides`);
         }
       }
-      reloaded += game.state().tally.reloads.ok;
+      reloaded += game.state().reloads.ok;
       settle(game);
       if (game.phase() === 'serving') {
         t.equal(game.state().reload.tag, 'idle', `round ${round}: no reload is left over`);
         const problems = game.effects.flatMap((effect) =>
-          effect.type === 'reloaded' && effect.problem !== 'no' ? [effect.problem] : [],
+          effect.type === 'reloaded' && effect.failure?.message !== 'no'
+            ? [effect.failure?.message ?? null]
+            : [],
         );
         const { children, generation } = game.state();
         const isOne = children.every((child) => child.generation === generation);
         // Who had loaded and died before it served is the one case in which generations mix.
-        if (!isOne) t.match(problems.at(-1), /was killed|exited|said|not ready/, `round ${round}`);
+        if (!isOne) t.match(problems.at(-1), /was killed|exited|failed/, `round ${round}`);
         game.signal('SIGTERM');
       }
       settle(game);
@@ -123,7 +126,7 @@ function settle(game: Play): void {
     game.timer(1);
     for (const { id, role } of game.state().children) {
       begin(game, id);
-      if (role === 'leaver' || game.phase() !== 'serving') {
+      if (role === 'predecessor' || game.phase() !== 'serving') {
         game.drained(id);
         game.exit(id);
       }

@@ -30,7 +30,7 @@ t.test(
     const game = playServing(2, { drainDelayMs: 5000 });
     t.strictSame(game.signal('SIGTERM'), ['arm delay 5000']);
     t.equal(game.phase(), 'delaying');
-    t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+    t.strictSame(game.exit(1, KILLED), ['fork 3 in 0', 'arm 0 20000']);
     game.hello(3);
     game.loaded(3);
     t.strictSame(game.ready(3), ['cancel 0']);
@@ -90,7 +90,7 @@ t.test('a second signal when all have drained cuts nothing: the end is clean', a
 
 t.test('a second signal hurries a replacement that has not begun yet', async (t) => {
   const game = playServing(2);
-  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  t.strictSame(game.exit(1, KILLED), ['fork 3 in 0', 'arm 0 20000']);
   game.signal('SIGTERM');
   game.drained(2);
   game.exit(2);
@@ -133,7 +133,7 @@ t.test('a drain whose time was over is no clean end, whoever cut first', async (
   game.drained(2);
   t.strictSame(game.exit(2), [
     'cancel 1',
-    'exit ERR_MOONRING_DRAIN: the time to drain was over before reactor 1 had answered everything',
+    'exit ERR_MOONRING_DRAIN: the time to drain was over before reactor 1 had finished its requests',
   ]);
 });
 
@@ -261,4 +261,66 @@ t.test('a drain that kills a replaced reactor is no clean end', async (t) => {
   t.strictSame(game.childTimer(1), ['kill 1']);
   const end = 'exit ERR_MOONRING_DRAIN: the replaced reactor 0 was killed by SIGKILL before';
   t.match(game.exit(1, KILLED).at(-1), end);
+});
+
+t.test('orders to drain count once, whatever came before', async (t) => {
+  for (const drainDelayMs of [0, 5000]) {
+    const game = playServing(1, { drainDelayMs });
+    game.order({ type: 'drain' });
+    t.strictSame(game.order({ type: 'drain' }), []);
+    t.strictSame(game.signal('SIGTERM'), [], 'the first signal goes on with the drain');
+    t.strictSame(game.order({ type: 'drain' }), []);
+    game.wait(1000);
+    t.match(game.signal('SIGTERM'), ['cancel delay', 'send 1 stop'], 'a second one does not');
+    t.strictSame(game.order({ type: 'drain' }), []);
+  }
+});
+
+t.test('a signal in a drain that a crash loop began does not cut it', async (t) => {
+  const game = playServing(2);
+  loadSuccessors(game, 3, 4);
+  game.ready(3);
+  game.ready(4);
+  let alive = game.state().children.filter(({ role }) => role === 'main');
+  while (game.phase() === 'serving') {
+    for (const { id } of alive) game.exit(id, KILLED);
+    for (const slot of [0, 1]) if (game.tags()[slot] === 'backoff') game.timer(slot);
+    alive = game.state().children.filter(({ role }) => role === 'main');
+    for (const { id } of alive) if (game.phase() === 'serving') begin(game, id);
+    for (const slot of [0, 1]) if (game.tags()[slot] === 'failed') game.timer(slot);
+  }
+  t.equal(game.phase(), 'draining', 'replaced reactors still have connections');
+  t.strictSame(game.signal('SIGTERM'), []);
+});
+
+t.test('a stop is a clean end: no fatal record', async (t) => {
+  const game = playServing(2);
+  t.strictSame(game.order({ type: 'stop' }), [
+    'cancel delay',
+    'send 1 stop',
+    'arm 0 500',
+    'send 2 stop',
+    'arm 1 500',
+  ]);
+  t.strictSame(game.order({ type: 'stop' }), [], 'once');
+  game.exit(1);
+  t.strictSame(game.exit(2, KILLED), ['cancel 1', 'exit']);
+  t.notOk(game.effects.some((effect) => effect.type === 'log' && effect.level === 'fatal'));
+});
+
+t.test('a stop in a drain fails the drain, and says so without a fatal record', async (t) => {
+  const game = playServing(1);
+  game.order({ type: 'drain' });
+  game.order({ type: 'stop' });
+  t.match(game.exit(1).at(-1), 'exit ERR_MOONRING_DRAIN: a stop order cut the drain short');
+  t.notOk(game.effects.some((effect) => effect.type === 'log' && effect.level === 'fatal'));
+});
+
+t.test('the beginning of the end is announced once', async (t) => {
+  const game = playServing(1, { drainDelayMs: 5000 });
+  game.signal('SIGTERM');
+  game.timer('delay');
+  game.order({ type: 'stop' });
+  game.order({ type: 'stop' });
+  t.equal(game.effects.filter(({ type }) => type === 'announce-stopping').length, 1);
 });

@@ -8,8 +8,8 @@ import type {
   SupervisorSettings,
   SupervisorState,
   Timer,
-} from '../../../../src/master/supervisor/supervision.js';
-import { initialState } from '../../../../src/master/supervisor/supervision.js';
+} from '../../../../src/master/supervisor/state.js';
+import { initialState } from '../../../../src/master/supervisor/state.js';
 import { step } from '../../../../src/master/supervisor/supervisor.js';
 import { PROTOCOL_VERSION, type ToMaster } from '../../../../src/shared/messages.js';
 import type { MasterSignal } from '../../../../src/shared/signals.js';
@@ -29,12 +29,20 @@ export { reactorSettings };
 const SETTINGS: SupervisorSettings = {
   reactor: reactorSettings,
   pin: false,
+  minReactors: 1,
   startTimeoutMs: 20_000,
   exitTimeoutMs: 2000,
   stopTimeoutMs: 500,
   drainDelayMs: 0,
   drainTimeoutMs: 30_000,
-  crashes: { maxFailedStarts: 3, maxCrashes: 4, windowMs: 60_000, baseMs: 100, capMs: 1000 },
+  crashes: {
+    maxFailedStarts: 3,
+    maxCrashes: 4,
+    windowMs: 60_000,
+    baseMs: 100,
+    capMs: 1000,
+    loopCapMs: 8000,
+  },
 };
 
 export interface Play {
@@ -56,7 +64,7 @@ export interface Play {
   readonly disconnect: (child: ChildId) => string[];
   readonly unreadable: (child: ChildId) => string[];
   readonly signal: (signal: MasterSignal) => string[];
-  readonly timer: (slot: number | 'delay') => string[];
+  readonly timer: (slot: number | 'delay', lateMs?: number) => string[];
   readonly wait: (durationMs: number) => void;
   readonly tags: () => SlotState['tag'][];
   readonly phase: () => SupervisorState['phase']['tag'];
@@ -92,20 +100,22 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
       const whole = { pid: 100 + child, code: 0, signal: null, ...exit };
       return send({ type: 'exited', child, exit: whole, serving: [], nowMs, random: 0 });
     },
-    silent: (child) => send({ type: 'silent', child, silentMs: 70_000, serving: [] }),
-    order: (order) => send({ type: 'order', order, nowMs }),
+    silent: (child) => send({ type: 'heartbeat-lost', child, silentMs: 70_000, serving: [] }),
+    order: (order) => send({ type: 'order', order }),
     prepared: (problem) =>
-      problem === undefined ? preparedWith({}) : prepared({ ok: false, problem }),
+      problem === undefined
+        ? preparedWith({})
+        : prepared({ ok: false, failure: { code: 'ERR_MOONRING_HANDLER', message: problem } }),
     preparedWith,
-    childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child } }),
+    childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child }, lateMs: 0 }),
     state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
     unreadable: (child) => send({ type: 'unreadable', child, problem: 'gibberish' }),
     signal: (signal) => send({ type: 'signal', signal, nowMs }),
-    timer: (slot) => {
+    timer: (slot, lateMs = 0) => {
       const timer =
         slot === 'delay' ? ({ type: 'delay' } as const) : ({ type: 'slot', slot } as const);
-      return send({ type: 'timer', timer });
+      return send({ type: 'timer', timer, lateMs });
     },
     wait: (durationMs) => {
       nowMs += durationMs;
@@ -174,7 +184,7 @@ function wordsOf(effect: Effect): string[] {
       return ['prepare'];
     case 'reloaded':
       return [
-        `reloaded ${effect.generation}${effect.problem === null ? '' : `: ${effect.problem}`}`,
+        `reloaded ${effect.generation}${effect.failure === null ? '' : `: ${effect.failure.message}`}`,
       ];
     case 'close-slot':
     case 'reclaim-slot':

@@ -34,7 +34,7 @@ t.test(
       'reloaded 2',
     ]);
     t.strictSame(game.tags(), ['ready', 'ready']);
-    t.strictSame(game.state().tally.reloads, { ok: 1, rejected: 0 });
+    t.strictSame(game.state().reloads, { ok: 1, rejected: 0 });
   },
 );
 
@@ -76,7 +76,7 @@ t.test('what is wrong with handler or configuration changes nothing', async (t) 
   const game = playServing(1);
   game.signal('SIGHUP');
   t.strictSame(game.prepared('app.lua:3: no'), ['reloaded 1: app.lua:3: no']);
-  t.strictSame(game.state().tally.reloads, { ok: 0, rejected: 1 });
+  t.strictSame(game.state().reloads, { ok: 0, rejected: 1 });
   t.strictSame(game.signal('SIGHUP'), ['prepare'], 'the next one is tried');
 });
 
@@ -91,7 +91,7 @@ t.test(
       'cancel child 4',
       'cancel child 3',
       'kill 3',
-      'reloaded 1: the new reactor 1 said: app.lua:1: no',
+      'reloaded 1: the new reactor 1 failed: app.lua:1: no',
     ]);
     t.strictSame(game.tags(), ['ready', 'ready']);
     t.equal(game.state().generation, 1);
@@ -125,7 +125,7 @@ t.test('a successor of another version is no reason to end what serves', async (
   t.strictSame(game.say(2, { type: 'hello', protocol: 99, pid: 102 }), ['kill 2']);
   t.match(game.exit(2, KILLED), [
     'cancel child 2',
-    /^reloaded 1: the new reactor 0 said: reactor 0 speaks protocol 99/,
+    /^reloaded 1: the new reactor 0 failed: reactor 0 speaks protocol 99/,
   ]);
   t.strictSame(game.tags(), ['ready']);
 });
@@ -136,7 +136,7 @@ t.test('one that has loaded and dies before it serves: the others are replaced',
   t.strictSame(game.exit(3, KILLED), ['cancel child 3', 'send 4 serve', 'arm child 4 20000']);
   t.strictSame(game.ready(4).slice(-1), ['reloaded 2: the new reactor 0 was killed by SIGKILL']);
   t.strictSame(game.tags(), ['ready', 'ready']);
-  t.strictSame(game.state().tally.reloads, { ok: 0, rejected: 1 });
+  t.strictSame(game.state().reloads, { ok: 0, rejected: 1 });
 });
 
 t.test('a crash while successors load: the old generation starts again', async (t) => {
@@ -144,7 +144,7 @@ t.test('a crash while successors load: the old generation starts again', async (
   game.signal('SIGHUP');
   game.prepared();
   game.hello(2);
-  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'fork 3 in 0', 'arm 0 20000']);
+  t.strictSame(game.exit(1, KILLED), ['fork 3 in 0', 'arm 0 20000']);
   const generationOf = (id: number) =>
     game.state().children.find((child) => child.id === id)?.generation;
   t.strictSame([generationOf(2), generationOf(3)], [2, 1]);
@@ -179,14 +179,14 @@ t.test('a slot that waits for its restart is served by its successor at once', a
 t.test('a crash while the successor begins to serve: it inherits the slot', async (t) => {
   const game = playServing(1);
   loadSuccessors(game, 2);
-  t.strictSame(game.exit(1, KILLED), ['cancel 0', 'cancel child 2', 'arm 0 20000']);
+  t.strictSame(game.exit(1, KILLED), ['cancel child 2', 'arm 0 20000']);
   t.strictSame(game.ready(2), ['cancel 0', 'reloaded 2']);
 });
 
 t.test('a crash whose successor has loaded: it serves at once, out of turn', async (t) => {
   const game = playServing(2);
   loadSuccessors(game, 3, 4);
-  t.strictSame(game.exit(2, KILLED), ['cancel 1', 'cancel child 4', 'arm 1 20000', 'send 4 serve']);
+  t.strictSame(game.exit(2, KILLED), ['cancel child 4', 'arm 1 20000', 'send 4 serve']);
   game.ready(3);
   t.strictSame(game.ready(4), ['cancel 1', 'reloaded 2']);
 });
@@ -214,8 +214,6 @@ t.test('a stop during a reload: who was told to serve drains, who only loaded go
     'cancel child 6',
     'kill 6',
     'cancel delay',
-    `arm child 1 ${HAND_OVER_MS}`,
-    `arm child 5 ${HAND_OVER_MS}`,
     'send 4 drain',
     `arm 0 ${HAND_OVER_MS}`,
     'send 2 drain',
@@ -223,7 +221,9 @@ t.test('a stop during a reload: who was told to serve drains, who only loaded go
     'send 3 drain',
     `arm 2 ${HAND_OVER_MS}`,
     'send 1 drain',
+    `arm child 1 ${HAND_OVER_MS}`,
     'send 5 drain',
+    `arm child 5 ${HAND_OVER_MS}`,
     'reloaded 2: the server stops',
   ]);
   for (const child of [1, 2, 3, 4, 5]) game.drained(child);
@@ -253,7 +253,7 @@ t.test('the end of a reload that has begun to replace does not claim the old one
   game.ready(3);
   game.signal('SIGTERM');
   const lines = game.effects.flatMap((effect) => (effect.type === 'log' ? [effect.message] : []));
-  t.ok(lines.includes('reload incomplete: not all serve the new generation'));
+  t.ok(lines.includes('reload incomplete: some reactors serve the old generation'));
   t.notOk(lines.some((line) => line.startsWith('reload rejected')));
 });
 

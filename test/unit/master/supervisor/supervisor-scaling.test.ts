@@ -1,4 +1,5 @@
 import t from 'tap';
+import { scalingProblem } from '../../../../src/master/supervisor/supervisor.js';
 import { begin, playServing } from './supervisor-play.js';
 
 t.test('more: new slots, the others are left alone', async (t) => {
@@ -38,8 +39,8 @@ t.test('a slot that waits for its restart is not started any more', async (t) =>
   game.exit(3, { code: 1 });
   t.strictSame(game.tags(), ['ready', 'backoff']);
   t.strictSame(game.order({ type: 'scale', processes: 1 }), [
-    'cancel 1',
     'close-slot 1',
+    'cancel 1',
     'reclaim-slot 1',
   ]);
   t.strictSame(game.signal('SIGTERM'), ['cancel delay', 'send 1 drain', 'arm 0 32000']);
@@ -91,4 +92,15 @@ t.test('what was scaled away during the delay leaves its inbox to the others', a
   game.signal('SIGTERM');
   game.drained(2);
   t.strictSame(game.exit(2), ['cancel 1', 'reclaim-slot 1']);
+});
+
+t.test('a number that cannot be is refused with a reason, and changes nothing', async (t) => {
+  const game = playServing(3, { minReactors: 2 });
+  for (const processes of [0, -1, 1.5, Number.NaN, Infinity]) {
+    t.equal(scalingProblem(game.state(), processes), 'processes must be a whole number from 1');
+    t.strictSame(game.order({ type: 'scale', processes }), [], `${processes}`);
+  }
+  t.equal(scalingProblem(game.state(), 1), '--min-reactors is 2');
+  t.equal(scalingProblem(game.state(), 2), null);
+  t.strictSame(game.tags(), ['ready', 'ready', 'ready']);
 });

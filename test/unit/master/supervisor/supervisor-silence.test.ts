@@ -1,17 +1,13 @@
 import t from 'tap';
 import { loadSuccessors, playServing } from './supervisor-play.js';
 
-t.test('a reactor without a sign of life is aborted, killed, and replaced', async (t) => {
+t.test('a reactor whose heartbeat is lost is aborted, killed, and replaced', async (t) => {
   const game = playServing(2);
   t.strictSame(game.silent(1), ['abort 1', 'arm 0 2000']);
   t.strictSame(game.silent(1), [], 'once');
   t.strictSame(game.timer(0), ['kill 1']);
-  t.strictSame(game.exit(1, { code: null, signal: 'SIGKILL' }), [
-    'cancel 0',
-    'fork 3 in 0',
-    'arm 0 20000',
-  ]);
-  t.match(game.state().tally.restarts, { stuck: 1, signal: 0 });
+  t.strictSame(game.exit(1, { code: null, signal: 'SIGKILL' }), ['fork 3 in 0', 'arm 0 20000']);
+  t.match(game.state().restarts, { stuck: 1, signal: 0 });
   t.strictSame(game.tags(), ['starting', 'ready'], 'the other one is left alone');
 });
 
@@ -28,5 +24,5 @@ t.test('a replaced reactor that is stuck is ended too', async (t) => {
   t.strictSame(game.silent(1), ['abort 1', 'arm child 1 2000']);
   t.strictSame(game.childTimer(1), ['kill 1']);
   t.strictSame(game.exit(1, { code: null, signal: 'SIGKILL' }), ['cancel child 1']);
-  t.match(game.state().tally.restarts, { stuck: 0 }, 'nobody had to be started for it');
+  t.match(game.state().restarts, { stuck: 0 }, 'nobody had to be started for it');
 });

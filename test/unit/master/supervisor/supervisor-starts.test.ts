@@ -56,7 +56,7 @@ t.test('a handler that fails in the first start ends everything, with its messag
       'send 2 stop',
       'arm 1 500',
     ]);
-    t.strictSame(game.tags(), ['failed', 'draining']);
+    t.strictSame(game.tags(), ['stopped', 'draining']);
     t.strictSame(game.exit(2), ['cancel 1', `exit ${error}: app.lua:3: oh`]);
   }
 });
@@ -70,7 +70,7 @@ t.test('the same failure later is a crash: the handler served before', async (t)
   t.strictSame(game.tags(), ['backoff', 'ready']);
 });
 
-t.test('deaths in start-up: back off, try again, give up', async (t) => {
+t.test('crashes in the start of the only reactor: retried, then the server ends', async (t) => {
   const game = play(1);
   game.boot();
   t.strictSame(game.exit(1, { code: null, signal: 'SIGSEGV' }), ['arm 0 100']);
@@ -81,8 +81,8 @@ t.test('deaths in start-up: back off, try again, give up', async (t) => {
   game.timer(0);
   const sentence = 'reactor 0 did not start 3 times in a row; the last time: exited with code 1';
   t.strictSame(game.exit(3, { code: 1 }), [
-    'cancel 0',
     'cancel delay',
+    'cancel 0',
     `exit ERR_MOONRING_CRASH_LOOP: ${sentence}`,
   ]);
   t.equal(game.phase(), 'ended');
@@ -105,7 +105,7 @@ t.test('a reactor that does not get ready in time is killed and counted', async 
   });
 });
 
-t.test('a process that could not be made is a death like any other', async (t) => {
+t.test('a process that could not be forked counts as crashed', async (t) => {
   const game = play(1);
   game.boot();
   t.strictSame(game.exit(1, { pid: null, code: null }), ['arm 0 100']);
@@ -125,4 +125,40 @@ t.test('a crash before all are ready does not hold up the others', async (t) => 
   game.hello(3);
   game.loaded(3);
   t.strictSame(game.ready(3), ['cancel 1', 'ready system']);
+});
+
+t.test('a reactor that cannot start does not keep the others from serving', async (t) => {
+  const game = play(2);
+  game.boot();
+  begin(game, 1);
+  let last: string[] = [];
+  while (game.phase() === 'starting') {
+    const child = game.state().children.find(({ slot }) => slot === 1)?.id;
+    if (child === undefined) game.timer(1);
+    else last = game.exit(child, { code: 1 });
+  }
+  t.strictSame(last, ['ready system', 'arm 1 1000'], 'it is retried');
+  t.strictSame(game.tags(), ['ready', 'failed']);
+});
+
+t.test('with min-reactors the start waits for so many', async (t) => {
+  const game = play(2, { minReactors: 2 });
+  game.boot();
+  begin(game, 1);
+  while (game.tags()[1] !== 'failed') {
+    const child = game.state().children.find(({ slot }) => slot === 1)?.id;
+    if (child === undefined) game.timer(1);
+    else game.exit(child, { code: 1 });
+  }
+  t.equal(game.phase(), 'starting');
+  game.timer(1);
+  begin(game, game.state().nextChild - 1);
+  t.equal(game.phase(), 'serving');
+});
+
+t.test('time in which the master itself was stopped does not count for a start', async (t) => {
+  const game = play(1);
+  game.boot();
+  t.strictSame(game.timer(0, 5000), ['arm 0 20000'], 'it gets its time once more');
+  t.strictSame(game.timer(0, 3), ['kill 1']);
 });

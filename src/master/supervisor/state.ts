@@ -1,25 +1,28 @@
 import type { ErrorCode } from '../../shared/errors.js';
 import type { LineLevel, LogFields } from '../../shared/logger.js';
 import type { ToMaster, ToReactor } from '../../shared/messages.js';
-import type { ReactorFailure, ReactorOptions } from '../../shared/native.js';
+import type { ReactorOptions } from '../../shared/native.js';
 import type { ServingRecord } from '../../shared/native-stats.js';
 import type { MasterSignal, StopSignal } from '../../shared/signals.js';
 import { type CrashHistory, type CrashPolicy, NO_CRASHES } from './backoff.js';
 
-/** What each reactor is told; the rest of its options is its own. */
+/** The types of the supervisor: its state, the events it takes and the effects it returns. */
+
+/** The options that all reactors share; the rest differs per process. */
 export type CommonOptions = Omit<
   ReactorOptions,
   'index' | 'statsSlot' | 'statsSide' | 'generation' | 'pinCpu'
 >;
 
-/** The words of the supervisor: what it knows, what it hears and what it asks for. */
 export interface SupervisorSettings {
   readonly reactor: CommonOptions;
   /** Bind the reactor of slot k to the k-th core. */
   readonly pin: boolean;
+  /** Reactors that must be ready for the server to be ready. */
+  readonly minReactors: number;
   /** From fork to ready. */
   readonly startTimeoutMs: number;
-  /** From a reactor's goodbye to its exit. */
+  /** From `drained` or the end of the IPC channel to the exit. */
   readonly exitTimeoutMs: number;
   /** From the order to stop to the exit. */
   readonly stopTimeoutMs: number;
@@ -28,71 +31,71 @@ export interface SupervisorSettings {
   readonly crashes: CrashPolicy;
 }
 
-/**
- * A process of a slot. The number is never used again, so what a dead child leaves behind is not
- * misread.
- */
+/** Never reused, so a late event of a dead process cannot be taken for one of its successor. */
 export type ChildId = number;
 
 /** A process that was forked and has not exited yet. */
 export interface Child {
   readonly id: ChildId;
   readonly slot: number;
-  /** Its place on the stats page, shared with no other child of the slot. */
+  /** Its place on the stats page; no other child of the slot has it. */
   readonly side: number;
   readonly generation: number;
   /** Known from its hello on. */
-  readonly pid: number | null;
+  pid: number | null;
   /**
    * `main` serves the slot (its state is the slot's), `successor` is being started to replace it,
-   * `leaver` was replaced and hands its connections over.
+   * `predecessor` was replaced and hands its connections over.
    */
-  readonly role: 'main' | 'successor' | 'leaver';
-  /** `loaded` waits for the order to serve; from then on it may have requests, ready or not. */
-  readonly stage: 'loading' | 'loaded' | 'serving';
-  /** Gave no sign of life for too long and was told to die. */
-  readonly stuck: boolean;
+  role: 'main' | 'successor' | 'predecessor';
+  /** `loaded` waits for the order to serve. Once `serving` it may have requests, ready or not. */
+  stage: 'loading' | 'loaded' | 'serving';
+  /** Its heartbeat was lost and it was aborted. */
+  stuck: boolean;
   /** Of a successor that could not start. */
-  readonly failure: StartFailure | null;
-  /** Of a leaver: nothing is open any more. */
-  readonly drained: boolean;
+  failure: StartFailure | null;
+  /** Of a predecessor: nothing is open any more. */
+  drained: boolean;
 }
 
-export interface StartFailure {
-  readonly code: ReactorFailure | 'TIMEOUT';
+/** Why the master, a reload or a start failed. */
+export interface Failure {
+  readonly code: ErrorCode;
   readonly message: string;
+}
+
+export interface StartFailure extends Failure {
+  /** Every other start would fail in the same way. */
+  readonly lasting: boolean;
 }
 
 /** Of the slot and its main process. */
 export type SlotState =
   | { readonly tag: 'starting'; readonly child: ChildId; readonly failure: StartFailure | null }
   | { readonly tag: 'ready'; readonly child: ChildId; readonly allocator: string }
-  /** On its way out by our order. `drained`: nothing is open any more. */
+  /** Ends by our order. `drained`: nothing is open any more. */
   | { readonly tag: 'draining'; readonly child: ChildId; readonly drained: boolean }
+  /** Waits for its restart. */
   | { readonly tag: 'backoff' }
-  /** Given up. */
+  /** The same, in a crash loop: the delay is longer and the server does not count on it. */
   | { readonly tag: 'failed' }
   /** Not started yet, or ended by our order. */
   | { readonly tag: 'stopped' };
 
-/** A place for one reactor: its sockets and its past outlive the processes that serve it. */
+/** A place for one reactor: its sockets and its crash history outlive its processes. */
 export interface Slot {
   readonly index: number;
-  readonly state: SlotState;
-  readonly history: CrashHistory;
-  /** Scaled away: its process leaves, and none follows. */
-  readonly retired: boolean;
+  state: SlotState;
+  history: CrashHistory;
+  /** Scaled away: its process leaves, and no other is started. */
+  retired: boolean;
 }
 
-/** Why the master ends with an error. */
-export interface Failure {
-  readonly code: ErrorCode;
-  readonly message: string;
-}
-
-/** Why it ends: by an operator's order, or because of an error. An ordered end may fail later. */
+/** How the server ends. */
 export interface Ending {
-  readonly order: { readonly signal: StopSignal | null; readonly atMs: number } | null;
+  /** The last stop signal; `null`: an order or an error began the end, and no signal came since. */
+  readonly signal: { readonly name: StopSignal; readonly atMs: number } | null;
+  /** `null`: so far it is a clean end. */
   readonly failure: Failure | null;
 }
 
@@ -100,17 +103,17 @@ export type Phase =
   /** Not all reactors have been ready yet. */
   | { readonly tag: 'starting' }
   | { readonly tag: 'serving' }
-  /** Serving on for drain-delay. */
+  /** Still serving, for drain-delay. */
   | ({ readonly tag: 'delaying' } & Ending)
   | ({ readonly tag: 'draining' } & Ending)
   /** Open connections are cut. */
   | ({ readonly tag: 'stopping' } & Ending)
   | { readonly tag: 'ended' };
 
-/** One reload at a time; `again`: it was asked for once more meanwhile. */
+/** One reload at a time; `again`: another one was requested meanwhile. */
 export type Reload =
   | { readonly tag: 'idle' }
-  /** Configuration and handler are looked at; nothing has changed yet. */
+  /** Configuration and handler are checked; nothing has changed yet. */
   | { readonly tag: 'checking'; readonly again: boolean }
   /** Each slot gets a successor that loads and waits. Still nothing has changed. */
   | {
@@ -118,35 +121,28 @@ export type Reload =
       readonly again: boolean;
       readonly generation: number;
       readonly settings: SupervisorSettings;
-      /** Slots still to be looked at, the first one now. */
-      readonly todo: readonly number[];
     }
-  /** All have loaded, and there is no way back: one after the other serves. */
+  /** All have loaded, and there is no way back: one after the other begins to serve. */
   | {
       readonly tag: 'replacing';
       readonly again: boolean;
-      readonly todo: readonly number[];
       /** Why a slot stays with the old generation. */
-      readonly problem: string | null;
+      readonly failure: Failure | null;
     };
 
 export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start';
 
-export interface Tally {
-  readonly restarts: Readonly<Record<RestartReason, number>>;
-  readonly reloads: Readonly<Record<'ok' | 'rejected', number>>;
-}
-
 export interface SupervisorState {
-  readonly settings: SupervisorSettings;
-  readonly phase: Phase;
-  readonly slots: readonly Slot[];
-  readonly children: readonly Child[];
-  readonly nextChild: ChildId;
-  /** Of handler and settings: which reload they came with. */
-  readonly generation: number;
-  readonly reload: Reload;
-  readonly tally: Tally;
+  settings: SupervisorSettings;
+  phase: Phase;
+  slots: Slot[];
+  children: Child[];
+  nextChild: ChildId;
+  /** Of handler and settings: counted up by each reload. */
+  generation: number;
+  reload: Reload;
+  readonly restarts: Record<RestartReason, number>;
+  readonly reloads: Record<'ok' | 'rejected', number>;
 }
 
 export interface ChildExit {
@@ -171,28 +167,29 @@ export type SupervisorEvent =
       /** In [0, 1). */
       readonly random: number;
     }
-  /** The IO thread of the child has given no sign of life for this long. */
+  /** The I/O thread of the child has not written a heartbeat for this long. */
   | {
-      readonly type: 'silent';
+      readonly type: 'heartbeat-lost';
       readonly child: ChildId;
       readonly silentMs: number;
       readonly serving: readonly ServingNote[];
     }
-  | { readonly type: 'timer'; readonly timer: Timer }
+  /** `lateMs` after its time: much when the master itself was stopped meanwhile. */
+  | { readonly type: 'timer'; readonly timer: Timer; readonly lateMs: number }
   | { readonly type: 'signal'; readonly signal: MasterSignal; readonly nowMs: number }
-  | { readonly type: 'order'; readonly order: Order; readonly nowMs: number }
-  /** What was found when a reload was prepared. */
+  | { readonly type: 'order'; readonly order: Order }
+  /** The result of `prepare-reload`. */
   | { readonly type: 'prepared'; readonly result: Prepared };
 
-/** Orders that do not come as a signal. */
+/** What an operator or the program around the server requests. Giving one twice is harmless. */
 export type Order =
   | { readonly type: 'reload' | 'drain' | 'stop' }
-  /** The shell has made room for so many. */
+  /** Sockets for so many are open already. */
   | { readonly type: 'scale'; readonly processes: number };
 
 export type Prepared =
   | { readonly ok: true; readonly settings: SupervisorSettings }
-  | { readonly ok: false; readonly problem: string };
+  | { readonly ok: false; readonly failure: Failure };
 
 /** What a thread was serving, and for how long. */
 export interface ServingNote extends Omit<ServingRecord, 'startedMs'> {
@@ -200,8 +197,8 @@ export interface ServingNote extends Omit<ServingRecord, 'startedMs'> {
 }
 
 /**
- * A slot has at most one timer; its state says what for. So has a child that is not the slot's
- * main process. Arming a timer again replaces it.
+ * A slot has at most one timer, whose meaning follows from the slot's state; so has each child that
+ * is not the slot's main process. Arming a timer again replaces it.
  */
 export type Timer =
   | { readonly type: 'slot'; readonly slot: number }
@@ -212,7 +209,7 @@ export type Effect =
   | { readonly type: 'fork'; readonly slot: number; readonly child: ChildId; readonly side: number }
   | { readonly type: 'send'; readonly child: ChildId; readonly message: ToReactor }
   | { readonly type: 'kill'; readonly child: ChildId }
-  /** Ends it with a core dump where the system makes one. */
+  /** Ends it with a core dump where the system writes one. */
   | { readonly type: 'abort'; readonly child: ChildId }
   | { readonly type: 'arm-timer'; readonly timer: Timer; readonly delayMs: number }
   | { readonly type: 'cancel-timer'; readonly timer: Timer }
@@ -224,22 +221,17 @@ export type Effect =
     }
   /** Whether the slot's reactor takes connections from the boss. */
   | { readonly type: 'slot-up'; readonly slot: number; readonly up: boolean }
-  /** No process will serve the slot again: its sockets go, what waits in them moves. */
+  /** The slot will not be served again: its sockets are closed, waiting connections move. */
   | { readonly type: 'close-slot' | 'reclaim-slot'; readonly slot: number }
-  /** Nothing is accepted any more. */
+  /** No connection is accepted any more. */
   | { readonly type: 'close-listeners' }
   | { readonly type: 'reopen-logs' }
-  /** Look at configuration and handler; `prepared` follows. */
+  /** Check configuration and handler; `prepared` follows. */
   | { readonly type: 'prepare-reload' }
-  | { readonly type: 'reloaded'; readonly problem: string | null; readonly generation: number }
+  | { readonly type: 'reloaded'; readonly failure: Failure | null; readonly generation: number }
   | { readonly type: 'announce-ready'; readonly allocator: string }
   | { readonly type: 'announce-stopping' }
   | { readonly type: 'exit'; readonly failure: Failure | null };
-
-export interface Step {
-  readonly state: SupervisorState;
-  readonly effects: readonly Effect[];
-}
 
 export function initialState(settings: SupervisorSettings, processes: number): SupervisorState {
   return {
@@ -250,10 +242,8 @@ export function initialState(settings: SupervisorSettings, processes: number): S
     nextChild: 1,
     generation: 1,
     reload: { tag: 'idle' },
-    tally: {
-      restarts: { signal: 0, exit: 0, stuck: 0, start: 0 },
-      reloads: { ok: 0, rejected: 0 },
-    },
+    restarts: { signal: 0, exit: 0, stuck: 0, start: 0 },
+    reloads: { ok: 0, rejected: 0 },
   };
 }
 
@@ -261,16 +251,19 @@ export function newSlot(index: number): Slot {
   return { index, state: { tag: 'stopped' }, history: NO_CRASHES, retired: false };
 }
 
-export function only(state: SupervisorState, ...effects: readonly Effect[]): Step {
-  return { state, effects };
+/** One event being handled: a copy of the state that may be changed, and the effects so far. */
+export interface Turn {
+  readonly state: SupervisorState;
+  readonly effects: Effect[];
 }
 
-/** One step after the other. */
-export function then(first: Step, next: (state: SupervisorState) => Step): Step {
-  const second = next(first.state);
-  return { state: second.state, effects: [...first.effects, ...second.effects] };
-}
-
-export function log(level: LineLevel, message: string, fields: LogFields = {}): Effect {
-  return { type: 'log', level, fields, message };
+export function beginTurn(state: SupervisorState): Turn {
+  const copy: SupervisorState = {
+    ...state,
+    slots: state.slots.map((slot) => ({ ...slot })),
+    children: state.children.map((child) => ({ ...child })),
+    restarts: { ...state.restarts },
+    reloads: { ...state.reloads },
+  };
+  return { state: copy, effects: [] };
 }
