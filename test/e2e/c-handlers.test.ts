@@ -40,6 +40,23 @@ t.test('another function of it, named behind a colon', async (t) => {
   t.equal((await client.request(requestText('/'))).body.toString(), '127.0.0.1');
 });
 
+t.test('what a C handler logs is a record with its own level', async (t) => {
+  const logging = build(
+    'logging',
+    '#include "httpserver.h"\nHS_HANDLER_MODULE\n' +
+      'void hs_handler(hs_request_t *a, hs_response_t *b, void *c)\n' +
+      '{ (void)a; (void)c; hs_log(HS_LOG_INFO, "from %s", "C"); hs_log(HS_LOG_DEBUG, "debug");\n' +
+      '  hs_res_send(b); }\n',
+  );
+  const server = await startServer(t, { app: logging, args: ['--log-level', 'debug'] });
+  const client = await connectRaw(t, server);
+  await client.request(requestText('/'));
+  const info = await server.logLine('the record', (line) => line['msg'] === 'from C');
+  t.match(info, { level: 30, reactor: 0 });
+  const debug = await server.logLine('the other', (line) => line['msg'] === 'debug');
+  t.match(debug, { level: 20 }, 'as the log level lets it');
+});
+
 async function refuses(t: Test, app: string, message: RegExp): Promise<void> {
   const { code, stdout, stderr } = await runMaster(['--port', '0', '--processes', '1', app]);
   t.equal(code, 78);
