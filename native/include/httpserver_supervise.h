@@ -31,7 +31,7 @@ extern "C" {
 
 /* Where a counter, or the first of a group, stands among HS_STATS_COUNTERS. */
 enum {
-    /* Answers of handlers: for each first digit of the status HS_STATS_METHODS counters. */
+    /* Responses of handlers: for each first digit of the status HS_STATS_METHODS counters. */
     HS_STATS_ANSWERS = 0,
     HS_STATS_LATENCY = HS_STATS_ANSWERS + HS_STATS_CLASSES * HS_STATS_METHODS,
     HS_STATS_LATENCY_SUM_US = HS_STATS_LATENCY + HS_STATS_BUCKETS,
@@ -76,7 +76,7 @@ typedef struct hs_stats_serving {
 } hs_stats_serving_t;
 
 /* Shared memory for `slots` (1 to HS_STATS_SLOTS_MAX); sparse: a slot costs memory when it is used.
- * NULL on failure, with a sentence in `error`. */
+ * NULL on failure, with the reason in `error`. */
 hs_stats_page_t *hs_stats_page_create(uint32_t slots, char *error, size_t error_size);
 void hs_stats_page_free(hs_stats_page_t *page);
 
@@ -110,7 +110,7 @@ uint64_t hs_monotonic_ms(void);
 /* "GET" for llhttp's number; NULL for a number it does not know. A static string. */
 const char *hs_method_name(unsigned method);
 
-/* ---- Lines for a log that somebody else may read too slowly, or not at all: nobody is waited for.
+/* ---- Lines for a log whose reader may be slow or stopped: writing never waits for it.
  * One thread at a time. */
 
 typedef struct hs_lines hs_lines_t;
@@ -154,7 +154,7 @@ typedef struct hs_boss_counters {
     uint64_t pauses;  /* times accepting was paused: no slot up or with room, or no descriptors */
 } hs_boss_counters_t;
 
-/* NULL on failure, with a sentence in `error`. */
+/* NULL on failure, with the reason in `error`. */
 hs_boss_t *hs_boss_create(const hs_boss_config_t *config, char *error, size_t error_size);
 
 /* The reactor's end of a slot's pair. The boss keeps both ends, so that connections under way

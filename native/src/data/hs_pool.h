@@ -9,7 +9,7 @@
 
 #include "base/hs_alloc.h"
 
-/* owner: who made it. The memory of a block belongs to who took it. */
+/* owner: the thread that made it. The memory of a block belongs to the code that took it. */
 typedef struct hs_pool {
     void **free_blocks; /* a stack: the top was given last and is taken next */
     uint32_t free_count;

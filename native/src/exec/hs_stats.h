@@ -90,23 +90,23 @@ static inline unsigned hs_stats_method(unsigned method)
     }
 }
 
-/* A handler's answer was built. */
+/* A handler's response was built. */
 static inline void hs_stats_answered(hs_stats_area_t *area, unsigned method, int status)
 {
     unsigned row = ((unsigned)status / 100 - 1) * HS_STATS_METHODS;
     hs_stats_add(area, HS_STATS_ANSWERS + row + hs_stats_method(method), 1);
 }
 
-/* The server itself answered `status`. */
+/* The server itself responded with `status`. */
 void hs_stats_refused(hs_stats_area_t *area, int status);
 
-/* `count` answers left `us` microseconds after their requests began to arrive. */
+/* `count` responses were sent `us` microseconds after their requests began to arrive. */
 void hs_stats_latency(hs_stats_area_t *area, uint64_t us, uint32_t count);
 
 /*
  * Says what this thread serves from now on. `number` is not 0 and not used again by this thread. At
  * least HS_STATS_PATH bytes must be readable at `path`; the first `len` count. Nothing may be being
- * served: the number is 0, and who reads between here and the last store sees that.
+ * served: the number is 0, and a reader between here and the last store sees that.
  */
 static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsigned method,
                                   const char *path, size_t len, uint64_t now_ms)
@@ -120,7 +120,7 @@ static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsign
     }
 #else
     /* The same words as wider stores; on their way to another process C's memory model does not
-     * follow them. Who reads torn ones sees it by the number. */
+     * follow them. A reader of torn ones sees it by the number. */
     atomic_thread_fence(memory_order_release); /* the 0 before is seen first */
     memcpy((void *)area->serving_path, path, HS_STATS_PATH);
 #endif
@@ -139,8 +139,8 @@ static inline void hs_stats_serve_end(hs_stats_area_t *area)
 HS_NODISCARD bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_t *out);
 
 /*
- * Answers of one turn of the I/O thread, whose latency is known when they have been sent. Requests
- * that began to arrive in the same turn need no time of their own.
+ * Responses of one turn of the I/O thread, whose latency is known when they have been sent.
+ * Requests that began to arrive in the same turn need no time of their own.
  */
 #define HS_STATS_LATE_MAX 64
 
@@ -150,7 +150,7 @@ typedef struct hs_stats_turn {
     uint64_t late_begun_us[HS_STATS_LATE_MAX];
 } hs_stats_turn_t;
 
-/* An answer to a request that began to arrive at `begun_us` was built in the turn of `now_us`. */
+/* A response to a request that began to arrive at `begun_us` was built in the turn of `now_us`. */
 static inline void hs_stats_turn_add(hs_stats_turn_t *turn, hs_stats_area_t *area,
                                      uint64_t begun_us, uint64_t now_us)
 {

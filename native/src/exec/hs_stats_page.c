@@ -35,8 +35,8 @@ _Static_assert(sizeof(header_t) == HS_CACHE_LINE && sizeof(side_head_t) == HS_CA
                "heads of two processes share no cache line");
 
 /*
- * owner: who made or attached it. What `header` points to is shared, and nothing read from there
- * may become an address: `slots` is our own copy, the other numbers are constants.
+ * owner: the thread that made or attached it. What `header` points to is shared, and nothing read
+ * from there may become an address: `slots` is our own copy, the other numbers are constants.
  */
 struct hs_stats_page {
     int fd;

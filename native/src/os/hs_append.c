@@ -27,7 +27,7 @@ int hs_append_open(hs_append_t *append, const char *path, int inherited, hs_erri
         if (append->is_owned)
             append->fd = fd;
     } else {
-        /* Not waiting: a FIFO that no process reads would hold this thread for ever. */
+        /* Not waiting: a FIFO that no process reads would hold this thread indefinitely. */
         append->fd =
             open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
         if (append->fd == -1)

@@ -34,7 +34,7 @@ HS_NODISCARD int hs_append_reopen(hs_append_t *append, hs_errinfo_t *error);
 /*
  * Writes whole lines from the front of `data`, which ends in a newline and has no line longer than
  * PIPE_BUF. Bytes written: fewer than `len`, perhaps 0, if a pipe or a terminal is full or another
- * process is writing to the terminal, for nobody is waited for, or if an error came after them.
+ * process is writing to the terminal, because this never waits, or if an error came after them.
  * -errno if nothing can be written: what was offered is then lost, and a line of which a part was
  * written before is ended before the next one begins.
  */

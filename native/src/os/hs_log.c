@@ -210,8 +210,8 @@ static void hs_log_put(int fd, const hs_log_form_t *form, hs_log_loss_t *loss, h
         return;
     char text[64];
     uint32_t lost = atomic_exchange_explicit(&loss->lines, 0, memory_order_relaxed);
-    int text_len =
-        snprintf(text, sizeof(text), "%u log lines were lost: nobody took them", (unsigned)lost);
+    int text_len = snprintf(text, sizeof(text),
+                            "%u log lines were lost: the reader did not keep up", (unsigned)lost);
     const hs_log_form_t plain = { .is_json = form->is_json, .reactor = form->reactor };
     hs_log_render(&line, &plain, HS_LOG_WARN, text, (size_t)text_len);
     if (!hs_log_line_offer(&line, fd, 0))

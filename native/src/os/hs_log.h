@@ -30,8 +30,8 @@ typedef struct hs_log {
     void *sink_ud;
 } hs_log_t;
 
-/* `sink` NULL: the process's log (hs_log_register), which is text to stderr until somebody takes
- * it. `sink_ud` is borrowed for the log's life. */
+/* `sink` NULL: the process's log (hs_log_register), which is text to stderr until a callback is
+ * registered. `sink_ud` is borrowed for the log's life. */
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud);
 
 /* True if a message of this level is written: ask first where preparing the arguments costs

@@ -1,5 +1,5 @@
 /*
- * Writing to a descriptor of any kind without waiting for who reads it, whatever its mode: pipes
+ * Writing to a descriptor of any kind without waiting for its reader, in blocking mode too: pipes
  * and terminals are shared with other processes, so their mode is not ours to change. Any thread.
  */
 #pragma once

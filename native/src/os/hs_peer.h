@@ -1,5 +1,5 @@
 /*
- * Who is at the other end, in the few bytes that a connection can afford to keep. Any thread.
+ * The address of the peer, in the few bytes that a connection can afford to keep. Any thread.
  */
 #pragma once
 

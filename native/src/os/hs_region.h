@@ -14,7 +14,7 @@ enum {
     HS_REGION_NO_DUMP = 2, /* not in a core dump, which would be as large as the reservation */
 };
 
-/* owner: who made it */
+/* owner: the thread that made it */
 typedef struct hs_region {
     char *memory; /* NULL: not to be had; the pools take chunks from the allocator */
     size_t size;

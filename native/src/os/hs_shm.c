@@ -39,7 +39,7 @@ int hs_shm_new(size_t size)
         return fd;
     int failed = ftruncate(fd, (off_t)size) == -1 ? -errno : 0;
 #if defined(__linux__)
-    /* Memory that goes away under a mapping is a SIGBUS in everybody who has it. */
+    /* Memory that shrinks under a mapping is a SIGBUS in every process that has it. */
     if (!failed && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
         failed = -errno;
 #endif

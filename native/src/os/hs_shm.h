@@ -5,7 +5,7 @@
 
 #include "base/hs_base.h"
 
-/* A close-on-exec descriptor of `size` zero bytes that nobody can shrink (Linux), or -errno. */
+/* A close-on-exec descriptor of `size` zero bytes that no process can shrink (Linux), or -errno. */
 HS_NODISCARD int hs_shm_new(size_t size);
 
 /* Bytes behind the descriptor; 0 if it has no size. */

@@ -272,7 +272,7 @@ int hs_sock_probe_tcp(const char *host, uint16_t port, hs_errinfo_t *err)
     return HS_OK;
 }
 
-/* Who is at the other end of a socket file: 0, nobody; else -errno, EADDRINUSE if it answers. */
+/* 0 if no process listens behind a socket file, else -errno: EADDRINUSE if one does. */
 static int hs_sock_uds_probe(const hs_sock_any_t *address, socklen_t address_len)
 {
     int fd = hs_sock_new(AF_UNIX);
@@ -335,7 +335,7 @@ int hs_sock_listen_uds(const char *path, unsigned mode, int backlog, hs_errinfo_
         hs_sock_close(fd);
         return hs_sock_fail(err, "listen on", path, failed);
     }
-    /* Nobody can connect before listen(), so the permissions are never wider than asked. */
+    /* No client can connect before listen(), so the permissions are never wider than asked. */
     if (chmod(path, (mode_t)mode) == -1 || listen(fd, backlog) == -1) {
         failed = errno;
         hs_sock_close(fd);

@@ -32,16 +32,16 @@ HS_NODISCARD int hs_sock_listen_tcp(const char *host, uint16_t port, int backlog
                                     hs_errinfo_t *err);
 
 /*
- * 0 if nobody listens on host:port, HS_ERR_SYSTEM with EADDRINUSE if somebody does, even a group
+ * 0 if no socket listens on host:port, HS_ERR_SYSTEM with EADDRINUSE if one does, even a group
  * opened with SO_REUSEPORT which a second server would silently join. Any address and "::" stand
- * for both families. Nothing stays open, so this is advice: who binds next may be another. `port` 0
+ * for both families. Nothing stays open, so this is advice: another process may bind next. `port` 0
  * always gives 0.
  */
 HS_NODISCARD int hs_sock_probe_tcp(const char *host, uint16_t port, hs_errinfo_t *err);
 
 /*
  * Listens on a Unix socket at `path`, with exactly the permissions `mode` (at most 0777) before the
- * first connection can be made. A socket file that nobody serves is replaced; a served one is
+ * first connection can be made. A socket file without a listener is replaced; a served one is
  * EADDRINUSE; any other file is left alone (ENOTSOCK). The file is the caller's to remove. Fails
  * with HS_ERR_SYSTEM, or HS_ERR_INVALID (empty or too long path, mode, backlog).
  */

@@ -42,7 +42,8 @@ typedef struct thread_attr {
     uint64_t period_ns;
 } thread_attr_t;
 
-/* An I/O thread runs shortly and often, a worker long: who asks for less gets it sooner. */
+/* An I/O thread runs briefly and often, a worker for long: the scheduler runs a thread with a
+ * shorter slice sooner. */
 #define IO_SLICE_NS (100 * 1000)
 #define WORK_SLICE_NS (4 * 1000 * 1000)
 /* Enough that a worker that burns a core does not hold up the I/O thread (bench/mixed.mjs: with 5
@@ -58,7 +59,7 @@ void hs_thread_become(hs_thread_kind_t kind)
         return;
     attr.size = sizeof(attr);
     attr.flags = 0;
-    /* Whoever has chosen another policy for this thread knows better. */
+    /* A policy that was chosen on purpose stays. */
     if (attr.policy != SCHED_OTHER)
         return;
     attr.slice_ns = kind == HS_THREAD_WORK ? WORK_SLICE_NS : IO_SLICE_NS;

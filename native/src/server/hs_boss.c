@@ -9,7 +9,7 @@
 
 /* Connections taken from one listener before pairs get their turn. */
 #define ACCEPTS_PER_TURN 64
-/* How long to wait where no event tells that it goes on. */
+/* How often to try again where no event reports that it can go on. */
 #define RETRY_MS 20
 #define EVENTS 64
 /* How long the supervisor waits for the thread to take what is queued. */
@@ -65,7 +65,7 @@ static void accept_up_to(hs_boss_t *boss, int listen_fd, int limit)
 {
     hs_boss_slots_refresh(&boss->slots);
     for (int i = 0; i < limit; i++) {
-        /* First who gets it: without anybody it stays in the listen queue. */
+        /* First the slot: without one the connection stays in the listen queue. */
         hs_boss_slot_t *slot = hs_boss_slots_pick(&boss->slots);
         if (slot == NULL) {
             pause_accepting(boss, false);
@@ -167,7 +167,7 @@ static int open_boss(hs_boss_t *boss, const hs_boss_config_t *config, hs_errinfo
         boss->listeners[i] = (boss_listener_t){ .fd = config->listen_fds[i], .is_watched = true };
     }
     boss->listener_count = config->listen_fd_count;
-    boss->is_paused = true; /* nobody is up */
+    boss->is_paused = true; /* no slot is up */
     return hs_boss_slots_open(&boss->slots, error);
 }
 

@@ -74,7 +74,7 @@ static void send_batch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
 
 /*
  * Connections that were passed to a slot and that its reactors have not taken yet. What a reactor
- * had taken from the pair but not counted when it died would wait for ever: nothing waits in an
+ * had taken from the pair but not counted when it died would count for ever: nothing waits in an
  * empty pair, so the difference of then is left out from now on. If it was a living reactor between
  * the taking and the counting, the difference shrinks again, and so does what is left out.
  */
@@ -255,8 +255,8 @@ static void reclaim(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
     if (!atomic_load_explicit(&slot->reclaim, memory_order_acquire) || is_up(slot))
         return;
     relay_from(slots, slot, slot->inbox);
-    hs_boss_slot_t *somebody = slot->held == NULL ? target_of(slots, slot) : NULL;
-    if (somebody != NULL) /* it ended because the pair was empty */
+    hs_boss_slot_t *to = slot->held == NULL ? target_of(slots, slot) : NULL;
+    if (to != NULL) /* the relay ended because the pair was empty */
         atomic_store_explicit(&slot->reclaim, false, memory_order_relaxed);
 }
 

@@ -59,7 +59,7 @@ typedef struct hs_boss_slots {
     hs_boss_policy_t policy;
     uint32_t count;
     uint32_t next;    /* round robin goes on here */
-    bool needs_retry; /* no event tells when some pair takes more */
+    bool needs_retry; /* no event reports when a pair has room */
     hs_boss_tally_t tally;
     hs_boss_slot_t *slots;
     char buffer[HS_PASSAGE_MAX]; /* one message */
@@ -72,7 +72,7 @@ void hs_boss_slots_close(hs_boss_slots_t *slots);
 /* Reads the numbers that HS_BOSS_LEAST goes by: once before a burst. */
 void hs_boss_slots_refresh(hs_boss_slots_t *slots);
 
-/* Who gets the next connection; NULL if no slot is up and has room. */
+/* The slot of the next connection; NULL if no slot is up and has room. */
 hs_boss_slot_t *hs_boss_slots_pick(hs_boss_slots_t *slots);
 
 /* Takes an accepted descriptor for a picked slot. */

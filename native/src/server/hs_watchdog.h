@@ -1,7 +1,7 @@
 /*
- * Looks at a server that runs from a thread of its own, every now and then, so that nothing of it
- * is on the path of a request: reports handlers that keep an I/O thread, because that thread can
- * not, and notes the process's memory on the stats page.
+ * A thread that checks a running server several times per handler timeout, off the request path: it
+ * reports handlers that block an I/O thread, which cannot report them itself, and records the
+ * process's memory on the stats page.
  *
  * Threads: start and stop on the thread that runs the server.
  */

@@ -1,7 +1,7 @@
 /*
- * For how long a thread has been at one thing, by looks at it from another thread. Time in which
- * nobody looked counts little: where the whole process stood still (SIGSTOP, a frozen cgroup, a
- * suspended machine) the watched thread could not work either. Pure: time is an argument.
+ * For how long a thread has been busy with one task, sampled by another thread. Time without
+ * samples counts little: while the whole process was stopped (SIGSTOP, a frozen cgroup, a suspended
+ * machine) the watched thread could not work either. Pure: time is an argument.
  */
 #pragma once
 
