@@ -142,22 +142,41 @@ Napi::Value StatsPageHandle::read_process(Napi::Env env, uint32_t slot, uint32_t
     return result;
 }
 
+/* The histograms of a slot, without those that are empty. */
+static Napi::Array latencies_of(Napi::Env env, const uint64_t *sums, uint64_t *by_class,
+                                uint64_t *by_method)
+{
+    Napi::Array latencies = Napi::Array::New(env);
+    for (unsigned series = 0; series < HS_STATS_SERIES; series++) {
+        const uint64_t *counts = sums + HS_STATS_LATENCY + series * (HS_STATS_BUCKETS + 1);
+        uint64_t responses = 0;
+        for (unsigned i = 0; i < HS_STATS_BUCKETS; i++)
+            responses += counts[i];
+        if (responses == 0)
+            continue;
+        by_class[series / HS_STATS_METHODS] += responses;
+        by_method[series % HS_STATS_METHODS] += responses;
+        Napi::Object histogram = Napi::Object::New(env);
+        histogram.Set("method", Napi::Number::New(env, series % HS_STATS_METHODS));
+        histogram.Set("statusClass", Napi::Number::New(env, series / HS_STATS_METHODS));
+        histogram.Set("counts", numbers(env, counts, HS_STATS_BUCKETS));
+        histogram.Set("sumSeconds",
+                      Napi::Number::New(env, static_cast<double>(counts[HS_STATS_BUCKETS]) / 1e6));
+        latencies.Set(latencies.Length(), histogram);
+    }
+    return latencies;
+}
+
 static Napi::Object counters_of(Napi::Env env, const uint64_t *sums)
 {
     Napi::Object counters = Napi::Object::New(env);
     uint64_t by_class[HS_STATS_CLASSES] = {};
     uint64_t by_method[HS_STATS_METHODS] = {};
-    for (unsigned i = 0; i < HS_STATS_CLASSES * HS_STATS_METHODS; i++) {
-        by_class[i / HS_STATS_METHODS] += sums[HS_STATS_ANSWERS + i];
-        by_method[i % HS_STATS_METHODS] += sums[HS_STATS_ANSWERS + i];
-    }
+    counters.Set("latencies", latencies_of(env, sums, by_class, by_method));
     for (unsigned i = 0; i < HS_STATS_REFUSALS; i++)
         by_class[hs_stats_refusal_statuses[i] / 100 - 1] += sums[HS_STATS_REFUSAL + i];
     counters.Set("responsesByClass", numbers(env, by_class, HS_STATS_CLASSES));
     counters.Set("requestsByMethod", numbers(env, by_method, HS_STATS_METHODS));
-    counters.Set("latencyCounts", numbers(env, sums + HS_STATS_LATENCY, HS_STATS_BUCKETS));
-    counters.Set("latencySumSeconds",
-                 Napi::Number::New(env, static_cast<double>(sums[HS_STATS_LATENCY_SUM_US]) / 1e6));
     static const struct {
         const char *name;
         unsigned counter;

@@ -23,6 +23,7 @@ extern "C" {
 
 #define HS_STATS_CLASSES 5
 #define HS_STATS_METHODS 8
+#define HS_STATS_SERIES (HS_STATS_CLASSES * HS_STATS_METHODS)
 #define HS_STATS_BUCKETS 20 /* 19 bounds, and what is above the last */
 #define HS_STATS_REFUSALS 10
 #define HS_STATS_TIMEOUTS 5
@@ -31,11 +32,10 @@ extern "C" {
 
 /* Where a counter, or the first of a group, stands among HS_STATS_COUNTERS. */
 enum {
-    /* Responses of handlers: for each first digit of the status HS_STATS_METHODS counters. */
-    HS_STATS_ANSWERS = 0,
-    HS_STATS_LATENCY = HS_STATS_ANSWERS + HS_STATS_CLASSES * HS_STATS_METHODS,
-    HS_STATS_LATENCY_SUM_US = HS_STATS_LATENCY + HS_STATS_BUCKETS,
-    HS_STATS_BYTES_IN,
+    /* Responses of handlers: per first digit of the status and method HS_STATS_BUCKETS counters,
+     * then the sum of the latencies in microseconds (hs_stats_series in exec/hs_stats.h). */
+    HS_STATS_LATENCY = 0,
+    HS_STATS_BYTES_IN = HS_STATS_LATENCY + HS_STATS_SERIES * (HS_STATS_BUCKETS + 1),
     HS_STATS_BYTES_OUT,
     HS_STATS_ACCEPTED, /* from listeners, or new from the boss */
     HS_STATS_REJECTED_LIMIT,

@@ -46,9 +46,8 @@ export interface SlotCounters {
   /** 1xx to 5xx. */
   readonly responsesByClass: readonly number[];
   readonly requestsByMethod: readonly number[];
-  /** Not cumulative; the last one is beyond all bounds. */
-  readonly latencyCounts: readonly number[];
-  readonly latencySumSeconds: number;
+  /** Without those that are empty. */
+  readonly latencies: readonly LatencyHistogram[];
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly accepted: number;
@@ -61,6 +60,15 @@ export interface SlotCounters {
   readonly movedOut: number;
   readonly movedIn: number;
   readonly logLinesLost: number;
+}
+
+/** Of responses to a method with a status of a class; both are positions among the names. */
+export interface LatencyHistogram {
+  readonly method: number;
+  readonly statusClass: number;
+  /** Not cumulative; the last one is beyond all bounds. */
+  readonly counts: readonly number[];
+  readonly sumSeconds: number;
 }
 
 export interface ProcessStats {

@@ -36,3 +36,20 @@ t.test('the system allocator counts nothing', async (t) => {
   const server = await startServer(t, { args: ['--allocator', 'system'] });
   t.equal((await statusOf(server)).reactors[0]?.allocatorBytes, null);
 });
+
+t.test('the histogram of requests has the method and the class of the status', async (t) => {
+  const server = await startServer(t);
+  await fetch(`${server.url}/`);
+  await fetch(`${server.url}/nowhere`);
+  await fetch(`${server.url}/echo`, { method: 'POST', body: 'x' });
+  const count = (method: string, status: string) =>
+    `http_server_request_duration_seconds_count{http_request_method="${method}",http_response_status_code="${status}"}`;
+  const expected = [count('GET', '2xx'), count('GET', '4xx'), count('POST', '2xx')];
+  const metrics = await until('all are counted', async () => {
+    const all = await metricsOf(server);
+    return expected.every((name) => all.get(name) === 1) && all;
+  });
+  for (const process of ['master', 'reactor-0']) {
+    t.ok((metrics.get(`process_resident_memory_bytes{process="${process}"}`) ?? 0) > 2 ** 20);
+  }
+});

@@ -57,10 +57,11 @@ static inline void hs_observe_answer(hs_observer_t *observer, const hs_conn_t *c
         return;
     const hs_exchange_t *exchange = conn->exchange;
     const hs_response_t *response = &exchange->response;
-    hs_stats_answered(observer->stats, exchange->request.msg.method, response->status);
     if (HS_UNLIKELY(response->replaced && response->status == 500))
         hs_stats_add(observer->stats, HS_STATS_HANDLER_ERRORS, 1);
-    hs_stats_turn_add(&observer->turn, observer->stats, exchange->begun_us, observer->now_us);
+    unsigned series = hs_stats_series(exchange->request.msg.method, response->status);
+    hs_stats_turn_add(&observer->turn, observer->stats, series, exchange->begun_us,
+                      observer->now_us);
     if (HS_UNLIKELY(observer->access_log != NULL))
         hs_observer_log_answer(observer, conn, content_len);
 }

@@ -17,23 +17,26 @@ void hs_stats_refused(hs_stats_area_t *area, int status)
             hs_stats_add(area, HS_STATS_REFUSAL + i, 1);
 }
 
-void hs_stats_latency(hs_stats_area_t *area, uint64_t us, uint32_t count)
+void hs_stats_latency(hs_stats_area_t *area, unsigned series, uint64_t us, uint32_t count)
 {
     unsigned bucket = 0;
     while (bucket < HS_STATS_BUCKETS - 1 && us > hs_stats_bounds_us[bucket])
         bucket++;
-    hs_stats_add(area, HS_STATS_LATENCY + bucket, count);
-    hs_stats_add(area, HS_STATS_LATENCY_SUM_US, us * count);
+    hs_stats_add(area, hs_stats_latency_counter(series, bucket), count);
+    hs_stats_add(area, hs_stats_latency_counter(series, HS_STATS_BUCKETS), us * count);
 }
 
 void hs_stats_turn_end(hs_stats_turn_t *turn, hs_stats_area_t *area, uint64_t now_us,
                        uint64_t sent_us)
 {
-    if (turn->fresh > 0)
-        hs_stats_latency(area, sent_us - now_us, turn->fresh);
+    for (unsigned i = 0; turn->fresh_series != 0; i++, turn->fresh_series >>= 1) {
+        if ((turn->fresh_series & 1) == 0)
+            continue;
+        hs_stats_latency(area, i, sent_us - now_us, turn->fresh[i]);
+        turn->fresh[i] = 0;
+    }
     for (uint32_t i = 0; i < turn->late_count; i++)
-        hs_stats_latency(area, sent_us - turn->late_begun_us[i], 1);
-    turn->fresh = 0;
+        hs_stats_latency(area, turn->late_series[i], sent_us - turn->late_begun_us[i], 1);
     turn->late_count = 0;
 }
 

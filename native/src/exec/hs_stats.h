@@ -90,18 +90,23 @@ static inline unsigned hs_stats_method(unsigned method)
     }
 }
 
-/* A handler's response was built. */
-static inline void hs_stats_answered(hs_stats_area_t *area, unsigned method, int status)
+/* The latency histogram of responses to `method` with a status of this class. */
+static inline unsigned hs_stats_series(unsigned method, int status)
 {
-    unsigned row = ((unsigned)status / 100 - 1) * HS_STATS_METHODS;
-    hs_stats_add(area, HS_STATS_ANSWERS + row + hs_stats_method(method), 1);
+    return ((unsigned)status / 100 - 1) * HS_STATS_METHODS + hs_stats_method(method);
+}
+
+/* The counter of a bucket of a histogram; bucket HS_STATS_BUCKETS is the sum in microseconds. */
+static inline unsigned hs_stats_latency_counter(unsigned series, unsigned bucket)
+{
+    return HS_STATS_LATENCY + series * (HS_STATS_BUCKETS + 1) + bucket;
 }
 
 /* The server itself responded with `status`. */
 void hs_stats_refused(hs_stats_area_t *area, int status);
 
-/* `count` responses were sent `us` microseconds after their requests began to arrive. */
-void hs_stats_latency(hs_stats_area_t *area, uint64_t us, uint32_t count);
+/* `count` responses left `us` microseconds after their requests began to arrive. */
+void hs_stats_latency(hs_stats_area_t *area, unsigned series, uint64_t us, uint32_t count);
 
 /*
  * Says what this thread serves from now on. `number` is not 0 and not used again by this thread. At
@@ -140,26 +145,39 @@ HS_NODISCARD bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_
 
 /*
  * Responses of one turn of the I/O thread, whose latency is known when they have been sent.
- * Requests that began to arrive in the same turn need no time of their own.
+ * Requests that began to arrive in the same turn need no time of their own. owner: io
  */
 #define HS_STATS_LATE_MAX 64
 
 typedef struct hs_stats_turn {
-    uint32_t fresh;
+    uint64_t fresh_series; /* bit i: fresh[i] is not 0 */
+    uint32_t fresh[HS_STATS_SERIES];
     uint32_t late_count;
+    uint8_t late_series[HS_STATS_LATE_MAX];
     uint64_t late_begun_us[HS_STATS_LATE_MAX];
 } hs_stats_turn_t;
 
+_Static_assert(HS_STATS_SERIES <= 64, "a bit per series");
+
+static inline bool hs_stats_turn_is_empty(const hs_stats_turn_t *turn)
+{
+    return turn->fresh_series == 0 && turn->late_count == 0;
+}
+
 /* A response to a request that began to arrive at `begun_us` was built in the turn of `now_us`. */
-static inline void hs_stats_turn_add(hs_stats_turn_t *turn, hs_stats_area_t *area,
+static inline void hs_stats_turn_add(hs_stats_turn_t *turn, hs_stats_area_t *area, unsigned series,
                                      uint64_t begun_us, uint64_t now_us)
 {
-    if (HS_LIKELY(begun_us == now_us))
-        turn->fresh++;
-    else if (turn->late_count < HS_STATS_LATE_MAX)
+    HS_ASSERT(series < HS_STATS_SERIES);
+    if (HS_LIKELY(begun_us == now_us)) {
+        turn->fresh[series]++;
+        turn->fresh_series |= (uint64_t)1 << series;
+    } else if (turn->late_count < HS_STATS_LATE_MAX) {
+        turn->late_series[turn->late_count] = (uint8_t)series;
         turn->late_begun_us[turn->late_count++] = begun_us;
-    else
-        hs_stats_latency(area, now_us - begun_us, 1);
+    } else {
+        hs_stats_latency(area, series, now_us - begun_us, 1);
+    }
 }
 
 /* Everything was sent at `sent_us`, in the turn that began at `now_us`. */

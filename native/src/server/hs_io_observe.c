@@ -199,8 +199,7 @@ void hs_io_observe_sent(hs_io_t *io)
     if (io->workers != NULL)
         hs_stats_set(&observer->stats->queue_depth, hs_workers_queued(io->workers));
     hs_access_log_t *log = observer->access_log;
-    bool has_answers = observer->turn.fresh > 0 || observer->turn.late_count > 0;
-    if (!has_answers && log == NULL)
+    if (hs_stats_turn_is_empty(&observer->turn) && log == NULL)
         return;
     uint64_t sent_us = hs_clock_monotonic_ns() / 1000;
     hs_stats_turn_end(&observer->turn, observer->stats, observer->now_us, sent_us);

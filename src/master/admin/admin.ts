@@ -10,6 +10,7 @@ import { removeSocket } from '../runtime/resources.js';
 import type { Failure } from '../supervisor/state.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
+import { type ProcessUsage, readProcessUsage } from './process-usage.js';
 import { isAlive, readyReactors, type Status } from './status.js';
 
 /**
@@ -184,7 +185,8 @@ function look(options: AdminOptions, path: string): Answer {
       const { native, snapshot } = options;
       const { luajitVersion: luajit, llhttpVersion: llhttp, statsLayout: layout } = native;
       const build = { version, luajit, llhttp, node: process.versions.node };
-      const families = metricFamilies({ status, snapshot: snapshot(), layout, build });
+      const processes = processesOf(status);
+      const families = metricFamilies({ status, snapshot: snapshot(), layout, build, processes });
       return { status: 200, body: renderExposition(families), type: EXPOSITION_TYPE };
     }
     default:
@@ -193,6 +195,14 @@ function look(options: AdminOptions, path: string): Answer {
         body: 'there are /livez /readyz /startupz /healthz /metrics /status\n',
       };
   }
+}
+
+function processesOf({ pid, reactors }: Status): ProcessUsage[] {
+  const all = [
+    { name: 'master', pid },
+    ...reactors.map(({ reactor, pid }) => ({ name: `reactor-${reactor}`, pid })),
+  ];
+  return all.flatMap(({ name, pid }) => (pid === null ? [] : (readProcessUsage(name, pid) ?? [])));
 }
 
 async function order(orders: AdminOrders, url: URL): Promise<Answer> {

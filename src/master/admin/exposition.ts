@@ -1,13 +1,13 @@
 /**
- * The text format that Prometheus reads (version 0.0.4). Our own few lines, because the figures are
- * in shared memory already: a client library wants to do the counting itself. Pure.
+ * The text format of Prometheus (version 0.0.4). Written here, because the figures are in shared
+ * memory already and a client library would do the counting itself. Pure.
  */
 export type Labels = Readonly<Record<string, string | number>>;
 
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** What comes after the family's name: `_bucket`, `_sum`, `_count` of a histogram. */
+  /** Appended to the family's name: `_bucket`, `_sum`, `_count` of a histogram. */
   readonly suffix?: string;
 }
 
@@ -24,22 +24,22 @@ export function renderExposition(families: readonly Family[]): string {
   return families.map(renderFamily).join('');
 }
 
-/** `counts` are plain counts a bucket; the last one is beyond all `bounds`. */
+/** `counts` are counts per bucket; the last one is beyond all `bounds`. */
 export function histogramSamples(
   bounds: readonly number[],
-  counts: readonly number[],
-  sum: number,
+  labels: Labels,
+  { counts, sum }: { readonly counts: readonly number[]; readonly sum: number },
 ): Sample[] {
   let total = 0;
   const buckets = counts.map((count, i): Sample => {
     total += count;
     const le = bounds[i] === undefined ? '+Inf' : String(bounds[i]);
-    return { suffix: '_bucket', labels: { le }, value: total };
+    return { suffix: '_bucket', labels: { ...labels, le }, value: total };
   });
   return [
     ...buckets,
-    { suffix: '_sum', labels: {}, value: sum },
-    { suffix: '_count', labels: {}, value: total },
+    { suffix: '_sum', labels, value: sum },
+    { suffix: '_count', labels, value: total },
   ];
 }
 

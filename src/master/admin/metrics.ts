@@ -5,69 +5,73 @@ import type {
   StatsSnapshot,
 } from '../../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
+import type { ProcessUsage } from './process-usage.js';
 import type { Status } from './status.js';
 
 /**
- * /metrics: what the reactors have counted in the stats page and what the supervisor knows, under
- * the names of the OpenTelemetry HTTP conventions or `moonring_`. Pure.
+ * /metrics: the counters of the stats page, the state of the supervisor and the usage of the
+ * processes, under the names of the OpenTelemetry HTTP conventions, `process_` of the client
+ * libraries, or `moonring_`. Pure.
  */
 export interface MetricsInputs {
   readonly status: Status;
   readonly snapshot: StatsSnapshot;
   readonly layout: StatsLayout;
   readonly build: Readonly<Record<'version' | 'luajit' | 'llhttp' | 'node', string>>;
+  readonly processes: readonly ProcessUsage[];
 }
 
+/** Attributes of the OpenTelemetry HTTP conventions. */
+const METHOD_LABEL = 'http_request_method';
+const STATUS_LABEL = 'http_response_status_code';
+const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'];
+
 export function metricFamilies(inputs: MetricsInputs): Family[] {
-  return [...requestFamilies(inputs), ...connectionFamilies(inputs), ...masterFamilies(inputs)];
+  return [
+    ...requestFamilies(inputs),
+    ...connectionFamilies(inputs),
+    ...masterFamilies(inputs),
+    ...processFamilies(inputs),
+  ];
 }
 
 type CounterName = {
   [K in keyof SlotCounters]: SlotCounters[K] extends number ? K : never;
 }[keyof SlotCounters];
-type ListName = Exclude<keyof SlotCounters, CounterName>;
+type ListName = Exclude<keyof SlotCounters, CounterName | 'latencies'>;
 
 function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
   const { slots } = snapshot;
-  const latencySum = total(slots, 'latencySumSeconds');
   return [
     {
       name: 'http_server_request_duration_seconds',
       type: 'histogram',
-      help: 'Time from the first byte of a request to the last byte of its answer handed to the kernel, in seconds.',
-      samples: histogramSamples(layout.latencyBuckets, totals(slots, 'latencyCounts'), latencySum),
+      help: 'Seconds from the first byte of a request to the last byte of its response in the kernel, by method and class of the status.',
+      samples: latencySamples(slots, layout),
     },
     {
       name: 'http_server_active_requests',
       type: 'gauge',
-      help: 'Requests that are being received, handled or answered.',
+      help: 'Requests that are being received, handled or responded to.',
       samples: [{ labels: {}, value: activeRequests(slots, layout) }],
     },
     {
       name: 'moonring_requests_total',
       type: 'counter',
       help: 'Requests that reached the application, by method.',
-      samples: named('http_request_method', layout.methods, totals(slots, 'requestsByMethod')),
+      samples: named(METHOD_LABEL, layout.methods, totals(slots, 'requestsByMethod')),
     },
     {
       name: 'moonring_responses_total',
       type: 'counter',
-      help: 'Answers by class of status, refusals included.',
-      samples: named(
-        'class',
-        ['1xx', '2xx', '3xx', '4xx', '5xx'],
-        totals(slots, 'responsesByClass'),
-      ),
+      help: 'Responses by class of the status, refusals included.',
+      samples: named(STATUS_LABEL, STATUS_CLASSES, totals(slots, 'responsesByClass')),
     },
     {
       name: 'moonring_refusals_total',
       type: 'counter',
-      help: 'Requests that parser or server refused before the application saw them, by status.',
-      samples: named(
-        'http_response_status_code',
-        layout.refusals.map(String),
-        totals(slots, 'refusals'),
-      ),
+      help: 'Requests that the server refused before they reached the application, by status.',
+      samples: named(STATUS_LABEL, layout.refusals.map(String), totals(slots, 'refusals')),
     },
     counter(
       slots,
@@ -85,11 +89,27 @@ function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
       slots,
       'moonring_client_aborts_total',
       'clientAborts',
-      'Connections that the client reset while an answer was owed to it.',
+      'Connections that the client reset before it had its response.',
     ),
     counter(slots, 'moonring_received_bytes_total', 'bytesIn', 'Bytes read from clients.'),
     counter(slots, 'moonring_sent_bytes_total', 'bytesOut', 'Bytes written to clients.'),
   ];
+}
+
+/** A histogram per method and class, over all slots. */
+function latencySamples(slots: readonly SlotStats[], layout: StatsLayout): Sample[] {
+  const all = slots.flatMap(({ counters }) => counters.latencies);
+  return layout.methods.flatMap((method, m) =>
+    STATUS_CLASSES.flatMap((status, s) => {
+      const series = all.filter((each) => each.method === m && each.statusClass === s);
+      if (series.length === 0) return [];
+      const labels = { [METHOD_LABEL]: method, [STATUS_LABEL]: status };
+      return histogramSamples(layout.latencyBuckets, labels, {
+        counts: sumOfLists(series.map(({ counts }) => counts)),
+        sum: sum(series.map(({ sumSeconds }) => sumSeconds)),
+      });
+    }),
+  );
 }
 
 function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family[] {
@@ -110,7 +130,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     {
       name: 'moonring_connections_rejected_total',
       type: 'counter',
-      help: 'Connections that were not served: limit is max-connections, descriptors a pause for want of them.',
+      help: 'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free.',
       samples: [
         { labels: { reason: 'limit' }, value: total(slots, 'rejectedLimit') },
         { labels: { reason: 'descriptors' }, value: total(slots, 'rejectedDescriptors') },
@@ -144,7 +164,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     {
       name: 'moonring_boss_connections_total',
       type: 'counter',
-      help: 'Connections that went through the master: accepted by it, relayed between reactors, lost.',
+      help: 'Connections that passed through the master: accepted by it, relayed between reactors, lost.',
       samples: (['accepted', 'relayed', 'lost'] as const).map((kind) => {
         return { labels: { kind }, value: status.boss[kind] };
       }),
@@ -163,7 +183,7 @@ function allocatorFamily({ reactors }: Status): Family {
   return {
     name: 'moonring_allocator_bytes',
     type: 'gauge',
-    help: 'Memory of the reactor by the count of jemalloc: allocated by it, resident for it.',
+    help: 'Memory of the reactor as jemalloc counts it: allocated by the reactor, resident in jemalloc.',
     samples: reactors.flatMap(({ reactor, allocatorBytes }) =>
       Object.entries(allocatorBytes ?? {}).map(([kind, value]) => {
         return { labels: { reactor, kind }, value };
@@ -219,7 +239,7 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     {
       name: 'moonring_reactor_restarts_total',
       type: 'counter',
-      help: 'Reactor processes that ended unasked, by reason: signal, exit code, stuck, or before they were ready.',
+      help: 'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, or before they were ready.',
       samples: Object.entries(status.restarts).map(([reason, value]) => {
         return { labels: { reason }, value };
       }),
@@ -227,7 +247,7 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     {
       name: 'moonring_handler_generation',
       type: 'gauge',
-      help: 'Generation of handler and settings, counted up by each reload.',
+      help: 'Generation of handler and settings, incremented by each reload.',
       samples: reactors.flatMap(({ reactor, generation }) =>
         generation === null ? [] : [{ labels: { reactor }, value: generation }],
       ),
@@ -242,6 +262,37 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     },
   ];
 }
+
+/** The families of the client libraries; the label tells the processes of this server apart. */
+function processFamilies({ processes }: MetricsInputs): Family[] {
+  const family = (
+    name: string,
+    type: 'counter' | 'gauge',
+    help: string,
+    key: UsageName,
+  ): Family => ({
+    name,
+    type,
+    help,
+    samples: processes.flatMap((usage) => {
+      // No limit, or the process is ending.
+      const value = usage[key];
+      return Number.isFinite(value) ? [{ labels: { process: usage.process }, value }] : [];
+    }),
+  });
+  return [
+    family('process_cpu_user_seconds_total', 'counter', 'User CPU time.', 'cpuUserSeconds'),
+    family('process_cpu_system_seconds_total', 'counter', 'System CPU time.', 'cpuSystemSeconds'),
+    family('process_cpu_seconds_total', 'counter', 'User and system CPU time.', 'cpuSeconds'),
+    family('process_start_time_seconds', 'gauge', 'Start, as Unix time.', 'startTimeSeconds'),
+    family('process_resident_memory_bytes', 'gauge', 'Resident memory.', 'residentBytes'),
+    family('process_virtual_memory_bytes', 'gauge', 'Virtual memory.', 'virtualBytes'),
+    family('process_open_fds', 'gauge', 'Open file descriptors.', 'openFds'),
+    family('process_max_fds', 'gauge', 'Limit of open file descriptors.', 'maxFds'),
+  ];
+}
+
+type UsageName = Exclude<keyof ProcessUsage, 'process'>;
 
 function counter(
   slots: readonly SlotStats[],
@@ -286,7 +337,10 @@ function total(slots: readonly SlotStats[], key: CounterName): number {
 }
 
 function totals(slots: readonly SlotStats[], key: ListName): number[] {
-  const lists = slots.map(({ counters }) => counters[key]);
+  return sumOfLists(slots.map(({ counters }) => counters[key]));
+}
+
+function sumOfLists(lists: readonly (readonly number[])[]): number[] {
   return (lists[0] ?? []).map((_, i) => sum(lists.map((list) => list[i] ?? 0)));
 }
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { histogramSamples, renderExposition } from '../../../../src/master/admin/exposition.js';
 import { metricFamilies } from '../../../../src/master/admin/metrics.js';
+import { type ProcessUsage, readProcessUsage } from '../../../../src/master/admin/process-usage.js';
 import { isAlive, type Status, statusOf } from '../../../../src/master/admin/status.js';
 import { playServing } from '../supervisor/supervisor-play.js';
 import { snapshot, statsLayout } from './stats-fixture.js';
@@ -25,7 +26,24 @@ function status(): Status {
 }
 
 const build = { version: '1', luajit: 'a"b', llhttp: 'c\\d', node: 'e\nf' };
-const families = metricFamilies({ status: status(), snapshot, layout: statsLayout, build });
+const usage: ProcessUsage = {
+  process: 'reactor-0',
+  cpuUserSeconds: 1.5,
+  cpuSystemSeconds: 0.5,
+  cpuSeconds: 2,
+  startTimeSeconds: 1_700_000_000,
+  residentBytes: 4096,
+  virtualBytes: 8192,
+  openFds: 20,
+  maxFds: Number.NaN,
+};
+const families = metricFamilies({
+  status: status(),
+  snapshot,
+  layout: statsLayout,
+  build,
+  processes: [usage],
+});
 
 interface Sample {
   readonly name: string;
@@ -70,9 +88,11 @@ function parseExposition(text: string): Map<string, Sample[]> {
 t.test('the text can be read back', async (t) => {
   const parsed = parseExposition(renderExposition(families));
   t.strictSame(
-    [...parsed.keys()],
+    [...parsed.keys(), 'process_max_fds'],
     families.map(({ name }) => name),
+    'without families that have no samples',
   );
+  t.match(parsed.get('process_cpu_seconds_total'), [{ labels: '{process="reactor-0"}', value: 2 }]);
   t.match(parsed.get('moonring_build_info'), [
     { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",node="e\\nf"}', value: 1 },
   ]);
@@ -85,13 +105,38 @@ t.test('the text can be read back', async (t) => {
 });
 
 t.test('a histogram is cumulative and complete', async (t) => {
-  t.strictSame(histogramSamples([0.1, 1], [2, 3, 4], 7.5), [
-    { suffix: '_bucket', labels: { le: '0.1' }, value: 2 },
-    { suffix: '_bucket', labels: { le: '1' }, value: 5 },
-    { suffix: '_bucket', labels: { le: '+Inf' }, value: 9 },
-    { suffix: '_sum', labels: {}, value: 7.5 },
-    { suffix: '_count', labels: {}, value: 9 },
+  t.strictSame(histogramSamples([0.1, 1], { a: 'b' }, { counts: [2, 3, 4], sum: 7.5 }), [
+    { suffix: '_bucket', labels: { a: 'b', le: '0.1' }, value: 2 },
+    { suffix: '_bucket', labels: { a: 'b', le: '1' }, value: 5 },
+    { suffix: '_bucket', labels: { a: 'b', le: '+Inf' }, value: 9 },
+    { suffix: '_sum', labels: { a: 'b' }, value: 7.5 },
+    { suffix: '_count', labels: { a: 'b' }, value: 9 },
   ]);
+});
+
+t.test('latencies have method and class of the status, summed over the reactors', async (t) => {
+  const samples = parseExposition(renderExposition(families)).get(
+    'http_server_request_duration_seconds',
+  );
+  const counts = samples?.filter(({ name }) => name.endsWith('_count'));
+  t.strictSame(
+    counts?.map(({ labels, value }) => [labels, value]),
+    [
+      ['{http_request_method="GET",http_response_status_code="2xx"}', 18],
+      ['{http_request_method="_OTHER",http_response_status_code="4xx"}', 3],
+    ],
+  );
+});
+
+const noProc = process.platform === 'linux' ? false : 'reads /proc';
+
+t.test('the usage of a process is what the system counts', { skip: noProc }, async (t) => {
+  const own = readProcessUsage('master', process.pid);
+  if (own === null) throw new TypeError('no usage');
+  t.ok(own.cpuSeconds > 0 && own.openFds > 3 && own.maxFds >= own.openFds);
+  t.ok(own.residentBytes > 2 ** 20 && own.virtualBytes > own.residentBytes);
+  t.ok(Math.abs(own.startTimeSeconds - (Date.now() / 1000 - process.uptime())) < 5);
+  t.equal(readProcessUsage('gone', 2 ** 30), null);
 });
 
 t.test('every metric is documented, with its type, and no other', async (t) => {
@@ -103,10 +148,10 @@ t.test('every metric is documented, with its type, and no other', async (t) => {
   );
 });
 
-t.test('alive is who has a heart beat', async (t) => {
+t.test('a server is alive while a reactor has a heartbeat', async (t) => {
   const now = status();
   t.equal(now.reactors[0]?.heartbeatAgeMs, 100);
   t.ok(isAlive(now, 100));
   t.notOk(isAlive(now, 99));
-  t.ok(isAlive(now, 0), 'unless nobody asks for one');
+  t.ok(isAlive(now, 0), 'or with the check turned off');
 });

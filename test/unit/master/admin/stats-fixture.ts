@@ -19,8 +19,10 @@ export const snapshot: StatsSnapshot = {
     counters: {
       responsesByClass: [0, 10, 0, 1, 0],
       requestsByMethod: [10 + 10 * slot, 1],
-      latencyCounts: [8, 2, 0],
-      latencySumSeconds: 0.5,
+      latencies: [
+        { method: 0, statusClass: 1, counts: [8, 1, 0], sumSeconds: 0.25 },
+        { method: 1, statusClass: 3, counts: [0, 1, slot], sumSeconds: 0.5 },
+      ],
       bytesIn: 1000,
       bytesOut: 2000,
       accepted: 5,
