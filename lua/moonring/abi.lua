@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 3
+local VERSION = 4
 
 ffi.cdef(native.abi)
 

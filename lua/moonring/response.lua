@@ -6,6 +6,12 @@ local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
 
 local type, error, tostring = type, error, tostring
+local native = require 'moonring.native'
+
+-- Strings that the server sends from where they are: exec/hs_lua_pins.h.
+local pins = native.pins
+-- From this size on a copy costs more than keeping the string.
+local PIN_BYTES = 16 * 1024
 
 local view_of = viewer(ffi.typeof 'hs_lua_response_t *', 'res',
   'this request is over: its response can no longer be changed')
@@ -60,7 +66,17 @@ function methods.body(self, text)
   if type(text) ~= 'string' then
     error('res:body(text) takes a string, not a ' .. type(text), 2)
   end
-  local result = api.response_body(view, text, #text)
+  local result = 0
+  if #text > PIN_BYTES and view.in_worker == 0 then
+    result = api.response_pin(view, api.pins, text, #text)
+    if result > 0 then
+      pins[result] = text
+      return self
+    end
+  end
+  if result == 0 then
+    result = api.response_body(view, text, #text)
+  end
   if result < 0 then
     fail(result)
   end

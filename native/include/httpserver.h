@@ -82,8 +82,44 @@ typedef enum {
     HS_ACCESS_COMBINED, /* as Apache and nginx write them */
 } hs_access_format_t;
 
-/* Answers one request. `request` and `response` are valid until it returns. */
+/* Answers one request. `request` and `response` are valid until it returns, or, after
+ * hs_res_defer, until hs_res_send or hs_res_fail. */
 typedef void (*hs_handler_fn)(hs_request_t *request, hs_response_t *response, void *user_data);
+
+/* A response that is finished after its handler has returned: hs_res_defer. Never 0. */
+typedef uint64_t hs_deferred_t;
+
+/* Why nobody will read the rest of a response. */
+typedef enum {
+    HS_ABORT_SHUT = 1, /* the client has shut its sending side. It may still read, so this is only
+                          a hint; most clients that do so have gone */
+    HS_ABORT_LOST,     /* the connection is lost: reset, timed out, or the server stops */
+    HS_ABORT_TIMEOUT,  /* handler_timeout_ms is over: the client was sent 503 */
+} hs_abort_reason_t;
+
+/* What on_content returns. */
+typedef enum {
+    HS_CONTENT_GO_ON = 0,
+    HS_CONTENT_PAUSE = 1, /* no more until hs_req_resume; the client is slowed down */
+} hs_content_next_t;
+
+typedef void (*hs_drain_fn)(hs_deferred_t job, void *user_data);
+typedef void (*hs_abort_fn)(hs_deferred_t job, hs_abort_reason_t reason, void *user_data);
+typedef hs_content_next_t (*hs_content_fn)(hs_deferred_t job, const char *data, size_t length,
+                                           bool is_last, void *user_data);
+typedef void (*hs_end_fn)(void *user_data);
+typedef void (*hs_release_fn)(void *user_data);
+
+/* What is called for a deferred response, on its reactor's thread, where nothing may block. Each
+ * may be NULL. */
+typedef struct hs_callbacks {
+    hs_drain_fn on_drain;     /* after hs_res_write has returned HS_WRITE_WAIT: go on */
+    hs_abort_fn on_abort;     /* HS_ABORT_SHUT at most once, then one of the others at most once */
+    hs_content_fn on_content; /* with stream_content: content as it arrives; the last piece may be
+                                 empty */
+    hs_end_fn on_end;         /* the last call, once: the job is over, user_data is needed no more */
+    void *user_data;
+} hs_callbacks_t;
 
 /* Called on the server's thread unless the event says otherwise; must not block. */
 typedef void (*hs_event_fn)(hs_event_t event, void *user_data);
@@ -117,6 +153,8 @@ typedef struct hs_config {
     size_t ring_size; /* receive ring in bytes, a power of two ≥ 64, default 8192; a head must fit
                          it */
     size_t max_body_size;       /* bytes, default 4 MiB; 413 beyond */
+    size_t max_body_memory;     /* bytes of all request content that a reactor holds, default
+                                   256 MiB; 503 beyond. 0: no limit */
     size_t max_url_len;         /* bytes, default 8192; 414 beyond */
     int max_headers;            /* fields in a request, default 64; 431 beyond */
     uint32_t header_timeout_ms; /* first byte to end of the head, default 10 000; 408 */
@@ -126,7 +164,9 @@ typedef struct hs_config {
     uint32_t keepalive_timeout_ms; /* idle between requests, default 75 000; closed */
     uint32_t
         write_timeout_ms; /* without progress while an answer is sent, default 30 000; closed */
-    uint32_t handler_timeout_ms; /* a handler on a worker, its time in the queue included, default
+    uint32_t write_min_rate; /* bytes of a response that a client takes per second, on average,
+                                after the first 10 s; default 256; closed; 0: any */
+    uint32_t handler_timeout_ms; /* a handler on a worker, or a deferred response's head, its time in the queue included, default
                                     30 000; 503. One on the reactor is only reported */
     uint32_t stop_wait_ms; /* how long hs_server_free waits for workers that run a handler (not at
                               all past handler_timeout_ms); then they are left behind, with the
@@ -134,6 +174,9 @@ typedef struct hs_config {
 
     hs_handler_fn handler;  /* C handler; unused when lua_script is set */
     void *handler_ud;       /* given to handler; the caller keeps it alive */
+    bool stream_content;    /* call a C handler (or a module's) at the end of the head and give it
+                               content by on_content; default false: when all content is there.
+                               Such handlers run on the reactor, whatever `dispatch` says */
     const char *lua_script; /* path of a file that defines handle(req, res), run instead of handler;
                                default NULL */
     const char *lua_root;   /* directory that holds the moonring Lua modules; default NULL: those
@@ -292,13 +335,67 @@ int hs_res_status(hs_response_t *response, int status); /* 200 to 599, default 2
  */
 int hs_res_header(hs_response_t *response, const char *name, const char *value);
 
-/* Replaces the content; the bytes are copied. */
+/* Replaces the content; the bytes are copied. The last of hs_res_body, hs_res_body_pinned and
+ * hs_res_file counts. */
 int hs_res_body(hs_response_t *response, const char *data, size_t length);
 int hs_res_body_str(hs_response_t *response, const char *text);
 
+/* Replaces the content with memory that stays as it is until `release` is called with `user_data`:
+ * once, on the reactor's thread, when the content was sent or is needed no longer. After an error
+ * it is not called. */
+int hs_res_body_pinned(hs_response_t *response, const char *data, size_t length,
+                       hs_release_fn release, void *user_data);
+
+/* Replaces the content with `length` bytes of the file `fd` from `offset` on, which are sent by
+ * sendfile(2). The server closes `fd`, unless this fails. */
+int hs_res_file(hs_response_t *response, int fd, uint64_t offset, uint64_t length);
+
 /* Marks the response as complete. Without it the server sends what was built, or 500 if nothing
- * was. */
+ * was. Ends a deferred or streamed response: request and response are over. */
 int hs_res_send(hs_response_t *response);
+
+/*
+ * Streaming. The first hs_res_write ends the head: status and fields can no longer be set. Without
+ * hs_res_content_length the content is sent in chunks, or to the end of the connection if the client
+ * speaks HTTP/1.0. A write takes all of it and returns
+ *   HS_WRITE_GO_ON   · HS_WRITE_WAIT: more than enough waits to be sent, go on at on_drain ·
+ *   -7 the client is gone · or as above.
+ */
+enum {
+    HS_WRITE_GO_ON = 0,
+    HS_WRITE_WAIT = 1,
+};
+
+int hs_res_content_length(hs_response_t *response, uint64_t length);
+int hs_res_write(hs_response_t *response, const char *data, size_t length);
+
+/* Ends a streamed response whose content is not complete: the connection is closed, so that the
+ * client notices. Before the first write: 500. */
+int hs_res_fail(hs_response_t *response);
+
+/*
+ * Finishes the response later, from any thread: the handler returns, and request and response belong
+ * to whichever thread of the program uses them, one at a time, until hs_res_send or hs_res_fail,
+ * which must come once, also for a client that is gone. Only while the handler runs. 0: not
+ * possible (no handler runs).
+ *
+ * The callbacks are set before: hs_res_callbacks. They run on the reactor's thread, at the same time
+ * as a thread of the program's that has the response.
+ */
+hs_deferred_t hs_res_defer(hs_response_t *response);
+
+/* Only while the handler runs. 0, or -4. */
+int hs_res_callbacks(hs_response_t *response, const hs_callbacks_t *callbacks);
+
+/* The request and response of a deferred job; NULL once it is over. Any thread. */
+hs_request_t *hs_deferred_request(hs_deferred_t job);
+hs_response_t *hs_deferred_response(hs_deferred_t job);
+
+/* Why the client is gone, 0 if it is not. Any thread. */
+int hs_deferred_aborted(hs_deferred_t job);
+
+/* More content is wanted, after HS_CONTENT_PAUSE. Any thread. 0, -1, or -4 if it is over. */
+int hs_req_resume(hs_deferred_t job);
 
 /*
  * A log for the whole process, which handlers share with the server: hs_log(HS_LOG_INFO, "...").
@@ -353,7 +450,8 @@ void hs_log_impl(hs_log_level_t level, const char *file, int line, const char *f
  * frees the server, so that a failure is an error of hs_server_create: keep what a thread owns
  * behind `user_data`, not in thread-local variables.
  */
-#define HS_HANDLER_ABI_VERSION 1
+/* Version 2 added what is finished later (hs_res_defer). Objects built for version 1 load. */
+#define HS_HANDLER_ABI_VERSION 2
 
 #if defined(__GNUC__)
 #define HS_HANDLER_EXPORT __attribute__((visibility("default")))

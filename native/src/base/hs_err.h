@@ -18,6 +18,7 @@ typedef enum hs_err {
     HS_ERR_STATE = -4,   /* the object is in a state that does not allow this call */
     HS_ERR_LIMIT = -5,   /* a configured limit would be exceeded */
     HS_ERR_HANDLER = -6, /* the handler could not be loaded */
+    HS_ERR_ABORTED = -7, /* the client is gone */
 } hs_err_t;
 
 #define HS_ERRINFO_TEXT_CAP 4096 /* a module that is not found names every searched path */

@@ -1,10 +1,12 @@
 /*
  * How long requests take, by route: what `auto` dispatch knows. A route is a method and a path
- * without its query; a path that was not seen yet is judged by the directory it is in, so that
- * /report/124 is known to be slow after /report/123. Pure: times are handed in.
+ * without its query. A path that was not seen yet is judged by its shape, in which a segment with a
+ * digit, or else the last one, stands for any: /report/124 is known to be slow after /report/123,
+ * and /u/8/export after /u/7/export. Pure: times are handed in.
  *
- * A fixed table: a route may push out another quick one, never a slow one. Being wrong costs speed,
- * not correctness. Owner: io.
+ * A fixed table: a new route pushes out the one of two that was used longest ago; one that turned
+ * out slow stays for a minute after its last use. Being wrong costs speed, not correctness.
+ * Owner: loop.
  */
 #pragma once
 
@@ -16,10 +18,13 @@
 #define HS_ESTIMATE_QUICK_US 100
 
 #define HS_ESTIMATE_SLOTS 1024
+/* A slow route that was not used for so long may be pushed out. */
+#define HS_ESTIMATE_SLOW_MS 60000
 
 typedef struct hs_estimate_slot {
     uint32_t tag; /* 0: empty */
     uint32_t cost_us;
+    uint32_t used_ms; /* modulo 2^32 */
     bool slow;
 } hs_estimate_slot_t;
 
@@ -28,12 +33,13 @@ typedef struct hs_estimate {
     uint32_t slow_count;
 } hs_estimate_t;
 
-/* The route of a request: its own key and that of its directory. */
+/* The route of a request: its own key and that of its shape. */
 typedef uint64_t hs_route_t;
 
 hs_route_t hs_estimate_route(unsigned method, hs_span_t url);
 
 bool hs_estimate_is_slow(const hs_estimate_t *estimate, hs_route_t route);
 
-/* A request of this route took so long. */
-void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us);
+/* A request of this route took `cost_us`; it is `now_ms`. */
+void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us,
+                       uint64_t now_ms);

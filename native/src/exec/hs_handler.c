@@ -1,12 +1,13 @@
 #include "exec/hs_handler.h"
 
 #include "exec/hs_res.h"
+#include "http/hs_parse.h"
 
-static void run_c_handler(void *self, hs_exchange_t *exchange)
+static void run_c_handler(void *self, hs_job_t *job)
 {
     const hs_c_handler_t *c_handler = self;
-    exchange->user_data = c_handler->user_data;
-    c_handler->function(&exchange->request, &exchange->response, c_handler->user_data);
+    job->user_data = c_handler->user_data;
+    c_handler->function(&job->request, &job->response, c_handler->user_data);
 }
 
 hs_handler_t hs_c_handler_as_handler(hs_c_handler_t *c_handler)
@@ -34,32 +35,42 @@ hs_handler_maker_t hs_c_handler_maker(hs_c_handler_t *c_handler)
 
 /* A handler that returns without sending: what it built counts, nothing built is an error of the
  * handler. */
-static void complete_response(hs_exchange_t *exchange)
+static void complete_response(hs_job_t *job)
 {
-    hs_response_t *response = &exchange->response;
-    const hs_msg_t *msg = &exchange->request.msg;
-    if (response->failure == HS_ERR_NOMEM)
-        hs_log_write(exchange->log, HS_LOG_ERROR,
-                     "out of memory while a response was built: %s %.128s",
-                     hs_parse_method_name(msg->method), hs_msg_url(msg).data);
-    else if (response->state == HS_ANSWER_SENT || response->built) {
-        response->state = HS_ANSWER_SENT;
+    hs_response_t *response = &job->response;
+    const hs_msg_t *msg = &job->request.msg;
+    if (response->failure == HS_ERR_NOMEM) {
+        hs_res_end_incomplete(response);
+    } else if (response->sending == HS_SENDING_ENDED) {
         return;
-    } else
-        hs_log_write(exchange->log, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
+    } else if (response->built) {
+        (void)hs_res_send(response);
+    } else {
+        hs_log_write(job->log, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
                      hs_parse_method_name(msg->method), hs_msg_url(msg).data);
-    hs_res_replace(response, 500);
+        hs_res_replace(response, 500);
+    }
 }
 
-void hs_handler_answer(const hs_handler_t *handler, hs_exchange_t *exchange)
+hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job)
 {
-    const hs_msg_t *msg = &exchange->request.msg;
-    exchange->view.method = msg->method;
-    exchange->view.url = hs_msg_url(msg).data;
-    exchange->view.url_len = msg->url_len;
-    exchange->wants_worker = false;
-    hs_res_begin(&exchange->response);
-    handler->run(handler->self, exchange);
-    if (!exchange->wants_worker)
-        complete_response(exchange);
+    const hs_msg_t *msg = &job->request.msg;
+    bool deferred = false;
+    job->view.method = msg->method;
+    job->view.url = hs_msg_url(msg).data;
+    job->view.url_len = msg->url_len;
+    job->wants_worker = false;
+    job->deferred = &deferred;
+    hs_res_begin(&job->response);
+    handler->run(handler->self, job);
+    if (HS_UNLIKELY(deferred))
+        return HS_RAN_DEFERRED;
+    job->deferred = NULL;
+    if (HS_UNLIKELY(job->wants_worker))
+        return HS_RAN_WANTS_WORKER;
+    /* The common case first: sent, nothing failed. */
+    if (HS_UNLIKELY(job->response.sending != HS_SENDING_ENDED ||
+                    job->response.failure == HS_ERR_NOMEM))
+        complete_response(job);
+    return HS_RAN_DONE;
 }

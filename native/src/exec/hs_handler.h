@@ -1,14 +1,14 @@
 /*
  * What answers requests, whatever it is written in: one per thread, made by a maker on the thread
- * that will use it. Knows no connection and no socket: tested with an exchange and bytes.
+ * that will use it. Knows no connection and no socket: tested with a job and bytes.
  */
 #pragma once
 
-#include "exec/hs_exchange.h"
+#include "exec/hs_job.h"
 
-/* Runs for one exchange whose request is complete; builds into exchange->response. Must not keep
- * pointers. */
-typedef void (*hs_handler_run_fn)(void *self, hs_exchange_t *exchange);
+/* Runs for one job, whose request is complete unless it streams content; builds into
+ * job->response. Must not keep pointers. */
+typedef void (*hs_handler_run_fn)(void *self, hs_job_t *job);
 
 /* owner: its thread; `interrupt` is the one call that another thread may make */
 typedef struct hs_handler {
@@ -17,7 +17,7 @@ typedef struct hs_handler {
 
     /* Asks the handler to give up the request that it is working on, if it still is. NULL: it
      * cannot be asked. */
-    void (*interrupt)(void *self, hs_exchange_t *exchange);
+    void (*interrupt)(void *self, hs_job_t *job);
 
     /* Resumes background tasks, each at most once. NULL: there are none, ever. */
     void (*run_tasks)(void *self);
@@ -48,8 +48,11 @@ hs_handler_t hs_c_handler_as_handler(hs_c_handler_t *c_handler);
 /* A maker of it: every thread gets the same function and user data. */
 hs_handler_maker_t hs_c_handler_maker(hs_c_handler_t *c_handler);
 
-/*
- * Runs the handler on this thread. Afterwards the response is SENT and complete, unless the handler
- * asked for a worker and built nothing: then exchange->wants_worker is true.
- */
-void hs_handler_answer(const hs_handler_t *handler, hs_exchange_t *exchange);
+typedef enum hs_ran {
+    HS_RAN_DONE,         /* the response is ENDED and complete */
+    HS_RAN_DEFERRED,     /* the job belongs to somebody else by now: it is not to be touched */
+    HS_RAN_WANTS_WORKER, /* the handler asked to be run on a worker, and has built nothing */
+} hs_ran_t;
+
+/* Runs the handler on this thread, which owns the job: RUNNING. */
+HS_NODISCARD hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job);

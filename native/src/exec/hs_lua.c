@@ -8,9 +8,11 @@
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_memory.h"
+#include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
 #include "exec/hs_lua_require.h"
 #include "exec/hs_res.h"
+#include "http/hs_parse.h"
 #include "os/hs_entropy.h"
 #include "os/hs_object.h"
 
@@ -27,6 +29,7 @@ struct hs_lua {
     lua_State *state;
     hs_lua_api_t api; /* Lua holds its address */
     hs_lua_memory_t memory;
+    hs_lua_pins_t pins;
 
     /* Handle of the request that is to be given up. Written by another thread before it sets the
      * hook, read by the hook, which LuaJIT runs on the state's thread; release and acquire. A hook
@@ -52,12 +55,14 @@ static void preload_embedded(lua_State *state)
     lua_pop(state, 2);
 }
 
-/* require "moonring.native" gives what only C knows: the ABI text and the address of the function
- * table. */
+/* require "moonring.native" gives what only C knows: the ABI text, the address of the function
+ * table, and the table of pinned strings. */
 static int open_native(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, lua_upvalueindex(1));
-    lua_createtable(state, 0, 2);
+    lua_createtable(state, 0, 3);
+    hs_lua_pins_open(&lua->pins, state);
+    lua_setfield(state, -2, "pins");
     lua_pushstring(state, hs_lua_abi_text);
     lua_setfield(state, -2, "abi");
     lua_pushlightuserdata(state, &lua->api);
@@ -126,6 +131,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
         return NULL;
     }
     hs_lua_api_init(&lua->api, config->log);
+    lua->api.pins = &lua->pins;
     /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
     hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
     lua->state = luaL_newstate();
@@ -157,94 +163,90 @@ void hs_lua_free(hs_lua_t *lua)
     hs_free(lua);
 }
 
-/* What the function that handles a request returns: see runtime.lua. */
-enum {
-    LUA_RAISED = 0,
-    LUA_RETURNED = 1,
-    LUA_WANTS_WORKER = 2,
-};
-
-/* Logs a record about the request of the exchange; `text` may contain NULs of a client. */
-static void log_about(const hs_exchange_t *exchange, hs_log_level_t level, const char *prefix,
+/* Logs a record about the request of the job; `text` may contain NULs of a client. */
+static void log_about(const hs_job_t *job, hs_log_level_t level, const char *prefix,
                       const char *text, size_t len)
 {
-    const hs_msg_t *msg = &exchange->request.msg;
+    const hs_msg_t *msg = &job->request.msg;
     char id[HS_REQUEST_ID_CAP];
-    (void)hs_exchange_format_id(exchange, id);
+    (void)hs_job_format_id(job, id);
     hs_span_t target = hs_msg_url(msg);
     hs_log_request_t request = { id, hs_parse_method_name(msg->method), target.data, target.len };
-    hs_log_write_request(exchange->log, level, &request, prefix, text, len);
+    hs_log_write_request(job->log, level, &request, prefix, text, len);
 }
 
 /* The record of a handler that raised; the error is on top of the stack. */
-static void log_error(const hs_lua_t *lua, const hs_exchange_t *exchange, int failed)
+static void log_error(const hs_lua_t *lua, const hs_job_t *job, int failed)
 {
     static const char no_memory[] = "not enough memory";
     static const char no_stack[] =
         "error in error handling: no stack was left to describe one, as after endless recursion";
-    const hs_msg_t *msg = &exchange->request.msg;
+    const hs_msg_t *msg = &job->request.msg;
     char prefix[1024];
     snprintf(prefix, sizeof(prefix), "lua error in %s %.960s: ", hs_parse_method_name(msg->method),
              hs_msg_url(msg).data);
     if (failed == LUA_ERRERR && lua->memory.refused) {
-        log_about(exchange, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
+        log_about(job, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
     } else if (failed == LUA_ERRERR) {
-        log_about(exchange, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
+        log_about(job, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
     } else if (lua_type(lua->state, -1) == LUA_TSTRING) {
         size_t len = 0;
         const char *text = lua_tolstring(lua->state, -1, &len);
-        log_about(exchange, HS_LOG_ERROR, prefix, text, len);
+        log_about(job, HS_LOG_ERROR, prefix, text, len);
     } else {
         const char *text = error_text(lua->state);
-        log_about(exchange, HS_LOG_ERROR, prefix, text, strlen(text));
+        log_about(job, HS_LOG_ERROR, prefix, text, strlen(text));
     }
 }
 
 /* Memory was refused: garbage of the handler is collected now, or the next one fails too. */
-static void recover_memory(hs_lua_t *lua, const hs_exchange_t *exchange)
+static void recover_memory(hs_lua_t *lua, const hs_job_t *job)
 {
     hs_lua_memory_collect(&lua->memory, lua->state);
-    const hs_msg_t *msg = &exchange->request.msg;
+    const hs_msg_t *msg = &job->request.msg;
     char text[256];
     int len = snprintf(text, sizeof(text),
                        "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
                        hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
-    log_about(exchange, HS_LOG_WARN, "", text, (size_t)len);
+    log_about(job, HS_LOG_WARN, "", text, (size_t)len);
 }
 
 /* The one protected call of a request. */
-static void run_lua(void *self, hs_exchange_t *exchange)
+static void run_lua(void *self, hs_job_t *job)
 {
     hs_lua_t *lua = self;
     lua_State *state = lua->state;
-    hs_response_t *response = &exchange->response;
-    lua->api.request = (hs_lua_request_t *)(uintptr_t)exchange->view.handle;
-    lua->api.response = (hs_lua_response_t *)(uintptr_t)exchange->view.handle;
+    hs_response_t *response = &job->response;
+    lua->api.request = (hs_lua_request_t *)(uintptr_t)job->view.handle;
+    lua->api.response = (hs_lua_response_t *)(uintptr_t)job->view.handle;
+    hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(state, SLOT_RUN);
     int failed = lua_pcall(state, 0, 1, SLOT_DESCRIBE);
     if (HS_UNLIKELY(failed != 0)) {
-        log_error(lua, exchange, failed);
-        if (response->state != HS_ANSWER_SENT)
-            hs_res_replace(response, 500);
+        log_error(lua, job, failed);
+        hs_res_break_off(response);
     } else if (HS_UNLIKELY(lua_toboolean(state, -1))) { /* it returned 'worker' */
-        bool untouched = response->state == HS_ANSWER_HANDLING && !response->built;
-        exchange->wants_worker = untouched && !exchange->in_worker;
+        bool untouched = response->sending == HS_SENDING_BUILDING && !response->built;
+        job->wants_worker = untouched && !job->in_worker;
     }
     lua_settop(state, SLOTS);
     lua->api.request = NULL;
+    hs_lua_pins_end(&lua->pins);
     if (HS_UNLIKELY(lua->memory.refused))
-        recover_memory(lua, exchange);
+        recover_memory(lua, job);
 }
 
 static void run_tasks(void *self)
 {
     hs_lua_t *lua = self;
+    hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0) {
         const char *text = error_text(lua->state);
         hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
     }
     lua_settop(lua->state, SLOTS);
+    hs_lua_pins_end(&lua->pins);
     if (lua->memory.refused)
         hs_lua_memory_collect(&lua->memory, lua->state);
 }
@@ -274,10 +276,10 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
  * Any thread. lua_sethook is the one call of LuaJIT that may come from outside. Compiled code does
  * not look at hooks: a loop that LuaJIT has compiled goes on.
  */
-static void interrupt_lua(void *self, hs_exchange_t *exchange)
+static void interrupt_lua(void *self, hs_job_t *job)
 {
     hs_lua_t *lua = self;
-    atomic_store_explicit(&lua->doomed, exchange->view.handle, memory_order_release);
+    atomic_store_explicit(&lua->doomed, job->view.handle, memory_order_release);
     lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
 }
 

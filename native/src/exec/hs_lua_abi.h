@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 3
+#define HS_LUA_ABI_VERSION 4
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -43,6 +43,7 @@ typedef struct hs_lua_api {
     hs_lua_request_t *request;
     hs_lua_response_t *response;
     void *log;
+    void *pins;
     const char *(*method_name)(uint32_t method);
     const char *(*request_path)(hs_view_t *view);
     const char *(*request_query)(hs_view_t *view);
@@ -57,6 +58,7 @@ typedef struct hs_lua_api {
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);
     int (*response_body)(hs_view_t *view, const char *data, size_t len);
+    int (*response_pin)(hs_view_t *view, void *pins, const char *data, size_t len);
     int (*response_send)(hs_view_t *view);
     void (*log_write)(void *log, int level, const char *text, size_t len);
 } hs_lua_api_t;
@@ -64,9 +66,8 @@ typedef struct hs_lua_api {
 /* clang-format on */
 
 /*
- * hs_view_t: the part of an exchange that Lua reads without a call. It is the exchange's first
- * member.
- *   handle       of the request that the exchange carries now
+ * hs_view_t: the part of a job that Lua reads without a call. It is the job's first member.
+ *   handle       of the request that the job carries now
  *   url          request target, NUL-terminated; url_len bytes
  *   method       llhttp's method number
  *   result_len   length of the string that the last call on this view returned
@@ -76,14 +77,15 @@ typedef struct hs_lua_api {
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `request` and `response` are the handle of
  * the request being handled. `task_count` is written by Lua: coroutines that wait to be resumed.
+ * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
  * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
  * NULL where there is no field of this number, from 0.
  */
 
 /*
- * A handle names one request: the address of its exchange, which is a multiple of HS_CACHE_LINE and
+ * A handle names one request: the address of its job, which is a multiple of HS_CACHE_LINE and
  * below 2^48, moved up so far that 22 bits are free for the generation, the number of the request
- * among those that the exchange carries. Lua's request and response objects are nothing but this
+ * among those that the job carries. Lua's request and response objects are nothing but this
  * value, as pointers to structs that do not exist: LuaJIT passes them in registers, and a request
  * that stays in compiled code allocates no object. An object of another generation is over; it
  * would be taken for the current one only after exactly 2^22 further requests, or a multiple.
@@ -105,6 +107,13 @@ static inline bool hs_handle_fits(const void *address)
 static inline uint64_t hs_handle_first(const void *address)
 {
     return (uint64_t)(uintptr_t)address << (HS_HANDLE_GENERATION_BITS - HS_HANDLE_ALIGNMENT_BITS);
+}
+
+/* The address in a handle. */
+static inline void *hs_handle_address(uint64_t handle)
+{
+    uint64_t number = handle >> HS_HANDLE_GENERATION_BITS << HS_HANDLE_ALIGNMENT_BITS;
+    return (void *)(uintptr_t)number;
 }
 
 /* The handle of the request after that of `handle`. */

@@ -1,15 +1,17 @@
 #include "exec/hs_lua_api.h"
 
+#include "exec/hs_lua_pins.h"
 #include "exec/hs_res.h"
+#include "http/hs_parse.h"
 
 static hs_request_t *request_of(hs_view_t *view)
 {
-    return &hs_exchange_of_view(view)->request;
+    return &hs_job_of_view(view)->request;
 }
 
 static hs_response_t *response_of(hs_view_t *view)
 {
-    return &hs_exchange_of_view(view)->response;
+    return &hs_job_of_view(view)->response;
 }
 
 static const char *method_name(uint32_t method)
@@ -102,6 +104,11 @@ static int response_body(hs_view_t *view, const char *data, size_t len)
     return hs_res_set_body(response_of(view), hs_span(data, len));
 }
 
+static int response_pin(hs_view_t *view, void *pins, const char *data, size_t len)
+{
+    return hs_lua_pins_take(pins, response_of(view), data, len);
+}
+
 static int response_send(hs_view_t *view)
 {
     return hs_res_send(response_of(view));
@@ -133,6 +140,7 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .response_status = response_status,
         .response_header = response_header,
         .response_body = response_body,
+        .response_pin = response_pin,
         .response_send = response_send,
         .log_write = log_write,
     };

@@ -4,6 +4,6 @@
  */
 #pragma once
 
-#include "exec/hs_exchange.h"
+#include "exec/hs_job.h"
 
 void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log);

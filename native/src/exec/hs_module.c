@@ -20,10 +20,10 @@ static int check(hs_module_t *module, const char *path, const char *symbol, hs_e
                               "%s does not say which httpserver.h it was built with: put "
                               "HS_HANDLER_MODULE at file scope",
                               path);
-    if (*version != HS_HANDLER_ABI_VERSION)
+    if (*version < 1 || *version > HS_HANDLER_ABI_VERSION)
         return hs_errinfo_set(error, HS_ERR_HANDLER, 0,
                               "%s was built for version %u of the handler interface, this server "
-                              "has %u: build it against the server's httpserver.h",
+                              "has versions 1 to %u: build it against the server's httpserver.h",
                               path, *version, (unsigned)HS_HANDLER_ABI_VERSION);
     if (module->handle == NULL)
         return hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s has no function %s", path, symbol);

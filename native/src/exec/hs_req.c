@@ -1,6 +1,7 @@
 #include "httpserver.h"
 
-#include "exec/hs_exchange.h"
+#include "exec/hs_job.h"
+#include "http/hs_parse.h"
 #include "http/hs_target.h"
 
 int hs_req_method(const hs_request_t *request)
@@ -25,10 +26,10 @@ const char *hs_req_http_version(const hs_request_t *request)
 
 const char *hs_req_id(const hs_request_t *request)
 {
-    /* The request is a part of an exchange that is not const: the text is kept there. */
-    hs_exchange_t *exchange = HS_CONTAINER_OF(request, hs_exchange_t, request);
-    (void)hs_exchange_format_id(exchange, exchange->id);
-    return exchange->id;
+    /* The request is a part of a job that is not const: the text is kept there. */
+    hs_job_t *job = HS_CONTAINER_OF(request, hs_job_t, request);
+    (void)hs_job_format_id(job, job->id);
+    return job->id;
 }
 
 const char *hs_req_header(const hs_request_t *request, const char *name)
@@ -107,31 +108,31 @@ bool hs_req_header_at(const hs_request_t *request, size_t index, const char **na
 
 const char *hs_req_peer_address(const hs_request_t *request)
 {
-    /* Written where the exchange is, by the one thread that has it. */
-    hs_exchange_t *exchange =
-        HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_exchange_t, request);
-    return hs_peer_text(&exchange->peer, exchange->peer_text);
+    /* Written into the job, by the one thread that owns it. */
+    hs_job_t *job =
+        HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
+    return hs_peer_text(&job->peer, job->peer_text);
 }
 
-static const hs_exchange_t *exchange_of(const hs_request_t *request)
+static const hs_job_t *job_of_request(const hs_request_t *request)
 {
-    return (const hs_exchange_t *)(const void *)((const char *)request -
-                                                 offsetof(hs_exchange_t, request));
+    return (const hs_job_t *)(const void *)((const char *)request -
+                                                 offsetof(hs_job_t, request));
 }
 
 uint16_t hs_req_peer_port(const hs_request_t *request)
 {
-    return exchange_of(request)->peer.port;
+    return job_of_request(request)->peer.port;
 }
 
 bool hs_req_in_worker(const hs_request_t *request)
 {
-    return exchange_of(request)->in_worker;
+    return job_of_request(request)->in_worker;
 }
 
 void *hs_req_user_data(const hs_request_t *request)
 {
-    return exchange_of(request)->user_data;
+    return job_of_request(request)->user_data;
 }
 
 const char *hs_req_body(const hs_request_t *request, size_t *length)

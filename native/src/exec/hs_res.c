@@ -1,27 +1,36 @@
 #include "exec/hs_res.h"
 
+#include "exec/hs_completions.h"
+#include "http/hs_parse.h"
 #include "http/hs_status.h"
 #include "http/hs_wire.h"
+#include "os/hs_sock.h"
 
-/* All response fields of one answer together. */
+/* A handler that has written so much that is unsent is told to wait. */
+#define WRITE_HIGH_WATER (256 * 1024)
+/* All response fields of one response together. */
 #define FIELDS_MAX (64 * 1024)
 
 void hs_res_begin(hs_response_t *response)
 {
-    response->state = HS_ANSWER_HANDLING;
+    response->sending = HS_SENDING_BUILDING;
     response->status = 200;
     response->built = false;
     response->close = false;
     response->own_date = false;
+    response->has_length = false;
     response->replaced = false;
+    response->streamed = false;
+    response->failed = false;
     response->failure = HS_OK;
     response->fields.len = 0;
     response->body.len = 0;
+    hs_res_release_content(response);
 }
 
 int hs_res_status(hs_response_t *response, int status)
 {
-    if (response->state != HS_ANSWER_HANDLING)
+    if (response->sending != HS_SENDING_BUILDING)
         return HS_ERR_STATE;
     if (status < HS_STATUS_MIN || status > HS_STATUS_MAX)
         return HS_ERR_INVALID;
@@ -70,7 +79,7 @@ static field_rule_t apply_rule(hs_response_t *response, hs_span_t name, hs_span_
 
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
-    if (response->state != HS_ANSWER_HANDLING)
+    if (response->sending != HS_SENDING_BUILDING)
         return HS_ERR_STATE;
     if (!hs_wire_is_field_name(name) || !hs_wire_is_field_value(value))
         return HS_ERR_INVALID;
@@ -97,8 +106,9 @@ int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 
 int hs_res_set_body(hs_response_t *response, hs_span_t body)
 {
-    if (response->state != HS_ANSWER_HANDLING)
+    if (response->sending != HS_SENDING_BUILDING)
         return HS_ERR_STATE;
+    hs_res_release_content(response);
     response->body.len = 0;
     response->built = true;
     if (!hs_buf_append(&response->body, body.data, body.len))
@@ -106,12 +116,63 @@ int hs_res_set_body(hs_response_t *response, hs_span_t body)
     return HS_OK;
 }
 
+static int set_content(hs_response_t *response, hs_content_kind_t kind, hs_content_t content)
+{
+    if (response->sending != HS_SENDING_BUILDING)
+        return HS_ERR_STATE;
+    hs_res_release_content(response);
+    response->body.len = 0;
+    response->built = true;
+    response->kind = kind;
+    response->content = content;
+    return HS_OK;
+}
+
+int hs_res_pin_body(hs_response_t *response, hs_span_t body, hs_release_t release)
+{
+    return set_content(response, HS_CONTENT_PINNED,
+                       (hs_content_t){ .data = body.data, .len = body.len, .release = release });
+}
+
+/* A release of the public interface. Its function lies in a token, which ISO C does not allow and
+ * POSIX does. */
+static void call_release(void *context, uintptr_t token)
+{
+    ((hs_release_fn)token)(context);
+}
+
+int hs_res_body_pinned(hs_response_t *response, const char *data, size_t length,
+                       hs_release_fn release, void *user_data)
+{
+    hs_release_t own = { 0 };
+    if (release != NULL)
+        own = (hs_release_t){ call_release, user_data, (uintptr_t)release };
+    return hs_res_pin_body(response, hs_span(data, length), own);
+}
+
+static void close_file(void *context, uintptr_t token)
+{
+    (void)context;
+    hs_sock_close((int)token);
+}
+
+int hs_res_file(hs_response_t *response, int fd, uint64_t offset, uint64_t length)
+{
+    if (fd < 0 || length > SIZE_MAX / 2)
+        return HS_ERR_INVALID;
+    return set_content(response, HS_CONTENT_FILE,
+                       (hs_content_t){ .file = fd,
+                                       .offset = offset,
+                                       .len = (size_t)length,
+                                       .release = { close_file, NULL, (uintptr_t)fd } });
+}
+
 int hs_res_header(hs_response_t *response, const char *name, const char *value)
 {
     int result =
         hs_res_add_field(response, hs_span(name, strlen(name)), hs_span(value, strlen(value)));
     if (result < 0)
-        hs_log_write(hs_exchange_of_response(response)->log, HS_LOG_ERROR,
+        hs_log_write(hs_job_of_response(response)->log, HS_LOG_ERROR,
                      "response field refused (error %d): %.64s", result, name);
     return result;
 }
@@ -126,11 +187,222 @@ int hs_res_body_str(hs_response_t *response, const char *text)
     return hs_res_set_body(response, hs_span(text, strlen(text)));
 }
 
+/* The response is complete: a suspended job goes back to its loop, others are taken back by whoever
+ * runs the handler. */
+static int end_response(hs_response_t *response)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    response->sending = HS_SENDING_ENDED;
+    if (hs_job_state(job) != HS_JOB_SUSPENDED)
+        return HS_OK;
+    if (response->failure == HS_ERR_NOMEM)
+        hs_res_end_incomplete(response);
+    hs_completions_t *completions = job->completions;
+    hs_completions_finish(job);
+    hs_completions_announce(completions);
+    return HS_OK;
+}
+
 int hs_res_send(hs_response_t *response)
 {
-    if (response->state != HS_ANSWER_HANDLING)
+    switch (response->sending) {
+    case HS_SENDING_BUILDING:
+        return end_response(response);
+    case HS_SENDING_STREAMING:
+        if (response->has_length && response->written < response->content_length)
+            response->failed = true;
+        return end_response(response);
+    case HS_SENDING_NOTHING:
+    case HS_SENDING_ENDED:
         return HS_ERR_STATE;
-    response->state = HS_ANSWER_SENT;
+    }
+    return HS_ERR_STATE;
+}
+
+int hs_res_fail(hs_response_t *response)
+{
+    if (response->sending == HS_SENDING_BUILDING) {
+        hs_res_replace(response, 500);
+        return end_response(response);
+    }
+    if (response->sending != HS_SENDING_STREAMING)
+        return HS_ERR_STATE;
+    response->failed = true;
+    return end_response(response);
+}
+
+int hs_res_content_length(hs_response_t *response, uint64_t length)
+{
+    if (response->sending != HS_SENDING_BUILDING)
+        return HS_ERR_STATE;
+    if (length > SIZE_MAX / 2)
+        return HS_ERR_INVALID;
+    response->has_length = true;
+    response->content_length = length;
+    response->built = true;
+    return HS_OK;
+}
+
+/* True: the writer is to wait. */
+static bool note_posted(hs_job_t *job, size_t len)
+{
+    size_t posted = atomic_fetch_add_explicit(&job->posted, len, memory_order_relaxed) + len;
+    size_t unsent = posted + atomic_load_explicit(&job->chained, memory_order_relaxed);
+    if (unsent <= WRITE_HIGH_WATER)
+        return false;
+    atomic_store_explicit(&job->waits, true, memory_order_relaxed);
+    return true;
+}
+
+/* Copies `data` and hands it to the loop. */
+static int post_piece(hs_job_t *job, const char *data, size_t len)
+{
+    hs_post_t *post = hs_alloc(sizeof(*post));
+    if (post == NULL)
+        return HS_ERR_NOMEM;
+    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job };
+    if (!hs_buf_reserve_exact(&post->data, len)) {
+        hs_free(post);
+        return HS_ERR_NOMEM;
+    }
+    hs_buf_put(&post->data, data, len);
+    bool waits = note_posted(job, len);
+    hs_completions_t *completions = job->completions;
+    hs_completions_push(completions, post);
+    hs_completions_announce(completions);
+    return waits ? HS_WRITE_WAIT : HS_WRITE_GO_ON;
+}
+
+static int begin_streaming(hs_response_t *response)
+{
+    if (response->kind != HS_CONTENT_COPIED || response->body.len > 0)
+        return HS_ERR_STATE; /* its content was set as a whole */
+    response->written = 0;
+    response->built = true;
+    response->streamed = true;
+    response->sending = HS_SENDING_STREAMING;
+    return HS_OK;
+}
+
+int hs_res_write(hs_response_t *response, const char *data, size_t length)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    int result = HS_OK;
+    if (response->sending == HS_SENDING_BUILDING)
+        result = begin_streaming(response);
+    else if (response->sending != HS_SENDING_STREAMING)
+        result = HS_ERR_STATE;
+    if (result != HS_OK)
+        return result;
+    if (atomic_load_explicit(&job->aborted, memory_order_relaxed) >= HS_ABORT_LOST)
+        return HS_ERR_ABORTED;
+    if (response->has_length && length > response->content_length - response->written)
+        return HS_ERR_LIMIT;
+    if (length == 0)
+        return HS_WRITE_GO_ON; /* an empty chunk would end the content */
+    if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker) {
+        result = post_piece(job, data, length);
+    } else {
+        /* On the loop's thread: taken into the output chain when the handler returns. */
+        if (!hs_buf_append(&response->body, data, length))
+            return out_of_memory(response);
+        result = response->body.len > WRITE_HIGH_WATER ? HS_WRITE_WAIT : HS_WRITE_GO_ON;
+    }
+    if (result == HS_ERR_NOMEM)
+        return out_of_memory(response);
+    response->written += length;
+    return result;
+}
+
+/* What an inline handler has written before it defers goes the way of what is written later, and
+ * counts as it: there may be something to wait for. */
+static bool post_written(hs_job_t *job)
+{
+    hs_post_t *post = hs_alloc(sizeof(*post));
+    if (post == NULL)
+        return false;
+    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job, .data = job->response.body };
+    job->response.body = (hs_buf_t){ 0 };
+    (void)note_posted(job, post->data.len);
+    hs_completions_push(job->completions, post);
+    return true;
+}
+
+hs_deferred_t hs_res_defer(hs_response_t *response)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    bool is_open = response->sending == HS_SENDING_BUILDING ||
+                   response->sending == HS_SENDING_STREAMING;
+    if (!is_open || hs_job_state(job) != HS_JOB_RUNNING || job->completions == NULL ||
+        !hs_job_detach(job))
+        return 0;
+    if (response->body.len > 0 && response->sending == HS_SENDING_STREAMING &&
+        !post_written(job))
+        return 0;
+    hs_post_t *deferred = NULL;
+    if (job->in_worker && (deferred = hs_alloc(sizeof(*deferred))) == NULL)
+        return 0;
+    /* From here on another thread may finish the job, and the handler's own must not look at it
+     * again when it returns. */
+    *job->deferred = true;
+    job->deferred = NULL;
+    hs_job_move_generation(job);
+    hs_deferred_t handle = job->view.handle;
+    job->deferred_handle = handle;
+    job->was_away = true;
+    HS_OWNER_RELEASE(job->owner);
+    hs_completions_t *completions = job->completions;
+    hs_job_set_state(job, HS_JOB_SUSPENDED);
+    if (deferred != NULL) {
+        /* The loop tells nothing to a handler that runs. */
+        *deferred = (hs_post_t){ .kind = HS_POST_DEFERRED, .handle = handle };
+        hs_completions_push(completions, deferred);
+        hs_completions_announce(completions);
+    }
+    return handle;
+}
+
+int hs_res_callbacks(hs_response_t *response, const hs_callbacks_t *callbacks)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    if (hs_job_state(job) != HS_JOB_RUNNING)
+        return HS_ERR_STATE;
+    job->callbacks = *callbacks;
+    job->was_away = true; /* so that they are forgotten with the message */
+    return HS_OK;
+}
+
+hs_request_t *hs_deferred_request(hs_deferred_t job)
+{
+    hs_job_t *found = hs_job_of(job);
+    return found != NULL ? &found->request : NULL;
+}
+
+hs_response_t *hs_deferred_response(hs_deferred_t job)
+{
+    hs_job_t *found = hs_job_of(job);
+    return found != NULL ? &found->response : NULL;
+}
+
+int hs_deferred_aborted(hs_deferred_t job)
+{
+    const hs_job_t *found = hs_job_of(job);
+    return found != NULL ? atomic_load_explicit(&found->aborted, memory_order_relaxed)
+                         : HS_ABORT_LOST;
+}
+
+int hs_req_resume(hs_deferred_t job)
+{
+    hs_job_t *found = hs_job_of(job);
+    if (found == NULL)
+        return HS_ERR_STATE;
+    hs_post_t *post = hs_alloc(sizeof(*post));
+    if (post == NULL)
+        return HS_ERR_NOMEM;
+    *post = (hs_post_t){ .kind = HS_POST_RESUME, .handle = job };
+    hs_completions_t *completions = found->completions;
+    hs_completions_push(completions, post);
+    hs_completions_announce(completions);
     return HS_OK;
 }
 
@@ -145,5 +417,27 @@ void hs_res_replace(hs_response_t *response, int status)
     int set = hs_res_set_body(response, reason);
     if (added == HS_OK && set == HS_OK && hs_buf_append(&response->body, "\n", 1))
         response->failure = HS_OK;
-    response->state = HS_ANSWER_SENT;
+    response->sending = HS_SENDING_ENDED;
+}
+
+void hs_res_break_off(hs_response_t *response)
+{
+    if (response->sending == HS_SENDING_BUILDING)
+        hs_res_replace(response, 500);
+    else if (response->sending == HS_SENDING_STREAMING)
+        response->failed = true;
+}
+
+void hs_res_end_incomplete(hs_response_t *response)
+{
+    const hs_job_t *job = hs_job_of_response(response);
+    const hs_msg_t *msg = &job->request.msg;
+    hs_log_write(job->log, HS_LOG_ERROR, "out of memory while a response was built: %s %.128s",
+                 hs_parse_method_name(msg->method), hs_msg_url(msg).data);
+    if (response->streamed) {
+        response->failed = true;
+        response->sending = HS_SENDING_ENDED;
+    } else {
+        hs_res_replace(response, 500);
+    }
 }

@@ -5,14 +5,23 @@
  */
 #pragma once
 
-#include "exec/hs_exchange.h"
+#include "exec/hs_job.h"
 
 /* Makes the response ready for a handler. */
 void hs_res_begin(hs_response_t *response);
 
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value);
 int hs_res_set_body(hs_response_t *response, hs_span_t body);
+int hs_res_pin_body(hs_response_t *response, hs_span_t body, hs_release_t release);
 
-/* Throws away what was built and makes it a complete plain-text answer with the status's reason
- * phrase. */
+/* Throws away what was built and makes it a complete plain-text response with the status's
+ * reason phrase. The head must not have left. */
 void hs_res_replace(hs_response_t *response, int status);
+
+/* The handler failed: 500, or, where the head has left, content that ends before its end. Nothing
+ * where the response is complete. */
+void hs_res_break_off(hs_response_t *response);
+
+/* Memory did not suffice for what was built: ends the response, so that the client does not take it
+ * for a whole one. */
+void hs_res_end_incomplete(hs_response_t *response);

@@ -16,7 +16,7 @@
 #define CROWD 16
 /* How long an idle worker with background tasks waits before it resumes them. */
 #define TASK_INTERVAL_MS 10
-/* While exchanges are lent the I/O thread looks for unannounced answers by itself, at first so
+/* While jobs are away the loop looks for unannounced answers by itself, at first so
  * soon, then, while nothing happens, at twice the interval, up to the longest. */
 #define LOOK_FIRST_MS 1
 #define LOOK_LONGEST_MS 64
@@ -31,9 +31,10 @@ typedef struct worker {
     hs_workers_t *pool;
     pthread_t thread;
     uint32_t number;
-    worker_state_t state; /* owner: io */
+    worker_state_t state;      /* owner: loop */
+    const hs_job_t *stuck_job; /* owner: loop. Why it is WORKER_STUCK */
     /* owner: the worker; io calls interrupt, which is for any thread, after it has seen
-     * HS_LOAN_RUNNING with acquire */
+     * HS_JOB_RUNNING with acquire */
     hs_handler_t handler;
     bool has_handler;
 
@@ -46,16 +47,15 @@ typedef struct worker {
 
 struct hs_workers {
     hs_workq_t queue;
-    hs_mailbox_t mailbox;
     hs_workers_config_t config; /* read-only */
 
-    /* owner: io */
+    /* owner: loop */
     uint32_t outstanding;
     uint32_t started;
     uint32_t stuck;
-    uint32_t unwoken;       /* shown since a sleeper was last woken */
+    uint32_t unwoken;       /* made visible since a sleeper was last woken */
     uint32_t unwoken_turns; /* for so many turns */
-    uint32_t lent;          /* not shown yet */
+    uint32_t submitted;     /* not visible yet */
     int look_ms;
     bool bound_reported;
 
@@ -82,7 +82,6 @@ hs_workers_t *hs_workers_new(const hs_workers_config_t *config)
         hs_free(workers);
         return NULL;
     }
-    hs_mailbox_init(&workers->mailbox, config->ev);
     workers->config = *config;
     workers->look_ms = LOOK_FIRST_MS;
     pthread_mutex_init(&workers->lock, NULL);
@@ -92,7 +91,7 @@ hs_workers_t *hs_workers_new(const hs_workers_config_t *config)
 
 static void announce(worker_t *worker, uint64_t now_ns)
 {
-    hs_mailbox_announce(&worker->pool->mailbox);
+    hs_completions_announce(worker->pool->config.completions);
     worker->announced_ns = now_ns;
     worker->unannounced = 0;
 }
@@ -121,17 +120,18 @@ static hs_stats_area_t *stats_of(const worker_t *worker)
     return hs_stats_page_area(config->page, config->slot, config->side, thread);
 }
 
-static void say_serving(const worker_t *worker, const hs_exchange_t *exchange, uint64_t now_ns)
+static void publish_serving(const worker_t *worker, const hs_job_t *job, uint64_t now_ns)
 {
     if (worker->stats == NULL)
         return;
-    const hs_msg_t *msg = &exchange->request.msg;
+    const hs_msg_t *msg = &job->request.msg;
+    char path[HS_STATS_PATH] = { 0 }; /* whole words are read */
+    memcpy(path, hs_msg_url(msg).data, hs_min(msg->url_len, sizeof(path)));
     hs_stats_set(&worker->stats->heartbeat_ms, now_ns / 1000000);
-    hs_stats_serve(worker->stats, exchange->number, msg->method, hs_msg_url(msg).data, msg->url_len,
-                   now_ns / 1000000);
+    hs_stats_serve(worker->stats, job->number, msg->method, path, msg->url_len, now_ns / 1000000);
 }
 
-static void say_served(const worker_t *worker, uint64_t now_ns)
+static void publish_served(const worker_t *worker, uint64_t now_ns)
 {
     if (worker->stats == NULL)
         return;
@@ -147,31 +147,47 @@ static bool must_announce(const worker_t *worker, uint64_t now_ns)
     return silent_ns > ANNOUNCE_NS && hs_workq_length(&worker->pool->queue) < CROWD;
 }
 
-/* Runs what was lent and posts it. `begin_ns`: now. Returns the time at the end. */
-static uint64_t run_one(worker_t *worker, hs_exchange_t *exchange, uint64_t begin_ns)
+static hs_ran_t run_handler(worker_t *worker, hs_job_t *job)
 {
-    int queued = HS_LOAN_QUEUED;
+    if (worker->has_handler)
+        return hs_handler_start(&worker->handler, job);
+    hs_res_begin(&job->response);
+    hs_res_replace(&job->response, 500);
+    return HS_RAN_DONE;
+}
+
+/* A job that was cancelled before it was run: as it is. */
+static void post_cancelled(hs_job_t *job)
+{
+    hs_completions_t *completions = job->completions;
+    HS_OWNER_RELEASE(job->owner);
+    job->done.kind = HS_POST_DONE;
+    hs_completions_push(completions, &job->done);
+}
+
+/* Runs what was submitted and posts it. `begin_ns`: now. Returns the time at the end. */
+static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
+{
+    int queued = HS_JOB_QUEUED;
     uint64_t end_ns = begin_ns;
-    exchange->worker = worker->number;
-    HS_OWNER_TAKE(exchange->owner);
-    bool has_handler = ensure_handler(worker);
-    if (atomic_compare_exchange_strong_explicit(&exchange->loan, &queued, HS_LOAN_RUNNING,
+    job->worker = worker->number;
+    HS_OWNER_TAKE(job->owner);
+    (void)ensure_handler(worker);
+    if (atomic_compare_exchange_strong_explicit(&job->state, &queued, HS_JOB_RUNNING,
                                                 memory_order_acq_rel, memory_order_acquire)) {
-        exchange->in_worker = true;
-        exchange->view.in_worker = 1;
-        say_serving(worker, exchange, begin_ns);
-        if (has_handler) {
-            hs_handler_answer(&worker->handler, exchange);
-        } else {
-            hs_res_begin(&exchange->response);
-            hs_res_replace(&exchange->response, 500);
-        }
+        job->in_worker = true;
+        job->view.in_worker = 1;
+        publish_serving(worker, job, begin_ns);
+        hs_ran_t ran = run_handler(worker, job);
         end_ns = hs_clock_monotonic_ns();
-        say_served(worker, end_ns);
-        uint64_t cost_us = (end_ns - begin_ns) / 1000;
-        exchange->cost_us = cost_us < UINT32_MAX ? (uint32_t)cost_us : UINT32_MAX;
+        publish_served(worker, end_ns);
+        if (ran == HS_RAN_DEFERRED)
+            return end_ns;
+        job->cost_us = (uint32_t)hs_min((end_ns - begin_ns) / 1000, UINT32_MAX);
+        hs_completions_finish(job);
+    } else {
+        post_cancelled(job);
     }
-    hs_mailbox_post(&worker->pool->mailbox, exchange);
     worker->unannounced++;
     if (must_announce(worker, end_ns))
         announce(worker, end_ns);
@@ -203,10 +219,10 @@ static void *work(void *argument)
     (void)ensure_handler(worker);
     while (wait != HS_WORKQ_CLOSED) {
         uint64_t now_ns = hs_clock_monotonic_ns();
-        hs_exchange_t *exchange;
-        while ((exchange = hs_workq_pop(&pool->queue)) != NULL) {
+        hs_job_t *job;
+        while ((job = hs_workq_pop(&pool->queue)) != NULL) {
             hs_workq_share(&pool->queue);
-            now_ns = run_one(worker, exchange, now_ns);
+            now_ns = run_one(worker, job, now_ns);
         }
         if (worker->unannounced > 0)
             announce(worker, now_ns);
@@ -238,39 +254,45 @@ static void start_one(hs_workers_t *workers)
     workers->started++;
 }
 
-bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange)
+bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job)
 {
-    HS_ASSERT_OWNER(exchange->owner);
-    HS_OWNER_RELEASE(exchange->owner);
-    atomic_store_explicit(&exchange->loan, HS_LOAN_QUEUED, memory_order_relaxed);
-    if (!hs_workq_reserve(&workers->queue, exchange)) {
-        atomic_store_explicit(&exchange->loan, HS_LOAN_NONE, memory_order_relaxed);
-        HS_OWNER_TAKE(exchange->owner);
+    HS_ASSERT_OWNER(job->owner);
+    HS_OWNER_RELEASE(job->owner);
+    hs_job_set_state(job, HS_JOB_QUEUED);
+    if (!hs_workq_reserve(&workers->queue, job)) {
+        hs_job_set_state(job, HS_JOB_NEW);
+        HS_OWNER_TAKE(job->owner);
         return false;
     }
     workers->outstanding++;
-    workers->lent++;
+    workers->submitted++;
     return true;
 }
 
-void hs_workers_flush(hs_workers_t *workers)
+static void publish_submitted(hs_workers_t *workers)
 {
-    if (workers->lent == 0)
-        return;
     hs_workq_show(&workers->queue);
     workers->look_ms = LOOK_FIRST_MS;
-    workers->unwoken += workers->lent;
-    workers->unwoken_turns++;
-    workers->lent = 0;
-    if (hs_workq_has_idle(&workers->queue)) {
-        if (workers->unwoken >= WAKE_COUNT || workers->unwoken_turns >= WAKE_TURNS)
-            hs_workers_wake(workers);
+    workers->unwoken += workers->submitted;
+    workers->submitted = 0;
+    if (hs_workq_has_idle(&workers->queue))
         return;
-    }
     workers->unwoken = workers->unwoken_turns = 0;
     if (workers->started < workers->config.count + workers->stuck &&
         workers->started < most_threads(workers))
         start_one(workers);
+}
+
+void hs_workers_flush(hs_workers_t *workers)
+{
+    if (workers->submitted > 0)
+        publish_submitted(workers);
+    if (workers->unwoken == 0)
+        return;
+    /* Also in turns that submit nothing: a saturated loop may not sleep for long. */
+    workers->unwoken_turns++;
+    if (workers->unwoken >= WAKE_COUNT || workers->unwoken_turns >= WAKE_TURNS)
+        hs_workers_wake(workers);
 }
 
 bool hs_workers_want_wake(const hs_workers_t *workers)
@@ -290,59 +312,43 @@ uint64_t hs_workers_queued(const hs_workers_t *workers)
     return hs_workq_length(&workers->queue);
 }
 
-uint32_t hs_workers_outstanding(const hs_workers_t *workers)
+void hs_workers_returned(hs_workers_t *workers, hs_job_t *job)
 {
-    return workers->outstanding;
-}
-
-static void take_back(hs_workers_t *workers, hs_exchange_t *exchange)
-{
-    HS_OWNER_TAKE(exchange->owner);
-    int loan = atomic_load_explicit(&exchange->loan, memory_order_relaxed);
-    worker_t *worker = &workers->workers[exchange->worker];
-    if (loan == HS_LOAN_RUNNING && worker->state == WORKER_STUCK) {
+    worker_t *worker = &workers->workers[job->worker];
+    if (worker->stuck_job == job) {
         hs_log_write(workers->config.log, HS_LOG_WARN, "worker %u has come back after %u ms",
-                     worker->number, exchange->cost_us / 1000);
+                     worker->number, job->cost_us / 1000);
         worker->state = WORKER_RUNNING;
+        worker->stuck_job = NULL;
         workers->stuck--;
     }
-    atomic_store_explicit(&exchange->loan, HS_LOAN_NONE, memory_order_relaxed);
     HS_ASSERT(workers->outstanding > 0);
     workers->outstanding--;
 }
 
-void hs_workers_collect(hs_workers_t *workers,
-                        void (*returned)(void *context, hs_exchange_t *exchange), void *context)
+void hs_workers_collected(hs_workers_t *workers)
 {
-    hs_mpsc_node_t *node = hs_mailbox_collect(&workers->mailbox);
-    if (node != NULL)
-        workers->look_ms = LOOK_FIRST_MS;
-    while (node != NULL) {
-        hs_exchange_t *exchange = hs_exchange_of_node(node);
-        node = node->next;
-        take_back(workers, exchange);
-        returned(context, exchange);
-    }
+    workers->look_ms = LOOK_FIRST_MS;
 }
 
-void hs_workers_cancel(hs_workers_t *workers, hs_exchange_t *exchange)
+void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job)
 {
     (void)workers;
-    int queued = HS_LOAN_QUEUED;
-    (void)atomic_compare_exchange_strong_explicit(&exchange->loan, &queued, HS_LOAN_CANCELLED,
+    int queued = HS_JOB_QUEUED;
+    (void)atomic_compare_exchange_strong_explicit(&job->state, &queued, HS_JOB_CANCELLED,
                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
-bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange)
+bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
 {
-    hs_workers_cancel(workers, exchange);
-    if (atomic_load_explicit(&exchange->loan, memory_order_acquire) != HS_LOAN_RUNNING)
+    if (hs_job_state(job) != HS_JOB_RUNNING)
         return false;
-    worker_t *worker = &workers->workers[exchange->worker];
+    worker_t *worker = &workers->workers[job->worker];
     if (worker->handler.interrupt != NULL)
-        worker->handler.interrupt(worker->handler.self, exchange);
+        worker->handler.interrupt(worker->handler.self, job);
     if (worker->state != WORKER_STUCK) {
         worker->state = WORKER_STUCK;
+        worker->stuck_job = job;
         workers->stuck++;
     }
     if (workers->started < most_threads(workers)) {
@@ -356,23 +362,15 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange)
     return true;
 }
 
-int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms)
+int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms)
 {
-    if (workers->outstanding == 0 || timeout_ms == 0)
+    HS_ASSERT(workers->unwoken == 0 && workers->submitted == 0);
+    if (workers->outstanding == 0)
         return timeout_ms;
-    HS_ASSERT(workers->unwoken == 0 && workers->lent == 0);
-    if (!hs_mailbox_begin_sleep(&workers->mailbox))
-        return 0;
     int look_ms = workers->look_ms;
     if (workers->look_ms < LOOK_LONGEST_MS)
         workers->look_ms *= 2;
     return timeout_ms < 0 || look_ms < timeout_ms ? look_ms : timeout_ms;
-}
-
-void hs_workers_end_sleep(hs_workers_t *workers)
-{
-    if (workers->outstanding > 0)
-        hs_mailbox_end_sleep(&workers->mailbox);
 }
 
 /* True once this worker has ended, which is waited for until `until`. */

@@ -1,6 +1,6 @@
 /*
- * A pool of threads that run handlers for one I/O thread: exchanges go in through a bounded queue
- * and come back through the mailbox. Threads start when they are first needed, each makes its own
+ * A pool of threads that run handlers for one loop: jobs go in through a bounded queue and come
+ * back through the loop's completion queue. Threads start when they are first needed, each makes its own
  * handler.
  *
  * A worker that does not come back can neither be ended nor waited for. The pool then says so,
@@ -12,7 +12,7 @@
 
 #include "data/hs_workq.h"
 #include "exec/hs_handler.h"
-#include "exec/hs_mailbox.h"
+#include "exec/hs_completions.h"
 #include "exec/hs_stats_page.h"
 
 /* Threads at most: as many again may replace stuck ones. */
@@ -23,7 +23,7 @@ typedef struct hs_workers hs_workers_t;
 typedef struct hs_workers_config {
     hs_handler_maker_t maker; /* outlives the pool */
     hs_log_t *log;            /* outlives the pool */
-    hs_ev_t *ev;              /* woken when something is finished */
+    hs_completions_t *completions; /* where finished jobs go */
     uint32_t count;           /* 1 to HS_WORKERS_MAX: threads that are not stuck */
     uint32_t queue_capacity;  /* a power of two */
     hs_stats_page_t *page; /* where workers say what they serve, outlives the pool; NULL: nowhere */
@@ -34,49 +34,48 @@ typedef struct hs_workers_config {
 /* No thread runs yet. NULL: out of memory. */
 HS_NODISCARD hs_workers_t *hs_workers_new(const hs_workers_config_t *config);
 
-/* Lends an exchange; it is seen by workers after hs_workers_flush. False: the queue is full. */
-HS_NODISCARD bool hs_workers_lend(hs_workers_t *workers, hs_exchange_t *exchange);
+/* Puts a job into the queue, which is then the pool's; workers see it after hs_workers_flush. False:
+ * the queue is full, the job is the caller's. */
+HS_NODISCARD bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job);
 
 /*
- * Shows what was lent to the workers, and starts one if all are busy. A sleeping one is woken when
- * enough has come together, so that a wake, and the switch that follows on the I/O thread's own
- * core, serves many requests; or by hs_workers_wake.
+ * Once a turn: makes what was submitted visible to the workers, and starts one if all are busy. A
+ * sleeping one is woken when enough has come together or after a few turns, so that a wake, and the
+ * switch that follows on the loop's own core, serves many requests; or before the loop sleeps.
  */
 void hs_workers_flush(hs_workers_t *workers);
 
-/* True if something was shown and nobody woken for it: to be settled before the thread sleeps. */
+/* True if something is visible and no worker was woken for it: to be done before the loop sleeps. */
 bool hs_workers_want_wake(const hs_workers_t *workers);
 void hs_workers_wake(hs_workers_t *workers);
 
-/* Exchanges that wait for a worker. */
+/* Jobs that wait for a worker. */
 uint64_t hs_workers_queued(const hs_workers_t *workers);
 
-/* Exchanges that are lent. */
-uint32_t hs_workers_outstanding(const hs_workers_t *workers);
+/* A job that was submitted has come back. */
+void hs_workers_returned(hs_workers_t *workers, hs_job_t *job);
 
-/* Takes back what is finished: calls `returned` for each. */
-void hs_workers_collect(hs_workers_t *workers,
-                        void (*returned)(void *context, hs_exchange_t *exchange), void *context);
+/* Something has come back: more may follow soon. */
+void hs_workers_collected(hs_workers_t *workers);
 
-/* Nobody waits for this exchange any more. If it is still queued it will not be run. */
-void hs_workers_cancel(hs_workers_t *workers, hs_exchange_t *exchange);
+/* Nothing waits for this job any more. If it is still queued it will not be run. */
+void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job);
 
 /*
- * hs_workers_cancel for an exchange that took too long: if a worker runs it, that worker counts as
- * stuck until it comes back, its handler is asked to give up, and another worker may take its
- * place. True if one does run it.
+ * For a cancelled job that took too long: if a worker runs it, that worker counts as stuck until the
+ * job comes back, its handler is asked to give up, and another worker may take its place. True if
+ * one does run it.
  */
-bool hs_workers_give_up(hs_workers_t *workers, hs_exchange_t *exchange);
+HS_NODISCARD bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job);
 
-/* After hs_workers_wake, before the I/O thread waits for at most `timeout_ms` (-1: for ever): how
- * long it may wait. */
-HS_NODISCARD int hs_workers_begin_sleep(hs_workers_t *workers, int timeout_ms);
-void hs_workers_end_sleep(hs_workers_t *workers);
+/* How long the loop may wait, at most `timeout_ms` (-1: for ever): workers announce what they have
+ * finished only now and then. */
+HS_NODISCARD int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms);
 
 /*
  * Ends the threads and waits at most `wait_ms` for those that run a handler, not at all for stuck
- * ones; what is finished by then is in the mailbox. Returns how many threads still run: then the
- * pool, its maker, its log and the lent exchanges must stay where they are for ever.
+ * ones; what is finished by then is in the completion queue. Returns how many threads still run:
+ * then the pool, its maker, its log and the submitted jobs must stay where they are for ever.
  */
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms);
 

@@ -4,7 +4,7 @@
  * Offsets count from the head's first byte, so that the head can lie in the receive ring or, when
  * it straddles the ring's end, be copied elsewhere: only `base` changes. Strings are cut with NULs
  * in place (hs_msg_terminate), which is possible because the byte behind a target, a name or a
- * value is a delimiter that nobody reads again. Owner: the exchange that holds it.
+ * value is a delimiter that nobody reads again. Owner: the job that holds it.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ typedef struct hs_field {
 } hs_field_t;
 
 typedef struct hs_msg {
-    char *base;        /* first byte of the head: the ring or the exchange's arena */
+    char *base;        /* first byte of the head: the ring, its arena, or memory of the job */
     uint32_t head_len; /* request line, fields and the empty line */
     uint32_t url_at;
     uint32_t url_len;
@@ -29,7 +29,7 @@ typedef struct hs_msg {
     bool expect_continue;
     uint16_t field_count;
     uint16_t field_cap;
-    hs_field_t *fields; /* field_cap of them, owned by the exchange */
+    hs_field_t *fields; /* field_cap of them, borrowed */
     uint64_t content_length;
     hs_span_t body; /* complete and decoded content */
 } hs_msg_t;

@@ -111,10 +111,16 @@ static int on_extension_name_end(llhttp_t *llhttp)
     return named ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
 }
 
+/* How many more bytes of content there may be. */
+static uint64_t content_allowed(const hs_parse_t *parse)
+{
+    return parse->limits->max_body - parse->content_taken - parse->content->len;
+}
+
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    if (len > parse->limits->max_body - parse->content->len)
+    if (len > content_allowed(parse))
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     if (!hs_buf_append(parse->content, at, len))
         return refuse(parse, HS_PARSE_OUT_OF_MEMORY);
@@ -126,7 +132,7 @@ static int on_chunk_header(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
     parse->framing_allowed += HS_PARSE_FRAMING_PER_CHUNK;
-    if (llhttp->content_length > parse->limits->max_body - parse->content->len)
+    if (llhttp->content_length > content_allowed(parse))
         return refuse(parse, HS_PARSE_CONTENT_TOO_LARGE);
     return 0;
 }
@@ -161,6 +167,7 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     parse->offset = 0;
     parse->line_at = 0;
     parse->in_name = false;
+    parse->content_taken = 0;
     parse->in_content = false;
     parse->unknown_method = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;

@@ -30,6 +30,7 @@ typedef struct hs_parse {
     bool extension_named;
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
     hs_buf_t *content;          /* where chunked content goes */
+    uint64_t content_taken;     /* decoded content that the caller has taken out of `content` */
     uint64_t framing;           /* bytes of a chunked message's body that are not content … */
     uint64_t framing_allowed;   /* … and how many there may be by now */
 } hs_parse_t;
@@ -52,6 +53,13 @@ HS_NODISCARD hs_parse_outcome_t hs_parse_check(hs_parse_t *parse);
 /* Takes the next bytes of chunked content and appends what they carry to `content`. */
 HS_NODISCARD hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content,
                                                  const char *data, size_t len, size_t *taken);
+
+/* The caller has taken what is in `content`: it is emptied, and still counts for the limit. */
+static inline void hs_parse_content_taken(hs_parse_t *parse, hs_buf_t *content)
+{
+    parse->content_taken += content->len;
+    content->len = 0;
+}
 
 /* True if the request is known to be a HEAD: no answer to it, an error neither, has content. */
 bool hs_parse_is_head(const hs_parse_t *parse);

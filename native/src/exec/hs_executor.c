@@ -1,0 +1,314 @@
+#include "exec/hs_executor.h"
+
+#include "exec/hs_res.h"
+#include "http/hs_parse.h"
+#include "os/hs_clock.h"
+
+/* A turn that takes longer than this, and than this per request, holds something slow. */
+#define LONG_TURN_NS (HS_ESTIMATE_SLOW_US * 1000)
+#define QUICK_REQUEST_NS (50 * 1000)
+/* After a long turn this many requests have their time taken. */
+#define TIMED_REQUESTS 4096
+
+void hs_executor_init(hs_executor_t *executor, hs_handler_t handler, hs_dispatch_mode_t mode,
+                      hs_ev_t *ev, hs_log_t *log)
+{
+    memset(executor, 0, sizeof(*executor));
+    executor->handler = handler;
+    executor->mode = mode;
+    executor->log = log;
+    executor->timed = TIMED_REQUESTS;
+    hs_completions_init(&executor->completions, ev);
+    hs_executor_set_workers(executor, NULL);
+}
+
+void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers)
+{
+    executor->workers = workers;
+}
+
+/* No thread is there to run it again. */
+static void refuse_worker(hs_job_t *job)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    hs_log_write(job->log, HS_LOG_ERROR,
+                 "the handler asked for a worker and the server has none: %s %.128s",
+                 hs_parse_method_name(msg->method), hs_msg_url(msg).data);
+    job->wants_worker = false;
+    hs_res_replace(&job->response, 500);
+}
+
+/* Ends the job here, with a response from the server. */
+static hs_started_t respond(hs_job_t *job, int status)
+{
+    hs_res_begin(&job->response);
+    hs_res_replace(&job->response, status);
+    hs_job_set_state(job, HS_JOB_DONE);
+    return HS_STARTED_DONE;
+}
+
+static hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
+{
+    if (!hs_job_detach(job))
+        return respond(job, 500);
+    hs_job_move_generation(job);
+    job->was_away = true;
+    if (!hs_workers_submit(executor->workers, job))
+        return respond(job, 503);
+    executor->completions.away++;
+    return HS_STARTED_AWAY;
+}
+
+/* True: the job is done. */
+static hs_ran_t run_inline(hs_executor_t *executor, hs_job_t *job)
+{
+    hs_busy_t *busy = &executor->busy;
+    uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
+    atomic_store_explicit(&busy->count, count + 1, memory_order_relaxed);
+    atomic_store_explicit(&busy->job, job, memory_order_release);
+    job->in_worker = false;
+    job->view.in_worker = 0;
+    hs_job_set_state(job, HS_JOB_RUNNING);
+    hs_ran_t ran = hs_handler_start(&executor->handler, job);
+    atomic_store_explicit(&busy->job, NULL, memory_order_relaxed);
+    executor->handled++;
+    return ran;
+}
+
+/* The clock is read once per request: one ends where the next one of its turn begins. */
+static hs_ran_t run_timed(hs_executor_t *executor, hs_job_t *job, uint64_t route)
+{
+    uint64_t begin_ns = executor->lap_ns != 0 ? executor->lap_ns : hs_clock_monotonic_ns();
+    hs_ran_t ran = run_inline(executor, job);
+    executor->lap_ns = hs_clock_monotonic_ns();
+    executor->timed--;
+    uint64_t cost_us = (executor->lap_ns - begin_ns) / 1000;
+    hs_estimate_learn(&executor->estimate, route, (uint32_t)hs_min(cost_us, UINT32_MAX),
+                      executor->now_ms);
+    return ran;
+}
+
+static hs_started_t finish_inline(hs_executor_t *executor, hs_job_t *job, hs_ran_t ran)
+{
+    if (HS_LIKELY(ran == HS_RAN_DONE)) {
+        hs_job_set_state(job, HS_JOB_DONE);
+        return HS_STARTED_DONE;
+    }
+    if (ran == HS_RAN_DEFERRED) {
+        executor->completions.away++;
+        return HS_STARTED_AWAY;
+    }
+    if (executor->workers != NULL)
+        return submit(executor, job);
+    refuse_worker(job);
+    hs_job_set_state(job, HS_JOB_DONE);
+    return HS_STARTED_DONE;
+}
+
+/* With `auto`, and while something slow is or may be about: by what the route's requests took. */
+static hs_started_t start_watched(hs_executor_t *executor, hs_job_t *job)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    uint64_t route = hs_estimate_route(msg->method, hs_msg_url(msg));
+    if (executor->workers != NULL && hs_estimate_is_slow(&executor->estimate, route)) {
+        job->route = route;
+        executor->lap_ns = 0;
+        return submit(executor, job);
+    }
+    hs_ran_t ran = executor->timed > 0 ? run_timed(executor, job, route)
+                                       : run_inline(executor, job);
+    return finish_inline(executor, job, ran);
+}
+
+hs_started_t hs_executor_start(hs_executor_t *executor, hs_job_t *job, bool is_inline)
+{
+    job->route = 0;
+    if (executor->workers != NULL && !is_inline) {
+        if (executor->mode == HS_DISPATCH_WORKER)
+            return submit(executor, job);
+        if (executor->mode == HS_DISPATCH_AUTO &&
+            (executor->timed > 0 || executor->estimate.slow_count > 0))
+            return start_watched(executor, job);
+    }
+    return finish_inline(executor, job, run_inline(executor, job));
+}
+
+void hs_executor_flush(hs_executor_t *executor)
+{
+    if (executor->workers != NULL)
+        hs_workers_flush(executor->workers);
+}
+
+static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_sink_t *sink)
+{
+    HS_ASSERT(executor->completions.away > 0);
+    executor->completions.away--;
+    HS_OWNER_TAKE(job->owner);
+    if (job->in_worker || hs_job_state(job) == HS_JOB_CANCELLED)
+        hs_workers_returned(executor->workers, job);
+    if (job->route != 0 && hs_job_state(job) != HS_JOB_CANCELLED)
+        hs_estimate_learn(&executor->estimate, job->route, job->cost_us, executor->now_ms);
+    if (job->deferred_handle != 0 && job->callbacks.on_end != NULL)
+        job->callbacks.on_end(job->callbacks.user_data);
+    void *link = job->link;
+    job->link = NULL;
+    sink->done(sink->context, job, link);
+}
+
+static void take_piece(hs_post_t *post, const hs_executor_sink_t *sink)
+{
+    hs_job_t *job = post->job;
+    size_t len = post->data.len;
+    if (job->link != NULL)
+        sink->write(sink->context, job, &post->data);
+    atomic_fetch_sub_explicit(&job->posted, len, memory_order_relaxed);
+    hs_buf_free(&post->data);
+    hs_free(post);
+}
+
+static void take_resume(hs_post_t *post, const hs_executor_sink_t *sink)
+{
+    hs_job_t *job = hs_job_of(post->handle);
+    if (job != NULL && job->link != NULL)
+        sink->resume(sink->context, job);
+    hs_free(post);
+}
+
+static void tell_aborted(hs_job_t *job)
+{
+    int reason = atomic_load_explicit(&job->aborted, memory_order_relaxed);
+    if (reason == job->told || hs_job_state(job) != HS_JOB_SUSPENDED)
+        return;
+    job->told = reason;
+    if (job->callbacks.on_abort != NULL)
+        job->callbacks.on_abort(job->deferred_handle, (hs_abort_reason_t)reason,
+                                job->callbacks.user_data);
+}
+
+/* What has happened while the handler ran on a worker: its client left, or what it wrote was sent. */
+static void take_deferred(hs_post_t *post, const hs_executor_sink_t *sink)
+{
+    hs_job_t *job = hs_job_of(post->handle);
+    if (job != NULL) {
+        tell_aborted(job);
+        if (job->link != NULL && atomic_load_explicit(&job->waits, memory_order_relaxed))
+            sink->write(sink->context, job, &post->data);
+    }
+    hs_free(post);
+}
+
+void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink)
+{
+    if (executor->completions.away == 0)
+        return;
+    hs_mpsc_node_t *node = hs_completions_collect(&executor->completions);
+    if (node != NULL && executor->workers != NULL)
+        hs_workers_collected(executor->workers);
+    while (node != NULL) {
+        hs_post_t *post = hs_post_of_node(node);
+        node = node->next;
+        switch (post->kind) {
+        case HS_POST_DONE:
+            take_back(executor, hs_job_of_done(post), sink);
+            break;
+        case HS_POST_WRITE:
+            take_piece(post, sink);
+            break;
+        case HS_POST_RESUME:
+            take_resume(post, sink);
+            break;
+        case HS_POST_DEFERRED:
+            take_deferred(post, sink);
+            break;
+        }
+    }
+}
+
+void hs_executor_free(hs_executor_t *executor)
+{
+    HS_ASSERT(executor->completions.away == 0);
+    hs_mpsc_node_t *node = hs_completions_collect(&executor->completions);
+    while (node != NULL) {
+        hs_post_t *post = hs_post_of_node(node);
+        node = node->next;
+        HS_ASSERT(post->kind == HS_POST_RESUME || post->kind == HS_POST_DEFERRED);
+        hs_free(post);
+    }
+}
+
+void hs_executor_aborted(hs_job_t *job, hs_abort_reason_t reason)
+{
+    atomic_store_explicit(&job->aborted, (int)reason, memory_order_relaxed);
+    tell_aborted(job);
+}
+
+void hs_executor_drained(hs_job_t *job)
+{
+    if (!atomic_load_explicit(&job->waits, memory_order_relaxed) ||
+        hs_job_state(job) != HS_JOB_SUSPENDED)
+        return;
+    atomic_store_explicit(&job->waits, false, memory_order_relaxed);
+    if (job->callbacks.on_drain != NULL)
+        job->callbacks.on_drain(job->deferred_handle, job->callbacks.user_data);
+}
+
+hs_content_next_t hs_executor_content(hs_job_t *job, hs_span_t content, bool is_last)
+{
+    if (hs_job_state(job) != HS_JOB_SUSPENDED || job->callbacks.on_content == NULL)
+        return HS_CONTENT_GO_ON; /* dropped */
+    return job->callbacks.on_content(job->deferred_handle, content.data, content.len, is_last,
+                                     job->callbacks.user_data);
+}
+
+void hs_executor_cancel(hs_executor_t *executor, hs_job_t *job, hs_abort_reason_t reason)
+{
+    job->link = NULL;
+    if (executor->workers != NULL)
+        hs_workers_cancel(executor->workers, job);
+    hs_executor_aborted(job, reason);
+}
+
+void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeout_ms)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    const char *method = hs_parse_method_name(msg->method);
+    const char *url = hs_msg_url(msg).data;
+    bool is_suspended = hs_job_state(job) == HS_JOB_SUSPENDED;
+    hs_executor_cancel(executor, job, HS_ABORT_TIMEOUT);
+    if (is_suspended)
+        hs_log_write(executor->log, HS_LOG_ERROR,
+                     "%s %.128s was deferred and has no response after %u ms", method, url,
+                     timeout_ms);
+    else if (hs_workers_give_up(executor->workers, job))
+        hs_log_write(executor->log, HS_LOG_ERROR,
+                     "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
+                     "is asked to stop; if no traceback follows, it runs compiled code or waits "
+                     "in a call",
+                     method, url, timeout_ms, job->worker);
+    else
+        hs_log_write(executor->log, HS_LOG_ERROR,
+                     "%s %.128s has waited %u ms for a worker: all are busy", method, url,
+                     timeout_ms);
+}
+
+void hs_executor_end_turn(hs_executor_t *executor, uint64_t turn_ns)
+{
+    if (turn_ns > LONG_TURN_NS + (uint64_t)executor->handled * QUICK_REQUEST_NS)
+        executor->timed = TIMED_REQUESTS;
+}
+
+int hs_executor_begin_sleep(hs_executor_t *executor, int timeout_ms)
+{
+    if (executor->completions.away == 0 || timeout_ms == 0)
+        return timeout_ms;
+    if (!hs_completions_begin_sleep(&executor->completions))
+        return 0;
+    return executor->workers != NULL ? hs_workers_look_ms(executor->workers, timeout_ms)
+                                     : timeout_ms;
+}
+
+void hs_executor_end_sleep(hs_executor_t *executor)
+{
+    if (executor->completions.away > 0)
+        hs_completions_end_sleep(&executor->completions);
+}

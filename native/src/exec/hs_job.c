@@ -1,0 +1,182 @@
+#include "exec/hs_job.h"
+
+/* Free jobs that keep their buffers for the next lease: as many as one turn uses. */
+#define KEEP_FREE 32
+/* What a buffer keeps between two messages on one connection, and in a free job beyond those. */
+#define KEEP_BYTES (64 * 1024)
+#define KEEP_COLD_BYTES 1024
+
+void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
+                      hs_completions_t *completions)
+{
+    *pool = (hs_job_pool_t){ .blocks = blocks, .log = log, .completions = completions };
+}
+
+static void free_buffers(hs_job_t *job)
+{
+    hs_buf_free(&job->response.fields);
+    hs_buf_free(&job->response.body);
+    hs_buf_free(&job->content);
+    hs_buf_free(&job->store);
+}
+
+void hs_job_pool_free(hs_job_pool_t *pool)
+{
+    HS_ASSERT(pool->leased == 0);
+    while (pool->free != NULL) {
+        hs_job_t *job = pool->free;
+        pool->free = job->next;
+        free_buffers(job);
+        hs_pool_give(pool->blocks, job);
+    }
+    pool->free_count = 0;
+}
+
+static hs_job_t *job_new(hs_job_pool_t *pool)
+{
+    hs_job_t *job = hs_pool_take(pool->blocks);
+    if (job == NULL)
+        return NULL;
+    if (!hs_handle_fits(job)) {
+        hs_pool_give(pool->blocks, job);
+        return NULL;
+    }
+    memset(job, 0, sizeof(*job));
+    job->view.handle = hs_handle_first(job);
+    job->log = pool->log;
+    job->id_prefix = pool->id_prefix;
+    job->completions = pool->completions;
+    return job;
+}
+
+hs_job_t *hs_job_lease(hs_job_pool_t *pool)
+{
+    hs_job_t *job = pool->free;
+    if (HS_LIKELY(job != NULL)) {
+        pool->free = job->next;
+        pool->free_count--;
+    } else {
+        job = job_new(pool);
+        if (job == NULL)
+            return NULL;
+    }
+    pool->leased++;
+    pool->content_bytes += job->content.capacity;
+    HS_OWNER_TAKE(job->owner);
+    hs_job_set_state(job, HS_JOB_NEW);
+    return job;
+}
+
+static void forget_absence(hs_job_t *job)
+{
+    job->was_away = false;
+    job->deferred_handle = 0;
+    job->told = 0;
+    job->callbacks = (hs_callbacks_t){ 0 };
+    atomic_store_explicit(&job->aborted, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->posted, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->chained, 0, memory_order_relaxed);
+    atomic_store_explicit(&job->waits, false, memory_order_relaxed);
+    hs_buf_reset(&job->store, KEEP_BYTES);
+}
+
+void hs_job_end(hs_job_pool_t *pool, hs_job_t *job)
+{
+    HS_ASSERT_OWNER(job->owner);
+    hs_job_move_generation(job);
+    hs_response_t *response = &job->response;
+    hs_res_release_content(response);
+    response->sending = HS_SENDING_NOTHING;
+    hs_buf_reset(&response->fields, KEEP_BYTES);
+    hs_buf_reset(&response->body, KEEP_BYTES);
+    if (HS_UNLIKELY(job->was_away || job->store.len > 0))
+        forget_absence(job);
+    if (HS_UNLIKELY(job->content.capacity > 0)) {
+        pool->content_bytes -= job->content.capacity;
+        hs_buf_reset(&job->content, KEEP_BYTES);
+        pool->content_bytes += job->content.capacity;
+    }
+    hs_job_set_state(job, HS_JOB_NEW);
+}
+
+void hs_job_give_back(hs_job_pool_t *pool, hs_job_t *job)
+{
+    HS_ASSERT(pool->leased > 0 && job->link == NULL);
+    hs_job_end(pool, job);
+    pool->content_bytes -= job->content.capacity;
+    if (HS_UNLIKELY(pool->free_count >= KEEP_FREE)) {
+        hs_buf_reset(&job->response.fields, KEEP_COLD_BYTES);
+        hs_buf_reset(&job->response.body, KEEP_COLD_BYTES);
+        hs_buf_reset(&job->store, KEEP_COLD_BYTES);
+        hs_buf_free(&job->content);
+    }
+    hs_job_set_state(job, HS_JOB_FREE);
+    job->next = pool->free;
+    pool->free = job;
+    pool->free_count++;
+    pool->leased--;
+}
+
+bool hs_job_detach(hs_job_t *job)
+{
+    hs_msg_t *msg = &job->request.msg;
+    hs_buf_t *store = &job->store;
+    if (store->len > 0)
+        return true; /* it is independent already */
+    bool body_moves = msg->body.len > 0 && msg->body.data != job->content.data;
+    size_t fields_size = msg->field_count * sizeof(hs_field_t);
+    size_t body_len = body_moves ? msg->body.len : 0;
+    /* Fields first: they are aligned as the buffer is. A NUL may stand behind the head. */
+    size_t size = fields_size + msg->head_len + 1 + body_len;
+    store->len = 0;
+    if (!hs_buf_reserve_exact(store, size))
+        return false;
+    char *at = store->data;
+    memcpy(at, msg->fields, fields_size);
+    msg->fields = (hs_field_t *)(void *)at;
+    at += fields_size;
+    memcpy(at, msg->base, msg->head_len);
+    msg->base = at;
+    at += msg->head_len;
+    *at++ = '\0';
+    if (body_moves) {
+        memcpy(at, msg->body.data, body_len);
+        msg->body = hs_span(at, body_len);
+    }
+    store->len = size;
+    return true;
+}
+
+int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more, uint64_t limit,
+                           bool exact)
+{
+    hs_buf_t *content = &job->content;
+    size_t before = content->capacity;
+    if (more <= before - content->len)
+        return HS_OK;
+    if (limit > 0 && pool->content_bytes - before + content->len + more > limit)
+        return HS_ERR_LIMIT;
+    bool reserved = exact ? hs_buf_reserve_exact(content, content->len + more)
+                          : hs_buf_reserve(content, more);
+    pool->content_bytes += content->capacity - before;
+    return reserved ? HS_OK : HS_ERR_NOMEM;
+}
+
+/* Base 36: 12 digits hold more requests than a reactor will see. */
+size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
+{
+    char digits[13];
+    size_t at = sizeof(digits);
+    uint64_t number = job->number;
+    do
+        digits[--at] = "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+    while ((number /= 36) > 0);
+    size_t prefix_len = job->id_prefix != NULL ? strlen(job->id_prefix) : 0;
+    if (prefix_len > 0)
+        memcpy(id, job->id_prefix, prefix_len);
+    id[prefix_len] = '-';
+    memcpy(id + prefix_len + 1, digits + at, sizeof(digits) - at);
+    size_t len = prefix_len + 1 + sizeof(digits) - at;
+    id[len] = '\0';
+    return len;
+}

@@ -1,0 +1,55 @@
+/*
+ * Lua strings that are sent from where they are: a large body is not copied, but kept in a table of
+ * its state until the output chain has sent it or forgotten it.
+ *
+ * The table has a fixed number of slots, all filled from the beginning, so that neither taking nor
+ * clearing one allocates. A string that is released while Lua runs on the state (the handler replaced
+ * its body) is only noted: the stack of a state must not be touched under compiled code.
+ *
+ * Owner: the thread of the state, which is the loop's.
+ */
+#pragma once
+
+#include <lua.h>
+
+#include "exec/hs_job.h"
+
+#define HS_LUA_PINS 256
+
+typedef struct hs_lua_pins {
+    lua_State *state;
+    int table;    /* in the registry */
+    bool running; /* Lua runs on the state */
+    uint32_t free_count;
+    uint32_t over_count; /* released while Lua ran */
+    uint16_t free[HS_LUA_PINS];
+    uint16_t over[HS_LUA_PINS];
+} hs_lua_pins_t;
+
+/* Pushes the table of the slots. May raise "not enough memory". */
+void hs_lua_pins_open(hs_lua_pins_t *pins, lua_State *state);
+
+/* Makes `data`, a Lua string, the body of the response. The slot that it is to be put into, at once;
+ * 0: none is free, the string is to be copied; or a negative hs_err_t. */
+int hs_lua_pins_take(hs_lua_pins_t *pins, hs_response_t *response, const char *data, size_t len);
+
+static inline void hs_lua_pins_begin(hs_lua_pins_t *pins)
+{
+    pins->running = true;
+}
+
+void hs_lua_pins_clear_over(hs_lua_pins_t *pins);
+
+/* Lua does not run any more. */
+static inline void hs_lua_pins_end(hs_lua_pins_t *pins)
+{
+    pins->running = false;
+    if (HS_UNLIKELY(pins->over_count > 0))
+        hs_lua_pins_clear_over(pins);
+}
+
+/* Strings that are still to be sent: the state must not be closed. */
+static inline bool hs_lua_pins_in_use(const hs_lua_pins_t *pins)
+{
+    return pins->free_count + pins->over_count < HS_LUA_PINS;
+}
