@@ -127,11 +127,11 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.max_headers = int_property(options, "maxHeaders");
     config.header_timeout_ms = uint32_property(options, "headerTimeout");
     config.body_timeout_ms = uint32_property(options, "bodyTimeout");
-    if (options.Has("bodyMinRate"))
-        config.body_min_rate = uint32_property(options, "bodyMinRate");
+    config.max_body_memory = uint32_property(options, "maxBodyMemory");
+    config.body_min_rate = uint32_property(options, "bodyMinRate");
     config.keepalive_timeout_ms = uint32_property(options, "keepaliveTimeout");
     config.write_timeout_ms = uint32_property(options, "writeTimeout");
-
+    config.write_min_rate = uint32_property(options, "writeMinRate");
     config.handler_timeout_ms = uint32_property(options, "handlerTimeout");
     config.lua_memory_cap = uint32_property(options, "luaMemory");
     config.dispatch = dispatch_property(options, "dispatch");

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "http/hs_parse.h"
+
 /* Digits of a response time in ms with three places: up to 27 hours. */
 #define TIME_WIDTH 12
 /* What may be spent on a target and on a field of the client's, escaped. */
@@ -112,14 +114,14 @@ static void put_peer(hs_access_log_t *log, const hs_peer_t *peer)
 /* The line up to its last number; returns where that goes. */
 static size_t put_json(hs_access_log_t *log, const hs_access_log_entry_t *entry)
 {
-    const hs_exchange_t *exchange = entry->exchange;
-    const hs_msg_t *msg = &exchange->request.msg;
+    const hs_job_t *job = entry->job;
+    const hs_msg_t *msg = &job->request.msg;
     put_text(log, "{\"level\":30,\"time\":");
     put_number(log, (uint64_t)entry->time_ms);
     put(log, log->origin, log->origin_len);
     put_text(log, ",\"reqId\":\"");
     char id[HS_REQUEST_ID_CAP];
-    put(log, id, hs_exchange_format_id(exchange, id));
+    put(log, id, hs_job_format_id(job, id));
     put_text(log, "\",\"req\":{");
     if (!entry->is_refused) {
         put_text(log, "\"method\":\"");
@@ -161,7 +163,7 @@ static void put_date(hs_access_log_t *log, int64_t time_ms)
 
 static void put_combined(hs_access_log_t *log, const hs_access_log_entry_t *entry)
 {
-    const hs_msg_t *msg = &entry->exchange->request.msg;
+    const hs_msg_t *msg = &entry->job->request.msg;
     put_peer(log, entry->peer);
     put_text(log, " - - [");
     put_date(log, entry->time_ms);

@@ -10,7 +10,7 @@
 #pragma once
 
 #include "base/hs_span.h"
-#include "exec/hs_exchange.h"
+#include "exec/hs_job.h"
 #include "os/hs_peer.h"
 
 /* No line is longer, its newline included: what a pipe takes in one piece (PIPE_BUF). */
@@ -43,9 +43,9 @@ typedef struct hs_access_log {
     char data[HS_ACCESS_LOG_BUFFER];
 } hs_access_log_t;
 
-/* What a line says besides what is in the exchange. */
+/* What a line says besides what is in the job. */
 typedef struct hs_access_log_entry {
-    const hs_exchange_t *exchange;
+    const hs_job_t *job;
     const hs_peer_t *peer;
     int64_t time_ms;   /* wall clock */
     uint64_t begun_us; /* monotonic: when the request began to arrive */

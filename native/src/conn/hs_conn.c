@@ -1,285 +1,603 @@
 #include "conn/hs_conn.h"
 
-#include "conn/hs_conn_message.h"
-#include "conn/hs_observer.h"
+#include <errno.h>
 
-/* A client that was told the end is listened to, so that a reset does not cost it the answer: as
+#include "conn/hs_observer.h"
+#include "http/hs_status.h"
+
+/* Pipelined requests handled before other connections get their turn. */
+#define MESSAGES_PER_TURN 64
+/* Beyond this many unsent bytes no further request of the connection is handled. */
+#define UNSENT_MAX (64 * 1024)
+/* A client that was told the end is listened to, so that a reset does not cost it the response: as
  * long as something comes in every interval, for this many of them. */
 #define LINGER_MS 500
 #define LINGER_INTERVALS 20
-/* Content may take this long before its rate counts. */
+/* Content may take this long, in either direction, before its rate counts. */
 #define RATE_GRACE_MS 10000
 
-void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env)
+static hs_conn_env_t *env_of(hs_loop_t *loop)
 {
-    *conn = (hs_conn_t){ .phase = HS_CONN_IDLE, .wait = HS_CONN_WAIT_HEAD };
-    uint32_t timeout_ms = env->limits->header_timeout_ms;
-    conn->deadline_ms = timeout_ms ? env->now_ms + timeout_ms : 0;
+    return (hs_conn_env_t *)(void *)loop;
 }
 
 static size_t unsent(const hs_conn_t *conn)
 {
-    return conn->exchange ? hs_exchange_unsent(conn->exchange) : 0;
+    return hs_stream_unsent(&conn->stream);
 }
 
-static void give_back(hs_conn_t *conn, hs_conn_env_t *env)
+/* The job of the message in hand is needed no longer. */
+static void drop_job(hs_conn_t *conn, hs_conn_env_t *env, hs_abort_reason_t reason)
 {
-    if (conn->exchange == NULL)
+    hs_job_t *job = conn->job;
+    if (job == NULL)
         return;
-    /* A worker still has it: it goes back to the pool when it comes back. */
-    if (conn->exchange->lender != NULL)
-        hs_dispatch_cancel(&env->dispatch, conn->exchange);
-    else
-        hs_exchange_give_back(env->pool, conn->exchange);
-    conn->exchange = NULL;
-}
-
-static hs_conn_wait_t wait_of(const hs_conn_t *conn)
-{
-    if (conn->phase == HS_CONN_HANDLING)
-        return HS_CONN_WAIT_HANDLER;
-    if (unsent(conn) > 0)
-        return HS_CONN_WAIT_WRITE;
-    switch (conn->phase) {
-    case HS_CONN_IDLE:
-        return conn->answered ? HS_CONN_WAIT_REQUEST : HS_CONN_WAIT_HEAD;
-    case HS_CONN_HEAD:
-        return HS_CONN_WAIT_HEAD;
-    case HS_CONN_CONTENT_RING:
-    case HS_CONN_CONTENT_BUFFER:
-    case HS_CONN_CONTENT_CHUNKED:
-        return HS_CONN_WAIT_CONTENT;
-    case HS_CONN_HANDLING:
-        return HS_CONN_WAIT_HANDLER;
-    case HS_CONN_LINGERING:
-        return HS_CONN_WAIT_LINGER;
-    case HS_CONN_FLUSHING:
-    case HS_CONN_CLOSED:
-        return HS_CONN_WAIT_NONE;
+    conn->job = NULL;
+    if (!conn->away) {
+        hs_job_give_back(&env->jobs, job);
+        return;
     }
-    return HS_CONN_WAIT_NONE;
+    /* It goes back to the pool when it comes back. */
+    conn->away = false;
+    hs_executor_cancel(&env->executor, job, reason);
 }
 
-/* Content that has arrived, decoded: the framing of chunks is no progress. */
-static uint64_t content_received(const hs_conn_t *conn)
+/* No further request is read; what is unsent still goes out. `linger`: then our side is shut, and
+ * what arrives is dropped, before the connection is closed. */
+static void stop_reading(hs_conn_t *conn, bool linger)
 {
-    const hs_exchange_t *exchange = conn->exchange;
-    return conn->phase == HS_CONN_CONTENT_RING ? exchange->ring.head - exchange->parsed
-                                               : exchange->content.len;
+    conn->phase = HS_CONN_FLUSHING;
+    conn->http1.reading = HS_READING_STOPPED;
+    conn->linger = linger;
+    conn->stream.waits_for_drain = conn->stream.goes_on = false;
+}
+
+/* Writes an error response from the server behind what is already unsent; nothing more is parsed. */
+static void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
+{
+    hs_buffers_t *buffers = conn->stream.buffers;
+    bool is_head = hs_parse_is_head(&hs_http1_scratch(buffers)->parse);
+    if (hs_log_enabled(env->log, HS_LOG_DEBUG))
+        hs_log_write(env->log, HS_LOG_DEBUG, "request refused: %d %s", status,
+                     hs_status_reason(status));
+    stop_reading(conn, true);
+    hs_observe_refusal(env->observer, conn->job, status, false);
+    if (!hs_http1_refuse(&conn->http1, &env->http1, buffers, status, is_head))
+        conn->linger = false;
+}
+
+/* A streamed response cannot be finished: the client is to notice. */
+static void break_off(hs_conn_t *conn)
+{
+    conn->http1.keep_alive = false;
+    stop_reading(conn, false);
+}
+
+static bool may_keep_alive(const hs_conn_t *conn, const hs_conn_env_t *env)
+{
+    /* What is left of a request's content would have to be read first. */
+    return !env->draining && conn->http1.reading == HS_READING_COMPLETE;
+}
+
+/* The last part of a streamed response. Returns whether the connection stays open. */
+static bool end_streamed(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_http1_t *http1 = &conn->http1;
+    hs_buffers_t *buffers = conn->stream.buffers;
+    hs_response_t *response = &conn->job->response;
+    bool put = http1->head_sent || hs_http1_begin_response(http1, &env->http1, buffers, conn->job,
+                                                           may_keep_alive(conn, env));
+    put = put && hs_http1_put_content(http1, buffers, &response->body);
+    if (put && !response->failed && hs_http1_end_response(http1, buffers))
+        return http1->keep_alive;
+    break_off(conn);
+    return false;
+}
+
+/* The response of the job is complete: it is written, and the message is over. */
+static void respond(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_job_t *job = conn->job;
+    hs_buffers_t *buffers = conn->stream.buffers;
+    const hs_msg_t *msg = &job->request.msg;
+    bool wants_more = msg->keep_alive;
+    size_t content_len;
+    bool keep_alive;
+    if (HS_UNLIKELY(job->response.streamed)) {
+        keep_alive = end_streamed(conn, env);
+        content_len = (size_t)job->response.written;
+    } else {
+        keep_alive =
+            hs_http1_respond(&env->http1, buffers, job, may_keep_alive(conn, env), &content_len);
+    }
+    hs_observe_response(env->observer, job, content_len);
+    conn->answered = true;
+    conn->restart_deadline = true;
+    bool is_complete = conn->http1.reading == HS_READING_COMPLETE;
+    hs_job_end(&env->jobs, job);
+    if (HS_LIKELY(keep_alive && is_complete)) {
+        hs_http1_end_message(&conn->http1, buffers);
+        return;
+    }
+    if (conn->phase != HS_CONN_OPEN)
+        return;
+    /* A client that did not ask for the end may be sending its next request, or the rest of this
+     * one: if that met a closed socket, the reset could cost it this response. */
+    stop_reading(conn, wants_more || !is_complete || hs_buffers_has_unparsed(buffers));
+}
+
+/* Content for a handler that streams it. */
+static void pass_on(hs_conn_t *conn, hs_span_t piece, bool is_last)
+{
+    if (!conn->away)
+        return;
+    if (hs_executor_content(conn->job, piece, is_last) == HS_CONTENT_PAUSE && !is_last)
+        conn->content_paused = true;
+}
+
+/* Runs the handler, or sends the job to where it will run. */
+static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_job_t *job = conn->job;
+    bool passes_content = conn->http1.passes_content;
+    /* Before NULs are put behind the target: its bytes are read in words, and a word of which a
+     * byte was written just now is slow to read. */
+    hs_observe_serve(env->observer, job);
+    if (!passes_content)
+        hs_msg_terminate(&job->request.msg);
+    hs_started_t started = hs_executor_start(&env->executor, job, env->streams_content);
+    hs_observe_served(env->observer);
+    if (HS_LIKELY(started == HS_STARTED_DONE)) {
+        respond(conn, env);
+        return;
+    }
+    job->link = conn;
+    conn->away = true;
+    conn->shut_told = false;
+    conn->content_paused = false;
+    conn->restart_deadline = true;
+    hs_http1_release_ring(&conn->http1, conn->stream.buffers);
+    if (env->streams_content && conn->http1.reading == HS_READING_COMPLETE)
+        pass_on(conn, hs_span("", 0), true);
+}
+
+/* Content follows the head: it is collected for the handler, or the handler is called now. */
+static void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_buffers_t *buffers = conn->stream.buffers;
+    conn->restart_deadline = true;
+    conn->content_since_ms = env->loop.now_ms;
+    if (!hs_http1_continue(&conn->http1, buffers, conn->job)) {
+        refuse(conn, env, 500);
+        return;
+    }
+    if (!env->streams_content) {
+        int status = hs_http1_collect(&conn->http1, &env->http1, buffers, conn->job);
+        if (status != 0)
+            refuse(conn, env, status);
+        return;
+    }
+    if (hs_http1_pass_on(&conn->http1, buffers, conn->job))
+        start_job(conn, env);
+    else
+        refuse(conn, env, 500);
+}
+
+/* Content that is passed on turns out to be malformed, or stops: the job cannot be finished. */
+static void fail_passing(hs_conn_t *conn, hs_conn_env_t *env, int status)
+{
+    bool head_sent = conn->http1.head_sent;
+    hs_job_t *job = conn->job;
+    hs_observe_refusal(env->observer, job, status, true);
+    bool is_head = job->request.msg.method == HTTP_HEAD;
+    drop_job(conn, env, HS_ABORT_LOST);
+    stop_reading(conn, !head_sent);
+    if (!head_sent &&
+        !hs_http1_refuse(&conn->http1, &env->http1, conn->stream.buffers, status, is_head))
+        conn->linger = false;
+}
+
+static void on_http1_event(hs_conn_t *conn, hs_conn_env_t *env, hs_http1_event_t event,
+                           hs_span_t piece)
+{
+    switch (event) {
+    case HS_HTTP1_HEAD:
+        begin_content(conn, env);
+        return;
+    case HS_HTTP1_CONTENT:
+        pass_on(conn, piece, false);
+        return;
+    case HS_HTTP1_COMPLETE:
+        if (HS_UNLIKELY(conn->http1.passes_content))
+            pass_on(conn, hs_span("", 0), true);
+        else
+            start_job(conn, env);
+        return;
+    case HS_HTTP1_REFUSED:
+        if (conn->http1.passes_content)
+            fail_passing(conn, env, conn->http1.refused);
+        else
+            refuse(conn, env, conn->http1.refused);
+        return;
+    case HS_HTTP1_NEED_MORE:
+        return;
+    }
+}
+
+/* The first byte of a message has arrived. */
+static bool begin_message(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    if (conn->job == NULL) {
+        conn->job = hs_job_lease(&env->jobs);
+        if (conn->job == NULL) {
+            hs_log_write(env->log, HS_LOG_ERROR, "out of memory for a request: connection closed");
+            conn->phase = HS_CONN_CLOSED;
+            return false;
+        }
+        conn->job->peer = conn->peer;
+    }
+    hs_http1_begin(&conn->http1, &env->http1, conn->stream.buffers, conn->job);
+    hs_observe_begin(env->observer, conn->job);
+    conn->restart_deadline = true;
+    return true;
+}
+
+/* Whether the next message may begin now; else the stream says when. */
+static bool may_begin(hs_conn_t *conn, unsigned messages)
+{
+    if (!hs_buffers_has_unparsed(conn->stream.buffers))
+        return false;
+    if (HS_UNLIKELY(unsent(conn) >= UNSENT_MAX)) {
+        conn->stream.waits_for_drain = true;
+        return false;
+    }
+    if (HS_UNLIKELY(messages == MESSAGES_PER_TURN)) {
+        conn->stream.goes_on = true;
+        return false;
+    }
+    return true;
+}
+
+/* True: the reader can go on without further bytes or events. */
+static bool reads_on(const hs_conn_t *conn)
+{
+    if (conn->phase != HS_CONN_OPEN)
+        return false;
+    if (HS_UNLIKELY(conn->away))
+        return hs_http1_is_receiving(&conn->http1) && !conn->content_paused;
+    return true;
+}
+
+/* Handles what has been received, until more is needed, the budget is used up or too much is
+ * unsent. */
+static void advance(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    unsigned messages = 0;
+    while (reads_on(conn)) {
+        if (conn->http1.reading == HS_READING_IDLE) {
+            if (!may_begin(conn, messages) || !begin_message(conn, env))
+                break;
+            messages++;
+        }
+        hs_span_t piece = { 0 };
+        hs_http1_event_t event = hs_http1_next(&conn->http1, &env->http1, conn->stream.buffers,
+                                               conn->job, &piece);
+        if (event == HS_HTTP1_NEED_MORE)
+            break;
+        on_http1_event(conn, env, event, piece);
+    }
+    bool waits = conn->stream.waits_for_drain || conn->stream.goes_on || conn->away;
+    /* A peer that will send nothing more leaves an incomplete message behind, or none. */
+    if (HS_UNLIKELY(conn->peer_shut) && conn->phase == HS_CONN_OPEN && !waits)
+        stop_reading(conn, false);
+}
+
+static void on_data(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_conn_t *conn = hs_conn_of(stream);
+    if (HS_UNLIKELY(conn->phase == HS_CONN_LINGERING))
+        conn->still_sending = true;
+    else if (conn->stream.buffers != NULL)
+        advance(conn, env_of(loop));
+}
+
+/* Content that is received into a buffer goes there without a way through the ring. */
+static char *recv_into(hs_stream_t *stream, size_t *room)
+{
+    const hs_conn_t *conn = hs_conn_of(stream);
+    if (HS_LIKELY(conn->http1.reading != HS_READING_CONTENT_BUFFER)) {
+        *room = 0;
+        return NULL;
+    }
+    hs_buf_t *content = &conn->job->content;
+    *room = (size_t)conn->job->request.msg.content_length - content->len;
+    return content->data + content->len;
+}
+
+static void received_into(hs_stream_t *stream, size_t len)
+{
+    hs_conn_of(stream)->job->content.len += len;
+}
+
+/* Requests that have waited begin in the next turn: what a turn submits to workers is made visible
+ * to them before it sends. */
+static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_conn_t *conn = hs_conn_of(stream);
+    if (conn->away)
+        hs_executor_drained(conn->job);
+    else
+        stream->goes_on = true;
+}
+
+static void tell_shut(hs_conn_t *conn)
+{
+    if (!conn->away || conn->shut_told)
+        return;
+    conn->shut_told = true;
+    hs_executor_aborted(conn->job, HS_ABORT_SHUT);
+}
+
+static void on_peer_shut(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    tell_shut(hs_conn_of(stream));
+}
+
+static void on_end(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_conn_t *conn = hs_conn_of(stream);
+    conn->peer_shut = true;
+    if (conn->phase == HS_CONN_LINGERING) {
+        conn->phase = HS_CONN_CLOSED;
+    } else if (conn->away) {
+        if (hs_http1_is_receiving(&conn->http1))
+            fail_passing(conn, env_of(loop), 400); /* the rest of its content will never come */
+        else
+            tell_shut(conn);
+    } else if (conn->phase == HS_CONN_OPEN && !stream->waits_for_drain && !stream->goes_on) {
+        stop_reading(conn, false);
+    }
+}
+
+static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
+{
+    hs_conn_env_t *env = env_of(loop);
+    hs_conn_t *conn = hs_conn_of(stream);
+    if (error == ENOMEM)
+        hs_log_write(env->log, HS_LOG_ERROR, "out of memory for a request: connection closed");
+    else if (error == EIO)
+        hs_log_write(env->log, HS_LOG_ERROR, "a file became shorter while it was sent: connection "
+                                             "closed");
+    else if (env->observer != NULL && conn->phase != HS_CONN_LINGERING &&
+             (conn->job != NULL || unsent(conn) > 0))
+        hs_stats_add(env->observer->stats, HS_STATS_CLIENT_ABORTS, 1);
+    hs_conn_abort(conn, env);
+}
+
+void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    conn->phase = HS_CONN_CLOSED;
+    drop_job(conn, env, HS_ABORT_LOST);
 }
 
 /* Until when content is waited for: its timeout, and not slower than the minimum rate. Both count
  * from the head's end; what has arrived pushes the second one on. */
 static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
 {
-    uint64_t since_ms = conn->exchange->content_since_ms;
+    uint64_t since_ms = conn->content_since_ms;
     uint64_t deadline_ms = limits->body_timeout_ms ? since_ms + limits->body_timeout_ms : 0;
     if (limits->body_min_rate == 0)
         return deadline_ms;
-    uint64_t rate_ms =
-        since_ms + RATE_GRACE_MS + content_received(conn) * 1000 / limits->body_min_rate;
+    uint64_t received =
+        hs_http1_content_received(&conn->http1, conn->stream.buffers, conn->job);
+    uint64_t rate_ms = since_ms + RATE_GRACE_MS + received * 1000 / limits->body_min_rate;
     return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
 }
 
-static uint32_t timeout_of(hs_conn_wait_t wait, const hs_limits_t *limits)
+/* Until when the client has to take something: not longer than the timeout without progress, and
+ * not slower than the minimum rate. `taken` bytes since output began to be unsent. */
+static uint64_t write_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits,
+                                  uint64_t now_ms, uint32_t taken)
 {
-    switch (wait) {
-    case HS_CONN_WAIT_NONE:
-        return 0;
-    case HS_CONN_WAIT_REQUEST:
-        return limits->keepalive_timeout_ms;
-    case HS_CONN_WAIT_HEAD:
-        return limits->header_timeout_ms;
-    case HS_CONN_WAIT_CONTENT: /* content_deadline_ms */
-        return 0;
-    case HS_CONN_WAIT_HANDLER:
-        return limits->handler_timeout_ms;
-    case HS_CONN_WAIT_WRITE:
-        return limits->write_timeout_ms;
-    case HS_CONN_WAIT_LINGER:
-        return LINGER_MS;
-    }
-    return 0;
+    uint64_t deadline_ms = limits->write_timeout_ms ? now_ms + limits->write_timeout_ms : 0;
+    if (limits->write_min_rate == 0)
+        return deadline_ms;
+    uint64_t bytes = (int32_t)taken > 0 ? taken : 0;
+    uint64_t rate_ms = conn->stream.buffers->unsent_since_ms + RATE_GRACE_MS +
+                       bytes * 1000 / limits->write_min_rate;
+    return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
 }
 
-/* Ends every event: moves on from a finished flush, gives an idle exchange back, arms the one
- * deadline. */
-static void settle(hs_conn_t *conn, hs_conn_env_t *env)
+static hs_conn_wait_t wait_of(const hs_conn_t *conn)
 {
-    if (conn->phase == HS_CONN_FLUSHING && unsent(conn) == 0)
+    switch (conn->phase) {
+    case HS_CONN_OPEN:
+        break;
+    case HS_CONN_FLUSHING:
+        return HS_CONN_WAIT_WRITE;
+    case HS_CONN_LINGERING:
+        return HS_CONN_WAIT_LINGER;
+    case HS_CONN_CLOSED:
+        return HS_CONN_WAIT_NONE;
+    }
+    if (HS_UNLIKELY(conn->away)) {
+        if (hs_http1_is_receiving(&conn->http1) && !conn->content_paused)
+            return HS_CONN_WAIT_CONTENT;
+        if (!conn->http1.head_sent)
+            return HS_CONN_WAIT_HANDLER;
+        return unsent(conn) > 0 ? HS_CONN_WAIT_WRITE : HS_CONN_WAIT_NONE;
+    }
+    if (unsent(conn) > 0)
+        return HS_CONN_WAIT_WRITE;
+    if (hs_http1_is_in_content(&conn->http1))
+        return HS_CONN_WAIT_CONTENT;
+    if (conn->http1.reading == HS_READING_IDLE && conn->answered)
+        return HS_CONN_WAIT_REQUEST;
+    return HS_CONN_WAIT_HEAD;
+}
+
+static uint64_t deadline_of(const hs_conn_t *conn, const hs_conn_env_t *env)
+{
+    const hs_limits_t *limits = env->http1.limits;
+    uint64_t now_ms = env->loop.now_ms;
+    uint32_t timeout_ms = 0;
+    switch (conn->wait) {
+    case HS_CONN_WAIT_NONE:
+        return 0;
+    case HS_CONN_WAIT_CONTENT:
+        return content_deadline_ms(conn, limits);
+    case HS_CONN_WAIT_WRITE:
+        return write_deadline_ms(conn, limits, now_ms, conn->stream.buffers->took);
+    case HS_CONN_WAIT_REQUEST:
+        timeout_ms = limits->keepalive_timeout_ms;
+        break;
+    case HS_CONN_WAIT_HEAD:
+        timeout_ms = limits->header_timeout_ms;
+        break;
+    case HS_CONN_WAIT_HANDLER:
+        timeout_ms = limits->handler_timeout_ms;
+        break;
+    case HS_CONN_WAIT_LINGER:
+        timeout_ms = LINGER_MS;
+        break;
+    }
+    return timeout_ms != 0 ? now_ms + timeout_ms : 0;
+}
+
+/* Notes since when output has not been empty: for the minimum rate. */
+static void note_unsent(hs_conn_t *conn, uint64_t now_ms, size_t unsent_bytes)
+{
+    hs_buffers_t *buffers = conn->stream.buffers;
+    if (unsent_bytes == 0) {
+        buffers->unsent_since_ms = 0;
+        return;
+    }
+    if (buffers->unsent_since_ms != 0)
+        return;
+    buffers->unsent_since_ms = now_ms;
+    buffers->took = 0;
+    conn->acknowledged = 0;
+}
+
+/* Gives back what is not needed while nothing is pending. */
+static void give_back(hs_conn_t *conn, hs_conn_env_t *env, bool is_idle)
+{
+    hs_buffers_t *buffers = conn->stream.buffers;
+    bool is_over = conn->phase == HS_CONN_LINGERING || conn->phase == HS_CONN_CLOSED;
+    if (is_idle || is_over) {
+        drop_job(conn, env, HS_ABORT_LOST);
+        hs_stream_give_back(&env->loop, &conn->stream);
+    } else if (HS_UNLIKELY(conn->away) && buffers != NULL &&
+               conn->http1.reading == HS_READING_COMPLETE && hs_ring_used(&buffers->ring) == 0 &&
+               hs_out_unsent(&buffers->out) == 0) {
+        hs_stream_give_back(&env->loop, &conn->stream);
+    }
+}
+
+/* Ends every event: moves on from a finished flush, gives idle memory back, says what the stream
+ * does next and until when it waits. */
+static void update(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_conn_env_t *env = env_of(loop);
+    hs_conn_t *conn = hs_conn_of(stream);
+    size_t unsent_bytes = unsent(conn);
+    if (conn->phase == HS_CONN_FLUSHING && unsent_bytes == 0)
         conn->phase = conn->linger && !conn->peer_shut ? HS_CONN_LINGERING : HS_CONN_CLOSED;
-    bool idle = conn->phase == HS_CONN_IDLE && unsent(conn) == 0 && !conn->stalled;
-    if (idle && env->draining && !env->idle_grace)
+    bool is_idle = hs_conn_is_idle(conn);
+    if (HS_UNLIKELY(env->draining) && is_idle && !env->idle_grace)
         conn->phase = HS_CONN_CLOSED;
-    if (idle || conn->phase == HS_CONN_LINGERING || conn->phase == HS_CONN_CLOSED)
-        give_back(conn, env);
+    if (stream->buffers != NULL)
+        note_unsent(conn, loop->now_ms, unsent_bytes);
+    if (is_idle || conn->away || conn->phase > HS_CONN_FLUSHING)
+        give_back(conn, env, is_idle);
+    if (HS_UNLIKELY(conn->away))
+        atomic_store_explicit(&conn->job->chained, unsent_bytes, memory_order_relaxed);
+    stream->discards = stream->shuts_write = conn->phase == HS_CONN_LINGERING;
+    stream->closed = conn->phase == HS_CONN_CLOSED;
+    if (stream->closed)
+        hs_list_remove(&conn->all);
+    stream->holds = conn->away && !conn->http1.head_sent;
+    stream->reads = conn->phase == HS_CONN_LINGERING ||
+                    (reads_on(conn) && !conn->peer_shut && !stream->waits_for_drain &&
+                     !stream->goes_on && (unsent_bytes == 0 || conn->away));
     hs_conn_wait_t wait = wait_of(conn);
     if (wait == conn->wait && !conn->restart_deadline)
         return;
     conn->wait = wait;
     conn->restart_deadline = false;
-    if (wait == HS_CONN_WAIT_CONTENT) {
-        conn->deadline_ms = content_deadline_ms(conn, env->limits);
-        return;
-    }
-    uint32_t timeout_ms = timeout_of(wait, env->limits);
-    conn->deadline_ms = timeout_ms ? env->now_ms + timeout_ms : 0;
+    stream->deadline_ms = deadline_of(conn, env);
 }
 
-int hs_conn_recv_vec(hs_conn_t *conn, hs_conn_env_t *env, struct iovec iov[2])
+/* The job keeps running, or waiting; the client is told 503. */
+static void give_up(hs_conn_t *conn, hs_conn_env_t *env)
 {
-    if (conn->phase == HS_CONN_LINGERING) {
-        iov[0] = env->discard;
-        return 1;
-    }
-    if (!hs_conn_reads_requests(conn) || conn->stalled || unsent(conn) > 0)
-        return 0;
-    if (conn->exchange == NULL) {
-        conn->exchange = hs_exchange_lease(env->pool);
-        if (conn->exchange == NULL) {
-            hs_log_write(env->log, HS_LOG_ERROR, "out of memory for a request: connection closed");
-            conn->phase = HS_CONN_CLOSED;
-            return 0;
-        }
-        conn->exchange->peer = conn->peer;
-    }
-    hs_exchange_t *exchange = conn->exchange;
-    if (conn->phase != HS_CONN_CONTENT_BUFFER)
-        return hs_ring_write_vec(&exchange->ring, iov);
-    /* Straight into the content; what follows it goes to the ring in the same call. */
-    size_t rest = (size_t)exchange->request.msg.content_length - exchange->content.len;
-    struct iovec behind[2];
-    iov[0] = (struct iovec){ exchange->content.data + exchange->content.len, rest };
-    if (hs_ring_write_vec(&exchange->ring, behind) == 0)
-        return 1;
-    iov[1] = behind[0];
-    return 2;
-}
-
-void hs_conn_received(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
-{
-    if (conn->phase == HS_CONN_LINGERING) {
-        conn->still_sending = conn->still_sending || len > 0;
-        return;
-    }
-    if (len == 0) {
-        settle(conn, env);
-        return;
-    }
-    HS_ASSERT(hs_conn_reads_requests(conn) && conn->exchange != NULL);
-    hs_exchange_t *exchange = conn->exchange;
-    if (conn->phase == HS_CONN_CONTENT_BUFFER) {
-        size_t rest = (size_t)exchange->request.msg.content_length - exchange->content.len;
-        size_t content = hs_min(len, rest);
-        exchange->content.len += content;
-        len -= content;
-    }
-    hs_ring_commit(&exchange->ring, (uint32_t)len);
-    hs_conn_advance(conn, env);
-    settle(conn, env);
-}
-
-void hs_conn_peer_shut(hs_conn_t *conn, hs_conn_env_t *env)
-{
-    conn->peer_shut = true;
-    if (conn->phase == HS_CONN_LINGERING)
+    hs_job_t *job = conn->job;
+    if (hs_job_state(job) == HS_JOB_DONE)
+        return; /* in time: its response is in the completion queue */
+    bool is_head = job->request.msg.method == HTTP_HEAD;
+    hs_observe_refusal(env->observer, job, 503, true);
+    conn->job = NULL;
+    conn->away = false;
+    hs_executor_give_up(&env->executor, job, env->http1.limits->handler_timeout_ms);
+    stop_reading(conn, true);
+    if (!hs_stream_lease(&env->loop, &conn->stream) ||
+        !hs_http1_refuse(&conn->http1, &env->http1, conn->stream.buffers, 503, is_head))
         conn->phase = HS_CONN_CLOSED;
-    else if (hs_conn_reads_requests(conn) && !conn->stalled)
-        hs_conn_stop_reading(conn, false);
-    settle(conn, env);
 }
 
-int hs_conn_send_vec(const hs_conn_t *conn, struct iovec iov[2])
+/* True: the client has taken enough since the last look, its time starts again. */
+static bool has_taken_enough(hs_conn_t *conn, hs_conn_env_t *env)
 {
-    if (conn->exchange == NULL)
-        return 0;
-    hs_exchange_t *exchange = conn->exchange;
-    int count = 0;
-    if (exchange->out_sent < exchange->out.len)
-        iov[count++] = (struct iovec){ exchange->out.data + exchange->out_sent,
-                                       exchange->out.len - exchange->out_sent };
-    if (exchange->out_body_sent < exchange->out_body.len)
-        iov[count++] = (struct iovec){ exchange->out_body.data + exchange->out_body_sent,
-                                       exchange->out_body.len - exchange->out_body_sent };
-    return count;
-}
-
-void hs_conn_sent(hs_conn_t *conn, hs_conn_env_t *env, size_t len)
-{
-    hs_exchange_t *exchange = conn->exchange;
-    size_t head = hs_min(len, exchange->out.len - exchange->out_sent);
-    exchange->out_sent += head;
-    exchange->out_body_sent += len - head;
-    HS_ASSERT(exchange->out_body_sent <= exchange->out_body.len);
-    /* Progress for the write deadline only: a handler wins no time by earlier answers. */
-    if (conn->phase != HS_CONN_HANDLING)
+    uint32_t acknowledged = hs_stream_acknowledged(&env->loop, &conn->stream);
+    if ((int32_t)acknowledged < 0) {
+        /* The kernel still holds output from before this was unsent, which the client takes first:
+         * its time starts here. */
+        hs_buffers_t *buffers = conn->stream.buffers;
+        buffers->took -= acknowledged;
+        buffers->unsent_since_ms = env->loop.now_ms;
         conn->restart_deadline = true;
-    if (hs_exchange_unsent(exchange) == 0)
-        hs_exchange_forget_sent(exchange);
-    settle(conn, env);
-}
-
-void hs_conn_resume(hs_conn_t *conn, hs_conn_env_t *env)
-{
-    if (!conn->stalled || unsent(conn) > 0)
-        return;
-    hs_conn_advance(conn, env);
-    settle(conn, env);
-}
-
-void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
-{
-    conn->exchange = hs_exchange_lease(env->pool);
-    if (conn->exchange == NULL) {
-        conn->phase = HS_CONN_CLOSED;
-        return;
+        return true;
     }
-    hs_exchange_begin_message(conn->exchange, env->limits);
-    hs_observe_begin(env->observer, conn->exchange);
-    hs_conn_refuse(conn, env, 503);
-    settle(conn, env);
+    bool has_progress = (int32_t)(acknowledged - conn->acknowledged) > 0;
+    conn->acknowledged = acknowledged;
+    if (!has_progress)
+        return false;
+    uint64_t deadline_ms =
+        write_deadline_ms(conn, env->http1.limits, env->loop.now_ms, acknowledged);
+    if (deadline_ms != 0 && deadline_ms <= env->loop.now_ms)
+        return false;
+    conn->stream.deadline_ms = deadline_ms;
+    return true;
 }
 
-void hs_conn_handled(hs_conn_t *conn, hs_conn_env_t *env)
+static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
 {
-    HS_ASSERT(conn->phase == HS_CONN_HANDLING && conn->exchange->lender == NULL);
-    hs_conn_complete(conn, env);
-    settle(conn, env);
-}
-
-/* The worker keeps the exchange; the connection goes on with another one, to say 503. */
-static void answer_for_worker(hs_conn_t *conn, hs_conn_env_t *env)
-{
-    hs_exchange_t *lent = conn->exchange;
-    hs_exchange_t *fresh = hs_exchange_lease(env->pool);
-    conn->exchange = fresh;
-    if (fresh != NULL) {
-        hs_exchange_move_unsent(fresh, lent);
-        hs_exchange_begin_message(fresh, env->limits);
-        fresh->parse.llhttp.method = lent->request.msg.method;
-        hs_conn_refuse(conn, env, 503);
-    } else {
-        conn->phase = HS_CONN_CLOSED;
-    }
-    hs_dispatch_give_up(&env->dispatch, lent, env->limits->handler_timeout_ms);
-}
-
-void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
-{
-    hs_observe_timeout(env->observer, conn);
-    switch (conn->wait) {
-    case HS_CONN_WAIT_CONTENT:
-        conn->deadline_ms = content_deadline_ms(conn, env->limits);
-        if (conn->deadline_ms > env->now_ms)
+    hs_conn_env_t *env = env_of(loop);
+    hs_conn_t *conn = hs_conn_of(stream);
+    hs_conn_wait_t wait = conn->wait;
+    if (wait == HS_CONN_WAIT_CONTENT) {
+        stream->deadline_ms = content_deadline_ms(conn, env->http1.limits);
+        if (stream->deadline_ms > loop->now_ms)
             return; /* enough has arrived meanwhile */
-        hs_conn_refuse(conn, env, 408);
+    }
+    if (wait == HS_CONN_WAIT_WRITE && has_taken_enough(conn, env))
+        return;
+    hs_observe_timeout(env->observer, wait);
+    switch (wait) {
+    case HS_CONN_WAIT_CONTENT:
+        if (conn->away)
+            fail_passing(conn, env, 408);
+        else
+            refuse(conn, env, 408);
         break;
     case HS_CONN_WAIT_HEAD:
         /* Nothing was asked: nothing is answered. */
-        if (conn->phase == HS_CONN_IDLE)
+        if (conn->http1.reading == HS_READING_IDLE)
             conn->phase = HS_CONN_CLOSED;
         else
-            hs_conn_refuse(conn, env, 408);
+            refuse(conn, env, 408);
         break;
     case HS_CONN_WAIT_LINGER:
         if (conn->still_sending && ++conn->linger_intervals < LINGER_INTERVALS) {
@@ -290,25 +608,188 @@ void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env)
         }
         break;
     case HS_CONN_WAIT_HANDLER:
-        answer_for_worker(conn, env);
+        give_up(conn, env);
         break;
     case HS_CONN_WAIT_NONE:
     case HS_CONN_WAIT_REQUEST:
     case HS_CONN_WAIT_WRITE:
-        conn->phase = HS_CONN_CLOSED;
+        hs_conn_abort(conn, env);
         break;
     }
-    settle(conn, env);
 }
 
-void hs_conn_drain(hs_conn_t *conn, hs_conn_env_t *env)
+static void on_closed(hs_loop_t *loop, hs_stream_t *stream)
 {
-    HS_ASSERT(env->draining);
-    settle(conn, env);
+    hs_conn_env_t *env = env_of(loop);
+    env->on_conn_closed(env, hs_conn_of(stream));
 }
 
-void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env)
+static const hs_protocol_t server_protocol = {
+    .on_data = on_data,
+    .recv_into = recv_into,
+    .received_into = received_into,
+    .on_drained = on_drained,
+    .on_end = on_end,
+    .on_peer_shut = on_peer_shut,
+    .on_error = on_error,
+    .on_deadline = on_deadline,
+    .update = update,
+    .on_closed = on_closed,
+};
+
+int hs_conn_open(hs_conn_t *conn, hs_conn_env_t *env, int fd, const hs_peer_t *peer)
 {
-    conn->phase = HS_CONN_CLOSED;
-    settle(conn, env);
+    *conn = (hs_conn_t){ .peer = *peer, .wait = HS_CONN_WAIT_NONE };
+    hs_list_init(&conn->all);
+    int result = hs_stream_open(&env->loop, &conn->stream, fd, &server_protocol);
+    if (result == 0)
+        hs_list_push_back(&env->connections, &conn->all);
+    return result;
+}
+
+void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    conn->job = hs_job_lease(&env->jobs);
+    if (conn->job == NULL || !hs_stream_lease(&env->loop, &conn->stream)) {
+        hs_conn_abort(conn, env);
+        return;
+    }
+    conn->job->peer = conn->peer;
+    hs_http1_begin(&conn->http1, &env->http1, conn->stream.buffers, conn->job);
+    hs_observe_begin(env->observer, conn->job);
+    refuse(conn, env, 503);
+}
+
+/* A job that was away is done. */
+static void on_job_done(void *context, hs_job_t *job, void *link)
+{
+    hs_conn_env_t *env = context;
+    if (link == NULL) {
+        hs_job_give_back(&env->jobs, job);
+        return;
+    }
+    hs_conn_t *conn = link;
+    HS_ASSERT(conn->away && conn->job == job);
+    conn->away = false;
+    conn->stream.waits_for_drain = false;
+    if (hs_stream_lease(&env->loop, &conn->stream)) {
+        respond(conn, env);
+        advance(conn, env);
+    } else {
+        on_error(&env->loop, &conn->stream, ENOMEM);
+    }
+    hs_stream_update(&env->loop, &conn->stream);
+}
+
+/* A piece of a streamed response. */
+static void on_job_write(void *context, hs_job_t *job, hs_buf_t *data)
+{
+    hs_conn_env_t *env = context;
+    hs_conn_t *conn = job->link;
+    hs_http1_t *http1 = &conn->http1;
+    bool put = hs_stream_lease(&env->loop, &conn->stream);
+    if (put && !http1->head_sent)
+        put = hs_http1_begin_response(http1, &env->http1, conn->stream.buffers, job,
+                                      may_keep_alive(conn, env));
+    if (put && hs_http1_put_content(http1, conn->stream.buffers, data)) {
+        conn->stream.waits_for_drain = atomic_load_explicit(&job->waits, memory_order_relaxed);
+    } else {
+        on_error(&env->loop, &conn->stream, ENOMEM);
+    }
+    hs_stream_update(&env->loop, &conn->stream);
+}
+
+static void on_job_resume(void *context, hs_job_t *job)
+{
+    hs_conn_env_t *env = context;
+    hs_conn_t *conn = job->link;
+    if (!conn->content_paused)
+        return;
+    conn->content_paused = false;
+    conn->content_since_ms = env->loop.now_ms;
+    conn->restart_deadline = true;
+    conn->stream.goes_on = true;
+    hs_stream_update(&env->loop, &conn->stream);
+}
+
+void hs_conn_collect(hs_conn_env_t *env)
+{
+    const hs_executor_sink_t sink = {
+        .done = on_job_done,
+        .write = on_job_write,
+        .resume = on_job_resume,
+        .context = env,
+    };
+    hs_executor_collect(&env->executor, &sink);
+}
+
+void hs_conn_for_each(hs_conn_env_t *env, void (*visit)(hs_conn_t *conn, hs_conn_env_t *env))
+{
+    hs_list_t *next;
+    for (hs_list_t *node = env->connections.next; node != &env->connections; node = next) {
+        next = node->next;
+        hs_conn_t *conn = HS_CONTAINER_OF(node, hs_conn_t, all);
+        visit(conn, env);
+        hs_stream_update(&env->loop, &conn->stream);
+    }
+}
+
+/* Jobs whose connection has gone while they were away are bounded by what may be away. */
+#define JOBS_AWAY_MAX 8192
+/* Free buffers and connections that keep their memory while nothing happens. */
+#define KEEP_IDLE 32
+
+static int cut_region(hs_conn_env_t *env, uint32_t conns, size_t buffers_size, hs_errinfo_t *error)
+{
+    const size_t line = HS_CACHE_LINE;
+    uint32_t jobs = conns + JOBS_AWAY_MAX;
+    size_t size = hs_region_pool_size(sizeof(hs_conn_t), line, conns) +
+                  hs_region_pool_size(sizeof(hs_job_t), line, jobs) +
+                  hs_region_pool_size(buffers_size, line, conns);
+    int result = hs_region_init(&env->region, size, HS_REGION_NO_DUMP, error);
+    if (result == HS_OK)
+        result = hs_region_pool_init(&env->region, &env->conn_blocks, sizeof(hs_conn_t), line,
+                                     conns, error);
+    if (result == HS_OK)
+        result = hs_region_pool_init(&env->region, &env->job_blocks, sizeof(hs_job_t), line, jobs,
+                                     error);
+    if (result == HS_OK)
+        result = hs_region_pool_init(&env->region, &env->buffers_blocks, buffers_size, line,
+                                     conns, error);
+    return result;
+}
+
+int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t extra, hs_log_t *log,
+                     hs_ev_t *ev, const hs_transport_t *transport, uint64_t now_ms,
+                     hs_errinfo_t *error)
+{
+    size_t scratch_size = hs_http1_scratch_size(limits);
+    hs_loop_init(&env->loop, ev, transport, now_ms);
+    env->http1 = (hs_http1_context_t){ limits, &env->jobs, &env->date };
+    env->log = log;
+    hs_list_init(&env->connections);
+    hs_job_pool_init(&env->jobs, &env->job_blocks, log, &env->executor.completions);
+    int result = cut_region(env, limits->max_connections + extra,
+                            hs_buffers_block_size(limits->ring_size, scratch_size), error);
+    if (result == HS_OK)
+        hs_buffers_pool_init(&env->loop.buffers, &env->buffers_blocks, limits->ring_size,
+                             scratch_size);
+    return result;
+}
+
+bool hs_conn_env_trim(hs_conn_env_t *env)
+{
+    return hs_region_trim(&env->region, &env->buffers_blocks, KEEP_IDLE) ||
+           hs_region_trim(&env->region, &env->conn_blocks, KEEP_IDLE);
+}
+
+void hs_conn_env_free(hs_conn_env_t *env)
+{
+    hs_executor_free(&env->executor);
+    hs_buffers_pool_free(&env->loop.buffers);
+    hs_job_pool_free(&env->jobs);
+    hs_pool_free(&env->buffers_blocks);
+    hs_pool_free(&env->job_blocks);
+    hs_pool_free(&env->conn_blocks);
+    hs_region_free(&env->region);
 }

@@ -1,107 +1,132 @@
 /*
- * One connection as a state machine without I/O. It is told what happened (bytes arrived, bytes
- * left, the peer shut, a deadline passed) and says what it wants next: where to receive, what to
- * send, until when to wait, whether it is over. It makes no system call and reads no clock, so that
- * the whole protocol runs in a test on byte arrays.
+ * A connection of the server: joins a stream, the HTTP/1 protocol over it, and the job that answers
+ * the message in hand. It reads the next message when the response of the one before is written, in
+ * order; while a job is away (with a worker, or deferred) nothing further is read.
  *
- * Thread: the reactor's I/O thread. Recursion: none; pipelined requests are a loop with a budget.
+ *   OPEN ──► FLUSHING ──► LINGERING ──► CLOSED
+ *
+ * It makes no system call and reads no clock but through the stream's transport, so that the whole
+ * server side of the protocol runs in a test on byte arrays.
+ *
+ * Thread: the loop's. Recursion: none; pipelined requests are a loop with a budget.
  */
 #pragma once
 
-#include <sys/uio.h>
-
-#include "exec/hs_dispatch.h"
+#include "conn/hs_http1.h"
+#include "exec/hs_executor.h"
 #include "http/hs_date.h"
 #include "os/hs_peer.h"
+#include "os/hs_region.h"
+#include "stream/hs_stream.h"
 
 typedef enum hs_conn_phase {
-    HS_CONN_IDLE,            /* between messages */
-    HS_CONN_HEAD,            /* a head has begun */
-    HS_CONN_CONTENT_RING,    /* content of known length stays in the ring */
-    HS_CONN_CONTENT_BUFFER,  /* content of known length is received into its own buffer */
-    HS_CONN_CONTENT_CHUNKED, /* content is decoded from chunks */
-    HS_CONN_HANDLING,  /* a worker has the exchange: nothing is read, earlier answers are sent */
+    HS_CONN_OPEN,      /* requests are read and answered */
     HS_CONN_FLUSHING,  /* no further request: what is unsent goes out, then lingering or closed */
-    HS_CONN_LINGERING, /* write side to be shut; what still arrives is dropped, so that the answer
-                          is not lost to a reset (RFC 9112 §9.6) */
+    HS_CONN_LINGERING, /* our side is shut; what still arrives is dropped, so that the response is not
+                          lost to a reset (RFC 9112 §9.6) */
     HS_CONN_CLOSED,    /* over: the descriptor is to be closed */
 } hs_conn_phase_t;
 
-/* Which deadline is armed. Exactly one. */
+/* Which deadline is armed. At most one. */
 typedef enum hs_conn_wait {
     HS_CONN_WAIT_NONE,
-    HS_CONN_WAIT_REQUEST, /* idle after at least one answer */
+    HS_CONN_WAIT_REQUEST, /* idle after at least one response */
     HS_CONN_WAIT_HEAD,    /* from accept or the first byte of a head to its end */
     HS_CONN_WAIT_CONTENT,
-    HS_CONN_WAIT_HANDLER, /* a worker has the request */
+    HS_CONN_WAIT_HANDLER, /* a job is away that has not begun its response */
     HS_CONN_WAIT_WRITE,
     HS_CONN_WAIT_LINGER,
 } hs_conn_wait_t;
 
-/* owner: io */
+/* owner: loop. The first two cache lines are what a request touches. */
 typedef struct hs_conn {
-    hs_exchange_t *exchange; /* leased while bytes are pending, NULL while idle */
-    uint64_t deadline_ms;    /* 0: none */
-    hs_peer_t peer;          /* set by whoever accepted it */
+    hs_stream_t stream; /* first */
+    hs_job_t *job;      /* of the message in hand; NULL while idle */
+    hs_http1_t http1;
     hs_conn_phase_t phase : 8;
     hs_conn_wait_t wait : 8;
     uint8_t linger_intervals;  /* for which a lingering connection was still sent to */
+    bool away : 1;             /* the job comes back by the completion queue */
     bool answered : 1;         /* at least one request */
     bool peer_shut : 1;        /* the peer will send nothing more */
-    bool stalled : 1;          /* received bytes wait for hs_conn_resume */
+    bool shut_told : 1;        /* the job's owner knows that the peer has shut its side */
     bool linger : 1;           /* FLUSHING ends in LINGERING */
     bool still_sending : 1;    /* bytes were dropped in this interval of lingering */
+    bool content_paused : 1;   /* the job's owner wants no content now */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
+    uint32_t acknowledged;     /* by the peer, when WAIT_WRITE was looked at last */
+    uint64_t content_since_ms; /* when the head was complete and content began to be waited for */
+    hs_peer_t peer;            /* set by whoever accepted it */
+    hs_list_t all;             /* in env->connections */
 } hs_conn_t;
+
+_Static_assert(offsetof(hs_conn_t, stream) == 0, "a connection's stream is the connection");
 
 struct hs_observer;
 
-/* What all connections of a reactor share. owner: io */
+/* What all connections of a loop share. owner: loop */
 typedef struct hs_conn_env {
-    const hs_limits_t *limits;
-    hs_exchange_pool_t *pool;
+    hs_loop_t loop; /* first */
+    hs_http1_context_t http1;
+    hs_job_pool_t jobs;
+    hs_pool_t conn_blocks; /* one region: what is kept per connection (hs_conn_env_init) */
+    hs_pool_t job_blocks;
+    hs_pool_t buffers_blocks;
+    hs_region_t region;
+    hs_executor_t executor;
     hs_log_t *log;
     hs_date_t date;
-    uint64_t now_ms;              /* the time of this turn */
-    struct hs_observer *observer; /* counts and logs; NULL: nobody does */
-    struct iovec discard;         /* where a lingering connection receives */
-    bool draining;                /* every answer closes its connection */
-    bool idle_grace;              /* while draining: idle connections may still ask once */
-    hs_dispatch_t dispatch;       /* where handlers run */
+    struct hs_observer *observer; /* counts and logs; NULL: nothing does */
+    hs_list_t connections;
+    bool draining;        /* every response closes its connection */
+    bool idle_grace;      /* while draining: idle connections may still ask once */
+    bool streams_content; /* handlers are called at the end of the head */
+    /* The memory of a closed connection may be reused. */
+    void (*on_conn_closed)(struct hs_conn_env *env, hs_conn_t *conn);
 } hs_conn_env_t;
 
-void hs_conn_init(hs_conn_t *conn, const hs_conn_env_t *env);
+_Static_assert(offsetof(hs_conn_env_t, loop) == 0, "a loop of connections is their environment");
 
-/* For a connection beyond the limit: whatever it asks, the answer is 503 and the end. */
+/*
+ * Reserves the memory of `limits->max_connections` and `extra` connections, with their buffers and
+ * jobs, in one region. The handler comes with hs_executor_init. HS_ERR_NOMEM, HS_ERR_SYSTEM; the
+ * environment is then to be freed.
+ */
+HS_NODISCARD int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t extra,
+                                  hs_log_t *log, hs_ev_t *ev, const hs_transport_t *transport,
+                                  uint64_t now_ms, hs_errinfo_t *error);
+
+/* Gives memory back that was needed once and is free: some at a time. True: there is more. */
+bool hs_conn_env_trim(hs_conn_env_t *env);
+
+/* All connections are closed and all jobs have come back. */
+void hs_conn_env_free(hs_conn_env_t *env);
+
+/* A connection over a connected descriptor, which it owns unless this fails (-errno). `peer` is
+ * copied. It is to be updated (hs_stream_update) before the turn ends. */
+HS_NODISCARD int hs_conn_open(hs_conn_t *conn, hs_conn_env_t *env, int fd, const hs_peer_t *peer);
+
+/* For a connection beyond the limit: whatever it asks, the response is 503 and the end. */
 void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env);
 
-/* Where to receive: the number of pieces, 0 when nothing may be read now. Leases the exchange. */
-HS_NODISCARD int hs_conn_recv_vec(hs_conn_t *conn, hs_conn_env_t *env, struct iovec iov[2]);
-
-/* `len` bytes were received into the pieces of hs_conn_recv_vec; 0: there was nothing yet. Parses,
- * runs handlers, builds answers. */
-void hs_conn_received(hs_conn_t *conn, hs_conn_env_t *env, size_t len);
-
-/* The peer has shut its side. What it asked for before is still answered. */
-void hs_conn_peer_shut(hs_conn_t *conn, hs_conn_env_t *env);
-
-/* What to send: the number of pieces, 0 when there is nothing. */
-HS_NODISCARD int hs_conn_send_vec(const hs_conn_t *conn, struct iovec iov[2]);
-void hs_conn_sent(hs_conn_t *conn, hs_conn_env_t *env, size_t len);
-
-/* Goes on with received bytes that had to wait (conn->stalled); to be called when nothing is
- * unsent. */
-void hs_conn_resume(hs_conn_t *conn, hs_conn_env_t *env);
-
-/* A worker has finished what this connection lent it: the phase is HS_CONN_HANDLING. */
-void hs_conn_handled(hs_conn_t *conn, hs_conn_env_t *env);
-
-/* conn->deadline_ms has passed. */
-void hs_conn_deadline_passed(hs_conn_t *conn, hs_conn_env_t *env);
-
-/* The server drains and the grace is over: closes an idle connection. The others close after their
- * answer. */
-void hs_conn_drain(hs_conn_t *conn, hs_conn_env_t *env);
+/* Jobs that were away come back: their responses, or pieces of them, are written. */
+void hs_conn_collect(hs_conn_env_t *env);
 
 /* The descriptor is dead, or the server stops: gives everything back. */
 void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env);
+
+/* Calls `visit` for each connection, then updates it; `visit` may close it. */
+void hs_conn_for_each(hs_conn_env_t *env, void (*visit)(hs_conn_t *conn, hs_conn_env_t *env));
+
+static inline hs_conn_t *hs_conn_of(hs_stream_t *stream)
+{
+    return (hs_conn_t *)(void *)stream;
+}
+
+/* Between two messages, with nothing unsent and nothing received. */
+static inline bool hs_conn_is_idle(const hs_conn_t *conn)
+{
+    return conn->phase == HS_CONN_OPEN && conn->http1.reading == HS_READING_IDLE && !conn->away &&
+           (conn->stream.buffers == NULL || (hs_out_unsent(&conn->stream.buffers->out) == 0 &&
+                                             !hs_buffers_has_unparsed(conn->stream.buffers)));
+}

@@ -2,21 +2,22 @@
 
 bool hs_conn_is_movable(const hs_conn_t *conn)
 {
-    if ((conn->phase != HS_CONN_IDLE && conn->phase != HS_CONN_HEAD) || conn->peer_shut)
+    if (conn->phase != HS_CONN_OPEN || conn->away || conn->http1.reading > HS_READING_HEAD ||
+        conn->peer_shut)
         return false;
-    const hs_exchange_t *exchange = conn->exchange;
-    return exchange == NULL || (hs_exchange_unsent(exchange) == 0 &&
-                                hs_ring_used(&exchange->ring) <= HS_CONN_MOVE_BYTES_MAX);
+    const hs_buffers_t *buffers = conn->stream.buffers;
+    return buffers == NULL || (hs_out_unsent(&buffers->out) == 0 &&
+                               hs_ring_used(&buffers->ring) <= HS_CONN_MOVE_BYTES_MAX);
 }
 
 int hs_conn_export(const hs_conn_t *conn, hs_conn_moved_t *moved, struct iovec iov[2])
 {
     HS_ASSERT(hs_conn_is_movable(conn));
     *moved = (hs_conn_moved_t){ .answered = conn->answered };
-    if (conn->exchange == NULL)
+    if (conn->stream.buffers == NULL)
         return 0;
     /* The tail is where the message begins: nothing of it has been let go. */
-    const hs_ring_t *ring = &conn->exchange->ring;
+    const hs_ring_t *ring = &conn->stream.buffers->ring;
     moved->len = hs_ring_used(ring);
     if (moved->len == 0)
         return 0;
@@ -31,24 +32,16 @@ int hs_conn_export(const hs_conn_t *conn, hs_conn_moved_t *moved, struct iovec i
 bool hs_conn_import(hs_conn_t *conn, hs_conn_env_t *env, const hs_conn_moved_t *moved,
                     const char *data)
 {
-    hs_conn_init(conn, env);
     conn->answered = moved->answered;
-    if (moved->len == 0) {
-        uint32_t idle_ms = env->limits->keepalive_timeout_ms;
-        if (moved->answered) {
-            conn->wait = HS_CONN_WAIT_REQUEST;
-            conn->deadline_ms = idle_ms ? env->now_ms + idle_ms : 0;
-        }
+    if (moved->len == 0)
         return true;
-    }
-    conn->exchange = moved->len <= env->limits->ring_size ? hs_exchange_lease(env->pool) : NULL;
-    if (conn->exchange == NULL) {
+    if (moved->len > env->http1.limits->ring_size || !hs_stream_lease(&env->loop, &conn->stream)) {
         hs_conn_abort(conn, env);
         return false;
     }
-    hs_ring_t *ring = &conn->exchange->ring;
+    hs_ring_t *ring = &conn->stream.buffers->ring;
     memcpy(ring->data, data, moved->len); /* a leased ring is rewound */
     hs_ring_commit(ring, moved->len);
-    conn->stalled = true;
+    conn->stream.goes_on = true;
     return true;
 }

@@ -1,12 +1,12 @@
 /*
  * Moving a connection to another process. Between two messages a connection is its descriptor, a
- * flag and the bytes that were received and not yet answered: whoever gets these goes on where this
- * one stops, and the client sees nothing of it. Pure, as hs_conn.
+ * flag and the bytes that were received and not yet answered: the process that gets these goes on
+ * where this one stops, and the client sees nothing of it. Pure, as hs_conn.
  *
- * Not everything can move at any time: a message whose head is complete and an answer that is not
+ * Not everything can move at any time: a message whose head is complete and a response that is not
  * sent are finished here first.
  *
- * Thread: the reactor's I/O thread.
+ * Thread: the loop's.
  */
 #pragma once
 
@@ -28,9 +28,9 @@ bool hs_conn_is_movable(const hs_conn_t *conn);
 int hs_conn_export(const hs_conn_t *conn, hs_conn_moved_t *moved, struct iovec iov[2]);
 
 /*
- * A connection as hs_conn_export described it; its deadline starts anew. False: out of memory, or
- * the bytes do not fit into the ring here; the connection is then closed. With bytes it is stalled,
- * and goes on with hs_conn_resume.
+ * Continues a connection that was just opened as hs_conn_export described it; its deadline starts
+ * again. False: out of memory, or the bytes do not fit into the ring here; the connection is then
+ * closed.
  */
 HS_NODISCARD bool hs_conn_import(hs_conn_t *conn, hs_conn_env_t *env, const hs_conn_moved_t *moved,
                                  const char *data);

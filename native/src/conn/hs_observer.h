@@ -23,21 +23,21 @@ typedef struct hs_observer {
 } hs_observer_t;
 
 /* The first bytes of a request have arrived. */
-static inline void hs_observe_begin(hs_observer_t *observer, hs_exchange_t *exchange)
+static inline void hs_observe_begin(hs_observer_t *observer, hs_job_t *job)
 {
     if (observer == NULL)
         return;
-    exchange->begun_us = observer->now_us;
-    exchange->number = ++observer->request_number;
+    job->begun_us = observer->now_us;
+    job->number = ++observer->request_number;
 }
 
 /* A handler runs on this thread from now on. */
-static inline void hs_observe_serve(hs_observer_t *observer, const hs_exchange_t *exchange)
+static inline void hs_observe_serve(hs_observer_t *observer, const hs_job_t *job)
 {
     if (observer == NULL)
         return;
-    const hs_msg_t *msg = &exchange->request.msg;
-    hs_stats_serve(observer->stats, exchange->number, msg->method, msg->base + msg->url_at,
+    const hs_msg_t *msg = &job->request.msg;
+    hs_stats_serve(observer->stats, job->number, msg->method, msg->base + msg->url_at,
                    msg->url_len, observer->now_ms);
 }
 
@@ -47,27 +47,27 @@ static inline void hs_observe_served(hs_observer_t *observer)
         hs_stats_serve_end(observer->stats);
 }
 
-void hs_observer_log_answer(hs_observer_t *observer, const hs_conn_t *conn, size_t content_len);
+void hs_observer_log_response(hs_observer_t *observer, const hs_job_t *job, int status,
+                              size_t content_len, bool is_refused);
 
-/* The answer of a handler was built, `content_len` bytes of content. */
-static inline void hs_observe_answer(hs_observer_t *observer, const hs_conn_t *conn,
-                                     size_t content_len)
+/* The response of a handler was built, `content_len` bytes of content. */
+static inline void hs_observe_response(hs_observer_t *observer, const hs_job_t *job,
+                                       size_t content_len)
 {
     if (observer == NULL)
         return;
-    const hs_exchange_t *exchange = conn->exchange;
-    const hs_response_t *response = &exchange->response;
+    const hs_response_t *response = &job->response;
     if (HS_UNLIKELY(response->replaced && response->status == 500))
         hs_stats_add(observer->stats, HS_STATS_HANDLER_ERRORS, 1);
-    unsigned series = hs_stats_series(exchange->request.msg.method, response->status);
-    hs_stats_turn_add(&observer->turn, observer->stats, series, exchange->begun_us,
-                      observer->now_us);
+    unsigned series = hs_stats_series(job->request.msg.method, response->status);
+    hs_stats_turn_add(&observer->turn, observer->stats, series, job->begun_us, observer->now_us);
     if (HS_UNLIKELY(observer->access_log != NULL))
-        hs_observer_log_answer(observer, conn, content_len);
+        hs_observer_log_response(observer, job, response->status, content_len, false);
 }
 
-/* The server itself answered. */
-void hs_observe_refusal(hs_observer_t *observer, const hs_conn_t *conn, int status);
+/* The server itself responded. `has_request`: the head of the request is known. */
+void hs_observe_refusal(hs_observer_t *observer, const hs_job_t *job, int status,
+                        bool has_request);
 
-/* The deadline that was armed has passed. */
-void hs_observe_timeout(hs_observer_t *observer, const hs_conn_t *conn);
+/* The deadline that was armed has passed, and its wait is over. */
+void hs_observe_timeout(hs_observer_t *observer, hs_conn_wait_t wait);

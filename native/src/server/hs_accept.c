@@ -2,8 +2,8 @@
 
 #include <errno.h>
 
+#include "http/hs_wire.h"
 #include "os/hs_sock.h"
-#include "server/hs_io_conn.h"
 
 /* Connections taken from one listener before others get their turn. */
 #define ACCEPTS_PER_TURN 64
@@ -17,35 +17,53 @@ static void pause_accepting(hs_io_t *io, int reason)
     if (io->accept_paused)
         return;
     io->accept_paused = true;
-    io->slot_freed = false;
-    io->accept_resume_ms = io->env.now_ms + PAUSE_MS;
+    io->conn_freed = false;
+    io->accept_resume_ms = io->env.loop.now_ms + PAUSE_MS;
     for (size_t i = 0; i < io->listener_count; i++)
         if (io->listeners[i].open)
-            hs_ev_io_stop(io->ev, &io->listeners[i].watcher);
+            hs_ev_io_stop(io->env.loop.ev, &io->listeners[i].watcher);
     hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
-    if (hs_log_due(&io->accept_log_ms, io->env.now_ms))
+    if (hs_log_due(&io->accept_log_ms, io->env.loop.now_ms))
         hs_log_write(io->env.log, HS_LOG_WARN, "accepting is paused: %s", strerror(reason));
 }
 
-void hs_accept_take(hs_io_t *io, int fd)
+/* There is not even a slot for a connection that is refused: the response is sent blindly, and what
+ * the client has sent so far is read, so that closing does not reset the connection. */
+static void refuse_directly(hs_io_t *io, int fd)
 {
-    bool shed = io->slots.in_use >= io->env.limits->max_connections;
+    hs_buf_t out = { 0 };
+    if (hs_wire_put_refusal(&out, 503, true, &io->env.date)) {
+        struct iovec response = { out.data, out.len };
+        struct iovec discard = { io->env.loop.discard, sizeof(io->env.loop.discard) };
+        (void)!hs_sock_send(fd, &response, 1);
+        hs_sock_shutdown_write(fd);
+        (void)!hs_sock_recv(fd, &discard, 1);
+        hs_stats_refused(io->observer.stats, 503);
+    }
+    hs_buf_free(&out);
+    hs_sock_close(fd);
+}
+
+void hs_accept_take(hs_io_t *io, int fd, const hs_peer_t *peer)
+{
+    bool shed = hs_pool_in_use(&io->env.conn_blocks) >= io->env.http1.limits->max_connections;
     hs_stats_add(io->observer.stats, HS_STATS_ACCEPTED, 1);
     if (shed)
         hs_stats_add(io->observer.stats, HS_STATS_REJECTED_LIMIT, 1);
-    if (hs_io_conn_open(io, fd, shed) != HS_OK)
-        hs_sock_close(fd);
+    if (hs_io_open_conn(io, fd, peer, shed) != HS_OK)
+        refuse_directly(io, fd);
 }
 
 static void accept_up_to(hs_io_t *io, int listen_fd, int count)
 {
     for (int i = 0; i < count; i++) {
-        int fd = hs_sock_accept(listen_fd, NULL);
+        hs_peer_t peer;
+        int fd = hs_sock_accept(listen_fd, &peer);
         if (fd >= 0) {
             if (io->accepted != NULL)
                 io->accepted(io->accepted_context, fd);
             else
-                hs_accept_take(io, fd);
+                hs_accept_take(io, fd, &peer);
             continue;
         }
         switch (-fd) {
@@ -86,7 +104,7 @@ static int watch(hs_io_t *io, hs_io_listener_t *listener, int fd)
     hs_sock_address_t address;
     bool shared = hs_sock_local_address(fd, &address) == 0 && address.family == 1;
     unsigned events = HS_EV_READ | (shared ? HS_EV_EXCLUSIVE : 0u);
-    return hs_ev_io_start(io->ev, &listener->watcher, fd, events, on_listener_event);
+    return hs_ev_io_start(io->env.loop.ev, &listener->watcher, fd, events, on_listener_event);
 }
 
 int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error)
@@ -117,7 +135,7 @@ void hs_accept_close_all(hs_io_t *io)
         if (!listener->open)
             continue;
         listener->open = false;
-        hs_ev_io_close(io->ev, &listener->watcher, NULL);
+        hs_ev_io_close(io->env.loop.ev, &listener->watcher, NULL);
     }
     io->accept_paused = false;
 }
@@ -134,6 +152,6 @@ static void resume_accepting(hs_io_t *io)
 
 void hs_accept_resume_if_due(hs_io_t *io)
 {
-    if (io->accept_paused && (io->slot_freed || io->env.now_ms >= io->accept_resume_ms))
+    if (io->accept_paused && (io->conn_freed || io->env.loop.now_ms >= io->accept_resume_ms))
         resume_accepting(io);
 }

@@ -12,8 +12,8 @@ HS_NODISCARD int hs_accept_add_listener(hs_io_t *io, int fd, hs_errinfo_t *error
 /* Takes the connections that wait now: before the listeners are closed for good. */
 void hs_accept_take_all(hs_io_t *io);
 
-/* Serves an accepted descriptor; beyond the limit it is told so. */
-void hs_accept_take(hs_io_t *io, int fd);
+/* Serves an accepted descriptor of `peer`; beyond the limit the client gets 503. */
+void hs_accept_take(hs_io_t *io, int fd, const hs_peer_t *peer);
 
 /* Closes the listeners that are open. */
 void hs_accept_close_all(hs_io_t *io);

@@ -28,6 +28,7 @@ void hs_config_init(hs_config_t *config)
         .conn_pool_cap = 1024,
         .ring_size = 8192,
         .max_body_size = 4 * 1024 * 1024,
+        .max_body_memory = 256 * 1024 * 1024,
         .max_url_len = 8192,
         .max_headers = 64,
         .header_timeout_ms = 10 * 1000,
@@ -35,6 +36,7 @@ void hs_config_init(hs_config_t *config)
         .body_min_rate = 1024,
         .keepalive_timeout_ms = 75 * 1000,
         .write_timeout_ms = 30 * 1000,
+        .write_min_rate = 256,
         .handler_timeout_ms = 30 * 1000,
         .stop_wait_ms = UINT32_MAX,
         .lua_memory_cap = 256 * 1024 * 1024,
@@ -126,6 +128,10 @@ int hs_config_check(const hs_config_t *config, hs_errinfo_t *error)
     if (config->max_body_size > BODY_MAX)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_body_size %zu is above %u",
                               config->max_body_size, BODY_MAX);
+    if (config->max_body_memory != 0 && config->max_body_memory < config->max_body_size)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "max_body_memory %zu is below max_body_size %zu",
+                              config->max_body_memory, config->max_body_size);
     if (config->stats_slot >= HS_STATS_SLOTS_MAX || config->stats_side >= HS_STATS_SIDES)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats slot %u or side %u is out of range",
                               config->stats_slot, config->stats_side);
@@ -143,11 +149,13 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .max_headers = (uint32_t)config->max_headers,
         .max_connections = (uint32_t)config->conn_pool_cap,
         .max_body = config->max_body_size,
+        .max_body_memory = config->max_body_memory,
         .header_timeout_ms = config->header_timeout_ms,
         .body_timeout_ms = config->body_timeout_ms,
         .body_min_rate = config->body_min_rate,
         .keepalive_timeout_ms = config->keepalive_timeout_ms,
         .write_timeout_ms = config->write_timeout_ms,
+        .write_min_rate = config->write_min_rate,
         .handler_timeout_ms = config->handler_timeout_ms,
     };
 }

@@ -4,7 +4,6 @@
 
 #include "base/hs_alloc.h"
 #include "os/hs_sock.h"
-#include "server/hs_io_conn.h"
 #include "server/hs_passage.h"
 
 /* Messages taken before connections get their turn. */
@@ -20,13 +19,13 @@ static void on_inbox_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events);
 
 static void set_interest(hs_io_t *io, unsigned interest)
 {
-    if (io->inbox.open && hs_ev_io_change(io->ev, &io->inbox.watcher, interest) < 0)
-        io->inbox.resume_ms = io->env.now_ms + PAUSE_MS;
+    if (io->inbox.open && hs_ev_io_change(io->env.loop.ev, &io->inbox.watcher, interest) < 0)
+        io->inbox.resume_ms = io->env.loop.now_ms + PAUSE_MS;
 }
 
 static void pause_for(hs_io_t *io, uint32_t ms)
 {
-    io->inbox.resume_ms = io->env.now_ms + ms;
+    io->inbox.resume_ms = io->env.loop.now_ms + ms;
     set_interest(io, 0);
 }
 
@@ -36,7 +35,7 @@ int hs_inbox_set(hs_io_t *io, int fd, hs_errinfo_t *error)
     io->inbox.buffer = hs_alloc(HS_PASSAGE_MAX);
     int result = io->inbox.buffer == NULL ? -ENOMEM : hs_sock_set_nonblock(fd);
     if (result == 0)
-        result = hs_ev_io_start(io->ev, &io->inbox.watcher, fd, HS_EV_READ, on_inbox_event);
+        result = hs_ev_io_start(io->env.loop.ev, &io->inbox.watcher, fd, HS_EV_READ, on_inbox_event);
     if (result < 0) {
         hs_sock_close(fd);
         return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot watch the inbox: %s",
@@ -49,7 +48,7 @@ int hs_inbox_set(hs_io_t *io, int fd, hs_errinfo_t *error)
 void hs_inbox_close(hs_io_t *io)
 {
     if (io->inbox.open)
-        hs_ev_io_close(io->ev, &io->inbox.watcher, NULL);
+        hs_ev_io_close(io->env.loop.ev, &io->inbox.watcher, NULL);
     io->inbox.open = false;
     hs_free(io->inbox.buffer);
     io->inbox.buffer = NULL;
@@ -63,10 +62,12 @@ static void open_one(hs_io_t *io, int fd, const hs_passage_record_t *record, con
                               .len = record->len };
     hs_stats_add(stats, is_moved ? HS_STATS_MOVED_IN : HS_STATS_ACCEPTED, 1);
     /* A moved connection was let in before: the slots kept for refusals are its too. */
-    bool shed = !is_moved && io->slots.in_use >= io->env.limits->max_connections;
+    bool shed = !is_moved && hs_pool_in_use(&io->env.conn_blocks) >= io->env.http1.limits->max_connections;
     if (shed)
         hs_stats_add(stats, HS_STATS_REJECTED_LIMIT, 1);
-    int result = is_moved ? hs_io_conn_adopt(io, fd, &moved, bytes) : hs_io_conn_open(io, fd, shed);
+    hs_peer_t peer = is_moved ? (hs_peer_t){ 0 } : hs_peer_of(fd);
+    int result = is_moved ? hs_io_adopt_conn(io, fd, &moved, bytes)
+                          : hs_io_open_conn(io, fd, &peer, shed);
     if (result != HS_OK)
         hs_sock_close(fd);
 }
@@ -97,7 +98,7 @@ static bool has_room(const hs_io_t *io)
 {
     size_t limit = io->inbox.limit;
     size_t reserved = hs_min(RESERVED_DESCRIPTORS, limit / RESERVED_PART);
-    return io->slots.in_use + HS_PASS_FDS + reserved <= limit;
+    return hs_pool_in_use(&io->env.conn_blocks) + HS_PASS_FDS + reserved <= limit;
 }
 
 /* True: there may be more. */
@@ -105,7 +106,7 @@ static bool take_one(hs_io_t *io)
 {
     if (!has_room(io)) {
         hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
-        if (hs_log_due(&io->inbox.log_ms, io->env.now_ms))
+        if (hs_log_due(&io->inbox.log_ms, io->env.loop.now_ms))
             hs_log_write(io->env.log, HS_LOG_WARN, "taking connections is paused: %s",
                          strerror(EMFILE));
         io->inbox.is_full = true;
@@ -138,10 +139,10 @@ static void hand_over_all(hs_io_t *io)
     io->inbox.blocked = false;
     set_interest(io, 0);
     hs_list_t *next;
-    for (hs_list_t *node = io->connections.next;
-         node != &io->connections && !io->inbox.blocked && io->inbox.open; node = next) {
+    for (hs_list_t *node = io->env.connections.next;
+         node != &io->env.connections && !io->inbox.blocked && io->inbox.open; node = next) {
         next = node->next;
-        if (!hs_inbox_hand_over(io, HS_CONTAINER_OF(node, hs_io_conn_t, all)))
+        if (!hs_inbox_hand_over(io, HS_CONTAINER_OF(node, hs_conn_t, all)))
             continue; /* it is served here until it can go */
     }
 }
@@ -171,29 +172,29 @@ bool hs_inbox_begin_hand_over(hs_io_t *io)
     return true;
 }
 
-static int send_connection(hs_io_t *io, const hs_io_conn_t *c)
+static int send_connection(hs_io_t *io, const hs_conn_t *conn)
 {
     hs_conn_moved_t moved;
     hs_passage_head_t head;
     struct iovec iov[3];
-    int pieces = hs_conn_export(&c->conn, &moved, iov + 1);
+    int pieces = hs_conn_export(conn, &moved, iov + 1);
     hs_passage_begin(&head, 1);
     head.records[0] = (hs_passage_record_t){
         .flags = HS_PASSAGE_MOVED | (moved.answered ? (unsigned)HS_PASSAGE_ANSWERED : 0),
         .len = moved.len,
     };
     iov[0] = (struct iovec){ &head, hs_passage_head_size(1) };
-    return hs_pass_send(io->inbox.watcher.fd, iov, 1 + pieces, &c->watcher.fd, 1);
+    return hs_pass_send(io->inbox.watcher.fd, iov, 1 + pieces, &conn->stream.watcher.fd, 1);
 }
 
-bool hs_inbox_hand_over(hs_io_t *io, hs_io_conn_t *c)
+bool hs_inbox_hand_over(hs_io_t *io, hs_conn_t *conn)
 {
-    if (!io->inbox.open || io->inbox.blocked || !hs_conn_is_movable(&c->conn))
+    if (!io->inbox.open || io->inbox.blocked || !hs_conn_is_movable(conn))
         return false;
-    int result = send_connection(io, c);
+    int result = send_connection(io, conn);
     if (result == 0) {
         hs_stats_add(io->observer.stats, HS_STATS_MOVED_OUT, 1);
-        hs_io_conn_forget(io, c);
+        hs_io_forget_conn(io, conn);
         return true;
     }
     /* Whatever the reason, the connection is served here until it can go. */
@@ -203,14 +204,14 @@ bool hs_inbox_hand_over(hs_io_t *io, hs_io_conn_t *c)
     if (result == -EAGAIN)
         set_interest(io, HS_EV_WRITE);
     else
-        io->inbox.resume_ms = io->env.now_ms + PAUSE_MS;
+        io->inbox.resume_ms = io->env.loop.now_ms + PAUSE_MS;
     return false;
 }
 
 void hs_inbox_resume_if_due(hs_io_t *io)
 {
     bool has_room_again = io->inbox.is_full && has_room(io);
-    if (io->inbox.resume_ms == 0 || (io->env.now_ms < io->inbox.resume_ms && !has_room_again))
+    if (io->inbox.resume_ms == 0 || (io->env.loop.now_ms < io->inbox.resume_ms && !has_room_again))
         return;
     io->inbox.resume_ms = 0;
     io->inbox.is_full = false;

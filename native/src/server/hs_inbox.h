@@ -21,8 +21,8 @@ void hs_inbox_take_all(hs_io_t *io);
  */
 HS_NODISCARD bool hs_inbox_begin_hand_over(hs_io_t *io);
 
-/* Hands `c` over if it can move now. True: it is gone. */
-HS_NODISCARD bool hs_inbox_hand_over(hs_io_t *io, hs_io_conn_t *c);
+/* Hands `conn` over if it can move now. True: it is gone. */
+HS_NODISCARD bool hs_inbox_hand_over(hs_io_t *io, hs_conn_t *conn);
 
 /* Goes on after a pause. */
 void hs_inbox_resume_if_due(hs_io_t *io);

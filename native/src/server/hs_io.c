@@ -9,10 +9,8 @@
 #include "os/hs_thread.h"
 #include "server/hs_accept.h"
 #include "server/hs_inbox.h"
-#include "server/hs_io_conn.h"
 #include "server/hs_io_observe.h"
 
-#define SLOTS_PER_CHUNK 128
 /* Connections over the limit that may be told so at the same time. */
 #define SHED_SLOTS 64
 /* How long an orphaned reactor goes on with what is in flight. */
@@ -26,10 +24,140 @@
 /* While nothing happens background tasks are resumed so often. */
 #define TASK_INTERVAL_MS 10
 
+/* Small responses wait for the next one on their connection at most so long. */
+#define HOLD_NS (1000 * 1000)
+/* Memory that is free is given back to the system this often, and sooner while there is more. */
+#define TRIM_MS 1000
+#define TRIM_MORE_MS 20
+/* How often the wall clock is compared with the monotonic one. */
+#define REAL_OFFSET_MS 500
+
+void hs_io_begin_turn(hs_io_t *io)
+{
+    if (io->turn_begun)
+        return;
+    io->turn_begun = true;
+    hs_loop_t *loop = &io->env.loop;
+    loop->now_ns = hs_clock_monotonic_ns();
+    loop->now_ms = loop->now_ns / 1000000;
+    if (loop->now_ms >= io->real_offset_until_ms) {
+        io->real_offset_ms = hs_clock_realtime_ms() - (int64_t)loop->now_ms;
+        io->real_offset_until_ms = loop->now_ms + REAL_OFFSET_MS;
+    }
+    int64_t time_ms = (int64_t)loop->now_ms + io->real_offset_ms;
+    hs_date_update(&io->env.date, time_ms / 1000);
+    hs_executor_begin_turn(&io->env.executor, loop->now_ms);
+    hs_io_observe_turn(io, loop->now_ns / 1000, time_ms);
+}
+
+static void on_turn(hs_loop_t *loop)
+{
+    hs_io_begin_turn((hs_io_t *)(void *)loop);
+}
+
+static hs_stats_state_t state_of(const hs_conn_t *conn)
+{
+    if (conn->phase == HS_CONN_LINGERING)
+        return HS_STATS_LINGERING;
+    if (conn->away)
+        return HS_STATS_HANDLING;
+    if (conn->job == NULL && conn->phase == HS_CONN_OPEN)
+        return HS_STATS_IDLE;
+    /* What the kernel takes at once needs no state: most responses never wait. */
+    if (!conn->stream.writable && hs_stream_unsent(&conn->stream) > 0)
+        return HS_STATS_WRITING;
+    return hs_http1_is_receiving(&conn->http1) || conn->stream.goes_on ? HS_STATS_READING
+                                                                       : HS_STATS_IDLE;
+}
+
+static void count_state(hs_io_t *io, hs_conn_t *conn, hs_stats_state_t state)
+{
+    if (conn->stream.state == (uint8_t)state)
+        return;
+    io->by_state[conn->stream.state]--;
+    io->by_state[state]++;
+    conn->stream.state = (uint8_t)state;
+}
+
+static bool on_event_done(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_io_t *io = (hs_io_t *)(void *)loop;
+    hs_conn_t *conn = hs_conn_of(stream);
+    if (HS_UNLIKELY(io->observer.access_log != NULL))
+        hs_io_observe_make_room(io);
+    if (stream->closed) {
+        io->by_state[stream->state]--;
+        return false;
+    }
+    if (HS_UNLIKELY(io->inbox.handing_over) && !io->env.draining && hs_inbox_hand_over(io, conn))
+        return true;
+    count_state(io, conn, state_of(conn));
+    return false;
+}
+
+static void on_conn_closed(hs_conn_env_t *env, hs_conn_t *conn)
+{
+    hs_io_t *io = (hs_io_t *)(void *)env;
+    hs_pool_give(&env->conn_blocks, conn);
+    io->conn_freed = true;
+}
+
+/* A connection that is watched, NULL on failure. */
+static hs_conn_t *open_conn(hs_io_t *io, int fd, const hs_peer_t *peer)
+{
+    hs_conn_t *conn = hs_pool_take(&io->env.conn_blocks);
+    if (conn == NULL)
+        return NULL;
+    if (hs_conn_open(conn, &io->env, fd, peer) < 0) {
+        hs_pool_give(&io->env.conn_blocks, conn);
+        return NULL;
+    }
+    io->by_state[HS_STATS_IDLE]++;
+    return conn;
+}
+
+int hs_io_open_conn(hs_io_t *io, int fd, const hs_peer_t *peer, bool shed)
+{
+    hs_conn_t *conn = open_conn(io, fd, peer);
+    if (conn == NULL)
+        return HS_ERR_NOMEM;
+    if (shed)
+        hs_conn_shed(conn, &io->env);
+    hs_stream_update(&io->env.loop, &conn->stream);
+    return HS_OK;
+}
+
+int hs_io_adopt_conn(hs_io_t *io, int fd, const hs_conn_moved_t *moved, const char *bytes)
+{
+    hs_peer_t peer = hs_peer_of(fd);
+    hs_conn_t *conn = open_conn(io, fd, &peer);
+    if (conn == NULL)
+        return HS_ERR_NOMEM;
+    if (!hs_conn_import(conn, &io->env, moved, bytes))
+        hs_log_write(io->env.log, HS_LOG_ERROR, "a moved connection does not fit: closed");
+    hs_stream_update(&io->env.loop, &conn->stream);
+    return HS_OK;
+}
+
+void hs_io_forget_conn(hs_io_t *io, hs_conn_t *conn)
+{
+    hs_conn_abort(conn, &io->env);
+    hs_list_remove(&conn->all);
+    io->by_state[conn->stream.state]--;
+    hs_stream_close(&io->env.loop, &conn->stream);
+}
+
+/* An idle connection may have a request on the wire: it is read first. */
+static void drain_conn(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    if (hs_conn_is_idle(conn) && conn->stream.buffers == NULL)
+        hs_stream_receive(&env->loop, &conn->stream);
+}
+
 static void end_idle_grace(hs_io_t *io)
 {
     io->env.idle_grace = false;
-    hs_io_conn_drain_all(io);
+    hs_conn_for_each(&io->env, drain_conn);
 }
 
 static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
@@ -40,9 +168,9 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
     hs_accept_take_all(io);
     hs_inbox_take_all(io);
     io->env.draining = true;
-    io->drain_deadline_ms = io->env.now_ms + timeout_ms;
-    io->idle_grace_end_ms = io->env.now_ms + hs_min(timeout_ms, grace_ms);
-    io->env.idle_grace = io->idle_grace_end_ms > io->env.now_ms;
+    io->drain_deadline_ms = io->env.loop.now_ms + timeout_ms;
+    io->idle_grace_end_ms = io->env.loop.now_ms + hs_min(timeout_ms, grace_ms);
+    io->env.idle_grace = io->idle_grace_end_ms > io->env.loop.now_ms;
     hs_accept_close_all(io);
     if (!io->env.idle_grace)
         end_idle_grace(io);
@@ -54,7 +182,7 @@ static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
         return;
     hs_io_begin_turn(io);
     hs_accept_take_all(io);
-    io->drain_deadline_ms = io->env.now_ms + timeout_ms;
+    io->drain_deadline_ms = io->env.loop.now_ms + timeout_ms;
     hs_accept_close_all(io);
     if (!hs_inbox_begin_hand_over(io))
         begin_drain(io, timeout_ms, IDLE_GRACE_MS);
@@ -64,7 +192,7 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
 {
     (void)events;
     hs_io_t *io = hs_ev_context(ev);
-    struct iovec iov = { io->discard, sizeof(io->discard) };
+    struct iovec iov = { io->env.loop.discard, sizeof(io->env.loop.discard) };
     ptrdiff_t received = hs_sock_recv(watcher->fd, &iov, 1);
     if (received > 0 || received == -EAGAIN || received == -EINTR)
         return;
@@ -77,25 +205,26 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     begin_drain(io, ORPHAN_DRAIN_MS, 0);
 }
 
-static int init_dispatch(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
+static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
 {
-    if (config->worker_count > 0) {
-        hs_workers_config_t workers = {
-            .maker = config->maker,
-            .log = config->log,
-            .ev = io->ev,
-            .count = config->worker_count,
-            .queue_capacity = config->queue_capacity,
-            .page = io->page,
-            .slot = config->station != NULL ? config->station->stats_slot : 0,
-            .side = config->station != NULL ? config->station->stats_side : 0,
-        };
-        io->workers = hs_workers_new(&workers);
-        if (io->workers == NULL)
-            return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for workers");
-    }
-    hs_dispatch_init(&io->env.dispatch, config->handler, config->dispatch, io->workers,
+    hs_executor_init(&io->env.executor, config->handler, config->dispatch, io->env.loop.ev,
                      config->log);
+    if (config->worker_count == 0)
+        return HS_OK;
+    hs_workers_config_t workers = {
+        .maker = config->maker,
+        .log = config->log,
+        .completions = &io->env.executor.completions,
+        .count = config->worker_count,
+        .queue_capacity = config->queue_capacity,
+        .page = io->page,
+        .slot = config->identity != NULL ? config->identity->stats_slot : 0,
+        .side = config->identity != NULL ? config->identity->stats_side : 0,
+    };
+    io->workers = hs_workers_new(&workers);
+    if (io->workers == NULL)
+        return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for workers");
+    hs_executor_set_workers(&io->env.executor, io->workers);
     return HS_OK;
 }
 
@@ -104,39 +233,37 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     *io = (hs_io_t){ .on_event = config->on_event, .on_event_ud = config->on_event_ud };
     io->access_file.fd = -1;
     io->observer.stats = &io->private_stats;
-    io->ev = hs_ev_new(io, HS_IO_BATCH);
-    if (io->ev == NULL) {
-        if (config->station != NULL)
-            hs_sock_close(config->station->stats_fd);
+    hs_ev_t *ev = hs_ev_new(io, HS_IO_BATCH);
+    if (ev == NULL) {
+        if (config->identity != NULL)
+            hs_sock_close(config->identity->stats_fd);
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
                               strerror(errno));
     }
-    hs_exchange_pool_init(&io->pool, config->limits, config->log);
-    hs_slab_init(&io->slots, sizeof(hs_io_conn_t), SLOTS_PER_CHUNK,
-                 config->limits->max_connections + SHED_SLOTS);
-    hs_list_init(&io->connections);
-    hs_list_init(&io->to_send);
-    hs_list_init(&io->held);
-    hs_list_init(&io->again);
-    io->env = (hs_conn_env_t){
-        .limits = config->limits,
-        .pool = &io->pool,
-        .log = config->log,
-        .discard = { io->discard, sizeof(io->discard) },
-    };
-    int result = hs_io_observe_init(io, config->station, error);
+    int result = hs_conn_env_init(&io->env, config->limits, SHED_SLOTS, config->log, ev,
+                                  &hs_transport_plain, hs_clock_monotonic_ms(), error);
+    if (result != HS_OK) {
+        if (config->identity != NULL)
+            hs_sock_close(config->identity->stats_fd);
+        return result;
+    }
+    io->env.streams_content = config->streams_content;
+    io->env.on_conn_closed = on_conn_closed;
+    io->env.loop.on_turn = on_turn;
+    io->env.loop.on_event_done = on_event_done;
+    result = hs_io_observe_init(io, config->identity, error);
     if (result != HS_OK)
         return result;
+    result = init_executor(io, config, error);
     hs_io_begin_turn(io);
-    hs_wheel_init(&io->wheel, io->env.now_ms);
-    return init_dispatch(io, config, error);
+    return result;
 }
 
 int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error)
 {
     int result = hs_sock_set_nonblock(fd);
     if (result == 0)
-        result = hs_ev_io_start(io->ev, &io->control, fd, HS_EV_READ | HS_EV_PEER_SHUT,
+        result = hs_ev_io_start(io->env.loop.ev, &io->control, fd, HS_EV_READ | HS_EV_PEER_SHUT,
                                 on_control_event);
     if (result < 0) {
         hs_sock_close(fd);
@@ -159,12 +286,13 @@ static int earlier_ms(int a_ms, int b_ms)
 
 static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
 {
-    if (!hs_list_empty(&io->again) || !hs_list_empty(&io->to_send))
+    const hs_loop_t *loop = &io->env.loop;
+    if (hs_loop_is_busy(loop))
         return 0;
-    int timeout_ms = hs_wheel_timeout_ms(&io->wheel, now_ms);
-    if (!hs_list_empty(&io->held))
+    int timeout_ms = hs_wheel_timeout_ms(&loop->wheel, now_ms);
+    if (!hs_list_empty(&loop->held))
         timeout_ms = earlier_ms(timeout_ms, 1);
-    if (hs_handler_has_tasks(&io->env.dispatch.handler))
+    if (hs_handler_has_tasks(&io->env.executor.handler))
         timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
     const uint64_t own[] = {
         is_ending(io) ? io->drain_deadline_ms : 0,
@@ -182,27 +310,51 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
 
 static int poll(hs_io_t *io)
 {
-    int timeout_ms = poll_timeout_ms(io, io->env.now_ms);
-    if (io->workers == NULL)
-        return hs_ev_poll(io->ev, timeout_ms);
-    if (hs_workers_want_wake(io->workers)) {
+    hs_ev_t *ev = io->env.loop.ev;
+    int timeout_ms = poll_timeout_ms(io, io->env.loop.now_ms);
+    if (io->workers != NULL && hs_workers_want_wake(io->workers)) {
         /* More requests may be here already: then they are worth the same wake. The turn goes on
-         * either way: this poll may have taken the wake that tells of a stop or an answer. */
-        int ready = hs_ev_poll(io->ev, 0);
+         * either way: this poll may have taken the wake that tells of a stop or a response. */
+        int ready = hs_ev_poll(ev, 0);
         if (ready == 0)
             hs_workers_wake(io->workers);
         return ready;
     }
-    int polled = hs_ev_poll(io->ev, hs_workers_begin_sleep(io->workers, timeout_ms));
-    hs_workers_end_sleep(io->workers);
+    int polled = hs_ev_poll(ev, hs_executor_begin_sleep(&io->env.executor, timeout_ms));
+    hs_executor_end_sleep(&io->env.executor);
     return polled;
+}
+
+/*
+ * Up to when all that had arrived has been received, after a poll with `ready` events: a deadline
+ * is judged by that, so that a client whose bytes wait in the kernel, because this thread was busy
+ * or stood still, is not taken for a slow one. A poll that was not full has seen everything. Full
+ * ones have when there were enough of them for each descriptor to have been reported: epoll
+ * reports those that wait longest first.
+ */
+static void move_horizon(hs_io_t *io, int ready)
+{
+    uint64_t now_ms = io->env.loop.now_ms;
+    if (ready < HS_IO_BATCH) {
+        io->horizon_ms = now_ms;
+        io->full_polls = 0;
+        return;
+    }
+    if (io->full_polls++ == 0)
+        io->full_since_ms = now_ms;
+    if ((uint64_t)io->full_polls * HS_IO_BATCH > hs_pool_in_use(&io->env.conn_blocks) + 2 * HS_IO_LISTENERS_MAX) {
+        io->horizon_ms = io->full_since_ms;
+        io->full_polls = 0;
+    }
 }
 
 static void take_handed_over(hs_io_t *io)
 {
     int fd;
-    while ((fd = hs_handoff_take(io->handoff)) >= 0)
-        hs_accept_take(io, fd);
+    while ((fd = hs_handoff_take(io->handoff)) >= 0) {
+        hs_peer_t peer = hs_peer_of(fd);
+        hs_accept_take(io, fd, &peer);
+    }
 }
 
 static void take_requests(hs_io_t *io)
@@ -216,26 +368,24 @@ static void take_requests(hs_io_t *io)
     if (atomic_load_explicit(&io->drain_requested, memory_order_acquire))
         begin_drain(io, atomic_load_explicit(&io->drain_timeout_ms, memory_order_relaxed),
                     IDLE_GRACE_MS);
-    if (io->env.idle_grace && io->env.now_ms >= io->idle_grace_end_ms)
+    if (io->env.idle_grace && io->env.loop.now_ms >= io->idle_grace_end_ms)
         end_idle_grace(io);
 }
 
 /* What the events have begun: requests go to workers, answers come back, everything is sent. */
 static void finish_turn(hs_io_t *io)
 {
-    hs_io_conn_go_on_all(io);
-    hs_dispatch_flush(&io->env.dispatch);
-    /* Again, as late as possible: a worker's answer says that the connection closes if the drain
+    hs_loop_go_on(&io->env.loop);
+    hs_executor_flush(&io->env.executor);
+    /* Again, as late as possible: a worker's response says that the connection closes if the drain
      * was asked for before the worker had finished. */
     take_requests(io);
-    hs_io_conn_collect(io);
-    hs_dispatch_flush(&io->env.dispatch);
-    if (io->env.dispatch.mode == HS_DISPATCH_AUTO)
-        hs_dispatch_end_turn(&io->env.dispatch, hs_clock_monotonic_ns() - io->turn_begin_ns);
-    hs_io_conn_send_all(io);
+    hs_conn_collect(&io->env);
+    hs_executor_flush(&io->env.executor);
+    hs_loop_send(&io->env.loop, HOLD_NS);
     hs_io_observe_sent(io);
-    if (hs_handler_has_tasks(&io->env.dispatch.handler))
-        io->env.dispatch.handler.run_tasks(io->env.dispatch.handler.self);
+    if (hs_handler_has_tasks(&io->env.executor.handler))
+        io->env.executor.handler.run_tasks(io->env.executor.handler.self);
 }
 
 static bool is_finished(const hs_io_t *io)
@@ -243,7 +393,7 @@ static bool is_finished(const hs_io_t *io)
     if (atomic_load_explicit(&io->stop_requested, memory_order_acquire))
         return true;
     return is_ending(io) &&
-           (hs_list_empty(&io->connections) || io->env.now_ms >= io->drain_deadline_ms);
+           (hs_list_empty(&io->env.connections) || io->env.loop.now_ms >= io->drain_deadline_ms);
 }
 
 static void pin(hs_io_t *io)
@@ -306,74 +456,89 @@ int hs_io_run(hs_io_t *io)
         if (io->handoff != NULL)
             take_handed_over(io);
         finish_turn(io);
-        hs_io_conn_check_deadlines(io);
+        move_horizon(io, polled);
+        hs_loop_check_deadlines(&io->env.loop, io->horizon_ms);
+        if (polled == 0 && io->env.loop.now_ms >= io->trim_ms)
+            io->trim_ms = io->env.loop.now_ms +
+                          (hs_conn_env_trim(&io->env) ? TRIM_MORE_MS : TRIM_MS);
         hs_accept_resume_if_due(io);
         hs_inbox_resume_if_due(io);
     }
     report_cut(io);
     hs_accept_close_all(io);
-    hs_io_conn_for_each(io, hs_conn_abort);
+    hs_conn_for_each(&io->env, hs_conn_abort);
     hs_io_observe_sent(io);
     hs_io_observe_end(io);
     return result;
 }
 
-/* At the end nobody waits for what the workers still had. */
-static void give_back(void *context, hs_exchange_t *exchange, void *lender)
+/* Waits at most `wait_ms` for deferred jobs that threads of the program still have. Returns how many
+ * are left. */
+static uint32_t wait_for_deferred(hs_io_t *io, uint32_t wait_ms)
 {
-    hs_io_t *io = context;
-    HS_ASSERT(lender == NULL);
-    (void)lender;
-    hs_exchange_give_back(&io->pool, exchange);
+    const hs_completions_t *completions = &io->env.executor.completions;
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    uint64_t until_ms = now_ms + wait_ms;
+    hs_conn_collect(&io->env);
+    while (completions->away > 0 && now_ms < until_ms) {
+        int timeout_ms = (int)hs_min(until_ms - now_ms, 1000);
+        (void)hs_ev_poll(io->env.loop.ev, hs_executor_begin_sleep(&io->env.executor, timeout_ms));
+        hs_executor_end_sleep(&io->env.executor);
+        hs_conn_collect(&io->env);
+        now_ms = hs_clock_monotonic_ms();
+    }
+    return completions->away;
 }
 
 uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
 {
-    if (io->ev == NULL)
+    hs_ev_t *ev = io->env.loop.ev;
+    if (ev == NULL)
         return 0;
     hs_accept_close_all(io);
     if (io->control_open)
-        hs_ev_io_close(io->ev, &io->control, NULL);
+        hs_ev_io_close(ev, &io->control, NULL);
     hs_inbox_close(io);
     io->control_open = false;
     if (io->workers != NULL) {
         uint32_t left = hs_workers_stop(io->workers, wait_ms);
         if (left > 0)
             return left;
-        hs_dispatch_collect(&io->env.dispatch, give_back, io);
-        hs_workers_free(io->workers);
-        io->workers = NULL;
     }
+    uint32_t left = wait_for_deferred(io, wait_ms);
+    if (left > 0)
+        return left;
+    hs_workers_free(io->workers);
+    io->workers = NULL;
     hs_io_observe_free(io);
-    hs_ev_free(io->ev);
-    hs_exchange_pool_free(&io->pool);
-    hs_slab_free(&io->slots);
-    io->ev = NULL;
+    hs_ev_free(ev);
+    hs_conn_env_free(&io->env);
+    io->env.loop.ev = NULL;
     return 0;
 }
 
 void hs_io_request_stop(hs_io_t *io)
 {
     atomic_store_explicit(&io->stop_requested, true, memory_order_release);
-    hs_ev_wake(io->ev);
+    hs_ev_wake(io->env.loop.ev);
 }
 
 void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms)
 {
     atomic_store_explicit(&io->drain_timeout_ms, timeout_ms, memory_order_relaxed);
     atomic_store_explicit(&io->drain_requested, true, memory_order_release);
-    hs_ev_wake(io->ev);
+    hs_ev_wake(io->env.loop.ev);
 }
 
 void hs_io_request_hand_over(hs_io_t *io, uint32_t timeout_ms)
 {
     atomic_store_explicit(&io->hand_over_timeout_ms, timeout_ms, memory_order_relaxed);
     atomic_store_explicit(&io->hand_over_requested, true, memory_order_release);
-    hs_ev_wake(io->ev);
+    hs_ev_wake(io->env.loop.ev);
 }
 
 void hs_io_request_reopen(hs_io_t *io)
 {
     atomic_store_explicit(&io->reopen_requested, true, memory_order_relaxed);
-    hs_ev_wake(io->ev);
+    hs_ev_wake(io->env.loop.ev);
 }

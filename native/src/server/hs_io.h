@@ -1,11 +1,9 @@
 /*
- * The I/O thread: joins the event loop, the connections and the clock. All that touches a
- * descriptor is here; what the bytes mean is in conn/.
+ * The I/O thread: runs the loop of the connections, accepts, keeps the clock, and follows orders
+ * (stop, drain, hand over).
  *
  * It works in turns: up to HS_IO_BATCH ready connections are read, parsed and handled, then all
- * their answers are sent. Connections are watched edge-triggered for both directions from accept
- * on, so that the steady state makes no epoll_ctl call; `readable` and `writable` remember what the
- * kernel has said.
+ * their responses are sent.
  *
  * Thread: everything but hs_io_request_* belongs to the thread that calls hs_io_run.
  */
@@ -13,9 +11,8 @@
 
 #include <stdatomic.h>
 
+#include "conn/hs_conn_move.h"
 #include "conn/hs_observer.h"
-#include "data/hs_slab.h"
-#include "data/hs_wheel.h"
 #include "exec/hs_stats_page.h"
 #include "os/hs_append.h"
 #include "os/hs_ev.h"
@@ -25,20 +22,6 @@
 #define HS_IO_LISTENERS_MAX 16
 
 typedef struct hs_io hs_io_t;
-
-/* owner: io. One accepted connection. */
-typedef struct hs_io_conn {
-    hs_ev_io_t watcher; /* first: the loop hands it back */
-    hs_conn_t conn;
-    hs_wheel_entry_t timer;
-    hs_list_t all;  /* in io->connections */
-    hs_list_t turn; /* in io->to_send, io->held or io->again */
-    bool readable;  /* the kernel may have bytes */
-    bool writable;  /* the kernel may have room */
-    bool shut_seen; /* the peer has shut: read until the end although a read was short */
-    bool write_shut;
-    uint8_t state; /* hs_stats_state_t, as counted in io->by_state */
-} hs_io_conn_t;
 
 /* owner: io */
 typedef struct hs_io_listener {
@@ -63,30 +46,24 @@ typedef struct hs_inbox {
 typedef void (*hs_io_accepted_fn)(void *context, int fd);
 
 struct hs_io {
-    hs_ev_t *ev;
-    hs_conn_env_t env;
+    hs_conn_env_t env;          /* first: with the loop in it, whose context this is */
     hs_workers_t *workers;      /* NULL: handlers run inline */
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
     void *accepted_context;
-    uint64_t turn_begin_ns;
-    uint64_t held_since_ns; /* since when the first of `held` waits */
-    hs_exchange_pool_t pool;
-    hs_slab_t slots;
-    hs_wheel_t wheel;
-    hs_list_t connections;
-    hs_list_t
-        to_send; /* have unsent bytes and a writable descriptor: sent at the end of the turn */
-    hs_list_t
-        held; /* have unsent bytes, and a worker has their next request: more may follow soon */
-    hs_list_t again; /* go on in the next turn without an event */
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;
     hs_ev_io_t control;
     bool control_open;
     bool turn_begun; /* now and date were read in this turn */
+    int64_t real_offset_ms;        /* wall clock less monotonic clock */
+    uint64_t real_offset_until_ms; /* when it is to be read again */
+    uint64_t horizon_ms;           /* what had arrived by then has been received */
+    uint64_t full_since_ms;        /* since when polls have been full */
+    uint32_t full_polls;           /* ... and how many */
     bool accept_paused;
-    bool slot_freed; /* a connection was closed since accepting was paused */
+    bool conn_freed; /* a connection was closed since accepting was paused */
+    uint64_t trim_ms; /* when free memory is to be given back */
     uint64_t accept_resume_ms;
     uint64_t accept_log_ms;     /* a further pause is logged again from then on */
     uint64_t drain_deadline_ms; /* of a drain or a hand-over */
@@ -105,7 +82,6 @@ struct hs_io {
     bool has_cut; /* a drain ran out of time; for who has run the io, when it has ended */
     hs_event_fn on_event;
     void *on_event_ud;
-    char discard[16 * 1024];
     hs_stats_area_t private_stats;
 
     /* Written by any thread or signal handler, read by io when it wakes. Release/acquire, so that
@@ -118,8 +94,8 @@ struct hs_io {
     _Atomic bool reopen_requested;
 };
 
-/* Where an io runs and what it tells others. */
-typedef struct hs_io_station {
+/* Which reactor an io is, and what it tells others. */
+typedef struct hs_io_identity {
     int reactor_index; /* -1: it has none */
     uint64_t generation;
     int stats_fd; /* -1: none; the io owns it, also when this fails */
@@ -129,7 +105,7 @@ typedef struct hs_io_station {
     const char *access_log_path; /* copied; NULL: access_log_fd */
     int access_log_fd;           /* borrowed */
     int pin_cpu;                 /* -1: any */
-} hs_io_station_t;
+} hs_io_identity_t;
 
 typedef struct hs_io_config {
     const hs_limits_t *limits;
@@ -141,7 +117,8 @@ typedef struct hs_io_config {
     hs_log_t *log;
     hs_event_fn on_event;
     void *on_event_ud;
-    const hs_io_station_t *station; /* NULL: none of it */
+    const hs_io_identity_t *identity; /* NULL: none of it */
+    bool streams_content; /* handlers are called at the end of the head */
 } hs_io_config_t;
 
 HS_NODISCARD int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error);
@@ -149,6 +126,22 @@ HS_NODISCARD int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinf
 /* A descriptor whose end means that the supervisor is gone. The io owns it from here on, also when
  * this fails. */
 HS_NODISCARD int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error);
+
+_Static_assert(offsetof(hs_io_t, env) == 0, "the context of an io's loop is the io");
+
+/* A connection over an accepted descriptor; the io owns it unless this fails. `shed`: it is beyond
+ * the limit. */
+HS_NODISCARD int hs_io_open_conn(hs_io_t *io, int fd, const hs_peer_t *peer, bool shed);
+
+/* One that another reactor has had, with `bytes` received and not handled there. */
+HS_NODISCARD int hs_io_adopt_conn(hs_io_t *io, int fd, const hs_conn_moved_t *moved,
+                                  const char *bytes);
+
+/* Closes a connection that lives on elsewhere. */
+void hs_io_forget_conn(hs_io_t *io, hs_conn_t *conn);
+
+/* Reads the clocks, once a turn. */
+void hs_io_begin_turn(hs_io_t *io);
 
 /* Serves until stopped, drained or orphaned and drained. */
 int hs_io_run(hs_io_t *io);

@@ -19,28 +19,28 @@
 /* Most lines that one connection adds before room is made, and then some. */
 _Static_assert(HALF_FULL >= 32 * HS_ACCESS_LOG_LINE_MAX, "room for many lines");
 
-static void begin_stats(hs_io_t *io, const hs_io_station_t *station)
+static void begin_stats(hs_io_t *io, const hs_io_identity_t *identity)
 {
     if (io->page == NULL)
         return;
-    io->stats_slot = station->stats_slot;
-    io->stats_side = station->stats_side;
-    hs_stats_page_begin(io->page, station->stats_slot, station->stats_side, (uint32_t)getpid(),
-                        station->generation, hs_clock_monotonic_ms());
-    io->observer.stats = hs_stats_page_area(io->page, station->stats_slot, station->stats_side, 0);
+    io->stats_slot = identity->stats_slot;
+    io->stats_side = identity->stats_side;
+    hs_stats_page_begin(io->page, identity->stats_slot, identity->stats_side, (uint32_t)getpid(),
+                        identity->generation, hs_clock_monotonic_ms());
+    io->observer.stats = hs_stats_page_area(io->page, identity->stats_slot, identity->stats_side, 0);
 }
 
-static int attach_page(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+static int attach_page(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo_t *error)
 {
-    if (station->stats_fd < 0)
+    if (identity->stats_fd < 0)
         return HS_OK;
-    io->page = hs_stats_page_attach(station->stats_fd, error);
+    io->page = hs_stats_page_attach(identity->stats_fd, error);
     if (io->page == NULL)
         return HS_ERR_SYSTEM;
-    if (station->stats_slot >= hs_stats_page_slots(io->page) ||
-        station->stats_side >= HS_STATS_SIDES)
+    if (identity->stats_slot >= hs_stats_page_slots(io->page) ||
+        identity->stats_side >= HS_STATS_SIDES)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats page: no slot %u side %u",
-                              station->stats_slot, station->stats_side);
+                              identity->stats_slot, identity->stats_side);
     return HS_OK;
 }
 
@@ -55,18 +55,18 @@ static void make_id_prefix(char prefix[HS_REQUEST_ID_PREFIX_CAP], int reactor)
     prefix[len] = '\0';
 }
 
-static int open_access_log(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+static int open_access_log(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo_t *error)
 {
-    if (station->access_log == HS_ACCESS_LOG_OFF)
+    if (identity->access_log == HS_ACCESS_LOG_OFF)
         return HS_OK;
-    if (station->access_log_path != NULL) {
-        size_t size = strlen(station->access_log_path) + 1;
+    if (identity->access_log_path != NULL) {
+        size_t size = strlen(identity->access_log_path) + 1;
         io->access_path = hs_alloc(size);
         if (io->access_path == NULL)
             return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the access log");
-        memcpy(io->access_path, station->access_log_path, size);
+        memcpy(io->access_path, identity->access_log_path, size);
     }
-    int result = hs_append_open(&io->access_file, io->access_path, station->access_log_fd, error);
+    int result = hs_append_open(&io->access_file, io->access_path, identity->access_log_fd, error);
     if (result != HS_OK)
         return result;
     io->observer.access_log = hs_alloc(sizeof(*io->observer.access_log));
@@ -77,27 +77,27 @@ static int open_access_log(hs_io_t *io, const hs_io_station_t *station, hs_errin
         hostname[0] = '\0';
     hostname[sizeof(hostname) - 1] = '\0';
     hs_access_log_origin_t origin = { .pid = (uint32_t)getpid(),
-                                      .reactor = station->reactor_index,
-                                      .generation = station->generation,
+                                      .reactor = identity->reactor_index,
+                                      .generation = identity->generation,
                                       .hostname = hostname };
-    hs_access_log_init(io->observer.access_log, station->access_log, &origin);
+    hs_access_log_init(io->observer.access_log, identity->access_log, &origin);
     return HS_OK;
 }
 
-int hs_io_observe_init(hs_io_t *io, const hs_io_station_t *station, hs_errinfo_t *error)
+int hs_io_observe_init(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo_t *error)
 {
     io->observer.stats = &io->private_stats;
     io->access_file.fd = -1;
-    io->pin_cpu = station != NULL ? station->pin_cpu : -1;
+    io->pin_cpu = identity != NULL ? identity->pin_cpu : -1;
     io->env.observer = &io->observer;
-    make_id_prefix(io->pool.id_prefix, station != NULL ? station->reactor_index : -1);
-    if (station == NULL)
+    make_id_prefix(io->env.jobs.id_prefix, identity != NULL ? identity->reactor_index : -1);
+    if (identity == NULL)
         return HS_OK;
-    int result = attach_page(io, station, error);
+    int result = attach_page(io, identity, error);
     if (result != HS_OK)
         return result;
-    begin_stats(io, station);
-    return open_access_log(io, station, error);
+    begin_stats(io, identity);
+    return open_access_log(io, identity, error);
 }
 
 void hs_io_observe_free(hs_io_t *io)
@@ -124,9 +124,9 @@ void hs_io_observe_memory(const hs_io_t *io)
 void hs_io_observe_turn(hs_io_t *io, uint64_t now_us, int64_t time_ms)
 {
     io->observer.now_us = now_us;
-    io->observer.now_ms = io->env.now_ms;
+    io->observer.now_ms = io->env.loop.now_ms;
     io->observer.time_ms = time_ms;
-    hs_stats_set(&io->observer.stats->heartbeat_ms, io->env.now_ms);
+    hs_stats_set(&io->observer.stats->heartbeat_ms, io->env.loop.now_ms);
 }
 
 static uint64_t count_lines(const char *data, size_t len)
@@ -148,12 +148,12 @@ static void write_lines(hs_io_t *io)
 {
     hs_access_log_t *log = io->observer.access_log;
     hs_access_log_settle(log, hs_clock_monotonic_ns() / 1000);
-    io->access_flush_ms = io->env.now_ms + FLUSH_MS;
+    io->access_flush_ms = io->env.loop.now_ms + FLUSH_MS;
     ptrdiff_t written = hs_append_lines(&io->access_file, log->data, log->len);
     if (written >= 0) {
         hs_access_log_take(log, (size_t)written);
         if (log->len > 0)
-            io->access_flush_ms = io->env.now_ms + RETRY_MS;
+            io->access_flush_ms = io->env.loop.now_ms + RETRY_MS;
         return;
     }
     if (!io->access_failed)
@@ -191,6 +191,14 @@ void hs_io_observe_end(hs_io_t *io)
     lose_lines(io);
 }
 
+static void count_bytes(hs_io_t *io)
+{
+    hs_loop_t *loop = &io->env.loop;
+    hs_stats_add(io->observer.stats, HS_STATS_BYTES_IN, loop->bytes_in);
+    hs_stats_add(io->observer.stats, HS_STATS_BYTES_OUT, loop->bytes_out);
+    loop->bytes_in = loop->bytes_out = 0;
+}
+
 void hs_io_observe_sent(hs_io_t *io)
 {
     hs_observer_t *observer = &io->observer;
@@ -198,15 +206,20 @@ void hs_io_observe_sent(hs_io_t *io)
         hs_stats_set(&observer->stats->connections[i], io->by_state[i]);
     if (io->workers != NULL)
         hs_stats_set(&observer->stats->queue_depth, hs_workers_queued(io->workers));
+    if (io->env.loop.bytes_in > 0 || io->env.loop.bytes_out > 0)
+        count_bytes(io);
     hs_access_log_t *log = observer->access_log;
     if (hs_stats_turn_is_empty(&observer->turn) && log == NULL)
         return;
-    uint64_t sent_us = hs_clock_monotonic_ns() / 1000;
+    uint64_t sent_ns = hs_clock_monotonic_ns();
+    uint64_t sent_us = sent_ns / 1000;
+    if (hs_executor_is_auto(&io->env.executor))
+        hs_executor_end_turn(&io->env.executor, sent_ns - io->env.loop.now_ns);
     hs_stats_turn_end(&observer->turn, observer->stats, observer->now_us, sent_us);
     if (log == NULL || log->len == 0)
         return;
     hs_access_log_settle(log, sent_us);
-    if (io->env.now_ms >= io->access_flush_ms || log->len >= HALF_FULL)
+    if (io->env.loop.now_ms >= io->access_flush_ms || log->len >= HALF_FULL)
         write_lines(io);
 }
 
@@ -223,7 +236,7 @@ void hs_io_observe_reopen(hs_io_t *io)
 
 uint64_t hs_io_observe_due_ms(const hs_io_t *io)
 {
-    uint64_t due_ms = io->page != NULL ? io->env.now_ms + HEARTBEAT_MS : 0;
+    uint64_t due_ms = io->page != NULL ? io->env.loop.now_ms + HEARTBEAT_MS : 0;
     const hs_access_log_t *log = io->observer.access_log;
     if (log != NULL && log->len > 0 && (due_ms == 0 || io->access_flush_ms < due_ms))
         due_ms = io->access_flush_ms;

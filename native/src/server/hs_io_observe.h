@@ -6,7 +6,7 @@
 
 #include "server/hs_io.h"
 
-HS_NODISCARD int hs_io_observe_init(hs_io_t *io, const hs_io_station_t *station,
+HS_NODISCARD int hs_io_observe_init(hs_io_t *io, const hs_io_identity_t *identity,
                                     hs_errinfo_t *error);
 void hs_io_observe_free(hs_io_t *io);
 

@@ -8,8 +8,8 @@ int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *config, hs_erri
     reactor->maker = config->maker;
     int result = reactor->maker.make(reactor->maker.context, &reactor->handler, error);
     if (result != HS_OK) {
-        if (config->station != NULL)
-            hs_sock_close(config->station->stats_fd);
+        if (config->identity != NULL)
+            hs_sock_close(config->identity->stats_fd);
         return result;
     }
     reactor->has_handler = true;
@@ -57,6 +57,6 @@ bool hs_reactor_hand_over(hs_reactor_t *reactor, int fd)
 {
     if (!hs_handoff_put(&reactor->handoff, fd))
         return false;
-    hs_ev_wake(reactor->io.ev);
+    hs_ev_wake(reactor->io.env.loop.ev);
     return true;
 }

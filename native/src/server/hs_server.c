@@ -151,12 +151,13 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
     hs_io_config_t io_config = {
         .limits = &server->limits,
         .dispatch = config->dispatch,
+        .streams_content = config->stream_content && config->lua_script == NULL,
         .worker_count = worker_count(config),
         .queue_capacity = (uint32_t)config->work_queue_cap,
         .maker = server->source.maker,
         .log = &server->log,
     };
-    hs_io_station_t station = {
+    hs_io_identity_t identity = {
         .reactor_index = config->reactor_index,
         .generation = config->generation,
         .stats_fd = -1,
@@ -167,7 +168,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
         .access_log_fd = config->access_log_fd,
         .pin_cpu = config->pin_cpu,
     };
-    io_config.station = &station;
+    io_config.identity = &identity;
     size_t count = 1;
     if (server->has_boss)
         count = (size_t)(config->num_io_threads ? config->num_io_threads : hs_thread_cpu_count());
@@ -184,10 +185,10 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
     while (server->reactor_count < count && result == HS_OK) {
         hs_reactor_t *reactor = &server->reactors[server->reactor_count];
         server->ios[server->reactor_count++] = &reactor->io;
-        station.stats_fd = take(&given->stats_fd);
+        identity.stats_fd = take(&given->stats_fd);
         result = hs_reactor_init(reactor, &io_config, error);
-        station.reactor_index++;
-        station.pin_cpu += station.pin_cpu >= 0;
+        identity.reactor_index++;
+        identity.pin_cpu += identity.pin_cpu >= 0;
     }
     return result;
 }
@@ -357,7 +358,7 @@ void hs_server_free(hs_server_t *server)
     if (server == NULL)
         return;
     uint32_t left = 0;
-    if (server->has_boss && server->boss.ev != NULL)
+    if (server->has_boss && server->boss.env.loop.ev != NULL)
         left += hs_io_free(&server->boss, 0);
     for (size_t i = 0; i < server->reactor_count; i++)
         left += hs_reactor_free(&server->reactors[i], server->stop_wait_ms);

@@ -33,10 +33,10 @@ struct hs_watchdog {
  * while the watchdog lives, within bounds.
  */
 UNSYNCHRONISED
-static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange, uint64_t for_ms)
+static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_job_t *job, uint64_t for_ms)
 {
     char url[129] = "";
-    const char *from = exchange->view.url;
+    const char *from = job->view.url;
     for (size_t i = 0; from != NULL && i < sizeof(url) - 1 && from[i] != '\0'; i++)
         url[i] = from[i];
     hs_log_write(
@@ -44,24 +44,24 @@ static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_exchange_t *exchange
         "the handler of %s %s has kept the I/O thread for %llu ms: no other client of this "
         "reactor is served. It is asked to stop; if no traceback follows, it runs "
         "compiled code or waits in a call",
-        hs_parse_method_name(exchange->view.method), url, (unsigned long long)for_ms);
-    const hs_handler_t *handler = &io->env.dispatch.handler;
+        hs_parse_method_name(job->view.method), url, (unsigned long long)for_ms);
+    const hs_handler_t *handler = &io->env.executor.handler;
     if (handler->interrupt != NULL)
-        handler->interrupt(handler->self, exchange);
+        handler->interrupt(handler->self, job);
 }
 
 static void look_at(hs_watchdog_t *watchdog, hs_watched_t *watched, hs_io_t *io,
                     uint64_t elapsed_ms)
 {
-    hs_busy_t *busy = &io->env.dispatch.busy;
-    hs_exchange_t *exchange = atomic_load_explicit(&busy->exchange, memory_order_acquire);
+    hs_busy_t *busy = &io->env.executor.busy;
+    hs_job_t *job = atomic_load_explicit(&busy->job, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
-    uint64_t for_ms = hs_watched_look(watched, exchange, count, elapsed_ms);
-    if (exchange == NULL)
+    uint64_t for_ms = hs_watched_look(watched, job, count, elapsed_ms);
+    if (job == NULL)
         return;
     if (for_ms >= watchdog->config.timeout_ms && !watched->is_reported) {
         watched->is_reported = true;
-        report(watchdog, io, exchange, for_ms);
+        report(watchdog, io, job, for_ms);
     }
     if (for_ms >= 2 * (uint64_t)watchdog->config.timeout_ms && watchdog->config.on_event != NULL)
         watchdog->config.on_event(HS_EVENT_STUCK, watchdog->config.on_event_ud);

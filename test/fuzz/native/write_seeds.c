@@ -13,7 +13,8 @@
 
 static void write_seed(const char *path, const hs_buf_t *request, size_t number)
 {
-    unsigned char control[4] = { (unsigned char)number, (unsigned char)(number * 7), 1, 0 };
+    unsigned char control[4] = { (unsigned char)number, (unsigned char)(number * 7), 1,
+                                 number % 2 ? 8 : 0 };
     FILE *file = fopen(path, "wb");
     if (file == NULL || fwrite(control, sizeof(control), 1, file) != 1 ||
         fwrite(request->data, request->len, 1, file) != 1 || fclose(file) != 0) {

@@ -1,33 +1,24 @@
 /*
- * One connection driven by bytes alone: what a client sends, in pieces of any size, and what the
- * kernel takes, in pieces of any size. No descriptor, no clock. Include after cmocka.h.
+ * A connection on byte arrays (byte_peer.h) for the suites of hs_conn: the client's reads and
+ * writes in steps, rules that hold after every event, and the responses one by one. Include after
+ * cmocka.h.
  */
 #pragma once
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "conn/hs_conn.h"
+#include "byte_peer.h"
 
 #define WHOLE SIZE_MAX /* a step: all at once */
 
 typedef struct conn_bench {
+    byte_peer_t peer;
     hs_limits_t limits; /* set before conn_open */
-    hs_log_t log;
-    hs_exchange_pool_t pool;
-    hs_c_handler_t c_handler;
-    hs_conn_env_t env;
-    hs_conn_t conn;
+    hs_handler_fn handler;
+    void *user_data;  /* of the handler */
     size_t send_step; /* most bytes the kernel takes in one go */
-    char *sent;       /* all that has left, NUL-terminated */
-    size_t sent_len;
-    size_t sent_capacity;
-    size_t read_at; /* how far next_answer has come */
+    size_t read_at;   /* how far next_response has come */
     size_t most_unsent;
-    bool lends;       /* workers may hold exchanges that the connection has given up */
+    bool jobs_away;   /* jobs may outlive their connection */
     unsigned handled; /* counted by the handlers of the suites */
-    char discard[4096];
 } conn_bench_t;
 
 static inline void conn_bench_init(conn_bench_t *cb, hs_handler_fn handler)
@@ -44,121 +35,128 @@ static inline void conn_bench_init(conn_bench_t *cb, hs_handler_fn handler)
         .write_timeout_ms = 8000,
     };
     cb->send_step = WHOLE;
-    hs_log_init(&cb->log, HS_LOG_OFF, NULL, NULL);
-    cb->c_handler = (hs_c_handler_t){ handler, cb };
+    cb->handler = handler;
+    cb->user_data = cb;
 }
 
-/* A connection that has just been accepted. The pool is made with the limits as they are now. */
+/* What holds after every event. */
+static inline bool conn_check(hs_loop_t *loop, hs_stream_t *stream)
+{
+    conn_bench_t *cb = HS_CONTAINER_OF(byte_peer_of(stream), conn_bench_t, peer);
+    const hs_conn_t *conn = &cb->peer.conn;
+    size_t unsent = hs_stream_unsent(stream);
+    if (unsent > cb->most_unsent)
+        cb->most_unsent = unsent;
+    bool is_over = conn->phase == HS_CONN_CLOSED || conn->phase == HS_CONN_LINGERING;
+    if (is_over || hs_conn_is_idle(conn)) {
+        assert_null(stream->buffers);
+        assert_null(conn->job);
+    }
+    if (conn->phase == HS_CONN_FLUSHING)
+        assert_true(unsent > 0);
+    if (conn->away)
+        assert_true(conn->phase == HS_CONN_OPEN && conn->job->link == conn);
+    else if (conn->phase != HS_CONN_CLOSED)
+        assert_true(conn->wait != HS_CONN_WAIT_NONE);
+    assert_int_equal(stream->closed, conn->phase == HS_CONN_CLOSED);
+    assert_int_equal(loop->buffers.leased, stream->buffers != NULL);
+    if (!cb->jobs_away)
+        assert_int_equal(cb->peer.env.jobs.leased, conn->job != NULL);
+    return false;
+}
+
+/* Nothing is forgotten: who has something to do is in a list, who waits has a deadline. */
+static inline void conn_check_armed(const conn_bench_t *cb)
+{
+    const hs_stream_t *stream = &cb->peer.conn.stream;
+    bool is_listed = !hs_list_empty(&stream->turn);
+    if (cb->peer.is_closed) {
+        assert_false(is_listed);
+        assert_int_equal(stream->timer.look_tick, 0);
+        return;
+    }
+    if (hs_stream_unsent(stream) > 0)
+        assert_true(is_listed || !stream->writable);
+    if (stream->goes_on || (stream->readable && stream->reads))
+        assert_true(is_listed);
+    if (stream->deadline_ms != 0)
+        assert_true(stream->timer.look_tick != 0);
+}
+
+/* A connection that has just been accepted, with the limits as they are now. */
 static inline void conn_open(conn_bench_t *cb)
 {
-    hs_exchange_pool_init(&cb->pool, &cb->limits, &cb->log);
-    cb->env = (hs_conn_env_t){
-        .limits = &cb->limits,
-        .pool = &cb->pool,
-        .log = &cb->log,
-        .now_ms = 1000000,
-        .discard = { cb->discard, sizeof(cb->discard) },
-    };
-    hs_dispatch_init(&cb->env.dispatch, hs_c_handler_as_handler(&cb->c_handler), HS_DISPATCH_INLINE,
-                     NULL, &cb->log);
-    hs_date_set(&cb->env.date, 784111777);
-    hs_conn_init(&cb->conn, &cb->env);
-    cb->sent_len = cb->read_at = cb->most_unsent = 0;
+    hs_buf_t got = cb->peer.got;
+    byte_peer_init(&cb->peer, &cb->limits, cb->handler, cb->user_data);
+    cb->peer.got = got;
+    cb->peer.env.loop.on_event_done = conn_check;
+    byte_peer_open(&cb->peer);
+    cb->read_at = cb->most_unsent = 0;
     cb->handled = 0;
 }
 
 static inline void conn_close(conn_bench_t *cb)
 {
-    hs_conn_abort(&cb->conn, &cb->env);
-    assert_null(cb->conn.exchange);
-    assert_int_equal(cb->pool.leased, 0);
-    hs_exchange_pool_free(&cb->pool);
-    free(cb->sent);
-    cb->sent = NULL;
-    cb->sent_len = cb->sent_capacity = 0;
+    byte_peer_abort(&cb->peer);
+    assert_null(cb->peer.conn.job);
+    assert_null(cb->peer.conn.stream.buffers);
+    assert_int_equal(cb->peer.env.loop.buffers.leased, 0);
+    assert_int_equal(cb->peer.env.jobs.leased, 0);
+    assert_int_equal(cb->peer.env.loop.wheel.armed, 0);
+    byte_peer_free(&cb->peer);
 }
 
 static inline bool conn_is_closed(const conn_bench_t *cb)
 {
-    return cb->conn.phase == HS_CONN_CLOSED;
+    return cb->peer.is_closed;
 }
 
-/* What holds after every event. */
-static inline void conn_check(conn_bench_t *cb)
+static inline bool conn_is_idle(const conn_bench_t *cb)
 {
-    const hs_conn_t *conn = &cb->conn;
-    size_t unsent = conn->exchange != NULL ? hs_exchange_unsent(conn->exchange) : 0;
-    if (unsent > cb->most_unsent)
-        cb->most_unsent = unsent;
-    if (conn->phase == HS_CONN_CLOSED || conn->phase == HS_CONN_LINGERING)
-        assert_null(conn->exchange);
-    if (conn->phase == HS_CONN_FLUSHING)
-        assert_true(unsent > 0);
-    if (conn->phase != HS_CONN_CLOSED)
-        assert_true(conn->wait != HS_CONN_WAIT_NONE);
-    if (!cb->lends)
-        assert_int_equal(cb->pool.leased, conn->exchange != NULL);
+    return !cb->peer.is_closed && hs_conn_is_idle(&cb->peer.conn);
 }
 
-static inline void conn_keep_sent(conn_bench_t *cb, const char *data, size_t len)
+static inline uint64_t *conn_now_ms(conn_bench_t *cb)
 {
-    if (cb->sent_len + len + 1 > cb->sent_capacity) {
-        cb->sent_capacity = (cb->sent_len + len + 1) * 2;
-        cb->sent = realloc(cb->sent, cb->sent_capacity);
-        assert_non_null(cb->sent);
-    }
-    memcpy(cb->sent + cb->sent_len, data, len);
-    cb->sent_len += len;
-    cb->sent[cb->sent_len] = '\0';
+    return &cb->peer.env.loop.now_ms;
 }
 
 /* The kernel takes up to send_step bytes. False if there was nothing to send. */
 static inline bool conn_send_some(conn_bench_t *cb)
 {
-    struct iovec iov[2];
-    int count = hs_conn_send_vec(&cb->conn, iov);
-    size_t left = cb->send_step, taken = 0;
-    for (int i = 0; i < count && left > 0; i++) {
-        assert_true(iov[i].iov_len > 0);
-        size_t len = hs_min(iov[i].iov_len, left);
-        conn_keep_sent(cb, iov[i].iov_base, len);
-        left -= len;
-        taken += len;
-    }
-    if (count > 0)
-        hs_conn_sent(&cb->conn, &cb->env, taken);
-    conn_check(cb);
-    return count > 0;
+    byte_peer_t *peer = &cb->peer;
+    if (peer->is_closed || hs_stream_unsent(&peer->conn.stream) == 0)
+        return false;
+    peer->room = cb->send_step;
+    if (!peer->conn.stream.writable)
+        hs_stream_on_event(&peer->env.loop, &peer->conn.stream, HS_EV_WRITE);
+    hs_loop_send(&peer->env.loop, 0);
+    peer->room = SIZE_MAX;
+    conn_check_armed(cb);
+    return true;
 }
 
 /* Everything that can happen without the client: sends, goes on with what was held back. */
 static inline void conn_pump(conn_bench_t *cb)
 {
-    for (;;) {
-        while (conn_send_some(cb))
-            continue;
-        if (!cb->conn.stalled)
-            return;
-        hs_conn_resume(&cb->conn, &cb->env);
-        conn_check(cb);
-    }
+    cb->peer.send_max = cb->send_step == WHOLE ? 0 : cb->send_step;
+    byte_peer_pump(&cb->peer);
+    conn_check_armed(cb);
 }
 
-/* One read of at most `len` bytes; how many the connection took. */
+/* One read of at most `len` bytes, and what follows from it but sending; how many bytes the
+ * connection took. */
 static inline size_t conn_receive(conn_bench_t *cb, const char *data, size_t len)
 {
-    struct iovec iov[2];
-    int count = hs_conn_recv_vec(&cb->conn, &cb->env, iov);
-    size_t done = 0;
-    for (int i = 0; i < count && done < len; i++) {
-        assert_true(iov[i].iov_len > 0);
-        size_t piece = hs_min(iov[i].iov_len, len - done);
-        memcpy(iov[i].iov_base, data + done, piece);
-        done += piece;
-    }
-    if (count > 0)
-        hs_conn_received(&cb->conn, &cb->env, done);
-    conn_check(cb);
+    byte_peer_t *peer = &cb->peer;
+    if (peer->is_closed)
+        return 0;
+    peer->in = data;
+    peer->in_len = len;
+    hs_stream_on_event(&peer->env.loop, &peer->conn.stream, HS_EV_READ);
+    size_t done = len - peer->in_len;
+    peer->in_len = 0;
+    conn_check_armed(cb);
     return done;
 }
 
@@ -182,55 +180,100 @@ static inline void conn_feed_text(conn_bench_t *cb, const char *text)
     conn_feed(cb, text, strlen(text), WHOLE);
 }
 
-typedef struct answer {
+/* The client shuts its side; nothing is sent yet. */
+static inline void conn_peer_shuts(conn_bench_t *cb)
+{
+    byte_peer_t *peer = &cb->peer;
+    peer->has_end = true;
+    if (!peer->is_closed)
+        hs_stream_on_event(&peer->env.loop, &peer->conn.stream, HS_EV_READ | HS_EV_PEER_SHUT);
+    conn_check_armed(cb);
+}
+
+/* The connection is reset. */
+static inline void conn_peer_resets(conn_bench_t *cb)
+{
+    byte_peer_t *peer = &cb->peer;
+    peer->recv_error = peer->send_error = ECONNRESET;
+    if (!peer->is_closed)
+        hs_stream_on_event(&peer->env.loop, &peer->conn.stream,
+                           HS_EV_READ | HS_EV_PEER_SHUT | HS_EV_HANGUP);
+    conn_check_armed(cb);
+}
+
+/* The clock moves to the deadline that is armed. */
+static inline void conn_pass_deadline(conn_bench_t *cb)
+{
+    uint64_t deadline_ms = cb->peer.conn.stream.deadline_ms;
+    assert_true(deadline_ms > *conn_now_ms(cb));
+    byte_peer_expire(&cb->peer, deadline_ms);
+    conn_check_armed(cb);
+}
+
+static inline void conn_drain(conn_bench_t *cb)
+{
+    cb->peer.env.draining = true;
+    hs_stream_update(&cb->peer.env.loop, &cb->peer.conn.stream);
+    conn_check_armed(cb);
+}
+
+/* The connection is one too many. */
+static inline void conn_shed(conn_bench_t *cb)
+{
+    hs_conn_shed(&cb->peer.conn, &cb->peer.env);
+    hs_stream_update(&cb->peer.env.loop, &cb->peer.conn.stream);
+    conn_check_armed(cb);
+}
+
+typedef struct response {
     int status;
     char head[2048]; /* status line and fields, without the empty line */
     const char *body;
     size_t body_len;
-} answer_t;
+} response_t;
 
-static inline bool answer_has(const answer_t *answer, const char *line)
+static inline bool response_has(const response_t *response, const char *line)
 {
     char wanted[256];
     snprintf(wanted, sizeof(wanted), "\r\n%s\r\n", line);
-    return strstr(answer->head, wanted) != NULL;
+    return strstr(response->head, wanted) != NULL;
 }
 
-/* Takes the next answer out of what was sent. `with_content` false: it answers a HEAD. */
-static inline answer_t next_answer_to(conn_bench_t *cb, bool with_content)
+/* Takes the next response out of what was sent. `with_content` false: it answers a HEAD. */
+static inline response_t next_response_to(conn_bench_t *cb, bool with_content)
 {
-    answer_t answer = { 0 };
-    assert_true(cb->read_at < cb->sent_len);
-    const char *at = cb->sent + cb->read_at;
+    response_t response = { 0 };
+    assert_true(cb->read_at < cb->peer.got.len);
+    const char *at = cb->peer.got.data + cb->read_at;
     const char *end = strstr(at, "\r\n\r\n");
     assert_non_null(end);
     size_t head_len = (size_t)(end - at) + 2;
-    assert_true(head_len < sizeof(answer.head));
-    memcpy(answer.head, at, head_len);
-    assert_int_equal(sscanf(answer.head, "HTTP/1.1 %d ", &answer.status), 1);
-    const char *length = strstr(answer.head, "\r\nContent-Length: ");
+    assert_true(head_len < sizeof(response.head));
+    memcpy(response.head, at, head_len);
+    assert_int_equal(sscanf(response.head, "HTTP/1.1 %d ", &response.status), 1);
+    const char *length = strstr(response.head, "\r\nContent-Length: ");
     if (length != NULL && with_content)
-        answer.body_len = strtoull(length + 18, NULL, 10);
-    answer.body = end + 4;
-    cb->read_at += head_len + 2 + answer.body_len;
-    assert_true(cb->read_at <= cb->sent_len);
-    return answer;
+        response.body_len = strtoull(length + 18, NULL, 10);
+    response.body = end + 4;
+    cb->read_at += head_len + 2 + response.body_len;
+    assert_true(cb->read_at <= cb->peer.got.len);
+    return response;
 }
 
-static inline answer_t next_answer(conn_bench_t *cb)
+static inline response_t next_response(conn_bench_t *cb)
 {
-    return next_answer_to(cb, true);
+    return next_response_to(cb, true);
 }
 
-static inline void expect_answer(conn_bench_t *cb, int status, const char *body)
+static inline void expect_response(conn_bench_t *cb, int status, const char *body)
 {
-    answer_t answer = next_answer(cb);
-    assert_int_equal(answer.status, status);
-    assert_int_equal(answer.body_len, strlen(body));
-    assert_memory_equal(answer.body, body, answer.body_len);
+    response_t response = next_response(cb);
+    assert_int_equal(response.status, status);
+    assert_int_equal(response.body_len, strlen(body));
+    assert_memory_equal(response.body, body, response.body_len);
 }
 
 static inline void expect_no_more(const conn_bench_t *cb)
 {
-    assert_int_equal(cb->read_at, cb->sent_len);
+    assert_int_equal(cb->read_at, cb->peer.got.len);
 }

@@ -40,11 +40,11 @@ static void expect_pipeline(conn_bench_t *cb, size_t count)
     for (size_t i = 0; i < count; i++) {
         char expected[32];
         snprintf(expected, sizeof(expected), "/%zu", i);
-        expect_answer(cb, 200, expected);
+        expect_response(cb, 200, expected);
     }
     expect_no_more(cb);
-    assert_int_equal(cb->conn.phase, HS_CONN_IDLE);
-    assert_null(cb->conn.exchange);
+    assert_true(conn_is_idle(cb));
+    assert_null(cb->peer.conn.stream.buffers);
 }
 
 static void run_pipeline(uint32_t ring_size, size_t count, size_t step, size_t send_step)
@@ -125,9 +125,8 @@ static void a_turn_has_a_budget(void **state)
     conn_open(&cb);
     assert_int_equal(conn_receive(&cb, text, len), len);
     assert_int_equal(cb.handled, 64);
-    assert_true(cb.conn.stalled);
-    struct iovec iov[2];
-    assert_int_equal(hs_conn_recv_vec(&cb.conn, &cb.env, iov), 0);
+    assert_true(cb.peer.conn.stream.goes_on);
+    assert_int_equal(conn_receive(&cb, "G", 1), 0);
     conn_pump(&cb);
     expect_pipeline(&cb, 200);
     conn_close(&cb);
@@ -138,7 +137,7 @@ typedef struct keep_case {
     const char *request;
     bool kept;
     bool lingers;     /* the client may be sending its next request */
-    const char *line; /* the Connection field of the answer, NULL for none */
+    const char *line; /* the Connection field of the response, NULL for none */
 } keep_case_t;
 
 static void what_keeps_a_connection_open(void **state)
@@ -164,22 +163,24 @@ static void what_keeps_a_connection_open(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         conn_open(&cb);
         conn_feed_text(&cb, table[i].request);
-        answer_t answer = next_answer(&cb);
-        assert_int_equal(answer.status, 200);
+        response_t response = next_response(&cb);
+        assert_int_equal(response.status, 200);
         if (table[i].line != NULL)
-            assert_true(answer_has(&answer, table[i].line));
+            assert_true(response_has(&response, table[i].line));
         else
-            assert_null(strstr(answer.head, "Connection:"));
-        assert_int_equal(cb.conn.phase, table[i].kept      ? HS_CONN_IDLE
-                                        : table[i].lingers ? HS_CONN_LINGERING
-                                                           : HS_CONN_CLOSED);
+            assert_null(strstr(response.head, "Connection:"));
+        if (table[i].kept)
+            assert_true(conn_is_idle(&cb));
+        else
+            assert_int_equal(cb.peer.conn.phase,
+                             table[i].lingers ? HS_CONN_LINGERING : HS_CONN_CLOSED);
         expect_no_more(&cb);
         conn_close(&cb);
     }
 }
 
-/* What a client pipelined behind its `close` is never answered, and must not turn the answer before
- * it into a reset: the connection lingers. */
+/* What a client pipelined behind its `close` is never answered, and must not turn the response
+ * before it into a reset: the connection lingers. */
 static void nothing_behind_a_close_is_answered(void **state)
 {
     (void)state;
@@ -191,16 +192,16 @@ static void nothing_behind_a_close_is_answered(void **state)
     conn_open(&cb);
     conn_feed_text(&cb, text);
     assert_int_equal(cb.handled, 2);
-    expect_answer(&cb, 200, "/1");
-    expect_answer(&cb, 200, "/2");
+    expect_response(&cb, 200, "/1");
+    expect_response(&cb, 200, "/2");
     expect_no_more(&cb);
-    assert_int_equal(cb.conn.phase, HS_CONN_LINGERING);
-    hs_conn_peer_shut(&cb.conn, &cb.env);
+    assert_int_equal(cb.peer.conn.phase, HS_CONN_LINGERING);
+    conn_peer_shuts(&cb);
     assert_true(conn_is_closed(&cb));
     conn_close(&cb);
 }
 
-static void answers_without_content(void **state)
+static void responses_without_content(void **state)
 {
     (void)state;
     conn_bench_t cb;
@@ -210,50 +211,54 @@ static void answers_without_content(void **state)
                         "GET /status/204 HTTP/1.1\r\nHost: a\r\n\r\n"
                         "GET /status/304 HTTP/1.1\r\nHost: a\r\n\r\n"
                         "GET /after HTTP/1.1\r\nHost: a\r\n\r\n");
-    answer_t answer = next_answer_to(&cb, false);
-    assert_int_equal(answer.status, 200);
-    assert_true(answer_has(&answer, "Content-Length: 5"));
+    response_t response = next_response_to(&cb, false);
+    assert_int_equal(response.status, 200);
+    assert_true(response_has(&response, "Content-Length: 5"));
     for (int status = 204; status <= 304; status += 100) {
-        answer = next_answer(&cb);
-        assert_int_equal(answer.status, status);
-        assert_null(strstr(answer.head, "Content-Length"));
-        assert_int_equal(answer.body_len, 0);
+        response = next_response(&cb);
+        assert_int_equal(response.status, status);
+        assert_null(strstr(response.head, "Content-Length"));
+        assert_int_equal(response.body_len, 0);
     }
-    expect_answer(&cb, 200, "/after");
+    expect_response(&cb, 200, "/after");
     expect_no_more(&cb);
     conn_close(&cb);
 }
 
-static void every_answer_has_the_date(void **state)
+static void every_response_has_the_date(void **state)
 {
     (void)state;
     conn_bench_t cb;
     conn_bench_init(&cb, answer_url);
     conn_open(&cb);
     conn_feed_text(&cb, "GET / HTTP/1.1\r\nHost: a\r\n\r\nBAD\r\n\r\n");
-    answer_t answer = next_answer(&cb);
-    assert_true(answer_has(&answer, "Date: Sun, 06 Nov 1994 08:49:37 GMT"));
-    answer = next_answer(&cb);
-    assert_int_equal(answer.status, 400);
-    assert_true(answer_has(&answer, "Date: Sun, 06 Nov 1994 08:49:37 GMT"));
+    response_t response = next_response(&cb);
+    assert_true(response_has(&response, "Date: Sun, 06 Nov 1994 08:49:37 GMT"));
+    response = next_response(&cb);
+    assert_int_equal(response.status, 400);
+    assert_true(response_has(&response, "Date: Sun, 06 Nov 1994 08:49:37 GMT"));
     conn_close(&cb);
 }
 
-/* An idle connection holds no exchange: that is what makes it cheap. */
-static void an_idle_connection_gives_its_exchange_back(void **state)
+/* An idle connection holds no buffers and no job: that is what makes it cheap. */
+static void an_idle_connection_gives_its_buffers_back(void **state)
 {
     (void)state;
     conn_bench_t cb;
     conn_bench_init(&cb, answer_url);
     conn_open(&cb);
-    assert_int_equal(cb.pool.leased, 0);
+    assert_int_equal(cb.peer.env.loop.buffers.leased, 0);
+    assert_int_equal(cb.peer.env.jobs.leased, 0);
     conn_feed_text(&cb, "GET /1 HTTP/1.1\r\n");
-    assert_int_equal(cb.pool.leased, 1);
+    assert_int_equal(cb.peer.env.loop.buffers.leased, 1);
+    assert_int_equal(cb.peer.env.jobs.leased, 1);
     conn_feed_text(&cb, "Host: a\r\n\r\n");
-    assert_int_equal(cb.pool.leased, 0);
+    assert_int_equal(cb.peer.env.loop.buffers.leased, 0);
+    assert_int_equal(cb.peer.env.jobs.leased, 0);
     /* A wake without bytes leaves none behind. */
     assert_int_equal(conn_receive(&cb, "", 0), 0);
-    assert_int_equal(cb.pool.leased, 0);
+    assert_int_equal(cb.peer.env.loop.buffers.leased, 0);
+    assert_int_equal(cb.peer.env.jobs.leased, 0);
     conn_close(&cb);
 }
 
@@ -266,9 +271,9 @@ int main(void)
         cmocka_unit_test(a_turn_has_a_budget),
         cmocka_unit_test(what_keeps_a_connection_open),
         cmocka_unit_test(nothing_behind_a_close_is_answered),
-        cmocka_unit_test(answers_without_content),
-        cmocka_unit_test(every_answer_has_the_date),
-        cmocka_unit_test(an_idle_connection_gives_its_exchange_back),
+        cmocka_unit_test(responses_without_content),
+        cmocka_unit_test(every_response_has_the_date),
+        cmocka_unit_test(an_idle_connection_gives_its_buffers_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -86,12 +86,12 @@ static void put_followers(stream_t *stream)
 
 static void expect_echo(conn_bench_t *cb, const char *url, size_t size)
 {
-    answer_t answer = next_answer(cb);
+    response_t response = next_response(cb);
     size_t url_len = strlen(url);
-    assert_int_equal(answer.status, 200);
-    assert_int_equal(answer.body_len, url_len + 1 + size);
-    assert_memory_equal(answer.body, url, url_len);
-    assert_memory_equal(answer.body + url_len + 1, content(), size);
+    assert_int_equal(response.status, 200);
+    assert_int_equal(response.body_len, url_len + 1 + size);
+    assert_memory_equal(response.body, url, url_len);
+    assert_memory_equal(response.body + url_len + 1, content(), size);
 }
 
 static void run(uint32_t ring_size, const stream_t *stream, size_t step, size_t size)
@@ -101,13 +101,13 @@ static void run(uint32_t ring_size, const stream_t *stream, size_t step, size_t 
     cb.limits.ring_size = ring_size;
     conn_open(&cb);
     assert_int_equal(conn_feed(&cb, stream->data, stream->len, step), stream->len);
-    while (strncmp(strstr(cb.sent + cb.read_at, "\r\n\r\n") + 4, "/p", 2) == 0)
-        next_answer(&cb);
+    while (strncmp(strstr(cb.peer.got.data + cb.read_at, "\r\n\r\n") + 4, "/p", 2) == 0)
+        next_response(&cb);
     expect_echo(&cb, "/b", size);
-    expect_answer(&cb, 200, "/x ");
-    expect_answer(&cb, 200, "/y ");
+    expect_response(&cb, 200, "/x ");
+    expect_response(&cb, 200, "/y ");
     expect_no_more(&cb);
-    assert_int_equal(cb.conn.phase, HS_CONN_IDLE);
+    assert_true(conn_is_idle(&cb));
     conn_close(&cb);
 }
 
@@ -224,8 +224,8 @@ static void cut_in_two_at_every_byte(void **state)
                 conn_feed(&cb, stream.data, cut, WHOLE);
                 conn_feed(&cb, stream.data + cut, stream.len - cut, WHOLE);
                 expect_echo(&cb, "/b", 150);
-                expect_answer(&cb, 200, "/x ");
-                expect_answer(&cb, 200, "/y ");
+                expect_response(&cb, 200, "/x ");
+                expect_response(&cb, 200, "/y ");
                 expect_no_more(&cb);
                 conn_close(&cb);
             }
@@ -249,7 +249,7 @@ static void content_up_to_the_limit_and_one_over(void **state)
             conn_open(&cb);
             conn_feed(&cb, stream.data, stream.len, 100);
             if (over)
-                assert_int_equal(next_answer(&cb).status, 413);
+                assert_int_equal(next_response(&cb).status, 413);
             else
                 expect_echo(&cb, "/b", 1000);
             assert_int_equal(cb.handled, 1 - over);

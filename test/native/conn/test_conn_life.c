@@ -12,7 +12,7 @@
 #define HOST "Host: a\r\n"
 #define GOOD "GET /good HTTP/1.1\r\n" HOST "\r\n"
 
-/* "/<n>" answers with n bytes, anything else with the target. */
+/* "/<n>": n bytes, anything else with the target. */
 static void answer_size(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     conn_bench_t *cb = user_data;
@@ -37,8 +37,8 @@ static void open_bench(conn_bench_t *cb)
 
 static void expect_wait(const conn_bench_t *cb, hs_conn_wait_t wait, uint64_t deadline_ms)
 {
-    assert_int_equal(cb->conn.wait, wait);
-    assert_int_equal(cb->conn.deadline_ms, deadline_ms);
+    assert_int_equal(cb->peer.conn.wait, wait);
+    assert_int_equal(cb->peer.conn.stream.deadline_ms, deadline_ms);
 }
 
 static void receive_text(conn_bench_t *cb, const char *text)
@@ -52,7 +52,7 @@ static void one_deadline_is_armed_at_a_time(void **state)
     (void)state;
     conn_bench_t cb;
     open_bench(&cb);
-    uint64_t *now = &cb.env.now_ms;
+    uint64_t *now = conn_now_ms(&cb);
     expect_wait(&cb, HS_CONN_WAIT_HEAD, *now + 1000); /* accepted: the head is due */
     *now += 500;
     receive_text(&cb, "POST /x HTTP/1.1\r\n");
@@ -73,7 +73,11 @@ static void one_deadline_is_armed_at_a_time(void **state)
     expect_wait(&cb, HS_CONN_WAIT_WRITE, *now + 8000);
     *now += 100;
     cb.send_step = 10;
-    conn_send_some(&cb); /* progress: the write deadline starts again */
+    uint64_t sending_began = *now - 100;
+    conn_send_some(&cb);
+    expect_wait(&cb, HS_CONN_WAIT_WRITE, sending_began + 8000);
+    /* Progress is looked for when time is up: then the write deadline starts again. */
+    conn_pass_deadline(&cb);
     expect_wait(&cb, HS_CONN_WAIT_WRITE, *now + 8000);
     *now += 100;
     conn_pump(&cb);
@@ -84,17 +88,9 @@ static void one_deadline_is_armed_at_a_time(void **state)
     conn_close(&cb);
 }
 
-static void pass_deadline(conn_bench_t *cb)
-{
-    assert_true(cb->conn.deadline_ms > cb->env.now_ms);
-    cb->env.now_ms = cb->conn.deadline_ms;
-    hs_conn_deadline_passed(&cb->conn, &cb->env);
-    conn_check(cb);
-}
-
 typedef struct deadline_case {
     const char *received; /* before time runs out */
-    int status;           /* of the answer that tells of it, 0: closed without one */
+    int status;           /* of the response that tells of it, 0: closed without one */
 } deadline_case_t;
 
 static void what_a_passed_deadline_does(void **state)
@@ -114,16 +110,16 @@ static void what_a_passed_deadline_does(void **state)
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         open_bench(&cb);
         conn_feed_text(&cb, table[i].received);
-        pass_deadline(&cb);
+        conn_pass_deadline(&cb);
         conn_pump(&cb);
         if (table[i].status == 0) {
-            assert_int_equal(cb.sent_len, 0);
+            assert_int_equal(cb.peer.got.len, 0);
             assert_true(conn_is_closed(&cb));
         } else {
-            answer_t answer = next_answer(&cb);
-            assert_int_equal(answer.status, table[i].status);
-            assert_true(answer_has(&answer, "Connection: close"));
-            assert_int_equal(cb.conn.phase, HS_CONN_LINGERING);
+            response_t response = next_response(&cb);
+            assert_int_equal(response.status, table[i].status);
+            assert_true(response_has(&response, "Connection: close"));
+            assert_int_equal(cb.peer.conn.phase, HS_CONN_LINGERING);
         }
         assert_int_equal(cb.handled, 0);
         expect_no_more(&cb);
@@ -137,8 +133,8 @@ static void an_idle_connection_is_closed_without_a_word(void **state)
     conn_bench_t cb;
     open_bench(&cb);
     conn_feed_text(&cb, GOOD);
-    expect_answer(&cb, 200, "/good");
-    pass_deadline(&cb);
+    expect_response(&cb, 200, "/good");
+    conn_pass_deadline(&cb);
     assert_true(conn_is_closed(&cb));
     expect_no_more(&cb);
     conn_close(&cb);
@@ -152,9 +148,25 @@ static void a_client_that_does_not_read_is_closed(void **state)
     receive_text(&cb, "GET /100000 HTTP/1.1\r\n" HOST "\r\n");
     cb.send_step = 1000;
     assert_true(conn_send_some(&cb));
-    pass_deadline(&cb);
+    cb.peer.unacknowledged = 1000; /* it is the kernel that has taken it */
+    conn_pass_deadline(&cb);
     assert_true(conn_is_closed(&cb));
-    assert_int_equal(cb.sent_len, 1000);
+    assert_int_equal(cb.peer.got.len, 1000);
+    conn_close(&cb);
+}
+
+static void a_client_that_reads_no_further_is_closed(void **state)
+{
+    (void)state;
+    conn_bench_t cb;
+    open_bench(&cb);
+    receive_text(&cb, "GET /100000 HTTP/1.1\r\n" HOST "\r\n");
+    cb.send_step = 1000;
+    assert_true(conn_send_some(&cb));
+    conn_pass_deadline(&cb); /* it has taken 1000 bytes meanwhile */
+    assert_false(conn_is_closed(&cb));
+    conn_pass_deadline(&cb);
+    assert_true(conn_is_closed(&cb));
     conn_close(&cb);
 }
 
@@ -179,7 +191,7 @@ static void a_timeout_of_zero_is_none(void **state)
 }
 
 /* A half-closed client still gets what it asked for; what it did not finish is nothing. */
-static void a_peer_that_shuts_gets_its_answers(void **state)
+static void a_peer_that_shuts_gets_its_responses(void **state)
 {
     (void)state;
     static const struct {
@@ -200,19 +212,17 @@ static void a_peer_that_shuts_gets_its_answers(void **state)
             strcat(text, table[i].rest);
             open_bench(&cb);
             receive_text(&cb, text);
-            if (!conn_is_closed(&cb))
-                hs_conn_peer_shut(&cb.conn, &cb.env);
-            conn_check(&cb);
+            conn_peer_shuts(&cb);
             conn_pump(&cb);
             for (unsigned k = 0; k < before; k++)
-                expect_answer(&cb, 200, "/good");
+                expect_response(&cb, 200, "/good");
             expect_no_more(&cb);
             assert_true(conn_is_closed(&cb));
             conn_close(&cb);
         }
 }
 
-static void a_peer_that_shuts_while_an_answer_is_sent(void **state)
+static void a_peer_that_shuts_while_a_response_is_sent(void **state)
 {
     (void)state;
     conn_bench_t cb;
@@ -220,20 +230,12 @@ static void a_peer_that_shuts_while_an_answer_is_sent(void **state)
     receive_text(&cb, "GET /500000 HTTP/1.1\r\n" HOST "\r\n" GOOD);
     cb.send_step = 3000;
     assert_true(conn_send_some(&cb));
-    hs_conn_peer_shut(&cb.conn, &cb.env);
-    conn_check(&cb);
+    conn_peer_shuts(&cb);
     conn_pump(&cb);
-    assert_int_equal(next_answer(&cb).body_len, 500000);
-    expect_answer(&cb, 200, "/good");
+    assert_int_equal(next_response(&cb).body_len, 500000);
+    expect_response(&cb, 200, "/good");
     assert_true(conn_is_closed(&cb));
     conn_close(&cb);
-}
-
-static void drain(conn_bench_t *cb)
-{
-    cb->env.draining = true;
-    hs_conn_drain(&cb->conn, &cb->env);
-    conn_check(cb);
 }
 
 static void draining_closes_what_is_idle(void **state)
@@ -241,18 +243,18 @@ static void draining_closes_what_is_idle(void **state)
     (void)state;
     conn_bench_t cb;
     open_bench(&cb);
-    drain(&cb);
+    conn_drain(&cb);
     assert_true(conn_is_closed(&cb));
     conn_close(&cb);
     open_bench(&cb);
     conn_feed_text(&cb, GOOD);
-    drain(&cb);
+    conn_drain(&cb);
     assert_true(conn_is_closed(&cb));
-    expect_answer(&cb, 200, "/good");
+    expect_response(&cb, 200, "/good");
     conn_close(&cb);
 }
 
-/* Begun messages are still answered, each by the last answer of its connection. */
+/* Begun messages are still answered, each by the last response of its connection. */
 static void draining_answers_what_has_begun(void **state)
 {
     (void)state;
@@ -272,18 +274,18 @@ static void draining_answers_what_has_begun(void **state)
         memset(rest, 'r', sizeof(rest));
         open_bench(&cb);
         conn_feed_text(&cb, table[i].before);
-        drain(&cb);
+        conn_drain(&cb);
         assert_false(conn_is_closed(&cb));
         if (table[i].after != NULL)
             conn_feed_text(&cb, table[i].after);
         else
             conn_feed(&cb, rest, sizeof(rest), WHOLE);
-        answer_t answer = next_answer(&cb);
-        assert_int_equal(answer.status, 200);
-        assert_true(answer_has(&answer, "Connection: close"));
+        response_t response = next_response(&cb);
+        assert_int_equal(response.status, 200);
+        assert_true(response_has(&response, "Connection: close"));
         expect_no_more(&cb);
         assert_int_equal(cb.handled, 1);
-        assert_true(conn_is_closed(&cb) || cb.conn.phase == HS_CONN_LINGERING);
+        assert_true(conn_is_closed(&cb) || cb.peer.conn.phase == HS_CONN_LINGERING);
         conn_close(&cb);
     }
 }
@@ -294,10 +296,10 @@ static void draining_sends_what_is_unsent(void **state)
     conn_bench_t cb;
     open_bench(&cb);
     receive_text(&cb, "GET /300000 HTTP/1.1\r\n" HOST "\r\n");
-    drain(&cb);
+    conn_drain(&cb);
     assert_false(conn_is_closed(&cb));
     conn_pump(&cb);
-    assert_int_equal(next_answer(&cb).body_len, 300000);
+    assert_int_equal(next_response(&cb).body_len, 300000);
     assert_true(conn_is_closed(&cb));
     conn_close(&cb);
 }
@@ -311,25 +313,25 @@ static void a_client_that_expects_100_gets_it_before_its_content(void **state)
     conn_bench_t cb;
     open_bench(&cb);
     conn_feed_text(&cb, "PUT /x HTTP/1.1\r\n" EXPECTS);
-    assert_int_equal(cb.sent_len, strlen(interim));
-    assert_memory_equal(cb.sent, interim, cb.sent_len);
-    assert_int_equal(cb.conn.wait, HS_CONN_WAIT_CONTENT);
-    cb.read_at = cb.sent_len;
+    assert_int_equal(cb.peer.got.len, strlen(interim));
+    assert_memory_equal(cb.peer.got.data, interim, cb.peer.got.len);
+    assert_int_equal(cb.peer.conn.wait, HS_CONN_WAIT_CONTENT);
+    cb.read_at = cb.peer.got.len;
     conn_feed_text(&cb, "body");
-    expect_answer(&cb, 200, "/x");
-    /* With chunks, and behind another answer in one batch. */
+    expect_response(&cb, 200, "/x");
+    /* With chunks, and behind another response in one batch. */
     conn_feed_text(&cb, GOOD "PUT /y HTTP/1.1\r\n" HOST
                              "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
-    expect_answer(&cb, 200, "/good");
-    assert_string_equal(cb.sent + cb.read_at, interim);
-    cb.read_at = cb.sent_len;
+    expect_response(&cb, 200, "/good");
+    assert_string_equal(cb.peer.got.data + cb.read_at, interim);
+    cb.read_at = cb.peer.got.len;
     conn_feed_text(&cb, "1\r\na\r\n0\r\n\r\n");
-    expect_answer(&cb, 200, "/y");
+    expect_response(&cb, 200, "/y");
     expect_no_more(&cb);
     conn_close(&cb);
 }
 
-static void no_interim_answer_where_none_is_due(void **state)
+static void no_interim_response_where_none_is_due(void **state)
 {
     (void)state;
     static const char *const requests[] = {
@@ -340,15 +342,15 @@ static void no_interim_answer_where_none_is_due(void **state)
         conn_bench_t cb;
         open_bench(&cb);
         conn_feed_text(&cb, requests[i]);
-        if (cb.sent_len > 0)
-            assert_int_equal(next_answer(&cb).status, 200);
+        if (cb.peer.got.len > 0)
+            assert_int_equal(next_response(&cb).status, 200);
         expect_no_more(&cb);
         conn_close(&cb);
     }
 }
 
-/* A client that does not read is not read either, and costs one answer, however much it asks. */
-static void unsent_answers_stop_the_reading(void **state)
+/* A client that does not read is not read either, and costs one response, however much it asks. */
+static void unsent_responses_stop_the_reading(void **state)
 {
     (void)state;
     conn_bench_t cb;
@@ -363,7 +365,7 @@ static void unsent_answers_stop_the_reading(void **state)
     assert_true(cb.most_unsent <= 64 * 1024 + 10 * 1024 + 512);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(conn_receive(&cb, text, len), 0);
-        hs_conn_resume(&cb.conn, &cb.env); /* not while something is unsent */
+        hs_loop_go_on(&cb.peer.env.loop); /* not while something is unsent */
     }
     assert_int_equal(cb.handled, handled);
     conn_pump(&cb);
@@ -372,12 +374,12 @@ static void unsent_answers_stop_the_reading(void **state)
     assert_int_equal(cb.handled, 1000);
     assert_true(cb.most_unsent <= 64 * 1024 + 10 * 1024 + 512);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(next_answer(&cb).body_len, 10000);
+        assert_int_equal(next_response(&cb).body_len, 10000);
     expect_no_more(&cb);
     conn_close(&cb);
 }
 
-static void answers_of_ten_megabytes_arrive_whole(void **state)
+static void responses_of_ten_megabytes_arrive_whole(void **state)
 {
     (void)state;
     const size_t steps[] = { WHOLE, 65536, 1460 };
@@ -389,14 +391,14 @@ static void answers_of_ten_megabytes_arrive_whole(void **state)
                            "GET /10485759 HTTP/1.1\r\n" HOST "\r\n" GOOD;
         conn_feed_text(&cb, text);
         for (size_t i = 0; i < 2; i++) {
-            answer_t answer = next_answer(&cb);
-            assert_int_equal(answer.body_len, 10485760 - i);
-            for (size_t k = 0; k < answer.body_len; k += 4093)
-                assert_int_equal(answer.body[k], 'a' + (char)(k % 26));
-            expect_answer(&cb, 200, "/good");
+            response_t response = next_response(&cb);
+            assert_int_equal(response.body_len, 10485760 - i);
+            for (size_t k = 0; k < response.body_len; k += 4093)
+                assert_int_equal(response.body[k], 'a' + (char)(k % 26));
+            expect_response(&cb, 200, "/good");
         }
         expect_no_more(&cb);
-        assert_true(cb.most_unsent <= 10485760 + 1024);
+        assert_true(cb.most_unsent <= 10485760 + HS_STREAM_LOW_WATER + 1024);
         conn_close(&cb);
     }
 }
@@ -408,16 +410,17 @@ int main(void)
         cmocka_unit_test(what_a_passed_deadline_does),
         cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
         cmocka_unit_test(a_client_that_does_not_read_is_closed),
+        cmocka_unit_test(a_client_that_reads_no_further_is_closed),
         cmocka_unit_test(a_timeout_of_zero_is_none),
-        cmocka_unit_test(a_peer_that_shuts_gets_its_answers),
-        cmocka_unit_test(a_peer_that_shuts_while_an_answer_is_sent),
+        cmocka_unit_test(a_peer_that_shuts_gets_its_responses),
+        cmocka_unit_test(a_peer_that_shuts_while_a_response_is_sent),
         cmocka_unit_test(draining_closes_what_is_idle),
         cmocka_unit_test(draining_answers_what_has_begun),
         cmocka_unit_test(draining_sends_what_is_unsent),
         cmocka_unit_test(a_client_that_expects_100_gets_it_before_its_content),
-        cmocka_unit_test(no_interim_answer_where_none_is_due),
-        cmocka_unit_test(unsent_answers_stop_the_reading),
-        cmocka_unit_test(answers_of_ten_megabytes_arrive_whole),
+        cmocka_unit_test(no_interim_response_where_none_is_due),
+        cmocka_unit_test(unsent_responses_stop_the_reading),
+        cmocka_unit_test(responses_of_ten_megabytes_arrive_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

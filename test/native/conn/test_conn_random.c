@@ -129,8 +129,8 @@ static size_t one_event(conn_bench_t *cb, size_t fed)
         conn_send_some(cb);
         return 0;
     case 1:
-        hs_conn_resume(&cb->conn, &cb->env);
-        conn_check(cb);
+        hs_loop_go_on(&cb->peer.env.loop);
+        conn_check_armed(cb);
         return 0;
     case 2:
         return conn_receive(cb, stream.data + fed, 0); /* a wake for nothing */
@@ -140,20 +140,20 @@ static size_t one_event(conn_bench_t *cb, size_t fed)
     }
 }
 
-static void expect_answers(conn_bench_t *cb)
+static void expect_responses(conn_bench_t *cb)
 {
     assert_int_equal(cb->handled, REQUESTS);
     for (size_t i = 0; i < REQUESTS; i++) {
         const request_t *request = &stream.requests[i];
-        answer_t answer = next_answer_to(cb, !request->is_head);
+        response_t response = next_response_to(cb, !request->is_head);
         char target[32];
         size_t target_len = (size_t)snprintf(target, sizeof(target), "/%zu ", i);
-        assert_int_equal(answer.status, 200);
+        assert_int_equal(response.status, 200);
         if (request->is_head)
             continue;
-        assert_int_equal(answer.body_len, target_len + request->content_len);
-        assert_memory_equal(answer.body, target, target_len);
-        assert_memory_equal(answer.body + target_len, content + request->content_at,
+        assert_int_equal(response.body_len, target_len + request->content_len);
+        assert_memory_equal(response.body, target, target_len);
+        assert_memory_equal(response.body + target_len, content + request->content_at,
                             request->content_len);
     }
     expect_no_more(cb);
@@ -174,10 +174,10 @@ static void run(uint64_t seed)
         fed += one_event(&cb, fed);
     }
     if (chance(2))
-        hs_conn_peer_shut(&cb.conn, &cb.env);
+        conn_peer_shuts(&cb);
     cb.send_step = 1 + chance_size(40000);
     conn_pump(&cb);
-    expect_answers(&cb);
+    expect_responses(&cb);
     conn_close(&cb);
 }
 

@@ -1,4 +1,4 @@
-/* A Lua handler in a file of its own, run on an exchange. Include after cmocka.h. */
+/* A Lua handler in a file of its own, run on a job. Include after cmocka.h. */
 #pragma once
 
 #include <dirent.h>
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "exec/exchange_bench.h"
+#include "exec/job_bench.h"
 #include "exec/hs_lua.h"
 
 typedef struct lua_bench {
@@ -16,7 +16,7 @@ typedef struct lua_bench {
     size_t memory_cap; /* of the next state, 0: none */
     hs_errinfo_t error;
     hs_lua_t *lua;
-    int status; /* of the last answer, with its fields and content */
+    int status; /* of the last response, with its fields and content */
     char fields[1024];
     char body[4096];
     size_t body_len;
@@ -94,10 +94,10 @@ static inline int end(void **state)
     return 0;
 }
 
-static inline void lua_bench_keep_answer(lua_bench_t *lb)
+static inline void lua_bench_keep_response(lua_bench_t *lb)
 {
-    const hs_response_t *response = &lb->bench.exchange->response;
-    assert_int_equal(response->state, HS_ANSWER_SENT);
+    const hs_response_t *response = &lb->bench.job->response;
+    assert_int_equal(response->sending, HS_SENDING_ENDED);
     lb->status = response->status;
     lb->body_len = response->body.len;
     size_t body_shown = hs_min(response->body.len, sizeof(lb->body) - 1);
@@ -113,8 +113,8 @@ static inline void lua_bench_keep_answer(lua_bench_t *lb)
 static inline void lua_bench_run(lua_bench_t *lb, const char *request)
 {
     bench_request(&lb->bench, request);
-    bench_answer(&lb->bench, hs_lua_as_handler(lb->lua));
-    lua_bench_keep_answer(lb);
+    bench_respond(&lb->bench, hs_lua_as_handler(lb->lua));
+    lua_bench_keep_response(lb);
     bench_end_request(&lb->bench);
 }
 

@@ -112,10 +112,9 @@ static void content_is_bytes(void **state)
              "  res:body(body:reverse() .. '\\0\\255' .. #body):send()\n"
              "end\n");
     bench_request(&lb->bench, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n???");
-    hs_exchange_t *exchange = lb->bench.exchange;
-    exchange->request.msg.body = hs_span("\0a\xff", 3);
-    bench_answer(&lb->bench, hs_lua_as_handler(lb->lua));
-    lua_bench_keep_answer(lb);
+    lb->bench.job->request.msg.body = hs_span("\0a\xff", 3);
+    bench_respond(&lb->bench, hs_lua_as_handler(lb->lua));
+    lua_bench_keep_response(lb);
     bench_end_request(&lb->bench);
     assert_int_equal(lb->body_len, 6);
     assert_memory_equal(lb->body,

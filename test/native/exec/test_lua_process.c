@@ -118,6 +118,7 @@ static void programs_get_clean_signals(void **state)
 static void *read_endlessly(void *argument)
 {
     lua_bench_t *lb = argument;
+    HS_OWNER_TAKE(lb->bench.job->owner);
     lua_bench_get(lb, "/");
     return NULL;
 }
@@ -146,6 +147,7 @@ static void a_blocked_read_does_not_delay_other_threads(void **state)
     fputs("the end", writer);
     fclose(writer);
     pthread_join(thread, NULL);
+    HS_OWNER_TAKE(other.bench.job->owner);
     assert_string_equal(other.body, "the end");
     lua_bench_end(&other);
 }

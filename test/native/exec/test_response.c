@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "exec/exchange_bench.h"
+#include "exec/job_bench.h"
 #include "exec/hs_res.h"
 
 static bench_t bench;
@@ -18,7 +18,7 @@ static int begin(void **state)
 {
     (void)state;
     bench_begin(&bench);
-    response = &bench.exchange->response;
+    response = &bench.job->response;
     hs_res_begin(response);
     return 0;
 }
@@ -39,7 +39,7 @@ static void expect_fields(const char *expected)
 static void it_begins_as_an_empty_200(void **state)
 {
     (void)state;
-    assert_int_equal(response->state, HS_ANSWER_HANDLING);
+    assert_int_equal(response->sending, HS_SENDING_BUILDING);
     assert_int_equal(response->status, 200);
     assert_int_equal(response->fields.len, 0);
     assert_int_equal(response->body.len, 0);
@@ -196,14 +196,14 @@ static void a_body_of_ten_megabytes(void **state)
 /* Every call, in a state in which no handler may call it, changes nothing. */
 static void expect_closed_for_changes(void)
 {
-    hs_answer_state_t before = response->state;
+    hs_sending_t before = response->sending;
     assert_int_equal(hs_res_status(response, 404), HS_ERR_STATE);
     assert_int_equal(hs_res_header(response, "A", "b"), HS_ERR_STATE);
     assert_int_equal(hs_res_header(response, "Connection", "close"), HS_ERR_STATE);
     assert_int_equal(hs_res_body(response, "late", 4), HS_ERR_STATE);
     assert_int_equal(hs_res_body_str(response, "late"), HS_ERR_STATE);
     assert_int_equal(hs_res_send(response), HS_ERR_STATE);
-    assert_int_equal(response->state, before);
+    assert_int_equal(response->sending, before);
     assert_false(response->close);
 }
 
@@ -214,7 +214,7 @@ static void nothing_changes_after_send(void **state)
     assert_int_equal(hs_res_header(response, "X", "y"), 0);
     assert_int_equal(hs_res_body_str(response, "done"), 0);
     assert_int_equal(hs_res_send(response), 0);
-    assert_int_equal(response->state, HS_ANSWER_SENT);
+    assert_int_equal(response->sending, HS_SENDING_ENDED);
     expect_closed_for_changes();
     assert_int_equal(response->status, 201);
     expect_fields("X: y\r\n");
@@ -224,8 +224,8 @@ static void nothing_changes_after_send(void **state)
 static void nothing_is_built_without_a_handler(void **state)
 {
     (void)state;
-    hs_exchange_end_message(bench.exchange);
-    assert_int_equal(response->state, HS_ANSWER_IDLE);
+    bench_end_request(&bench);
+    assert_int_equal(response->sending, HS_SENDING_NOTHING);
     expect_closed_for_changes();
 }
 
@@ -237,7 +237,7 @@ static void replacing_throws_away_what_was_built(void **state)
     assert_int_equal(hs_res_header(response, "Date", "x"), 0);
     assert_int_equal(hs_res_body_str(response, "half an answ"), 0);
     hs_res_replace(response, 500);
-    assert_int_equal(response->state, HS_ANSWER_SENT);
+    assert_int_equal(response->sending, HS_SENDING_ENDED);
     assert_int_equal(response->status, 500);
     expect_fields("Content-Type: text/plain\r\n");
     assert_int_equal(response->body.len, strlen("Internal Server Error\n"));

@@ -1,17 +1,19 @@
-/* Worker threads: exchanges go out, are handled, and come back once, whatever happens meanwhile. */
+/* Worker threads: jobs go out, are handled, and come back once, whatever happens meanwhile. */
 #include "exec/hs_worker.h"
 
 #include "exec/gate.h"
-#include "exec/lent_exchange.h"
+#include "exec/submitted_job.h"
 
 typedef struct pool {
     rig_t rig;
     hs_ev_t *ev;
+    hs_completions_t completions;
     hs_c_handler_t c_handler;
     hs_workers_t *workers;
     gate_t gate;
     unsigned returned;
-    unsigned ran; /* of those returned: a worker has run the handler */
+    unsigned ran;  /* of those returned: a worker has run the handler */
+    uint64_t kept; /* a handle of the job while it was the worker's, 0: none */
 } pool_t;
 
 static void handle(hs_request_t *request, hs_response_t *response, void *user_data)
@@ -25,13 +27,14 @@ static void handle(hs_request_t *request, hs_response_t *response, void *user_da
 static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
 {
     *pool = (pool_t){ .c_handler = { handle, &pool->gate }, .gate = GATE_SHUT };
-    rig_init(&pool->rig);
     pool->ev = hs_ev_new(pool, 16);
     assert_non_null(pool->ev);
+    hs_completions_init(&pool->completions, pool->ev);
+    rig_init(&pool->rig, &pool->completions);
     hs_workers_config_t config = {
         .maker = hs_c_handler_maker(&pool->c_handler),
         .log = &pool->rig.log,
-        .ev = pool->ev,
+        .completions = &pool->completions,
         .count = count,
         .queue_capacity = capacity,
     };
@@ -39,34 +42,53 @@ static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
     assert_non_null(pool->workers);
 }
 
-static hs_exchange_t *lend(pool_t *pool, const char *url)
+static hs_job_t *submit(pool_t *pool, const char *url)
 {
-    hs_exchange_t *exchange = rig_request(&pool->rig, url);
-    assert_true(hs_workers_lend(pool->workers, exchange));
-    return exchange;
+    hs_job_t *job = rig_request(&pool->rig, url);
+    assert_true(hs_workers_submit(pool->workers, job));
+    return job;
 }
 
 /* Returns when a worker stands there. */
-static hs_exchange_t *lend_at_the_gate(pool_t *pool)
+static hs_job_t *submit_to_the_gate(pool_t *pool)
 {
-    hs_exchange_t *exchange = lend(pool, "/gate");
+    hs_job_t *job = submit(pool, "/gate");
     hs_workers_flush(pool->workers);
     gate_await(&pool->gate, 1);
-    return exchange;
+    return job;
 }
 
-static void on_returned(void *context, hs_exchange_t *exchange)
+static void on_returned(pool_t *pool, hs_job_t *job)
 {
-    pool_t *pool = context;
     pool->returned++;
-    hs_response_t *response = &exchange->response;
-    if (response->state == HS_ANSWER_SENT) {
+    HS_OWNER_TAKE(job->owner);
+    hs_workers_returned(pool->workers, job);
+    hs_response_t *response = &job->response;
+    if (hs_job_state(job) == HS_JOB_DONE) {
         pool->ran++;
-        const char *url = hs_msg_url(&exchange->request.msg).data;
+        assert_null(hs_job_of(pool->kept));
+        assert_int_equal(response->sending, HS_SENDING_ENDED);
+        const char *url = hs_msg_url(&job->request.msg).data;
         assert_int_equal(response->body.len, strlen(url));
         assert_memory_equal(response->body.data, url, response->body.len);
+    } else {
+        assert_int_equal(hs_job_state(job), HS_JOB_CANCELLED);
+        assert_int_equal(response->sending, HS_SENDING_NOTHING);
     }
-    hs_exchange_give_back(&pool->rig.pool, exchange);
+    hs_job_give_back(&pool->rig.pool, job);
+}
+
+static void take_posted(pool_t *pool)
+{
+    hs_mpsc_node_t *node = hs_completions_collect(&pool->completions);
+    if (node != NULL)
+        hs_workers_collected(pool->workers);
+    while (node != NULL) {
+        hs_post_t *post = hs_post_of_node(node);
+        node = node->next;
+        assert_int_equal(post->kind, HS_POST_DONE);
+        on_returned(pool, hs_job_of_done(post));
+    }
 }
 
 /* As the I/O thread does it, until so many are back. */
@@ -74,18 +96,20 @@ static void collect(pool_t *pool, unsigned wanted)
 {
     while (pool->returned < wanted) {
         hs_workers_wake(pool->workers);
-        int timeout_ms = hs_workers_begin_sleep(pool->workers, 10000);
+        int timeout_ms = 0;
+        if (hs_completions_begin_sleep(&pool->completions))
+            timeout_ms = hs_workers_look_ms(pool->workers, 10000);
         assert_true(hs_ev_poll(pool->ev, timeout_ms) >= 0);
-        hs_workers_end_sleep(pool->workers);
-        hs_workers_collect(pool->workers, on_returned, pool);
+        hs_completions_end_sleep(&pool->completions);
+        take_posted(pool);
     }
 }
 
 static void pool_end(pool_t *pool)
 {
     assert_int_equal(hs_workers_stop(pool->workers, UINT32_MAX), 0);
-    hs_workers_collect(pool->workers, on_returned, pool);
-    assert_int_equal(hs_workers_outstanding(pool->workers), 0);
+    take_posted(pool);
+    assert_int_equal(pool->rig.pool.leased, 0);
     hs_workers_free(pool->workers);
     hs_ev_free(pool->ev);
     rig_free(&pool->rig);
@@ -99,9 +123,8 @@ static void test_every_request_comes_back_once(void **state)
     pool_init(&pool, 4, 128);
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned i = 0; i < 100; i++)
-            lend(&pool, urls[i % 4]);
+            submit(&pool, urls[i % 4]);
         hs_workers_flush(pool.workers);
-        assert_int_equal(hs_workers_outstanding(pool.workers), 100);
         pool.returned = pool.ran = 0;
         collect(&pool, 100);
         assert_int_equal(pool.ran, 100);
@@ -115,7 +138,7 @@ static void test_one_at_a_time_wakes_the_sleeping_loop(void **state)
     pool_t pool;
     pool_init(&pool, 1, 8);
     for (unsigned i = 0; i < 500; i++) {
-        lend(&pool, "/one");
+        submit(&pool, "/one");
         hs_workers_flush(pool.workers);
         pool.returned = 0;
         collect(&pool, 1);
@@ -123,17 +146,17 @@ static void test_one_at_a_time_wakes_the_sleeping_loop(void **state)
     pool_end(&pool);
 }
 
-static void test_a_full_queue_refuses_and_the_exchange_stays_ours(void **state)
+static void test_a_full_queue_refuses_and_the_job_stays_ours(void **state)
 {
     (void)state;
     pool_t pool;
     pool_init(&pool, 1, 2);
-    lend_at_the_gate(&pool);
-    lend(&pool, "/a");
-    lend(&pool, "/b");
-    hs_exchange_t *third = rig_request(&pool.rig, "/c");
-    assert_false(hs_workers_lend(pool.workers, third));
-    hs_exchange_give_back(&pool.rig.pool, third);
+    submit_to_the_gate(&pool);
+    submit(&pool, "/a");
+    submit(&pool, "/b");
+    hs_job_t *third = rig_request(&pool.rig, "/c");
+    assert_false(hs_workers_submit(pool.workers, third));
+    hs_job_give_back(&pool.rig.pool, third);
     hs_workers_flush(pool.workers);
     gate_open(&pool.gate);
     collect(&pool, 3);
@@ -146,9 +169,10 @@ static void test_a_cancelled_request_is_not_run(void **state)
     (void)state;
     pool_t pool;
     pool_init(&pool, 1, 8);
-    lend_at_the_gate(&pool);
-    hs_exchange_t *queued = lend(&pool, "/never");
+    submit_to_the_gate(&pool);
+    hs_job_t *queued = submit(&pool, "/never");
     hs_workers_flush(pool.workers);
+    hs_workers_cancel(pool.workers, queued);
     assert_false(hs_workers_give_up(pool.workers, queued));
     gate_open(&pool.gate);
     collect(&pool, 2);
@@ -161,9 +185,9 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
     (void)state;
     pool_t pool;
     pool_init(&pool, 1, 8);
-    hs_exchange_t *stuck = lend_at_the_gate(&pool);
+    hs_job_t *stuck = submit_to_the_gate(&pool);
     assert_true(hs_workers_give_up(pool.workers, stuck));
-    lend(&pool, "/other");
+    submit(&pool, "/other");
     hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
@@ -178,7 +202,7 @@ static void test_stop_runs_what_is_queued_and_joins(void **state)
     pool_t pool;
     pool_init(&pool, 2, 64);
     for (unsigned i = 0; i < 50; i++)
-        lend(&pool, "/last");
+        submit(&pool, "/last");
     hs_workers_flush(pool.workers);
     pool_end(&pool);
     assert_int_equal(pool.returned, 50);
@@ -191,11 +215,58 @@ static void test_stop_does_not_wait_for_a_stuck_one(void **state)
      */
     static pool_t pool;
     pool_init(&pool, 1, 8);
-    hs_exchange_t *stuck = lend_at_the_gate(&pool);
+    hs_job_t *stuck = submit_to_the_gate(&pool);
     assert_true(hs_workers_give_up(pool.workers, stuck));
     assert_int_equal(hs_workers_stop(pool.workers, UINT32_MAX), 1);
     gate_open(&pool.gate);
     collect(&pool, 1);
+}
+
+/*
+ * A loop that has events all the time never comes to sleep, before which it would wake a worker. One
+ * request must not wait for others to come: a few turns later a worker is woken.
+ */
+static void test_a_lone_request_is_seen_although_the_loop_never_sleeps(void **state)
+{
+    (void)state;
+    enum {
+        TURNS = 4
+    };
+    pool_t pool;
+    pool_init(&pool, 1, 8);
+    submit(&pool, "/first");
+    hs_workers_flush(pool.workers);
+    collect(&pool, 1);
+    for (unsigned asleep = 0, wanted = 2; asleep < 20; wanted++) {
+        submit(&pool, "/lone");
+        hs_workers_flush(pool.workers);
+        /* False: the worker was not asleep yet, and has seen it. */
+        if (hs_workers_want_wake(pool.workers)) {
+            asleep++;
+            for (unsigned turn = 1; turn < TURNS; turn++)
+                hs_workers_flush(pool.workers);
+            assert_false(hs_workers_want_wake(pool.workers));
+        }
+        while (pool.returned < wanted) {
+            assert_true(hs_ev_poll(pool.ev, 1) >= 0);
+            take_posted(&pool);
+        }
+    }
+    pool_end(&pool);
+}
+
+/* Whoever has kept the job's handle finds out that another thread has it, or has had it. */
+static void test_the_generation_moves_when_a_worker_posts(void **state)
+{
+    (void)state;
+    pool_t pool;
+    pool_init(&pool, 1, 8);
+    hs_job_t *job = submit_to_the_gate(&pool);
+    pool.kept = job->view.handle;
+    assert_ptr_equal(hs_job_of(pool.kept), job);
+    gate_open(&pool.gate);
+    collect(&pool, 1);
+    pool_end(&pool);
 }
 
 static int refuse_to_make(void *context, hs_handler_t *handler, hs_errinfo_t *error)
@@ -205,7 +276,7 @@ static int refuse_to_make(void *context, hs_handler_t *handler, hs_errinfo_t *er
     return hs_errinfo_set(error, HS_ERR_HANDLER, 0, "on purpose");
 }
 
-static void test_a_worker_without_handler_answers_500(void **state)
+static void test_a_worker_without_handler_responds_500(void **state)
 {
     (void)state;
     pool_t pool;
@@ -215,12 +286,12 @@ static void test_a_worker_without_handler_answers_500(void **state)
     hs_workers_config_t config = {
         .maker = { refuse_to_make, NULL, &attempts },
         .log = &pool.rig.log,
-        .ev = pool.ev,
+        .completions = &pool.completions,
         .count = 1,
         .queue_capacity = 8,
     };
     pool.workers = hs_workers_new(&config);
-    lend(&pool, "Internal Server Error\n");
+    submit(&pool, "Internal Server Error\n");
     hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
@@ -233,12 +304,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_request_comes_back_once),
         cmocka_unit_test(test_one_at_a_time_wakes_the_sleeping_loop),
-        cmocka_unit_test(test_a_full_queue_refuses_and_the_exchange_stays_ours),
+        cmocka_unit_test(test_a_lone_request_is_seen_although_the_loop_never_sleeps),
+        cmocka_unit_test(test_the_generation_moves_when_a_worker_posts),
+        cmocka_unit_test(test_a_full_queue_refuses_and_the_job_stays_ours),
         cmocka_unit_test(test_a_cancelled_request_is_not_run),
         cmocka_unit_test(test_a_stuck_worker_is_replaced_and_may_come_back),
         cmocka_unit_test(test_stop_runs_what_is_queued_and_joins),
         cmocka_unit_test(test_stop_does_not_wait_for_a_stuck_one),
-        cmocka_unit_test(test_a_worker_without_handler_answers_500),
+        cmocka_unit_test(test_a_worker_without_handler_responds_500),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -91,10 +91,9 @@ static void feed_behind_lead(wire_link_t *link, const wire_case_t *wire, const c
 
 static bool check_end(wire_link_t *link, wire_end_t end, char *why)
 {
-    hs_conn_phase_t phase = link->conn.phase;
-    bool over = phase == HS_CONN_LINGERING || phase == HS_CONN_CLOSED;
-    bool idle = phase == HS_CONN_IDLE && link->conn.exchange == NULL;
-    bool reads = phase < HS_CONN_FLUSHING && !idle;
+    bool over = wire_link_is_over(link);
+    bool idle = !over && hs_conn_is_idle(&link->conn) && link->conn.job == NULL;
+    bool reads = !over && link->conn.phase == HS_CONN_OPEN && !idle;
     bool right = end == WIRE_END_CLOSED ? over : end == WIRE_END_OPEN ? idle : reads;
     if (!right) {
         snprintf(why, WHY_SIZE, "the end is %s", over ? "closed" : idle ? "open" : "waiting");

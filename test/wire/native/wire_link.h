@@ -1,22 +1,11 @@
 /*
- * A connection without sockets: plays the I/O thread for one hs_conn. Bytes go in at any
- * segmentation, answers come out; no system call, the clock stands still.
+ * A connection that the wire documents are run against, and rules that hold for each.
  */
 #pragma once
 
-#include "conn/hs_conn.h"
+#include "byte_peer.h"
 
-typedef struct wire_link {
-    hs_limits_t limits;
-    hs_exchange_pool_t pool;
-    hs_log_t log;
-    hs_conn_env_t env;
-    hs_conn_t conn;
-    hs_buf_t got;    /* everything that was sent on the connection */
-    size_t send_max; /* bytes that one send takes, 0: all */
-    hs_c_handler_t app;
-    char discard[256];
-} wire_link_t;
+typedef byte_peer_t wire_link_t;
 
 /* Prepares for connections with these limits. `handler` gets `user_data`. */
 void wire_link_init(wire_link_t *link, const hs_limits_t *limits, hs_handler_fn handler,
@@ -33,5 +22,11 @@ void wire_link_feed(wire_link_t *link, const char *data, size_t len);
 /* The peer shuts its side; what is unsent still goes out. */
 void wire_link_shut(wire_link_t *link);
 
-/* Ends the connection whatever its state: afterwards no exchange is leased. */
+/* Ends the connection whatever its state: afterwards it holds nothing. */
 void wire_link_close(wire_link_t *link);
+
+/* No further request will be answered. */
+static inline bool wire_link_is_over(const wire_link_t *link)
+{
+    return link->is_closed || link->conn.phase == HS_CONN_LINGERING;
+}

@@ -1,4 +1,4 @@
-/* hs_dispatch: whatever a handler does or leaves undone, there is one complete answer. */
+/* hs_executor: whatever a handler does or leaves undone, there is one complete response. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "exec/exchange_bench.h"
+#include "exec/job_bench.h"
 
 static bench_t bench;
 
@@ -25,9 +25,9 @@ static int end(void **state)
     return 0;
 }
 
-/* Runs one request and keeps the answer as it was before the message ended. */
+/* Runs one request and keeps the response as it was before the message ended. */
 typedef struct seen {
-    hs_answer_state_t state;
+    hs_sending_t sending;
     int status;
     size_t body_len;
     char body[64];
@@ -37,9 +37,9 @@ static seen_t run(hs_handler_fn function, void *user_data)
 {
     hs_c_handler_t c_handler = { function, user_data };
     bench_request(&bench, "POST /path?q HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody");
-    bench_answer(&bench, hs_c_handler_as_handler(&c_handler));
-    const hs_response_t *response = &bench.exchange->response;
-    seen_t seen = { response->state, response->status, response->body.len, "" };
+    bench_respond(&bench, hs_c_handler_as_handler(&c_handler));
+    const hs_response_t *response = &bench.job->response;
+    seen_t seen = { response->sending, response->status, response->body.len, "" };
     if (response->body.len > 0)
         memcpy(seen.body, response->body.data, hs_min(response->body.len, sizeof(seen.body) - 1));
     bench_end_request(&bench);
@@ -66,7 +66,7 @@ static void a_c_handler_gets_the_request_and_its_user_data(void **state)
     int calls = 0;
     seen_t seen = run(sees_everything, &calls);
     assert_int_equal(calls, 1);
-    assert_int_equal(seen.state, HS_ANSWER_SENT);
+    assert_int_equal(seen.sending, HS_SENDING_ENDED);
     assert_int_equal(seen.status, 201);
     assert_string_equal(seen.body, "made");
     assert_int_equal(bench.tape.records, 0);
@@ -81,7 +81,7 @@ static void never_sent_and_nothing_built_is_500_and_one_record(void **state)
 {
     (void)state;
     seen_t seen = run(does_nothing, NULL);
-    assert_int_equal(seen.state, HS_ANSWER_SENT);
+    assert_int_equal(seen.sending, HS_SENDING_ENDED);
     assert_int_equal(seen.status, 500);
     assert_string_equal(seen.body, "Internal Server Error\n");
     assert_int_equal(bench.tape.records, 1);
@@ -95,11 +95,11 @@ static void only_builds(hs_request_t *request, hs_response_t *response, void *us
     assert_int_equal(hs_res_status(response, 404), 0);
 }
 
-static void what_was_built_but_not_sent_is_the_answer(void **state)
+static void what_was_built_but_not_sent_is_the_response(void **state)
 {
     (void)state;
     seen_t seen = run(only_builds, NULL);
-    assert_int_equal(seen.state, HS_ANSWER_SENT);
+    assert_int_equal(seen.sending, HS_SENDING_ENDED);
     assert_int_equal(seen.status, 404);
     assert_int_equal(seen.body_len, 0);
     assert_int_equal(bench.tape.records, 0);
@@ -130,7 +130,7 @@ static void sends_twice(hs_request_t *request, hs_response_t *response, void *us
     assert_int_equal(hs_res_send(response), HS_ERR_STATE);
 }
 
-static void sent_twice_is_the_first_answer(void **state)
+static void sent_twice_is_the_first_response(void **state)
 {
     (void)state;
     seen_t seen = run(sends_twice, NULL);
@@ -147,8 +147,8 @@ static void runs_out_of_memory(hs_request_t *request, hs_response_t *response, v
     assert_int_equal(hs_res_send(response), 0);
 }
 
-/* A handler that does not look at results must not send half of its answer as a whole one. */
-static void an_answer_that_memory_did_not_suffice_for_is_500(void **state)
+/* A handler that does not look at results must not send half of its response as a whole one. */
+static void a_response_without_memory_for_it_is_500(void **state)
 {
     (void)state;
     seen_t seen = run(runs_out_of_memory, NULL);
@@ -158,7 +158,7 @@ static void an_answer_that_memory_did_not_suffice_for_is_500(void **state)
     assert_non_null(strstr(bench.tape.last, "memory"));
 }
 
-static void answers_do_not_leak_into_each_other(void **state)
+static void responses_do_not_leak_into_each_other(void **state)
 {
     (void)state;
     int calls = 0;
@@ -174,12 +174,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_c_handler_gets_the_request_and_its_user_data, begin, end),
         cmocka_unit_test_setup_teardown(never_sent_and_nothing_built_is_500_and_one_record, begin,
                                         end),
-        cmocka_unit_test_setup_teardown(what_was_built_but_not_sent_is_the_answer, begin, end),
+        cmocka_unit_test_setup_teardown(what_was_built_but_not_sent_is_the_response, begin, end),
         cmocka_unit_test_setup_teardown(sending_without_building_is_an_empty_200, begin, end),
-        cmocka_unit_test_setup_teardown(sent_twice_is_the_first_answer, begin, end),
-        cmocka_unit_test_setup_teardown(an_answer_that_memory_did_not_suffice_for_is_500, begin,
+        cmocka_unit_test_setup_teardown(sent_twice_is_the_first_response, begin, end),
+        cmocka_unit_test_setup_teardown(a_response_without_memory_for_it_is_500, begin,
                                         end),
-        cmocka_unit_test_setup_teardown(answers_do_not_leak_into_each_other, begin, end),
+        cmocka_unit_test_setup_teardown(responses_do_not_leak_into_each_other, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
