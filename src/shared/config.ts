@@ -67,6 +67,7 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
     entries[keyOf(spec)] = entry;
   }
   fitUrlIntoRing(entries);
+  fitBodyIntoMemory(entries);
   const values = Object.entries(entries);
   // The table is the type: `settings()` yields exactly the keys of Config, each parsed to the type
   // of its row.
@@ -245,6 +246,21 @@ function fitUrlIntoRing(entries: Record<string, Entry>): void {
   const ring = formatSize(ringSize.value);
   const advice = `raise ring-size or lower max-url`;
   throw invalid(maxUrl.source, `${url} is more than ring-size (${ring}): ${advice}`);
+}
+
+/** The memory for all bodies holds at least the largest one. */
+function fitBodyIntoMemory(entries: Record<string, Entry>): void {
+  const { maxBody, maxBodyMemory } = entries;
+  if (typeof maxBody?.value !== 'number' || typeof maxBodyMemory?.value !== 'number') return;
+  if (maxBodyMemory.value === 0 || maxBody.value <= maxBodyMemory.value) return;
+  if (maxBodyMemory.source.type === 'default') {
+    entries['maxBodyMemory'] = { ...maxBodyMemory, value: maxBody.value };
+    return;
+  }
+  const memory = formatSize(maxBodyMemory.value);
+  const body = formatSize(maxBody.value);
+  const advice = 'raise max-body-memory or lower max-body';
+  throw invalid(maxBodyMemory.source, `${memory} is less than max-body (${body}): ${advice}`);
 }
 
 function invalid(source: Source, text: string): MoonringError {

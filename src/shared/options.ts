@@ -166,6 +166,17 @@ export const OPTIONS = [
     description: 'Request body; a longer one gets 413',
   },
   {
+    name: 'max-body-memory',
+    type: 'size',
+    section: 'Limits',
+    min: '0',
+    max: '4095m',
+    default: '256m',
+    native: true,
+    description:
+      'Memory for all request bodies that a reactor holds; then 503. At least max-body. 0: no limit',
+  },
+  {
     name: 'max-url',
     type: 'size',
     section: 'Limits',
@@ -243,6 +254,17 @@ export const OPTIONS = [
     native: true,
     description:
       'Time without progress while a client reads its response; then the connection is closed. 0: off',
+  },
+  {
+    name: 'write-min-rate',
+    type: 'size',
+    section: 'Timeouts',
+    min: '0',
+    max: '1g',
+    default: '256',
+    native: true,
+    description:
+      'Minimum bytes per second that a client takes of a response, on average, after 10 s; below it the connection is closed',
   },
   {
     name: 'handler-timeout',

@@ -18,6 +18,8 @@ export const reactorOptions: ReactorOptions = {
   keepaliveTimeout: 75_000,
   writeTimeout: 31_000,
   bodyMinRate: 1024,
+  writeMinRate: 256,
+  maxBodyMemory: 65_536,
   handlerTimeout: 29_000,
   threads: 5,
   dispatch: 'auto',

@@ -39,6 +39,8 @@ t.test('defaults', async (t) => {
     watch: false,
     pin: false,
     bodyMinRate: 1024,
+    writeMinRate: 256,
+    maxBodyMemory: 256 * 1024 ** 2,
     logFile: null,
     accessLog: 'off',
     accessLogFile: null,
@@ -181,6 +183,10 @@ t.test('every error names the place', async (t) => {
       'MOONRING_LOG_LEVEL: "trace" is not one of debug, info, warn, error, fatal, off',
     ],
     [{ flags: { drainTimeout: '25h' } }, '--drain-timeout: must be from 0 to 24h, not 25h'],
+    [
+      { flags: { maxBody: '2m', maxBodyMemory: '1m' } },
+      '--max-body-memory: 1m is less than max-body (2m): raise max-body-memory or lower max-body',
+    ],
     [{ flags: { ringSize: '128' } }, '--ring-size: must be from 256 to 1m, not 128'],
     [{ flags: { ringSize: '3k' } }, '--ring-size: "3k" is not a power of two, like 8k'],
     [
@@ -232,6 +238,13 @@ t.test('variables of other programs are ignored', async (t) => {
     MOONRING_PORT_80_TCP_PORT: '80',
   };
   t.equal(resolveConfig(inputs({ env })).config.port, 8080);
+});
+
+test('the memory for bodies holds at least the largest body', async (t) => {
+  const { config } = resolveConfig(inputs({ flags: { maxBody: '1g' } }));
+  t.equal(config.maxBodyMemory, 1024 ** 3);
+  const unlimited = resolveConfig(inputs({ flags: { maxBody: '1g', maxBodyMemory: '0' } }));
+  t.equal(unlimited.config.maxBodyMemory, 0);
 });
 
 t.test('a small ring lowers the default of max-url', async (t) => {
