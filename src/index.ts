@@ -1,8 +1,14 @@
 /** What other programs may use of Moonring. */
 
 export type { ReactorStatus, Status } from './master/admin/status.js';
+export type { PinoLogger } from './master/log/log.js';
 export type { ReadyFields, ReloadResult } from './master/runtime/run.js';
-export { createServer, type Server, type ServerEvents } from './master/server.js';
+export {
+  type CreateServerOptions,
+  createServer,
+  type Server,
+  type ServerEvents,
+} from './master/server.js';
 export {
   type ConfigInputs,
   type Environment,

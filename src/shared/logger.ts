@@ -18,6 +18,8 @@ const LEVEL_NUMBERS: Readonly<Record<LineLevel, number>> = {
   fatal: 60,
 };
 
+const LINE_LEVELS = Object.keys(LEVEL_NUMBERS) as LineLevel[];
+
 export interface LinePrefix {
   readonly nowMs: number;
   readonly pid: number;
@@ -31,4 +33,18 @@ export function formatLogLine(
   message: string,
 ): string {
   return `${JSON.stringify({ level: LEVEL_NUMBERS[level], time: nowMs, pid, ...fields, msg: message })}\n`;
+}
+
+/** What a reactor's line says, without the time, which its reader adds; `null` for other text. */
+export function parseRecord(
+  line: string,
+): { readonly level: LineLevel; readonly fields: LogFields; readonly message: string } | null {
+  try {
+    const { level: number, time: _, msg, pid: reactorPid, ...fields } = JSON.parse(line);
+    const level = LINE_LEVELS.find((name) => LEVEL_NUMBERS[name] === number);
+    if (level === undefined) return null;
+    return { level, fields: { reactorPid, ...fields }, message: String(msg) };
+  } catch {
+    return null;
+  }
 }

@@ -1,8 +1,15 @@
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer as createNodeServer } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
-import { createServer, MoonringError } from '../../dist/index.js';
+import { createServer, type ServerOptions } from '../../dist/index.js';
+import { cleanEnvironment } from './server.js';
+import { collectOutput } from './server-output.js';
+import { until } from './until.js';
 
+const GOOD = "function handle(_, res) res:body('x'):send() end";
 const OPTIONS = { port: 0, processes: 2, admin: 'off', logLevel: 'off' } as const;
 
 t.test('start, stats, reload, scale, drain', { timeout: 60_000 }, async (t) => {
@@ -25,18 +32,29 @@ t.test('start, stats, reload, scale, drain', { timeout: 60_000 }, async (t) => {
   await t.rejects(server.start(), { code: 'ERR_MOONRING_USAGE' }, 'once');
 });
 
-t.test('what is wrong rejects', async (t) => {
+t.test('wrong options throw where they are written', async (t) => {
+  for (const wrong of [
+    { prot: 1 },
+    { maxBody: 'much' },
+    { minReactors: 0 },
+    { app: () => 'app.lua' },
+    { logLevel: 'loud' },
+  ]) {
+    const options = { ...OPTIONS, ...wrong } as object;
+    t.throws(() => createServer(options), { code: 'ERR_MOONRING_CONFIG' }, JSON.stringify(wrong));
+  }
+});
+
+t.test('a start that is not possible rejects', async (t) => {
   const wrong: [object, string][] = [
-    [{ prot: 1 }, 'ERR_MOONRING_CONFIG'],
-    [{ maxBody: 'much' }, 'ERR_MOONRING_CONFIG'],
     [{ app: '/does/not/exist.lua' }, 'ERR_MOONRING_HANDLER'],
     [{ app: 'test/e2e/apps/syntax-error.lua' }, 'ERR_MOONRING_HANDLER'],
+    [{ minReactors: 3 }, 'ERR_MOONRING_CONFIG'],
   ];
   for (const [options, code] of wrong) {
     const server = createServer({ ...OPTIONS, ...options });
-    await t.rejects(server.start(), MoonringError);
-    const again = createServer({ ...OPTIONS, ...options });
-    await t.rejects(again.start(), { code }, code);
+    await t.rejects(server.start(), { name: 'MoonringError', code }, code);
+    await server.close();
   }
   const other = createNodeServer().listen(0, '127.0.0.1');
   await once(other, 'listening');
@@ -66,6 +84,163 @@ t.test('an end, good or bad, leaves no timer and no listener behind', async (t) 
   await server.start();
   await server.stop();
   t.equal(after().listeners, before.listeners, 'it was stopped');
+});
+
+t.test('a number of reactors that cannot be is refused with a reason', async (t) => {
+  const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua', processes: 1 });
+  await server.start();
+  for (const processes of [0, -1, 1.5, Number.NaN]) {
+    const refusal = { code: 'ERR_MOONRING_CONTROL', message: /whole number from 1/ };
+    t.throws(() => server.scale(processes), refusal, `${processes}`);
+  }
+  t.equal(server.stats().reactors.length, 1);
+  await server.close();
+});
+
+t.test('a reload rejects with the code of what failed', async (t) => {
+  const app = join(t.testdir({ 'app.lua': GOOD }), 'app.lua');
+  const options: { app: string; maxBody?: string } = { ...OPTIONS, app };
+  const server = createServer(options);
+  await server.start();
+  writeFileSync(app, 'function handle(');
+  await t.rejects(server.reload(), { code: 'ERR_MOONRING_HANDLER' });
+  writeFileSync(app, GOOD);
+  options.maxBody = 'much';
+  await t.rejects(server.reload(), { code: 'ERR_MOONRING_CONFIG' });
+  delete options.maxBody;
+  t.strictSame(await server.reload(), { generation: 2 });
+  const drained = server.drain();
+  await t.rejects(server.reload(), { code: 'ERR_MOONRING_CONTROL' });
+  await drained;
+});
+
+t.test('a reload applies the log level to the master, too', async (t) => {
+  const app = 'test/e2e/apps/pid.lua';
+  const directory = t.testdir();
+  const logFile = join(directory, 'log');
+  const options: ServerOptions & { logLevel: 'info' | 'error' } = {
+    ...OPTIONS,
+    app,
+    logFile,
+    logLevel: 'error',
+  };
+  const server = createServer(options);
+  await server.start();
+  options.logLevel = 'info';
+  await server.reload();
+  await server.close();
+  const messages = readFileSync(logFile, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).msg);
+  t.strictSame(messages, ['draining', 'stopped']);
+});
+
+t.test('drain and close may be called twice, and before or after everything', async (t) => {
+  const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/dispatch.lua', processes: 1 });
+  const { address } = await server.start();
+  const answer = fetch(`${address}/wait`);
+  await until('the request is being served', () =>
+    server.stats().reactors.some(({ serving }) => serving.length > 0),
+  );
+  await Promise.all([server.drain(), server.drain(), server.close()]);
+  t.equal((await answer).status, 200, 'the second order cut nothing');
+  await server.close();
+  await t.rejects(server.drain(), { code: 'ERR_MOONRING_USAGE' });
+
+  const unused = createServer(OPTIONS);
+  await unused.close();
+  await t.rejects(unused.start(), { code: 'ERR_MOONRING_USAGE' });
+
+  const early = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua' });
+  const start = early.start();
+  start.catch(() => {});
+  await early.close();
+  await t.rejects(start, { code: 'ERR_MOONRING_USAGE' });
+
+  const disposable = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua' });
+  await disposable.start();
+  await disposable[Symbol.asyncDispose]();
+  t.throws(() => disposable.stats(), { code: 'ERR_MOONRING_USAGE' });
+});
+
+t.test('an injected logger gets the records of master and reactors', async (t) => {
+  const records: [string, object, string][] = [];
+  const level = (name: string) => (fields: object, message: string) => {
+    records.push([name, fields, message]);
+  };
+  const logger = {
+    debug: level('debug'),
+    info: level('info'),
+    warn: level('warn'),
+    error: level('error'),
+    fatal: level('fatal'),
+  };
+  const app = join(t.testdir({ 'app.lua': "function handle() error('oh') end" }), 'app.lua');
+  const server = createServer({ ...OPTIONS, app, logLevel: 'info', logger });
+  const { address } = await server.start();
+  t.equal((await fetch(address)).status, 500);
+  await until('the record of the reactor', () => records.some(([name]) => name === 'error'));
+  await server.stop();
+  t.match(
+    records.find(([name]) => name === 'error'),
+    ['error', { reactor: Number }, /oh/],
+  );
+  t.match(records.at(-1), ['info', {}, 'stopped']);
+  t.notOk(records.some(([name]) => name === 'fatal'));
+});
+
+t.test('listeners that throw or give orders do not disturb the server', async (t) => {
+  const script = `
+    import { createServer } from '${new URL('../../dist/index.js', import.meta.url)}';
+    const thrown = [];
+    process.on('uncaughtException', (error) => thrown.push(error.message));
+    const server = createServer(${JSON.stringify({ ...OPTIONS, app: 'test/e2e/apps/pid.lua' })});
+    let stops = 0;
+    server.on('stopping', () => { stops++; server.stop(); });
+    for (const event of ['ready', 'reloaded', 'exit', 'stopping', 'end']) {
+      server.on(event, () => { throw new Error(event); });
+    }
+    await server.start();
+    await server.reload();
+    const pid = server.stats().reactors[0].pid;
+    process.kill(pid, 'SIGKILL');
+    while (server.stats().reactors.some((each) => each.state !== 'ready' || each.pid === pid)) {
+      await new Promise(setImmediate);
+    }
+    await server.stop();
+    console.log(JSON.stringify({ stops, thrown: [...new Set(thrown)] }));
+    process.exit(0);
+  `;
+  const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+    env: cleanEnvironment(),
+  });
+  t.equal(status, 0);
+  const { stops, thrown } = JSON.parse(stdout);
+  t.strictSame(thrown.sort(), ['end', 'exit', 'ready', 'reloaded', 'stopping']);
+  t.equal(stops, 1, 'a stop in the listener for it does not repeat it');
+});
+
+t.test('a cluster worker is told that it cannot be a server', async (t) => {
+  const env = { ...cleanEnvironment(), NODE_UNIQUE_ID: '1' };
+  const index = new URL('../../dist/index.js', import.meta.url);
+  const script = `
+    import { createServer } from '${index}';
+    try { createServer(); } catch (error) { console.log(error.code); }
+    process.exit(0);
+  `;
+  const stdio = ['ignore', 'pipe', 'pipe', 'ipc'] as const;
+  for (const [args, pattern] of [
+    [['--input-type=module', '-e', script], /^ERR_MOONRING_CONFIG\n$/],
+    [['dist/master.js', '--port', '0', '--admin', 'off'], /cluster worker .*fork mode|cluster/],
+  ] as const) {
+    const child = spawn(process.execPath, [...args], { env, stdio: [...stdio] });
+    const output = collectOutput(child);
+    const [code] = await once(child, 'close');
+    t.match(output.stdout() + output.stderr(), pattern);
+    t.equal(code, args[0] === 'dist/master.js' ? 78 : 0);
+  }
 });
 
 t.test('stop ends at once', async (t) => {

@@ -1,7 +1,13 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { pino } from 'pino';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import type { LogFields, Logger, LogLevel } from '../../shared/logger.js';
+import {
+  type LineLevel,
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  parseRecord,
+} from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
 import { type LineOutput, lineOutput } from './line-output.js';
 import { type TerminalOptions, terminalOutput } from './terminal.js';
@@ -79,6 +85,27 @@ export function openLog(
       flush();
       kept?.close();
     },
+  };
+}
+
+/** What is used of a logger of the surrounding program: pino's, or one like it. */
+export type PinoLogger = Readonly<Record<LineLevel, (fields: LogFields, message: string) => void>>;
+
+/** Every record goes to `logger`, which has its own level and destination. */
+export function forwardLog(logger: PinoLogger): MasterLog {
+  return {
+    log: (level, fields, message) => logger[level](fields, message),
+    announce: (fields, message) => logger.info(fields, message),
+    relay: (reactor, line, stream) => {
+      if (line === '') return;
+      const record = isRecord(line) ? parseRecord(line) : null;
+      if (record !== null) logger[record.level](record.fields, record.message);
+      else if (stream === 'stdout') logger.info({ reactor, text: line }, STDOUT_TEXT);
+      else logger.error({ reactor, text: line }, STDERR_TEXT);
+    },
+    setLevel: () => {},
+    reopen: () => {},
+    close: () => {},
   };
 }
 

@@ -1,5 +1,5 @@
 import cluster, { type Worker } from 'node:cluster';
-import { messageOf } from '../../shared/errors.js';
+import { MoonringError, messageOf } from '../../shared/errors.js';
 import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
 import { readLines } from '../log/line-input.js';
 import type { OutputStream } from '../log/log.js';
@@ -58,6 +58,15 @@ export interface ReactorProcess {
   /** Lost if the process is on its way out: its exit will be reported. */
   send(message: ToReactor): void;
   signal(signal: 'SIGKILL' | 'SIGABRT'): void;
+}
+
+/** A worker's cluster module forks no workers: its parent would be asked for every socket. */
+export function refuseClusterWorker(): void {
+  if (!cluster.isWorker) return;
+  const message =
+    'this process is a node:cluster worker (NODE_UNIQUE_ID is set), where Moonring cannot start its ' +
+    'own: run one process that is not (with pm2: exec_mode "fork", instances 1)';
+  throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
 export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {

@@ -1,14 +1,17 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type Address, formatAddress } from '../../shared/addresses.js';
-import { originOf, type ResolvedConfig } from '../../shared/config.js';
+import { type Environment, originOf, type ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import type { AppSource, NativeAddon } from '../../shared/native.js';
-import { version } from '../../shared/package-info.js';
-import type { MasterSignal } from '../../shared/signals.js';
+import { type AppSource, loadNative, type NativeAddon } from '../../shared/native.js';
+import type { Config } from '../../shared/options.js';
+import { packageRoot, version } from '../../shared/package-info.js';
 import { type Admin, openAdmin } from '../admin/admin.js';
 import { type RateSampler, sampleRates } from '../admin/rate-sampler.js';
 import { type Status, statusOf } from '../admin/status.js';
-import type { MasterLog } from '../log/log.js';
+import { forwardLog, type MasterLog, openLog, type PinoLogger } from '../log/log.js';
+import { type Generation, prepareGeneration } from '../reload/generation.js';
 import { watchFiles } from '../reload/watch.js';
 import { activeSlots } from '../supervisor/slots.js';
 import {
@@ -19,36 +22,44 @@ import {
   type Prepared,
 } from '../supervisor/state.js';
 import { scalingProblem } from '../supervisor/supervisor.js';
-import type { AllocatorChoice } from './allocator.js';
+import { type AllocatorChoice, chooseAllocator } from './allocator.js';
 import { type Listeners, openListeners } from './listeners.js';
+import { autoProcesses } from './processes.js';
+import { refuseClusterWorker } from './reactor-process.js';
 import { openResources, type Resources } from './resources.js';
 import { needRestart, supervisorSettings } from './settings.js';
 import { makeShell, type Shell } from './shell.js';
-
-/** What a generation of reactors is made from: configuration and an app that was checked. */
-export interface Generation {
-  readonly resolved: ResolvedConfig;
-  readonly app: AppSource;
-}
+import type { Received } from './signals.js';
 
 export interface MasterInputs {
+  readonly resolved: ResolvedConfig;
+  /** The configuration as it is now, for a reload. Throws a MoonringError. */
+  readonly reread: () => ResolvedConfig;
+  readonly env: Environment;
+  /** In place of the log that the configuration describes. */
+  readonly logger?: PinoLogger | undefined;
+  /** Listening sockets from a service manager. */
+  readonly inheritedFds: readonly number[];
+  /** Called outside of the effect loop, so that what they do or throw does no harm there. */
+  readonly hooks: (context: Pick<Context, 'native' | 'log'>) => MasterHooks;
+}
+
+export interface MasterHooks {
+  readonly onReady: (ready: ReadyFields) => void;
+  readonly onStopping: () => void;
+  readonly onReloaded?: (result: ReloadResult) => void;
+  readonly onExited?: (slot: number, exit: ChildExit) => void;
+  /** Before `ended` resolves. */
+  readonly onEnd?: (failure: Failure | null) => void;
+}
+
+/** What a start has prepared before it opens anything that others can see. */
+interface Context extends Pick<MasterInputs, 'reread' | 'inheritedFds'> {
   readonly first: Generation;
-  /** Looks at everything anew. Throws a MoonringError that says what is wrong. */
-  readonly prepare: () => Promise<Generation>;
   readonly processes: number;
-  readonly packageRoot: string;
   readonly native: NativeAddon;
   readonly allocator: AllocatorChoice;
   readonly log: MasterLog;
-  /** Listening sockets from a service manager. */
-  readonly inheritedFds: readonly number[];
-  /** Called outside of the effect loop. */
-  readonly hooks: {
-    readonly onReady: (ready: ReadyFields) => void;
-    readonly onStopping: () => void;
-    readonly onReloaded: (result: ReloadResult) => void;
-    readonly onExited: (slot: number, exit: ChildExit) => void;
-  };
 }
 
 export interface ReadyFields {
@@ -77,7 +88,7 @@ export interface ReloadResult {
 export interface RunningMaster {
   /** Why it ended, `null` for a clean end. */
   readonly ended: Promise<Failure | null>;
-  signal(signal: MasterSignal): void;
+  signal(signal: Received): void;
   reload(): Promise<ReloadResult>;
   /** Why it cannot be done, `null` if it has begun. */
   scale(processes: number): string | null;
@@ -86,23 +97,61 @@ export interface RunningMaster {
   status(): Status;
 }
 
-/**
- * Serves until told to stop. Throws ERR_MOONRING_LISTEN, when nothing has been started. The log is
- * closed either way.
- */
+/** Serves until it is ordered to stop. Throws a MoonringError if it cannot start. */
 export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> {
+  refuseClusterWorker();
+  const { resolved, reread, env, logger, inheritedFds } = inputs;
+  const { config } = resolved;
+  const native = loadNative(packageRoot, env['MOONRING_ADDON']);
+  const first = await prepareGeneration(resolved);
+  const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
+  const log =
+    logger === undefined
+      ? openLog(native, { level: config.logLevel, file: config.logFile, terminal })
+      : forwardLog(logger);
   try {
-    return await start(inputs);
+    for (const warning of resolved.warnings) log.log('warn', {}, warning);
+    const allocator = pickAllocator(config, env, log);
+    const processes =
+      config.processes === 'auto'
+        ? autoProcesses(availableParallelism(), readText)
+        : config.processes;
+    const context = { first, reread, processes, native, allocator, log, inheritedFds };
+    return await start(context, inputs.hooks({ native, log }));
   } catch (error) {
-    inputs.log.close();
+    log.close();
     throw error;
   }
 }
 
-async function start(inputs: MasterInputs): Promise<RunningMaster> {
-  const { processes, packageRoot, first, log, allocator, hooks } = inputs;
+function pickAllocator(
+  { allocator: wanted }: Config,
+  env: Environment,
+  { log }: MasterLog,
+): AllocatorChoice {
+  const { platform, arch } = process;
+  const choice = chooseAllocator({ wanted, platform, arch, env, exists: existsSync });
+  if (choice.type === 'jemalloc') log('debug', { path: choice.path }, 'reactors use jemalloc');
+  else {
+    const level = choice.unexpected ? 'warn' : 'debug';
+    log(level, { reason: choice.reason }, 'reactors use the system allocator');
+  }
+  return choice;
+}
+
+function readText(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
+async function start(context: Context, hooks: MasterHooks): Promise<RunningMaster> {
+  const { processes, first, log, native, allocator } = context;
   const { config } = first.resolved;
-  const { accept, resources } = openAll(inputs);
+  requireEnough(config, processes);
+  const { accept, resources } = openAll(context);
   const settingsOf = ({ resolved, app }: Generation) => {
     const { listenFdsInChild } = resources;
     return supervisorSettings({ config: resolved.config, app, packageRoot, listenFdsInChild });
@@ -113,16 +162,20 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
     end = resolve;
   });
   const shell = makeShell(initialState(settingsOf(first), processes), {
-    native: inputs.native,
+    native,
     log,
     resources,
     script: join(packageRoot, 'dist', 'reactor.js'),
     reactorEnv: allocator.type === 'jemalloc' ? allocator.env : {},
     livenessGraceMs: config.livenessGrace,
-    prepareReload: () => prepareReload(inputs, settingsOf),
+    prepareReload: () =>
+      prepareReload(context, (generation) => {
+        requireEnough(generation.resolved.config, activeSlots(shell.state()).length);
+        return settingsOf(generation);
+      }),
     hooks: {
       onStopping: () => later(hooks.onStopping),
-      onExited: (slot, exit) => later(() => hooks.onExited(slot, exit)),
+      onExited: (slot, exit) => later(() => hooks.onExited?.(slot, exit)),
       onReady: (name) =>
         later(() =>
           hooks.onReady(
@@ -141,7 +194,7 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
         for (const resolve of waiting.now) resolve({ failure, generation });
         waiting.now = waiting.later;
         waiting.later = [];
-        later(() => hooks.onReloaded({ failure, generation }));
+        later(() => hooks.onReloaded?.({ failure, generation }));
       },
       onEnd: (failure) => {
         watcher?.close();
@@ -149,15 +202,16 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
         admin.close();
         resources.close();
         log.close();
-        end(failure);
+        later(() => hooks.onEnd?.(failure));
+        later(() => end(failure));
       },
     },
   });
   const sampler = sampleRates(() => resources.stats.read());
-  const status = statusReader(inputs.native, { resources, shell, accept, sampler });
+  const status = statusReader(native, { resources, shell, accept, sampler });
   const orders = makeOrders(shell, resources, waiting);
   const admin = await openAdmin({
-    native: inputs.native,
+    native,
     addresses: config.admin,
     isDefault: first.resolved.sources.admin.type === 'default',
     log: log.log,
@@ -176,12 +230,17 @@ async function start(inputs: MasterInputs): Promise<RunningMaster> {
   return { ...orders, ended, status };
 }
 
-/** Outside of the effect loop: what the surrounding program does in a hook, or throws, is its own. */
 function later(hook: () => void): void {
   process.nextTick(hook);
 }
 
-function openAll({ native, first, processes, inheritedFds }: MasterInputs) {
+function requireEnough({ minReactors }: Config, processes: number): void {
+  if (minReactors <= processes) return;
+  const message = `--min-reactors ${minReactors} is more than the ${processes} reactors there are`;
+  throw new MoonringError('ERR_MOONRING_CONFIG', message);
+}
+
+function openAll({ native, first, processes, inheritedFds }: Context) {
   const { config, sources } = first.resolved;
   const accept = acceptStrategy(config.accept);
   const listeners = openListeners(native, {
@@ -227,8 +286,12 @@ function makeOrders(
 ): Omit<RunningMaster, 'ended' | 'status'> {
   const give = (order: Order) => shell.dispatch({ type: 'order', order });
   return {
-    // No wall clock: an operator or NTP may set that one.
-    signal: (signal) => shell.dispatch({ type: 'signal', signal, nowMs: performance.now() }),
+    signal: (signal) => {
+      // The terminal and the person at it are gone.
+      if (signal === 'hangup') return give({ type: 'drain' });
+      // No wall clock: an operator or NTP may set that one.
+      shell.dispatch({ type: 'signal', signal, nowMs: performance.now() });
+    },
     reload: () =>
       new Promise((resolve) => {
         const busy = shell.state().reload.tag !== 'idle';
@@ -300,11 +363,11 @@ interface Waiting {
 }
 
 async function prepareReload(
-  { prepare, first, log }: MasterInputs,
+  { reread, first, log }: Context,
   settingsOf: (generation: Generation) => ReturnType<typeof supervisorSettings>,
 ): Promise<Prepared> {
   try {
-    const generation = await prepare();
+    const generation = await prepareGeneration(reread());
     const keys = needRestart(first.resolved.config, generation.resolved.config);
     if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
     return { ok: true, settings: settingsOf(generation) };
