@@ -240,7 +240,7 @@ t.test('variables of other programs are ignored', async (t) => {
   t.equal(resolveConfig(inputs({ env })).config.port, 8080);
 });
 
-test('the memory for bodies holds at least the largest body', async (t) => {
+t.test('the memory for bodies holds at least the largest body', async (t) => {
   const { config } = resolveConfig(inputs({ flags: { maxBody: '1g' } }));
   t.equal(config.maxBodyMemory, 1024 ** 3);
   const unlimited = resolveConfig(inputs({ flags: { maxBody: '1g', maxBodyMemory: '0' } }));
