@@ -35,6 +35,37 @@ int hs_stream_open(hs_loop_t *loop, hs_stream_t *stream, int fd, const hs_protoc
     return hs_ev_io_start(loop->ev, &stream->watcher, fd, interest, on_watcher_event);
 }
 
+int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream, const hs_sock_endpoint_t *endpoint,
+                      const hs_protocol_t *protocol)
+{
+    int fd = hs_sock_connect(endpoint);
+    if (fd < 0)
+        return fd;
+    int result = hs_stream_open(loop, stream, fd, protocol);
+    if (result < 0) {
+        hs_sock_close(fd);
+        return result;
+    }
+    stream->connecting = true;
+    stream->writable = false;
+    return 0;
+}
+
+/* An outbound stream's first event says how connecting has ended. True: it is connected. */
+static bool finish_connecting(hs_loop_t *loop, hs_stream_t *stream)
+{
+    int result = hs_sock_connect_result(stream->watcher.fd);
+    if (result == -EINPROGRESS)
+        return false;
+    stream->connecting = false;
+    if (result < 0) {
+        stream->protocol->on_error(loop, stream, -result);
+        return false;
+    }
+    stream->protocol->on_connected(loop, stream);
+    return !stream->closed;
+}
+
 static void on_watcher_closed(hs_ev_t *ev, hs_ev_io_t *watcher)
 {
     hs_stream_t *stream = (hs_stream_t *)(void *)watcher;
@@ -160,6 +191,10 @@ void hs_stream_on_event(hs_loop_t *loop, hs_stream_t *stream, unsigned events)
 {
     if (loop->on_turn != NULL)
         loop->on_turn(loop);
+    if (HS_UNLIKELY(stream->connecting) && !finish_connecting(loop, stream)) {
+        hs_stream_update(loop, stream);
+        return;
+    }
     if (events & HS_EV_WRITE)
         stream->writable = true;
     if (events & (HS_EV_READ | HS_EV_PEER_SHUT | HS_EV_HANGUP))

@@ -21,6 +21,7 @@
 
 #include "data/hs_wheel.h"
 #include "os/hs_ev.h"
+#include "os/hs_sock.h"
 #include "stream/hs_buffers.h"
 
 /* Output from here on pauses who produces it, until no more than the lower mark is unsent. */
@@ -49,6 +50,8 @@ typedef struct hs_protocol {
     void (*received_into)(hs_stream_t *stream, size_t len);
     /* waits_for_drain was set, and little enough is unsent. */
     void (*on_drained)(hs_loop_t *loop, hs_stream_t *stream);
+    /* hs_stream_connect has succeeded. NULL for streams that are only accepted. */
+    void (*on_connected)(hs_loop_t *loop, hs_stream_t *stream);
     /* The peer has shut its side: nothing more will arrive. */
     void (*on_end)(hs_loop_t *loop, hs_stream_t *stream);
     /* The peer has shut its side while nothing was read: bytes may wait before it. */
@@ -75,6 +78,7 @@ struct hs_stream {
     bool writable;        /* the kernel may have room */
     bool shut_seen;       /* the peer has shut: read until the end although a read was short */
     bool write_shut;      /* our side is shut */
+    bool connecting;      /* outbound, and the peer has not answered yet */
     bool reads;           /* set by the protocol: bytes are to be received now */
     bool discards;        /* set by the protocol: received bytes are dropped */
     bool waits_for_drain; /* set by the protocol: on_drained is wanted */
@@ -116,6 +120,15 @@ void hs_loop_init(hs_loop_t *loop, hs_ev_t *ev, const hs_transport_t *transport,
  * (-errno). `protocol` may be told of events from the next turn on. */
 HS_NODISCARD int hs_stream_open(hs_loop_t *loop, hs_stream_t *stream, int fd,
                                 const hs_protocol_t *protocol);
+
+/*
+ * A stream to `endpoint`, which is being connected: on_connected, or on_error with the reason, comes
+ * from the loop, never from inside this call. Output may be added before; the deadline is the
+ * protocol's. -errno if it fails at once; then there is no stream.
+ */
+HS_NODISCARD int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream,
+                                   const hs_sock_endpoint_t *endpoint,
+                                   const hs_protocol_t *protocol);
 
 /*
  * From the end of the current callback on `protocol` is told of events. What has arrived and was not
