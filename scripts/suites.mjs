@@ -44,10 +44,10 @@ export const suites = {
   unit: () => runTap('test/unit', 2),
   wire: () => runTap('test/wire', 1),
   fuzz: () => runFuzz(10),
-  e2e: () => runTap('test/e2e', 4, { timeoutSeconds: 180 }),
+  e2e: () => runTap('test/e2e', 4),
   docs: async () => {
     await buildNative('release', ['httpserver', 'moonring_core']);
-    return runTap('test/docs', 2, { timeoutSeconds: 180 });
+    return runTap('test/docs', 2);
   },
   'asan-e2e': () => runSanitizedServer('asan', underAsan, 2),
 };

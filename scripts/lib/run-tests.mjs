@@ -63,7 +63,7 @@ export function countCtest(text, code) {
  * @param {number} jobs how many files at a time
  * @param {{ env?: Record<string, string>, timeoutSeconds?: number }} [options]
  */
-export async function runTap(what, jobs, { env, timeoutSeconds = 60 } = {}) {
+export async function runTap(what, jobs, { env, timeoutSeconds = 180 } = {}) {
   const files = typeof what === 'string' ? testFiles(what) : [...what];
   const total = { passed: 0, failed: 0, output: '' };
   const takeFiles = async () => {

@@ -5,7 +5,7 @@ import { randomPieces, type SeededRandom, seededRandom } from './seeded-random.j
 import { startServer } from './server.js';
 
 /** By hand: CROSS_TALK_SECONDS=60 CROSS_TALK_CONNECTIONS=400 npm run test:e2e */
-const SECONDS = Number(process.env['CROSS_TALK_SECONDS'] ?? 2);
+const SECONDS = Number(process.env['CROSS_TALK_SECONDS'] ?? 1);
 const CONNECTIONS = Number(process.env['CROSS_TALK_CONNECTIONS'] ?? 400);
 const LONGEST = 16 * 1024;
 

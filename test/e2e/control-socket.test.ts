@@ -9,7 +9,7 @@ import { runMaster, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
-t.test('status, scale, reload and drain over the admin socket', { timeout: 60_000 }, async (t) => {
+t.test('status, scale, reload and drain over the admin socket', async (t) => {
   const path = join(socketDirectory(t), 'admin.sock');
   const args = ['--accept', 'boss', '--admin', `127.0.0.1:0,${path}`];
   const server = await startServer(t, { app: 'pid.lua', processes: 1, args });

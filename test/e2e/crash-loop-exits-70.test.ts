@@ -50,7 +50,7 @@ t.test(
   },
 );
 
-t.test('with --min-reactors readiness needs so many', { timeout: 60_000 }, async (t) => {
+t.test('with --min-reactors readiness needs so many', async (t) => {
   const args = ['--min-reactors', '2'];
   const server = await startServer(t, { processes: 2, args });
   const [steady = 0] = server.reactorPids();

@@ -28,7 +28,7 @@ t.test('a handler that loads for ever is not left behind by a drain', async (t) 
   await until('the checker is gone', () => !isRunning(checker));
 });
 
-t.test('nor for ever by the death of the master', { timeout: 30_000 }, async (t) => {
+t.test('nor for ever by the death of the master', async (t) => {
   const { server, checker } = await checkForEver(t);
   server.signal('SIGKILL');
   await server.exited;

@@ -11,7 +11,7 @@ const CLIENTS = 8;
 const BROKEN_A_KILL = 2 * CLIENTS;
 
 for (const accept of ['reuseport', 'boss']) {
-  t.test(`${KILLS} times kill -9 under load, accept ${accept}`, { timeout: 60_000 }, async (t) => {
+  t.test(`${KILLS} times kill -9 under load, accept ${accept}`, async (t) => {
     const server = await startServer(t, {
       app: 'pid.lua',
       processes: 2,

@@ -28,7 +28,7 @@ const TSCONFIG = {
   files: ['program.ts'],
 };
 
-t.test('the tarball works in an empty project', { timeout: 60_000 }, async (t) => {
+t.test('the tarball works in an empty project', async (t) => {
   const directory = t.testdir({
     'package.json': '{"type":"module"}',
     'program.ts': PROGRAM,

@@ -27,7 +27,7 @@ async function reload(server: Server, generation: number): Promise<void> {
 }
 
 export function testReloads(accept: 'reuseport' | 'boss'): void {
-  t.test(`${RELOADS} reloads under load, accept ${accept}`, { timeout: 120_000 }, async (t) => {
+  t.test(`${RELOADS} reloads under load, accept ${accept}`, async (t) => {
     const server = await startServer(t, {
       app: 'pid.lua',
       processes: 2,

@@ -12,7 +12,7 @@ import { until } from './until.js';
 const GOOD = "function handle(_, res) res:body('x'):send() end";
 const OPTIONS = { port: 0, processes: 2, admin: 'off', logLevel: 'off' } as const;
 
-t.test('start, stats, reload, scale, drain', { timeout: 60_000 }, async (t) => {
+t.test('start, stats, reload, scale, drain', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua', accept: 'boss' });
   t.throws(() => server.stats(), { code: 'ERR_MOONRING_USAGE' });
   const heard: string[] = [];

@@ -7,7 +7,7 @@ const STUCK = /handler of GET (\/[a-z-]+) /;
 t.test('on a worker: 503, the others are served, the log names it, TERM drains', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '300ms'],
+    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '1s'],
   });
   const victim = await connectRaw(t, server);
   await victim.send(requestText('/compiled-loop'));
@@ -26,7 +26,7 @@ t.test('on a worker: 503, the others are served, the log names it, TERM drains',
 t.test('a loop of the interpreter is stopped with a traceback', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '300ms'],
+    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '1s'],
   });
   const victim = await connectRaw(t, server);
   t.equal((await victim.request(requestText('/interpreted-loop'))).status, 503);
@@ -43,7 +43,7 @@ t.test('a loop of the interpreter is stopped with a traceback', async (t) => {
 t.test('inline: an interpreted loop is stopped, and answered 500', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'inline', '--handler-timeout', '500ms'],
+    args: ['--dispatch', 'inline', '--handler-timeout', '1s'],
   });
   const reactors = server.reactorPids();
   const victim = await connectRaw(t, server);
@@ -55,7 +55,7 @@ t.test('inline: an interpreted loop is stopped, and answered 500', async (t) => 
 t.test('inline: a compiled loop is named and its reactor replaced', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'inline', '--handler-timeout', '300ms'],
+    args: ['--dispatch', 'inline', '--handler-timeout', '1s'],
   });
   const [before] = server.reactorPids();
   const victim = await connectRaw(t, server);

@@ -33,7 +33,7 @@ t.test('the admin listener answers while every handler is stuck', async (t) => {
 t.test('after the grace it is aborted, reported and replaced', async (t) => {
   const server = await startServer(t, {
     app: 'stuck.lua',
-    args: [...INLINE, '--liveness-grace', '1500ms'],
+    args: [...INLINE, '--liveness-grace', '3s'],
   });
   const [victim] = server.reactorPids();
   const client = await connectRaw(t, server);

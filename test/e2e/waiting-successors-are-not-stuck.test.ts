@@ -5,7 +5,7 @@ import { statusOf } from './admin-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-const GRACE_MS = 1000;
+const GRACE_MS = 3000;
 
 /** While there is a file `hold`, only the first `free` loads end: each adds a byte to `loads`. */
 const app = (dir: string, free: number) => `
