@@ -1,34 +1,97 @@
 /*
- * What can be said about other machines from this one: builds the C core for 64-bit ARM on Linux
- * and runs its tests under qemu-user, and compiles it for macOS. Says what could not be done.
+ * Other targets: builds the C core for 64-bit ARM on Linux and runs its tests under qemu-user, in a
+ * container, and compiles it for macOS with zig's C compiler, which carries macOS's headers.
  *
- *     node scripts/cross-check.mjs [directory]
- *
- * The directory (a folder of the system's temporary one) keeps what was installed.
+ *     node scripts/cross-check.mjs
  */
-import { mkdirSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join } from 'node:path';
 
-import { checkArm64Linux } from './cross/arm64-linux.mjs';
-import { checkMacos } from './cross/macos.mjs';
-import { runMain } from './lib/setup-error.mjs';
+import { expect, runChecks } from './lib/checks.mjs';
+import { findEngine } from './lib/engine.mjs';
+import { root } from './lib/root.mjs';
+import { capture, must, mustWithRetry } from './lib/run-command.mjs';
+import { countCtest } from './lib/run-tests.mjs';
 
-const work = resolve(process.argv[2] ?? join(tmpdir(), 'moonring-cross'));
+const zig = 'ziglang==0.15.1';
+const luajitHeaders = '/usr/include/luajit-2.1';
 
-await runMain(async () => {
-  mkdirSync(work, { recursive: true });
-  const parts = [
-    ['arm64 Linux under qemu-user', await checkArm64Linux(work)],
-    ['macOS, compiled only', await checkMacos(work)],
-  ];
-  for (const [name, { passed, failed, skipped }] of parts) {
-    const said = skipped ? `not done: ${skipped}` : `${passed} passed, ${failed} failed`;
-    process.stdout.write(`${name}: ${said}\n`);
+await runChecks(async (check) => {
+  const engine = await findEngine();
+  await check('arm64 Linux: the C tests pass under qemu-user', () => testArm64(engine));
+  for (const target of ['aarch64-macos', 'x86_64-macos']) {
+    await check(`${target}: compiles, and os/ links`, () => compileForMac(target));
   }
-  const sum = (what) => parts.reduce((total, [, result]) => total + result[what], 0);
-  const ran = sum('passed') + sum('failed');
-  if (ran === 0) process.stdout.write('skipped: neither could be done here\n');
-  else process.stdout.write(`${sum('passed')} checks passed, ${sum('failed')} failed\n`);
-  process.exitCode = sum('failed') > 0 ? 1 : 0;
 });
+
+async function testArm64(engine) {
+  const image = 'localhost/moonring-arm64';
+  const tools =
+    'cmake ninja-build pkg-config qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross';
+  const libraries = ['libluajit-5.1-dev', 'libllhttp-dev', 'libcmocka-dev', 'lua-cjson'];
+  const packages = `${tools} ${libraries.map((name) => `${name}:arm64`).join(' ')}`;
+  await engine.buildFrom(
+    image,
+    `FROM ${await engine.debian(13)}
+RUN dpkg --add-architecture arm64 && apt-get update && \\
+  apt-get install -y --no-install-recommends ${packages}
+`,
+  );
+  const settings = ['TOOLCHAIN_FILE=/src/cmake/aarch64-linux.cmake', 'BUILD_TYPE=Debug'];
+  const options = [...settings.map((each) => `-DCMAKE_${each}`), '-DMOONRING_BUILD_ADDON=OFF'];
+  const script = `cmake -S /src -B /build -G Ninja -DMOONRING_WERROR=ON ${options.join(' ')} &&
+    cmake --build /build && CMOCKA_MESSAGE_OUTPUT=TAP ctest --test-dir /build -V --parallel 2`;
+  const volume = ['--volume', `${root}:/src:ro`, '--workdir', '/src', '--network', 'none'];
+  const { code, output } = await engine.run(['run', '--rm', ...volume, image, 'sh', '-c', script]);
+  const result = countCtest(output, code);
+  expect(result.failed === 0, result.output);
+  return `${result.passed} tests`;
+}
+
+/** The result cannot run here: every file compiles, and every function that os/ calls exists. */
+async function compileForMac(target) {
+  const work = mkdtempSync(join(tmpdir(), 'moonring-macos-'));
+  try {
+    const python = join(tmpdir(), 'moonring-zig', 'bin', 'python');
+    if (!existsSync(python)) {
+      await must('python3', ['-m', 'venv', join(tmpdir(), 'moonring-zig')]);
+      await mustWithRetry(python, ['-m', 'pip', 'install', '--quiet', zig]);
+    }
+    // Of /usr/include only this file may be seen: the rest is Linux's.
+    copyFileSync(llhttpHeader(), join(work, 'llhttp.h'));
+    const flags = ['-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Wshadow', '-Wundef'];
+    const compile = ['-m', 'ziglang', 'cc', '-target', target, '-std=c11', ...flags, '-Werror'];
+    compile.push('-Inative/src', '-Inative/include', '-isystem', work, '-isystem', luajitHeaders);
+    compile.push('-D_DARWIN_C_SOURCE', '-DHS_DEBUG', '-DMOONRING_VERSION="cross"');
+    const { stdout } = await must('git', ['ls-files', 'native/src/*.c']);
+    const sources = stdout.trim().split('\n');
+    const objectOf = (source) => join(work, `${basename(source, '.c')}.o`);
+    const problems = [];
+    for (const source of sources) {
+      const { code, output } = await capture(python, [
+        ...compile,
+        '-c',
+        source,
+        '-o',
+        objectOf(source),
+      ]);
+      if (code !== 0) problems.push(output);
+    }
+    writeFileSync(join(work, 'main.c'), 'int main(void) { return 0; }\n');
+    const os = sources.filter((source) => source.startsWith('native/src/os/')).map(objectOf);
+    const link = ['-m', 'ziglang', 'cc', '-target', target, join(work, 'main.c'), ...os];
+    const { code, output } = await capture(python, [...link, '-o', join(work, 'os')]);
+    if (code !== 0) problems.push(output);
+    expect(problems.length === 0, problems.join('\n'));
+    return `${sources.length} files`;
+  } finally {
+    rmSync(work, { recursive: true });
+  }
+}
+
+function llhttpHeader() {
+  const sources = process.env.LLHTTP_SOURCE_DIR || '/usr/src/llhttp';
+  const generated = join(sources, 'include', 'llhttp.h');
+  return existsSync(generated) ? generated : '/usr/include/llhttp.h';
+}

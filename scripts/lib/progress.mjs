@@ -1,4 +1,4 @@
-/** One short line of set-up news. On stderr, because stdout belongs to the server's JSON lines. */
-export function say(sentence) {
-  process.stderr.write(`moonring: ${sentence}\n`);
+/** A line of progress. On stderr, since stdout belongs to the server's JSON lines. */
+export function say(text) {
+  process.stderr.write(`moonring: ${text}\n`);
 }

@@ -4,10 +4,11 @@ import { say } from './progress.mjs';
 import { root } from './root.mjs';
 import { SetupError } from './setup-error.mjs';
 
-const lastWordsMs = 2000;
+/** For output that comes after the exit. */
+const outputGraceMs = 2000;
 
 /**
- * Runs one command in the source tree without a shell and without standard input. Never rejects: a
+ * Runs a command in the source tree, without a shell and without standard input. Never rejects: a
  * command that cannot be started has code 127.
  *
  * @param {string} command
@@ -15,7 +16,7 @@ const lastWordsMs = 2000;
  * @param {{ env?: Record<string, string | undefined>, timeoutMs?: number }} [options] `env` is added
  *   to this process's environment; a command that takes longer is killed
  * @returns {Promise<{ code: number, stdout: string, output: string }>} `output` is stdout and
- *   stderr as they came
+ *   stderr in the order in which they came
  */
 export function capture(command, args, { env = {}, timeoutMs = 0 } = {}) {
   return new Promise((resolve) => {
@@ -44,34 +45,26 @@ export function capture(command, args, { env = {}, timeoutMs = 0 } = {}) {
       child.stderr.destroy();
       resolve({ code: code ?? 1, stdout, output });
     };
-    // A grandchild that outlives the command may hold its pipes open: do not wait for that one's
-    // end.
-    child.on('exit', (code, signal) => setTimeout(finish, lastWordsMs, code, signal).unref());
+    // A grandchild that outlives the command may hold its pipes open.
+    child.on('exit', (code, signal) => setTimeout(finish, outputGraceMs, code, signal).unref());
     child.on('close', finish);
   });
 }
 
-/** Like capture, but a failure is a SetupError that holds everything the command said. */
+/** Like capture, but a failure is a SetupError with the command's output. */
 export async function must(command, args, options) {
   const result = await capture(command, args, options);
   if (result.code !== 0) throw new SetupError(failure(command, args, result));
   return result;
 }
 
-/**
- * For commands that go through the network: one failure is retried, with a sentence that says so.
- */
+/** For commands that use the network: a failure is retried once. */
 export async function mustWithRetry(command, args, options) {
   const first = await capture(command, args, options);
   if (first.code === 0) return first;
   const line = [command, ...args].join(' ');
-  say(`"${line}" failed (code ${first.code}); it needs the network, so it is tried once more.`);
+  say(`"${line}" failed (code ${first.code}); it uses the network, so it is tried once more.`);
   return must(command, args, options);
-}
-
-/** One word for a shell, whatever is in it. */
-export function quoted(word) {
-  return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function failure(command, args, { code, output }) {

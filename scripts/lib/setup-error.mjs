@@ -1,6 +1,6 @@
 /**
- * Set-up cannot go on and the message says, in whole sentences, what the user has to do. It is
- * printed without a stack: nothing in these scripts is wrong.
+ * Set-up cannot go on; the message says what the user has to do. It is printed without a stack,
+ * since nothing in these scripts is wrong.
  */
 export class SetupError extends Error {
   name = 'SetupError';

@@ -1,44 +1,26 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { say } from './progress.mjs';
 import { root } from './root.mjs';
 import { must } from './run-command.mjs';
-import { fingerprint, readStamp, writeStamp } from './stamp.mjs';
 
-const stampPath = 'dist/.stamp';
+const sources = ['src', 'tsconfig.json', 'node_modules/typescript/package.json'];
 
-/**
- * Compiles src/ to dist/. tsc takes half a second to find out that nothing changed; the stamp takes
- * none.
- */
+/** Compiles src/ to dist/ if anything changed; to ask tsc would take half a second. */
 export async function buildTypeScript() {
-  const wanted = fingerprint(['src', 'tsconfig.json', 'node_modules/typescript/package.json']);
-  if (readStamp(stampPath) === wanted && existsSync(join(root, 'dist', 'master.js'))) return;
+  if (newest('dist/master.js') > Math.max(...sources.map(newest))) return;
   say('compiling TypeScript');
-  // Without its output, tsc's record of what it has written is a lie.
-  if (!existsSync(join(root, 'dist', 'master.js')))
-    rmSync(join(root, 'dist'), { recursive: true, force: true });
-  removeOrphans('');
-  await must(process.execPath, [
-    join(root, 'node_modules/typescript/bin/tsc'),
-    '-p',
-    'tsconfig.json',
-  ]);
-  writeStamp(stampPath, wanted);
+  // Output whose source is gone would still be found by an import.
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  await must(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']);
 }
 
-/** Output whose source is gone would still be found by an import. */
-function removeOrphans(directory) {
-  const output = join(root, 'dist', directory);
-  if (!existsSync(output)) return;
-  for (const entry of readdirSync(output, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) {
-      removeOrphans(path);
-      continue;
-    }
-    const source = path.replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts');
-    if (source !== path && !existsSync(join(root, 'src', source))) rmSync(join(root, 'dist', path));
-  }
+/** When `path`, or anything in it, last changed; 0 if it does not exist. */
+function newest(path) {
+  const stat = statSync(join(root, path), { throwIfNoEntry: false });
+  if (!stat?.isDirectory()) return stat?.mtimeMs ?? 0;
+  // A directory changes when a file in it is renamed or removed.
+  const inside = readdirSync(join(root, path)).map((name) => newest(join(path, name)));
+  return Math.max(stat.mtimeMs, ...inside);
 }

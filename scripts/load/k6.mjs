@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-
-import { hasCommand } from '../lib/find-file.mjs';
 import { root } from '../lib/root.mjs';
 import { SetupError } from '../lib/setup-error.mjs';
+import { hasCommand } from '../lib/system-needs.mjs';
 
 /** Where scripts/install-k6.sh puts it. */
 const installed = join(root, 'build', 'k6', 'k6');

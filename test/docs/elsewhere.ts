@@ -5,7 +5,7 @@ import { ROOT } from './pages.js';
 
 const NESTED = 'a suite; running it here would run these tests again';
 const INSTALLED = 'test/e2e/installed-package-builds.test.ts';
-const CONTAINER = 'the suite container, and the job image of the workflow';
+const CONTAINER = 'the suite container';
 const FUZZ = 'the suite fuzz';
 
 /** Commands of the pages that are not run where they stand, and what runs them instead. */

@@ -12,7 +12,7 @@ t.test('a Node that is too old is refused by name', async (t) => {
   t.doesNotThrow(() => requireNode());
 });
 
-t.test('who is not root is shown one command, which asks nothing', async (t) => {
+t.test('a user without root is shown one command, which asks nothing', async (t) => {
   const message = rootNeeded(buildNeeds, { release: 13 });
   const [command = '', ...more] = shownCommands(message);
   t.equal(more.length, 0);
@@ -25,5 +25,5 @@ t.test('on Debian 12 it is a script, because llhttp needs an apt source and a pi
   const [command = '', ...more] = shownCommands(message);
   t.equal(more.length, 0);
   t.match(command, /scripts\/install-system-packages\.mjs$/);
-  t.match(message, 'a pin that hides all else');
+  t.match(message, 'a pin that hides everything else');
 });
