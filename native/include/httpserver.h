@@ -99,7 +99,7 @@ typedef enum {
 
 /* What on_content returns. */
 typedef enum {
-    HS_CONTENT_GO_ON = 0,
+    HS_CONTENT_CONTINUE = 0,
     HS_CONTENT_PAUSE = 1, /* no more until hs_req_resume; the client is slowed down */
 } hs_content_next_t;
 
@@ -117,7 +117,7 @@ typedef struct hs_callbacks {
     hs_abort_fn on_abort;     /* HS_ABORT_SHUT at most once, then one of the others at most once */
     hs_content_fn on_content; /* with stream_content: content as it arrives; the last piece may be
                                  empty */
-    hs_end_fn on_end;         /* the last call, once: the job is over, user_data is needed no more */
+    hs_end_fn on_end; /* the last call, once: the job is over, user_data is needed no more */
     void *user_data;
 } hs_callbacks_t;
 
@@ -163,11 +163,12 @@ typedef struct hs_config {
                                1024; 408; 0: any */
     uint32_t keepalive_timeout_ms; /* idle between requests, default 75 000; closed */
     uint32_t
-        write_timeout_ms; /* without progress while an answer is sent, default 30 000; closed */
+        write_timeout_ms;    /* without progress while an answer is sent, default 30 000; closed */
     uint32_t write_min_rate; /* bytes of a response that a client takes per second, on average,
                                 after the first 10 s; default 256; closed; 0: any */
-    uint32_t handler_timeout_ms; /* a handler on a worker, or a deferred response's head, its time in the queue included, default
-                                    30 000; 503. One on the reactor is only reported */
+    uint32_t handler_timeout_ms; /* a handler on a worker, or a deferred response's head, its time
+                                    in the queue included, default 30 000; 503. One on the reactor
+                                    is only reported */
     uint32_t stop_wait_ms; /* how long hs_server_free waits for workers that run a handler (not at
                               all past handler_timeout_ms); then they are left behind, with the
                               memory that they use. Default UINT32_MAX: until they return */
@@ -356,13 +357,12 @@ int hs_res_send(hs_response_t *response);
 
 /*
  * Streaming. The first hs_res_write ends the head: status and fields can no longer be set. Without
- * hs_res_content_length the content is sent in chunks, or to the end of the connection if the client
- * speaks HTTP/1.0. A write takes all of it and returns
- *   HS_WRITE_GO_ON   · HS_WRITE_WAIT: more than enough waits to be sent, go on at on_drain ·
- *   -7 the client is gone · or as above.
+ * hs_res_content_length the content is sent in chunks, or to the end of the connection if the
+ * client speaks HTTP/1.0. A write takes all of it and returns HS_WRITE_CONTINUE   · HS_WRITE_WAIT:
+ * more than enough waits to be sent, go on at on_drain · -7 the client is gone · or as above.
  */
 enum {
-    HS_WRITE_GO_ON = 0,
+    HS_WRITE_CONTINUE = 0,
     HS_WRITE_WAIT = 1,
 };
 
@@ -374,13 +374,13 @@ int hs_res_write(hs_response_t *response, const char *data, size_t length);
 int hs_res_fail(hs_response_t *response);
 
 /*
- * Finishes the response later, from any thread: the handler returns, and request and response belong
- * to whichever thread of the program uses them, one at a time, until hs_res_send or hs_res_fail,
- * which must come once, also for a client that is gone. Only while the handler runs. 0: not
- * possible (no handler runs).
+ * Finishes the response later, from any thread: the handler returns, and request and response
+ * belong to whichever thread of the program uses them, one at a time, until hs_res_send or
+ * hs_res_fail, which must come once, also for a client that is gone. Only while the handler runs.
+ * 0: not possible (no handler runs).
  *
- * The callbacks are set before: hs_res_callbacks. They run on the reactor's thread, at the same time
- * as a thread of the program's that has the response.
+ * The callbacks are set before: hs_res_callbacks. They run on the reactor's thread, at the same
+ * time as a thread of the program's that has the response.
  */
 hs_deferred_t hs_res_defer(hs_response_t *response);
 

@@ -177,7 +177,7 @@ static inline void byte_peer_open(byte_peer_t *peer)
 /* One pass of the loop, as server/hs_io.c does it: what goes on, comes back, is sent. */
 static inline void byte_peer_turn(byte_peer_t *peer)
 {
-    hs_loop_go_on(&peer->env.loop);
+    hs_loop_resume(&peer->env.loop);
     hs_executor_flush(&peer->env.executor);
     hs_conn_collect(&peer->env);
     hs_executor_flush(&peer->env.executor);

@@ -219,7 +219,7 @@ static void fill_time(char *to, uint64_t us)
     memset(to, ' ', at);
 }
 
-void hs_access_log_settle(hs_access_log_t *log, uint64_t sent_us)
+void hs_access_log_complete(hs_access_log_t *log, uint64_t sent_us)
 {
     while (log->first_gap != 0) {
         gap_t gap = read_gap(log, log->first_gap);

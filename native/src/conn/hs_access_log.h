@@ -3,7 +3,7 @@
  * (server/hs_io_log.h) in whole lines. Pure: appends bytes, asks no clock, writes nothing.
  *
  * How long a request took is known only when its answer leaves, so a line is added with room for
- * that number and completed at the end of the turn (hs_access_log_settle).
+ * that number and completed at the end of the turn (hs_access_log_complete).
  *
  * Thread: the reactor's I/O thread.
  */
@@ -61,7 +61,7 @@ void hs_access_log_init(hs_access_log_t *log, hs_access_log_format_t format,
 void hs_access_log_add(hs_access_log_t *log, const hs_access_log_entry_t *entry);
 
 /* The answers of the lines since the last call left at `sent_us`. */
-void hs_access_log_settle(hs_access_log_t *log, uint64_t sent_us);
+void hs_access_log_complete(hs_access_log_t *log, uint64_t sent_us);
 
 /* `len` bytes from the front have been written. */
 void hs_access_log_take(hs_access_log_t *log, size_t len);

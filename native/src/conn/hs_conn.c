@@ -49,10 +49,11 @@ static void stop_reading(hs_conn_t *conn, bool linger)
     conn->phase = HS_CONN_FLUSHING;
     conn->http1.reading = HS_READING_STOPPED;
     conn->linger = linger;
-    conn->stream.waits_for_drain = conn->stream.goes_on = false;
+    conn->stream.waits_for_drain = conn->stream.runs_again = false;
 }
 
-/* Writes an error response from the server behind what is already unsent; nothing more is parsed. */
+/* Writes an error response from the server behind what is already unsent; nothing more is parsed.
+ */
 static void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
@@ -252,7 +253,7 @@ static bool may_begin(hs_conn_t *conn, unsigned messages)
         return false;
     }
     if (HS_UNLIKELY(messages == MESSAGES_PER_TURN)) {
-        conn->stream.goes_on = true;
+        conn->stream.runs_again = true;
         return false;
     }
     return true;
@@ -280,13 +281,13 @@ static void advance(hs_conn_t *conn, hs_conn_env_t *env)
             messages++;
         }
         hs_span_t piece = { 0 };
-        hs_http1_event_t event = hs_http1_next(&conn->http1, &env->http1, conn->stream.buffers,
-                                               conn->job, &piece);
+        hs_http1_event_t event =
+            hs_http1_next(&conn->http1, &env->http1, conn->stream.buffers, conn->job, &piece);
         if (event == HS_HTTP1_NEED_MORE)
             break;
         on_http1_event(conn, env, event, piece);
     }
-    bool waits = conn->stream.waits_for_drain || conn->stream.goes_on || conn->away;
+    bool waits = conn->stream.waits_for_drain || conn->stream.runs_again || conn->away;
     /* A peer that will send nothing more leaves an incomplete message behind, or none. */
     if (HS_UNLIKELY(conn->peer_shut) && conn->phase == HS_CONN_OPEN && !waits)
         stop_reading(conn, false);
@@ -328,7 +329,7 @@ static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
     if (conn->away)
         hs_executor_drained(conn->job);
     else
-        stream->goes_on = true;
+        stream->runs_again = true;
 }
 
 static void tell_shut(hs_conn_t *conn)
@@ -356,7 +357,7 @@ static void on_end(hs_loop_t *loop, hs_stream_t *stream)
             fail_passing(conn, env_of(loop), 400); /* the rest of its content will never come */
         else
             tell_shut(conn);
-    } else if (conn->phase == HS_CONN_OPEN && !stream->waits_for_drain && !stream->goes_on) {
+    } else if (conn->phase == HS_CONN_OPEN && !stream->waits_for_drain && !stream->runs_again) {
         stop_reading(conn, false);
     }
 }
@@ -368,8 +369,9 @@ static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
     if (error == ENOMEM)
         hs_log_write(env->log, HS_LOG_ERROR, "out of memory for a request: connection closed");
     else if (error == EIO)
-        hs_log_write(env->log, HS_LOG_ERROR, "a file became shorter while it was sent: connection "
-                                             "closed");
+        hs_log_write(env->log, HS_LOG_ERROR,
+                     "a file became shorter while it was sent: connection "
+                     "closed");
     else if (env->observer != NULL && conn->phase != HS_CONN_LINGERING &&
              (conn->job != NULL || unsent(conn) > 0))
         hs_stats_add(env->observer->stats, HS_STATS_CLIENT_ABORTS, 1);
@@ -390,16 +392,15 @@ static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *li
     uint64_t deadline_ms = limits->body_timeout_ms ? since_ms + limits->body_timeout_ms : 0;
     if (limits->body_min_rate == 0)
         return deadline_ms;
-    uint64_t received =
-        hs_http1_content_received(&conn->http1, conn->stream.buffers, conn->job);
+    uint64_t received = hs_http1_content_received(&conn->http1, conn->stream.buffers, conn->job);
     uint64_t rate_ms = since_ms + RATE_GRACE_MS + received * 1000 / limits->body_min_rate;
     return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
 }
 
 /* Until when the client has to take something: not longer than the timeout without progress, and
  * not slower than the minimum rate. `taken` bytes since output began to be unsent. */
-static uint64_t write_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits,
-                                  uint64_t now_ms, uint32_t taken)
+static uint64_t write_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits, uint64_t now_ms,
+                                  uint32_t taken)
 {
     uint64_t deadline_ms = limits->write_timeout_ms ? now_ms + limits->write_timeout_ms : 0;
     if (limits->write_min_rate == 0)
@@ -521,7 +522,7 @@ static void update(hs_loop_t *loop, hs_stream_t *stream)
     stream->holds = conn->away && !conn->http1.head_sent;
     stream->reads = conn->phase == HS_CONN_LINGERING ||
                     (reads_on(conn) && !conn->peer_shut && !stream->waits_for_drain &&
-                     !stream->goes_on && (unsent_bytes == 0 || conn->away));
+                     !stream->runs_again && (unsent_bytes == 0 || conn->away));
     hs_conn_wait_t wait = wait_of(conn);
     if (wait == conn->wait && !conn->restart_deadline)
         return;
@@ -708,7 +709,7 @@ static void on_job_resume(void *context, hs_job_t *job)
     conn->content_paused = false;
     conn->content_since_ms = env->loop.now_ms;
     conn->restart_deadline = true;
-    conn->stream.goes_on = true;
+    conn->stream.runs_again = true;
     hs_stream_update(&env->loop, &conn->stream);
 }
 
@@ -754,8 +755,8 @@ static int cut_region(hs_conn_env_t *env, uint32_t conns, size_t buffers_size, h
         result = hs_region_pool_init(&env->region, &env->job_blocks, sizeof(hs_job_t), line, jobs,
                                      error);
     if (result == HS_OK)
-        result = hs_region_pool_init(&env->region, &env->buffers_blocks, buffers_size, line,
-                                     conns, error);
+        result = hs_region_pool_init(&env->region, &env->buffers_blocks, buffers_size, line, conns,
+                                     error);
     return result;
 }
 

@@ -22,8 +22,8 @@
 typedef enum hs_conn_phase {
     HS_CONN_OPEN,      /* requests are read and answered */
     HS_CONN_FLUSHING,  /* no further request: what is unsent goes out, then lingering or closed */
-    HS_CONN_LINGERING, /* our side is shut; what still arrives is dropped, so that the response is not
-                          lost to a reset (RFC 9112 §9.6) */
+    HS_CONN_LINGERING, /* our side is shut; what still arrives is dropped, so that the response is
+                          not lost to a reset (RFC 9112 §9.6) */
     HS_CONN_CLOSED,    /* over: the descriptor is to be closed */
 } hs_conn_phase_t;
 

@@ -42,6 +42,6 @@ bool hs_conn_import(hs_conn_t *conn, hs_conn_env_t *env, const hs_conn_moved_t *
     hs_ring_t *ring = &conn->stream.buffers->ring;
     memcpy(ring->data, data, moved->len); /* a leased ring is rewound */
     hs_ring_commit(ring, moved->len);
-    conn->stream.goes_on = true;
+    conn->stream.runs_again = true;
     return true;
 }

@@ -65,9 +65,8 @@ static hs_http1_event_t next_head(hs_http1_t *http1, hs_buffers_t *buffers, hs_j
     uint32_t readable;
     while ((readable = hs_ring_readable(ring, buffers->parsed)) > 0) {
         size_t taken;
-        hs_parse_outcome_t outcome =
-            hs_parse_head(&hs_http1_scratch(buffers)->parse, hs_ring_at(ring, buffers->parsed),
-                          readable, &taken);
+        hs_parse_outcome_t outcome = hs_parse_head(
+            &hs_http1_scratch(buffers)->parse, hs_ring_at(ring, buffers->parsed), readable, &taken);
         buffers->parsed += (uint32_t)taken;
         if (outcome == HS_PARSE_COMPLETE)
             return head_complete(http1, buffers, job);
@@ -278,10 +277,10 @@ static hs_wire_connection_t connection_of(const hs_msg_t *msg, bool keep_alive)
 static bool put_foreign(hs_out_t *out, hs_response_t *response)
 {
     hs_content_t *content = &response->content;
-    bool put = response->kind == HS_CONTENT_PINNED
-                   ? hs_out_pin(out, content->data, content->len, content->release)
-                   : hs_out_add_file(out, content->file, content->offset, content->len,
-                                     content->release);
+    bool put =
+        response->kind == HS_CONTENT_PINNED
+            ? hs_out_pin(out, content->data, content->len, content->release)
+            : hs_out_add_file(out, content->file, content->offset, content->len, content->release);
     if (put)
         response->kind = HS_CONTENT_COPIED; /* the chain releases it */
     return put;
@@ -337,8 +336,8 @@ bool hs_http1_begin_response(hs_http1_t *http1, const hs_http1_context_t *contex
     hs_framing_t framing = response->has_length     ? HS_FRAMING_LENGTH
                            : msg->minor_version > 0 ? HS_FRAMING_CHUNKED
                                                     : HS_FRAMING_CLOSE;
-    http1->keep_alive = msg->keep_alive && !response->close && may_keep_alive &&
-                        framing != HS_FRAMING_CLOSE;
+    http1->keep_alive =
+        msg->keep_alive && !response->close && may_keep_alive && framing != HS_FRAMING_CLOSE;
     hs_wire_head_t head = {
         .status = response->status,
         .connection = connection_of(msg, http1->keep_alive),

@@ -41,12 +41,12 @@ typedef enum hs_framing {
 /* owner: loop */
 typedef struct hs_http1 {
     hs_reading_t reading;
-    hs_framing_t framing;     /* of the response that is being streamed */
-    bool passes_content : 1;  /* content is passed on as it comes */
-    bool content_ended : 1;   /* its last chunk was read, HS_HTTP1_COMPLETE is to be told */
-    bool keep_alive : 1;      /* what the head of the streamed response said */
-    bool head_sent : 1;       /* the head of the streamed response was written */
-    uint16_t refused;         /* HS_HTTP1_REFUSED: the status */
+    hs_framing_t framing;    /* of the response that is being streamed */
+    bool passes_content : 1; /* content is passed on as it comes */
+    bool content_ended : 1;  /* its last chunk was read, HS_HTTP1_COMPLETE is to be told */
+    bool keep_alive : 1;     /* what the head of the streamed response said */
+    bool head_sent : 1;      /* the head of the streamed response was written */
+    uint16_t refused;        /* HS_HTTP1_REFUSED: the status */
 } hs_http1_t;
 
 typedef enum hs_http1_event {
@@ -58,7 +58,8 @@ typedef enum hs_http1_event {
     HS_HTTP1_REFUSED,   /* `refused` has the status; nothing that follows may be parsed */
 } hs_http1_event_t;
 
-/* What an HTTP/1 stream keeps beside the ring while a message is in hand: scratch of the buffers. */
+/* What an HTTP/1 stream keeps beside the ring while a message is in hand: scratch of the buffers.
+ */
 typedef struct hs_http1_scratch {
     hs_parse_t parse;
     uint64_t content_left; /* CONTENT_SIZED */
@@ -83,8 +84,7 @@ void hs_http1_begin(hs_http1_t *http1, const hs_http1_context_t *context, hs_buf
 
 /* Reads on until there is something to tell. Not while IDLE. `piece`: see HS_HTTP1_CONTENT. */
 HS_NODISCARD hs_http1_event_t hs_http1_next(hs_http1_t *http1, const hs_http1_context_t *context,
-                                            hs_buffers_t *buffers, hs_job_t *job,
-                                            hs_span_t *piece);
+                                            hs_buffers_t *buffers, hs_job_t *job, hs_span_t *piece);
 
 /* After HS_HTTP1_HEAD: content is collected and msg->body will have it. 0, or the status of a
  * refusal: no memory for it. */
@@ -114,8 +114,7 @@ HS_NODISCARD bool hs_http1_begin_response(hs_http1_t *http1, const hs_http1_cont
                                           hs_buffers_t *buffers, hs_job_t *job,
                                           bool may_keep_alive);
 /* Takes `content` over if it is large. */
-HS_NODISCARD bool hs_http1_put_content(hs_http1_t *http1, hs_buffers_t *buffers,
-                                       hs_buf_t *content);
+HS_NODISCARD bool hs_http1_put_content(hs_http1_t *http1, hs_buffers_t *buffers, hs_buf_t *content);
 HS_NODISCARD bool hs_http1_end_response(hs_http1_t *http1, hs_buffers_t *buffers);
 
 /* Writes a response from the server itself: the message is refused. False: out of memory. */

@@ -37,8 +37,8 @@ static inline void hs_observe_serve(hs_observer_t *observer, const hs_job_t *job
     if (observer == NULL)
         return;
     const hs_msg_t *msg = &job->request.msg;
-    hs_stats_serve(observer->stats, job->number, msg->method, msg->base + msg->url_at,
-                   msg->url_len, observer->now_ms);
+    hs_stats_serve(observer->stats, job->number, msg->method, msg->base + msg->url_at, msg->url_len,
+                   observer->now_ms);
 }
 
 static inline void hs_observe_served(hs_observer_t *observer)
@@ -66,8 +66,7 @@ static inline void hs_observe_response(hs_observer_t *observer, const hs_job_t *
 }
 
 /* The server itself responded. `has_request`: the head of the request is known. */
-void hs_observe_refusal(hs_observer_t *observer, const hs_job_t *job, int status,
-                        bool has_request);
+void hs_observe_refusal(hs_observer_t *observer, const hs_job_t *job, int status, bool has_request);
 
 /* The deadline that was armed has passed, and its wait is over. */
 void hs_observe_timeout(hs_observer_t *observer, hs_conn_wait_t wait);

@@ -40,10 +40,8 @@ static bool add(hs_out_t *out, hs_out_segment_t segment)
 
 bool hs_out_take_buf(hs_out_t *out, hs_buf_t *buf)
 {
-    if (!add(out, (hs_out_segment_t){ .kind = HS_OUT_OWNED,
-                                      .data = buf->data,
-                                      .left = buf->len,
-                                      .owned = *buf }))
+    if (!add(out, (hs_out_segment_t){
+                      .kind = HS_OUT_OWNED, .data = buf->data, .left = buf->len, .owned = *buf }))
         return false;
     *buf = out->spare;
     buf->len = 0;
@@ -61,11 +59,10 @@ bool hs_out_pin(hs_out_t *out, const char *data, size_t len, hs_release_t releas
 
 bool hs_out_add_file(hs_out_t *out, int file, uint64_t offset, size_t len, hs_release_t release)
 {
-    return add(out, (hs_out_segment_t){ .kind = HS_OUT_FILE,
-                                        .file = file,
-                                        .offset = offset,
-                                        .left = len,
-                                        .release = release });
+    return add(
+        out,
+        (hs_out_segment_t){
+            .kind = HS_OUT_FILE, .file = file, .offset = offset, .left = len, .release = release });
 }
 
 int hs_out_pieces(const hs_out_t *out, struct iovec iov[HS_OUT_IOV_MAX])

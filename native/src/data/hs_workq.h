@@ -6,7 +6,7 @@
  * consumer takes the oldest item with one compare-and-swap of `head`. Consumers take one item at a
  * time, so that no quick item waits behind a slow one in somebody's private batch. Only going to
  * sleep and waking a sleeper take the lock: a batch wakes at most one consumer, which wakes the
- * next if there is more to do (hs_workq_share).
+ * next if there is more to do (hs_workq_wake_next).
  */
 #pragma once
 
@@ -23,7 +23,8 @@ typedef struct hs_workq {
     /* Count of items ever pushed. Written by the producer with release (the items are seen with
      * it), read by consumers with acquire. */
     _Alignas(HS_CACHE_LINE) _Atomic uint64_t tail;
-    uint64_t next;      /* owner: producer. Items reserved so far; published by hs_workq_publish */
+    uint64_t
+        next; /* owner: producer. Items reserved so far; published by hs_workq_publish_and_wake */
     uint64_t head_seen; /* owner: producer. A value that head has had, to read head seldom */
 
     /* Count of items ever taken. Advanced by consumers, with release so that the producer, which
@@ -114,17 +115,17 @@ static inline bool hs_workq_has_unpublished(const hs_workq_t *queue)
  * The producer. Makes the batch visible to consumers that are awake. Sleepers are the producer's to
  * wake, now or a little later.
  */
-static inline void hs_workq_show(hs_workq_t *queue)
+static inline void hs_workq_publish(hs_workq_t *queue)
 {
     atomic_store_explicit(&queue->tail, queue->next, memory_order_seq_cst);
 }
 
 /* The producer. Makes the batch visible and wakes at most one sleeper. */
-static inline void hs_workq_publish(hs_workq_t *queue)
+static inline void hs_workq_publish_and_wake(hs_workq_t *queue)
 {
     if (!hs_workq_has_unpublished(queue))
         return;
-    hs_workq_show(queue);
+    hs_workq_publish(queue);
     if (hs_workq_has_idle(queue))
         hs_workq_wake_one(queue);
 }
@@ -154,7 +155,7 @@ HS_NODISCARD static inline void *hs_workq_pop(hs_workq_t *queue)
 }
 
 /* A consumer that has just got an item: if more wait and somebody sleeps, wakes one. */
-static inline void hs_workq_share(hs_workq_t *queue)
+static inline void hs_workq_wake_next(hs_workq_t *queue)
 {
     if (hs_workq_length(queue) > 0 && hs_workq_has_idle(queue))
         hs_workq_wake_one(queue);

@@ -4,8 +4,8 @@
  * pieces of a deferred response and its end.
  *
  * Posting costs one compare-and-swap. Waking the loop's thread costs a system call and often a
- * context switch, so it is a call of its own (announce) that does nothing unless that thread sleeps;
- * a worker with more work at hand announces several at once.
+ * context switch, so it is a call of its own (announce) that does nothing unless that thread
+ * sleeps; a worker with more work at hand announces several at once.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct hs_completions {
      * thread that wakes it. Sequentially consistent with hs_mpsc_push and hs_mpsc_empty: either the
      * poster sees the sleeper or the sleeper sees what was posted. */
     _Atomic bool sleeping;
-    hs_ev_t *ev; /* read-only; hs_ev_wake is for any thread */
+    hs_ev_t *ev;   /* read-only; hs_ev_wake is for any thread */
     uint32_t away; /* owner: loop. Jobs that another thread may post */
 };
 

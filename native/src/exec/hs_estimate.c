@@ -113,8 +113,7 @@ static bool is_exception(const hs_estimate_t *estimate, hs_route_t route, uint32
     return shape->slow ? cost_us < HS_ESTIMATE_QUICK_US : cost_us >= HS_ESTIMATE_SLOW_US;
 }
 
-void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us,
-                       uint64_t now_ms)
+void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us, uint64_t now_ms)
 {
     if (cost_us > COST_MAX_US)
         cost_us = COST_MAX_US;

@@ -115,8 +115,8 @@ static hs_started_t start_watched(hs_executor_t *executor, hs_job_t *job)
         executor->lap_ns = 0;
         return submit(executor, job);
     }
-    hs_ran_t ran = executor->timed > 0 ? run_timed(executor, job, route)
-                                       : run_inline(executor, job);
+    hs_ran_t ran =
+        executor->timed > 0 ? run_timed(executor, job, route) : run_inline(executor, job);
     return finish_inline(executor, job, ran);
 }
 
@@ -185,7 +185,8 @@ static void tell_aborted(hs_job_t *job)
                                 job->callbacks.user_data);
 }
 
-/* What has happened while the handler ran on a worker: its client left, or what it wrote was sent. */
+/* What has happened while the handler ran on a worker: its client left, or what it wrote was sent.
+ */
 static void take_deferred(hs_post_t *post, const hs_executor_sink_t *sink)
 {
     hs_job_t *job = hs_job_of(post->handle);
@@ -255,7 +256,7 @@ void hs_executor_drained(hs_job_t *job)
 hs_content_next_t hs_executor_content(hs_job_t *job, hs_span_t content, bool is_last)
 {
     if (hs_job_state(job) != HS_JOB_SUSPENDED || job->callbacks.on_content == NULL)
-        return HS_CONTENT_GO_ON; /* dropped */
+        return HS_CONTENT_CONTINUE; /* dropped */
     return job->callbacks.on_content(job->deferred_handle, content.data, content.len, is_last,
                                      job->callbacks.user_data);
 }

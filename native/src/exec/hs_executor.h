@@ -37,10 +37,10 @@ typedef struct hs_executor {
     hs_completions_t completions;
     hs_log_t *log;
     hs_busy_t busy;
-    uint32_t timed;    /* this many inline requests more have their time taken */
-    uint64_t lap_ns;   /* when the last one of them ended; 0: not in this turn */
-    uint32_t handled;  /* inline requests of this turn */
-    uint64_t now_ms;   /* of this turn */
+    uint32_t timed;   /* this many inline requests more have their time taken */
+    uint64_t lap_ns;  /* when the last one of them ended; 0: not in this turn */
+    uint32_t handled; /* inline requests of this turn */
+    uint64_t now_ms;  /* of this turn */
     hs_estimate_t estimate;
 } hs_executor_t;
 

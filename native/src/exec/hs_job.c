@@ -156,8 +156,8 @@ int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more, uint
         return HS_OK;
     if (limit > 0 && pool->content_bytes - before + content->len + more > limit)
         return HS_ERR_LIMIT;
-    bool reserved = exact ? hs_buf_reserve_exact(content, content->len + more)
-                          : hs_buf_reserve(content, more);
+    bool reserved =
+        exact ? hs_buf_reserve_exact(content, content->len + more) : hs_buf_reserve(content, more);
     pool->content_bytes += content->capacity - before;
     return reserved ? HS_OK : HS_ERR_NOMEM;
 }

@@ -104,9 +104,9 @@ struct hs_response {
  * the job itself. Owner: the sender until it is posted, then the loop.
  */
 typedef enum hs_post_kind {
-    HS_POST_DONE,    /* the job itself: its response is complete */
-    HS_POST_WRITE,   /* a piece of a streamed response */
-    HS_POST_RESUME,  /* request content is wanted again */
+    HS_POST_DONE,     /* the job itself: its response is complete */
+    HS_POST_WRITE,    /* a piece of a streamed response */
+    HS_POST_RESUME,   /* request content is wanted again */
     HS_POST_DEFERRED, /* a worker's handler has deferred: what it could not be told is told now */
 } hs_post_kind_t;
 
@@ -123,21 +123,21 @@ struct hs_job {
     hs_view_t view; /* first: Lua's pointer to a view is a pointer to the job */
     hs_request_t request;
     hs_response_t response;
-    uint64_t begun_us;     /* monotonic: when the request began to arrive */
-    uint64_t number;       /* of the request in this reactor, from 1; 0: not counted */
-    const char *id_prefix; /* the pool's */
+    uint64_t begun_us;          /* monotonic: when the request began to arrive */
+    uint64_t number;            /* of the request in this reactor, from 1; 0: not counted */
+    const char *id_prefix;      /* the pool's */
     char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_peer_t peer;
     char peer_text[HS_PEER_TEXT_CAP];
-    void *user_data; /* what the C handler of this thread was given */
+    void *user_data;   /* what the C handler of this thread was given */
     bool wants_worker; /* the handler asked to be run again on a worker */
     bool in_worker;    /* a worker runs the handler */
     bool was_away;     /* it was, or was to be, submitted or deferred since its message began */
     bool *deferred;    /* set by hs_res_defer: in the frame of whoever runs the handler */
     uint64_t deferred_handle; /* what hs_res_defer returned */
-    hs_buf_t store;    /* head, fields and content that had to leave the ring */
-    hs_buf_t content;  /* request content that is not in the ring */
+    hs_buf_t store;           /* head, fields and content that had to leave the ring */
+    hs_buf_t content;         /* request content that is not in the ring */
     hs_callbacks_t callbacks;
     hs_completions_t *completions; /* the way back to the loop; NULL: jobs of this pool cannot be
                                       deferred */
@@ -150,15 +150,16 @@ struct hs_job {
     uint32_t cost_us; /* how long the handler took */
     int told;         /* owner: loop. The last hs_abort_reason_t that on_abort was called with */
     /*
-     * hs_job_state_t. Written by the owner, release; from QUEUED to RUNNING by the worker that takes
-     * it or to CANCELLED by the loop, by compare-and-swap. Read by the loop with acquire.
+     * hs_job_state_t. Written by the owner, release; from QUEUED to RUNNING by the worker that
+     * takes it or to CANCELLED by the loop, by compare-and-swap. Read by the loop with acquire.
      */
     _Atomic int state;
     /* The client is gone: 0, or an hs_abort_reason_t. Written by the loop, read by the owner;
      * relaxed, nothing else depends on it. */
     _Atomic int aborted;
-    /* Content of a streamed response that was posted and is not in the output chain yet. Added to by
-     * the owner before it posts, taken from by the loop; relaxed: numbers that say when to wait. */
+    /* Content of a streamed response that was posted and is not in the output chain yet. Added to
+     * by the owner before it posts, taken from by the loop; relaxed: numbers that say when to wait.
+     */
     _Atomic size_t posted;
     /* What the output chain holds. Written by the loop, read by the owner; relaxed. */
     _Atomic size_t chained;
@@ -219,7 +220,8 @@ static inline hs_job_t *hs_job_of(uint64_t handle)
 HS_NODISCARD bool hs_job_detach(hs_job_t *job);
 
 /* Memory for `more` bytes of request content, counted against `limit` (0: none) for all jobs of the
- * pool: HS_ERR_LIMIT if that would be exceeded, HS_ERR_NOMEM. `exact`: no more than that will come. */
+ * pool: HS_ERR_LIMIT if that would be exceeded, HS_ERR_NOMEM. `exact`: no more than that will come.
+ */
 HS_NODISCARD int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more,
                                         uint64_t limit, bool exact);
 

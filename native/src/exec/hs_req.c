@@ -109,15 +109,13 @@ bool hs_req_header_at(const hs_request_t *request, size_t index, const char **na
 const char *hs_req_peer_address(const hs_request_t *request)
 {
     /* Written into the job, by the one thread that owns it. */
-    hs_job_t *job =
-        HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
+    hs_job_t *job = HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
     return hs_peer_text(&job->peer, job->peer_text);
 }
 
 static const hs_job_t *job_of_request(const hs_request_t *request)
 {
-    return (const hs_job_t *)(const void *)((const char *)request -
-                                                 offsetof(hs_job_t, request));
+    return (const hs_job_t *)(const void *)((const char *)request - offsetof(hs_job_t, request));
 }
 
 uint16_t hs_req_peer_port(const hs_request_t *request)

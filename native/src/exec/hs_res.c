@@ -270,7 +270,7 @@ static int post_piece(hs_job_t *job, const char *data, size_t len)
     hs_completions_t *completions = job->completions;
     hs_completions_push(completions, post);
     hs_completions_announce(completions);
-    return waits ? HS_WRITE_WAIT : HS_WRITE_GO_ON;
+    return waits ? HS_WRITE_WAIT : HS_WRITE_CONTINUE;
 }
 
 static int begin_streaming(hs_response_t *response)
@@ -299,14 +299,14 @@ int hs_res_write(hs_response_t *response, const char *data, size_t length)
     if (response->has_length && length > response->content_length - response->written)
         return HS_ERR_LIMIT;
     if (length == 0)
-        return HS_WRITE_GO_ON; /* an empty chunk would end the content */
+        return HS_WRITE_CONTINUE; /* an empty chunk would end the content */
     if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker) {
         result = post_piece(job, data, length);
     } else {
         /* On the loop's thread: taken into the output chain when the handler returns. */
         if (!hs_buf_append(&response->body, data, length))
             return out_of_memory(response);
-        result = response->body.len > WRITE_HIGH_WATER ? HS_WRITE_WAIT : HS_WRITE_GO_ON;
+        result = response->body.len > WRITE_HIGH_WATER ? HS_WRITE_WAIT : HS_WRITE_CONTINUE;
     }
     if (result == HS_ERR_NOMEM)
         return out_of_memory(response);
@@ -331,13 +331,12 @@ static bool post_written(hs_job_t *job)
 hs_deferred_t hs_res_defer(hs_response_t *response)
 {
     hs_job_t *job = hs_job_of_response(response);
-    bool is_open = response->sending == HS_SENDING_BUILDING ||
-                   response->sending == HS_SENDING_STREAMING;
+    bool is_open =
+        response->sending == HS_SENDING_BUILDING || response->sending == HS_SENDING_STREAMING;
     if (!is_open || hs_job_state(job) != HS_JOB_RUNNING || job->completions == NULL ||
         !hs_job_detach(job))
         return 0;
-    if (response->body.len > 0 && response->sending == HS_SENDING_STREAMING &&
-        !post_written(job))
+    if (response->body.len > 0 && response->sending == HS_SENDING_STREAMING && !post_written(job))
         return 0;
     hs_post_t *deferred = NULL;
     if (job->in_worker && (deferred = hs_alloc(sizeof(*deferred))) == NULL)

@@ -221,7 +221,7 @@ static void *work(void *argument)
         uint64_t now_ns = hs_clock_monotonic_ns();
         hs_job_t *job;
         while ((job = hs_workq_pop(&pool->queue)) != NULL) {
-            hs_workq_share(&pool->queue);
+            hs_workq_wake_next(&pool->queue);
             now_ns = run_one(worker, job, now_ns);
         }
         if (worker->unannounced > 0)
@@ -271,7 +271,7 @@ bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job)
 
 static void publish_submitted(hs_workers_t *workers)
 {
-    hs_workq_show(&workers->queue);
+    hs_workq_publish(&workers->queue);
     workers->look_ms = LOOK_FIRST_MS;
     workers->unwoken += workers->submitted;
     workers->submitted = 0;

@@ -1,7 +1,7 @@
 /*
  * A pool of threads that run handlers for one loop: jobs go in through a bounded queue and come
- * back through the loop's completion queue. Threads start when they are first needed, each makes its own
- * handler.
+ * back through the loop's completion queue. Threads start when they are first needed, each makes
+ * its own handler.
  *
  * A worker that does not come back can neither be ended nor waited for. The pool then says so,
  * starts another up to a bound, and at the end leaves it behind with all that it may still touch.
@@ -11,8 +11,8 @@
 #pragma once
 
 #include "data/hs_workq.h"
-#include "exec/hs_handler.h"
 #include "exec/hs_completions.h"
+#include "exec/hs_handler.h"
 #include "exec/hs_stats_page.h"
 
 /* Threads at most: as many again may replace stuck ones. */
@@ -21,11 +21,11 @@
 typedef struct hs_workers hs_workers_t;
 
 typedef struct hs_workers_config {
-    hs_handler_maker_t maker; /* outlives the pool */
-    hs_log_t *log;            /* outlives the pool */
+    hs_handler_maker_t maker;      /* outlives the pool */
+    hs_log_t *log;                 /* outlives the pool */
     hs_completions_t *completions; /* where finished jobs go */
-    uint32_t count;           /* 1 to HS_WORKERS_MAX: threads that are not stuck */
-    uint32_t queue_capacity;  /* a power of two */
+    uint32_t count;                /* 1 to HS_WORKERS_MAX: threads that are not stuck */
+    uint32_t queue_capacity;       /* a power of two */
     hs_stats_page_t *page; /* where workers say what they serve, outlives the pool; NULL: nowhere */
     uint32_t slot;         /* of the page, as is side */
     uint32_t side;
@@ -34,8 +34,8 @@ typedef struct hs_workers_config {
 /* No thread runs yet. NULL: out of memory. */
 HS_NODISCARD hs_workers_t *hs_workers_new(const hs_workers_config_t *config);
 
-/* Puts a job into the queue, which is then the pool's; workers see it after hs_workers_flush. False:
- * the queue is full, the job is the caller's. */
+/* Puts a job into the queue, which is then the pool's; workers see it after hs_workers_flush.
+ * False: the queue is full, the job is the caller's. */
 HS_NODISCARD bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job);
 
 /*
@@ -45,7 +45,8 @@ HS_NODISCARD bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job);
  */
 void hs_workers_flush(hs_workers_t *workers);
 
-/* True if something is visible and no worker was woken for it: to be done before the loop sleeps. */
+/* True if something is visible and no worker was woken for it: to be done before the loop sleeps.
+ */
 bool hs_workers_want_wake(const hs_workers_t *workers);
 void hs_workers_wake(hs_workers_t *workers);
 
@@ -62,9 +63,9 @@ void hs_workers_collected(hs_workers_t *workers);
 void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job);
 
 /*
- * For a cancelled job that took too long: if a worker runs it, that worker counts as stuck until the
- * job comes back, its handler is asked to give up, and another worker may take its place. True if
- * one does run it.
+ * For a cancelled job that took too long: if a worker runs it, that worker counts as stuck until
+ * the job comes back, its handler is asked to give up, and another worker may take its place. True
+ * if one does run it.
  */
 HS_NODISCARD bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job);
 

@@ -136,7 +136,7 @@ static void *boss_thread(void *argument)
             break;
         }
         boss->out_of_room = boss->out_of_room && polled > 0;
-        hs_boss_slots_go_on(&boss->slots);
+        hs_boss_slots_resume(&boss->slots);
         if (atomic_load_explicit(&boss->close_requested, memory_order_acquire))
             close_listeners(boss);
         resume_accepting(boss);

@@ -223,7 +223,7 @@ static void on_pair_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
         slot->blocked = false;
         watch(slots, slot);
     }
-    hs_boss_slots_go_on(slots);
+    hs_boss_slots_resume(slots);
 }
 
 /* What was accepted for a slot that went down goes to others. */
@@ -260,7 +260,7 @@ static void reclaim(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
         atomic_store_explicit(&slot->reclaim, false, memory_order_relaxed);
 }
 
-void hs_boss_slots_go_on(hs_boss_slots_t *slots)
+void hs_boss_slots_resume(hs_boss_slots_t *slots)
 {
     uint64_t held = 0;
     if (slots->needs_retry)

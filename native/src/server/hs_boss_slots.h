@@ -83,4 +83,4 @@ void hs_boss_slots_flush(hs_boss_slots_t *slots);
 
 /* Something has changed (a slot went up or down, a pair has room, time has passed): goes on with
  * everything that waits. */
-void hs_boss_slots_go_on(hs_boss_slots_t *slots);
+void hs_boss_slots_resume(hs_boss_slots_t *slots);

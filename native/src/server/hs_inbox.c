@@ -35,7 +35,8 @@ int hs_inbox_set(hs_io_t *io, int fd, hs_errinfo_t *error)
     io->inbox.buffer = hs_alloc(HS_PASSAGE_MAX);
     int result = io->inbox.buffer == NULL ? -ENOMEM : hs_sock_set_nonblock(fd);
     if (result == 0)
-        result = hs_ev_io_start(io->env.loop.ev, &io->inbox.watcher, fd, HS_EV_READ, on_inbox_event);
+        result =
+            hs_ev_io_start(io->env.loop.ev, &io->inbox.watcher, fd, HS_EV_READ, on_inbox_event);
     if (result < 0) {
         hs_sock_close(fd);
         return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot watch the inbox: %s",
@@ -62,12 +63,13 @@ static void open_one(hs_io_t *io, int fd, const hs_passage_record_t *record, con
                               .len = record->len };
     hs_stats_add(stats, is_moved ? HS_STATS_MOVED_IN : HS_STATS_ACCEPTED, 1);
     /* A moved connection was let in before: the slots kept for refusals are its too. */
-    bool shed = !is_moved && hs_pool_in_use(&io->env.conn_blocks) >= io->env.http1.limits->max_connections;
+    bool shed =
+        !is_moved && hs_pool_in_use(&io->env.conn_blocks) >= io->env.http1.limits->max_connections;
     if (shed)
         hs_stats_add(stats, HS_STATS_REJECTED_LIMIT, 1);
     hs_peer_t peer = is_moved ? (hs_peer_t){ 0 } : hs_peer_of(fd);
-    int result = is_moved ? hs_io_adopt_conn(io, fd, &moved, bytes)
-                          : hs_io_open_conn(io, fd, &peer, shed);
+    int result =
+        is_moved ? hs_io_adopt_conn(io, fd, &moved, bytes) : hs_io_open_conn(io, fd, &peer, shed);
     if (result != HS_OK)
         hs_sock_close(fd);
 }

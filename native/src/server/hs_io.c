@@ -66,8 +66,8 @@ static hs_stats_state_t state_of(const hs_conn_t *conn)
     /* What the kernel takes at once needs no state: most responses never wait. */
     if (!conn->stream.writable && hs_stream_unsent(&conn->stream) > 0)
         return HS_STATS_WRITING;
-    return hs_http1_is_receiving(&conn->http1) || conn->stream.goes_on ? HS_STATS_READING
-                                                                       : HS_STATS_IDLE;
+    return hs_http1_is_receiving(&conn->http1) || conn->stream.runs_again ? HS_STATS_READING
+                                                                          : HS_STATS_IDLE;
 }
 
 static void count_state(hs_io_t *io, hs_conn_t *conn, hs_stats_state_t state)
@@ -342,7 +342,8 @@ static void move_horizon(hs_io_t *io, int ready)
     }
     if (io->full_polls++ == 0)
         io->full_since_ms = now_ms;
-    if ((uint64_t)io->full_polls * HS_IO_BATCH > hs_pool_in_use(&io->env.conn_blocks) + 2 * HS_IO_LISTENERS_MAX) {
+    if ((uint64_t)io->full_polls * HS_IO_BATCH >
+        hs_pool_in_use(&io->env.conn_blocks) + 2 * HS_IO_LISTENERS_MAX) {
         io->horizon_ms = io->full_since_ms;
         io->full_polls = 0;
     }
@@ -375,7 +376,7 @@ static void take_requests(hs_io_t *io)
 /* What the events have begun: requests go to workers, answers come back, everything is sent. */
 static void finish_turn(hs_io_t *io)
 {
-    hs_loop_go_on(&io->env.loop);
+    hs_loop_resume(&io->env.loop);
     hs_executor_flush(&io->env.executor);
     /* Again, as late as possible: a worker's response says that the connection closes if the drain
      * was asked for before the worker had finished. */
@@ -459,8 +460,8 @@ int hs_io_run(hs_io_t *io)
         move_horizon(io, polled);
         hs_loop_check_deadlines(&io->env.loop, io->horizon_ms);
         if (polled == 0 && io->env.loop.now_ms >= io->trim_ms)
-            io->trim_ms = io->env.loop.now_ms +
-                          (hs_conn_env_trim(&io->env) ? TRIM_MORE_MS : TRIM_MS);
+            io->trim_ms =
+                io->env.loop.now_ms + (hs_conn_env_trim(&io->env) ? TRIM_MORE_MS : TRIM_MS);
         hs_accept_resume_if_due(io);
         hs_inbox_resume_if_due(io);
     }
@@ -472,8 +473,8 @@ int hs_io_run(hs_io_t *io)
     return result;
 }
 
-/* Waits at most `wait_ms` for deferred jobs that threads of the program still have. Returns how many
- * are left. */
+/* Waits at most `wait_ms` for deferred jobs that threads of the program still have. Returns how
+ * many are left. */
 static uint32_t wait_for_deferred(hs_io_t *io, uint32_t wait_ms)
 {
     const hs_completions_t *completions = &io->env.executor.completions;

@@ -55,14 +55,14 @@ struct hs_io {
     size_t listener_count;
     hs_ev_io_t control;
     bool control_open;
-    bool turn_begun; /* now and date were read in this turn */
+    bool turn_begun;               /* now and date were read in this turn */
     int64_t real_offset_ms;        /* wall clock less monotonic clock */
     uint64_t real_offset_until_ms; /* when it is to be read again */
     uint64_t horizon_ms;           /* what had arrived by then has been received */
     uint64_t full_since_ms;        /* since when polls have been full */
     uint32_t full_polls;           /* ... and how many */
     bool accept_paused;
-    bool conn_freed; /* a connection was closed since accepting was paused */
+    bool conn_freed;  /* a connection was closed since accepting was paused */
     uint64_t trim_ms; /* when free memory is to be given back */
     uint64_t accept_resume_ms;
     uint64_t accept_log_ms;     /* a further pause is logged again from then on */
@@ -118,7 +118,7 @@ typedef struct hs_io_config {
     hs_event_fn on_event;
     void *on_event_ud;
     const hs_io_identity_t *identity; /* NULL: none of it */
-    bool streams_content; /* handlers are called at the end of the head */
+    bool streams_content;             /* handlers are called at the end of the head */
 } hs_io_config_t;
 
 HS_NODISCARD int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error);

@@ -27,7 +27,8 @@ static void begin_stats(hs_io_t *io, const hs_io_identity_t *identity)
     io->stats_side = identity->stats_side;
     hs_stats_page_begin(io->page, identity->stats_slot, identity->stats_side, (uint32_t)getpid(),
                         identity->generation, hs_clock_monotonic_ms());
-    io->observer.stats = hs_stats_page_area(io->page, identity->stats_slot, identity->stats_side, 0);
+    io->observer.stats =
+        hs_stats_page_area(io->page, identity->stats_slot, identity->stats_side, 0);
 }
 
 static int attach_page(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo_t *error)
@@ -147,7 +148,7 @@ static void lose_lines(hs_io_t *io)
 static void write_lines(hs_io_t *io)
 {
     hs_access_log_t *log = io->observer.access_log;
-    hs_access_log_settle(log, hs_clock_monotonic_ns() / 1000);
+    hs_access_log_complete(log, hs_clock_monotonic_ns() / 1000);
     io->access_flush_ms = io->env.loop.now_ms + FLUSH_MS;
     ptrdiff_t written = hs_append_lines(&io->access_file, log->data, log->len);
     if (written >= 0) {
@@ -218,7 +219,7 @@ void hs_io_observe_sent(hs_io_t *io)
     hs_stats_turn_end(&observer->turn, observer->stats, observer->now_us, sent_us);
     if (log == NULL || log->len == 0)
         return;
-    hs_access_log_settle(log, sent_us);
+    hs_access_log_complete(log, sent_us);
     if (io->env.loop.now_ms >= io->access_flush_ms || log->len >= HALF_FULL)
         write_lines(io);
 }

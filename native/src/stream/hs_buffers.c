@@ -23,9 +23,9 @@ void hs_buffers_pool_init(hs_buffers_pool_t *pool, hs_pool_t *blocks, uint32_t r
                           size_t scratch_size)
 {
     HS_ASSERT(blocks->block_size >= hs_buffers_block_size(ring_size, scratch_size));
-    *pool = (hs_buffers_pool_t){
-        .blocks = blocks, .ring_size = ring_size, .scratch_size = scratch_size
-    };
+    *pool = (hs_buffers_pool_t){ .blocks = blocks,
+                                 .ring_size = ring_size,
+                                 .scratch_size = scratch_size };
 }
 
 static void give_block(hs_buffers_pool_t *pool, hs_buffers_t *buffers)

@@ -20,8 +20,9 @@ struct hs_buffers {
     uint32_t took;   /* bytes of `out` that the kernel has taken since it was empty, modulo 2^32 */
     uint64_t unsent_since_ms; /* since when `out` has not been empty */
     hs_out_t out;
-    char *arena;   /* ring.capacity bytes and a cache line, for a head that straddles the ring's end */
-    void *scratch; /* the protocol's */
+    char
+        *arena; /* ring.capacity bytes and a cache line, for a head that straddles the ring's end */
+    void *scratch;      /* the protocol's */
     hs_buffers_t *next; /* in the pool */
 };
 

@@ -111,7 +111,7 @@ void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream)
     bool is_drained = stream->waits_for_drain && unsent <= HS_STREAM_LOW_WATER;
     if ((unsent > 0 && stream->writable) || HS_UNLIKELY(is_drained))
         queue_to_send(loop, stream, unsent);
-    else if (stream->goes_on || (stream->readable && stream->reads))
+    else if (stream->runs_again || (stream->readable && stream->reads))
         hs_list_push_back(&loop->again, &stream->turn);
     if (stream->deadline_ms != 0)
         hs_wheel_arm(&loop->wheel, &stream->timer, stream->deadline_ms);
@@ -122,7 +122,7 @@ void hs_stream_set_protocol(hs_loop_t *loop, hs_stream_t *stream, const hs_proto
     (void)loop;
     stream->protocol = protocol;
     stream->discards = stream->waits_for_drain = stream->holds = false;
-    stream->goes_on = true;
+    stream->runs_again = true;
     stream->deadline_ms = 0;
 }
 
@@ -234,8 +234,8 @@ static ptrdiff_t send_next(hs_loop_t *loop, hs_stream_t *stream, bool *is_full)
     return sent;
 }
 
-/* Sends until nothing is unsent, the transport is full or the turn's share is used up. Returns 0, or
- * the errno that the stream has died of. */
+/* Sends until nothing is unsent, the transport is full or the turn's share is used up. Returns 0,
+ * or the errno that the stream has died of. */
 static int send_unsent(hs_loop_t *loop, hs_stream_t *stream)
 {
     size_t budget = SEND_PER_TURN;
@@ -288,10 +288,10 @@ static void for_each_once(hs_loop_t *loop, hs_list_t *list,
     }
 }
 
-static void go_on(hs_loop_t *loop, hs_stream_t *stream)
+static void resume(hs_loop_t *loop, hs_stream_t *stream)
 {
-    if (stream->goes_on) {
-        stream->goes_on = false;
+    if (stream->runs_again) {
+        stream->runs_again = false;
         stream->protocol->on_data(loop, stream);
     } else {
         hs_stream_receive(loop, stream);
@@ -299,9 +299,9 @@ static void go_on(hs_loop_t *loop, hs_stream_t *stream)
     hs_stream_update(loop, stream);
 }
 
-void hs_loop_go_on(hs_loop_t *loop)
+void hs_loop_resume(hs_loop_t *loop)
 {
-    for_each_once(loop, &loop->again, go_on);
+    for_each_once(loop, &loop->again, resume);
 }
 
 void hs_loop_send(hs_loop_t *loop, uint64_t hold_ns)

@@ -1,7 +1,7 @@
 /*
  * A stream: one non-blocking byte stream on one loop, accepted or outbound. It has the descriptor's
- * watcher, a transport that moves bytes, the buffers while bytes are pending, and one deadline. What
- * the bytes mean is its protocol's business.
+ * watcher, a transport that moves bytes, the buffers while bytes are pending, and one deadline.
+ * What the bytes mean is its protocol's business.
  *
  *   kernel ──event──► stream ──on_data──► protocol ──output chain──► stream ──send──► kernel
  *
@@ -43,7 +43,7 @@ typedef struct hs_transport {
 
 typedef struct hs_protocol {
     /* Received bytes wait in the ring from buffers->parsed on (or went where recv_into said). Also
-     * called after hs_stream_go_on and after an exchange of protocols. */
+     * called after runs_again and after an exchange of protocols. */
     void (*on_data)(hs_loop_t *loop, hs_stream_t *stream);
     /* Where to receive `*into` bytes before the ring, 0: only into the ring. NULL: never. */
     char *(*recv_into)(hs_stream_t *stream, size_t *room);
@@ -82,7 +82,7 @@ struct hs_stream {
     bool reads;           /* set by the protocol: bytes are to be received now */
     bool discards;        /* set by the protocol: received bytes are dropped */
     bool waits_for_drain; /* set by the protocol: on_drained is wanted */
-    bool goes_on;         /* set by the protocol: on_data is wanted in the next turn */
+    bool runs_again;      /* set by the protocol: on_data is wanted in the next turn */
     bool holds;           /* set by the protocol: small output may wait for more */
     bool shuts_write;     /* set by the protocol: our side is to be shut */
     bool closed;          /* set by the protocol: the descriptor is to be closed */
@@ -91,7 +91,7 @@ struct hs_stream {
 
 /* owner: its thread */
 struct hs_loop {
-    hs_ev_t *ev; /* NULL: streams without descriptors */
+    hs_ev_t *ev;                     /* NULL: streams without descriptors */
     const hs_transport_t *transport; /* of all streams of this loop */
     hs_wheel_t wheel;
     hs_list_t to_send; /* streams with unsent bytes and room: sent at the end of the turn */
@@ -122,8 +122,8 @@ HS_NODISCARD int hs_stream_open(hs_loop_t *loop, hs_stream_t *stream, int fd,
                                 const hs_protocol_t *protocol);
 
 /*
- * A stream to `endpoint`, which is being connected: on_connected, or on_error with the reason, comes
- * from the loop, never from inside this call. Output may be added before; the deadline is the
+ * A stream to `endpoint`, which is being connected: on_connected, or on_error with the reason,
+ * comes from the loop, never from inside this call. Output may be added before; the deadline is the
  * protocol's. -errno if it fails at once; then there is no stream.
  */
 HS_NODISCARD int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream,
@@ -131,9 +131,9 @@ HS_NODISCARD int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream,
                                    const hs_protocol_t *protocol);
 
 /*
- * From the end of the current callback on `protocol` is told of events. What has arrived and was not
- * taken is its first data; what is unsent is sent. Its state is in what embeds the stream, whose
- * address does not change.
+ * From the end of the current callback on `protocol` is told of events. What has arrived and was
+ * not taken is its first data; what is unsent is sent. Its state is in what embeds the stream,
+ * whose address does not change.
  */
 void hs_stream_set_protocol(hs_loop_t *loop, hs_stream_t *stream, const hs_protocol_t *protocol);
 
@@ -174,7 +174,7 @@ void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream);
 void hs_stream_receive(hs_loop_t *loop, hs_stream_t *stream);
 
 /* The streams that go on without an event. */
-void hs_loop_go_on(hs_loop_t *loop);
+void hs_loop_resume(hs_loop_t *loop);
 
 /* Sends what this turn has built; `hold_ns`: how long small output may wait for more. */
 void hs_loop_send(hs_loop_t *loop, uint64_t hold_ns);

@@ -1,6 +1,6 @@
 /*
- * libFuzzer target: a whole connection (stream, ring, parser, handler, responses) fed with any bytes
- * at any segmentation and with sends that take any part.
+ * libFuzzer target: a whole connection (stream, ring, parser, handler, responses) fed with any
+ * bytes at any segmentation and with sends that take any part.
  *
  * The first four bytes of an input choose ring, limits, whether content is passed on as it comes,
  * and segmentation; the others are what the client sends. The target of a request says how it is
@@ -116,10 +116,10 @@ static hs_content_next_t on_content(hs_deferred_t job, const char *data, size_t 
                 hs_span(seen->content.data, seen->content.len), seen->count++);
         if (hs_deferred_response(job) != NULL)
             hs_res_send(hs_deferred_response(job));
-        return HS_CONTENT_GO_ON;
+        return HS_CONTENT_CONTINUE;
     }
     if (length % 3 == 0)
-        return HS_CONTENT_GO_ON;
+        return HS_CONTENT_CONTINUE;
     hs_req_resume(job);
     return HS_CONTENT_PAUSE;
 }

@@ -77,7 +77,7 @@ static inline void conn_check_armed(const conn_bench_t *cb)
     }
     if (hs_stream_unsent(stream) > 0)
         assert_true(is_listed || !stream->writable);
-    if (stream->goes_on || (stream->readable && stream->reads))
+    if (stream->runs_again || (stream->readable && stream->reads))
         assert_true(is_listed);
     if (stream->deadline_ms != 0)
         assert_true(stream->timer.look_tick != 0);

@@ -105,7 +105,7 @@ static inline hs_content_next_t deferred_on_content(hs_deferred_t job, const cha
         assert_int_equal(hs_res_status(deferred_response(deferred), 413), 0);
         deferred_finish(deferred, db->early);
     }
-    return db->pauses ? HS_CONTENT_PAUSE : HS_CONTENT_GO_ON;
+    return db->pauses ? HS_CONTENT_PAUSE : HS_CONTENT_CONTINUE;
 }
 
 static inline void deferred_on_end(void *user_data)
@@ -145,7 +145,7 @@ static inline void deferred_handler(hs_request_t *request, hs_response_t *respon
     };
     assert_int_equal(hs_res_callbacks(response, &callbacks), 0);
     if (strncmp(url, "/begun", 6) == 0)
-        assert_int_equal(hs_res_write(response, "begun:", 6), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response, "begun:", 6), HS_WRITE_CONTINUE);
     deferred->job = hs_res_defer(response);
     assert_true(deferred->job != 0);
 }

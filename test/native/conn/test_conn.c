@@ -125,7 +125,7 @@ static void a_turn_has_a_budget(void **state)
     conn_open(&cb);
     assert_int_equal(conn_receive(&cb, text, len), len);
     assert_int_equal(cb.handled, 64);
-    assert_true(cb.peer.conn.stream.goes_on);
+    assert_true(cb.peer.conn.stream.runs_again);
     assert_int_equal(conn_receive(&cb, "G", 1), 0);
     conn_pump(&cb);
     expect_pipeline(&cb, 200);

@@ -365,7 +365,7 @@ static void unsent_responses_stop_the_reading(void **state)
     assert_true(cb.most_unsent <= 64 * 1024 + 10 * 1024 + 512);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(conn_receive(&cb, text, len), 0);
-        hs_loop_go_on(&cb.peer.env.loop); /* not while something is unsent */
+        hs_loop_resume(&cb.peer.env.loop); /* not while something is unsent */
     }
     assert_int_equal(cb.handled, handled);
     conn_pump(&cb);

@@ -129,7 +129,7 @@ static size_t one_event(conn_bench_t *cb, size_t fed)
         conn_send_some(cb);
         return 0;
     case 1:
-        hs_loop_go_on(&cb->peer.env.loop);
+        hs_loop_resume(&cb->peer.env.loop);
         conn_check_armed(cb);
         return 0;
     case 2:

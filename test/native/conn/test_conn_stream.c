@@ -365,8 +365,8 @@ typedef struct produced {
 static void write_until_wait(deferred_t *deferred, produced_t *produced, size_t total)
 {
     hs_response_t *response = deferred_response(deferred);
-    int result = HS_WRITE_GO_ON;
-    while (result == HS_WRITE_GO_ON && produced->len < total) {
+    int result = HS_WRITE_CONTINUE;
+    while (result == HS_WRITE_CONTINUE && produced->len < total) {
         size_t len = hs_min(PIECE, total - produced->len);
         result = hs_res_write(response, pattern + produced->len, len);
         assert_true(result >= 0);
@@ -477,12 +477,12 @@ static void how_a_streamed_response_ends(void **state)
         hs_response_t *response = deferred_response(&db.jobs[0]);
         if (table[i].has_length)
             assert_int_equal(hs_res_content_length(response, 5), 0);
-        assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_CONTINUE);
         pump(&db);
         assert_true(db.cb.peer.got.len > 0); /* the head is not held back */
         assert_int_equal(hs_res_status(response, 404), HS_ERR_STATE);
-        assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_GO_ON);
-        assert_int_equal(hs_res_write(response, "de", 2), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_CONTINUE);
+        assert_int_equal(hs_res_write(response, "de", 2), HS_WRITE_CONTINUE);
         if (table[i].has_length)
             assert_int_equal(hs_res_write(response, "f", 1), HS_ERR_LIMIT);
         finish(&db, 0, NULL);
@@ -515,7 +515,7 @@ static void a_streamed_response_that_fails_is_broken_off(void **state)
                 assert_int_equal(hs_res_content_length(response, 5), 0);
             else if (!fails)
                 break;
-            assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_GO_ON);
+            assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_CONTINUE);
             if (fails)
                 deferred_fail(&db.jobs[0]);
             else
@@ -591,7 +591,7 @@ static void a_streamed_response_has_no_handler_deadline(void **state)
     deferred_init(&db);
     deferred_open(&db);
     feed_text(&db, GET_LATER);
-    assert_int_equal(hs_res_write(deferred_response(&db.jobs[0]), "abc", 3), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(deferred_response(&db.jobs[0]), "abc", 3), HS_WRITE_CONTINUE);
     pump(&db);
     assert_int_equal(db.cb.peer.conn.stream.deadline_ms, 0);
     assert_int_equal(db.cb.peer.conn.wait, HS_CONN_WAIT_NONE);
@@ -1174,7 +1174,7 @@ static void one_event(deferred_bench_t *db, const char *text, size_t len, size_t
     } else if (kind < 60) {
         hs_conn_collect(&peer->env);
     } else if (kind < 65) {
-        hs_loop_go_on(loop);
+        hs_loop_resume(loop);
     } else if (kind < 94) {
         if (db->job_count > 0)
             use_job(db, &db->jobs[db->job_count - 1]);

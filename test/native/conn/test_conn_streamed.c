@@ -63,7 +63,7 @@ static hs_content_next_t on_content(hs_deferred_t job, const char *data, size_t 
         assert_int_equal(hs_res_body(response_of(st), st->content.data, st->content.len), 0);
         assert_int_equal(hs_res_send(response_of(st)), 0);
     }
-    return st->pauses ? HS_CONTENT_PAUSE : HS_CONTENT_GO_ON;
+    return st->pauses ? HS_CONTENT_PAUSE : HS_CONTENT_CONTINUE;
 }
 
 static void on_end(void *user_data)
@@ -148,7 +148,7 @@ static void expect_sent(streamed_t *st, const char *text)
 
 static void write_text(streamed_t *st, const char *text)
 {
-    assert_int_equal(hs_res_write(response_of(st), text, strlen(text)), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response_of(st), text, strlen(text)), HS_WRITE_CONTINUE);
     conn_pump(&st->cb);
 }
 
@@ -247,7 +247,7 @@ static size_t write_until_wait(streamed_t *st)
         result = hs_res_write(response_of(st), piece, sizeof(piece));
         written += sizeof(piece);
         hs_conn_collect(&st->cb.peer.env);
-    } while (result == HS_WRITE_GO_ON && written < (64u << 20));
+    } while (result == HS_WRITE_CONTINUE && written < (64u << 20));
     assert_int_equal(result, HS_WRITE_WAIT);
     return written;
 }
@@ -280,7 +280,8 @@ static void a_writer_waits_for_the_client(void **state)
     close_streamed(st);
 }
 
-/* Nothing of the content is sent; the handler, which knows nothing of it, must not wait for ever. */
+/* Nothing of the content is sent; the handler, which knows nothing of it, must not wait for ever.
+ */
 static void a_writer_to_a_head_request_goes_on(void **state)
 {
     streamed_t *st = *state;
@@ -310,7 +311,7 @@ static void a_client_that_takes_nothing_is_cut(void **state)
     uint64_t begin_ms = *conn_now_ms(&st->cb);
     st->cb.peer.room = 0;
     while (hs_deferred_aborted(st->job) == 0) {
-        assert_int_equal(hs_res_write(response_of(st), "more", 4), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response_of(st), "more", 4), HS_WRITE_CONTINUE);
         conn_pump(&st->cb);
         assert_true(*conn_now_ms(&st->cb) <= begin_ms + st->cb.limits.write_timeout_ms);
         byte_peer_expire(&st->cb.peer, *conn_now_ms(&st->cb) + 100);
@@ -372,9 +373,9 @@ static void a_peer_that_has_shut_gets_its_streamed_response(void **state)
 
 static const char sized_post[] = "POST /later HTTP/1.1\r\n" HOST "Content-Length: 10\r\n\r\n"
                                  "0123456789" GET_LATER;
-static const char chunked_post[] = "POST /later HTTP/1.1\r\n" HOST
-                                   "Transfer-Encoding: chunked\r\n\r\n"
-                                   "4\r\n0123\r\n6;x=y\r\n456789\r\n0\r\nT: t\r\n\r\n" GET_LATER;
+static const char chunked_post[] =
+    "POST /later HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+    "4\r\n0123\r\n6;x=y\r\n456789\r\n0\r\nT: t\r\n\r\n" GET_LATER;
 
 /* Cut anywhere, and with a handler that takes it slowly, the content is the same. */
 static void content_is_passed_on_as_it_comes(void **state)
@@ -416,8 +417,7 @@ static void paused_content_slows_the_client_down(void **state)
     st->cb.limits.ring_size = 1024;
     open_streamed(st, true);
     st->pauses = true;
-    conn_feed_text(&st->cb,
-                   "POST /later HTTP/1.1\r\n" HOST "Content-Length: 102400\r\n\r\n");
+    conn_feed_text(&st->cb, "POST /later HTTP/1.1\r\n" HOST "Content-Length: 102400\r\n\r\n");
     size_t fed = 0;
     while (fed < sizeof(data)) {
         size_t done = conn_feed(&st->cb, data + fed, sizeof(data) - fed, WHOLE);
@@ -442,8 +442,7 @@ static void a_request_without_content_has_a_last_piece(void **state)
 {
     streamed_t *st = *state;
     open_streamed(st, true);
-    conn_feed_text(&st->cb, GET_LATER "POST /later HTTP/1.1\r\n" HOST
-                                      "Content-Length: 0\r\n\r\n");
+    conn_feed_text(&st->cb, GET_LATER "POST /later HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n");
     conn_pump(&st->cb);
     assert_int_equal(st->cb.handled, 2);
     assert_int_equal(st->lasts, 1);
@@ -470,7 +469,8 @@ static void an_early_response_ends_the_connection(void **state)
     close_streamed(st);
 }
 
-/* The handler has been called: it learns that the rest will not come, and the client what is wrong. */
+/* The handler has been called: it learns that the rest will not come, and the client what is wrong.
+ */
 static void content_that_breaks_off_aborts_the_handler(void **state)
 {
     streamed_t *st = *state;
@@ -580,7 +580,7 @@ static void a_503_is_logged_as_the_request_that_it_answers(void **state)
     memcpy(st->cb.peer.env.jobs.id_prefix, "p", 2);
     observer->now_us = *conn_now_ms(&st->cb) * 1000;
     conn_feed_text(&st->cb, "GET /a HTTP/1.1\r\n" HOST "\r\n");
-    hs_access_log_settle(log, observer->now_us);
+    hs_access_log_complete(log, observer->now_us);
     hs_access_log_take(log, log->len);
     observer->now_us += 5000000;
     *conn_now_ms(&st->cb) += 5000;
@@ -590,7 +590,7 @@ static void a_503_is_logged_as_the_request_that_it_answers(void **state)
     byte_peer_expire(&st->cb.peer, deadline_ms);
     assert_int_equal(st->reason, HS_ABORT_TIMEOUT);
     conn_pump(&st->cb);
-    hs_access_log_settle(log, observer->now_us + 7);
+    hs_access_log_complete(log, observer->now_us + 7);
     log->data[log->len] = '\0';
     const char *parts[] = { "\"reqId\":\"p-2\"", "\"url\":\"/later\"", "\"statusCode\":503",
                             "\"responseTime\":   30000.007}" };
@@ -611,7 +611,8 @@ static void count_release(void *user_data)
     released++;
 }
 
-/* Sent, sent in part to a client that leaves, or not at all: memory that was pinned comes back once. */
+/* Sent, sent in part to a client that leaves, or not at all: memory that was pinned comes back
+ * once. */
 static void pinned_content_comes_back_once(void **state)
 {
     streamed_t *st = *state;
@@ -623,9 +624,9 @@ static void pinned_content_comes_back_once(void **state)
             open_streamed(st, false);
             released = 0;
             conn_feed_text(&st->cb, requests[is_head]);
-            assert_int_equal(hs_res_body_pinned(response_of(st), data, sizeof(data), count_release,
-                                                &released),
-                             0);
+            assert_int_equal(
+                hs_res_body_pinned(response_of(st), data, sizeof(data), count_release, &released),
+                0);
             if (leaves == 1) /* before the response is there */
                 conn_peer_resets(&st->cb);
             assert_int_equal(hs_res_send(response_of(st)), 0);

@@ -106,12 +106,12 @@ static void test_workq_is_a_bounded_fifo(void **state)
         assert_true(hs_workq_reserve(&queue, number(i)));
     assert_false(hs_workq_reserve(&queue, number(5)));
     assert_null(hs_workq_pop(&queue)); /* a batch is seen when it is published, not before */
-    hs_workq_publish(&queue);
+    hs_workq_publish_and_wake(&queue);
     assert_int_equal(hs_workq_length(&queue), 4);
     assert_ptr_equal(hs_workq_pop(&queue), number(1));
     assert_true(hs_workq_reserve(&queue, number(5)));
     assert_false(hs_workq_reserve(&queue, number(6)));
-    hs_workq_publish(&queue);
+    hs_workq_publish_and_wake(&queue);
     for (uintptr_t i = 2; i <= 5; i++)
         assert_ptr_equal(hs_workq_pop(&queue), number(i));
     assert_null(hs_workq_pop(&queue));
@@ -128,7 +128,7 @@ static void test_workq_goes_round_its_slots(void **state)
     for (unsigned round = 0; round < 1000; round++) {
         for (unsigned i = 0; i < 1 + round % 8; i++)
             assert_true(hs_workq_reserve(&queue, number(++pushed)));
-        hs_workq_publish(&queue);
+        hs_workq_publish_and_wake(&queue);
         void *item;
         while ((item = hs_workq_pop(&queue)) != NULL)
             assert_ptr_equal(item, number(++popped));
@@ -151,7 +151,7 @@ static void *consume(void *argument)
     do {
         void *item;
         while ((item = hs_workq_pop(consuming->queue)) != NULL) {
-            hs_workq_share(consuming->queue);
+            hs_workq_wake_next(consuming->queue);
             uintptr_t n = (uintptr_t)item;
             consuming->unordered += n <= consuming->last;
             consuming->last = n;
@@ -180,7 +180,7 @@ static void consume_all(uint32_t capacity, unsigned batch)
                 break;
             next++;
         }
-        hs_workq_publish(&queue);
+        hs_workq_publish_and_wake(&queue);
     }
     hs_workq_close(&queue);
     unsigned total = 0;
@@ -235,7 +235,7 @@ static void test_workq_what_is_inside_at_close_still_comes_out(void **state)
     hs_workq_t queue;
     assert_true(hs_workq_init(&queue, 4));
     assert_true(hs_workq_reserve(&queue, number(1)));
-    hs_workq_publish(&queue);
+    hs_workq_publish_and_wake(&queue);
     hs_workq_close(&queue);
     assert_int_equal(hs_workq_wait(&queue, NULL), HS_WORKQ_WORK);
     assert_ptr_equal(hs_workq_pop(&queue), number(1));
@@ -263,13 +263,13 @@ static void test_workq_one_batch_wakes_one_sleeper(void **state)
     atomic_store(&queue.idle, 3);
     for (uintptr_t i = 1; i <= 4; i++)
         assert_true(hs_workq_reserve(&queue, number(i)));
-    hs_workq_publish(&queue);
+    hs_workq_publish_and_wake(&queue);
     assert_int_equal(atomic_load(&queue.idle), 2);
     assert_int_equal(queue.wakes, 1);
-    hs_workq_publish(&queue); /* nothing new: nobody more */
+    hs_workq_publish_and_wake(&queue); /* nothing new: nobody more */
     assert_int_equal(queue.wakes, 1);
     assert_non_null(hs_workq_pop(&queue));
-    hs_workq_share(&queue); /* who got something wakes the next */
+    hs_workq_wake_next(&queue); /* who got something wakes the next */
     assert_int_equal(queue.wakes, 2);
     hs_workq_free(&queue);
 }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "exec/job_bench.h"
 #include "exec/hs_lua.h"
+#include "exec/job_bench.h"
 
 typedef struct lua_bench {
     bench_t bench;

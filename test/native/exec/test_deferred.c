@@ -88,7 +88,8 @@ static void desk_init(desk_t *desk, hs_dispatch_mode_t mode, unsigned workers)
 {
     memset(desk, 0, sizeof(*desk));
     desk->story = (story_t){ .gate = GATE_SHUT };
-    desk->story.callbacks = (hs_callbacks_t){ on_drain, on_abort, on_content, on_end, &desk->story };
+    desk->story.callbacks =
+        (hs_callbacks_t){ on_drain, on_abort, on_content, on_end, &desk->story };
     desk->c_handler = (hs_c_handler_t){ handle, &desk->story };
     desk->ev = hs_ev_new(desk, 16);
     assert_non_null(desk->ev);
@@ -321,7 +322,7 @@ static void a_cancelled_job_comes_back_once_and_tells_why(void **state)
         assert_int_equal(hs_deferred_aborted(desk.story.job), HS_ABORT_SHUT);
         hs_response_t *response = hs_deferred_response(desk.story.job);
         /* Only a hint: what is written is still written. */
-        assert_int_equal(hs_res_write(response, "hint", 4), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response, "hint", 4), HS_WRITE_CONTINUE);
         collect(&desk);
         assert_int_equal(desk.written.len, 4);
         if (reasons[i] == HS_ABORT_LOST)
@@ -350,7 +351,7 @@ static void pieces_of_a_cancelled_job_are_dropped(void **state)
     desk_init(&desk, HS_DISPATCH_INLINE, 0);
     hs_job_t *job = start(&desk, defer);
     hs_response_t *response = hs_deferred_response(desk.story.job);
-    assert_int_equal(hs_res_write(response, "lost", 4), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, "lost", 4), HS_WRITE_CONTINUE);
     hs_executor_cancel(&desk.executor, job, HS_ABORT_LOST);
     assert_int_equal(hs_res_fail(response), 0);
     collect(&desk);
@@ -368,7 +369,7 @@ static void pieces_arrive_in_order_and_the_writer_is_told_to_wait(void **state)
     hs_job_t *job = start(&desk, defer);
     hs_response_t *response = hs_deferred_response(desk.story.job);
     assert_int_equal(hs_res_status(response, 201), 0);
-    assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_status(response, 202), HS_ERR_STATE); /* the head is ended */
     assert_int_equal(hs_res_body_str(response, "whole"), HS_ERR_STATE);
     size_t written = 0;
@@ -376,7 +377,7 @@ static void pieces_arrive_in_order_and_the_writer_is_told_to_wait(void **state)
         memset(piece, (int)('a' + number % 26), sizeof(piece));
         written += sizeof(piece);
         assert_int_equal(hs_res_write(response, piece, sizeof(piece)),
-                         written > HIGH_WATER ? HS_WRITE_WAIT : HS_WRITE_GO_ON);
+                         written > HIGH_WATER ? HS_WRITE_WAIT : HS_WRITE_CONTINUE);
     }
     assert_int_equal(desk.written.len, 0); /* not before the loop takes it */
     collect(&desk);
@@ -407,11 +408,11 @@ static void a_streamed_response_keeps_to_its_length(void **state)
         hs_response_t *response = hs_deferred_response(desk.story.job);
         assert_int_equal(hs_res_content_length(response, UINT64_MAX), HS_ERR_INVALID);
         assert_int_equal(hs_res_content_length(response, 5), 0);
-        assert_int_equal(hs_res_write(response, "12", 2), HS_WRITE_GO_ON);
+        assert_int_equal(hs_res_write(response, "12", 2), HS_WRITE_CONTINUE);
         assert_int_equal(hs_res_content_length(response, 6), HS_ERR_STATE);
         assert_int_equal(hs_res_write(response, "3456", 4), HS_ERR_LIMIT);
         if (!is_short)
-            assert_int_equal(hs_res_write(response, "345", 3), HS_WRITE_GO_ON);
+            assert_int_equal(hs_res_write(response, "345", 3), HS_WRITE_CONTINUE);
         assert_int_equal(hs_res_send(response), 0);
         collect(&desk);
         assert_int_equal(desk.failed, is_short);
@@ -432,7 +433,7 @@ static void failing_is_500_before_the_first_write_and_the_end_behind_it(void **s
     assert_false(desk.failed);
     start(&desk, defer);
     hs_response_t *response = hs_deferred_response(desk.story.job);
-    assert_int_equal(hs_res_write(response, "half", 4), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, "half", 4), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_fail(response), 0);
     collect(&desk);
     assert_int_equal(desk.status, 200);
@@ -457,9 +458,9 @@ static void a_response_without_memory_for_it_is_500(void **state)
     assert_false(desk.failed);
     start(&desk, defer);
     response = hs_deferred_response(desk.story.job);
-    assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_write(response, "x", largest), HS_ERR_NOMEM);
-    assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_send(response), 0);
     collect(&desk);
     assert_true(desk.failed);
@@ -469,7 +470,7 @@ static void a_response_without_memory_for_it_is_500(void **state)
 static void write_then_defer(story_t *story, hs_request_t *request, hs_response_t *response)
 {
     static char piece[HIGH_WATER];
-    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_WAIT);
     defer(story, request, response);
 }
@@ -497,7 +498,7 @@ static void write_and_return(story_t *story, hs_request_t *request, hs_response_
 {
     static char piece[HIGH_WATER];
     (void)story, (void)request;
-    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_WAIT);
 }
 
@@ -525,7 +526,7 @@ static void write_at_the_gate_then_defer(story_t *story, hs_request_t *request,
                                          hs_response_t *response)
 {
     static char piece[HIGH_WATER];
-    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_GO_ON);
+    assert_int_equal(hs_res_write(response, piece, sizeof(piece)), HS_WRITE_CONTINUE);
     assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_WAIT);
     gate_pass(&story->gate);
     (void)request;
@@ -596,8 +597,8 @@ static void content_is_told_and_asked_for(void **state)
     assert_int_equal(hs_req_resume(desk.story.job), 0);
     collect(&desk);
     assert_int_equal(desk.resumed, 1);
-    desk.story.next = HS_CONTENT_GO_ON;
-    assert_int_equal(hs_executor_content(job, hs_span("", 0), true), HS_CONTENT_GO_ON);
+    desk.story.next = HS_CONTENT_CONTINUE;
+    assert_int_equal(hs_executor_content(job, hs_span("", 0), true), HS_CONTENT_CONTINUE);
     assert_int_equal(desk.story.content, 3);
     assert_true(desk.story.has_last);
     /* A wish that arrives with or after the end is nobody's. */

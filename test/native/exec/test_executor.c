@@ -177,8 +177,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_built_but_not_sent_is_the_response, begin, end),
         cmocka_unit_test_setup_teardown(sending_without_building_is_an_empty_200, begin, end),
         cmocka_unit_test_setup_teardown(sent_twice_is_the_first_response, begin, end),
-        cmocka_unit_test_setup_teardown(a_response_without_memory_for_it_is_500, begin,
-                                        end),
+        cmocka_unit_test_setup_teardown(a_response_without_memory_for_it_is_500, begin, end),
         cmocka_unit_test_setup_teardown(responses_do_not_leak_into_each_other, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* hs_job: leasing, what is forgotten between messages, generations, and what a request keeps when it
- * leaves the ring. */
+/* hs_job: leasing, what is forgotten between messages, generations, and what a request keeps when
+ * it leaves the ring. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -313,7 +313,8 @@ static void content_of_all_jobs_together_is_limited(void **state)
     assert_int_equal(bench.pool.content_bytes, 1200);
     hs_job_give_back(&bench.pool, other);
     bench_end_request(&bench);
-    /* What free jobs and ended messages keep is counted, and used again without being counted twice.
+    /* What free jobs and ended messages keep is counted, and used again without being counted
+     * twice.
      */
     size_t kept = bench.pool.content_bytes;
     assert_int_equal(hs_job_reserve_content(&bench.pool, bench.job, 600, kept, true), HS_OK);

@@ -188,7 +188,8 @@ static void mistakes_can_be_caught(void **state)
     assert_int_equal(lb->bench.tape.records, 0);
 }
 
-/* A kept request or response of an earlier request raises, also while the job carries another one. */
+/* A kept request or response of an earlier request raises, also while the job carries another one.
+ */
 static void late_use_raises(void **state)
 {
     static const char *const uses[] = { "old_req.method",    "old_req.url",

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "exec/job_bench.h"
 #include "exec/hs_res.h"
+#include "exec/job_bench.h"
 
 static bench_t bench;
 static hs_response_t *response;

@@ -223,8 +223,8 @@ static void test_stop_does_not_wait_for_a_stuck_one(void **state)
 }
 
 /*
- * A loop that has events all the time never comes to sleep, before which it would wake a worker. One
- * request must not wait for others to come: a few turns later a worker is woken.
+ * A loop that has events all the time never comes to sleep, before which it would wake a worker.
+ * One request must not wait for others to come: a few turns later a worker is woken.
  */
 static void test_a_lone_request_is_seen_although_the_loop_never_sleeps(void **state)
 {

@@ -149,11 +149,11 @@ static void add_line(hs_access_log_t *log, const char *url, const char *agent)
                               .value_at = (uint32_t)url_len,
                               .value_len = (uint32_t)agent_len };
     job->request.msg = (hs_msg_t){ .base = head,
-                                        .url_len = (uint32_t)url_len,
-                                        .method = 1,
-                                        .minor_version = 1,
-                                        .fields = fields,
-                                        .field_count = 1 };
+                                   .url_len = (uint32_t)url_len,
+                                   .method = 1,
+                                   .minor_version = 1,
+                                   .fields = fields,
+                                   .field_count = 1 };
     job->number = 36;
     job->id_prefix = "p";
     hs_access_log_entry_t entry = { .job = job,
@@ -186,7 +186,7 @@ static void no_line_is_longer_than_a_pipe_takes(void **state)
         hs_access_log_t *log = log_of((hs_access_log_format_t)format);
         add_line(log, url, agent);
         assert_true(log->len <= HS_ACCESS_LOG_LINE_MAX);
-        hs_access_log_settle(log, 2000);
+        hs_access_log_complete(log, 2000);
         assert_ptr_equal(log->data + log->len - 1, memchr(log->data, '\n', log->len));
         free(log);
     }
@@ -209,7 +209,7 @@ static void response_times_are_filled_in_when_answers_have_left(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         add_line(log, "/one", "a");
         add_line(log, "/two", "a");
-        hs_access_log_settle(log, cases[i].sent_us);
+        hs_access_log_complete(log, cases[i].sent_us);
         log->data[log->len] = '\0';
         char *second = strstr(log->data, "/two");
         assert_non_null(second);

@@ -100,10 +100,9 @@ static void respond_later(hs_request_t *request, hs_response_t *response, void *
     later_t *later = calloc(1, sizeof(*later));
     CHECK(later != NULL);
     later->app = app;
-    const hs_callbacks_t callbacks = { .on_drain = on_drain,
-                                       .on_abort = on_abort,
-                                       .on_end = on_end,
-                                       .user_data = later };
+    const hs_callbacks_t callbacks = {
+        .on_drain = on_drain, .on_abort = on_abort, .on_end = on_end, .user_data = later
+    };
     CHECK(hs_res_callbacks(response, &callbacks) == 0);
     hs_deferred_t job = hs_res_defer(response);
     CHECK(job != 0);
@@ -152,9 +151,9 @@ static void *finish(void *argument)
             if (!is_chunked)
                 CHECK(hs_res_content_length(response, len) == 0);
             int result = hs_res_write(response, url, half);
-            CHECK(result == HS_WRITE_GO_ON || is_gone(result));
+            CHECK(result == HS_WRITE_CONTINUE || is_gone(result));
             result = hs_res_write(response, url + half, len - half);
-            CHECK(result == HS_WRITE_GO_ON || is_gone(result));
+            CHECK(result == HS_WRITE_CONTINUE || is_gone(result));
         }
         CHECK(hs_res_send(response) == 0);
     }
@@ -168,8 +167,8 @@ static void app_begin(app_t *app, unsigned finishers)
     pthread_cond_init(&app->changed, NULL);
     app->last = &app->first;
     for (; app->finisher_count < finishers; app->finisher_count++)
-        assert_int_equal(
-            pthread_create(&app->finishers[app->finisher_count], NULL, finish, app), 0);
+        assert_int_equal(pthread_create(&app->finishers[app->finisher_count], NULL, finish, app),
+                         0);
 }
 
 /* Everything that was deferred is over. */
@@ -235,8 +234,8 @@ static void *run_crowd(void *argument)
             if ((round + i) % 7 == 0)
                 continue;
             char expected[64], got[2048];
-            int len = snprintf(expected, sizeof(expected), "\r\n\r\n/%u/%u/%u", crowd->number,
-                               round, i);
+            int len =
+                snprintf(expected, sizeof(expected), "\r\n\r\n/%u/%u/%u", crowd->number, round, i);
             size_t at = 0;
             got[0] = '\0';
             while (strstr(got, expected) == NULL) {
@@ -274,8 +273,7 @@ static void run_load(hs_dispatch_mode_t dispatch, unsigned requests)
     for (unsigned i = 0; i < CROWDS; i++) {
         crowds[i] = (crowd_t){ .port = hs_server_port(sb.server),
                                .connections = CROWD_MAX,
-                               .rounds = (requests + CROWDS * CROWD_MAX - 1) /
-                                         (CROWDS * CROWD_MAX),
+                               .rounds = (requests + CROWDS * CROWD_MAX - 1) / (CROWDS * CROWD_MAX),
                                .number = i };
         assert_int_equal(pthread_create(&crowds[i].thread, NULL, run_crowd, &crowds[i]), 0);
     }
@@ -317,7 +315,7 @@ static void *stream(void *argument)
             break;
         CHECK(result >= 0);
         left -= len;
-        if (result == HS_WRITE_GO_ON)
+        if (result == HS_WRITE_CONTINUE)
             continue;
         pthread_mutex_lock(&app->lock);
         atomic_fetch_add(&app->waits, 1);
@@ -351,7 +349,8 @@ static size_t allocated_bytes(void)
 #endif
 }
 
-/* Until the client reads, and whatever it reads, the writer is at most a little ahead of the kernel. */
+/* Until the client reads, and whatever it reads, the writer is at most a little ahead of the
+ * kernel. */
 static void a_stream_to_a_slow_client_needs_little_memory(void **state)
 {
     (void)state;
@@ -450,10 +449,10 @@ static hs_content_next_t on_content(hs_deferred_t job, const char *data, size_t 
         hs_response_t *response = hs_deferred_response(job);
         CHECK(hs_res_body(response, text, (size_t)len) == 0);
         CHECK(hs_res_send(response) == 0);
-        return HS_CONTENT_GO_ON;
+        return HS_CONTENT_CONTINUE;
     }
     if (atomic_fetch_add(&upload.pauses, 1) % 8 != 0)
-        return HS_CONTENT_GO_ON;
+        return HS_CONTENT_CONTINUE;
     pthread_t thread;
     hs_deferred_t *argument = malloc(sizeof(*argument));
     CHECK(argument != NULL);
@@ -624,7 +623,8 @@ static void a_file_is_sent_and_closed(void **state)
         assert_non_null(strstr(head, text));
         static char data[64 * 1024];
         for (size_t i = offset; i < FILE_BYTES;) {
-            ssize_t got = recv(fd, data, FILE_BYTES - i < sizeof(data) ? FILE_BYTES - i : sizeof(data), 0);
+            ssize_t got =
+                recv(fd, data, FILE_BYTES - i < sizeof(data) ? FILE_BYTES - i : sizeof(data), 0);
             assert_true(got > 0);
             for (ssize_t k = 0; k < got; k++, i++)
                 assert_int_equal(data[k], (char)(i * 7 % 251));
@@ -702,7 +702,8 @@ static void a_deferred_response_that_is_late_is_503(void **state)
     app_end(&app);
 }
 
-/* A drain waits for what is deferred; a stop does not, but the memory stays until it is finished. */
+/* A drain waits for what is deferred; a stop does not, but the memory stays until it is finished.
+ */
 static void the_end_of_the_server_and_deferred_responses(void **state)
 {
     (void)state;

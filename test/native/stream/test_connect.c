@@ -145,14 +145,14 @@ static void turn(rig_t *rig)
     rig->loop.now_ms = rig->loop.now_ns / 1000000;
     int timeout_ms = hs_loop_is_busy(&rig->loop) ? 0 : 100;
     assert_true(hs_ev_poll(rig->loop.ev, timeout_ms) >= 0);
-    hs_loop_go_on(&rig->loop);
+    hs_loop_resume(&rig->loop);
     hs_loop_send(&rig->loop, 0);
     hs_loop_check_deadlines(&rig->loop, hs_clock_monotonic_ms());
 }
 
 #define TURN_UNTIL(rig, condition)                                                                 \
     do {                                                                                           \
-        uint64_t until_ms = hs_clock_monotonic_ms() + WAIT_MS;                                 \
+        uint64_t until_ms = hs_clock_monotonic_ms() + WAIT_MS;                                     \
         while (!(condition)) {                                                                     \
             assert_true(hs_clock_monotonic_ms() < until_ms);                                       \
             turn(rig);                                                                             \

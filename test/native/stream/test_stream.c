@@ -313,7 +313,7 @@ static void feed(toy_t *toy, const char *data, size_t len)
 
 static void turn(toy_t *toy)
 {
-    hs_loop_go_on(&toy->loop);
+    hs_loop_resume(&toy->loop);
     hs_loop_send(&toy->loop, 0);
 }
 
@@ -715,7 +715,7 @@ static void deadlines_are_told_behind_the_horizon(void **state)
 
 static void go_on_once(toy_t *toy)
 {
-    toy->stream.goes_on = toy->event_count < 4;
+    toy->stream.runs_again = toy->event_count < 4;
 }
 
 /* Without an event, in the next turn, once per turn. */
@@ -736,7 +736,7 @@ static void going_on_is_the_next_turns_business(void **state)
     for (size_t room = 0; room <= 10; room += 10) {
         put_bytes(&toy, 0, 20);
         toy.room = room;
-        toy.stream.goes_on = true;
+        toy.stream.runs_again = true;
         start_sending(&toy);
         toy.event_count = 0;
         pump(&toy);

@@ -26,8 +26,7 @@ void wire_link_open(wire_link_t *link)
 
 static void check_rest(const wire_link_t *link)
 {
-    check(wire_link_is_over(link) || link->conn.phase == HS_CONN_OPEN,
-          "a finished flush moves on");
+    check(wire_link_is_over(link) || link->conn.phase == HS_CONN_OPEN, "a finished flush moves on");
     check(link->is_closed || link->conn.stream.deadline_ms != 0 ||
               link->conn.wait != HS_CONN_WAIT_NONE,
           "a connection waits for something");
