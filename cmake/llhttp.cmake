@@ -21,6 +21,10 @@ if(LLHTTP_SOURCE_DIR)
     "${LLHTTP_SOURCE_DIR}/src/llhttp.c"
   )
   target_include_directories(moonring_llhttp SYSTEM PUBLIC "${LLHTTP_SOURCE_DIR}/include")
+  if(moonring_lto_works)
+    # It calls back for every name and value: half of its cost is these calls.
+    set_target_properties(moonring_llhttp PROPERTIES INTERPROCEDURAL_OPTIMIZATION ON)
+  endif()
   set(moonring_llhttp_origin "sources in ${LLHTTP_SOURCE_DIR}")
 else()
   find_path(LLHTTP_INCLUDE_DIR llhttp.h)

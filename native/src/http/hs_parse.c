@@ -236,6 +236,9 @@ static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp
     case HPE_CB_HEADER_VALUE_COMPLETE:
     case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
     case HPE_CB_RESET:
+#if LLHTTP_VERSION_MINOR >= 3
+    case HPE_CB_PROTOCOL_COMPLETE:
+#endif
         return HS_PARSE_BAD_REQUEST;
     }
     return HS_PARSE_BAD_REQUEST;
