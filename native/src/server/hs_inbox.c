@@ -4,6 +4,7 @@
 
 #include "base/hs_alloc.h"
 #include "os/hs_sock.h"
+#include "server/hs_accept.h"
 #include "server/hs_passage.h"
 
 /* Messages taken before connections get their turn. */
@@ -57,20 +58,16 @@ void hs_inbox_close(hs_io_t *io)
 
 static void open_one(hs_io_t *io, int fd, const hs_passage_record_t *record, const char *bytes)
 {
-    hs_stats_area_t *stats = io->observer.stats;
-    bool is_moved = (record->flags & HS_PASSAGE_MOVED) != 0;
+    if ((record->flags & HS_PASSAGE_MOVED) == 0) {
+        hs_peer_t peer = hs_peer_of(fd);
+        hs_accept_take(io, fd, &peer);
+        return;
+    }
+    /* A moved connection was let in before: the room kept for refusals is available to it too. */
     hs_conn_moved_t moved = { .answered = (record->flags & HS_PASSAGE_ANSWERED) != 0,
                               .len = record->len };
-    hs_stats_add(stats, is_moved ? HS_STATS_MOVED_IN : HS_STATS_ACCEPTED, 1);
-    /* A moved connection was let in before: the slots kept for refusals are its too. */
-    bool shed =
-        !is_moved && hs_pool_in_use(&io->env.conn_blocks) >= io->env.http1.limits->max_connections;
-    if (shed)
-        hs_stats_add(stats, HS_STATS_REJECTED_LIMIT, 1);
-    hs_peer_t peer = is_moved ? (hs_peer_t){ 0 } : hs_peer_of(fd);
-    int result =
-        is_moved ? hs_io_adopt_conn(io, fd, &moved, bytes) : hs_io_open_conn(io, fd, &peer, shed);
-    if (result != HS_OK)
+    hs_stats_add(io->observer.stats, HS_STATS_MOVED_IN, 1);
+    if (hs_io_adopt_conn(io, fd, &moved, bytes) != HS_OK)
         hs_sock_close(fd);
 }
 
