@@ -49,7 +49,11 @@ function firstColumn(path: string, heading: string): string[] {
 }
 
 t.test('every option that a page names exists', async (t) => {
-  const flags = OPTIONS.map((spec: OptionSpec) => flagOf(spec));
+  const flags = OPTIONS.flatMap((spec: OptionSpec) => [
+    flagOf(spec),
+    ...(spec.type === 'switch' ? [`--no-${spec.name}`] : []),
+    ...(spec.oldName === undefined ? [] : [`--${spec.oldName}`]),
+  ]);
   for (const path of OWN_PAGES) {
     for (const flag of codeIn(path).flatMap(
       (code) => code.match(/(?<=^| )--[a-z][a-z-]*/g) ?? [],

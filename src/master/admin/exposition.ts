@@ -44,7 +44,6 @@ export function histogramSamples(
 }
 
 function renderFamily({ name, type, help, samples }: Family): string {
-  if (samples.length === 0) return '';
   const lines = samples.map(
     ({ suffix = '', labels, value }) => `${name}${suffix}${renderLabels(labels)} ${value}\n`,
   );
