@@ -1,27 +1,27 @@
 /**
- * Every way in which Moonring fails on purpose. The table gives each error code the exit code of a
- * process that ends by it, and two lines for the documentation: what it means, what to do.
+ * Every failure that Moonring reports. Per error code: the exit code of a process that ends with it,
+ * and two texts for the documentation: what it means, what to do.
  */
 const ERRORS = {
   ERR_MOONRING_USAGE: {
     exitCode: 2,
     meaning: 'a flag, an argument or a variable is wrong',
-    advice: 'correct what the sentence names; `--help` lists all options',
+    advice: 'correct what the message names; `--help` lists all options',
   },
   ERR_MOONRING_CONFIG: {
     exitCode: 78,
     meaning: 'the config file is wrong, or a log cannot be written',
     advice:
-      'correct the key or path that the sentence names; `--check` looks without starting anything',
+      'correct the key or path that the message names; `--check` tests without starting anything',
   },
   ERR_MOONRING_HANDLER: {
     exitCode: 78,
     meaning: 'the app is missing or does not load',
-    advice: 'correct the file and line that the sentence names; a restart alone does not help',
+    advice: 'correct the file and line that the message names; a restart alone does not help',
   },
   ERR_MOONRING_LISTEN: {
     exitCode: 69,
-    meaning: 'the address cannot be listened on',
+    meaning: 'the server cannot listen on an address',
     advice: 'stop the other program, or choose another `--port`, `--uds` or `--admin`',
   },
   ERR_MOONRING_CRASH_LOOP: {
@@ -39,24 +39,25 @@ const ERRORS = {
   },
   ERR_MOONRING_PROTOCOL: {
     exitCode: 1,
-    meaning: 'master and reactor do not understand each other',
+    meaning: 'master and reactor speak different versions of their protocol',
     advice: 'the files of two versions are mixed: build everything again and restart',
   },
   ERR_MOONRING_CONTROL: {
     exitCode: 1,
-    meaning: 'the server that was spoken to refused',
-    advice: 'name the socket of `--admin` of a running server; a refused order says why',
+    meaning: 'a server refused the order, or did not respond',
+    advice:
+      'give `--admin` the socket of a running server; a refusal has its reason in the message',
   },
   ERR_MOONRING_UNHEALTHY: {
     exitCode: 1,
-    meaning: 'the server that was asked cannot serve',
-    advice: 'it starts, drains or has no reactor: its own log says which',
+    meaning: 'the server cannot serve requests now',
+    advice: 'it is starting or draining, or has no reactor: see its log',
   },
   ERR_MOONRING_DRAIN: {
     exitCode: 1,
     meaning: 'a drain did not end cleanly',
     advice:
-      'a second signal, a reactor that died or `--drain-timeout` cut requests: give them their time',
+      'a second signal, a crash of a reactor or `--drain-timeout` cut requests: allow more time',
   },
 } as const;
 
@@ -68,7 +69,7 @@ export class MoonringError extends Error {
   override readonly name = 'MoonringError';
   readonly code: ErrorCode;
 
-  /** `message` is one sentence for an operator: what failed, where, and what to do. */
+  /** `message` is for an operator: what failed, where, and what to do. */
   constructor(code: ErrorCode, message: string, options?: { readonly cause: unknown }) {
     super(message, options);
     this.code = code;

@@ -35,7 +35,7 @@ export function formatLogLine(
   return `${JSON.stringify({ level: LEVEL_NUMBERS[level], time: nowMs, pid, ...fields, msg: message })}\n`;
 }
 
-/** What a reactor's line says, without the time, which its reader adds; `null` for other text. */
+/** The parts of a reactor's line, without the time, which the logger adds; `null` for other text. */
 export function parseRecord(
   line: string,
 ): { readonly level: LineLevel; readonly fields: LogFields; readonly message: string } | null {

@@ -4,7 +4,7 @@ import type { OptionSpec } from './option-spec.js';
 import { keyOf, type NativeConfig, nativeSettings } from './options.js';
 
 /**
- * What master and reactor say to each other. A reactor says hello first; the master lets it load if
+ * The messages between master and reactor. A reactor sends hello first; the master lets it load if
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
@@ -87,7 +87,7 @@ export function decodeToMaster(value: unknown): ToMaster {
   }
 }
 
-/** What the process that checks a handler is told, and what it answers. */
+/** The input of the process that checks a handler, and its result. */
 export interface CheckOrder {
   readonly app: AppSource;
   readonly luaRoot: string;

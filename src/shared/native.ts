@@ -20,7 +20,7 @@ export interface NativeAddon {
   openTcpListeners(options: TcpListenerOptions): TcpListeners;
   /** One more socket for an open group; throws like openTcpListeners. */
   joinTcpListeners(options: Omit<TcpListenerOptions, 'count'>): number;
-  /** A socket file that nobody serves is replaced. Throws an Error with a `code`. */
+  /** A socket file without a listener is replaced. Throws an Error with a `code`. */
   openUnixListener(options: UnixListenerOptions): number;
   /** Takes a listening socket that was inherited. Throws an Error with a `code`. */
   adoptListener(fd: number): Omit<TcpListeners, 'fds' | 'family'> & { readonly family: 1 | 4 | 6 };
@@ -53,7 +53,7 @@ export interface NativeAddon {
 }
 
 /**
- * Writes lines without waiting for who reads them. How many bytes were taken: fewer than all if a
+ * Writes lines without waiting for a reader. Returns the number of bytes written: fewer than all if a
  * pipe, socket or terminal is full. Throws an Error if nothing can be written; a line of which a
  * part was written is then ended before the next one begins.
  */
@@ -119,13 +119,13 @@ export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
 export type ReactorEvent =
   | { readonly type: 'loaded' }
   | { readonly type: 'ready' }
-  /** The time to drain is over before everything was answered. `drained` follows. */
+  /** The drain timed out with open requests. `drained` follows. */
   | { readonly type: 'cut' }
   /** The IO thread has ended and nothing is open any more. */
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
-  /** A handler has kept the reactor for twice the handler timeout: it serves nobody. */
+  /** A handler has blocked the event loop for twice the handler timeout. */
   | { readonly type: 'stuck' }
   /** The master died; the IO thread began to drain by itself. */
   | { readonly type: 'orphaned' };
@@ -136,15 +136,15 @@ export interface NativeReactor {
   /** Accepts connections; then `ready`. Throws an Error if nothing is loaded. */
   serve(): void;
   /**
-   * Stops accepting, answers what is in flight, after `timeoutMs` closes the rest; then `drained`.
+   * Stops accepting, finishes open requests, after `timeoutMs` closes the rest; then `drained`.
    */
   drain(timeoutMs: number): void;
   /**
    * Leaves without closing anything: stops accepting, gives idle connections to the boss at once
-   * and busy ones when their answer is out. After `timeoutMs` closes the rest; then `drained`.
+   * and busy ones after their response. After `timeoutMs` closes the rest; then `drained`.
    */
   handOver(timeoutMs: number): void;
-  /** Opens the access log anew. */
+  /** Reopens the access log. */
   reopenLogs(): void;
   /** Closes everything and joins the IO thread. */
   stop(): void;
@@ -154,7 +154,7 @@ const EXPECTED = ['openTcpListeners', 'adoptListener', 'allocator', 'Boss', 'Rea
 
 /**
  * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this
- * package. Throws ERR_MOONRING_ADDON that says what to run.
+ * package. Throws ERR_MOONRING_ADDON, whose message has the command that builds it.
  */
 export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
   const path = override || join(packageRoot, 'build', 'release', 'moonring.node');

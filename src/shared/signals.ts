@@ -1,4 +1,4 @@
-/** At these the master ends: at a second one now, at a third one by force. */
+/** These end the master: the first drains, the second stops at once, the third kills. */
 export const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const;
 
 /** Orders to other servers. Here they are logged, where Node would end or be stopped. */

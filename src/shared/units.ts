@@ -1,7 +1,6 @@
 /**
- * Sizes (`64k`) and durations (`30s`) as people write them. Strict: one spelling, whole numbers, no
- * surprise. A parser returns the value, or a problem: the end of a sentence that starts with where
- * the text came from.
+ * Sizes (`64k`) and durations (`30s`) as people write them. Strict: one spelling, whole numbers. A
+ * parser returns the value, or a problem, to which the caller prepends the place of the text.
  */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }

@@ -76,7 +76,7 @@ t.test('npm install, npx moonring build, npx moonring app.lua', async (t) => {
   const blocked = await run(directory, 'npx moonring build');
   t.equal(blocked.code, 1);
   t.match(blocked.stderr, /build\/release, which cannot be written/);
-  t.match(blocked.stderr, /\nmoonring: the native addon was not built: the lines above say why\n$/);
+  t.match(blocked.stderr, /\nmoonring: the native addon was not built: see the lines above\n$/);
   rmSync(join(installed, 'build'));
 
   const first = await run(directory, 'npx moonring build');

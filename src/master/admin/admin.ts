@@ -14,7 +14,7 @@ import { type ProcessUsage, readProcessUsage } from './process-usage.js';
 import { isAlive, readyReactors, type Status } from './status.js';
 
 /**
- * The admin listener: health, metrics and status from shared memory, so that it answers while
+ * The admin listener: health, metrics and status from shared memory, so that it responds while
  * every handler is stuck. Orders are taken on its Unix socket only, which belongs to its owner.
  */
 export interface AdminOptions {
@@ -41,7 +41,7 @@ export interface Admin {
   close(): void;
 }
 
-/** Its descriptors are the master's, who needs some for new reactors: few, and none for long. */
+/** The master needs descriptors for new reactors, so these connections are few and short. */
 const MAX_CONNECTIONS = 32;
 /** Tried after the default port. */
 const NEARBY_PORTS = 100;

@@ -1,6 +1,6 @@
 import type { SlotCounters, SlotStats, StatsSnapshot } from '../../shared/native-stats.js';
 
-/** What happened in a second, on average between two samples. */
+/** Per second, on average between two samples. */
 export interface Rates {
   /** Requests that reached the application. */
   readonly requests: number;

@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 
 /**
- * `moonring build`: has the package's own script install what the addon needs and build it, and
- * resolves when it is there. The script says on standard error what it does and what is in its way;
- * then this rejects with ERR_MOONRING_ADDON.
+ * `moonring build`: runs the package's script that installs the dependencies of the addon and builds
+ * it. The script reports on standard error; if it fails, this rejects with ERR_MOONRING_ADDON.
  */
 export function buildAddon(packageRoot: string): Promise<void> {
   const script = join(packageRoot, 'scripts', 'build-addon.mjs');
   return new Promise((resolve, reject) => {
-    const fail = (sentence: string) => reject(new MoonringError('ERR_MOONRING_ADDON', sentence));
+    const fail = (message: string) => reject(new MoonringError('ERR_MOONRING_ADDON', message));
     if (!existsSync(script)) {
       fail(`${script} does not exist: this copy has no sources of the addon, install the package`);
       return;
@@ -20,7 +19,7 @@ export function buildAddon(packageRoot: string): Promise<void> {
     child.on('error', (error) => fail(`the build could not be started: ${messageOf(error)}`));
     child.on('close', (code) => {
       if (code === 0) resolve();
-      else fail('the native addon was not built: the lines above say why');
+      else fail('the native addon was not built: see the lines above');
     });
   });
 }

@@ -2,13 +2,13 @@ import { messageOf } from '../../shared/errors.js';
 import { formatLogLine } from '../../shared/logger.js';
 import type { LineWriter } from '../../shared/native.js';
 
-/** Where log lines go: a file, standard output, or a terminal that shows them to a person. */
+/** The destination of log lines: a file, standard output, or a terminal. */
 export interface LogOutput {
   write(line: string): void;
 }
 
 export interface LineOutput extends LogOutput {
-  /** What waits, as far as it is taken within `waitMs`: for the end of the process. */
+  /** Writes what waits, for `waitMs` at most: for the end of the process. */
   flush(waitMs: number): void;
 }
 
@@ -19,8 +19,8 @@ const NAP_MS = 5;
 
 /**
  * Lines for a file, pipe or terminal that may be full, or have no room left: each is written before
- * the call returns if it can be, waits a while otherwise, and is lost and counted at last. So a log
- * that nobody reads holds nobody up.
+ * the call returns if there is room, waits otherwise, and is dropped and counted when too many wait.
+ * So a log that is not read delays nothing.
  */
 export function lineOutput(take: LineWriter): LineOutput {
   let pending: Buffer = Buffer.alloc(0);
@@ -32,7 +32,7 @@ export function lineOutput(take: LineWriter): LineOutput {
     const bytes = Buffer.from(line);
     if (pending.length + bytes.length > PENDING_MAX) {
       lost++;
-      reason = 'nobody took them';
+      reason = 'the reader is too slow';
     } else {
       pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
     }

@@ -140,8 +140,8 @@ function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile
   try {
     current = open();
   } catch (cause) {
-    const sentence = `the log file cannot be opened: ${messageOf(cause)}`;
-    throw new MoonringError('ERR_MOONRING_CONFIG', sentence, { cause });
+    const message = `the log file cannot be opened: ${messageOf(cause)}`;
+    throw new MoonringError('ERR_MOONRING_CONFIG', message, { cause });
   }
   return {
     output: lineOutput((lines) => current?.write(lines) ?? lines.length),

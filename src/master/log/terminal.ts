@@ -5,7 +5,7 @@ export interface TerminalOptions {
   readonly colour: boolean;
 }
 
-/** Log lines for a person: a JSON line becomes a readable one, written before the call returns. */
+/** Formats JSON lines for people; a line is written before the call returns. */
 export function terminalOutput(output: LogOutput, { colour }: TerminalOptions): LogOutput {
   const format = prettyFactory({ colorize: colour, ignore: 'hostname', singleLine: true });
   return { write: (line) => output.write(format(line)) };

@@ -10,7 +10,7 @@ const DEFAULT_SYMBOL = 'hs_handler';
 /**
  * The handler that an app argument means: a .lua file, a directory with handler.lua, a shared
  * object with the name of its function behind a colon, or without an argument the bundled demo.
- * Throws ERR_MOONRING_HANDLER with a sentence.
+ * Throws ERR_MOONRING_HANDLER.
  */
 export function resolveApp(
   named: string | null,
