@@ -152,7 +152,7 @@ static inline void byte_peer_init(byte_peer_t *peer, const hs_limits_t *limits,
     peer->env.on_conn_closed = byte_peer_closed;
     peer->handler = (hs_c_handler_t){ .function = handler, .user_data = user_data };
     hs_executor_init(&peer->env.executor, hs_c_handler_as_handler(&peer->handler),
-                     HS_DISPATCH_INLINE, NULL, &peer->log);
+                     HS_DISPATCH_INLINE, NULL);
     hs_date_set(&peer->env.date, BYTE_PEER_DATE);
     peer->is_closed = true;
     peer->room = SIZE_MAX;

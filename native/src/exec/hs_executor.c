@@ -11,12 +11,11 @@
 #define TIMED_REQUESTS 4096
 
 void hs_executor_init(hs_executor_t *executor, hs_handler_t handler, hs_dispatch_mode_t mode,
-                      hs_ev_t *ev, hs_log_t *log)
+                      hs_ev_t *ev)
 {
     memset(executor, 0, sizeof(*executor));
     executor->handler = handler;
     executor->mode = mode;
-    executor->log = log;
     executor->timed = TIMED_REQUESTS;
     hs_completions_init(&executor->completions, ev);
     hs_executor_set_workers(executor, NULL);
@@ -31,9 +30,9 @@ void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers)
 static void refuse_worker(hs_job_t *job)
 {
     const hs_msg_t *msg = &job->request.msg;
-    hs_log_write(job->log, HS_LOG_ERROR,
-                 "the handler asked for a worker and the server has none: %s %.128s",
-                 hs_parse_method_name(msg->method), hs_msg_url(msg).data);
+    hs_job_log(job, HS_LOG_ERROR,
+               "the handler asked for a worker and the server has none: %s %.128s",
+               hs_parse_method_name(msg->method), hs_msg_url(msg).data);
     job->wants_worker = false;
     hs_res_replace(&job->response, 500);
 }
@@ -277,19 +276,17 @@ void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeou
     bool is_suspended = hs_job_state(job) == HS_JOB_SUSPENDED;
     hs_executor_cancel(executor, job, HS_ABORT_TIMEOUT);
     if (is_suspended)
-        hs_log_write(executor->log, HS_LOG_ERROR,
-                     "%s %.128s was deferred and has no response after %u ms", method, url,
-                     timeout_ms);
+        hs_job_log(job, HS_LOG_ERROR, "%s %.128s was deferred and has no response after %u ms",
+                   method, url, timeout_ms);
     else if (hs_workers_give_up(executor->workers, job))
-        hs_log_write(executor->log, HS_LOG_ERROR,
-                     "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
-                     "is asked to stop; if no traceback follows, it runs compiled code or waits "
-                     "in a call",
-                     method, url, timeout_ms, job->worker);
+        hs_job_log(job, HS_LOG_ERROR,
+                   "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
+                   "is asked to stop; if no traceback follows, it runs compiled code or waits "
+                   "in a call",
+                   method, url, timeout_ms, job->worker);
     else
-        hs_log_write(executor->log, HS_LOG_ERROR,
-                     "%s %.128s has waited %u ms for a worker: all are busy", method, url,
-                     timeout_ms);
+        hs_job_log(job, HS_LOG_ERROR, "%s %.128s has waited %u ms for a worker: all are busy",
+                   method, url, timeout_ms);
 }
 
 void hs_executor_end_turn(hs_executor_t *executor, uint64_t turn_ns)

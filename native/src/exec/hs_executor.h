@@ -35,7 +35,6 @@ typedef struct hs_executor {
     hs_dispatch_mode_t mode;
     hs_workers_t *workers; /* NULL: everything runs inline */
     hs_completions_t completions;
-    hs_log_t *log;
     hs_busy_t busy;
     uint32_t timed;   /* this many inline requests more have their time taken */
     uint64_t lap_ns;  /* when the last one of them ended; 0: not in this turn */
@@ -51,7 +50,7 @@ typedef enum hs_started {
 
 /* `ev` NULL: in a test without loop. Workers come with hs_executor_set_workers. */
 void hs_executor_init(hs_executor_t *executor, hs_handler_t handler, hs_dispatch_mode_t mode,
-                      hs_ev_t *ev, hs_log_t *log);
+                      hs_ev_t *ev);
 
 /* Before the first job. The pool is freed by its maker. */
 void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers);

@@ -46,8 +46,8 @@ static void complete_response(hs_job_t *job)
     } else if (response->built) {
         (void)hs_res_send(response);
     } else {
-        hs_log_write(job->log, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
-                     hs_parse_method_name(msg->method), hs_msg_url(msg).data);
+        hs_job_log(job, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
+                   hs_parse_method_name(msg->method), hs_msg_url(msg).data);
         hs_res_replace(response, 500);
     }
 }

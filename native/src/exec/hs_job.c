@@ -1,5 +1,10 @@
 #include "exec/hs_job.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "http/hs_parse.h"
+
 /* Free jobs that keep their buffers for the next lease: as many as one turn uses. */
 #define KEEP_FREE 32
 /* What a buffer keeps between two messages on one connection, and in a free job beyond those. */
@@ -179,4 +184,27 @@ size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
     size_t len = prefix_len + 1 + sizeof(digits) - at;
     id[len] = '\0';
     return len;
+}
+
+void hs_job_log_text(const hs_job_t *job, hs_log_level_t level, const char *prefix,
+                     const char *text, size_t len)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    char id[HS_REQUEST_ID_CAP];
+    (void)hs_job_format_id(job, id);
+    hs_span_t target = hs_msg_url(msg);
+    hs_log_request_t request = { id, hs_parse_method_name(msg->method), target.data, target.len };
+    hs_log_write_request(job->log, level, &request, prefix, text, len);
+}
+
+void hs_job_log(const hs_job_t *job, hs_log_level_t level, const char *format, ...)
+{
+    if (!hs_log_enabled(job->log, level))
+        return;
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    hs_job_log_text(job, level, "", text, hs_min(len > 0 ? (size_t)len : 0, sizeof(text) - 1));
 }

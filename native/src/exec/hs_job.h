@@ -228,6 +228,14 @@ HS_NODISCARD int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size
 /* The request's id: "prefix-number". The length without NUL. */
 size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP]);
 
+/* A record about the request of the job, with its id, method and target as fields. */
+HS_PRINTF(3, 4)
+void hs_job_log(const hs_job_t *job, hs_log_level_t level, const char *format, ...);
+
+/* The message is `prefix` and all `len` bytes of `text`, NULs included. */
+void hs_job_log_text(const hs_job_t *job, hs_log_level_t level, const char *prefix,
+                     const char *text, size_t len);
+
 static inline hs_job_state_t hs_job_state(const hs_job_t *job)
 {
     return (hs_job_state_t)atomic_load_explicit(&job->state, memory_order_acquire);

@@ -163,18 +163,6 @@ void hs_lua_free(hs_lua_t *lua)
     hs_free(lua);
 }
 
-/* Logs a record about the request of the job; `text` may contain NULs of a client. */
-static void log_about(const hs_job_t *job, hs_log_level_t level, const char *prefix,
-                      const char *text, size_t len)
-{
-    const hs_msg_t *msg = &job->request.msg;
-    char id[HS_REQUEST_ID_CAP];
-    (void)hs_job_format_id(job, id);
-    hs_span_t target = hs_msg_url(msg);
-    hs_log_request_t request = { id, hs_parse_method_name(msg->method), target.data, target.len };
-    hs_log_write_request(job->log, level, &request, prefix, text, len);
-}
-
 /* The record of a handler that raised; the error is on top of the stack. */
 static void log_error(const hs_lua_t *lua, const hs_job_t *job, int failed)
 {
@@ -186,16 +174,16 @@ static void log_error(const hs_lua_t *lua, const hs_job_t *job, int failed)
     snprintf(prefix, sizeof(prefix), "lua error in %s %.960s: ", hs_parse_method_name(msg->method),
              hs_msg_url(msg).data);
     if (failed == LUA_ERRERR && lua->memory.refused) {
-        log_about(job, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
+        hs_job_log_text(job, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
     } else if (failed == LUA_ERRERR) {
-        log_about(job, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
+        hs_job_log_text(job, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
     } else if (lua_type(lua->state, -1) == LUA_TSTRING) {
         size_t len = 0;
         const char *text = lua_tolstring(lua->state, -1, &len);
-        log_about(job, HS_LOG_ERROR, prefix, text, len);
+        hs_job_log_text(job, HS_LOG_ERROR, prefix, text, len);
     } else {
         const char *text = error_text(lua->state);
-        log_about(job, HS_LOG_ERROR, prefix, text, strlen(text));
+        hs_job_log_text(job, HS_LOG_ERROR, prefix, text, strlen(text));
     }
 }
 
@@ -204,11 +192,8 @@ static void recover_memory(hs_lua_t *lua, const hs_job_t *job)
 {
     hs_lua_memory_collect(&lua->memory, lua->state);
     const hs_msg_t *msg = &job->request.msg;
-    char text[256];
-    int len = snprintf(text, sizeof(text),
-                       "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
-                       hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
-    log_about(job, HS_LOG_WARN, "", text, (size_t)len);
+    hs_job_log(job, HS_LOG_WARN, "%s %.128s reached the memory limit of its Lua state (%zu bytes)",
+               hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
 /* The one protected call of a request. */

@@ -207,8 +207,7 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
 
 static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
 {
-    hs_executor_init(&io->env.executor, config->handler, config->dispatch, io->env.loop.ev,
-                     config->log);
+    hs_executor_init(&io->env.executor, config->handler, config->dispatch, io->env.loop.ev);
     if (config->worker_count == 0)
         return HS_OK;
     hs_workers_config_t workers = {

@@ -44,7 +44,7 @@ static inline void bench_begin(bench_t *bench)
     bench->limits =
         (hs_limits_t){ .ring_size = 8192, .max_url = 8192, .max_headers = 32, .max_body = 1 << 20 };
     hs_log_init(&bench->log, HS_LOG_DEBUG, log_tape_sink, &bench->tape);
-    hs_executor_init(&bench->executor, (hs_handler_t){ 0 }, HS_DISPATCH_INLINE, NULL, &bench->log);
+    hs_executor_init(&bench->executor, (hs_handler_t){ 0 }, HS_DISPATCH_INLINE, NULL);
     job_pool_begin(&bench->pool, &bench->blocks, 4096, &bench->log, &bench->executor.completions);
     bench->job = hs_job_lease(&bench->pool);
     assert_non_null(bench->job);

@@ -178,7 +178,7 @@ static void desk_init(desk_t *desk, hs_dispatch_mode_t mode, bool with_workers)
 {
     memset(desk, 0, sizeof(*desk));
     desk->ev = hs_ev_new(desk, 16);
-    hs_executor_init(&desk->executor, (hs_handler_t){ .run = run }, mode, desk->ev, &desk->rig.log);
+    hs_executor_init(&desk->executor, (hs_handler_t){ .run = run }, mode, desk->ev);
     rig_init(&desk->rig, &desk->executor.completions);
     if (with_workers) {
         hs_workers_config_t config = {

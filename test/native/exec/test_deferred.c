@@ -93,8 +93,7 @@ static void desk_init(desk_t *desk, hs_dispatch_mode_t mode, unsigned workers)
     desk->c_handler = (hs_c_handler_t){ handle, &desk->story };
     desk->ev = hs_ev_new(desk, 16);
     assert_non_null(desk->ev);
-    hs_executor_init(&desk->executor, hs_c_handler_as_handler(&desk->c_handler), mode, desk->ev,
-                     &desk->rig.log);
+    hs_executor_init(&desk->executor, hs_c_handler_as_handler(&desk->c_handler), mode, desk->ev);
     rig_init(&desk->rig, &desk->executor.completions);
     if (workers == 0)
         return;
