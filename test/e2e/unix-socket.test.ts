@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { getOverSocket } from './admin-client.js';
@@ -33,6 +33,26 @@ for (const accept of ['reuseport', 'boss']) {
     t.strictSame(await alone.stop(), { code: 0, signal: null });
   });
 }
+
+t.test('a server that ends leaves the sockets and files of others alone', async (t) => {
+  const directory = socketDirectory(t);
+  const uds = join(directory, 's.sock');
+  const admin = join(directory, 'a.sock');
+  const args = ['--port', 'off', '--uds', uds, '--admin', admin];
+  const first = await startServer(t, { processes: 1, args });
+  for (const path of [uds, admin]) rmSync(path);
+  const second = await startServer(t, { processes: 1, args });
+  t.strictSame(await first.stop(), { code: 0, signal: null });
+  t.equal((await getOverSocket(uds, '/')).status, 200, 'the second one serves');
+  t.equal((await getOverSocket(admin, '/readyz')).status, 200);
+
+  for (const path of [uds, admin]) {
+    rmSync(path);
+    writeFileSync(path, 'precious');
+  }
+  t.strictSame(await second.stop(), { code: 0, signal: null });
+  for (const path of [uds, admin]) t.equal(readFileSync(path, 'utf8'), 'precious');
+});
 
 t.test('a reload keeps the socket', async (t) => {
   const uds = join(socketDirectory(t), 's.sock');

@@ -345,6 +345,21 @@ int hs_sock_listen_uds(const char *path, unsigned mode, int backlog, hs_errinfo_
     return fd;
 }
 
+hs_sock_file_t hs_sock_file_at(const char *path)
+{
+    struct stat file;
+    if (lstat(path, &file) == -1)
+        return (hs_sock_file_t){ 0 };
+    return (hs_sock_file_t){ .device = file.st_dev, .inode = file.st_ino };
+}
+
+void hs_sock_remove_file(const char *path, hs_sock_file_t file)
+{
+    hs_sock_file_t now = hs_sock_file_at(path);
+    if (now.inode != 0 && now.inode == file.inode && now.device == file.device)
+        (void)unlink(path);
+}
+
 /* Errors of one connection that accept(2) reports in its place; the listening socket is fine. */
 static bool hs_sock_is_of_connection(int sys_errno)
 {

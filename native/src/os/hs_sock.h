@@ -48,6 +48,21 @@ HS_NODISCARD int hs_sock_probe_tcp(const char *host, uint16_t port, hs_errinfo_t
 HS_NODISCARD int hs_sock_listen_uds(const char *path, unsigned mode, int backlog,
                                     hs_errinfo_t *err);
 
+/* Which file a path names: all zero if none. */
+typedef struct hs_sock_file {
+    dev_t device;
+    ino_t inode;
+} hs_sock_file_t;
+
+hs_sock_file_t hs_sock_file_at(const char *path);
+
+/*
+ * Removes the file at `path` if it is still `file`: another server's socket, or any other file that
+ * has taken its place, stays. Call it while the socket is open, for the number of a file that is
+ * gone may be given to the next one.
+ */
+void hs_sock_remove_file(const char *path, hs_sock_file_t file);
+
 /*
  * The next waiting connection, or: -EAGAIN, none waits; -ECONNABORTED, that one died in the queue
  * (ask again); -EMFILE, -ENFILE, -ENOBUFS, -ENOMEM, no room for it now: it stays queued, so pause

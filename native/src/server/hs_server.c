@@ -1,7 +1,5 @@
 #include "httpserver.h"
 
-#include <unistd.h>
-
 #include "os/hs_object.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
@@ -23,7 +21,8 @@ struct hs_server {
     bool has_boss;
     size_t next_reactor; /* owner: boss */
     uint16_t port;
-    char *uds_path; /* the socket file to remove */
+    char *uds_path; /* the socket file to remove, if it is still `uds_file` */
+    hs_sock_file_t uds_file;
     uint32_t stop_wait_ms;
     hs_event_fn on_event;
     void *on_event_ud;
@@ -103,6 +102,7 @@ static int listen_uds(hs_server_t *server, const hs_config_t *config, hs_errinfo
         return fd;
     }
     server->uds_path = path;
+    server->uds_file = hs_sock_file_at(path);
     return hs_accept_add_listener(front_of(server), fd, error);
 }
 
@@ -357,13 +357,13 @@ void hs_server_free(hs_server_t *server)
 {
     if (server == NULL)
         return;
+    if (server->uds_path != NULL)
+        hs_sock_remove_file(server->uds_path, server->uds_file);
     uint32_t left = 0;
     if (server->has_boss && server->boss.env.loop.ev != NULL)
         left += hs_io_free(&server->boss, 0);
     for (size_t i = 0; i < server->reactor_count; i++)
         left += hs_reactor_free(&server->reactors[i], server->stop_wait_ms);
-    if (server->uds_path != NULL)
-        (void)unlink(server->uds_path);
     hs_free(server->uds_path);
     if (server->log_json.fd >= 0)
         hs_log_process_end(server->log_json.fd);

@@ -6,7 +6,6 @@ import type { NativeAddon } from '../../shared/native.js';
 import type { StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
 import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
-import { removeSocket } from '../runtime/resources.js';
 import type { Failure } from '../supervisor/state.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
@@ -62,18 +61,26 @@ interface Answer {
 export async function openAdmin(options: AdminOptions): Promise<Admin> {
   const servers: Server[] = [];
   const bound: Address[] = [];
+  const removers: (() => void)[] = [];
   const close = () => {
+    for (const removeFile of removers) removeFile();
     for (const server of servers) {
       server.close();
       server.closeAllConnections();
     }
-    for (const address of bound) if (address.type === 'unix') removeSocket(address.path);
   };
   try {
     for (const address of options.addresses) {
       const server = makeServer(options, address.type === 'unix');
       servers.push(server);
-      bound.push(await listenNearby(server, address, options));
+      if (address.type === 'tcp') bound.push(await listenNearby(server, address, options));
+      else {
+        const { fd, removeFile } = openAdminSocket(options.native, address.path);
+        removers.push(removeFile);
+        bound.push(address);
+        // A connection that cannot be accepted is no reason to end.
+        server.on('error', () => {}).listen({ fd });
+      }
     }
   } catch (error) {
     close();
@@ -82,24 +89,25 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
   return { addresses: bound, close };
 }
 
+type TcpAddress = Extract<Address, { readonly type: 'tcp' }>;
+
 /** The default port, or the next free one when another server has it. */
 async function listenNearby(
   server: Server,
-  wanted: Address,
-  { native, isDefault, log }: AdminOptions,
+  wanted: TcpAddress,
+  { isDefault, log }: AdminOptions,
 ): Promise<Address> {
-  for (let address = wanted; ; ) {
+  for (let address = wanted; ; address = { ...address, port: address.port + 1 }) {
     try {
-      const bound = await listen(server, address, native);
+      const bound = await listenTcp(server, address);
       if (address !== wanted) {
         const fields = { wanted: formatAddress(wanted), address: formatAddress(bound) };
         log('warn', fields, 'the default admin address is in use: the next free port was taken');
       }
       return bound;
     } catch (error) {
-      if (!isDefault || address.type === 'unix' || wanted.type === 'unix') throw error;
-      if (!isInUse(error) || address.port === wanted.port + NEARBY_PORTS) throw error;
-      address = { ...address, port: address.port + 1 };
+      const isLast = address.port === wanted.port + NEARBY_PORTS;
+      if (!isDefault || isLast || !isInUse(error)) throw error;
     }
   }
 }
@@ -109,7 +117,8 @@ function isInUse(error: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE';
 }
 
-function listen(server: Server, address: Address, native: NativeAddon): Promise<Address> {
+function listenTcp(server: Server, address: TcpAddress): Promise<Address> {
+  const { host, port } = address;
   return new Promise((resolve, reject) => {
     // Later errors (a connection that cannot be accepted) reject a settled promise: nothing happens.
     server.on('error', (cause) => {
@@ -117,16 +126,6 @@ function listen(server: Server, address: Address, native: NativeAddon): Promise<
       const message = `admin listener: ${listenProblem(cause, address, choice)}`;
       reject(new MoonringError('ERR_MOONRING_LISTEN', message, { cause }));
     });
-    if (address.type === 'unix') {
-      try {
-        const fd = openAdminSocket(native, address.path);
-        server.listen({ fd }, () => resolve(address));
-      } catch (error) {
-        reject(error);
-      }
-      return;
-    }
-    const { host, port } = address;
     server.listen({ host, port, exclusive: true }, () => {
       const local = server.address();
       const isBound = typeof local === 'object' && local !== null;

@@ -1,3 +1,4 @@
+import { lstatSync, unlinkSync } from 'node:fs';
 import { type Address, formatAddress } from '../../shared/addresses.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { NativeAddon } from '../../shared/native.js';
@@ -32,8 +33,8 @@ export interface Listeners {
   readonly sharedFds: readonly number[];
   /** Where clients connect, the first listener first. */
   readonly addresses: readonly Address[];
-  /** The file that is ours to remove. */
-  readonly socketPath: string | null;
+  /** Removes the file of the Unix socket, if it is still ours. */
+  readonly removeSocketFile: () => void;
 }
 
 /** With several hosts, a port that is free on the first one may be in use on another. */
@@ -67,7 +68,7 @@ export function openListeners(native: Sockets, plan: ListenPlan): Listeners {
       ...tcp.map(({ host, port }) => ({ type: 'tcp', host, port }) as const),
       ...(uds === null ? [] : [{ type: 'unix', path: uds } as const]),
     ],
-    socketPath: uds,
+    removeSocketFile: uds === null ? () => {} : socketFileRemover(uds),
   };
 }
 
@@ -104,10 +105,36 @@ export function joinListeners(native: Sockets, { host, port }: TcpGroup, backlog
 }
 
 /** Opens the socket of the admin listener, which only its owner may use. */
-export function openAdminSocket(native: Sockets, path: string): number {
-  return attempt({ type: 'unix', path }, [], () =>
+export function openAdminSocket(native: Sockets, path: string) {
+  const fd = attempt({ type: 'unix', path }, [], () =>
     native.openUnixListener({ path, mode: 0o600, backlog: 16 }),
   );
+  return { fd, removeFile: socketFileRemover(path) };
+}
+
+/**
+ * Removes the socket file that exists now. By the end the path may name another server's socket, or
+ * a file that was put there: these stay. To be called while the socket is open, because the number
+ * of a file that is gone may be given to the next one.
+ */
+export function socketFileRemover(path: string): () => void {
+  const examine = () => {
+    try {
+      return lstatSync(path, { bigint: true });
+    } catch {
+      return null;
+    }
+  };
+  const ours = examine();
+  return () => {
+    const now = examine();
+    if (now === null || now.dev !== ours?.dev || now.ino !== ours.ino) return;
+    try {
+      unlinkSync(path);
+    } catch {
+      // Another process was faster, or the directory is read-only now.
+    }
+  };
 }
 
 function adopt(native: Sockets, fds: readonly number[]): Listeners {
@@ -120,7 +147,7 @@ function adopt(native: Sockets, fds: readonly number[]): Listeners {
       throw new MoonringError('ERR_MOONRING_LISTEN', message, { cause });
     }
   });
-  return { tcp: [], sharedFds: fds, addresses, socketPath: null };
+  return { tcp: [], sharedFds: fds, addresses, removeSocketFile: () => {} };
 }
 
 function attempt<T>(address: Address, origins: readonly string[], open: () => T): T {

@@ -1,4 +1,3 @@
-import { unlinkSync } from 'node:fs';
 import type { NativeAddon } from '../../shared/native.js';
 import type { NativeBoss, NativeStatsPage } from '../../shared/native-stats.js';
 import type { Config } from '../../shared/options.js';
@@ -67,11 +66,11 @@ export function openResources(options: ResourceOptions): Resources {
   const closeListeners = () => {
     if (!listening) return;
     listening = false;
+    listeners.removeSocketFile();
     boss.closeListeners();
     slots.closeListeners();
     if (isBoss) for (const fd of tcpFds) native.closeDescriptor(fd);
     for (const fd of listeners.sharedFds) native.closeDescriptor(fd);
-    if (listeners.socketPath !== null) removeSocket(listeners.socketPath);
   };
   slots.makeRoom(processes);
   boss.start();
@@ -160,11 +159,4 @@ function makeSlots(
       for (const { control } of slots) for (const fd of control) native.closeDescriptor(fd);
     },
   };
-}
-
-/** Somebody may have removed it before. */
-export function removeSocket(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {}
 }

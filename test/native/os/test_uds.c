@@ -188,6 +188,27 @@ static void another_file_is_left_alone(void **state)
     assert_int_equal(err.sys_errno, ENOTSOCK);
 }
 
+static void only_the_own_file_is_removed(void **state)
+{
+    const place_t *place = *state;
+    hs_errinfo_t err = { 0 };
+    int first = hs_sock_listen_uds(place->path, 0600, 1, &err);
+    assert_true(first >= 0);
+    const hs_sock_file_t file = hs_sock_file_at(place->path);
+    assert_int_equal(unlink(place->path), 0);
+    int second = hs_sock_listen_uds(place->path, 0600, 1, &err);
+    assert_true(second >= 0);
+    hs_sock_remove_file(place->path, file);
+    assert_int_equal(access(place->path, F_OK), 0);
+    const hs_sock_file_t other = hs_sock_file_at(place->path);
+    hs_sock_remove_file(place->path, other);
+    assert_int_equal(access(place->path, F_OK), -1);
+    hs_sock_remove_file(place->path, other);
+    hs_sock_remove_file(place->path, hs_sock_file_at(place->path));
+    hs_sock_close(first);
+    hs_sock_close(second);
+}
+
 static void bad_arguments_are_refused(void **state)
 {
     const place_t *place = *state;
@@ -251,6 +272,7 @@ int main(void)
         TEST(a_live_one_is_refused),
         TEST(a_live_datagram_socket_is_refused),
         TEST(another_file_is_left_alone),
+        TEST(only_the_own_file_is_removed),
         TEST(bad_arguments_are_refused),
         TEST(the_longest_path_is_reported_whole),
 #ifdef __linux__

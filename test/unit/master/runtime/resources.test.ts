@@ -42,7 +42,7 @@ t.test('room that cannot be made leaves no listener that nobody serves', async (
     tcp: [{ fds: [take()], host: '127.0.0.1', port: 80 }],
     sharedFds: [],
     addresses: [{ type: 'tcp', host: '127.0.0.1', port: 80 }],
-    socketPath: null,
+    removeSocketFile: () => {},
   };
   const config = { bossPolicy: 'round-robin', backlog: 16 } as const;
   const accept = 'reuseport';
