@@ -43,7 +43,7 @@ export const suites = {
   native: () => runCtest('asan'),
   unit: () => runTap('test/unit', 2),
   wire: () => runTap('test/wire', 1),
-  fuzz: () => runFuzz(10),
+  fuzz: () => runFuzz(5),
   e2e: () => runTap('test/e2e', 4),
   docs: async () => {
     await buildNative('release', ['httpserver', 'moonring_core']);

@@ -97,7 +97,10 @@ export function countTap(text, code) {
   return { passed: count('pass'), failed: Math.max(count('fail'), Number(code !== 0)) };
 }
 
-/** libFuzzer, from the regressions and the wire cases on; the corpus stays in the build directory. */
+/**
+ * libFuzzer, from the regressions and the wire cases on, so many seconds for each fuzzer; the corpus
+ * stays in the build directory.
+ */
 export async function runFuzz(seconds) {
   const { code, stdout } = await capture('clang', ['-print-runtime-dir']);
   const runtime = stdout.trim();
@@ -109,17 +112,27 @@ export async function runFuzz(seconds) {
   const programs = join(root, 'build/fuzz/test/fuzz/native');
   mkdirSync(join(root, 'build/fuzz/corpus'), { recursive: true });
   await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
-  const fuzz = await capture(join(programs, 'fuzz_conn'), [
-    '-dict=test/fuzz/http.dict',
-    '-max_len=4096',
-    '-verbosity=0',
-    '-print_final_stats=1',
-    `-max_total_time=${seconds}`,
-    '-artifact_prefix=build/fuzz/finding-',
-    'build/fuzz/corpus',
-    'test/fuzz/regression',
-  ]);
-  return { passed: Number(fuzz.code === 0), failed: Number(fuzz.code !== 0), output: fuzz.output };
+  const runs = [];
+  for (const fuzzer of ['fuzz_parse', 'fuzz_conn']) {
+    runs.push(
+      await capture(join(programs, fuzzer), [
+        '-dict=test/fuzz/http.dict',
+        '-max_len=4096',
+        '-verbosity=0',
+        '-print_final_stats=1',
+        `-max_total_time=${seconds}`,
+        '-artifact_prefix=build/fuzz/finding-',
+        'build/fuzz/corpus',
+        'test/fuzz/regression',
+      ]),
+    );
+  }
+  const failed = runs.filter(({ code }) => code !== 0);
+  return {
+    passed: runs.length - failed.length,
+    failed: failed.length,
+    output: failed.map(({ output }) => output).join(''),
+  };
 }
 
 /**

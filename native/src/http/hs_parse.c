@@ -313,7 +313,7 @@ static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, con
             msg->url_len++;
             if (msg->url_len > parse->limits->max_url)
                 return HS_PARSE_URI_TOO_LONG;
-        } else if (!fits_behind_target(at - msg->url_at - msg->url_len, c)) {
+        } else if (msg->url_len == 0 || !fits_behind_target(at - msg->url_at - msg->url_len, c)) {
             return HS_PARSE_BAD_REQUEST;
         }
         (*taken)++;
@@ -324,6 +324,22 @@ static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, con
         }
     }
     return HS_PARSE_NEED_MORE;
+}
+
+/* Whether llhttp stopped because the method is none of HTTP. If it is one of another protocol,
+ * on_url stopped it, or the target did before on_url: url_at says where a target has to begin. */
+static HS_NOINLINE bool stopped_at_method(hs_parse_t *parse)
+{
+    llhttp_t *llhttp = &parse->llhttp;
+    llhttp_errno_t code = llhttp_get_errno(llhttp);
+    bool at_target = parse->unknown_method || code == HPE_INVALID_URL;
+    if (at_target && !has_method_of_http(llhttp)) {
+        const char *method = llhttp_method_name((llhttp_method_t)llhttp->method);
+        parse->msg->url_at = parse->line_at + (uint32_t)strlen(method) + 1;
+        parse->unknown_method = true;
+    }
+    parse->unknown_method |= code == HPE_INVALID_METHOD;
+    return parse->unknown_method;
 }
 
 hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
@@ -345,13 +361,16 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
         take_head(parse);
         return outcome;
     }
-    if (llhttp_get_errno(&parse->llhttp) == HPE_INVALID_METHOD) {
-        parse->unknown_method = true;
-    } else if (parse->unknown_method) { /* on_url stopped llhttp: back to where the target begins */
-        *taken -= parse->offset - parse->msg->url_at;
-        parse->offset = parse->msg->url_at;
+    if (!stopped_at_method(parse))
+        return outcome;
+    if (parse->msg->url_at > 0) { /* back to where the target begins */
+        uint32_t back = parse->offset - parse->msg->url_at;
+        if (back > executed) /* more than one space before it */
+            return HS_PARSE_BAD_REQUEST;
+        *taken -= back;
+        parse->offset -= back;
     }
-    return parse->unknown_method ? scan_unknown_method(parse, data, len, taken) : outcome;
+    return scan_unknown_method(parse, data, len, taken);
 }
 
 /* RFC 9110 §9.1, §15.6.2: 501 if the rest of the request line is one. */
