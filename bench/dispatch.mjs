@@ -1,116 +1,127 @@
-// What the ways of dispatch cost, each against `inline`, measured in turns. See bench/README.md.
+// What the ways of dispatch cost against inline, measured in turns, and what slow requests do to
+// quick ones. See bench/README.md.
 //
-//   node bench/dispatch.mjs [--rounds 5] [--seconds 2] [--connections 64] [--only worker,burn-20]
-//     [--pause 0] [--json]
-//
-// --pause 1 rests a second between runs, on a machine that others use too.
+//   node bench/dispatch.mjs [--only worker,worker-16,auto,burn-20,burn-100,mixed] [--rounds 5]
+//     [--seconds 2] [--connections 64] [--json]
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { list, runMain } from './lib/arguments.mjs';
-import { BURN_APP, burnPaths } from './lib/burn.mjs';
-import { measure } from './lib/measure.mjs';
-import { ROOT, requirePrograms, startMoonring } from './lib/programs.mjs';
-import { median, ratios, spread } from './lib/statistics.mjs';
+import {
+  BENCH,
+  choose,
+  median,
+  ratios,
+  readOptions,
+  requirePrograms,
+  runMain,
+  spread,
+} from './lib/command.mjs';
+import { ask, measureWrk, mustBeValid, runPaced } from './lib/load.mjs';
+import { buildHelpers, HELLO, startMoonring } from './lib/servers.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '64' },
-    only: { type: 'string', default: '' },
-    pause: { type: 'string', default: '0' },
-    json: { type: 'boolean', default: false },
-  },
-});
-
-const HELLO = join(ROOT, 'examples', 'hello.lua');
+const BURN = join(BENCH, 'apps/burn.lua');
 const INLINE = ['--dispatch', 'inline'];
 const workers = (count) => ['--dispatch', 'worker', '--threads', String(count)];
 
-/**
- * Each compares `variant` with `base`. `burnMicros` is what a handler burns; `free` leaves the
- * server every core, the load's too.
- */
-const COMPARISONS = [
-  { name: 'worker', depth: 1, variant: workers(1) },
-  { name: 'worker-16', depth: 16, variant: workers(1) },
-  { name: 'auto', depth: 1, variant: ['--dispatch', 'auto'] },
-  { name: 'burn-20', burnMicros: 20, depth: 1, variant: workers(2), free: true },
-  { name: 'burn-100', burnMicros: 100, depth: 1, variant: workers(2), free: true },
-];
+/** `burnMicros` is what a handler burns; then server and load share all cores. */
+const COMPARISONS = {
+  worker: { options: workers(1) },
+  'worker-16': { options: workers(1), depth: 16 },
+  auto: { options: ['--dispatch', 'auto'] },
+  'burn-20': { options: workers(2), burnMicros: 20 },
+  'burn-100': { options: workers(2), burnMicros: 100 },
+};
+/** Quick requests per second beside one percent that burn 10 ms. */
+const MIXED = { rate: 2000, slowRate: 20, burnMicros: 10_000 };
 
-async function measureRested(server, { path, depth }) {
-  await delay(Number(options.pause) * 1000);
-  const round = await measure(server, {
-    path,
-    depth,
-    seconds: Number(options.seconds),
-    connections: Number(options.connections),
-  });
-  if (round.invalid) {
-    throw new Error(round.invalid);
-  }
-  return round;
+const { values } = readOptions({ only: '', rounds: '5', seconds: '2', connections: '64' });
+const seconds = Number(values.seconds);
+const connections = Number(values.connections);
+
+/** The path that burns so long, whichever thread does it; measured on a server of its own. */
+async function burnPath(micros) {
+  const server = await startMoonring(BURN, { options: INLINE });
+  const { body } = await ask(server.port, { path: '/rounds-per-us' });
+  await server.stop();
+  return `/${Math.round(micros * Number(body))}`;
 }
 
-async function compare({ burnMicros, depth, variant, free }, burnPath) {
-  const start = (way) =>
-    startMoonring(burnMicros ? BURN_APP : HELLO, { options: way, cores: free ? 'all' : 'one' });
-  const load = { path: burnMicros ? burnPath(burnMicros) : '/', depth };
-  const servers = { base: await start(INLINE), variant: await start(variant) };
-  const rounds = { base: [], variant: [] };
-  try {
-    for (const side of ['base', 'variant']) await measureRested(servers[side], load);
-    for (let round = 0; round < Number(options.rounds); round++) {
-      const sides = round % 2 === 0 ? ['base', 'variant'] : ['variant', 'base'];
-      for (const side of sides) rounds[side].push(await measureRested(servers[side], load));
+/** `measureSide` measures one of two servers; they take turns. */
+async function takeTurns(servers, measureSide) {
+  const rounds = servers.map(() => []);
+  for (const server of servers) await measureSide(server);
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    for (const side of round % 2 === 0 ? [0, 1] : [1, 0]) {
+      rounds[side].push(await measureSide(servers[side]));
     }
-  } finally {
-    await Promise.all([servers.base.stop(), servers.variant.stop()]);
   }
   return rounds;
 }
 
-function summarise(name, { base, variant }) {
-  const figures = (rounds) => {
-    const of = (key) => median(rounds.map((round) => round[key]));
-    return { cpuMicros: of('cpuMicros'), switches: of('switches'), p99Ms: of('p99Ms') };
-  };
-  return {
-    name,
-    throughput: ratios(variant, base, (round) => round.requestsPerSecond),
-    cpu: ratios(variant, base, (round) => round.cpuMicros),
-    base: figures(base),
-    variant: figures(variant),
-  };
+async function compare(name) {
+  const { options, depth = 1, burnMicros } = COMPARISONS[name];
+  const path = burnMicros ? await burnPath(burnMicros) : '/';
+  const how = { cores: burnMicros ? 'all' : 'one' };
+  const app = burnMicros ? BURN : HELLO;
+  const servers = [];
+  try {
+    for (const each of [INLINE, options]) {
+      servers.push(await startMoonring(app, { ...how, options: each }));
+    }
+    const [inline, other] = await takeTurns(servers, async (server) =>
+      mustBeValid(await measureWrk(server, { path, depth, seconds, connections })),
+    );
+    const of = (key) => median(other.map((round) => round[key]));
+    return {
+      name,
+      throughput: ratios(other, inline, (round) => round.requestsPerSecond),
+      cpu: ratios(other, inline, (round) => round.cpuMicros),
+      switches: of('switches'),
+      p99Ms: of('p99Ms'),
+    };
+  } finally {
+    await Promise.all(servers.map((server) => server.stop()));
+  }
 }
 
-function print({ name, throughput, cpu, base, variant }) {
-  const change = (key, digits) => `${base[key].toFixed(digits)} -> ${variant[key].toFixed(digits)}`;
-  console.log(
-    `${name.padEnd(10)} throughput ${spread(throughput)} × inline, CPU ${spread(cpu)} × ` +
-      `(${change('cpuMicros', 2)} µs), switches a request ${change('switches', 4)}, ` +
-      `p99 ${change('p99Ms', 2)} ms`,
-  );
+/** p99 of quick requests beside slow ones, as a multiple of that without them. */
+async function mixed(way) {
+  const helpers = buildHelpers();
+  const slow = { path: await burnPath(MIXED.burnMicros), rate: MIXED.slowRate, connections: 8 };
+  const server = await startMoonring(BURN, { options: ['--dispatch', way], cores: 'all' });
+  const { port } = server;
+  const load = (how) => runPaced(helpers, { port, seconds, ...how });
+  const quick = { path: '/0', rate: MIXED.rate, connections };
+  try {
+    const [alone, beside] = await takeTurns([false, true], async (isMixed) => {
+      const [result] = await Promise.all([load(quick), ...(isMixed ? [load(slow)] : [])]);
+      return result;
+    });
+    return { name: `mixed-${way}`, p99: ratios(beside, alone, (round) => round.p99Ms) };
+  } finally {
+    await server.stop();
+  }
 }
 
 async function main() {
-  requirePrograms('wrk');
-  const names = list(options.only);
-  const unknown = names.filter((name) => !COMPARISONS.some((one) => one.name === name));
-  if (unknown.length > 0) {
-    const known = COMPARISONS.map((one) => one.name).join(', ');
-    throw new Error(`No such comparison: ${unknown.join(', ')}. There are: ${known}.`);
-  }
+  requirePrograms('wrk', 'cmake');
   const rows = [];
-  const burnPath = await burnPaths();
-  for (const comparison of COMPARISONS) {
-    if (names.length > 0 && !names.includes(comparison.name)) continue;
-    rows.push(summarise(comparison.name, await compare(comparison, burnPath)));
-    if (!options.json) print(rows.at(-1));
+  for (const name of choose(values.only, [...Object.keys(COMPARISONS), 'mixed'])) {
+    if (name === 'mixed') rows.push(await mixed('inline'), await mixed('auto'));
+    else rows.push(await compare(name));
   }
-  if (options.json) console.log(JSON.stringify({ rows }));
+  if (values.json) {
+    console.log(JSON.stringify({ rows }));
+    return;
+  }
+  for (const { name, throughput, cpu, switches, p99Ms, p99 } of rows) {
+    console.log(
+      `${name.padEnd(13)}${
+        p99
+          ? `p99 of quick requests ${spread(p99)} × that without slow ones`
+          : `throughput ${spread(throughput)} × inline, CPU ${spread(cpu)} ×, ` +
+            `${switches.toFixed(4)} switches per request, p99 ${p99Ms.toFixed(2)} ms`
+      }`,
+    );
+  }
 }
 
 await runMain(main);

@@ -2,119 +2,99 @@
 // ones. See bench/README.md.
 //
 //   node bench/idle.mjs [--idle 10000] [--connections 64] [--rounds 3] [--seconds 2] [--json]
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { runMain } from './lib/arguments.mjs';
-import { fittingConnections } from './lib/descriptor-limit.mjs';
-import { holdIdleConnections } from './lib/idle-connections.mjs';
-import { measure } from './lib/measure.mjs';
-import { memoryOf } from './lib/memory.mjs';
-import { ROOT, requirePrograms } from './lib/programs.mjs';
-import { startWarmReactor, until } from './lib/reactor.mjs';
-import { median, ratios, spread } from './lib/statistics.mjs';
+import { ratios, readOptions, requirePrograms, runMain, spread } from './lib/command.mjs';
+import { measureWrk, mustBeValid } from './lib/load.mjs';
+import { descriptorsOf, memoryOf, until } from './lib/processes.mjs';
+import { HELLO, startWarm } from './lib/servers.mjs';
 
 /** jemalloc gives pages back a second after they were freed. */
 const SETTLE_MS = 3000;
+const AT_A_TIME = 64;
+/** Spread over several addresses, so that the ports of one do not run out. */
+const PER_ADDRESS = 4000;
 
-const { values: options } = parseArgs({
-  options: {
-    idle: { type: 'string', default: '10000' },
-    connections: { type: 'string', default: '64' },
-    rounds: { type: 'string', default: '3' },
-    seconds: { type: 'string', default: '2' },
-    json: { type: 'boolean', default: false },
-  },
-});
-
-const descriptors = (pid) => readdirSync(`/proc/${pid}/fd`).length;
+const { values } = readOptions({ idle: '10000', connections: '64', rounds: '3', seconds: '2' });
 
 async function settledMemory(server) {
   await delay(SETTLE_MS);
   return memoryOf(server.reactorPid);
 }
 
-async function measureActive(server) {
-  const round = await measure(server, {
-    path: '/',
-    depth: 1,
-    seconds: Number(options.seconds),
-    connections: Number(options.connections),
+/** Runs `use` beside `count` idle connections, which a process of their own holds. */
+async function beside(server, count, use) {
+  const open = descriptorsOf(server.reactorPid);
+  const child = fork(import.meta.filename, [], {
+    env: { ...process.env, HOLD: `${server.port} ${count}` },
   });
-  if (round.invalid) throw new Error(round.invalid);
-  return round;
-}
-
-// Idle connections opened for nothing but a look at the memory; the loads come later, on the same
-// server, because what a load leaves behind is not the price of an idle connection.
-async function growth(server, count) {
-  const before = await settledMemory(server);
-  const open = descriptors(server.reactorPid);
-  const idle = await holdIdleConnections(server.port, count);
+  const exited = once(child, 'exit');
+  const opened = once(child, 'message').then(([message]) => message);
+  if ((await Promise.race([opened, exited])) !== 'open') {
+    throw new Error(`${count} connections could not be opened (ulimit -Hn?)`);
+  }
   try {
-    const held = descriptors(server.reactorPid) - open;
+    const held = descriptorsOf(server.reactorPid) - open;
     if (held < count) throw new Error(`Only ${held} of ${count} connections are open.`);
-    const after = await settledMemory(server);
-    return {
-      residentBytes: (after.resident - before.resident) / count,
-      privateBytes: (after.private - before.private) / count,
-    };
+    return await use();
   } finally {
-    await idle.close();
-    await until('the idle connections are gone', () => descriptors(server.reactorPid) <= open);
+    child.kill();
+    await exited;
+    await until('they are closed', () => descriptorsOf(server.reactorPid) <= open);
   }
 }
 
-async function speeds(server, count) {
-  const rounds = { without: [], with: [] };
-  await measureActive(server);
-  const open = descriptors(server.reactorPid);
-  for (let round = 0; round < Number(options.rounds); round++) {
-    rounds.without.push(await measureActive(server));
-    const idle = await holdIdleConnections(server.port, count);
-    try {
-      rounds.with.push(await measureActive(server));
-    } finally {
-      await idle.close();
-      await until('the idle connections are gone', () => descriptors(server.reactorPid) <= open);
+/** The process of `beside`: connections that have had one response each. */
+async function hold(port, count) {
+  let next = 0;
+  const openSome = async () => {
+    while (next < count) {
+      const localAddress = `127.0.0.${1 + Math.floor(next++ / PER_ADDRESS)}`;
+      const socket = connect({ port, host: '127.0.0.1', localAddress });
+      await once(socket, 'connect');
+      socket.write('GET / HTTP/1.1\r\nHost: idle\r\n\r\n');
+      await once(socket, 'data');
+      socket.once('close', () => process.exit(1));
     }
-  }
-  return rounds;
-}
-
-function print({ idle, memory, throughput, cpu, p99Ms }) {
-  const bytes = (value) => value.toFixed(0);
-  console.log(
-    `${idle} idle connections: ${bytes(memory.residentBytes)} bytes resident each ` +
-      `(${bytes(memory.privateBytes)} private), after one request on each\n` +
-      `${options.connections} active ones beside them: throughput ${spread(throughput)} ×, ` +
-      `CPU per request ${spread(cpu)} ×, p99 ${p99Ms.without} -> ${p99Ms.with} ms`,
-  );
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, openSome));
+  process.send('open');
 }
 
 async function main() {
   requirePrograms('wrk');
-  const count = fittingConnections(Number(options.idle));
-  const server = await startWarmReactor(join(ROOT, 'examples', 'hello.lua'), {
-    options: ['--keepalive-timeout', '10m'],
-  });
+  const count = Number(values.idle);
+  const server = await startWarm(HELLO, { options: ['--keepalive-timeout', '10m'] });
+  const measureActive = async () => {
+    const load = { seconds: Number(values.seconds), connections: Number(values.connections) };
+    return mustBeValid(await measureWrk(server, load));
+  };
   try {
-    const memory = await growth(server, count);
-    const rounds = await speeds(server, count);
-    const p99 = (side) => median(rounds[side].map((round) => round.p99Ms));
-    const figures = {
-      idle: count,
-      memory,
-      throughput: ratios(rounds.with, rounds.without, (round) => round.requestsPerSecond),
-      cpu: ratios(rounds.with, rounds.without, (round) => round.cpuMicros),
-      p99Ms: { without: p99('without'), with: p99('with') },
-    };
-    if (options.json) console.log(JSON.stringify(figures));
-    else print(figures);
+    // Memory first: what a load leaves behind is not the cost of an idle connection.
+    const before = await settledMemory(server);
+    const after = await beside(server, count, () => settledMemory(server));
+    const each = (key) => (after[key] - before[key]) / count;
+    const rounds = { without: [], with: [] };
+    for (let round = 0; round < Number(values.rounds); round += 1) {
+      rounds.without.push(await measureActive());
+      rounds.with.push(await beside(server, count, measureActive));
+    }
+    const throughput = ratios(rounds.with, rounds.without, (round) => round.requestsPerSecond);
+    const memory = { residentBytes: each('resident'), privateBytes: each('private') };
+    if (values.json) console.log(JSON.stringify({ idle: count, memory, throughput }));
+    else {
+      console.log(
+        `${count} idle connections: ${memory.residentBytes.toFixed(0)} bytes resident each ` +
+          `(${memory.privateBytes.toFixed(0)} private)\n` +
+          `${values.connections} active ones beside them: throughput ${spread(throughput)} ×`,
+      );
+    }
   } finally {
     await server.stop();
   }
 }
 
-await runMain(main);
+if (process.env.HOLD) await hold(...process.env.HOLD.split(' ').map(Number));
+else await runMain(main);

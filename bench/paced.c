@@ -1,164 +1,203 @@
 /*
- * Requests at a fixed rate, whatever the server does: the latency of each counts from the moment at
- * which it was due, not from when a connection was free to send it.
+ * Requests at a fixed rate, whatever the server does: the latency of each counts from when it was
+ * due, not from when a connection was free.
  *
- *     paced <port> <connections> <seconds> <requests a second> <path> [user agent]
+ *     paced <port> <connections> <seconds> <requests per second> <path> [user agent]
  *
- * It needs a core of its own: it never sleeps, so that it is late for nothing. Prints one line of
- * JSON: how many requests were due and how many answered, failures (an answer other than 200, or a
- * connection that ended with a request on it), and the latency in microseconds. A connection that
- * the server closes between two requests is opened again and is no failure. What is still due a
- * second after the end is given up.
+ * It needs a core of its own, since it never sleeps. It prints one line of JSON: how many requests
+ * were due, answered with 200 and failed (another response, or a connection that ended with a
+ * request on it), and the latency in milliseconds. A connection that the server closes between two
+ * requests is opened again. What is still due a second after the end is given up.
  */
-#include "http-client.h"
-
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-#define GRACE_NS 1000000000u
-
 typedef struct connection {
-    client_t client;
+    int fd;
     bool busy;
     uint64_t due_ns;
+    size_t len;
+    char bytes[4096];
 } connection_t;
 
-typedef struct load {
+static struct {
     int epoll;
     uint16_t port;
-    char text[512];
-    size_t text_len;
+    char request[512];
     connection_t *connections;
-    connection_t **idle; /* a queue in a ring: whoever waited longest is next */
-    size_t count;
-    size_t idle_from;
-    size_t idle_count;
-    uint32_t *samples;
-    size_t answered;
-    size_t failed;
-    size_t reopened;
-} load_t;
+    connection_t **idle; /* a queue: the one that waited longest is next */
+    size_t count, idle_from, idle_count;
+    double *latencies; /* of those that were answered, in milliseconds */
+    size_t answered, failed;
+} load;
 
-static void rest(load_t *load, connection_t *connection)
+static void die(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void open_connection(connection_t *connection)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(load.port) };
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int on = 1;
+    connection->len = 0;
+    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connection->fd == -1 ||
+        connect(connection->fd, (struct sockaddr *)&address, sizeof(address)) == -1)
+        die("connect");
+    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    struct epoll_event event = { .events = EPOLLIN, .data.ptr = connection };
+    if (epoll_ctl(load.epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0)
+        die("epoll_ctl");
+}
+
+static void become_idle(connection_t *connection)
 {
     connection->busy = false;
-    load->idle[(load->idle_from + load->idle_count++) % load->count] = connection;
+    load.idle[(load.idle_from + load.idle_count++) % load.count] = connection;
 }
 
-static void open_connection(load_t *load, connection_t *connection)
+static bool send_request(const connection_t *connection)
 {
-    client_connect(&connection->client, load->port);
-    struct epoll_event event = { .events = EPOLLIN, .data.ptr = connection };
-    if (epoll_ctl(load->epoll, EPOLL_CTL_ADD, connection->client.fd, &event) != 0)
-        client_die("paced: epoll_ctl");
+    size_t len = strlen(load.request);
+    return send(connection->fd, load.request, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-static void reopen(load_t *load, connection_t *connection)
+static void ask(uint64_t due_ns)
 {
-    close(connection->client.fd);
-    open_connection(load, connection);
-    load->reopened++;
-}
-
-static void ask(load_t *load, uint64_t due_ns)
-{
-    connection_t *connection = load->idle[load->idle_from];
-    load->idle_from = (load->idle_from + 1) % load->count;
-    load->idle_count--;
+    connection_t *connection = load.idle[load.idle_from];
+    load.idle_from = (load.idle_from + 1) % load.count;
+    load.idle_count--;
     connection->busy = true;
     connection->due_ns = due_ns;
-    /* The server may have closed it since we looked: nothing was asked of it then. */
-    if (client_send(&connection->client, load->text, load->text_len))
+    if (send_request(connection))
         return;
-    reopen(load, connection);
-    if (!client_send(&connection->client, load->text, load->text_len))
-        client_die("paced: send");
+    close(connection->fd);
+    open_connection(connection);
+    if (!send_request(connection))
+        die("send");
 }
 
-static void take_answer(load_t *load, connection_t *connection)
+static void finish(connection_t *connection, bool answered, bool closes)
 {
-    client_result_t result = client_receive(&connection->client);
-    if (result == CLIENT_WAITS)
-        return;
-    if (result == CLIENT_GONE || connection->client.closing)
-        reopen(load, connection);
+    if (closes) {
+        close(connection->fd);
+        open_connection(connection);
+    }
     if (!connection->busy)
         return;
-    if (result == CLIENT_ANSWERED)
-        load->samples[load->answered++] = (uint32_t)((client_now_ns() - connection->due_ns) / 1000);
+    if (answered)
+        load.latencies[load.answered++] = (double)(now_ns() - connection->due_ns) / 1e6;
     else
-        load->failed++;
-    rest(load, connection);
+        load.failed++;
+    become_idle(connection);
 }
 
-static void receive(load_t *load)
+static void receive(connection_t *connection)
 {
-    struct epoll_event events[64];
-    int ready = epoll_wait(load->epoll, events, 64, 0);
-    for (int i = 0; i < ready; i++)
-        take_answer(load, events[i].data.ptr);
+    char *bytes = connection->bytes;
+    ssize_t received = recv(connection->fd, bytes + connection->len,
+                            sizeof(connection->bytes) - 1 - connection->len, MSG_DONTWAIT);
+    if (received == -1 && errno == EAGAIN)
+        return;
+    if (received <= 0) {
+        finish(connection, false, true);
+        return;
+    }
+    connection->len += (size_t)received;
+    bytes[connection->len] = '\0';
+    const char *end = strstr(bytes, "\r\n\r\n");
+    const char *length = strcasestr(bytes, "\r\nContent-Length: ");
+    if (end == NULL || length == NULL)
+        return;
+    size_t wanted = (size_t)(end - bytes) + 4 + strtoul(length + 18, NULL, 10);
+    if (connection->len < wanted)
+        return;
+    connection->len = 0;
+    bool closes = strcasestr(bytes, "\r\nConnection: close\r\n") != NULL;
+    finish(connection, strncmp(bytes, "HTTP/1.1 200", 12) == 0, closes);
 }
 
-static size_t run(load_t *load, double seconds, double rate)
+static void run(size_t total, double rate, double seconds)
 {
-    size_t total = (size_t)(seconds * rate);
-    double interval_ns = 1e9 / rate;
-    uint64_t begin_ns = client_now_ns();
-    uint64_t give_up_ns = begin_ns + (uint64_t)(seconds * 1e9) + GRACE_NS;
+    uint64_t begin_ns = now_ns();
+    uint64_t give_up_ns = begin_ns + (uint64_t)((seconds + 1) * 1e9);
     size_t asked = 0;
-    while (load->answered + load->failed < total) {
-        uint64_t now_ns = client_now_ns();
-        if (now_ns > give_up_ns)
-            break;
-        while (asked < total && load->idle_count > 0) {
-            uint64_t due_ns = begin_ns + (uint64_t)((double)asked * interval_ns);
-            if (due_ns > now_ns)
+    while (load.answered + load.failed < total && now_ns() < give_up_ns) {
+        while (asked < total && load.idle_count > 0) {
+            uint64_t due_ns = begin_ns + (uint64_t)((double)asked * 1e9 / rate);
+            if (due_ns > now_ns())
                 break;
-            ask(load, due_ns);
+            ask(due_ns);
             asked++;
         }
-        receive(load);
+        struct epoll_event events[64];
+        int ready = epoll_wait(load.epoll, events, 64, 0);
+        for (int i = 0; i < ready; i++)
+            receive(events[i].data.ptr);
     }
-    return total;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+static double percentile(double share)
+{
+    if (load.answered == 0)
+        return 0;
+    return load.latencies[(size_t)((double)(load.answered - 1) * share)];
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 6 || argc > 7) {
-        fprintf(stderr,
-                "paced <port> <connections> <seconds> <requests a second> <path> [agent]\n");
+        fprintf(stderr, "paced <port> <connections> <seconds> <rate> <path> [user agent]\n");
         return 2;
     }
-    static load_t load;
     load.port = (uint16_t)atoi(argv[1]);
     load.count = (size_t)atoi(argv[2]);
-    double seconds = atof(argv[3]);
-    double rate = atof(argv[4]);
-    client_write_request(load.text, sizeof(load.text), load.port, argv[5],
-                         argc > 6 ? argv[6] : NULL);
-    load.text_len = strlen(load.text);
-
+    double seconds = atof(argv[3]), rate = atof(argv[4]);
+    size_t total = (size_t)(seconds * rate);
+    snprintf(load.request, sizeof(load.request),
+             "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n%s%s%s\r\n", argv[5], argv[1],
+             argc > 6 ? "User-Agent: " : "", argc > 6 ? argv[6] : "", argc > 6 ? "\r\n" : "");
     load.connections = calloc(load.count, sizeof(*load.connections));
-    load.idle = calloc(load.count, sizeof(connection_t *));
-    load.samples = calloc((size_t)(seconds * rate) + 1, sizeof(*load.samples));
+    load.idle = calloc(load.count, sizeof(*load.idle));
+    load.latencies = calloc(total + 1, sizeof(*load.latencies));
     load.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (load.connections == NULL || load.idle == NULL || load.samples == NULL || load.epoll == -1)
-        client_die("paced: set-up");
+    if (load.connections == NULL || load.idle == NULL || load.latencies == NULL || load.epoll == -1)
+        die("set-up");
     for (size_t i = 0; i < load.count; i++) {
-        open_connection(&load, &load.connections[i]);
-        rest(&load, &load.connections[i]);
+        open_connection(&load.connections[i]);
+        become_idle(&load.connections[i]);
     }
-    size_t due = run(&load, seconds, rate);
-    client_sort(load.samples, load.answered);
-    printf("{\"due\":%zu,\"answered\":%zu,\"failed\":%zu,\"reopened\":%zu,\"p50\":%u,\"p99\":%u,"
-           "\"p999\":%u,\"max\":%u}\n",
-           due, load.answered, load.failed, load.reopened,
-           client_percentile(load.samples, load.answered, 0.5),
-           client_percentile(load.samples, load.answered, 0.99),
-           client_percentile(load.samples, load.answered, 0.999),
-           client_percentile(load.samples, load.answered, 1));
+    run(total, rate, seconds);
+    qsort(load.latencies, load.answered, sizeof(*load.latencies), compare);
+    printf("{\"due\":%zu,\"answered\":%zu,\"failed\":%zu,\"p50Ms\":%.3f,\"p99Ms\":%.3f,"
+           "\"maxMs\":%.3f}\n",
+           total, load.answered, load.failed, percentile(0.5), percentile(0.99), percentile(1));
     return 0;
 }

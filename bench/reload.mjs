@@ -2,35 +2,33 @@
 // without reloads, measured in turns. See bench/README.md.
 //
 //   node bench/reload.mjs [--reloads 24] [--rounds 4] [--seconds 5] [--connections 256]
-//     [--rate 10000] [--cores all] [--json]
+//     [--rate 10000] [--json]
+
 import { once } from 'node:events';
+import { appendFileSync, copyFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import { runMain } from './lib/arguments.mjs';
-import { runPaced } from './lib/paced.mjs';
-import { buildHelpers, ROOT, requirePrograms, startMoonring } from './lib/programs.mjs';
-import { median, ratios, spread } from './lib/statistics.mjs';
-import { runWrk } from './lib/wrk.mjs';
+import { median, ratios, readOptions, requirePrograms, runMain, spread } from './lib/command.mjs';
+import { runPaced, runWrk } from './lib/load.mjs';
+import { buildHelpers, HELLO, startMoonring } from './lib/servers.mjs';
 
 const RELOAD_TIMEOUT_MS = 10_000;
 /** The level of a warning in a log record. */
 const WARNING = 40;
 
-const { values: options } = parseArgs({
-  options: {
-    reloads: { type: 'string', default: '24' },
-    rounds: { type: 'string', default: '4' },
-    seconds: { type: 'string', default: '5' },
-    connections: { type: 'string', default: '256' },
-    rate: { type: 'string', default: '10000' },
-    cores: { type: 'string', default: 'all' },
-    json: { type: 'boolean', default: false },
-  },
+const { values } = readOptions({
+  reloads: '24',
+  rounds: '4',
+  seconds: '5',
+  connections: '256',
+  rate: '10000',
 });
-
-const seconds = Number(options.seconds);
-const connections = Number(options.connections);
+const seconds = Number(values.seconds);
+const connections = Number(values.connections);
+const rate = Number(values.rate);
+const rounds = Number(values.rounds);
+const perRound = Math.ceil(Number(values.reloads) / rounds);
 
 async function untilReloaded(server) {
   const signal = AbortSignal.timeout(RELOAD_TIMEOUT_MS);
@@ -38,60 +36,44 @@ async function untilReloaded(server) {
     const [line] = await once(server.lines, 'line', { signal });
     const { msg, level } = JSON.parse(line);
     if (msg === 'reloaded') return;
-    if (level >= WARNING) throw new Error(`The server says: ${line}`);
+    if (level >= WARNING) throw new Error(`The server logs: ${line}`);
   }
 }
 
-// Spread over the time of the load. Returns how many were finished before `isOver`.
-async function reload(server, count, isOver) {
+// Changed code each time, spread over the time of the load. Returns how many were finished in it.
+async function reload(server, app, count, isOver) {
   const intervalMs = (seconds * 1000) / (count + 1);
-  let finished = 0;
   const begin = performance.now();
-  for (let i = 1; i <= count; i++) {
+  let finished = 0;
+  for (let i = 1; i <= count; i += 1) {
     await delay(Math.max(0, begin + i * intervalMs - performance.now()));
+    appendFileSync(app, '-- changed\n');
     const reloaded = untilReloaded(server);
     process.kill(server.pid, 'SIGHUP');
     await reloaded;
-    if (!isOver()) finished++;
+    if (!isOver()) finished += 1;
   }
   return finished;
 }
 
-const LOADS = {
-  'as fast as it goes': async (server) => {
-    const url = `http://127.0.0.1:${server.port}/`;
-    const { requests, p99Ms, maxMs, invalid } = await runWrk({ url, seconds, connections });
-    return { requests, p99Ms, maxMs, invalid };
-  },
-  paced: async (server, helpers) => {
-    const how = { port: server.port, path: '/', connections, seconds, rate: Number(options.rate) };
-    const load = await runPaced(helpers.paced, how);
-    return { ...load, requests: load.due };
-  },
-};
-
-async function runOnce(load, server, helpers, reloads) {
+async function runOnce(load, server, app, reloads) {
   let isOver = false;
-  const running = load(server, helpers).finally(() => {
+  const running = load().finally(() => {
     isOver = true;
   });
-  const [result, finished] = await Promise.all([running, reload(server, reloads, () => isOver)]);
-  return { ...result, finished };
+  const finished = await reload(server, app, reloads, () => isOver);
+  return { ...(await running), finished };
 }
 
-async function compare(name, server, helpers) {
-  const load = LOADS[name];
-  const rounds = Number(options.rounds);
-  const perRound = Math.ceil(Number(options.reloads) / rounds);
+async function compare(name, load, server, app) {
   const sides = { quiet: [], reloading: [] };
-  await runOnce(load, server, helpers, 0);
-  for (let round = 0; round < rounds; round++) {
-    sides.quiet.push(await runOnce(load, server, helpers, 0));
-    sides.reloading.push(await runOnce(load, server, helpers, perRound));
+  await runOnce(load, server, app, 0);
+  for (let round = 0; round < rounds; round += 1) {
+    sides.quiet.push(await runOnce(load, server, app, 0));
+    sides.reloading.push(await runOnce(load, server, app, perRound));
   }
   const of = (side, key) => median(sides[side].map((result) => result[key]));
   const sum = (key) => sides.reloading.reduce((total, result) => total + result[key], 0);
-  const change = (key) => ({ quiet: of('quiet', key), reloading: of('reloading', key) });
   return {
     load: name,
     asked: perRound * rounds,
@@ -99,36 +81,40 @@ async function compare(name, server, helpers) {
     requests: sum('requests'),
     invalid: [...sides.quiet, ...sides.reloading].find((result) => result.invalid)?.invalid,
     ratio: ratios(sides.reloading, sides.quiet, (result) => result.p99Ms),
-    p99Ms: change('p99Ms'),
-    maxMs: change('maxMs'),
+    p99Ms: [of('quiet', 'p99Ms'), of('reloading', 'p99Ms')],
+    maxMs: [of('quiet', 'maxMs'), of('reloading', 'maxMs')],
   };
-}
-
-function print({ load, asked, finished, requests, invalid, ratio, p99Ms, maxMs }) {
-  const text = ({ quiet, reloading }) => `${quiet.toFixed(2)} -> ${reloading.toFixed(2)} ms`;
-  console.log(
-    `${load}: ${finished} of ${asked} reloads finished under load, ` +
-      `${invalid ?? `none of ${requests} requests failed`}; ` +
-      `p99 ${text(p99Ms)}, ${spread(ratio)} ×; longest ${text(maxMs)}`,
-  );
 }
 
 async function main() {
   requirePrograms('wrk', 'cmake');
   const helpers = buildHelpers();
-  const server = await startMoonring(join(ROOT, 'examples', 'hello.lua'), {
-    options: ['--log-level', 'info'],
-    cores: options.cores,
-  });
+  const directory = mkdtempSync(join(tmpdir(), 'moonring-bench-'));
+  const app = join(directory, 'app.lua');
+  copyFileSync(HELLO, app);
+  const server = await startMoonring(app, { options: ['--log-level', 'info'], cores: 'all' });
+  const { port } = server;
+  const loads = {
+    'as fast as it goes': () => runWrk({ port, seconds, connections }),
+    paced: () => runPaced(helpers, { port, connections, seconds, rate }),
+  };
   try {
     const rows = [];
-    for (const name of Object.keys(LOADS)) {
-      rows.push(await compare(name, server, helpers));
-      if (!options.json) print(rows.at(-1));
+    for (const [name, load] of Object.entries(loads)) {
+      rows.push(await compare(name, load, server, app));
+      if (values.json) continue;
+      const { finished, asked, invalid, requests, ratio, p99Ms, maxMs } = rows.at(-1);
+      const change = (pair) => `${pair.map((value) => value.toFixed(2)).join(' -> ')} ms`;
+      console.log(
+        `${name}: ${finished} of ${asked} reloads finished under load, ` +
+          `${invalid ?? `none of ${requests} requests failed`}; ` +
+          `p99 ${change(p99Ms)}, ${spread(ratio)} ×; longest ${change(maxMs)}`,
+      );
     }
-    if (options.json) console.log(JSON.stringify({ connections, rows }));
+    if (values.json) console.log(JSON.stringify({ connections, rows }));
   } finally {
     await server.stop();
+    rmSync(directory, { recursive: true });
   }
 }
 

@@ -1,99 +1,132 @@
-// CPU time per request of several servers, measured in turns: A B C A B C … See bench/README.md.
+// CPU time per request of several servers, measured in turns: A B C, B C A, … See bench/README.md.
 //
-//   node bench/run.mjs [--rounds 5] [--seconds 2] [--connections 64] [--json]
-//     [--modes plain,pipelined,paced] [--rate 20000] [--only raw,moonring] [--base raw]
-import { parseArgs } from 'node:util';
-import { ask, faultOfAnswer } from './lib/answer.mjs';
-import { choose, list, runMain } from './lib/arguments.mjs';
-import { DEPTHS, runRounds, summarise } from './lib/comparison.mjs';
-import { printTable } from './lib/comparison-table.mjs';
-import { contenders } from './lib/contenders.mjs';
-import { buildHelpers, canPin, requirePrograms } from './lib/programs.mjs';
+//   node bench/run.mjs [--work hello,app,page,large,echo-1k,echo-1m] [--only raw,c,lua,nginx,bun]
+//     [--modes plain,pipelined,paced] [--baseline directory] [--base raw] [--rounds 5]
+//     [--seconds 2] [--connections 64] [--rate 20000] [--json]
+import {
+  choose,
+  median,
+  ratios,
+  readOptions,
+  requirePrograms,
+  runMain,
+  spread,
+} from './lib/command.mjs';
+import { measure, measureWrk, runPaced } from './lib/load.mjs';
+import { buildHelpers, contenders, startChecked, WORKS } from './lib/servers.mjs';
 
-const { values: options } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '2' },
-    connections: { type: 'string', default: '64' },
-    modes: { type: 'string', default: 'plain,pipelined,paced' },
-    rate: { type: 'string', default: '20000' },
-    only: { type: 'string', default: '' },
-    base: { type: 'string', default: 'raw' },
-    json: { type: 'boolean', default: false },
-  },
+/** Requests at once; 0 is a fixed rate. */
+const MODES = { plain: 1, pipelined: 16, paced: 0 };
+const WARM_UP_SECONDS = 2;
+
+const { values } = readOptions({
+  work: 'hello,app',
+  only: '',
+  modes: 'plain',
+  baseline: '',
+  base: '',
+  rounds: '5',
+  seconds: '2',
+  connections: '64',
+  rate: '20000',
 });
 
-// A server whose answer is not the one asked for is not measured.
-async function startChecked(contender) {
-  const server = await contender.start();
-  const { path, agent, type, body } = contender.work;
-  const named = { ...server, name: contender.name, path, agent };
-  try {
-    const answer = await ask(server.port, path, agent);
-    const fault = faultOfAnswer(answer, { type, body: body(server.port) });
-    return { ...named, answerBytes: answer.bytes, fault };
-  } catch (error) {
-    return { ...named, fault: `does not answer as it should: ${error.message}` };
+function measureOnce({ pid, port, work }, depth, helpers, seconds = Number(values.seconds)) {
+  const load = { connections: Number(values.connections), ...work, seconds, depth };
+  if (depth > 0) return measureWrk({ pid, port }, load);
+  const paced = { ...load, port, rate: Number(values.rate) };
+  return measure({ pid }, () => runPaced(helpers, paced));
+}
+
+/** The rounds of each server by name; the last of one that failed is invalid. */
+async function runRounds(servers, depth, helpers) {
+  const results = new Map(servers.map(({ name }) => [name, []]));
+  const sound = new Set(servers);
+  const take = async (server, seconds) => {
+    const result = await measureOnce(server, depth, helpers, seconds);
+    if (result.invalid) sound.delete(server);
+    return result;
+  };
+  for (const server of servers) {
+    const warmUp = await take(server, WARM_UP_SECONDS);
+    if (warmUp.invalid) results.get(server.name).push(warmUp);
   }
-}
-
-async function compare(servers, mode, helpers) {
-  const results = await runRounds(
-    servers.filter(({ fault }) => fault === undefined),
-    Number(options.rounds),
-    {
-      depth: DEPTHS[mode],
-      seconds: Number(options.seconds),
-      connections: Number(options.connections),
-      rate: Number(options.rate),
-      helper: helpers.paced,
-    },
-  );
-  return servers.map((server) =>
-    server.fault
-      ? { name: server.name, invalid: server.fault }
-      : summarise(server, results.get(server.name), results.get(options.base)),
-  );
-}
-
-async function startAll(chosen, servers) {
-  for (const contender of chosen) {
-    const missing = contender.missing();
-    if (missing) {
-      console.error(`Skipped ${contender.name}: ${missing}`);
-    } else {
-      servers.push(await startChecked(contender));
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    // None is always first, or always after the same one.
+    const at = round % servers.length;
+    for (const server of [...servers.slice(at), ...servers.slice(0, at)]) {
+      if (sound.has(server)) results.get(server.name).push(await take(server));
     }
   }
+  return results;
 }
 
-async function main() {
-  requirePrograms('wrk', 'cmake');
-  const modes = list(options.modes);
-  const unknown = modes.filter((mode) => !(mode in DEPTHS));
-  if (unknown.length > 0) {
-    const known = Object.keys(DEPTHS).join(', ');
-    throw new Error(`No such mode: ${unknown.join(', ')}. There are: ${known}.`);
+/** Medians, and ratios of CPU time taken round by round against `base`. */
+export function summarise(name, rounds, base) {
+  const { invalid } = rounds.at(-1);
+  if (invalid) return { name, invalid };
+  const row = { name };
+  const keys = ['userMicros', 'systemMicros', 'cpuMicros', 'requestsPerSecond', 'p50Ms', 'p99Ms'];
+  for (const key of keys) {
+    if (key in rounds[0]) row[key] = median(rounds.map((round) => round[key]));
   }
-  const helpers = buildHelpers();
-  const chosen = choose(contenders(helpers), list(options.only));
-  if (!canPin()) {
-    console.error('Server and load share cores (no taskset, or one core): figures are not steady.');
+  if (base && !base.at(-1).invalid) {
+    row.ratio = ratios(rounds, base, (round) => round.cpuMicros);
+    row.p99Ratio = ratios(rounds, base, (round) => round.p99Ms);
+    // The kernel samples the split, so that one round says little.
+    const sum = (all) => all.reduce((total, { userMicros }) => total + userMicros, 0);
+    row.userRatio = sum(rounds) / sum(base);
   }
+  return row;
+}
+
+function print({ work, mode, base, rows }) {
+  console.log(`\n${work}, ${mode}, CPU against ${base}`);
+  const number = (value, digits) => (value ?? Number.NaN).toFixed(digits).padStart(10);
+  for (const row of rows) {
+    const { userMicros, systemMicros, cpuMicros, requestsPerSecond, p50Ms, p99Ms } = row;
+    console.log(
+      row.invalid
+        ? `${row.name.padEnd(14)}not valid: ${row.invalid}`
+        : row.name.padEnd(14) +
+            [userMicros, systemMicros, cpuMicros].map((value) => number(value, 2)).join('') +
+            ` µs ${(row.ratio ? spread(row.ratio) : '').padStart(18)} ×` +
+            `${number(requestsPerSecond, 0)} req/s p50${number(p50Ms, 3)} p99${number(p99Ms, 3)} ms`,
+    );
+  }
+}
+
+async function compare(work, all, helpers) {
   const servers = [];
   try {
-    await startAll(chosen, servers);
-    for (const mode of modes) {
-      const rows = await compare(servers, mode, helpers);
-      if (options.json) {
-        console.log(JSON.stringify({ mode, base: options.base, rows }));
-      } else {
-        printTable(mode, rows, options);
-      }
+    for (const [name, contender] of all) {
+      if (contender.works && !contender.works.includes(work)) continue;
+      const missing = contender.missing?.();
+      if (missing) console.error(`${name} is skipped: ${missing}`);
+      else servers.push(await startChecked(contender, name, work));
+    }
+    const sound = servers.filter(({ fault }) => !fault);
+    const base = sound.some(({ name }) => name === values.base) ? values.base : sound[0]?.name;
+    for (const mode of choose(values.modes, Object.keys(MODES))) {
+      const results = await runRounds(sound, MODES[mode], helpers);
+      const rows = servers.map(({ name, fault }) =>
+        fault ? { name, invalid: fault } : summarise(name, results.get(name), results.get(base)),
+      );
+      const table = { work, mode, base, rows };
+      if (values.json) console.log(JSON.stringify(table));
+      else print(table);
     }
   } finally {
     await Promise.all(servers.map((server) => server.stop()));
   }
 }
 
-await runMain(main);
+async function main() {
+  requirePrograms('wrk', 'cmake');
+  const helpers = buildHelpers();
+  const known = contenders(helpers, values.baseline);
+  const chosen = choose(values.only, Object.keys(known)).map((name) => [name, known[name]]);
+  for (const work of choose(values.work, Object.keys(WORKS))) await compare(work, chosen, helpers);
+}
+
+if (process.argv[1] === import.meta.filename) await runMain(main);

@@ -1,82 +1,48 @@
-// From `node dist/master.js` to the first answer, and what a reactor's memory is then.
+// From `node dist/master.js` to the first response, and what a reactor's memory is then.
 // See bench/README.md.
 //
 //   node bench/start.mjs [--starts 11] [--json] [app.lua]
-import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { ask } from './lib/answer.mjs';
-import { runMain } from './lib/arguments.mjs';
-import { memoryOf } from './lib/memory.mjs';
-import { ROOT, requirePrograms, startMoonring } from './lib/programs.mjs';
-import { reactorPid } from './lib/reactor.mjs';
-import { median } from './lib/statistics.mjs';
-import { runFaultlessWrk } from './lib/wrk.mjs';
+import { median, readOptions, requirePrograms, runMain } from './lib/command.mjs';
+import { ask, mustBeValid, runWrk } from './lib/load.mjs';
+import { memoryOf, reactorOf } from './lib/processes.mjs';
+import { HELLO, startMoonring } from './lib/servers.mjs';
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    starts: { type: 'string', default: '11' },
-    json: { type: 'boolean', default: false },
-  },
-});
-
-// On all cores, as it is started in earnest: master and reactor start side by side there.
-async function startOnce(app) {
+// On all cores, where master and reactor start side by side.
+async function startOnce(app, use) {
   const begin = performance.now();
   const server = await startMoonring(app, { cores: 'all' });
   try {
-    await ask(server.port, '/');
+    await ask(server.port);
     const tookMs = performance.now() - begin;
-    return { tookMs, memory: memoryOf(reactorPid(server.pid)) };
+    await use?.(server);
+    return { tookMs, memory: memoryOf(reactorOf(server.pid)) };
   } finally {
     await server.stop();
   }
-}
-
-async function memoryUnderLoad(app) {
-  const server = await startMoonring(app, { cores: 'all' });
-  try {
-    const url = `http://127.0.0.1:${server.port}/`;
-    await runFaultlessWrk({ url, seconds: 2 });
-    return memoryOf(reactorPid(server.pid));
-  } finally {
-    await server.stop();
-  }
-}
-
-function print({ starts, medianMs, lowestMs, highestMs, memory }) {
-  const mib = (bytes) => (bytes / 1024 / 1024).toFixed(1);
-  const text = (of) => `${mib(of.private)} MiB private, ${mib(of.resident)} MiB resident`;
-  console.log(
-    `first answer after ${medianMs.toFixed(0)} ms ` +
-      `(${lowestMs.toFixed(0)}-${highestMs.toFixed(0)}, ${starts} starts)\n` +
-      `reactor: ${text(memory.started)}; after two seconds of load: ${text(memory.loaded)}`,
-  );
 }
 
 async function main() {
   requirePrograms('wrk');
-  const app = positionals[0] ?? join(ROOT, 'examples', 'hello.lua');
+  const { values, positionals } = readOptions({ starts: '11' });
+  const app = positionals[0] ?? HELLO;
   // Once for the page cache.
   await startOnce(app);
   const starts = [];
-  for (let i = 0; i < Number(options.starts); i++) {
-    starts.push(await startOnce(app));
-  }
-  const times = starts.map(({ tookMs }) => tookMs);
-  const of = (key) => median(starts.map(({ memory }) => memory[key]));
-  const figures = {
-    starts: starts.length,
-    medianMs: median(times),
-    lowestMs: Math.min(...times),
-    highestMs: Math.max(...times),
-    memory: {
-      started: { private: of('private'), resident: of('resident') },
-      loaded: await memoryUnderLoad(app),
-    },
-  };
-  if (options.json) console.log(JSON.stringify(figures));
-  else print(figures);
+  for (let i = 0; i < Number(values.starts); i += 1) starts.push(await startOnce(app));
+  const loaded = await startOnce(app, async ({ port }) => {
+    mustBeValid(await runWrk({ port, seconds: 2 }));
+  });
+  const medianMs = median(starts.map(({ tookMs }) => tookMs));
+  const started = { private: median(starts.map(({ memory }) => memory.private)) };
+  const memory = { started, loaded: loaded.memory };
+  const mib = (bytes) => (bytes / 1024 ** 2).toFixed(1);
+  console.log(
+    values.json
+      ? JSON.stringify({ medianMs, memory })
+      : `first response after ${medianMs.toFixed(0)} ms (median of ${values.starts}); private ` +
+          `memory of the reactor: ${mib(started.private)} MiB, ` +
+          `${mib(loaded.memory.private)} MiB after a load`,
+  );
 }
 
 await runMain(main);

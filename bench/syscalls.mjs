@@ -1,14 +1,14 @@
 // System calls per request of a reactor, by strace -c. See bench/README.md.
 //
-//   node bench/syscalls.mjs [--seconds 2] [--connections 64] [--depth 1] [--path /]
-//     [--json] [app.lua]
+//   node bench/syscalls.mjs [--path /] [--seconds 2] [--connections 64] [--depth 1] [--json]
+//     [app.lua]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { readInspection, runMain } from './lib/arguments.mjs';
-import { requirePrograms } from './lib/programs.mjs';
-import { startWarmReactor, until } from './lib/reactor.mjs';
-import { runFaultlessWrk } from './lib/wrk.mjs';
+import { readOptions, requirePrograms, runMain } from './lib/command.mjs';
+import { mustBeValid, runWrk } from './lib/load.mjs';
+import { until } from './lib/processes.mjs';
+import { HELLO, startWarm } from './lib/servers.mjs';
 
 // `% time  seconds  usecs/call  calls  [errors]  syscall`
 function parseSummary(text) {
@@ -45,27 +45,31 @@ async function countSystemCalls(pid, load) {
 
 async function main() {
   requirePrograms('wrk', 'strace');
-  const { app, path, load, json } = readInspection();
-  const server = await startWarmReactor(app, { path });
+  const defaults = { path: '/', seconds: '2', connections: '64', depth: '1' };
+  const { values, positionals } = readOptions(defaults);
+  const { path } = values;
+  const [seconds, connections, depth] = [values.seconds, values.connections, values.depth].map(
+    Number,
+  );
+  const server = await startWarm(positionals[0] ?? HELLO, { path });
   try {
-    const { result, counts } = await countSystemCalls(server.reactorPid, () =>
-      runFaultlessWrk({ url: server.url, ...load }),
+    const { result, counts } = await countSystemCalls(server.reactorPid, async () =>
+      mustBeValid(await runWrk({ port: server.port, path, seconds, connections, depth })),
     );
+    const { requests } = result;
     const perRequest = [...counts]
-      .map(([name, calls]) => ({ name, perRequest: calls / result.requests }))
+      .map(([name, calls]) => ({ name, perRequest: calls / requests }))
       .toSorted((a, b) => b.perRequest - a.perRequest);
     const total = perRequest.reduce((sum, call) => sum + call.perRequest, 0);
-    if (json) {
-      console.log(JSON.stringify({ ...load, requests: result.requests, total, perRequest }));
-      return;
+    if (values.json) console.log(JSON.stringify({ requests, total, perRequest }));
+    else {
+      for (const call of perRequest) {
+        console.log(`${call.perRequest.toFixed(4).padStart(8)}  ${call.name}`);
+      }
+      console.log(
+        `${total.toFixed(4).padStart(8)}  system calls per request (${requests} requests)`,
+      );
     }
-    for (const call of perRequest) {
-      console.log(`${call.perRequest.toFixed(4).padStart(8)}  ${call.name}`);
-    }
-    console.log(
-      `${total.toFixed(4).padStart(8)}  system calls per request ` +
-        `(${result.requests} requests, ${load.connections} connections, ${load.depth} a write)`,
-    );
   } finally {
     await server.stop();
   }

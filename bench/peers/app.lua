@@ -1,5 +1,4 @@
--- apps/app-like.lua for nginx: the same router and answers, with nginx's own calls, as its users
--- write them.
+-- The works of lib/servers.mjs for nginx, with its own calls, as its users write them.
 
 local sub = string.sub
 
@@ -17,13 +16,26 @@ local function answer_json(status, text)
   ngx.print(text)
 end
 
-add_route('GET', '/health', function()
-  answer_json(200, '{"ok":true}')
+local function answer(type, text)
+  ngx.header['Content-Type'] = type
+  ngx.header['Content-Length'] = #text
+  ngx.print(text)
+end
+
+local page = ('<p>twenty kilobytes</p>'):rep(1000):sub(1, 20 * 1024)
+local large = ('x'):rep(1024 * 1024)
+
+add_route('GET', '/page', function()
+  answer('text/html', page)
 end)
 
-add_route('POST', '/users', function()
+add_route('GET', '/large', function()
+  answer('text/plain', large)
+end)
+
+add_route('POST', '/echo', function()
   ngx.req.read_body()
-  answer_json(201, '{"length":' .. #(ngx.req.get_body_data() or '') .. '}')
+  answer('text/plain', ngx.req.get_body_data() or '')
 end)
 
 add_route('GET', '/users/', function(rest)
@@ -41,6 +53,9 @@ local M = {}
 
 function M.handle()
   local url = ngx.var.request_uri
+  if url == '/' then
+    return answer('text/plain', 'hello, world\n')
+  end
   local candidates = routes[ngx.req.get_method()] or {}
   for i = 1, #candidates do
     local route = candidates[i]

@@ -1,37 +1,30 @@
-// The hello or app answer from Bun's own server: `bun peers/bun.mjs hello|app`. Prints its port.
+// The works of lib/servers.mjs from Bun's own server. Prints its port.
 /* global Bun */
 
-const TEXT = { headers: { 'Content-Type': 'text/plain' } };
-const JSON_TYPE = { 'Content-Type': 'application/json' };
+const typed = (type, text, status = 200) =>
+  new Response(text, { status, headers: { 'Content-Type': type } });
+const json = (text, status) => typed('application/json', text, status);
+const page = '<p>twenty kilobytes</p>'.repeat(1000).slice(0, 20 * 1024);
+const large = 'x'.repeat(1024 * 1024);
 
-const json = (status, text) => new Response(text, { status, headers: JSON_TYPE });
-
-function user(request) {
-  const id = Number(request.params.id);
-  if (!Number.isInteger(id) || id < 1) {
-    return json(404, '{"error":"no such user"}');
-  }
-  const host = request.headers.get('Host') ?? '';
-  const agent = request.headers.get('User-Agent') ?? '';
-  return json(200, `{"id":${id},"host":"${host}","agent":"${agent}"}`);
+function user({ params, headers }) {
+  const id = Number(params.id);
+  if (!Number.isInteger(id) || id < 1) return json('{"error":"no such user"}', 404);
+  const [host, agent] = ['Host', 'User-Agent'].map((name) => headers.get(name) ?? '');
+  return json(`{"id":${id},"host":"${host}","agent":"${agent}"}`);
 }
-
-const ROUTES = {
-  hello: { '/': () => new Response('hello, world\n', TEXT) },
-  app: {
-    '/health': { GET: () => json(200, '{"ok":true}') },
-    '/users': {
-      POST: async (request) => json(201, `{"length":${(await request.arrayBuffer()).byteLength}}`),
-    },
-    '/users/:id': { GET: user },
-  },
-};
 
 const server = Bun.serve({
   port: 0,
   hostname: '127.0.0.1',
   development: false,
-  routes: ROUTES[process.argv[2]],
-  fetch: () => json(404, '{"error":"not found"}'),
+  routes: {
+    '/': () => typed('text/plain', 'hello, world\n'),
+    '/users/:id': { GET: user },
+    '/page': () => typed('text/html', page),
+    '/large': () => typed('text/plain', large),
+    '/echo': { POST: async (request) => typed('text/plain', await request.arrayBuffer()) },
+  },
+  fetch: () => json('{"error":"not found"}', 404),
 });
 console.log(server.port);

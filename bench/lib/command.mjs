@@ -1,0 +1,79 @@
+// Command lines, cores, and the arithmetic of the figures.
+import { spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+export const ROOT = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+export const BENCH = join(ROOT, 'bench');
+
+export function hasProgram(name) {
+  return spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0;
+}
+
+export function requirePrograms(...names) {
+  const missing = names.filter((name) => !hasProgram(name));
+  if (missing.length > 0) throw new Error(`Not installed: ${missing.join(', ')}.`);
+}
+
+/** Pinning needs two cores and taskset; without them the figures mix server and load. */
+export const canPin = hasProgram('taskset') && availableParallelism() > 1;
+
+/** The command line on one core: the server's is 0, the load's 1. */
+export function pinned(core, command) {
+  return canPin ? ['taskset', '-c', String(core), ...command] : command;
+}
+
+/**
+ * Options with their defaults, all of them text but --json: { values, positionals }.
+ *
+ * @param {Record<string, string>} defaults
+ */
+export function readOptions(defaults) {
+  const options = Object.entries(defaults).map(([name, value]) => [
+    name,
+    { type: 'string', default: value },
+  ]);
+  return parseArgs({
+    allowPositionals: true,
+    options: { ...Object.fromEntries(options), json: { type: 'boolean', default: false } },
+  });
+}
+
+/** The items of `a,b,c`; each has to be one of `known`, and no text is all of them. */
+export function choose(text, known) {
+  const names = text.split(',').filter(Boolean);
+  const unknown = names.filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    throw new Error(`There is no ${unknown.join(', ')}. There are: ${known.join(', ')}.`);
+  }
+  return names.length === 0 ? known : names;
+}
+
+/** Runs the program; an error is printed without a stack. */
+export async function runMain(main) {
+  try {
+    await main();
+  } catch (error) {
+    console.error(error.message);
+    process.exitCode = 1;
+  }
+}
+
+export function median(numbers) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Median, lowest and highest of the ratios of each round to the round of `base` beside it. */
+export function ratios(rounds, base, value) {
+  const all = rounds.map((round, i) => value(round) / value(base[i]));
+  return { median: median(all), lowest: Math.min(...all), highest: Math.max(...all) };
+}
+
+/** `1.05 (0.98-1.11)` */
+export function spread({ median: middle, lowest, highest }, digits = 2) {
+  return `${middle.toFixed(digits)} (${lowest.toFixed(digits)}-${highest.toFixed(digits)})`;
+}

@@ -1,0 +1,249 @@
+// What a benchmark runs: the C helpers (built on demand), servers, and what is asked of them.
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { BENCH, hasProgram, pinned, ROOT } from './command.mjs';
+import { ask, mustBeValid, runWrk } from './load.mjs';
+import { reactorOf, threadTimes } from './processes.mjs';
+
+export const HELLO = join(ROOT, 'examples/hello.lua');
+const BUILD = join(ROOT, 'build/bench');
+const PEERS = join(BENCH, 'peers');
+const BUN = join(
+  PEERS,
+  `node_modules/@oven/bun-linux-${process.arch === 'arm64' ? 'aarch64' : process.arch}/bin/bun`,
+);
+const NGINX_LUA = ['ndk_http_module.so', 'ngx_http_lua_module.so'].map(
+  (name) => `/usr/lib/nginx/modules/${name}`,
+);
+
+/** What is asked, and what the response has to be. */
+export const WORKS = {
+  hello: { type: 'text/plain', body: 'hello, world\n' },
+  app: { path: '/users/42', agent: 'bench', type: 'application/json', body: /^\{"id":42,"host":/ },
+  page: { path: '/page', type: 'text/html', responseBytes: 20 * 1024 },
+  large: { path: '/large', connections: 16, type: 'text/plain', responseBytes: 1024 ** 2 },
+  'echo-1k': { path: '/echo', bodyBytes: 1024, type: 'text/plain', responseBytes: 1024 },
+  'echo-1m': {
+    path: '/echo',
+    connections: 16,
+    bodyBytes: 1024 ** 2,
+    type: 'text/plain',
+    responseBytes: 1024 ** 2,
+  },
+};
+
+/** Compiles the C helpers if needed and returns where they are. */
+export function buildHelpers() {
+  const options = { stdio: ['ignore', 'ignore', 'inherit'] };
+  execFileSync('cmake', ['-S', BENCH, '-B', BUILD], options);
+  execFileSync('cmake', ['--build', BUILD], options);
+  return {
+    raw: join(BUILD, 'bench_raw'),
+    paced: join(BUILD, 'bench_paced'),
+    stepCount: join(BUILD, 'bench_step_count'),
+    mallocCount: join(BUILD, 'bench_malloc_count.so'),
+  };
+}
+
+/** A C handler built as a user would, with the header of the server in `root`. */
+export function buildHelloC(root = ROOT) {
+  mkdirSync(BUILD, { recursive: true });
+  const output = join(BUILD, `hello-c-${Buffer.from(root).toString('base64url')}.so`);
+  const flags = ['-std=c11', '-O2', '-shared', '-fPIC', `-I${join(root, 'native/include')}`];
+  execFileSync('cc', [...flags, '-o', output, join(BENCH, 'apps/hello-c.c')]);
+  return output;
+}
+
+/**
+ * Starts a server on its core (`cores: 'all'`: on every core) and waits until `portOf(line)` finds
+ * a port in a line of its output. Returns { pid, port, lines, stop }; `lines` emits each further
+ * line.
+ */
+export async function startServer(command, { environment = {}, cores = 'one', portOf = Number }) {
+  const [program, ...args] = cores === 'one' ? pinned(0, command) : command;
+  // A server must not inherit what changes how Node runs it.
+  const env = { ...process.env, NODE_OPTIONS: '', ...environment };
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const force = setTimeout(() => child.kill('SIGKILL'), 5000);
+    await exited;
+    clearTimeout(force);
+  };
+  const lines = createInterface({ input: child.stdout });
+  const port = await new Promise((resolve, reject) => {
+    lines.on('line', (line) => {
+      const found = portOf(line);
+      if (found) resolve(found);
+    });
+    exited.then(([code, signal]) => reject(new Error(`${program} ended: ${code ?? signal}`)));
+  });
+  return { pid: child.pid, port, lines, stop };
+}
+
+/** Starts the server in `root` with one reactor and the given app. */
+export function startMoonring(app, { root = ROOT, options = [], ...how } = {}) {
+  const usual = ['--port', '0', '--processes', '1', '--admin', 'off', '--log-level', 'warn'];
+  const command = [process.execPath, join(root, 'dist/master.js'), ...usual, ...options, app];
+  const portOf = (line) => (line.includes('"msg":"ready"') ? JSON.parse(line).port : undefined);
+  return startServer(command, { ...how, portOf });
+}
+
+/**
+ * Starts it and warms it up so that its traces are compiled; adds the pid of the reactor and the
+ * number of its I/O thread.
+ */
+export async function startWarm(app, { path, ...how } = {}) {
+  const server = await startMoonring(app, how);
+  return { ...server, ...(await warmUp(server, reactorOf(server.pid), path)) };
+}
+
+/** `ioThread` is the thread of `pid` that works most under load. */
+export async function warmUp({ port }, pid, path = '/') {
+  const before = threadTimes(pid);
+  for (const depth of [1, 16]) mustBeValid(await runWrk({ port, path, seconds: 1, depth }));
+  const spent = [...threadTimes(pid)].map(([id, time]) => [time - (before.get(id) ?? 0), id]);
+  return { reactorPid: pid, ioThread: spent.sort(([a], [b]) => b - a)[0][1] };
+}
+
+/** The app of this work for a Moonring in `root`. */
+function appOf(work, root) {
+  if (work === 'hello') return join(root, 'examples/hello.lua');
+  return join(BENCH, work === 'app' ? 'apps/app-like.lua' : 'apps/workloads.lua');
+}
+
+const startNode = (file) =>
+  startServer([process.execPath, join(PEERS, file)], {
+    environment: { NODE_ENV: 'production' },
+  });
+
+/**
+ * The contenders: what is missing for one, its works (all without), and how it starts.
+ *
+ * @param {ReturnType<typeof buildHelpers>} helpers
+ * @param {string} [baseline] another checkout, built
+ */
+export function contenders(helpers, baseline) {
+  const moonring = (root) => ({
+    missing: () =>
+      ['dist/master.js', 'build/release/moonring.node']
+        .filter((path) => !existsSync(join(root, path)))
+        .map((path) => `${join(root, path)} is not built`)[0],
+    start: (work) => startMoonring(appOf(work, root), { root }),
+  });
+  const c = (root) => ({
+    ...moonring(root),
+    works: ['hello'],
+    start: () => startMoonring(buildHelloC(root), { root }),
+  });
+  return {
+    raw: { works: ['hello'], start: () => startServer([helpers.raw], {}) },
+    c: c(ROOT),
+    lua: moonring(ROOT),
+    ...(baseline ? { 'baseline-c': c(baseline), 'baseline-lua': moonring(baseline) } : {}),
+    nginx: {
+      missing: () =>
+        hasProgram('nginx') && NGINX_LUA.every((path) => existsSync(path))
+          ? undefined
+          : 'Debian: nginx-light libnginx-mod-http-lua',
+      start: startNginx,
+    },
+    bun: {
+      missing: () =>
+        existsSync(BUN) ? undefined : 'npm install --prefix bench/peers --no-package-lock',
+      start: () => startServer([BUN, join(PEERS, 'bun.mjs')], {}),
+    },
+    node: { works: ['hello'], start: () => startNode('node-http.mjs') },
+    fastify: {
+      works: ['hello'],
+      missing: () =>
+        existsSync(join(PEERS, 'node_modules/fastify'))
+          ? undefined
+          : 'npm install --prefix bench/peers --no-package-lock',
+      start: () => startNode('fastify.mjs'),
+    },
+  };
+}
+
+/** Why a response is not that of the work; undefined if it is. */
+export function faultOf({ status, headers, body }, work) {
+  if (status !== 200) return `status ${status}`;
+  const { body: wanted, responseBytes } = work;
+  const isRight =
+    wanted instanceof RegExp ? wanted.test(body) : wanted === undefined || body === wanted;
+  if (!isRight || (responseBytes && body.length !== responseBytes)) {
+    return `another body: ${body.slice(0, 80)}`;
+  }
+  if (!headers['content-type']?.startsWith(work.type)) return `type ${headers['content-type']}`;
+  return headers.date ? undefined : 'no Date';
+}
+
+/** Starts a contender; one whose response is not the one asked for is not measured. */
+export async function startChecked(contender, name, workName) {
+  const server = await contender.start(workName);
+  const work = WORKS[workName];
+  const fault = await ask(server.port, work).then(
+    (response) => faultOf(response, work),
+    (error) => error.message,
+  );
+  return { ...server, name, work, fault };
+}
+
+/** nginx takes no port 0, and as root it would run as a user who may not read these files. */
+async function startNginx() {
+  const directory = mkdtempSync(join(tmpdir(), 'moonring-bench-'));
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  mkdirSync(join(directory, 'tmp'));
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${directory}/tmp;`)
+    .join(' ');
+  writeFileSync(
+    join(directory, 'nginx.conf'),
+    `${NGINX_LUA.map((path) => `load_module ${path};`).join('\n')}
+daemon off;
+${process.getuid() === 0 ? 'user root;' : ''}
+worker_processes 1;
+worker_rlimit_nofile 16384;
+pid ${directory}/nginx.pid;
+error_log stderr crit;
+events { worker_connections 8192; }
+http {
+  access_log off;
+  server_tokens off;
+  keepalive_requests 1000000000;
+  client_max_body_size 2m;
+  client_body_buffer_size 2m;
+  ${temporary}
+  lua_package_path '${PEERS}/?.lua;;';
+  init_by_lua_block { require 'app' }
+  server {
+    listen 127.0.0.1:${port} reuseport;
+    location / { content_by_lua_block { require('app').handle() } }
+  }
+}
+`,
+  );
+  const command = ['nginx', '-p', directory, '-c', join(directory, 'nginx.conf'), '-e', 'stderr'];
+  const script = `echo ${port}; exec "$@"`;
+  const server = await startServer(['sh', '-c', script, 'sh', ...command], {});
+  const stop = async () => {
+    await server.stop();
+    rmSync(directory, { recursive: true });
+  };
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    if (await ask(port).catch(() => null)) return { ...server, stop };
+    await delay(50);
+  }
+  await stop();
+  throw new Error('nginx does not answer');
+}
