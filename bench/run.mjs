@@ -5,12 +5,11 @@
 //     [--seconds 2] [--connections 64] [--rate 20000] [--json]
 import {
   choose,
-  median,
-  ratios,
   readOptions,
   requirePrograms,
   runMain,
   spread,
+  summarise,
 } from './lib/command.mjs';
 import { measure, measureWrk, runPaced } from './lib/load.mjs';
 import { buildHelpers, contenders, startChecked, WORKS } from './lib/servers.mjs';
@@ -59,25 +58,6 @@ async function runRounds(servers, depth, helpers) {
     }
   }
   return results;
-}
-
-/** Medians, and ratios of CPU time taken round by round against `base`. */
-export function summarise(name, rounds, base) {
-  const { invalid } = rounds.at(-1);
-  if (invalid) return { name, invalid };
-  const row = { name };
-  const keys = ['userMicros', 'systemMicros', 'cpuMicros', 'requestsPerSecond', 'p50Ms', 'p99Ms'];
-  for (const key of keys) {
-    if (key in rounds[0]) row[key] = median(rounds.map((round) => round[key]));
-  }
-  if (base && !base.at(-1).invalid) {
-    row.ratio = ratios(rounds, base, (round) => round.cpuMicros);
-    row.p99Ratio = ratios(rounds, base, (round) => round.p99Ms);
-    // The kernel samples the split, so that one round says little.
-    const sum = (all) => all.reduce((total, { userMicros }) => total + userMicros, 0);
-    row.userRatio = sum(rounds) / sum(base);
-  }
-  return row;
 }
 
 function print({ work, mode, base, rows }) {
@@ -129,4 +109,4 @@ async function main() {
   for (const work of choose(values.work, Object.keys(WORKS))) await compare(work, chosen, helpers);
 }
 
-if (process.argv[1] === import.meta.filename) await runMain(main);
+await runMain(main);

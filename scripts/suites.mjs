@@ -47,6 +47,7 @@ export const suites = {
   e2e: () => runTap('test/e2e', 4),
   docs: async () => {
     await buildNative('release', ['httpserver', 'moonring_core']);
+    await buildNative('asan');
     return runTap('test/docs', 2);
   },
   'asan-e2e': () => runSanitizedServer('asan', underAsan, 2),

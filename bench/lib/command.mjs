@@ -77,3 +77,22 @@ export function ratios(rounds, base, value) {
 export function spread({ median: middle, lowest, highest }, digits = 2) {
   return `${middle.toFixed(digits)} (${lowest.toFixed(digits)}-${highest.toFixed(digits)})`;
 }
+
+/** Medians, and ratios of CPU time taken round by round against `base`. */
+export function summarise(name, rounds, base) {
+  const { invalid } = rounds.at(-1);
+  if (invalid) return { name, invalid };
+  const row = { name };
+  const keys = ['userMicros', 'systemMicros', 'cpuMicros', 'requestsPerSecond', 'p50Ms', 'p99Ms'];
+  for (const key of keys) {
+    if (key in rounds[0]) row[key] = median(rounds.map((round) => round[key]));
+  }
+  if (base && !base.at(-1).invalid) {
+    row.ratio = ratios(rounds, base, (round) => round.cpuMicros);
+    row.p99Ratio = ratios(rounds, base, (round) => round.p99Ms);
+    // The kernel samples the split, so that one round says little.
+    const sum = (all) => all.reduce((total, { userMicros }) => total + userMicros, 0);
+    row.userRatio = sum(rounds) / sum(base);
+  }
+  return row;
+}

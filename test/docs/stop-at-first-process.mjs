@@ -1,12 +1,15 @@
 /*
- * Preloaded into a benchmark: programs are looked for and helpers built in appearance only, and
- * where it would start its first server or load generator it ends with 42. So far it comes only if
- * it has understood its arguments.
+ * Preloaded into a benchmark: it finds every program and builds nothing, and exits with 42 where it
+ * would start its first server, load generator or other benchmark. It gets there only if it has
+ * understood its arguments.
  */
 import childProcess from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';
 
-childProcess.spawnSync = () => ({ status: 0, stdout: '', stderr: '' });
+childProcess.spawnSync = (command) => {
+  if (command === process.execPath) process.exit(42);
+  return { status: 0, stdout: '', stderr: '' };
+};
 childProcess.execFileSync = () => '';
 childProcess.spawn = () => process.exit(42);
 syncBuiltinESMExports();

@@ -1,9 +1,8 @@
 import t from 'tap';
 
-import { ratios } from '../../../bench/lib/command.mjs';
+import { ratios, summarise } from '../../../bench/lib/command.mjs';
 import { parseWrk } from '../../../bench/lib/load.mjs';
 import { faultOf, WORKS } from '../../../bench/lib/servers.mjs';
-import { summarise } from '../../../bench/run.mjs';
 
 const report = (...faults: string[]): string =>
   [
