@@ -94,21 +94,21 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-static int on_extension_name(llhttp_t *llhttp, const char *at, size_t len)
+static int on_extension_word(llhttp_t *llhttp, const char *at, size_t len)
 {
     (void)at;
     hs_parse_t *parse = parse_of(llhttp);
-    parse->extension_named = parse->extension_named || len > 0;
+    parse->in_extension_word = parse->in_extension_word || len > 0;
     return 0;
 }
 
-/* llhttp takes an extension without a name. */
-static int on_extension_name_end(llhttp_t *llhttp)
+/* llhttp takes an extension without a name, and one without the value that `=` announces. */
+static int on_extension_word_end(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
-    bool named = parse->extension_named;
-    parse->extension_named = false;
-    return named ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
+    bool has_text = parse->in_extension_word;
+    parse->in_extension_word = false;
+    return has_text ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
 }
 
 /* How many more bytes of content there may be. */
@@ -154,8 +154,10 @@ static const llhttp_settings_t head_settings = {
 static const llhttp_settings_t content_settings = {
     .on_body = on_body,
     .on_chunk_header = on_chunk_header,
-    .on_chunk_extension_name = on_extension_name,
-    .on_chunk_extension_name_complete = on_extension_name_end,
+    .on_chunk_extension_name = on_extension_word,
+    .on_chunk_extension_name_complete = on_extension_word_end,
+    .on_chunk_extension_value = on_extension_word,
+    .on_chunk_extension_value_complete = on_extension_word_end,
     .on_message_complete = pause,
 };
 
@@ -201,6 +203,7 @@ static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp
     case HPE_USER: /* a span's callback stopped llhttp, or one of the others that we have */
     case HPE_CB_CHUNK_HEADER:
     case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
+    case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
         return parse->refusal;
     case HPE_PAUSED_UPGRADE:
         return HS_PARSE_NOT_IMPLEMENTED;
@@ -234,7 +237,6 @@ static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp
     case HPE_CB_VERSION_COMPLETE:
     case HPE_CB_HEADER_FIELD_COMPLETE:
     case HPE_CB_HEADER_VALUE_COMPLETE:
-    case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
     case HPE_CB_RESET:
 #if LLHTTP_VERSION_MINOR >= 3
     case HPE_CB_PROTOCOL_COMPLETE:
@@ -409,7 +411,7 @@ hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content, const 
     HS_ASSERT(parse->msg->chunked);
     if (!parse->in_content) {
         parse->in_content = true;
-        parse->extension_named = false;
+        parse->in_extension_word = false;
         parse->framing = 0;
         parse->framing_allowed = HS_PARSE_FRAMING_MAX;
         parse->llhttp.settings = (void *)(uintptr_t)&content_settings;

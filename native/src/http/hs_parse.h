@@ -26,8 +26,8 @@ typedef struct hs_parse {
     uint32_t line_at; /* where the request line begins: behind an empty line that is ignored */
     bool in_name;     /* the last field's name may go on in the next bytes */
     bool in_content;
-    bool unknown_method; /* not one of HTTP: the rest of the request line decides, 400 or 501 */
-    bool extension_named;
+    bool unknown_method;    /* not one of HTTP: the rest of the request line decides, 400 or 501 */
+    bool in_extension_word; /* a name or value of a chunk extension that has begun */
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
     hs_buf_t *content;          /* where chunked content goes */
     uint64_t content_taken;     /* decoded content that the caller has taken out of `content` */
