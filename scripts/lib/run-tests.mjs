@@ -29,7 +29,8 @@ export async function runChecker(...args) {
 /** Builds a preset and runs its C tests. */
 export async function runCtest(preset) {
   await buildNative(preset);
-  const args = ['--test-dir', join(root, 'build', preset), '-V', '--parallel', '2'];
+  const how = ['-V', '--parallel', '2', '--timeout', '300'];
+  const args = ['--test-dir', join(root, 'build', preset), ...how];
   const { code, output } = await capture('ctest', args, { env: { CMOCKA_MESSAGE_OUTPUT: 'TAP' } });
   return countCtest(output, code);
 }
