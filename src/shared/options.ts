@@ -317,7 +317,7 @@ export const OPTIONS = [
     section: 'Operation',
     default: 'off',
     restart: true,
-    description: 'Reload when a .lua file beside the app changes',
+    description: 'Reload when a .lua file beside the app, or the shared object, changes',
   },
   {
     name: 'pin',

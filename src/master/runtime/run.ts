@@ -151,6 +151,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   const { processes, first, log, native, allocator } = context;
   const { config } = first.resolved;
   requireEnough(config, processes);
+  let latest = first;
   const { accept, resources } = openAll(context);
   const settingsOf = ({ resolved, app }: Generation) => {
     const { listenFdsInChild } = resources;
@@ -170,6 +171,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     livenessGraceMs: config.livenessGrace,
     prepareReload: () =>
       prepareReload(context, (generation) => {
+        latest = generation;
         requireEnough(generation.resolved.config, activeSlots(shell.state()).length);
         return settingsOf(generation);
       }),
@@ -225,7 +227,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     resources.close();
     throw error;
   });
-  const watcher = config.watch ? watchApp(first.app.path, orders, log) : null;
+  const watcher = config.watch ? watchApp(() => latest.app, orders, log) : null;
   shell.dispatch({ type: 'boot' });
   return { ...orders, ended, status };
 }
@@ -316,15 +318,19 @@ function makeOrders(
   };
 }
 
-function watchApp(path: string, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
-  return watchFiles(path, {
-    onChange: () => {
-      log.log('info', {}, 'a file has changed');
+function watchApp(app: () => AppSource, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
+  return watchFiles(app, {
+    onChange: (files) => {
+      const shown = files.slice(0, SHOWN_FILES);
+      log.log('info', { files: shown, count: files.length }, 'files have changed: reloading');
       void orders.reload();
     },
     onProblem: (error) => log.log('warn', { err: error }, 'files cannot be watched'),
   });
 }
+
+/** In the record of a change that may be of many. */
+const SHOWN_FILES = 10;
 
 interface ReadyInputs {
   readonly app: AppSource;
