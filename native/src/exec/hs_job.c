@@ -134,7 +134,8 @@ bool hs_job_detach(hs_job_t *job)
     /* Fields first: they are aligned as the buffer is. A NUL may stand behind the head. */
     size_t size = fields_size + msg->head_len + 1 + body_len;
     store->len = 0;
-    if (!hs_buf_reserve_exact(store, size))
+    /* A reader of whole words may look a cache line past the head, as in the ring. */
+    if (!hs_buf_reserve_exact(store, size + HS_CACHE_LINE))
         return false;
     char *at = store->data;
     memcpy(at, msg->fields, fields_size);
