@@ -505,7 +505,7 @@ static void a_streamed_response_that_fails_is_broken_off(void **state)
 {
     (void)state;
     for (unsigned has_length = 0; has_length < 2; has_length++)
-        for (unsigned fails = 0; fails < 2; fails++) {
+        for (unsigned fails = !has_length; fails < 2; fails++) {
             static deferred_bench_t db;
             deferred_init(&db);
             deferred_open(&db);
@@ -513,8 +513,6 @@ static void a_streamed_response_that_fails_is_broken_off(void **state)
             hs_response_t *response = deferred_response(&db.jobs[0]);
             if (has_length)
                 assert_int_equal(hs_res_content_length(response, 5), 0);
-            else if (!fails)
-                break;
             assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_CONTINUE);
             if (fails)
                 deferred_fail(&db.jobs[0]);
