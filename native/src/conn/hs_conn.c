@@ -136,6 +136,14 @@ static void pass_on(hs_conn_t *conn, hs_span_t piece, bool is_last)
         conn->content_paused = true;
 }
 
+static void tell_shut(hs_conn_t *conn)
+{
+    if (!conn->away || conn->shut_told)
+        return;
+    conn->shut_told = true;
+    hs_executor_aborted(conn->job, HS_ABORT_SHUT);
+}
+
 /* Runs the handler, or sends the job to where it will run. */
 static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
 {
@@ -158,6 +166,8 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
     conn->content_paused = false;
     conn->restart_deadline = true;
     hs_http1_release_ring(&conn->http1, conn->stream.buffers);
+    if (HS_UNLIKELY(conn->stream.shut_seen)) /* while an earlier request was in hand */
+        tell_shut(conn);
     if (env->streams_content && conn->http1.reading == HS_READING_COMPLETE)
         pass_on(conn, hs_span("", 0), true);
 }
@@ -330,14 +340,6 @@ static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
         hs_executor_drained(conn->job);
     else
         stream->runs_again = true;
-}
-
-static void tell_shut(hs_conn_t *conn)
-{
-    if (!conn->away || conn->shut_told)
-        return;
-    conn->shut_told = true;
-    hs_executor_aborted(conn->job, HS_ABORT_SHUT);
 }
 
 static void on_peer_shut(hs_loop_t *loop, hs_stream_t *stream)

@@ -238,6 +238,71 @@ static void a_peer_that_shuts_while_a_response_is_sent(void **state)
     conn_close(&cb);
 }
 
+typedef struct reset_case {
+    const char *received;
+    size_t step; /* of what the kernel takes */
+} reset_case_t;
+
+/* Idle, in a head, in content, with a response unsent, with requests behind it, lingering. */
+static void a_reset_ends_the_connection_in_every_state(void **state)
+{
+    (void)state;
+    static const reset_case_t table[] = {
+        { "", WHOLE },
+        { GOOD, WHOLE },
+        { "GET / HT", WHOLE },
+        { "POST / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n012", WHOLE },
+        { "POST / HTTP/1.1\r\n" HOST "Content-Length: 50000\r\n\r\n012", WHOLE },
+        { "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nab", WHOLE },
+        { "GET /100000 HTTP/1.1\r\n" HOST "\r\n", 1000 },
+        { "GET /100000 HTTP/1.1\r\n" HOST "\r\n" GOOD GOOD, 1000 },
+        { "NONSENSE\r\n\r\n", 3 },
+        { "NONSENSE\r\n\r\n", WHOLE },
+    };
+    static const unsigned events[] = { HS_EV_READ | HS_EV_PEER_SHUT | HS_EV_HANGUP, HS_EV_HANGUP,
+                                       HS_EV_WRITE | HS_EV_HANGUP };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        for (size_t e = 0; e < sizeof(events) / sizeof(events[0]); e++) {
+            conn_bench_t cb;
+            open_bench(&cb);
+            cb.send_step = table[i].step;
+            if (table[i].received[0] != '\0')
+                receive_text(&cb, table[i].received);
+            conn_send_some(&cb);
+            size_t sent = cb.peer.got.len;
+            cb.peer.recv_error = cb.peer.send_error = ECONNRESET;
+            hs_stream_on_event(&cb.peer.env.loop, &cb.peer.conn.stream, events[e]);
+            conn_check_armed(&cb);
+            assert_true(conn_is_closed(&cb));
+            assert_int_equal(cb.peer.got.len, sent);
+            conn_close(&cb);
+        }
+}
+
+/* The deadline of an idle connection is due in the turn in which its next request arrives: what has
+ * arrived is received first, and the deadline is the request's own. */
+static void what_has_arrived_is_received_before_a_deadline(void **state)
+{
+    (void)state;
+    conn_bench_t cb;
+    open_bench(&cb);
+    hs_loop_t *loop = &cb.peer.env.loop;
+    conn_feed_text(&cb, GOOD);
+    expect_wait(&cb, HS_CONN_WAIT_REQUEST, loop->now_ms + 4000);
+    loop->now_ms += 4200; /* the wheel would report it */
+    conn_feed_text(&cb, "GET /good HTTP/1.1\r\n");
+    hs_loop_check_deadlines(loop, loop->now_ms);
+    conn_check_armed(&cb);
+    expect_wait(&cb, HS_CONN_WAIT_HEAD, loop->now_ms + 1000);
+    conn_feed_text(&cb, HOST "\r\n");
+    expect_response(&cb, 200, "/good");
+    expect_response(&cb, 200, "/good");
+    loop->now_ms += 4200;
+    hs_loop_check_deadlines(loop, loop->now_ms);
+    assert_true(conn_is_closed(&cb));
+    conn_close(&cb);
+}
+
 static void draining_closes_what_is_idle(void **state)
 {
     (void)state;
@@ -414,6 +479,8 @@ int main(void)
         cmocka_unit_test(a_timeout_of_zero_is_none),
         cmocka_unit_test(a_peer_that_shuts_gets_its_responses),
         cmocka_unit_test(a_peer_that_shuts_while_a_response_is_sent),
+        cmocka_unit_test(a_reset_ends_the_connection_in_every_state),
+        cmocka_unit_test(what_has_arrived_is_received_before_a_deadline),
         cmocka_unit_test(draining_closes_what_is_idle),
         cmocka_unit_test(draining_answers_what_has_begun),
         cmocka_unit_test(draining_sends_what_is_unsent),

@@ -219,6 +219,28 @@ static void a_client_that_shuts_may_still_read(void **state)
     }
 }
 
+/* Each of its jobs learns of it, also one that begins later, and each once. */
+static void every_job_of_a_client_that_has_shut_is_told(void **state)
+{
+    (void)state;
+    for (unsigned first = 0; first < 2; first++) {
+        static deferred_bench_t db;
+        deferred_init(&db);
+        deferred_open(&db);
+        db.cb.peer.has_end = first; /* it comes with the requests, or later */
+        feed_text(&db, GET_LATER GET_LATER GET_LATER);
+        conn_peer_shuts(&db.cb);
+        for (size_t i = 0; i < 3; i++) {
+            assert_int_equal(db.job_count, i + 1);
+            assert_int_equal(db.jobs[i].shuts, 1);
+            finish(&db, i, "late");
+            expect_response(&db.cb, 200, "late");
+        }
+        assert_true(conn_is_closed(&db.cb));
+        deferred_close(&db);
+    }
+}
+
 /* The connection ends at once, the job when it is finished. */
 static void a_client_that_is_lost_leaves_its_job(void **state)
 {
@@ -1311,6 +1333,7 @@ int main(void)
         cmocka_unit_test(unread_requests_keep_the_buffers),
         cmocka_unit_test(draining_waits_for_a_suspended_job),
         cmocka_unit_test(a_client_that_shuts_may_still_read),
+        cmocka_unit_test(every_job_of_a_client_that_has_shut_is_told),
         cmocka_unit_test(a_client_that_is_lost_leaves_its_job),
         cmocka_unit_test(a_lost_client_meets_a_response_that_is_on_its_way),
         cmocka_unit_test(an_aborted_job_may_be_finished_inside_on_abort),
