@@ -138,7 +138,8 @@ bool hs_job_detach(hs_job_t *job)
     if (!hs_buf_reserve_exact(store, size + HS_CACHE_LINE))
         return false;
     char *at = store->data;
-    memcpy(at, msg->fields, fields_size);
+    if (fields_size > 0)
+        memcpy(at, msg->fields, fields_size);
     msg->fields = (hs_field_t *)(void *)at;
     at += fields_size;
     memcpy(at, msg->base, msg->head_len);
