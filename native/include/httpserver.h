@@ -110,13 +110,16 @@ typedef hs_content_next_t (*hs_content_fn)(hs_deferred_t job, const char *data, 
 typedef void (*hs_end_fn)(void *user_data);
 typedef void (*hs_release_fn)(void *user_data);
 
-/* What is called for a deferred response, on its reactor's thread, where nothing may block. Each
- * may be NULL. */
+/*
+ * What is called for a deferred response, on its reactor's thread, where nothing may block. Each may
+ * be NULL. None is called before the handler has deferred; where that is on a worker, one may be
+ * called before hs_res_defer has returned. None is called for a response that was not deferred.
+ */
 typedef struct hs_callbacks {
     hs_drain_fn on_drain;     /* after hs_res_write has returned HS_WRITE_WAIT: go on */
     hs_abort_fn on_abort;     /* HS_ABORT_SHUT at most once, then one of the others at most once */
     hs_content_fn on_content; /* with stream_content: content as it arrives; the last piece may be
-                                 empty */
+                                 empty, and is for a request without content */
     hs_end_fn on_end; /* the last call, once: the job is over, user_data is needed no more */
     void *user_data;
 } hs_callbacks_t;
@@ -278,7 +281,7 @@ bool hs_self_check(void);
 
 /*
  * The request. Strings are NUL-terminated, belong to the server and are valid until the handler
- * returns.
+ * returns; those that were asked for after hs_res_defer until the response is ended.
  */
 int hs_req_method(const hs_request_t *request);             /* llhttp's method number */
 const char *hs_req_method_str(const hs_request_t *request); /* "GET" */
@@ -342,13 +345,14 @@ int hs_res_body(hs_response_t *response, const char *data, size_t length);
 int hs_res_body_str(hs_response_t *response, const char *text);
 
 /* Replaces the content with memory that stays as it is until `release` is called with `user_data`:
- * once, on the reactor's thread, when the content was sent or is needed no longer. After an error
- * it is not called. */
+ * once, on the reactor's thread, when the content was sent or is needed no longer; or on the thread
+ * that replaces the content, when it does. After an error it is not called. */
 int hs_res_body_pinned(hs_response_t *response, const char *data, size_t length,
                        hs_release_fn release, void *user_data);
 
 /* Replaces the content with `length` bytes of the file `fd` from `offset` on, which are sent by
- * sendfile(2). The server closes `fd`, unless this fails. */
+ * sendfile(2). The server closes `fd`, unless this fails. A file that turns out to be shorter closes
+ * the connection. */
 int hs_res_file(hs_response_t *response, int fd, uint64_t offset, uint64_t length);
 
 /* Marks the response as complete. Without it the server sends what was built, or 500 if nothing
@@ -370,7 +374,8 @@ int hs_res_content_length(hs_response_t *response, uint64_t length);
 int hs_res_write(hs_response_t *response, const char *data, size_t length);
 
 /* Ends a streamed response whose content is not complete: the connection is closed, so that the
- * client notices. Before the first write: 500. */
+ * client notices (one that speaks HTTP/1.0 and was given no length cannot). Before the first write:
+ * 500. */
 int hs_res_fail(hs_response_t *response);
 
 /*
