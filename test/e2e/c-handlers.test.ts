@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +14,9 @@ t.teardown(() => rmSync(directory, { recursive: true }));
 
 const example = join(directory, 'libexample.so');
 execFileSync(join(ROOT, 'examples/c/build.sh'), [example], { stdio: 'inherit' });
+
+const later = join(directory, 'libasync.so');
+execFileSync(join(ROOT, 'examples/c/build.sh'), [later, 'async.c'], { stdio: 'inherit' });
 
 function build(name: string, source: string): string {
   const path = join(directory, `${name}.so`);
@@ -39,6 +43,25 @@ t.test('another function of it, named behind a colon', async (t) => {
   const client = await connectRaw(t, server);
   t.equal((await client.request(requestText('/'))).body.toString(), '127.0.0.1');
 });
+
+for (const mode of ['inline', 'worker']) {
+  t.test(`the example that answers later, ${mode}`, async (t) => {
+    const server = await startServer(t, { app: later, args: ['--dispatch', mode] });
+    const client = await connectRaw(t, server);
+    t.equal((await client.request(requestText('/'))).body.toString(), 'later\n');
+    const counted = await fetch(`http://${server.host}:${server.port}/count`);
+    t.equal(await counted.text(), '1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n');
+    const leaving = await connectRaw(t, server);
+    await leaving.send(requestText('/count'));
+    await once(leaving.socket, 'data');
+    leaving.socket.destroy();
+    await server.logLine('the client has left', (line) =>
+      /^a client has left after \d+ lines$/.test(String(line['msg'])),
+    );
+    t.equal((await client.request(requestText('/'))).status, 200);
+    t.strictSame(await server.stop(), { code: 0, signal: null });
+  });
+}
 
 t.test('what a C handler logs is a record with its own level', async (t) => {
   const logging = build(

@@ -37,7 +37,7 @@ HS_NODISCARD static inline bool hs_buf_reserve_exact(hs_buf_t *buf, size_t capac
 {
     if (capacity <= buf->capacity)
         return true;
-    char *data = hs_realloc(buf->data, capacity);
+    char *data = capacity <= SIZE_MAX / 2 ? hs_realloc(buf->data, capacity) : NULL;
     if (data == NULL)
         return false;
     buf->data = data;

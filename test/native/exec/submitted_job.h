@@ -16,6 +16,7 @@
 
 typedef struct rig {
     hs_log_t log;
+    hs_field_t fields[1]; /* requests here have none */
     hs_job_pool_t pool;
     hs_pool_t blocks;
 } rig_t;
@@ -37,6 +38,7 @@ static inline hs_job_t *rig_request(rig_t *rig, const char *url)
         .head_len = (uint32_t)strlen(url) + 1,
         .url_len = (uint32_t)strlen(url),
         .method = 1,
+        .fields = rig->fields,
         .body = hs_span("", 0),
     };
     return job;
