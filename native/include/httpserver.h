@@ -111,9 +111,9 @@ typedef void (*hs_end_fn)(void *user_data);
 typedef void (*hs_release_fn)(void *user_data);
 
 /*
- * What is called for a deferred response, on its reactor's thread, where nothing may block. Each may
- * be NULL. None is called before the handler has deferred; where that is on a worker, one may be
- * called before hs_res_defer has returned. None is called for a response that was not deferred.
+ * What is called for a deferred response, on its reactor's thread, where nothing may block. Each
+ * may be NULL. None is called before the handler has deferred; where that is on a worker, one may
+ * be called before hs_res_defer has returned. None is called for a response that was not deferred.
  */
 typedef struct hs_callbacks {
     hs_drain_fn on_drain;     /* after hs_res_write has returned HS_WRITE_WAIT: go on */
@@ -351,8 +351,8 @@ int hs_res_body_pinned(hs_response_t *response, const char *data, size_t length,
                        hs_release_fn release, void *user_data);
 
 /* Replaces the content with `length` bytes of the file `fd` from `offset` on, which are sent by
- * sendfile(2). The server closes `fd`, unless this fails. A file that turns out to be shorter closes
- * the connection. */
+ * sendfile(2). The server closes `fd`, unless this fails. A file that turns out to be shorter
+ * closes the connection. */
 int hs_res_file(hs_response_t *response, int fd, uint64_t offset, uint64_t length);
 
 /* Marks the response as complete. Without it the server sends what was built, or 500 if nothing
