@@ -177,7 +177,7 @@ static void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     conn->restart_deadline = true;
-    conn->content_since_ms = env->loop.now_ms;
+    conn->content_since_ms = conn->content_last_ms = env->loop.now_ms;
     if (!hs_http1_continue(&conn->http1, buffers, conn->job)) {
         refuse(conn, env, 500);
         return;
@@ -216,6 +216,7 @@ static void on_http1_event(hs_conn_t *conn, hs_conn_env_t *env, hs_http1_event_t
         begin_content(conn, env);
         return;
     case HS_HTTP1_CONTENT:
+        conn->content_last_ms = env->loop.now_ms;
         pass_on(conn, piece, false);
         return;
     case HS_HTTP1_COMPLETE:
@@ -387,11 +388,13 @@ void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env)
 }
 
 /* Until when content is waited for: its timeout, and not slower than the minimum rate. Both count
- * from the head's end; what has arrived pushes the second one on. */
+ * from the head's end; what has arrived pushes the second one on. Content that is passed on may
+ * take as long as it likes, so its timeout counts from the last piece. */
 static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
 {
     uint64_t since_ms = conn->content_since_ms;
-    uint64_t deadline_ms = limits->body_timeout_ms ? since_ms + limits->body_timeout_ms : 0;
+    uint64_t begin_ms = conn->http1.passes_content ? conn->content_last_ms : since_ms;
+    uint64_t deadline_ms = limits->body_timeout_ms ? begin_ms + limits->body_timeout_ms : 0;
     if (limits->body_min_rate == 0)
         return deadline_ms;
     uint64_t received = hs_http1_content_received(&conn->http1, conn->stream.buffers, conn->job);
@@ -709,7 +712,7 @@ static void on_job_resume(void *context, hs_job_t *job)
     if (!conn->content_paused)
         return;
     conn->content_paused = false;
-    conn->content_since_ms = env->loop.now_ms;
+    conn->content_since_ms = conn->content_last_ms = env->loop.now_ms;
     conn->restart_deadline = true;
     conn->stream.runs_again = true;
     hs_stream_update(&env->loop, &conn->stream);

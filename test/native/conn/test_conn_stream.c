@@ -723,6 +723,27 @@ static void pipelined_requests_with_content_that_is_passed_on(void **state)
             run_pipelined(rings[r], cut, WHOLE, WHOLE, true);
 }
 
+/* An upload that is passed on may take as long as it likes while something comes. */
+static void the_time_of_content_that_is_passed_on_begins_with_each_piece(void **state)
+{
+    (void)state;
+    make_pattern();
+    static deferred_bench_t db;
+    open_streaming(&db, 256);
+    feed_text(&db, SIZED_HEAD);
+    for (int i = 0; i < 20; i++) {
+        byte_peer_expire(&db.cb.peer, *conn_now_ms(&db.cb) + 1500);
+        assert_int_equal(db.cb.peer.conn.phase, HS_CONN_OPEN);
+        conn_feed(&db.cb, pattern + i, 1, WHOLE);
+    }
+    byte_peer_expire(&db.cb.peer, *conn_now_ms(&db.cb) + 2001);
+    assert_int_not_equal(db.cb.peer.conn.phase, HS_CONN_OPEN);
+    pump(&db);
+    deferred_fail(&db.jobs[0]);
+    pump(&db);
+    deferred_close(&db);
+}
+
 /* A client that is slowed down has no deadline of its own; its handler has. */
 static void a_pause_stops_the_clock_of_the_client(void **state)
 {
@@ -1349,6 +1370,7 @@ int main(void)
         cmocka_unit_test(a_streamed_response_has_no_handler_deadline),
         cmocka_unit_test(content_is_passed_on_at_every_split),
         cmocka_unit_test(pipelined_requests_with_content_that_is_passed_on),
+        cmocka_unit_test(the_time_of_content_that_is_passed_on_begins_with_each_piece),
         cmocka_unit_test(a_pause_stops_the_clock_of_the_client),
         cmocka_unit_test(an_early_response_while_content_arrives),
         cmocka_unit_test(a_handler_that_does_not_want_the_content),
