@@ -24,7 +24,7 @@
 
 static const char HEAD_END[4] = { '\r', '\n', '\r', '\n' };
 
-/* As long as the hello answer of the server, byte for byte except for the date. */
+/* As long as the server's response. */
 static const char ANSWER[] = "HTTP/1.1 200 OK\r\n"
                              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                              "Content-Type: text/plain\r\n"

@@ -4,7 +4,7 @@
  * compiled Lua traces included. Roughly a thousand times slower than the thread runs alone, so it
  * counts a few hundred requests.
  *
- * Prints "attached" when stepping has begun. Each newline on its standard input is answered with
+ * Prints "attached" when stepping has begun. For each newline on its standard input it prints
  * the count so far (one number a line); the end of its input detaches and ends it. A system call
  * counts as one instruction.
  */

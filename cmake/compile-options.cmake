@@ -51,7 +51,7 @@ function(moonring_compile_options target)
       $<$<COMPILE_LANGUAGE:C>:-Wswitch-enum>
   )
   if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-    # Exported functions are inlined like others: nobody is to put another in their place.
+    # Exported functions are inlined like others: they are not meant to be interposed.
     target_compile_options(${target} PRIVATE -fno-semantic-interposition)
   endif()
   if(MOONRING_WERROR)

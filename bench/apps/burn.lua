@@ -1,4 +1,4 @@
--- GET /<n> burns n rounds of a loop and answers. GET /rounds-per-us answers how many of them this
+-- GET /<n> runs n rounds of a loop. GET /rounds-per-us is how many of them this
 -- machine does in a microsecond: to burn the same in every thread, ask once and count in rounds.
 -- (A thread cannot time itself: os.clock counts the CPU time of all of them.)
 local clock = os.clock

@@ -1,4 +1,4 @@
-// The hello answer from node:http. Prints its port on one line.
+// The work hello of lib/servers.mjs from node:http. Prints its port.
 import { createServer } from 'node:http';
 
 const server = createServer((_request, response) => {

@@ -16,8 +16,7 @@ import { must } from './run-command.mjs';
 import { SetupError } from './setup-error.mjs';
 
 /**
- * Builds one preset of CMakePresets.json. Ninja does what has changed and nothing else, so no stamp
- * is kept here.
+ * Builds one preset of CMakePresets.json; Ninja builds what has changed.
  *
  * @param {'release' | 'debug' | 'asan' | 'tsan' | 'fuzz'} preset
  * @param {string[]} [targets] all of them when left out
@@ -61,10 +60,7 @@ function isNewer(path, other) {
   return existsSync(path) && statSync(path).mtimeMs > statSync(other).mtimeMs;
 }
 
-/**
- * A build directory remembers absolute paths: after the tree was moved or copied, it has to be made
- * anew.
- */
+/** A build directory holds absolute paths, so that it is removed after the tree was moved. */
 function dropForeignCache(directory) {
   let cache = '';
   try {

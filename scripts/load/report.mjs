@@ -27,7 +27,7 @@ function measured({ durationMs, failed, metrics }) {
   const requests = metrics.http_reqs?.values ?? { count: 0, rate: 0 };
   const seconds = (durationMs / 1000).toFixed(0);
   return [
-    `${requests.count} requests in ${seconds} s, ${requests.rate.toFixed(0)} a second, ` +
+    `${requests.count} requests in ${seconds} s, ${requests.rate.toFixed(0)} per second, ` +
       `${failed} failed.`,
     '',
     '## Thresholds',

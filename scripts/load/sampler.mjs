@@ -10,7 +10,7 @@ const established = '01';
 
 /**
  * @typedef {{ pid: number, connections: number, descriptors: number, residentKb: number }} Reactor
- * @param {() => { pid: number, port: number }[]} servers asked anew for each sample
+ * @param {() => { pid: number, port: number }[]} servers called for each sample
  */
 export function startSampler(servers) {
   /** @type {{ atMs: number, reactors: Reactor[] }[]} */

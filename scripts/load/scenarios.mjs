@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Long enough for one question about readiness a second, and a slow machine. */
+/** Long enough for one readiness check per second, and a slow machine. */
 const drainDelay = '3s';
 
 export const scenarios = {
