@@ -6,7 +6,7 @@ import type {
 } from '../../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
 import type { ProcessUsage } from './process-usage.js';
-import type { Status } from './status.js';
+import type { ReactorStatus, Status } from './status.js';
 
 /**
  * /metrics: the counters of the stats page, the state of the supervisor and the usage of the
@@ -25,6 +25,8 @@ export interface MetricsInputs {
 const METHOD_LABEL = 'http_request_method';
 const STATUS_LABEL = 'http_response_status_code';
 const STATUS_CLASSES = ['1xx', '2xx', '3xx', '4xx', '5xx'];
+
+const SLOT_STATES = ['ready', 'starting', 'draining', 'backoff', 'failed'];
 
 export function metricFamilies(inputs: MetricsInputs): Family[] {
   return [
@@ -49,50 +51,43 @@ function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
       help: 'Seconds from the first byte of a request to the last byte of its response in the kernel, by method and class of the status.',
       samples: latencySamples(slots, layout),
     },
-    {
-      name: 'http_server_active_requests',
-      type: 'gauge',
-      help: 'Requests that are being received, handled or responded to.',
-      samples: [{ labels: {}, value: activeRequests(slots, layout) }],
-    },
-    {
-      name: 'moonring_requests_total',
-      type: 'counter',
-      help: 'Requests that reached the application, by method.',
-      samples: named(METHOD_LABEL, layout.methods, totals(slots, 'requestsByMethod')),
-    },
-    {
-      name: 'moonring_responses_total',
-      type: 'counter',
-      help: 'Responses by class of the status, refusals included.',
-      samples: named(STATUS_LABEL, STATUS_CLASSES, totals(slots, 'responsesByClass')),
-    },
-    {
-      name: 'moonring_refusals_total',
-      type: 'counter',
-      help: 'Requests that the server refused before they reached the application, by status.',
-      samples: named(STATUS_LABEL, layout.refusals.map(String), totals(slots, 'refusals')),
-    },
+    gauge(
+      'http_server_active_requests',
+      'Requests that are being received, handled or responded to.',
+      activeRequests(slots, layout),
+    ),
     counter(
-      slots,
+      'moonring_requests_total',
+      'Requests that reached the application, by method.',
+      named(METHOD_LABEL, layout.methods, totals(slots, 'requestsByMethod')),
+    ),
+    counter(
+      'moonring_responses_total',
+      'Responses by class of the status, refusals included.',
+      named(STATUS_LABEL, STATUS_CLASSES, totals(slots, 'responsesByClass')),
+    ),
+    counter(
+      'moonring_refusals_total',
+      'Requests that the server refused before they reached the application, by status.',
+      named(STATUS_LABEL, layout.refusals.map(String), totals(slots, 'refusals')),
+    ),
+    counter(
       'moonring_handler_errors_total',
-      'handlerErrors',
       'Errors that handlers raised.',
+      total(slots, 'handlerErrors'),
     ),
-    {
-      name: 'moonring_timeouts_total',
-      type: 'counter',
-      help: 'Deadlines that passed, by phase.',
-      samples: named('phase', layout.timeouts, totals(slots, 'timeouts')),
-    },
     counter(
-      slots,
-      'moonring_client_aborts_total',
-      'clientAborts',
-      'Connections that the client reset before it had its response.',
+      'moonring_timeouts_total',
+      'Deadlines that passed, by phase.',
+      named('phase', layout.timeouts, totals(slots, 'timeouts')),
     ),
-    counter(slots, 'moonring_received_bytes_total', 'bytesIn', 'Bytes read from clients.'),
-    counter(slots, 'moonring_sent_bytes_total', 'bytesOut', 'Bytes written to clients.'),
+    counter(
+      'moonring_client_aborts_total',
+      'Connections that the client reset before it had its response.',
+      total(slots, 'clientAborts'),
+    ),
+    counter('moonring_received_bytes_total', 'Bytes read from clients.', total(slots, 'bytesIn')),
+    counter('moonring_sent_bytes_total', 'Bytes written to clients.', total(slots, 'bytesOut')),
   ];
 }
 
@@ -114,213 +109,178 @@ function latencySamples(slots: readonly SlotStats[], layout: StatsLayout): Sampl
 
 function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family[] {
   const { slots } = snapshot;
+  const { accepted, relayed, lost } = status.boss;
   return [
-    {
-      name: 'moonring_connections',
-      type: 'gauge',
-      help: 'Open connections by reactor and state.',
-      samples: slots.flatMap((slot) =>
+    gauge(
+      'moonring_connections',
+      'Open connections by reactor and state.',
+      slots.flatMap((slot) =>
         layout.connectionStates.map((state, i) => {
           const value = sum(slot.processes.map(({ connections }) => connections[i] ?? 0));
-          return { labels: { reactor: slot.slot, state }, value };
+          return sample({ reactor: slot.slot, state }, value);
         }),
       ),
-    },
-    eachSlot(slots, 'moonring_connections_accepted_total', 'accepted', 'Connections accepted.'),
-    {
-      name: 'moonring_connections_rejected_total',
-      type: 'counter',
-      help: 'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free.',
-      samples: [
-        { labels: { reason: 'limit' }, value: total(slots, 'rejectedLimit') },
-        { labels: { reason: 'descriptors' }, value: total(slots, 'rejectedDescriptors') },
-      ],
-    },
-    {
-      name: 'moonring_connections_moved_total',
-      type: 'counter',
-      help: 'Connections handed from one reactor process to another.',
-      samples: [
-        { labels: { direction: 'out' }, value: total(slots, 'movedOut') },
-        { labels: { direction: 'in' }, value: total(slots, 'movedIn') },
-      ],
-    },
-    {
-      name: 'moonring_pool_queue_depth',
-      type: 'gauge',
-      help: 'Requests that wait for a worker thread.',
-      samples: slots.map((slot) => {
-        const value = sum(slot.processes.map(({ queueDepth }) => queueDepth));
-        return { labels: { reactor: slot.slot }, value };
-      }),
-    },
-    allocatorFamily(status),
+    ),
     counter(
-      slots,
+      'moonring_connections_accepted_total',
+      'Connections accepted.',
+      slots.map(({ slot, counters }) => sample({ reactor: slot }, counters.accepted)),
+    ),
+    counter(
+      'moonring_connections_rejected_total',
+      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free.',
+      perKey('reason', {
+        limit: total(slots, 'rejectedLimit'),
+        descriptors: total(slots, 'rejectedDescriptors'),
+      }),
+    ),
+    counter(
+      'moonring_connections_moved_total',
+      'Connections handed from one reactor process to another.',
+      perKey('direction', {
+        out: total(slots, 'movedOut'),
+        in: total(slots, 'movedIn'),
+      }),
+    ),
+    gauge(
+      'moonring_pool_queue_depth',
+      'Requests that wait for a worker thread.',
+      slots.map(({ slot, processes }) =>
+        sample({ reactor: slot }, sum(processes.map(({ queueDepth }) => queueDepth))),
+      ),
+    ),
+    gauge(
+      'moonring_allocator_bytes',
+      'Memory of the reactor as jemalloc counts it: allocated by the reactor, resident in jemalloc.',
+      // None without jemalloc.
+      status.reactors.flatMap(({ reactor, allocatorBytes }) =>
+        Object.entries(allocatorBytes ?? {}).map(([kind, value]) =>
+          sample({ reactor, kind }, value),
+        ),
+      ),
+    ),
+    counter(
       'moonring_access_log_lines_lost_total',
-      'logLinesLost',
       'Access log lines that could not be written.',
+      total(slots, 'logLinesLost'),
     ),
-    {
-      name: 'moonring_boss_connections_total',
-      type: 'counter',
-      help: 'Connections that passed through the master: accepted by it, relayed between reactors, lost.',
-      samples: (['accepted', 'relayed', 'lost'] as const).map((kind) => {
-        return { labels: { kind }, value: status.boss[kind] };
-      }),
-    },
-    {
-      name: 'moonring_boss_held_connections',
-      type: 'gauge',
-      help: 'Connections in the master that wait for a reactor.',
-      samples: [{ labels: {}, value: status.boss.held }],
-    },
+    counter(
+      'moonring_boss_connections_total',
+      'Connections that passed through the master: accepted by it, relayed between reactors, lost.',
+      perKey('kind', { accepted, relayed, lost }),
+    ),
+    gauge(
+      'moonring_boss_held_connections',
+      'Connections in the master that wait for a reactor.',
+      status.boss.held,
+    ),
   ];
-}
-
-/** No samples without jemalloc. */
-function allocatorFamily({ reactors }: Status): Family {
-  return {
-    name: 'moonring_allocator_bytes',
-    type: 'gauge',
-    help: 'Memory of the reactor as jemalloc counts it: allocated by the reactor, resident in jemalloc.',
-    samples: reactors.flatMap(({ reactor, allocatorBytes }) =>
-      Object.entries(allocatorBytes ?? {}).map(([kind, value]) => {
-        return { labels: { reactor, kind }, value };
-      }),
-    ),
-  };
 }
 
 function masterFamilies({ status, build }: MetricsInputs): Family[] {
   const reactors = status.reactors;
   return [
-    {
-      name: 'moonring_build_info',
-      type: 'gauge',
-      help: 'Always 1; the labels say what runs.',
-      samples: [{ labels: build, value: 1 }],
-    },
+    gauge('moonring_build_info', 'Always 1; the labels say what runs.', [sample(build, 1)]),
     gauge('moonring_uptime_seconds', 'Seconds since the master started.', status.uptimeSeconds),
     gauge('moonring_ready', '1 while the server is ready, else 0.', status.ready ? 1 : 0),
-    {
-      name: 'moonring_reactors',
-      type: 'gauge',
-      help: 'Reactors by state; failed ones are in a crash loop and retried.',
-      samples: ['ready', 'starting', 'draining', 'backoff', 'failed'].map((state) => {
-        return { labels: { state }, value: reactors.filter((each) => each.state === state).length };
-      }),
-    },
-    {
-      name: 'moonring_reactor_up',
-      type: 'gauge',
-      help: '1 if the reactor serves, else 0.',
-      samples: reactors.map(({ reactor, state }) => {
-        return { labels: { reactor }, value: state === 'ready' ? 1 : 0 };
-      }),
-    },
+    gauge(
+      'moonring_reactors',
+      'Reactors by state; failed ones are in a crash loop and retried.',
+      SLOT_STATES.map((state) =>
+        sample({ state }, reactors.filter((each) => each.state === state).length),
+      ),
+    ),
+    gauge(
+      'moonring_reactor_up',
+      '1 if the reactor serves, else 0.',
+      perReactor(reactors, ({ state }) => (state === 'ready' ? 1 : 0)),
+    ),
     gauge('moonring_min_reactors', 'Reactors that must be up for readiness.', status.minReactors),
-    {
-      name: 'moonring_reactor_crash_loop',
-      type: 'gauge',
-      help: '1 if the reactor is in a crash loop, else 0.',
-      samples: reactors.map(({ reactor, crashLoop }) => {
-        return { labels: { reactor }, value: crashLoop === null ? 0 : 1 };
-      }),
-    },
-    {
-      name: 'moonring_reactor_heartbeat_age_seconds',
-      type: 'gauge',
-      help: 'Age of the last heartbeat of the I/O thread of the reactor, in seconds.',
-      samples: reactors.flatMap(({ reactor, heartbeatAgeMs }) =>
-        heartbeatAgeMs === null ? [] : [{ labels: { reactor }, value: heartbeatAgeMs / 1000 }],
-      ),
-    },
-    {
-      name: 'moonring_reactor_restarts_total',
-      type: 'counter',
-      help: 'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, or before they were ready.',
-      samples: Object.entries(status.restarts).map(([reason, value]) => {
-        return { labels: { reason }, value };
-      }),
-    },
-    {
-      name: 'moonring_handler_generation',
-      type: 'gauge',
-      help: 'Generation of handler and settings, incremented by each reload.',
-      samples: reactors.flatMap(({ reactor, generation }) =>
-        generation === null ? [] : [{ labels: { reactor }, value: generation }],
-      ),
-    },
-    {
-      name: 'moonring_handler_reloads_total',
-      type: 'counter',
-      help: 'Reloads by result.',
-      samples: Object.entries(status.reloads).map(([result, value]) => {
-        return { labels: { result }, value };
-      }),
-    },
+    gauge(
+      'moonring_reactor_crash_loop',
+      '1 if the reactor is in a crash loop, else 0.',
+      perReactor(reactors, ({ crashLoop }) => (crashLoop === null ? 0 : 1)),
+    ),
+    gauge(
+      'moonring_reactor_heartbeat_age_seconds',
+      'Age of the last heartbeat of the I/O thread of the reactor, in seconds.',
+      perReactor(reactors, ({ heartbeatAgeMs: ms }) => ms && ms / 1000),
+    ),
+    counter(
+      'moonring_reactor_restarts_total',
+      'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, or before they were ready.',
+      perKey('reason', status.restarts),
+    ),
+    gauge(
+      'moonring_handler_generation',
+      'Generation of handler and settings, incremented by each reload.',
+      perReactor(reactors, ({ generation }) => generation),
+    ),
+    counter(
+      'moonring_handler_reloads_total',
+      'Reloads by result.',
+      perKey('result', status.reloads),
+    ),
   ];
 }
 
 /** The families of the client libraries; the label tells the processes of this server apart. */
 function processFamilies({ processes }: MetricsInputs): Family[] {
-  const family = (
-    name: string,
-    type: 'counter' | 'gauge',
-    help: string,
-    key: UsageName,
-  ): Family => ({
-    name,
-    type,
-    help,
-    samples: processes.flatMap((usage) => {
+  const samples = (key: UsageName) =>
+    processes.flatMap((usage) => {
       // No limit, or the process is ending.
       const value = usage[key];
-      return Number.isFinite(value) ? [{ labels: { process: usage.process }, value }] : [];
-    }),
-  });
+      return Number.isFinite(value) ? [sample({ process: usage.process }, value)] : [];
+    });
   return [
-    family('process_cpu_user_seconds_total', 'counter', 'User CPU time.', 'cpuUserSeconds'),
-    family('process_cpu_system_seconds_total', 'counter', 'System CPU time.', 'cpuSystemSeconds'),
-    family('process_cpu_seconds_total', 'counter', 'User and system CPU time.', 'cpuSeconds'),
-    family('process_start_time_seconds', 'gauge', 'Start, as Unix time.', 'startTimeSeconds'),
-    family('process_resident_memory_bytes', 'gauge', 'Resident memory.', 'residentBytes'),
-    family('process_virtual_memory_bytes', 'gauge', 'Virtual memory.', 'virtualBytes'),
-    family('process_open_fds', 'gauge', 'Open file descriptors.', 'openFds'),
-    family('process_max_fds', 'gauge', 'Limit of open file descriptors.', 'maxFds'),
+    counter('process_cpu_user_seconds_total', 'User CPU time.', samples('cpuUserSeconds')),
+    counter('process_cpu_system_seconds_total', 'System CPU time.', samples('cpuSystemSeconds')),
+    counter('process_cpu_seconds_total', 'User and system CPU time.', samples('cpuSeconds')),
+    gauge('process_start_time_seconds', 'Start, as Unix time.', samples('startTimeSeconds')),
+    gauge('process_resident_memory_bytes', 'Resident memory.', samples('residentBytes')),
+    gauge('process_virtual_memory_bytes', 'Virtual memory.', samples('virtualBytes')),
+    gauge('process_open_fds', 'Open file descriptors.', samples('openFds')),
+    gauge('process_max_fds', 'Limit of open file descriptors.', samples('maxFds')),
   ];
 }
 
 type UsageName = Exclude<keyof ProcessUsage, 'process'>;
 
-function counter(
-  slots: readonly SlotStats[],
-  name: string,
-  key: CounterName,
-  help: string,
-): Family {
-  return { name, type: 'counter', help, samples: [{ labels: {}, value: total(slots, key) }] };
+/** `samples` of a family without labels is its value. */
+function counter(name: string, help: string, samples: readonly Sample[] | number): Family {
+  return { name, type: 'counter', help, samples: samplesOf(samples) };
 }
 
-function eachSlot(
-  slots: readonly SlotStats[],
-  name: string,
-  key: CounterName,
-  help: string,
-): Family {
-  const samples = slots.map(({ slot, counters }) => {
-    return { labels: { reactor: slot }, value: counters[key] };
+function gauge(name: string, help: string, samples: readonly Sample[] | number): Family {
+  return { name, type: 'gauge', help, samples: samplesOf(samples) };
+}
+
+function samplesOf(samples: readonly Sample[] | number): readonly Sample[] {
+  return typeof samples === 'number' ? [sample({}, samples)] : samples;
+}
+
+function sample(labels: Labels, value: number): Sample {
+  return { labels, value };
+}
+
+/** One per reactor that has a value. */
+function perReactor(
+  reactors: readonly ReactorStatus[],
+  measure: (reactor: ReactorStatus) => number | null,
+): Sample[] {
+  return reactors.flatMap((each) => {
+    const value = measure(each);
+    return value === null ? [] : [sample({ reactor: each.reactor }, value)];
   });
-  return { name, type: 'counter', help, samples };
 }
 
-function gauge(name: string, help: string, value: number, labels: Labels = {}): Family {
-  return { name, type: 'gauge', help, samples: [{ labels, value }] };
+/** One per key, which is the label. */
+function perKey(label: string, values: Readonly<Record<string, number>>): Sample[] {
+  return Object.entries(values).map(([key, value]) => sample({ [label]: key }, value));
 }
 
 function named(label: string, names: readonly string[], values: readonly number[]): Sample[] {
-  return names.map((name, i) => ({ labels: { [label]: name }, value: values[i] ?? 0 }));
+  return names.map((name, i) => sample({ [label]: name }, values[i] ?? 0));
 }
 
 function activeRequests(slots: readonly SlotStats[], { connectionStates }: StatsLayout): number {

@@ -4,9 +4,8 @@ import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../../shared/erro
 import { loadNative } from '../../shared/native.js';
 import { packageRoot, version } from '../../shared/package-info.js';
 import { prepareGeneration } from '../reload/generation.js';
-import { ACTIVATION_VARIABLES, inheritedListeners } from '../runtime/activation.js';
-import { makeNotifier } from '../runtime/notify.js';
 import { startMaster } from '../runtime/run.js';
+import { inheritedListeners, makeNotifier, SERVICE_VARIABLES } from '../runtime/service-manager.js';
 import { type Received, watchSignals } from '../runtime/signals.js';
 import type { Failure } from '../supervisor/state.js';
 import { buildAddon } from './addon-build.js';
@@ -86,7 +85,7 @@ async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<F
   const inheritedFds = inheritedListeners(env, process.pid);
   const notifySocket = env['NOTIFY_SOCKET'];
   // Meant for this process, not for its children.
-  for (const name of [...ACTIVATION_VARIABLES, 'NOTIFY_SOCKET']) delete process.env[name];
+  for (const name of SERVICE_VARIABLES) delete process.env[name];
   const master = await startMaster({
     resolved,
     reread: () => {

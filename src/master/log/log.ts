@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import {
   type LineLevel,
@@ -9,8 +10,7 @@ import {
   parseRecord,
 } from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
-import { type LineOutput, lineOutput } from './line-output.js';
-import { type TerminalOptions, terminalOutput } from './terminal.js';
+import { type LineOutput, type LogOutput, lineOutput } from './line-output.js';
 
 export interface MasterLog {
   readonly log: Logger;
@@ -39,7 +39,7 @@ export interface LogOptions {
   /** `null`: standard output. */
   readonly file: string | null;
   /** Standard output is a terminal: the log is formatted for people. */
-  readonly terminal: TerminalOptions | null;
+  readonly terminal: { readonly colour: boolean } | null;
 }
 
 /**
@@ -51,7 +51,7 @@ export function openLog(
   { level, file, terminal }: LogOptions,
 ): MasterLog {
   const plain = lineOutput(native.openLines(1));
-  const stdout = terminal === null ? plain : terminalOutput(plain, terminal);
+  const stdout = terminal === null ? plain : terminalOutput(plain, terminal.colour);
   const kept = file === null ? null : openFile(native, file);
   const output = kept?.output ?? stdout;
   const flush = () => {
@@ -107,6 +107,12 @@ export function forwardLog(logger: PinoLogger): MasterLog {
     reopen: () => {},
     close: () => {},
   };
+}
+
+/** A JSON line becomes one for people, written before the call returns. */
+export function terminalOutput(output: LogOutput, colour: boolean): LogOutput {
+  const format = prettyFactory({ colorize: colour, ignore: 'hostname', singleLine: true });
+  return { write: (line) => output.write(format(line)) };
 }
 
 function pinoLevel(level: LogLevel): string {

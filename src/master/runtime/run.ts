@@ -8,7 +8,7 @@ import { type AppSource, loadNative, type NativeAddon } from '../../shared/nativ
 import type { Config } from '../../shared/options.js';
 import { packageRoot, version } from '../../shared/package-info.js';
 import { type Admin, openAdmin } from '../admin/admin.js';
-import { type RateSampler, sampleRates } from '../admin/rate-sampler.js';
+import { type RateSampler, sampleRates } from '../admin/rates.js';
 import { type Status, statusOf } from '../admin/status.js';
 import { forwardLog, type MasterLog, openLog, type PinoLogger } from '../log/log.js';
 import { type Generation, prepareGeneration } from '../reload/generation.js';

@@ -1,11 +1,11 @@
 import t from 'tap';
-import { terminalOutput } from '../../../../src/master/log/terminal.js';
+import { terminalOutput } from '../../../../src/master/log/log.js';
 
 const RECORD = '{"level":40,"time":0,"pid":7,"reactor":2,"msg":"slow"}\n';
 
 function written(colour: boolean, line: string): string {
   const parts: string[] = [];
-  terminalOutput({ write: (text) => parts.push(text) }, { colour }).write(line);
+  terminalOutput({ write: (text) => parts.push(text) }, colour).write(line);
   return parts.join('');
 }
 

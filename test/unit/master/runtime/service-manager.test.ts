@@ -1,5 +1,5 @@
 import t from 'tap';
-import { inheritedListeners } from '../../../../src/master/runtime/activation.js';
+import { inheritedListeners } from '../../../../src/master/runtime/service-manager.js';
 
 t.test('descriptors from 3 on, if they are meant for us', async (t) => {
   t.strictSame(inheritedListeners({ LISTEN_FDS: '2', LISTEN_PID: '7' }, 7), [3, 4]);
