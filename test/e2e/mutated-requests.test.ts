@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { converse, PROBE, PROBE_ANSWER } from '../wire/wire-client.js';
+import { converse, PROBE, PROBE_RESPONSE } from '../wire/wire-client.js';
 import { readWireCases } from '../wire/wire-document.js';
-import { checkAnswers } from '../wire/wire-expectation.js';
+import { checkResponses } from '../wire/wire-expectation.js';
 import { randomPieces, seededRandom } from './seeded-random.js';
 import { startServer } from './server.js';
 
 /*
  * Requests of the wire documents, mutated and sent in random pieces. What comes back must be whole
- * answers, the connection must end when we end our side, and the server must be as well as before.
+ * responses, the connection must end when we end our side, and the server must be as well as before.
  * MOONRING_TEST_SEED repeats a run; MOONRING_TEST_MUTANTS makes it longer.
  */
 
@@ -82,8 +82,8 @@ function mutant(): Buffer {
 }
 
 /**
- * Whole answers and nothing else. An answer to HEAD has a length and no content: it is told by what
- * follows, the next answer or nothing.
+ * Whole responses and nothing else. A response to HEAD has a length and no content: it is told by what
+ * follows, the next response or nothing.
  */
 function isWhole(got: Buffer): boolean {
   for (let at = 0; at < got.length; ) {
@@ -125,7 +125,7 @@ t.test(`${MUTANTS} mutants`, async (t) => {
 
 t.test('the server is as well as before', async (t) => {
   const { got } = await converse(server, [Buffer.from(PROBE)], 'closed');
-  t.equal(checkAnswers(got, [PROBE_ANSWER], 'closed'), undefined);
+  t.equal(checkResponses(got, [PROBE_RESPONSE], 'closed'), undefined);
   t.strictSame(server.reactorPids(), [reactor], 'no reactor was replaced');
   if (canMeasure) t.ok(residentBytes(reactor) - before < GROWTH_MAX_BYTES, 'memory');
   t.strictSame(await server.stop(), { code: 0, signal: null });

@@ -1,4 +1,4 @@
--- The handler of the wire cases: README.md says what it answers; native/wire_app.c is its C twin.
+-- The handler of the wire cases: README.md says how it responds; native/wire_app.c is its C twin.
 
 local function describe(req)
   -- Content may hold any byte, and format would end at a NUL.
@@ -13,7 +13,7 @@ end
 
 function handle(req, res)
   local url = req.url
-  if url == '/silent' then
+  if url == '/nothing' then
     return
   end
   local size = url:match('^/large/(%d+)$')

@@ -2,15 +2,15 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { type SeededRandom, seededRandom } from '../e2e/seeded-random.js';
 import { type Server, startServer } from '../e2e/server.js';
-import { type Address, converse, PROBE_ANSWER } from './wire-client.js';
+import { type Address, converse, PROBE_RESPONSE } from './wire-client.js';
 import { readWireCases, type WireCase } from './wire-document.js';
-import { checkAnswers } from './wire-expectation.js';
+import { checkResponses } from './wire-expectation.js';
 
 const DIRECTORY = fileURLToPath(new URL('.', import.meta.url));
 const SPLITS = 3;
 /** A longer request is not sent byte by byte. */
 const LONGEST_DRIP = 1200;
-/** A reset may overtake an answer in our own kernel; then the case is tried again. */
+/** A reset may overtake a response in our own kernel; then the case is tried again. */
 const ATTEMPTS = 3;
 /** Cases that run side by side. */
 const LANES = 16;
@@ -33,8 +33,8 @@ function cutsOf({ request }: WireCase, random: SeededRandom): Buffer[][] {
 async function runOnce(wire: WireCase, pieces: readonly Buffer[], address: Address) {
   const probed = wire.end === 'open';
   const { got, reset } = await converse(address, pieces, wire.end);
-  const expected = probed ? [...wire.answers, PROBE_ANSWER] : wire.answers;
-  const wrong = checkAnswers(got, expected, probed ? 'closed' : wire.end);
+  const expected = probed ? [...wire.responses, PROBE_RESPONSE] : wire.responses;
+  const wrong = checkResponses(got, expected, probed ? 'closed' : wire.end);
   return { wrong, reset };
 }
 

@@ -4,9 +4,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { within } from '../e2e/until.js';
 import type { WireEnd } from './wire-document.js';
 
-/** Asked where a connection should still be open: its answer shows that it is. */
+/** Sent where a connection should still be open: the response proves it. */
 export const PROBE = 'GET /probe HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
-export const PROBE_ANSWER = '200 GET /probe 1.1 []';
+export const PROBE_RESPONSE = '200 GET /probe 1.1 []';
 
 export interface Address {
   readonly host: string;

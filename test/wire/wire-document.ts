@@ -5,8 +5,8 @@ export interface WireCase {
   /** "host.md: No Host" */
   readonly name: string;
   readonly request: Buffer;
-  /** The lines of the answers block. */
-  readonly answers: readonly string[];
+  /** The lines of the block of responses. */
+  readonly responses: readonly string[];
   readonly end: WireEnd;
   /** Arguments of the server. */
   readonly options: readonly string[];
@@ -50,13 +50,13 @@ function readDocument(path: string): WireCase[] {
   return sections.map((section) => {
     const name = `${basename(path)}: ${section.slice(0, section.indexOf('\n'))}`;
     const request = blockIn(section, 'request');
-    const answers = blockIn(section, 'answers');
-    const end = answers?.pop();
-    if (!request || !answers || !isEnd(end)) throw new Error(`${name}: not a case`);
+    const responses = blockIn(section, 'responses');
+    const end = responses?.pop();
+    if (!request || !responses || !isEnd(end)) throw new Error(`${name}: not a case`);
     return {
       name,
       request: decodeEscapes(request.join('')),
-      answers,
+      responses,
       end,
       options: optionsIn(section) ?? fileOptions,
     };

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { decodeEscapes, type WireEnd } from './wire-document.js';
 
-interface Answer {
+interface Response {
   readonly status: number;
   readonly lines: readonly string[];
   /** Content-Length, undefined if there is none. */
@@ -18,40 +18,40 @@ const PHRASES: Readonly<Record<number, string>> = {
   413: 'Content Too Large',
 };
 
-/** What is wrong with `got`, if the lines of an answers block are expected; undefined: nothing. */
-export function checkAnswers(
+/** What is wrong with `got`, if the lines of a block of responses are expected; undefined: nothing. */
+export function checkResponses(
   got: Buffer,
   expected: readonly string[],
   end: WireEnd,
 ): string | undefined {
   let at = 0;
-  let answer: Answer | undefined;
+  let response: Response | undefined;
   for (const [index, line] of expected.entries()) {
     if (line.startsWith('+ ')) {
-      if (!answer?.lines.includes(line.slice(2))) return `${line}: the field is not there`;
+      if (!response?.lines.includes(line.slice(2))) return `${line}: the field is not there`;
       continue;
     }
     if (line.startsWith('- ')) {
       const name = `${line.slice(2).toLowerCase()}:`;
-      const found = answer?.lines.some((field) => field.toLowerCase().startsWith(name));
+      const found = response?.lines.some((field) => field.toLowerCase().startsWith(name));
       if (found) return `${line}: the field is there`;
       continue;
     }
     if (line === '100?' && got.toString('latin1', at, at + 13) !== 'HTTP/1.1 100 ') continue;
-    answer = readHead(got, at);
-    if (!answer) return `${line}: no answer`;
-    if (answer.status !== Number(line.slice(0, 3))) return `${line}: ${answer.status} instead`;
+    response = readHead(got, at);
+    if (!response) return `${line}: no response`;
+    if (response.status !== Number(line.slice(0, 3))) return `${line}: ${response.status} instead`;
     const isLast = !expected.slice(index + 1).some((later) => /^\d/.test(later));
-    const wrong = checkFields(answer, isLast && end === 'closed');
+    const wrong = checkFields(response, isLast && end === 'closed');
     if (wrong) return `${line}: ${wrong}`;
-    const taken = checkContent(answer, got, line.slice(3));
+    const taken = checkContent(response, got, line.slice(3));
     if (typeof taken === 'string') return `${line}: ${taken}`;
-    at = answer.contentAt + taken;
+    at = response.contentAt + taken;
   }
   return at === got.length ? undefined : 'more was sent';
 }
 
-function readHead(got: Buffer, at: number): Answer | undefined {
+function readHead(got: Buffer, at: number): Response | undefined {
   const headEnd = got.indexOf('\r\n\r\n', at);
   if (headEnd < 0) return undefined;
   const [statusLine = '', ...lines] = got.toString('latin1', at, headEnd).split('\r\n');
@@ -63,20 +63,20 @@ function readHead(got: Buffer, at: number): Answer | undefined {
   return { status: Number(match[1]), lines, length, contentAt: headEnd + 4 };
 }
 
-function checkFields(answer: Answer, closes: boolean): string | undefined {
-  if (answer.status === 100) {
-    return answer.lines.length > 0 ? 'an interim answer with fields' : undefined;
+function checkFields(response: Response, closes: boolean): string | undefined {
+  if (response.status === 100) {
+    return response.lines.length > 0 ? 'an interim response with fields' : undefined;
   }
-  if (answer.lines.filter((line) => DATE.test(line)).length !== 1) return 'no Date';
-  const hasLength = answer.status !== 204 && answer.status !== 304;
-  if (hasLength !== (answer.length !== undefined)) return 'Content-Length';
-  if (answer.lines.includes('Connection: close') !== closes) return 'Connection: close';
+  if (response.lines.filter((line) => DATE.test(line)).length !== 1) return 'no Date';
+  const hasLength = response.status !== 204 && response.status !== 304;
+  if (hasLength !== (response.length !== undefined)) return 'Content-Length';
+  if (response.lines.includes('Connection: close') !== closes) return 'Connection: close';
   return undefined;
 }
 
 /** How many bytes of content were as expected, or what is wrong. */
-function checkContent(answer: Answer, got: Buffer, rest: string): number | string {
-  const { status, length = 0, contentAt } = answer;
+function checkContent(response: Response, got: Buffer, rest: string): number | string {
+  const { status, length = 0, contentAt } = response;
   const [, kind, number] = /^ (bodiless|size) (\d+)$/.exec(rest) ?? [];
   if (kind && length !== Number(number)) return `Content-Length is ${length}`;
   if (kind === 'bodiless') return 0;

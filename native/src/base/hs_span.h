@@ -1,5 +1,5 @@
 /*
- * A run of bytes that somebody else owns. A span says nothing about a terminating NUL; where one is
+ * A run of bytes owned elsewhere. A span says nothing about a terminating NUL; where one is
  * promised, the function that returns it says so.
  */
 #pragma once

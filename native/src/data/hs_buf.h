@@ -1,6 +1,6 @@
 /*
  * A growable run of bytes with an upper bound. Growing doubles; a failed growth changes nothing.
- * Owned by whoever holds it, one thread at a time.
+ * Owned by the struct that holds it, one thread at a time.
  */
 #pragma once
 

@@ -11,11 +11,12 @@
 #define HS_DATE_LINE_LEN (sizeof("Date: \r\n") - 1 + HS_DATE_LEN)
 
 typedef struct hs_date {
-    int64_t second;                  /* seconds since 1970 UTC that the line shows */
+    int64_t second;                  /* seconds since 1970 UTC of the line */
     char line[HS_DATE_LINE_LEN + 1]; /* "Date: Sun, … GMT\r\n"; empty before the first second */
 } hs_date_t;
 
-/* Shows `second`. The year must have four digits, which holds for any clock between 1970 and 9999.
+/* Formats `second`. The year must have four digits, which holds for any clock between 1970 and
+ * 9999.
  */
 void hs_date_set(hs_date_t *date, int64_t second);
 

@@ -4,7 +4,7 @@
  * Offsets count from the head's first byte, so that the head can lie in the receive ring or, when
  * it straddles the ring's end, be copied elsewhere: only `base` changes. Strings are cut with NULs
  * in place (hs_msg_terminate), which is possible because the byte behind a target, a name or a
- * value is a delimiter that nobody reads again. Owner: the job that holds it.
+ * value is a delimiter that is not read again. Owner: the job that holds it.
  */
 #pragma once
 

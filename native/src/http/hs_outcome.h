@@ -1,5 +1,5 @@
 /*
- * What parsing came to. Every refusal has one status; the caller answers it, closes, and parses
+ * The result of parsing. Every refusal has one status; the caller sends it, closes, and parses
  * nothing more.
  */
 #pragma once
@@ -21,7 +21,7 @@ typedef enum hs_parse_outcome {
     HS_PARSE_VERSION_UNSUPPORTED, /* 505 */
 } hs_parse_outcome_t;
 
-/* The status that answers a refusal; 0 for the two outcomes that are none. */
+/* The status of a refusal; 0 for the two outcomes that are none. */
 static inline int hs_parse_status(hs_parse_outcome_t outcome)
 {
     switch (outcome) {

@@ -10,7 +10,7 @@
  */
 #define HS_PARSE_FRAMING_MAX 8192
 #define HS_PARSE_FRAMING_PER_CHUNK 12
-/* A longer method is answered without waiting for the rest of its line: RFC 9112 §3 wants 501. */
+/* A longer method is 501 before its line ends: RFC 9112 §3. */
 #define METHOD_MAX 32
 
 static hs_parse_t *parse_of(llhttp_t *llhttp)

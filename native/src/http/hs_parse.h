@@ -61,7 +61,7 @@ static inline void hs_parse_content_taken(hs_parse_t *parse, hs_buf_t *content)
     content->len = 0;
 }
 
-/* True if the request is known to be a HEAD: no answer to it, an error neither, has content. */
+/* True if the request is known to be a HEAD: no response to it has content, errors included. */
 bool hs_parse_is_head(const hs_parse_t *parse);
 
 /* "GET" for llhttp's number; NULL for a number it does not know. */

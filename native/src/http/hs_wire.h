@@ -9,7 +9,7 @@
 typedef enum hs_wire_connection {
     HS_WIRE_CONNECTION_DEFAULT,    /* no Connection field: what the version implies */
     HS_WIRE_CONNECTION_KEEP_ALIVE, /* a 1.0 client asked to keep it open: RFC 9112 §9.3 */
-    HS_WIRE_CONNECTION_CLOSE,      /* no further request will be answered */
+    HS_WIRE_CONNECTION_CLOSE,      /* no further request will be served */
 } hs_wire_connection_t;
 
 typedef struct hs_wire_head {

@@ -34,13 +34,13 @@ static void expect_accepted(const char *text, size_t first, size_t step, const c
 {
     hs_limits_t limits = parse_run_limits();
     parse_run_t run;
-    char shown[2048];
+    char described[2048];
     parse_run(&run, &limits, text, strlen(text), first, step);
     if (run.outcome != HS_PARSE_COMPLETE)
         print_message("outcome %d, cut at %zu: %s\n", run.outcome, first, text);
     assert_int_equal(run.outcome, HS_PARSE_COMPLETE);
-    describe(&run, shown, sizeof(shown));
-    assert_string_equal(shown, expected);
+    describe(&run, described, sizeof(described));
+    assert_string_equal(described, expected);
     assert_int_equal(run.taken, expected_len);
     parse_run_free(&run);
 }

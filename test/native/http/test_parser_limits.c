@@ -194,7 +194,7 @@ static void extensions_and_trailers_within_the_bound_are_dropped(void **state)
     expect(&limits, &text, HS_PARSE_COMPLETE);
 }
 
-/* Many small chunks are inefficient, not an attack: their sizes and line ends are paid for. */
+/* Many small chunks are inefficient, not an attack: their sizes and line ends are allowed for. */
 static void chunks_of_one_byte_are_no_excess(void **state)
 {
     (void)state;

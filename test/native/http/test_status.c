@@ -58,7 +58,7 @@ static void only_204_and_304_have_no_content(void **state)
         assert_int_equal(hs_status_has_content(status), status != 204 && status != 304);
 }
 
-/* A refusal is answered with a phrase that people can read. */
+/* Every refusal has a status with a reason phrase. */
 static void every_refusal_has_a_status_with_a_phrase(void **state)
 {
     (void)state;

@@ -60,7 +60,8 @@ static void a_status_without_a_phrase(void **state)
                 "HTTP/1.1 599 \r\n" DATE_LINE "Content-Length: 0\r\n\r\n");
 }
 
-/* RFC 9110 §8.6: no Content-Length in 204; in 304 it would speak of another answer's content. */
+/* RFC 9110 §8.6: no Content-Length in 204; in 304 it would be that of another response's content.
+ */
 static void statuses_without_content_have_no_content_length(void **state)
 {
     (void)state;
@@ -120,7 +121,7 @@ static void content_of_unknown_length_ends_with_the_connection(void **state)
     expect_head(head, "HTTP/1.1 200 OK\r\n" DATE_LINE "Connection: close\r\n\r\n");
 }
 
-/* RFC 9112 §6.1: no Transfer-Encoding in 204; in 304 it would speak of another response. */
+/* RFC 9112 §6.1: no Transfer-Encoding in 204; in 304 it would be that of another response. */
 static void statuses_without_content_have_no_transfer_encoding(void **state)
 {
     (void)state;
@@ -172,7 +173,7 @@ static void content_lengths_of_every_width(void **state)
     }
 }
 
-/* Answers of a batch stand behind each other in one buffer. */
+/* The responses of a batch are appended to one buffer. */
 static void heads_append(void **state)
 {
     (void)state;
@@ -207,7 +208,7 @@ static void a_head_never_outgrows_its_reservation(void **state)
     }
 }
 
-static void the_interim_answer(void **state)
+static void the_interim_response(void **state)
 {
     (void)state;
     hs_buf_t out = { 0 };
@@ -281,7 +282,7 @@ int main(void)
         cmocka_unit_test(content_lengths_of_every_width),
         cmocka_unit_test(heads_append),
         cmocka_unit_test(a_head_never_outgrows_its_reservation),
-        cmocka_unit_test(the_interim_answer),
+        cmocka_unit_test(the_interim_response),
         cmocka_unit_test(refusals),
         cmocka_unit_test(field_names_byte_by_byte),
         cmocka_unit_test(field_values_byte_by_byte),

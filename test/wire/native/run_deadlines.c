@@ -1,6 +1,6 @@
 /*
- * The deadlines of a connection and what they answer, on a clock that stands in the test's hand;
- * and the answer to a connection too many. The bytes between are those of the wire documents.
+ * The deadlines of a connection and their responses, on a clock that the test sets;
+ * and the response to one connection too many. The bytes between are those of the wire documents.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,11 +61,12 @@ static void pass(wire_link_t *link, uint32_t ms)
     link->env.loop.now_ms = until_ms;
 }
 
-static void assert_sent(const wire_link_t *link, const char *answers)
+static void assert_sent(const wire_link_t *link, const char *responses)
 {
     char why[512] = "";
     wire_end_t end;
-    if (!wire_expect(answers, NULL, hs_span(link->got.data, link->got.len), &end, why, sizeof(why)))
+    if (!wire_expect(responses, NULL, hs_span(link->got.data, link->got.len), &end, why,
+                     sizeof(why)))
         fail_msg("%s; sent was: %.*s", why, (int)link->got.len, link->got.data);
 }
 
@@ -247,7 +248,7 @@ static void a_refused_client_is_listened_to_while_it_sends(void **state)
     close_link(&link);
 }
 
-static void nobody_is_listened_to_for_ever(void **state)
+static void lingering_ends(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -277,7 +278,7 @@ int main(void)
         cmocka_unit_test(without_limits_content_is_waited_for),
         cmocka_unit_test(a_connection_too_many_gets_503),
         cmocka_unit_test(a_refused_client_is_listened_to_while_it_sends),
-        cmocka_unit_test(nobody_is_listened_to_for_ever),
+        cmocka_unit_test(lingering_ends),
     };
     return cmocka_run_group_tests_name("deadlines", tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static void put_escaped(hs_span_t bytes)
     fputc('\n', stderr);
 }
 
-/* A complete request of `len` bytes; `content` gets what the app answers. */
+/* A complete request of `len` bytes; `content` gets what the app responds with. */
 static void make_lead(char *to, size_t len, char *content, size_t content_size)
 {
     static const char behind[] = " HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -120,7 +120,7 @@ static bool run_once(wire_link_t *link, const wire_case_t *wire, const run_t *ru
     } else {
         feed(link, wire, run);
     }
-    bool good = wire_expect(wire->answers, run->lead_len > 0 ? lead_content : NULL,
+    bool good = wire_expect(wire->responses, run->lead_len > 0 ? lead_content : NULL,
                             hs_span(link->got.data, link->got.len), &end, why, WHY_SIZE) &&
                 check_end(link, end, why);
     wire_link_close(link);

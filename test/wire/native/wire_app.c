@@ -41,7 +41,7 @@ static void describe(const hs_request_t *request, hs_buf_t *text)
     put_text(text, value == NULL ? "" : "]");
 }
 
-static void answer_large(hs_response_t *response, size_t size)
+static void respond_large(hs_response_t *response, size_t size)
 {
     char *content = malloc(size + 1);
     if (content == NULL)
@@ -68,10 +68,10 @@ void wire_app(hs_request_t *request, hs_response_t *response, void *user_data)
     const char *url = hs_req_url(request);
     int status;
     unsigned size;
-    if (strcmp(url, "/silent") == 0)
+    if (strcmp(url, "/nothing") == 0)
         return;
     if (sscanf(url, "/large/%u", &size) == 1) {
-        answer_large(response, size);
+        respond_large(response, size);
         hs_res_send(response);
         return;
     }

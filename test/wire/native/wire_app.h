@@ -1,5 +1,5 @@
 /* The handler of the wire cases, in C. test/wire/app.lua is the same in Lua; test/wire/README.md
- * says what it answers. */
+ * says how it responds. */
 #pragma once
 
 #include "httpserver.h"

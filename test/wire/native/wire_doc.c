@@ -18,7 +18,7 @@ typedef struct reader {
     bool in_case;
     hs_buf_t *block; /* the block that lines go to, NULL outside */
     bool decode;     /* the block holds escapes */
-    hs_buf_t answers;
+    hs_buf_t responses;
 } reader_t;
 
 _Noreturn static void fail(const reader_t *reader, const char *sentence)
@@ -112,11 +112,11 @@ static void end_case(reader_t *reader)
 {
     if (!reader->in_case)
         return;
-    if (current(reader)->request.len == 0 || reader->answers.len == 0)
-        fail(reader, "the case before this line has no request or no answers");
-    append(reader, &reader->answers, "", 1);
-    current(reader)->answers = reader->answers.data;
-    reader->answers = (hs_buf_t){ 0 };
+    if (current(reader)->request.len == 0 || reader->responses.len == 0)
+        fail(reader, "the case before this line has no request or no responses");
+    append(reader, &reader->responses, "", 1);
+    current(reader)->responses = reader->responses.data;
+    reader->responses = (hs_buf_t){ 0 };
     reader->in_case = false;
 }
 
@@ -140,9 +140,9 @@ static void read_fence(reader_t *reader, const char *info)
     if (!reader->in_case)
         fail(reader, "a block outside a case");
     reader->decode = strcmp(info, "request") == 0;
-    if (!reader->decode && strcmp(info, "answers") != 0)
-        fail(reader, "a block is a request or answers");
-    reader->block = reader->decode ? &current(reader)->request : &reader->answers;
+    if (!reader->decode && strcmp(info, "responses") != 0)
+        fail(reader, "a block is a request or responses");
+    reader->block = reader->decode ? &current(reader)->request : &reader->responses;
     if (reader->block->len > 0)
         fail(reader, "a case has one block of a kind");
 }
@@ -221,7 +221,7 @@ void wire_doc_free(wire_cases_t *cases)
 {
     for (size_t i = 0; i < cases->count; i++) {
         hs_free(cases->at[i].name);
-        hs_free(cases->at[i].answers);
+        hs_free(cases->at[i].responses);
         hs_buf_free(&cases->at[i].request);
     }
     hs_free(cases->at);

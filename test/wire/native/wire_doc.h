@@ -10,7 +10,7 @@
 typedef struct wire_case {
     char *name;        /* "host.md: A missing Host is refused", NUL-terminated */
     hs_buf_t request;  /* bytes */
-    char *answers;     /* the lines of the block, NUL-terminated */
+    char *responses;   /* the lines of the block, NUL-terminated */
     uint32_t ring_min; /* the smallest ring that can hold what the case needs, in bytes */
     hs_limits_t limits;
 } wire_case_t;

@@ -8,17 +8,17 @@
 
 #define LINE_MAX_BYTES 1024
 
-/* One answer, as it was found in what the server sent. */
-typedef struct answer {
+/* One response, as it was found in what the server sent. */
+typedef struct response {
     int status;
     hs_span_t fields; /* lines with CRLF */
     long content_length;
     hs_span_t content;
-} answer_t;
+} response_t;
 
 typedef struct check {
     hs_span_t rest; /* what no line has accounted for */
-    answer_t answer;
+    response_t response;
     char *why;
     size_t why_size;
     const char *line;
@@ -51,38 +51,38 @@ static hs_span_t find_field(hs_span_t fields, hs_span_t name)
 
 static bool take_head(check_t *check)
 {
-    answer_t *answer = &check->answer;
+    response_t *response = &check->response;
     const char *end = memmem(check->rest.data, check->rest.len, "\r\n\r\n", 4);
     if (end == NULL)
-        return wrong(check, check->rest.len == 0 ? "no answer" : "an answer without an end");
+        return wrong(check, check->rest.len == 0 ? "no response" : "a response without an end");
     hs_span_t head = hs_span(check->rest.data, (size_t)(end - check->rest.data) + 2);
     skip(&check->rest, head.len + 2);
     if (head.len < 15 || memcmp(head.data, "HTTP/1.1 ", 9) != 0)
         return wrong(check, "no status line");
-    answer->status = atoi(head.data + 9);
-    hs_span_t line = hs_status_line(answer->status);
+    response->status = atoi(head.data + 9);
+    hs_span_t line = hs_status_line(response->status);
     if (line.len > head.len || memcmp(line.data, head.data, line.len) != 0)
         return wrong(check, "an unusual status line");
     skip(&head, line.len);
-    answer->fields = head;
+    response->fields = head;
     hs_span_t length = find_field(head, HS_SPAN_LITERAL("Content-Length"));
-    answer->content_length = length.data == NULL ? -1 : strtol(length.data, NULL, 10);
+    response->content_length = length.data == NULL ? -1 : strtol(length.data, NULL, 10);
     return true;
 }
 
-/* What holds for every answer. */
+/* What holds for every response. */
 static bool check_fields(check_t *check, bool is_last, wire_end_t end)
 {
-    const answer_t *answer = &check->answer;
-    if (answer->status == 100)
-        return answer->fields.len == 0 || wrong(check, "an interim answer with fields");
-    hs_span_t date = find_field(answer->fields, HS_SPAN_LITERAL("Date"));
+    const response_t *response = &check->response;
+    if (response->status == 100)
+        return response->fields.len == 0 || wrong(check, "an interim response with fields");
+    hs_span_t date = find_field(response->fields, HS_SPAN_LITERAL("Date"));
     if (date.data == NULL || date.len != sizeof("Sun, 06 Nov 1994 08:49:37 GMT") - 1)
         return wrong(check, "no Date");
-    bool has_length = answer->status != 204 && answer->status != 304;
-    if (has_length != (answer->content_length >= 0))
+    bool has_length = response->status != 204 && response->status != 304;
+    if (has_length != (response->content_length >= 0))
         return wrong(check, "Content-Length where it must not be, or none");
-    hs_span_t connection = find_field(answer->fields, HS_SPAN_LITERAL("Connection"));
+    hs_span_t connection = find_field(response->fields, HS_SPAN_LITERAL("Connection"));
     bool says_close = hs_span_equals_nocase(connection, HS_SPAN_LITERAL("close"));
     if (says_close != (is_last && end == WIRE_END_CLOSED))
         return wrong(check, says_close ? "Connection: close and no end"
@@ -94,7 +94,7 @@ static bool take_content(check_t *check, size_t len)
 {
     if (len > check->rest.len)
         return wrong(check, "the content is cut short");
-    check->answer.content = hs_span(check->rest.data, len);
+    check->response.content = hs_span(check->rest.data, len);
     skip(&check->rest, len);
     return true;
 }
@@ -105,10 +105,10 @@ static bool equals(hs_span_t a, hs_span_t b)
 }
 
 /* "200 GET / 1.1 []", "204", "400", "200 bodiless 15", "200 size 70000". */
-static bool check_answer(check_t *check, const char *rest)
+static bool check_response(check_t *check, const char *rest)
 {
-    int status = check->answer.status;
-    long announced = check->answer.content_length;
+    int status = check->response.status;
+    long announced = check->response.content_length;
     if (strncmp(rest, " bodiless ", 10) == 0)
         return announced == strtol(rest + 10, NULL, 10) || wrong(check, "another Content-Length");
     bool has_content = status >= 200 && hs_status_has_content(status);
@@ -124,17 +124,17 @@ static bool check_answer(check_t *check, const char *rest)
         decoded =
             hs_buf_append(&expected, hs_status_reason(status), strlen(hs_status_reason(status))) &&
             hs_buf_append(&expected, "\n", 1);
-    bool same = equals(check->answer.content, hs_span(expected.data, expected.len));
+    bool same = equals(check->response.content, hs_span(expected.data, expected.len));
     hs_buf_free(&expected);
     if (!decoded)
         return wrong(check, "a bad escape in the document");
     return same || wrong(check, "other content");
 }
 
-/* "+ Name: value" and "- Name" about the answer before. */
+/* "+ Name: value" and "- Name" about the response before. */
 static bool check_field_line(check_t *check, const char *line)
 {
-    hs_span_t fields = check->answer.fields;
+    hs_span_t fields = check->response.fields;
     if (line[0] == '-') {
         bool there = find_field(fields, hs_span(line + 2, strlen(line + 2))).data != NULL;
         return !there || wrong(check, "the field is there");
@@ -145,13 +145,13 @@ static bool check_field_line(check_t *check, const char *line)
     return there || wrong(check, "the field is not there");
 }
 
-static bool find_end(const char *answers, wire_end_t *end)
+static bool find_end(const char *responses, wire_end_t *end)
 {
     static const char *const words[] = { "open\n", "waiting\n", "closed\n" };
-    size_t len = strlen(answers);
+    size_t len = strlen(responses);
     for (size_t i = 0; i < 3; i++) {
         size_t word_len = strlen(words[i]);
-        if (len < word_len || strcmp(answers + len - word_len, words[i]) != 0)
+        if (len < word_len || strcmp(responses + len - word_len, words[i]) != 0)
             continue;
         *end = (wire_end_t)i;
         return true;
@@ -173,22 +173,22 @@ static bool check_line(check_t *check, const char *line, const char *following, 
         return check_field_line(check, line);
     if (strcmp(line, "100?") == 0)
         return !is_interim_next(check) || take_head(check);
-    check->answer = (answer_t){ 0 };
+    check->response = (response_t){ 0 };
     if (!take_head(check))
         return false;
-    if (check->answer.status != atoi(line))
+    if (check->response.status != atoi(line))
         return wrong(check, "another status");
     while (following[0] == '+' || following[0] == '-')
         following += strcspn(following, "\n") + 1;
     bool is_last = following[0] < '0' || following[0] > '9';
-    return check_fields(check, is_last, end) && check_answer(check, line + 3);
+    return check_fields(check, is_last, end) && check_response(check, line + 3);
 }
 
-bool wire_expect(const char *answers, const char *first, hs_span_t got, wire_end_t *end, char *why,
-                 size_t why_size)
+bool wire_expect(const char *responses, const char *first, hs_span_t got, wire_end_t *end,
+                 char *why, size_t why_size)
 {
     check_t check = { .rest = got, .why = why, .why_size = why_size, .line = "the block" };
-    if (!find_end(answers, end))
+    if (!find_end(responses, end))
         return wrong(&check, "it ends neither with open nor waiting nor closed");
     char line[LINE_MAX_BYTES];
     if (first != NULL) {
@@ -196,7 +196,7 @@ bool wire_expect(const char *answers, const char *first, hs_span_t got, wire_end
         if (!check_line(&check, line, "200", *end))
             return false;
     }
-    const char *at = answers;
+    const char *at = responses;
     for (;;) {
         size_t len = strcspn(at, "\n");
         if (len >= sizeof(line))

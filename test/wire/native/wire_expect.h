@@ -1,6 +1,6 @@
 /*
- * Whether what a server sent is what a wire case expects. Reads the answers as the strictest client
- * would.
+ * Whether what a server sent is what a wire case expects. Reads the responses as the strictest
+ * client would.
  */
 #pragma once
 
@@ -13,9 +13,9 @@ typedef enum wire_end {
 } wire_end_t;
 
 /*
- * Checks `got` against the lines of an answers block, after `first`, the content of one more answer
- * that comes before them (NULL: none). True: all is as expected, and `*end` is what the block ends
- * with. False: `why` (room for `why_size` bytes) says what is wrong.
+ * Checks `got` against the lines of a block of responses, after `first`, the content of one more
+ * response that comes before them (NULL: none). True: all is as expected, and `*end` is what the
+ * block ends with. False: `why` (room for `why_size` bytes) says what is wrong.
  */
-bool wire_expect(const char *answers, const char *first, hs_span_t got, wire_end_t *end, char *why,
-                 size_t why_size);
+bool wire_expect(const char *responses, const char *first, hs_span_t got, wire_end_t *end,
+                 char *why, size_t why_size);

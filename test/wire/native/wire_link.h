@@ -25,7 +25,7 @@ void wire_link_shut(wire_link_t *link);
 /* Ends the connection whatever its state: afterwards it holds nothing. */
 void wire_link_close(wire_link_t *link);
 
-/* No further request will be answered. */
+/* No further request will be served. */
 static inline bool wire_link_is_over(const wire_link_t *link)
 {
     return link->is_closed || link->conn.phase == HS_CONN_LINGERING;
