@@ -67,9 +67,10 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
   'reactor is in a crash loop: it is retried, the others go on': {
     play: () => {
       const game = playServing(2);
-      for (let child = 1; game.tags()[0] !== 'failed'; child = game.state().nextChild - 1) {
-        game.exit(child, { code: 1 });
+      game.exit(1, { code: 1 });
+      while (game.tags()[0] !== 'failed') {
         game.timer(0);
+        game.exit(game.state().nextChild - 1, { code: 1 });
       }
       return game;
     },
