@@ -127,9 +127,11 @@ function makeProgram(
 function addOption(command: Command, spec: OptionSpec): void {
   if (spec.name === 'help') return;
   const standard = defaultText(spec);
-  const choices = spec.type === 'choice' ? `: ${spec.choices.join(', ')}` : '';
-  const description =
-    spec.description + choices + (standard === null ? '' : ` (default: ${standard})`);
+  const notes = [
+    ...(spec.type === 'choice' ? [spec.choices.join(', ')] : []),
+    ...(standard === null ? [] : [`default: ${standard}`]),
+  ];
+  const description = spec.description + (notes.length === 0 ? '' : ` (${notes.join('; ')})`);
   if (spec.role === 'argument') {
     command.argument(`[${spec.name}]`, description);
     return;
