@@ -1,6 +1,6 @@
 /*
- * The Date field's value, IMF-fixdate of RFC 9110 §5.6.7. Pure: the second comes from the caller,
- * and the text is made anew only when it changes.
+ * The Date field, an IMF-fixdate (RFC 9110 §5.6.7). Pure: the caller passes the second, and the
+ * text is formatted again only when it changes.
  */
 #pragma once
 
@@ -20,7 +20,7 @@ typedef struct hs_date {
  */
 void hs_date_set(hs_date_t *date, int64_t second);
 
-/* hs_date_set if the second is another one. */
+/* hs_date_set if the second has changed. */
 static inline void hs_date_update(hs_date_t *date, int64_t second)
 {
     if (HS_UNLIKELY(date->second != second || date->line[0] == '\0'))

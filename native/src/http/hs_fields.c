@@ -4,7 +4,7 @@
 #include "http/hs_host.h"
 #include "http/hs_target.h"
 
-/* What the fields but Host said. */
+/* What the fields other than Host say. */
 typedef struct field_facts {
     unsigned transfer_encodings;
     hs_parse_outcome_t coding;      /* of the last Transfer-Encoding */
@@ -13,8 +13,8 @@ typedef struct field_facts {
     bool keep_alive;
 } field_facts_t;
 
-/* Takes the first element off a comma-separated list (RFC 9110 §5.6.1), which may be empty. False
- * at its end. */
+/* Removes the first element, which may be empty, from a comma-separated list (RFC 9110 §5.6.1).
+ * False at the end of the list. */
 static bool next_element(hs_span_t *list, hs_span_t *element)
 {
     if (list->data == NULL)
@@ -27,10 +27,10 @@ static bool next_element(hs_span_t *list, hs_span_t *element)
 }
 
 /*
- * RFC 9112 §6.1, §6.3: without `chunked` at its end, and only there, content has no end that could
- * be known: 400. Below it any other coding is one that we do not implement. An empty element is no
- * coding: RFC 9110 §5.6.1.2 would ignore it, but llhttp and other servers would not, and a message
- * must have one end for all of them.
+ * RFC 9112 §6.1, §6.3: `chunked` must be the last coding and only the last, or the end of the
+ * content is unknown: 400. We implement no other coding before it: 501. RFC 9110 §5.6.1.2 ignores
+ * empty elements, but llhttp and other servers do not, and all must agree where a message ends:
+ * 400.
  */
 static hs_parse_outcome_t check_codings(hs_span_t list)
 {
@@ -88,7 +88,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
     }
 }
 
-/* Whether a name may be Host or one that note_field knows: they differ in length. */
+/* Whether a name may be Host or one that note_field knows. No two of them have the same length. */
 static bool may_be_known(const hs_msg_t *msg, const hs_field_t *field)
 {
     static const char first_letters[] = {
@@ -110,12 +110,12 @@ static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t
         return HS_PARSE_BAD_REQUEST;
     if (facts->coding != HS_PARSE_COMPLETE)
         return facts->coding;
-    /* llhttp frames the content: what it did not see as chunked cannot be read. */
+    /* llhttp decodes the content, so it must have seen `chunked` too. */
     return msg->chunked ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
 }
 
-/* One Host on 1.1, and the one of an absolute target: RFC 9112 §3.2, §3.2.2. A client sends both
- * alike, so a difference is a trick and neither is believed. */
+/* Exactly one Host on 1.1, the same as in an absolute target: RFC 9112 §3.2, §3.2.2. Clients must
+ * send the same in both, so a difference is refused. */
 static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field, unsigned count)
 {
     if (HS_UNLIKELY(count != 1))
@@ -140,8 +140,8 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
     msg->expect_continue = false;
     hs_field_t *end = msg->fields + msg->field_count;
     for (hs_field_t *field = msg->fields; field < end; field++) {
-        /* llhttp places an empty value behind its line, where the next name begins: the NUL that
-         * ends it would cut that name. It ends where its own name does instead. */
+        /* llhttp reports an empty value after its line, where the next name begins, which the
+         * terminating NUL would overwrite: put it at the end of its own name instead. */
         if (HS_UNLIKELY(field->value_len == 0))
             field->value_at = field->name_at + field->name_len;
         if (!may_be_known(msg, field))
@@ -158,6 +158,6 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
     hs_parse_outcome_t outcome = check_host(msg, host, hosts);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = check_framing(msg, &facts, has_content_length);
-    /* A message that is not understood is refused as such, whatever it expects. */
+    /* Malformed comes before 417. */
     return outcome == HS_PARSE_COMPLETE ? facts.expectation : outcome;
 }

@@ -12,7 +12,7 @@ static bool is_hex(char c)
     return is_digit(c) || (hs_ascii_lower(c) >= 'a' && hs_ascii_lower(c) <= 'f');
 }
 
-/* Digits of an address between brackets. That it says something is left to who uses it. */
+/* The characters of an address in brackets; whether it is a valid address is not checked. */
 static bool is_address(hs_span_t text)
 {
     size_t colons = 0;
@@ -39,7 +39,7 @@ static bool is_name(hs_span_t text)
     return text.len > 0;
 }
 
-/* Where the host ends: at the end or at the colon of the port. */
+/* The host ends at the end of the text or at the colon of the port. */
 static size_t host_len(hs_span_t text)
 {
     size_t at = 0;
@@ -51,7 +51,7 @@ static size_t host_len(hs_span_t text)
     return at;
 }
 
-/* The four bytes together: a digit is 0x3n, and stays one when 6 is added, unless n is above 9. */
+/* All four bytes in one word: a digit is 0x3n, and adding 6 leaves the 3 unless n is above 9. */
 static bool are_digits(const char at[4])
 {
     const uint32_t high = 0xf0f0f0f0;
@@ -79,7 +79,7 @@ static bool is_port(hs_span_t text)
            memcmp(text.data, max, sizeof(max) - 1) <= 0;
 }
 
-/* The number of a valid port, behind host_len; one that is empty or missing is `absent`. */
+/* The port after host_len, which is valid; `absent` if it is empty or missing. */
 static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
 {
     unsigned port = 0;
@@ -90,7 +90,7 @@ static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
 
 bool hs_host_is_valid(hs_span_t host)
 {
-    /* Nearly always a plain name or an IPv4 address, with or without a port: one look at it. */
+    /* The usual case in one pass: a plain name or an IPv4 address, with or without a port. */
     size_t plain = hs_span_run(host, 0, hs_char_is_unreserved);
     if (HS_LIKELY(plain > 0 && (plain == host.len || host.data[plain] == ':')))
         return is_port(hs_span(host.data + plain, host.len - plain));

@@ -2,8 +2,8 @@
  * The host and port of a request: the value of Host and the authority of an absolute target. Pure.
  * RFC 9110 §7.2, RFC 3986 §3.2.2, §3.2.3.
  *
- * Stricter than the grammar in one point: the sub-delims "!$&'()*+,;=" are refused, because no host
- * name has them and a comma reads like a list of hosts.
+ * Stricter than the grammar in one respect: the sub-delims "!$&'()*+,;=" are refused, because no
+ * host name has them and a comma looks like a list of hosts.
  */
 #pragma once
 
@@ -12,6 +12,6 @@
 /* uri-host [ ":" port ]: a name or an address that is not empty, no user information. */
 bool hs_host_is_valid(hs_span_t host);
 
-/* Whether two valid ones name the same host and port. A port that is missing or empty is
+/* Whether two valid values name the same host and port. A port that is missing or empty is
  * `default_port`. */
 bool hs_host_same(hs_span_t a, hs_span_t b, unsigned default_port);

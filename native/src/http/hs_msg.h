@@ -1,10 +1,10 @@
 /*
- * A request as offsets into its head, plus what the head says about the message.
+ * A request as offsets into its head, and what the head says about the message.
  *
  * Offsets count from the head's first byte, so that the head can lie in the receive ring or, when
- * it straddles the ring's end, be copied elsewhere: only `base` changes. Strings are cut with NULs
- * in place (hs_msg_terminate), which is possible because the byte behind a target, a name or a
- * value is a delimiter that is not read again. Owner: the job that holds it.
+ * it straddles the ring's end, be copied elsewhere: only `base` changes. Strings get a
+ * terminating NUL in place (hs_msg_terminate): the byte after a target, a name or a value is a
+ * delimiter that is not read again. Owner: the job that holds it.
  */
 #pragma once
 

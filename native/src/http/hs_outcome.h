@@ -7,17 +7,17 @@
 #include "base/hs_base.h"
 
 typedef enum hs_parse_outcome {
-    HS_PARSE_NEED_MORE, /* all bytes taken, the head or content is not complete */
+    HS_PARSE_NEED_MORE, /* all bytes consumed, the head or content is not complete */
     HS_PARSE_COMPLETE,  /* head (hs_parse_head) or content (hs_parse_chunked) is complete */
 
     /* Refusals. */
-    HS_PARSE_BAD_REQUEST,        /* 400: not HTTP/1.1 as RFC 9112 writes it */
+    HS_PARSE_BAD_REQUEST,        /* 400: does not follow RFC 9112 */
     HS_PARSE_CONTENT_TOO_LARGE,  /* 413 */
     HS_PARSE_URI_TOO_LONG,       /* 414 */
     HS_PARSE_EXPECTATION_FAILED, /* 417 */
     HS_PARSE_FIELDS_TOO_LARGE, /* 431: too many fields, or a head or trailer larger than the ring */
     HS_PARSE_OUT_OF_MEMORY,    /* 500 */
-    HS_PARSE_NOT_IMPLEMENTED,  /* 501: CONNECT, unknown transfer coding */
+    HS_PARSE_NOT_IMPLEMENTED,  /* 501: unknown method, CONNECT, unknown transfer coding */
     HS_PARSE_VERSION_UNSUPPORTED, /* 505 */
 } hs_parse_outcome_t;
 

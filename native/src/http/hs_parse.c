@@ -5,8 +5,8 @@
 #include "http/hs_target.h"
 
 /*
- * What a chunked message may spend on everything but content: so much in all for extensions,
- * trailers and padding, and for each chunk a size of 8 digits and two line ends. More is an attack.
+ * The bytes of a chunked message that are not content: at most HS_PARSE_FRAMING_MAX for extensions,
+ * trailers and padding, plus a size of 8 digits and two line ends per chunk. More is an attack.
  */
 #define HS_PARSE_FRAMING_MAX 8192
 #define HS_PARSE_FRAMING_PER_CHUNK 12
@@ -23,14 +23,14 @@ static uint32_t offset_of(const hs_parse_t *parse, const char *at)
     return (uint32_t)(uintptr_t)at - parse->origin;
 }
 
-/* Makes llhttp stop; the outcome is picked up where llhttp_execute returns. */
+/* Stops llhttp; execute() returns the outcome. */
 static int refuse(hs_parse_t *parse, hs_parse_outcome_t refusal)
 {
     parse->refusal = refusal;
     return HPE_USER;
 }
 
-/* llhttp knows the methods of RTSP too. PRI begins the preface of HTTP/2. */
+/* llhttp also knows the methods of RTSP. PRI begins the preface of HTTP/2. */
 static bool has_method_of_http(const llhttp_t *llhttp)
 {
 #define METHOD_BIT(number, name, string) | UINT64_C(1) << (number)
@@ -54,7 +54,7 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     msg->url_len = offset_of(parse, end) - msg->url_at;
     if (HS_UNLIKELY(msg->url_len > parse->limits->max_url))
         return refuse(parse, HS_PARSE_URI_TOO_LONG);
-    /* A line that ends behind the target is HTTP/0.9, whose client sends nothing more. */
+    /* A line that ends after the target is HTTP/0.9: the client sends nothing more. */
     bool line_ends = end < parse->segment_end && (*end == '\r' || *end == '\n');
     return HS_UNLIKELY(line_ends) ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
 }
@@ -76,8 +76,8 @@ static int on_name(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* The white space that llhttp leaves behind a value may be its end, or go on with the next bytes: a
- * value ends with the last byte that is none. */
+/* llhttp passes white space at the end of a piece of a value, which is part of the value only if
+ * more of it follows: the value ends with the last byte that is not white space. */
 static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -102,7 +102,7 @@ static int on_extension_word(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* llhttp takes an extension without a name, and one without the value that `=` announces. */
+/* llhttp accepts an extension without a name, and one without the value that `=` announces. */
 static int on_extension_word_end(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -127,7 +127,7 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* A chunk that cannot fit is refused when its size is known, not when its bytes have come. */
+/* A chunk that cannot fit is refused as soon as its size is known. */
 static int on_chunk_header(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -179,8 +179,8 @@ void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
     msg->body = hs_span("", 0);
 }
 
-/* llhttp stops behind a version that it does not know, at what is none, and at what stands between
- * a version and the end of the line: only the first is 505. */
+/* llhttp stops after a version that it does not know, at a malformed version, and at bytes between
+ * a version and the end of its line: only the first is 505. */
 static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
 {
     uint32_t line_end = parse->msg->url_at + parse->msg->url_len + sizeof(" HTTP/1.1") - 1;
@@ -190,8 +190,8 @@ static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
 }
 
 /*
- * What an llhttp result means. Pauses are ours: the head or the content is complete. Every code
- * that llhttp may return is named, so that a new one is a compiler warning and not a surprise.
+ * Maps a result of llhttp. Our callbacks pause it when the head or the content is complete. Every
+ * code is listed, so that the compiler warns about one that a newer llhttp adds.
  */
 static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp_errno_t code)
 {
@@ -200,7 +200,7 @@ static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp
         return HS_PARSE_NEED_MORE;
     case HPE_PAUSED:
         return HS_PARSE_COMPLETE;
-    case HPE_USER: /* a span's callback stopped llhttp, or one of the others that we have */
+    case HPE_USER: /* refuse() was called for a span; by the callbacks below */
     case HPE_CB_CHUNK_HEADER:
     case HPE_CB_CHUNK_EXTENSION_NAME_COMPLETE:
     case HPE_CB_CHUNK_EXTENSION_VALUE_COMPLETE:
@@ -284,7 +284,7 @@ static void take_head(hs_parse_t *parse)
     msg->keep_alive = false;
 }
 
-/* Whether `c` may stand so many bytes behind a target. */
+/* Whether `c` may be the byte at this distance after a target. */
 static bool fits_behind_target(uint32_t at, char c)
 {
     bool digit_expected = at == 6 || at == 8;
@@ -292,9 +292,9 @@ static bool fits_behind_target(uint32_t at, char c)
 }
 
 /*
- * The request line of a method that llhttp does not know, or knows from another protocol: finds the
- * target and the end of the line, which hs_parse_check looks at. What llhttp took of the method are
- * characters of a token.
+ * The request line of a method that llhttp does not know, or that belongs to another protocol:
+ * finds the target and the end of the line for hs_parse_check. The bytes of the method that llhttp
+ * has consumed are characters of a token.
  */
 static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, const char *data,
                                                           size_t len, size_t *taken)
@@ -328,8 +328,9 @@ static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, con
     return HS_PARSE_NEED_MORE;
 }
 
-/* Whether llhttp stopped because the method is none of HTTP. If it is one of another protocol,
- * on_url stopped it, or the target did before on_url: url_at says where a target has to begin. */
+/* Whether llhttp stopped because the method is not one of HTTP. With a method of another protocol
+ * it has consumed bytes of the target (on_url stopped it, or a bad byte before on_url was called):
+ * then url_at is set to where the target has to begin. */
 static HS_NOINLINE bool stopped_at_method(hs_parse_t *parse)
 {
     llhttp_t *llhttp = &parse->llhttp;
@@ -365,7 +366,7 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
     }
     if (!stopped_at_method(parse))
         return outcome;
-    if (parse->msg->url_at > 0) { /* back to where the target begins */
+    if (parse->msg->url_at > 0) { /* go back to the beginning of the target */
         uint32_t back = parse->offset - parse->msg->url_at;
         if (back > executed) /* more than one space before it */
             return HS_PARSE_BAD_REQUEST;

@@ -1,11 +1,11 @@
 /*
- * Requests out of bytes: llhttp behind a small, pure interface. No allocation, no system call, no
- * dispatch: the outcome is returned and the caller acts on it.
+ * Parses requests: llhttp behind a small, pure interface. No allocation, no system call, no
+ * dispatch: the caller acts on the outcome.
  *
- * A message is parsed in two steps. hs_parse_head takes bytes until the empty line and fills an
- * hs_msg_t. Then the content: with Content-Length the caller counts bytes itself; a chunked one
- * goes through hs_parse_chunked. After a refusal the parser is dead: nothing that follows on the
- * connection may be parsed.
+ * A message is parsed in two steps. hs_parse_head consumes bytes up to the empty line and fills an
+ * hs_msg_t. Then comes the content: with Content-Length the caller counts bytes itself; a chunked
+ * one goes through hs_parse_chunked. After a refusal nothing that follows on the connection may be
+ * parsed.
  */
 #pragma once
 
@@ -20,37 +20,38 @@ typedef struct hs_parse {
     llhttp_t llhttp;
     const hs_limits_t *limits;
     hs_msg_t *msg;
-    const char *segment_end; /* behind the bytes being parsed */
-    uint32_t offset;         /* of those bytes in the message */
-    uint32_t origin;  /* address of the message's first byte, were it before them: mod 2^32 */
-    uint32_t line_at; /* where the request line begins: behind an empty line that is ignored */
-    bool in_name;     /* the last field's name may go on in the next bytes */
+    const char *segment_end; /* end of the bytes being parsed */
+    uint32_t offset;         /* of the next byte in the message */
+    uint32_t origin;  /* address of the bytes minus their offset in the message, modulo 2^32 */
+    uint32_t line_at; /* where the request line begins: after an empty line that is ignored */
+    bool in_name;     /* the last field's name may continue in the next bytes */
     bool in_content;
-    bool unknown_method;    /* not one of HTTP: the rest of the request line decides, 400 or 501 */
-    bool in_extension_word; /* a name or value of a chunk extension that has begun */
+    bool
+        unknown_method; /* not a method of HTTP: the rest of its line decides between 400 and 501 */
+    bool in_extension_word;     /* a name or value of a chunk extension has begun */
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
     hs_buf_t *content;          /* where chunked content goes */
     uint64_t content_taken;     /* decoded content that the caller has taken out of `content` */
-    uint64_t framing;           /* bytes of a chunked message's body that are not content … */
-    uint64_t framing_allowed;   /* … and how many there may be by now */
+    uint64_t framing;           /* bytes of a chunked message that are not content … */
+    uint64_t framing_allowed;   /* … and how many are allowed so far */
 } hs_parse_t;
 
 /* Prepares for the first byte of a message. `limits` and `msg` must outlive the parsing. */
 void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg);
 
 /*
- * Takes the next `len` bytes of a head; `*taken` says how many belong to it. On HS_PARSE_COMPLETE
- * all of `msg` but `base`, `body` is set and the caller sets `base`, then calls hs_parse_check.
- * With an unknown method the head is complete behind its request line.
+ * Parses the next `len` bytes of a head; `*taken` is how many belong to it. On HS_PARSE_COMPLETE
+ * all of `msg` except `base` and `body` is set; the caller sets `base` and calls hs_parse_check.
+ * With an unknown method the head is complete after its request line.
  */
 HS_NODISCARD hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len,
                                               size_t *taken);
 
-/* What llhttp does not say: the exact request line, Host, framing, Expect. HS_PARSE_COMPLETE or a
- * refusal. */
+/* Checks what llhttp does not: the exact request line, Host, framing, Expect. HS_PARSE_COMPLETE or
+ * a refusal. */
 HS_NODISCARD hs_parse_outcome_t hs_parse_check(hs_parse_t *parse);
 
-/* Takes the next bytes of chunked content and appends what they carry to `content`. */
+/* Parses the next bytes of chunked content and appends the decoded bytes to `content`. */
 HS_NODISCARD hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content,
                                                  const char *data, size_t len, size_t *taken);
 
@@ -70,5 +71,5 @@ const char *hs_parse_method_name(unsigned method);
 /* "9.2.1": the llhttp that this was compiled with. A static string. */
 const char *hs_parse_library_version(void);
 
-/* Where a call to llhttp ends: for the check that it stays inside our own binary. */
+/* The address of llhttp_execute, to check that it is in our own binary. */
 const void *hs_parse_library_address(void);

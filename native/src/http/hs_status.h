@@ -9,8 +9,8 @@
 #define HS_STATUS_MIN 200
 #define HS_STATUS_MAX 599
 
-/* A status line is at least so many bytes of memory, so that a copy of fixed size takes all of it:
- * the longest, of 431, has 46. */
+/* A known status line lies in this much memory, so that it can be copied with a fixed size. The
+ * longest, of 431, has 46 bytes. */
 #define HS_STATUS_LINE_MAX 48
 
 /* "HTTP/1.1 200 OK\r\n" for a status with a known phrase, an empty span for others. */

@@ -39,7 +39,7 @@ hs_parse_outcome_t hs_target_check_line(const hs_msg_t *msg)
     uint32_t end = msg->url_at + msg->url_len;
     if (msg->url_at < 2 || msg->head_len - end < BEHIND_TARGET || target.len == 0)
         return HS_PARSE_BAD_REQUEST;
-    /* llhttp lets nothing but spaces stand between method and target. */
+    /* llhttp accepts any number of spaces between method and target. */
     const char *before = msg->base + msg->url_at;
     const char *behind = msg->base + end;
     bool exact = before[-1] == ' ' && before[-2] != ' ' && memcmp(behind, " HTT", 4) == 0 &&

@@ -5,11 +5,10 @@
 
 #define DECIMAL_MAX 20 /* digits of the largest size_t */
 
-/* More than all that is not the caller's fields: the longest status line, Date, Content-Length,
- * Connection. */
+/* More than a head without the caller's fields: status line, Date, Content-Length, Connection. */
 #define HEAD_OVERHEAD 256
 
-/* Writers take where to write and return what is behind it; the caller has reserved the room. */
+/* The writers return the end of what they wrote; the caller has reserved the room. */
 
 static char *put(char *to, const char *data, size_t len)
 {
@@ -23,7 +22,7 @@ static char *put_decimal(char *to, size_t value)
 {
     size_t digits = 1;
     for (size_t limit = 10; value >= limit; limit *= 10)
-        if (++digits == DECIMAL_MAX) /* the next power of ten has no room in a size_t */
+        if (++digits == DECIMAL_MAX) /* the next power of ten does not fit a size_t */
             break;
     for (size_t at = digits; at > 0; value /= 10)
         to[--at] = (char)('0' + value % 10);

@@ -1,5 +1,5 @@
 /*
- * Response bytes. Pure: appends to a buffer, knows no connection and no clock.
+ * Writes response heads. Pure: appends to a buffer, knows no connection and no clock.
  */
 #pragma once
 
@@ -7,7 +7,7 @@
 #include "http/hs_date.h"
 
 typedef enum hs_wire_connection {
-    HS_WIRE_CONNECTION_DEFAULT,    /* no Connection field: what the version implies */
+    HS_WIRE_CONNECTION_DEFAULT,    /* no Connection field: the default of the version */
     HS_WIRE_CONNECTION_KEEP_ALIVE, /* a 1.0 client asked to keep it open: RFC 9112 §9.3 */
     HS_WIRE_CONNECTION_CLOSE,      /* no further request will be served */
 } hs_wire_connection_t;
@@ -16,9 +16,9 @@ typedef struct hs_wire_head {
     int status;
     hs_wire_connection_t connection;
     hs_span_t fields; /* lines "Name: value\r\n", checked when they were added */
-    bool own_date;    /* the fields hold a Date: ours is left out */
+    bool own_date;    /* the fields have a Date: ours is omitted */
     size_t content_length;
-    /* Instead of content_length, where it is not known (RFC 9112 §6.3); at most one of them: */
+    /* If content_length is not known, one of these (RFC 9112 §6.3): */
     bool chunked;     /* Transfer-Encoding: chunked, for a client of HTTP/1.1 */
     bool until_close; /* the connection ends the content; `connection` is CLOSE */
 } hs_wire_head_t;
@@ -33,8 +33,8 @@ typedef struct hs_wire_head {
 HS_NODISCARD bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head,
                                    const hs_date_t *date);
 
-/* Writes the size of a chunk and its CRLF; returns how many bytes. `len` is not 0, which would be
- * the last chunk. */
+/* Writes the size of a chunk and its CRLF; returns the number of bytes. `len` is not 0: that is the
+ * last chunk. */
 size_t hs_wire_chunk_head(char out[HS_WIRE_CHUNK_HEAD_MAX], size_t len);
 
 /* Appends the interim response to `Expect: 100-continue` (RFC 9110 §15.2.1). False: out of memory.

@@ -38,7 +38,7 @@ static int64_t second_of(int year, int month, int day)
     return (int64_t)timegm(&tm);
 }
 
-static void the_example_of_the_rfc(void **state)
+static void the_example_in_the_rfc(void **state)
 {
     (void)state;
     hs_date_t date = { 0 };
@@ -109,7 +109,7 @@ static void samples_over_the_whole_range(void **state)
     }
 }
 
-static void update_makes_the_text_anew_only_for_another_second(void **state)
+static void update_formats_only_a_new_second(void **state)
 {
     (void)state;
     hs_date_t date = { 0 };
@@ -129,14 +129,14 @@ static void update_makes_the_text_anew_only_for_another_second(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_example_of_the_rfc),
+        cmocka_unit_test(the_example_in_the_rfc),
         cmocka_unit_test(the_ends_of_the_range),
         cmocka_unit_test(every_month_of_every_year),
         cmocka_unit_test(leap_days),
         cmocka_unit_test(every_day_of_a_leap_cycle),
         cmocka_unit_test(every_second_of_a_day),
         cmocka_unit_test(samples_over_the_whole_range),
-        cmocka_unit_test(update_makes_the_text_anew_only_for_another_second),
+        cmocka_unit_test(update_formats_only_a_new_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

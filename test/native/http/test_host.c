@@ -37,7 +37,7 @@ static void hosts_and_ports(void **state)
 }
 
 /* RFC 3986 §2.3: unreserved, at any place of a name; a colon begins a port. */
-static void names_byte_by_byte(void **state)
+static void every_byte_in_a_name(void **state)
 {
     (void)state;
     static const char unreserved[] = "-._~0123456789"
@@ -52,7 +52,7 @@ static void names_byte_by_byte(void **state)
         }
 }
 
-static void the_same_host_and_port(void **state)
+static void equal_hosts_and_ports(void **state)
 {
     (void)state;
     static const struct {
@@ -78,8 +78,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts_and_ports),
-        cmocka_unit_test(names_byte_by_byte),
-        cmocka_unit_test(the_same_host_and_port),
+        cmocka_unit_test(every_byte_in_a_name),
+        cmocka_unit_test(equal_hosts_and_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

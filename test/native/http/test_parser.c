@@ -73,7 +73,7 @@ static void request_lines(void **state)
             "GET /after-an-empty-line 1.1 keep [Host=a]");
 }
 
-static void fields_of_every_form(void **state)
+static void fields(void **state)
 {
     (void)state;
     accepts("GET / HTTP/1.1\r\nhost: a\r\nEmpty:\r\nBlank:  \t \r\nNext: x\r\n\r\n",
@@ -88,7 +88,7 @@ static void fields_of_every_form(void **state)
             "GET / 1.1 keep [Upgrade=h2c] [Connection=Upgrade] [Host=a]");
 }
 
-static void what_keeps_a_connection(void **state)
+static void keep_alive(void **state)
 {
     (void)state;
     accepts("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
@@ -105,7 +105,7 @@ static void what_keeps_a_connection(void **state)
             "GET / 1.0 close [Connection=keep-alive] [Connection=close]");
 }
 
-static void content_of_known_length_is_left_alone(void **state)
+static void content_of_known_length_is_not_consumed(void **state)
 {
     (void)state;
     accepts("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
@@ -162,7 +162,7 @@ static void a_long_head_in_pieces_of_every_size(void **state)
 }
 
 /* hs_parse_head is one state: the same object serves the next message after hs_parse_begin. */
-static void the_parser_begins_anew(void **state)
+static void the_parser_can_be_reused(void **state)
 {
     (void)state;
     hs_limits_t limits = parse_run_limits();
@@ -198,12 +198,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(request_lines),
-        cmocka_unit_test(fields_of_every_form),
-        cmocka_unit_test(what_keeps_a_connection),
-        cmocka_unit_test(content_of_known_length_is_left_alone),
+        cmocka_unit_test(fields),
+        cmocka_unit_test(keep_alive),
+        cmocka_unit_test(content_of_known_length_is_not_consumed),
         cmocka_unit_test(chunked_content),
         cmocka_unit_test(a_long_head_in_pieces_of_every_size),
-        cmocka_unit_test(the_parser_begins_anew),
+        cmocka_unit_test(the_parser_can_be_reused),
         cmocka_unit_test(methods_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ static void the_target(void **state)
     }
 }
 
-static void the_number_of_fields(void **state)
+static void max_headers(void **state)
 {
     (void)state;
     for (uint32_t max = 1; max <= PARSE_RUN_FIELDS; max++) {
@@ -124,7 +124,7 @@ static void chunked_content_as_it_grows(void **state)
 }
 
 /* Refused when the size is read: not a byte of the chunk is needed, and none is kept. */
-static void a_chunk_too_large_is_refused_at_its_size(void **state)
+static void a_chunk_too_large_is_refused_when_its_size_is_read(void **state)
 {
     (void)state;
     hs_limits_t limits = parse_run_limits();
@@ -162,7 +162,7 @@ static void expect_bounded(const char *before, const char *piece, size_t count)
 }
 
 /* What carries no content is bounded, in whatever part of a chunk it hides. */
-static void extensions_and_trailers_are_bounded(void **state)
+static void extensions_and_trailers_are_limited(void **state)
 {
     (void)state;
     expect_bounded("1", ";name=value", 3000);
@@ -180,7 +180,7 @@ static void extensions_and_trailers_are_bounded(void **state)
     expect_bounded("", "0", 30000);
 }
 
-static void extensions_and_trailers_within_the_bound_are_dropped(void **state)
+static void extensions_and_trailers_within_the_limit_are_ignored(void **state)
 {
     (void)state;
     hs_limits_t limits = parse_run_limits();
@@ -195,7 +195,7 @@ static void extensions_and_trailers_within_the_bound_are_dropped(void **state)
 }
 
 /* Many small chunks are inefficient, not an attack: their sizes and line ends are allowed for. */
-static void chunks_of_one_byte_are_no_excess(void **state)
+static void chunks_of_one_byte_are_allowed(void **state)
 {
     (void)state;
     hs_limits_t limits = parse_run_limits();
@@ -272,7 +272,7 @@ static hs_parse_outcome_t outcome_after(llhttp_errno_t code, hs_parse_outcome_t 
     return hs_parse_head(&parse, data, strlen(data), &taken);
 }
 
-static void every_code_of_llhttp_has_its_outcome(void **state)
+static void every_code_of_llhttp_has_an_outcome(void **state)
 {
     (void)state;
     for (size_t i = 0; i < CODE_COUNT; i++) {
@@ -282,7 +282,7 @@ static void every_code_of_llhttp_has_its_outcome(void **state)
     }
 }
 
-static void a_callbacks_refusal_is_the_outcome(void **state)
+static void the_refusal_of_a_callback_is_the_outcome(void **state)
 {
     (void)state;
     for (int refusal = HS_PARSE_BAD_REQUEST; refusal <= HS_PARSE_VERSION_UNSUPPORTED; refusal++) {
@@ -292,7 +292,7 @@ static void a_callbacks_refusal_is_the_outcome(void **state)
     }
 }
 
-static void a_code_from_the_future_is_a_bad_request(void **state)
+static void an_unknown_code_is_a_bad_request(void **state)
 {
     (void)state;
     for (int code = 36; code < 60; code++)
@@ -304,16 +304,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_target),
-        cmocka_unit_test(the_number_of_fields),
+        cmocka_unit_test(max_headers),
         cmocka_unit_test(content_of_known_length),
         cmocka_unit_test(chunked_content_as_it_grows),
-        cmocka_unit_test(a_chunk_too_large_is_refused_at_its_size),
-        cmocka_unit_test(extensions_and_trailers_are_bounded),
-        cmocka_unit_test(extensions_and_trailers_within_the_bound_are_dropped),
-        cmocka_unit_test(chunks_of_one_byte_are_no_excess),
-        cmocka_unit_test(every_code_of_llhttp_has_its_outcome),
-        cmocka_unit_test(a_callbacks_refusal_is_the_outcome),
-        cmocka_unit_test(a_code_from_the_future_is_a_bad_request),
+        cmocka_unit_test(a_chunk_too_large_is_refused_when_its_size_is_read),
+        cmocka_unit_test(extensions_and_trailers_are_limited),
+        cmocka_unit_test(extensions_and_trailers_within_the_limit_are_ignored),
+        cmocka_unit_test(chunks_of_one_byte_are_allowed),
+        cmocka_unit_test(every_code_of_llhttp_has_an_outcome),
+        cmocka_unit_test(the_refusal_of_a_callback_is_the_outcome),
+        cmocka_unit_test(an_unknown_code_is_a_bad_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static void only_204_and_304_have_no_content(void **state)
 }
 
 /* Every refusal has a status with a reason phrase. */
-static void every_refusal_has_a_status_with_a_phrase(void **state)
+static void every_refusal_has_a_status_with_a_reason_phrase(void **state)
 {
     (void)state;
     static const struct {
@@ -88,7 +88,7 @@ int main(void)
         cmocka_unit_test(line_and_phrase_agree_for_every_number),
         cmocka_unit_test(phrases_are_those_of_the_registry),
         cmocka_unit_test(only_204_and_304_have_no_content),
-        cmocka_unit_test(every_refusal_has_a_status_with_a_phrase),
+        cmocka_unit_test(every_refusal_has_a_status_with_a_reason_phrase),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

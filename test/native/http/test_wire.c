@@ -41,7 +41,7 @@ static void a_plain_head(void **state)
                 "HTTP/1.1 200 OK\r\n" DATE_LINE "Content-Length: 13\r\n\r\n");
 }
 
-static void what_connection_says(void **state)
+static void the_connection_field(void **state)
 {
     (void)state;
     expect_head((hs_wire_head_t){ .status = 200, .connection = HS_WIRE_CONNECTION_CLOSE },
@@ -71,7 +71,7 @@ static void statuses_without_content_have_no_content_length(void **state)
                 "HTTP/1.1 304 Not Modified\r\n" DATE_LINE "\r\n");
 }
 
-static void fields_stand_in_the_head_as_they_were_built(void **state)
+static void fields_are_copied_unchanged(void **state)
 {
     (void)state;
     hs_wire_head_t head = {
@@ -83,7 +83,7 @@ static void fields_stand_in_the_head_as_they_were_built(void **state)
                       "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 7\r\n\r\n");
 }
 
-static void a_date_of_the_handler_replaces_ours(void **state)
+static void a_date_from_the_handler_replaces_ours(void **state)
 {
     (void)state;
     hs_wire_head_t head = {
@@ -155,7 +155,7 @@ static void chunk_sizes_are_hexadecimal(void **state)
     }
 }
 
-static void content_lengths_of_every_width(void **state)
+static void content_lengths_of_1_to_20_digits(void **state)
 {
     (void)state;
     size_t length = 0;
@@ -174,7 +174,7 @@ static void content_lengths_of_every_width(void **state)
 }
 
 /* The responses of a batch are appended to one buffer. */
-static void heads_append(void **state)
+static void heads_are_appended(void **state)
 {
     (void)state;
     hs_buf_t out = { 0 };
@@ -189,7 +189,7 @@ static void heads_append(void **state)
 }
 
 /* The longest status line, the longest number and the longest Connection fit what is reserved. */
-static void a_head_never_outgrows_its_reservation(void **state)
+static void a_head_fits_the_reserved_room(void **state)
 {
     (void)state;
     static char field[4096];
@@ -232,7 +232,7 @@ static void refusals(void **state)
 
 /* RFC 9110 §5.6.2: tchar, and nothing else, at any place of names that are and are not whole
  * words. */
-static void field_names_byte_by_byte(void **state)
+static void every_byte_in_a_field_name(void **state)
 {
     (void)state;
     static const char tchar[] = "!#$%&'*+-.^_`|~0123456789"
@@ -251,7 +251,7 @@ static void field_names_byte_by_byte(void **state)
 
 /* RFC 9110 §5.5: no control character but HTAB; bytes above 0x7f are obs-text and allowed. At any
  * place of values that are and are not whole words. */
-static void field_values_byte_by_byte(void **state)
+static void every_byte_in_a_field_value(void **state)
 {
     (void)state;
     for (int byte = 0; byte <= 255; byte++) {
@@ -270,22 +270,22 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_head),
-        cmocka_unit_test(what_connection_says),
+        cmocka_unit_test(the_connection_field),
         cmocka_unit_test(a_status_without_a_phrase),
         cmocka_unit_test(statuses_without_content_have_no_content_length),
-        cmocka_unit_test(fields_stand_in_the_head_as_they_were_built),
-        cmocka_unit_test(a_date_of_the_handler_replaces_ours),
+        cmocka_unit_test(fields_are_copied_unchanged),
+        cmocka_unit_test(a_date_from_the_handler_replaces_ours),
         cmocka_unit_test(content_of_unknown_length_is_chunked),
         cmocka_unit_test(content_of_unknown_length_ends_with_the_connection),
         cmocka_unit_test(statuses_without_content_have_no_transfer_encoding),
         cmocka_unit_test(chunk_sizes_are_hexadecimal),
-        cmocka_unit_test(content_lengths_of_every_width),
-        cmocka_unit_test(heads_append),
-        cmocka_unit_test(a_head_never_outgrows_its_reservation),
+        cmocka_unit_test(content_lengths_of_1_to_20_digits),
+        cmocka_unit_test(heads_are_appended),
+        cmocka_unit_test(a_head_fits_the_reserved_room),
         cmocka_unit_test(the_interim_response),
         cmocka_unit_test(refusals),
-        cmocka_unit_test(field_names_byte_by_byte),
-        cmocka_unit_test(field_values_byte_by_byte),
+        cmocka_unit_test(every_byte_in_a_field_name),
+        cmocka_unit_test(every_byte_in_a_field_value),
     };
     return cmocka_run_group_tests(tests, set_date, NULL);
 }

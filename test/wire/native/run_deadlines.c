@@ -70,7 +70,7 @@ static void assert_sent(const wire_link_t *link, const char *responses)
         fail_msg("%s; sent was: %.*s", why, (int)link->got.len, link->got.data);
 }
 
-static void silence_is_closed_without_a_word(void **state)
+static void a_connection_without_a_request_is_closed_without_a_response(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -83,7 +83,7 @@ static void silence_is_closed_without_a_word(void **state)
     close_link(&link);
 }
 
-static void a_dripped_head_has_one_deadline(void **state)
+static void a_slow_head_has_one_deadline(void **state)
 {
     (void)state;
     static const char head[] = "GET / HTTP/1.1\r\nHost: a";
@@ -99,7 +99,7 @@ static void a_dripped_head_has_one_deadline(void **state)
     close_link(&link);
 }
 
-static void a_refused_head_to_head_has_no_content(void **state)
+static void a_refused_head_request_has_no_content(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -110,7 +110,7 @@ static void a_refused_head_to_head_has_no_content(void **state)
     close_link(&link);
 }
 
-static void an_idle_connection_is_closed_without_a_word(void **state)
+static void an_idle_connection_is_closed_without_a_response(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -167,7 +167,7 @@ static void content_slower_than_the_rate_is_refused(void **state)
     close_link(&link);
 }
 
-static void content_as_fast_as_the_rate_is_taken(void **state)
+static void content_as_fast_as_the_rate_is_accepted(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -193,7 +193,7 @@ static void a_stall_after_the_grace_is_refused(void **state)
     close_link(&link);
 }
 
-static void framing_of_chunks_is_no_progress(void **state)
+static void framing_of_chunks_does_not_count_for_the_rate(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -209,7 +209,7 @@ static void framing_of_chunks_is_no_progress(void **state)
     close_link(&link);
 }
 
-static void without_limits_content_is_waited_for(void **state)
+static void without_limits_the_server_waits_for_content(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -218,7 +218,7 @@ static void without_limits_content_is_waited_for(void **state)
     close_link(&link);
 }
 
-static void a_connection_too_many_gets_503(void **state)
+static void one_connection_too_many_gets_503(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -230,7 +230,7 @@ static void a_connection_too_many_gets_503(void **state)
     close_link(&link);
 }
 
-static void a_refused_client_is_listened_to_while_it_sends(void **state)
+static void after_a_refusal_bytes_are_discarded_while_they_arrive(void **state)
 {
     (void)state;
     wire_link_t link;
@@ -266,18 +266,18 @@ static void lingering_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(silence_is_closed_without_a_word),
-        cmocka_unit_test(a_dripped_head_has_one_deadline),
-        cmocka_unit_test(a_refused_head_to_head_has_no_content),
-        cmocka_unit_test(an_idle_connection_is_closed_without_a_word),
+        cmocka_unit_test(a_connection_without_a_request_is_closed_without_a_response),
+        cmocka_unit_test(a_slow_head_has_one_deadline),
+        cmocka_unit_test(a_refused_head_request_has_no_content),
+        cmocka_unit_test(an_idle_connection_is_closed_without_a_response),
         cmocka_unit_test(content_has_one_deadline),
         cmocka_unit_test(content_slower_than_the_rate_is_refused),
-        cmocka_unit_test(content_as_fast_as_the_rate_is_taken),
+        cmocka_unit_test(content_as_fast_as_the_rate_is_accepted),
         cmocka_unit_test(a_stall_after_the_grace_is_refused),
-        cmocka_unit_test(framing_of_chunks_is_no_progress),
-        cmocka_unit_test(without_limits_content_is_waited_for),
-        cmocka_unit_test(a_connection_too_many_gets_503),
-        cmocka_unit_test(a_refused_client_is_listened_to_while_it_sends),
+        cmocka_unit_test(framing_of_chunks_does_not_count_for_the_rate),
+        cmocka_unit_test(without_limits_the_server_waits_for_content),
+        cmocka_unit_test(one_connection_too_many_gets_503),
+        cmocka_unit_test(after_a_refusal_bytes_are_discarded_while_they_arrive),
         cmocka_unit_test(lingering_ends),
     };
     return cmocka_run_group_tests_name("deadlines", tests, NULL, NULL);
