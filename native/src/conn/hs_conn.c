@@ -172,12 +172,18 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
         pass_on(conn, hs_span("", 0), true);
 }
 
+static void begin_content_time(hs_conn_t *conn, uint64_t now_ms)
+{
+    hs_http1_scratch_t *scratch = hs_http1_scratch(conn->stream.buffers);
+    scratch->content_since_ms = scratch->content_last_ms = now_ms;
+}
+
 /* Content follows the head: it is collected for the handler, or the handler is called now. */
 static void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     conn->restart_deadline = true;
-    conn->content_since_ms = conn->content_last_ms = env->loop.now_ms;
+    begin_content_time(conn, env->loop.now_ms);
     if (!hs_http1_continue(&conn->http1, buffers, conn->job)) {
         refuse(conn, env, 500);
         return;
@@ -216,7 +222,7 @@ static void on_http1_event(hs_conn_t *conn, hs_conn_env_t *env, hs_http1_event_t
         begin_content(conn, env);
         return;
     case HS_HTTP1_CONTENT:
-        conn->content_last_ms = env->loop.now_ms;
+        hs_http1_scratch(conn->stream.buffers)->content_last_ms = env->loop.now_ms;
         pass_on(conn, piece, false);
         return;
     case HS_HTTP1_COMPLETE:
@@ -392,8 +398,9 @@ void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env)
  * take as long as it likes, so its timeout counts from the last piece. */
 static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
 {
-    uint64_t since_ms = conn->content_since_ms;
-    uint64_t begin_ms = conn->http1.passes_content ? conn->content_last_ms : since_ms;
+    const hs_http1_scratch_t *scratch = hs_http1_scratch(conn->stream.buffers);
+    uint64_t since_ms = scratch->content_since_ms;
+    uint64_t begin_ms = conn->http1.passes_content ? scratch->content_last_ms : since_ms;
     uint64_t deadline_ms = limits->body_timeout_ms ? begin_ms + limits->body_timeout_ms : 0;
     if (limits->body_min_rate == 0)
         return deadline_ms;
@@ -712,7 +719,7 @@ static void on_job_resume(void *context, hs_job_t *job)
     if (!conn->content_paused)
         return;
     conn->content_paused = false;
-    conn->content_since_ms = conn->content_last_ms = env->loop.now_ms;
+    begin_content_time(conn, env->loop.now_ms);
     conn->restart_deadline = true;
     conn->stream.runs_again = true;
     hs_stream_update(&env->loop, &conn->stream);

@@ -55,13 +55,12 @@ typedef struct hs_conn {
     bool content_paused : 1;   /* the job's owner wants no content now */
     bool restart_deadline : 1; /* progress was made: the armed deadline starts again */
     uint32_t acknowledged;     /* by the peer, when WAIT_WRITE was looked at last */
-    uint64_t content_since_ms; /* when the head was complete and content began to be waited for */
-    uint64_t content_last_ms;  /* when content that is passed on has arrived last */
     hs_peer_t peer;            /* set by whoever accepted it */
     hs_list_t all;             /* in env->connections */
 } hs_conn_t;
 
 _Static_assert(offsetof(hs_conn_t, stream) == 0, "a connection's stream is the connection");
+_Static_assert(sizeof(hs_conn_t) <= 3 * HS_CACHE_LINE, "what an idle connection costs");
 
 struct hs_observer;
 

@@ -62,7 +62,9 @@ typedef enum hs_http1_event {
  */
 typedef struct hs_http1_scratch {
     hs_parse_t parse;
-    uint64_t content_left; /* CONTENT_SIZED */
+    uint64_t content_left;     /* CONTENT_SIZED */
+    uint64_t content_since_ms; /* when content began to be waited for: the connection's */
+    uint64_t content_last_ms;  /* when content that is passed on has arrived last: likewise */
     hs_field_t fields[];   /* limits.max_headers */
 } hs_http1_scratch_t;
 
