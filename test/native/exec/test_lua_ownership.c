@@ -12,6 +12,16 @@
 #include "exec/lua_bench.h"
 
 #define OVER "this request is over"
+#define ROUNDS 60
+
+/* LuaJIT is not instrumented: of its accesses only what goes through memcpy is seen. That is the
+ * handle which an object is compared with, written by the owner as an atomic. */
+const char *__tsan_default_suppressions(void);
+
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:libluajit";
+}
 
 /* What is logged, by any thread. */
 typedef struct records {
@@ -176,7 +186,7 @@ static void a_task_cannot_reach_what_a_worker_has(void **state)
     (void)state;
     static desk_t desk;
     desk_begin(&desk, HS_DISPATCH_INLINE, keeps_what_a_worker_has);
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < ROUNDS; i++) {
         start(&desk, GET);
         while (!desk.done) {
             run_tasks(&desk);
@@ -187,7 +197,7 @@ static void a_task_cannot_reach_what_a_worker_has(void **state)
         while (hs_handler_has_tasks(&desk.lb.bench.executor.handler))
             run_tasks(&desk);
     }
-    assert_int_equal(desk.records.count, 200 * 3 * 9);
+    assert_int_equal(desk.records.count, ROUNDS * 3 * 9);
     desk_end(&desk);
 }
 

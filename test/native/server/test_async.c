@@ -438,8 +438,10 @@ static hs_content_next_t on_content(hs_deferred_t job, const char *data, size_t 
                                     bool is_last, void *user_data)
 {
     (void)user_data;
+    unsigned long long sum = 0;
     for (size_t i = 0; i < length; i++)
-        atomic_fetch_add(&upload.sum, (unsigned char)data[i]);
+        sum += (unsigned char)data[i];
+    atomic_fetch_add(&upload.sum, sum);
     atomic_fetch_add(&upload.len, length);
     if (length > atomic_load(&upload.longest))
         atomic_store(&upload.longest, length);
@@ -626,8 +628,10 @@ static void a_file_is_sent_and_closed(void **state)
             ssize_t got =
                 recv(fd, data, FILE_BYTES - i < sizeof(data) ? FILE_BYTES - i : sizeof(data), 0);
             assert_true(got > 0);
+            bool same = true;
             for (ssize_t k = 0; k < got; k++, i++)
-                assert_int_equal(data[k], (char)(i * 7 % 251));
+                same = same && data[k] == (char)(i * 7 % 251);
+            assert_true(same);
         }
     }
     client_send(fd, "HEAD /0 HTTP/1.1\r\nHost: a\r\n\r\n");
