@@ -64,7 +64,7 @@ export function countCtest(text, code) {
  * @param {number} jobs how many files at a time
  * @param {{ env?: Record<string, string>, timeoutSeconds?: number }} [options]
  */
-export async function runTap(what, jobs, { env, timeoutSeconds = 180 } = {}) {
+export async function runTap(what, jobs, { env, timeoutSeconds = 600 } = {}) {
   const files = typeof what === 'string' ? testFiles(what) : [...what];
   const total = { passed: 0, failed: 0, output: '' };
   const takeFiles = async () => {
@@ -159,7 +159,7 @@ export async function runSanitizedServer(preset, files, jobs) {
     // The I/O thread of a drained reactor has ended, but is not joined at the exit.
     TSAN_OPTIONS: tsan,
   };
-  const result = await runTap(files, jobs, { env, timeoutSeconds: 240 });
+  const result = await runTap(files, jobs, { env });
   const races = readdirSync(reports)
     .flatMap((name) => readFileSync(join(reports, name), 'utf8').split('='.repeat(18)))
     .filter(isRaceOfAddon);

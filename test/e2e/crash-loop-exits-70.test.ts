@@ -19,7 +19,7 @@ async function keepKilling(server: Server, spared: readonly number[], isDone: ()
 
 t.test(
   'a crash loop is its slot’s; the last one ends the server',
-  { timeout: 120_000 },
+
   async (t) => {
     const server = await startServer(t, { processes: 2 });
     const [steady = 0] = server.reactorPids();

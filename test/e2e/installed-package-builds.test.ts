@@ -13,9 +13,7 @@ import { within } from './until.js';
  * registry what the package's dependencies depend on, and takes them from its cache.
  */
 
-const TIMEOUT_MS = 180_000;
 const APP = "function handle(req, res) res:body('from the package\\n'):send() end\n";
-t.setTimeout(TIMEOUT_MS);
 
 interface Result {
   readonly code: number;
