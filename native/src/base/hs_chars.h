@@ -33,71 +33,100 @@ static const bool hs_char_is_token[256] = HS_CHAR_TABLE(HS_CHAR_IS_TOKEN);      
 static const bool hs_char_is_unreserved[256] = HS_CHAR_TABLE(HS_CHAR_IS_UNRESERVED); /* of a URI */
 static const bool hs_char_is_target[256] = HS_CHAR_TABLE(HS_CHAR_IS_TARGET);
 
-/* Whether the next eight characters are in the table: without a branch for each of them. */
-static inline bool hs_chars_are_in(const char *at, const bool table[256])
+/*
+ * Most names, values and targets consist of a few kinds of characters, which are compared sixteen
+ * at a time. The vector types are GCC's and Clang's, for every target: SSE2, NEON, or words of the
+ * processor. A comparison gives a mark, 0xff, for each byte that it holds for.
+ */
+typedef uint8_t hs_bytes16_t __attribute__((vector_size(16)));
+typedef int8_t hs_marks16_t __attribute__((vector_size(16)));
+typedef uint64_t hs_words2_t __attribute__((vector_size(16)));
+
+static inline bool hs_is_marked(hs_marks16_t marks)
 {
-    const unsigned char *c = (const unsigned char *)at;
-    return table[c[0]] & table[c[1]] & table[c[2]] & table[c[3]] & table[c[4]] & table[c[5]] &
-           table[c[6]] & table[c[7]];
+    hs_words2_t words = (hs_words2_t)marks;
+    return (words[0] | words[1]) != 0;
+}
+
+/* Not a letter, digit or '-', of which nearly all field names consist. */
+static inline hs_marks16_t hs_mark_unusual_in_name(hs_bytes16_t c)
+{
+    return ((c | 0x20) - 'a' > 'z' - 'a') & (c - '0' > '9' - '0') & (c != '-');
+}
+
+/* A control character, HTAB among them. */
+static inline hs_marks16_t hs_mark_controls(hs_bytes16_t c)
+{
+    return (c < ' ') | (c == 0x7f);
+}
+
+/* What HS_CHAR_IS_TARGET excludes. Each of `"#` and `<>` differ in one bit. */
+static inline hs_marks16_t hs_mark_not_target(hs_bytes16_t c)
+{
+    return (c - 0x21 > 0x7e - 0x21) | ((c | 1) == '#') | ((c | 2) == '>');
+}
+
+static inline hs_bytes16_t hs_bytes16_at(const char *at)
+{
+    hs_bytes16_t bytes;
+    memcpy(&bytes, at, sizeof(bytes));
+    return bytes;
+}
+
+/* Eight to fifteen bytes, those in the middle twice. */
+static inline hs_bytes16_t hs_bytes16_of(const char *at, size_t len)
+{
+    uint64_t first, last;
+    memcpy(&first, at, sizeof(first));
+    memcpy(&last, at + len - sizeof(last), sizeof(last));
+    return (hs_bytes16_t)(hs_words2_t){ first, last };
+}
+
+/* Whether `mark` marks any of eight bytes or more. The last sixteen are looked at together,
+ * whatever the length. */
+static inline bool hs_span_has_marked(hs_span_t span, hs_marks16_t (*mark)(hs_bytes16_t))
+{
+    if (span.len < 16)
+        return hs_is_marked(mark(hs_bytes16_of(span.data, span.len)));
+    for (size_t at = 0; at < span.len - 16; at += 16)
+        if (hs_is_marked(mark(hs_bytes16_at(span.data + at))))
+            return true;
+    return hs_is_marked(mark(hs_bytes16_at(span.data + span.len - 16)));
 }
 
 /* How many characters from `at` on are in the table. */
 static inline size_t hs_span_run(hs_span_t span, size_t at, const bool table[256])
 {
     size_t end = at;
-    while (span.len - end >= 8 && hs_chars_are_in(span.data + end, table))
-        end += 8;
     while (end < span.len && table[(unsigned char)span.data[end]])
         end++;
     return end - at;
 }
 
-/* Whether all characters are in the table; true if there are none. The last eight are looked at
- * together, whatever the length. */
-static inline bool hs_span_is_all(hs_span_t span, const bool table[256])
-{
-    if (span.len < 8)
-        return hs_span_run(span, 0, table) == span.len;
-    for (size_t at = 0; at < span.len - 8; at += 8)
-        if (!hs_chars_are_in(span.data + at, table))
-            return false;
-    return hs_chars_are_in(span.data + span.len - 8, table);
-}
-
 /* At least one character, and all of them tchar. */
 static inline bool hs_span_is_token(hs_span_t span)
 {
-    return span.len > 0 && hs_span_is_all(span, hs_char_is_token);
-}
-
-/* Whether eight bytes may hold one that no field value has. A borrow marks bytes below 0x20 and,
- * after the exclusive or, bytes equal to 0x7f; a byte above 0x7f is never marked. A borrow may mark
- * a neighbour too, and HTAB is marked, so this only suspects. */
-static inline bool hs_word_is_suspect(const char *at)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word;
-    memcpy(&word, at, sizeof(word));
-    uint64_t below = (word - ones * 0x20) & ~word;
-    uint64_t delete = word ^ (ones * 0x7f);
-    uint64_t equal = (delete - ones) & ~delete;
-    return ((below | equal) & (ones << 7)) != 0;
+    if (HS_LIKELY(span.len >= 8 && !hs_span_has_marked(span, hs_mark_unusual_in_name)))
+        return true;
+    return span.len > 0 && hs_span_run(span, 0, hs_char_is_token) == span.len;
 }
 
 /* True if all bytes are ones that a field value may hold: HTAB, or neither a control nor DEL
- * (RFC 9110 §5.5). Eight at a time, since values are the longest things that are checked. */
+ * (RFC 9110 §5.5). */
 static inline bool hs_span_is_field_value(hs_span_t span)
 {
-    size_t at = 0;
-    while (span.len - at >= sizeof(uint64_t) && !hs_word_is_suspect(span.data + at))
-        at += sizeof(uint64_t);
-    if (at > 0 && span.len - at < sizeof(uint64_t) &&
-        !hs_word_is_suspect(span.data + span.len - sizeof(uint64_t)))
+    if (HS_LIKELY(span.len >= 8 && !hs_span_has_marked(span, hs_mark_controls)))
         return true;
-    for (; at < span.len; at++) {
+    for (size_t at = 0; at < span.len; at++) {
         unsigned char c = (unsigned char)span.data[at];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;
     }
     return true;
+}
+
+static inline bool hs_span_is_target(hs_span_t span)
+{
+    return span.len >= 8 ? !hs_span_has_marked(span, hs_mark_not_target)
+                         : hs_span_run(span, 0, hs_char_is_target) == span.len;
 }

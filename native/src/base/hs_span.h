@@ -20,6 +20,37 @@ static inline hs_span_t hs_span(const char *data, size_t len)
     return (hs_span_t){ data, len };
 }
 
+/*
+ * Copies the bytes to `to` and returns what is behind them. For what is mostly short, where a call
+ * would cost more than the copy: up to 32 bytes are two copies of one size, which may overlap.
+ */
+static inline char *hs_span_copy(hs_span_t span, char *to)
+{
+    const char *from = span.data;
+    char *end = to + span.len;
+    if (span.len > 32) {
+        memcpy(to, from, span.len);
+    } else if (span.len >= 16) {
+        struct {
+            uint64_t words[2];
+        } first, last;
+        memcpy(&first, from, sizeof(first));
+        memcpy(&last, from + span.len - sizeof(last), sizeof(last));
+        memcpy(to, &first, sizeof(first));
+        memcpy(end - sizeof(last), &last, sizeof(last));
+    } else if (span.len >= 8) {
+        uint64_t first, last;
+        memcpy(&first, from, sizeof(first));
+        memcpy(&last, from + span.len - sizeof(last), sizeof(last));
+        memcpy(to, &first, sizeof(first));
+        memcpy(end - sizeof(last), &last, sizeof(last));
+    } else {
+        for (size_t i = 0; i < span.len; i++)
+            to[i] = from[i];
+    }
+    return end;
+}
+
 static inline char hs_ascii_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;

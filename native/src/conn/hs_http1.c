@@ -296,7 +296,7 @@ bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, 
     bool is_copied = response->kind == HS_CONTENT_COPIED;
     size_t len = is_copied ? response->body.len : response->content.len;
     /* RFC 9110 §15.3.6: 205 tells the client to reset its view, and has no content. */
-    if (response->status == 205)
+    if (HS_UNLIKELY(response->status == 205))
         len = 0;
     hs_wire_head_t head = {
         .status = response->status,
@@ -305,19 +305,15 @@ bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, 
         .own_date = response->own_date,
         .content_length = len,
     };
-    if (msg->method == HTTP_HEAD || !hs_status_has_content(response->status))
+    if (HS_UNLIKELY(msg->method == HTTP_HEAD || !hs_status_has_content(response->status)))
         len = 0;
-    size_t mark = out->bytes.len;
-    bool put = hs_wire_put_head(&out->bytes, &head, context->date);
-    if (put && len > 0) {
-        if (HS_UNLIKELY(!is_copied))
-            put = put_foreign(out, response);
-        else if (len > COPY_MAX)
-            put = hs_out_take_buf(out, &response->body);
-        else
-            put = hs_out_append(out, response->body.data, len);
-    }
     *content_len = len;
+    size_t mark = out->bytes.len;
+    bool goes_behind = is_copied && len <= COPY_MAX;
+    bool put = hs_wire_put_head(&out->bytes, &head, context->date,
+                                hs_span(response->body.data, goes_behind ? len : 0));
+    if (HS_UNLIKELY(put && !goes_behind && len > 0))
+        put = is_copied ? hs_out_take_buf(out, &response->body) : put_foreign(out, response);
     if (HS_LIKELY(put))
         return keep_alive;
     /* Not even an error response fits: the client sees a closed connection after the responses
@@ -351,7 +347,7 @@ bool hs_http1_begin_response(hs_http1_t *http1, const hs_http1_context_t *contex
         framing = HS_FRAMING_NONE;
     http1->framing = framing;
     http1->head_sent = true;
-    return hs_wire_put_head(&buffers->out.bytes, &head, context->date);
+    return hs_wire_put_head(&buffers->out.bytes, &head, context->date, hs_span(NULL, 0));
 }
 
 static bool put_piece(hs_out_t *out, hs_buf_t *content)

@@ -52,54 +52,56 @@ typedef enum field_rule {
     FIELD_REFUSED
 } field_rule_t;
 
-static field_rule_t apply_rule(hs_response_t *response, hs_span_t name, hs_span_t value)
+static HS_NOINLINE field_rule_t apply_rule(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
-    switch (name.len) {
-    case sizeof("date") - 1:
-        if (hs_token_is(name, HS_SPAN_LITERAL("date")))
-            response->own_date = true;
-        return FIELD_ORDINARY;
-    case sizeof("connection") - 1:
-        if (!hs_token_is(name, HS_SPAN_LITERAL("connection")))
-            return FIELD_ORDINARY;
+    if (hs_token_is(name, HS_SPAN_LITERAL("date"))) {
+        response->own_date = true;
+    } else if (hs_token_is(name, HS_SPAN_LITERAL("connection"))) {
         if (!hs_span_equals_nocase(hs_span_trim(value), HS_SPAN_LITERAL("close")))
             return FIELD_REFUSED;
         response->close = true;
         return FIELD_TAKEN;
-    case sizeof("content-length") - 1:
-        return hs_token_is(name, HS_SPAN_LITERAL("content-length")) ? FIELD_REFUSED
-                                                                    : FIELD_ORDINARY;
-    case sizeof("transfer-encoding") - 1:
-        return hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding")) ? FIELD_REFUSED
-                                                                       : FIELD_ORDINARY;
-    default:
-        return FIELD_ORDINARY;
+    } else if (hs_token_is(name, HS_SPAN_LITERAL("content-length")) ||
+               hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding"))) {
+        return FIELD_REFUSED;
     }
+    return FIELD_ORDINARY;
+}
+
+/* Whether a name is as long as one that apply_rule knows. */
+static bool may_have_rule(hs_span_t name)
+{
+    const uint32_t lengths = 1u << (sizeof("date") - 1) | 1u << (sizeof("connection") - 1) |
+                             1u << (sizeof("content-length") - 1) |
+                             1u << (sizeof("transfer-encoding") - 1);
+    return name.len < 32 && (lengths >> name.len & 1) != 0;
 }
 
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
-    if (response->sending != HS_SENDING_BUILDING)
+    if (HS_UNLIKELY(response->sending != HS_SENDING_BUILDING))
         return HS_ERR_STATE;
-    if (!hs_wire_is_field_name(name) || !hs_wire_is_field_value(value))
+    if (HS_UNLIKELY(!hs_wire_is_field_name(name) || !hs_wire_is_field_value(value)))
         return HS_ERR_INVALID;
     hs_buf_t *fields = &response->fields;
     size_t line_len = name.len + value.len + 4;
-    if (line_len > FIELDS_MAX - fields->len)
+    if (HS_UNLIKELY(line_len > FIELDS_MAX - fields->len))
         return HS_ERR_LIMIT;
-    if (!hs_buf_reserve(fields, line_len))
+    if (HS_UNLIKELY(!hs_buf_reserve(fields, line_len)))
         return out_of_memory(response);
-    field_rule_t rule = apply_rule(response, name, value);
-    if (rule == FIELD_REFUSED)
-        return HS_ERR_INVALID;
+    if (may_have_rule(name)) {
+        field_rule_t rule = apply_rule(response, name, value);
+        if (rule == FIELD_REFUSED)
+            return HS_ERR_INVALID;
+        response->built = true;
+        if (rule == FIELD_TAKEN)
+            return HS_OK;
+    }
     response->built = true;
-    if (rule == FIELD_TAKEN)
-        return HS_OK;
-    char *to = fields->data + fields->len;
-    memcpy(to, name.data, name.len);
-    memcpy(to + name.len, ": ", 2);
-    memcpy(to + name.len + 2, value.data, value.len);
-    memcpy(to + line_len - 2, "\r\n", 2);
+    char *to = hs_span_copy(name, fields->data + fields->len);
+    memcpy(to, ": ", 2);
+    to = hs_span_copy(value, to + 2);
+    memcpy(to, "\r\n", 2);
     fields->len += line_len;
     return HS_OK;
 }

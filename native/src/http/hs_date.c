@@ -41,6 +41,7 @@ void hs_date_set(hs_date_t *date, int64_t second)
     unsigned year, month, day;
     civil_of_days(days, &year, &month, &day);
 
+    memcpy(date->ok_line, HS_DATE_OK_LINE, HS_DATE_OK_LINE_LEN);
     char *to = date->line;
     memcpy(to, "Date: ", 6);
     to += 6;

@@ -9,11 +9,25 @@
 #define HS_DATE_LEN 29 /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 
 #define HS_DATE_LINE_LEN (sizeof("Date: \r\n") - 1 + HS_DATE_LEN)
+#define HS_DATE_OK_LINE "HTTP/1.1 200 OK\r\n"
+#define HS_DATE_OK_LINE_LEN (sizeof(HS_DATE_OK_LINE) - 1)
+#define HS_DATE_START_LEN (HS_DATE_OK_LINE_LEN + HS_DATE_LINE_LEN)
+/* At least so many bytes can be read, so that a copy of fixed size takes all of a start. */
+#define HS_DATE_START_MAX 56
 
 typedef struct hs_date {
-    int64_t second;                  /* seconds since 1970 UTC of the line */
-    char line[HS_DATE_LINE_LEN + 1]; /* "Date: Sun, … GMT\r\n"; empty before the first second */
+    int64_t second; /* seconds since 1970 UTC of the line */
+    union {
+        char start[HS_DATE_START_MAX]; /* how nearly every response begins */
+        struct {
+            char ok_line[HS_DATE_OK_LINE_LEN];
+            char line[HS_DATE_LINE_LEN + 1]; /* "Date: Sun, … GMT\r\n"; empty before the first
+                                                second */
+        };
+    };
 } hs_date_t;
+
+_Static_assert(HS_DATE_START_LEN < HS_DATE_START_MAX, "a start and the NUL behind it");
 
 /* Formats `second`. The year must have four digits, which holds for any clock between 1970 and
  * 9999.

@@ -45,8 +45,7 @@ hs_parse_outcome_t hs_target_check_line(const hs_msg_t *msg)
     bool exact = before[-1] == ' ' && before[-2] != ' ' && memcmp(behind, " HTT", 4) == 0 &&
                  memcmp(behind + 4, "P/", 2) == 0 &&
                  memcmp(behind + BEHIND_TARGET - 2, "\r\n", 2) == 0;
-    return exact && hs_span_is_all(target, hs_char_is_target) ? HS_PARSE_COMPLETE
-                                                              : HS_PARSE_BAD_REQUEST;
+    return exact && hs_span_is_target(target) ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
 }
 
 hs_parse_outcome_t hs_target_check_form(const hs_msg_t *msg, bool with_asterisk)

@@ -1,6 +1,5 @@
 #include "http/hs_wire.h"
 
-#include "base/hs_chars.h"
 #include "http/hs_status.h"
 
 #define DECIMAL_MAX 20 /* digits of the largest size_t */
@@ -18,15 +17,31 @@ static char *put(char *to, const char *data, size_t len)
 
 #define PUT_LITERAL(to, literal) put(to, literal, sizeof(literal) - 1)
 
-static char *put_decimal(char *to, size_t value)
+static size_t count_digits(size_t value)
 {
     size_t digits = 1;
     for (size_t limit = 10; value >= limit; limit *= 10)
         if (++digits == DECIMAL_MAX) /* the next power of ten does not fit a size_t */
             break;
-    for (size_t at = digits; at > 0; value /= 10)
-        to[--at] = (char)('0' + value % 10);
-    return to + digits;
+    return digits;
+}
+
+/* Two digits at a time: a division costs more than a look-up. */
+static char *put_decimal(char *to, size_t value)
+{
+    static const char pairs[] = "000102030405060708091011121314151617181920212223242526272829"
+                                "303132333435363738394041424344454647484950515253545556575859"
+                                "606162636465666768697071727374757677787980818283848586878889"
+                                "90919293949596979899";
+    char *end = to + count_digits(value);
+    char *at = end;
+    for (; value >= 100; value /= 100)
+        memcpy(at -= 2, pairs + value % 100 * 2, 2);
+    if (value >= 10)
+        memcpy(at - 2, pairs + value * 2, 2);
+    else
+        at[-1] = (char)('0' + value);
+    return end;
 }
 
 static char *put_status_line(char *to, int status)
@@ -39,6 +54,16 @@ static char *put_status_line(char *to, int status)
     to = PUT_LITERAL(to, "HTTP/1.1 ");
     to = put_decimal(to, (size_t)status);
     return PUT_LITERAL(to, " \r\n");
+}
+
+static char *put_start(char *to, const hs_wire_head_t *head, const hs_date_t *date)
+{
+    if (HS_LIKELY(head->status == 200 && !head->own_date)) {
+        memcpy(to, date->start, HS_DATE_START_MAX);
+        return to + HS_DATE_START_LEN;
+    }
+    to = put_status_line(to, head->status);
+    return head->own_date ? to : put(to, date->line, HS_DATE_LINE_LEN);
 }
 
 static char *put_connection(char *to, hs_wire_connection_t connection)
@@ -68,19 +93,18 @@ static char *put_framing(char *to, const hs_wire_head_t *head)
     return PUT_LITERAL(to, "\r\n");
 }
 
-bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t *date)
+bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t *date,
+                      hs_span_t content)
 {
-    if (!hs_buf_reserve(out, HEAD_OVERHEAD + head->fields.len))
+    if (HS_UNLIKELY(!hs_buf_reserve(out, HEAD_OVERHEAD + head->fields.len + content.len)))
         return false;
-    char *to = put_status_line(out->data + out->len, head->status);
-    if (!head->own_date)
-        to = put(to, date->line, HS_DATE_LINE_LEN);
-    if (head->fields.len > 0)
-        to = put(to, head->fields.data, head->fields.len);
-    if (hs_status_has_content(head->status))
+    char *to = put_start(out->data + out->len, head, date);
+    to = hs_span_copy(head->fields, to);
+    if (HS_LIKELY(hs_status_has_content(head->status)))
         to = put_framing(to, head);
     to = put_connection(to, head->connection);
     to = PUT_LITERAL(to, "\r\n");
+    to = hs_span_copy(content, to);
     out->len = (size_t)(to - out->data);
     HS_ASSERT(out->len <= out->capacity);
     return true;
@@ -118,23 +142,9 @@ bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_content, const hs_
         .fields = HS_SPAN_LITERAL("Content-Type: text/plain\r\n"),
         .content_length = len + 1,
     };
-    if (!hs_buf_reserve(out, HEAD_OVERHEAD + head.fields.len + len + 1))
-        return false;
-    bool put = hs_wire_put_head(out, &head, date);
-    HS_ASSERT(put);
-    if (put && with_content) {
-        hs_buf_put(out, reason, len);
-        hs_buf_put(out, "\n", 1);
-    }
-    return put;
-}
-
-bool hs_wire_is_field_name(hs_span_t name)
-{
-    return hs_span_is_token(name);
-}
-
-bool hs_wire_is_field_value(hs_span_t value)
-{
-    return hs_span_is_field_value(value);
+    char content[64];
+    HS_ASSERT(len < sizeof(content));
+    memcpy(content, reason, len);
+    content[len] = '\n';
+    return hs_wire_put_head(out, &head, date, hs_span(content, with_content ? len + 1 : 0));
 }

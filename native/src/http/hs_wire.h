@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "base/hs_chars.h"
 #include "data/hs_buf.h"
 #include "http/hs_date.h"
 
@@ -29,9 +30,10 @@ typedef struct hs_wire_head {
 #define HS_WIRE_CHUNK_END "\r\n"
 #define HS_WIRE_LAST_CHUNK "0\r\n\r\n"
 
-/* Appends status line, fields and the empty line. False: out of memory, nothing was appended. */
-HS_NODISCARD bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head,
-                                   const hs_date_t *date);
+/* Appends status line, fields and the empty line, then `content`, if any. False: out of memory,
+ * nothing was appended. */
+HS_NODISCARD bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t *date,
+                                   hs_span_t content);
 
 /* Writes the size of a chunk and its CRLF; returns the number of bytes. `len` is not 0: that is the
  * last chunk. */
@@ -47,8 +49,14 @@ HS_NODISCARD bool hs_wire_put_refusal(hs_buf_t *out, int status, bool with_conte
                                       const hs_date_t *date);
 
 /* A field name is a token: RFC 9110 §5.1, §5.6.2. */
-bool hs_wire_is_field_name(hs_span_t name);
+static inline bool hs_wire_is_field_name(hs_span_t name)
+{
+    return hs_span_is_token(name);
+}
 
 /* A field value holds no control character but HTAB: RFC 9110 §5.5. CR, LF and NUL would forge a
  * message. */
-bool hs_wire_is_field_value(hs_span_t value);
+static inline bool hs_wire_is_field_value(hs_span_t value)
+{
+    return hs_span_is_field_value(value);
+}

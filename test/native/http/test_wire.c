@@ -30,7 +30,7 @@ static void expect_bytes(hs_buf_t *out, const char *expected)
 static void expect_head(hs_wire_head_t head, const char *expected)
 {
     hs_buf_t out = { 0 };
-    assert_true(hs_wire_put_head(&out, &head, &date));
+    assert_true(hs_wire_put_head(&out, &head, &date, hs_span(NULL, 0)));
     expect_bytes(&out, expected);
 }
 
@@ -163,7 +163,7 @@ static void content_lengths_of_1_to_20_digits(void **state)
         length = digits == 20 ? SIZE_MAX : length * 10 + 9;
         hs_buf_t out = { 0 };
         hs_wire_head_t head = { .status = 200, .content_length = length };
-        assert_true(hs_wire_put_head(&out, &head, &date));
+        assert_true(hs_wire_put_head(&out, &head, &date, hs_span(NULL, 0)));
         assert_true(hs_buf_append(&out, "", 1));
         const char *at = strstr(out.data, "Content-Length: ");
         assert_non_null(at);
@@ -180,7 +180,7 @@ static void heads_are_appended(void **state)
     hs_buf_t out = { 0 };
     hs_wire_head_t head = { .status = 200 };
     for (int i = 0; i < 100; i++)
-        assert_true(hs_wire_put_head(&out, &head, &date));
+        assert_true(hs_wire_put_head(&out, &head, &date, hs_span(NULL, 0)));
     const char *one = "HTTP/1.1 200 OK\r\n" DATE_LINE "Content-Length: 0\r\n\r\n";
     assert_int_equal(out.len, 100 * strlen(one));
     for (int i = 0; i < 100; i++)
@@ -202,7 +202,8 @@ static void a_head_fits_the_reserved_room(void **state)
             .content_length = SIZE_MAX,
         };
         hs_buf_t out = { 0 };
-        assert_true(hs_wire_put_head(&out, &head, &date)); /* hs_buf_put asserts the room */
+        assert_true(hs_wire_put_head(&out, &head, &date,
+                                     hs_span(NULL, 0))); /* hs_buf_put asserts the room */
         assert_true(out.len <= out.capacity);
         hs_buf_free(&out);
     }
