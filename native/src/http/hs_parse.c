@@ -84,13 +84,15 @@ static int on_value(llhttp_t *llhttp, const char *at, size_t len)
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
     parse->in_name = false;
-    while (len > 0 && (at[len - 1] == ' ' || at[len - 1] == '\t'))
+    while (len > 0 && (unsigned char)at[len - 1] <= ' ') /* SP or HTAB: llhttp lets no other pass */
         len--;
     if (HS_UNLIKELY(len == 0))
         return 0;
+    uint32_t value_at = offset_of(parse, at);
+    uint32_t value_end = value_at + (uint32_t)len;
     if (HS_LIKELY(field->value_len == 0))
-        field->value_at = offset_of(parse, at);
-    field->value_len = offset_of(parse, at + len) - field->value_at;
+        field->value_at = value_at;
+    field->value_len = value_end - field->value_at;
     return 0;
 }
 
