@@ -2,13 +2,14 @@
 
 export type { ReactorStatus, Status } from './master/admin/status.js';
 export type { PinoLogger } from './master/log/log.js';
-export type { ReadyFields, ReloadResult } from './master/runtime/run.js';
+export type { ReadyFields } from './master/runtime/run.js';
 export {
   type CreateServerOptions,
   createServer,
   type Server,
   type ServerEvents,
 } from './master/server.js';
+export type { ReloadResult } from './master/supervisor/state.js';
 export {
   type ConfigInputs,
   type Environment,

@@ -65,17 +65,12 @@ local function runner(handle)
   end
 end
 
--- Returns three functions: one handles the current request, one resumes background tasks, and one
--- is the message handler of the first.
-function _M.load(path)
-  local chunk, failure = loadfile(path)
-  if not chunk then
-    error(failure, 0)
-  end
+-- `chunk` is the compiled file at `path`. Returns three functions: one handles the current request,
+-- one resumes background tasks, and one is the message handler of the first.
+function _M.load(path, chunk)
   _G.print = print_to_log
   _G.hs_queue_push = tasks.push
-  local ok
-  ok, failure = xpcall(chunk, describe)
+  local ok, failure = xpcall(chunk, describe)
   if not ok then
     error(failure, 0)
   end

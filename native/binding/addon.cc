@@ -18,23 +18,26 @@
 #include "sockets.h"
 #include "stats_page_handle.h"
 
-static Napi::Value check_handler(const Napi::CallbackInfo &info)
+/* What came of it: a problem, or the descriptor of what was accepted. */
+static Napi::Value accept_handler(const Napi::CallbackInfo &info)
 {
     Napi::Env env = info.Env();
     if (info.Length() < 2 || !info[0].IsObject() || !info[1].IsString())
-        throw Napi::TypeError::New(env, "checkHandler(app, luaRoot) takes an object and a string");
+        throw Napi::TypeError::New(env, "acceptHandler(app, luaRoot) takes an object and a string");
     AppSource app = app_source(info[0]);
     std::string root = info[1].As<Napi::String>().Utf8Value();
     char message[4096];
-    int result =
-        app.is_module
-            ? hs_check_module(app.path.c_str(), app.symbol.c_str(), message, sizeof(message))
-            : hs_check_lua(app.path.c_str(), root.c_str(), message, sizeof(message));
-    if (result == 0)
-        return env.Null();
-    Napi::Object problem = Napi::Object::New(env);
-    problem.Set("message", message);
-    return problem;
+    int fd = -1;
+    bool is_whole = true;
+    int result = app.is_module ? hs_accept_module(app.path.c_str(), app.symbol.c_str(), &fd,
+                                                  message, sizeof(message))
+                               : hs_accept_lua(app.path.c_str(), root.c_str(), &fd, &is_whole,
+                                               message, sizeof(message));
+    Napi::Object verdict = Napi::Object::New(env);
+    verdict.Set("problem", result == 0 ? env.Null() : Napi::String::New(env, message));
+    verdict.Set("appFd", Napi::Number::New(env, fd));
+    verdict.Set("isWhole", Napi::Boolean::New(env, is_whole));
+    return verdict;
 }
 
 static Napi::Value allocator(const Napi::CallbackInfo &info)
@@ -95,7 +98,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     exports.Set("llhttpVersion", hs_llhttp_version());
     exports.Set("luajitVersion", hs_luajit_version());
     define_sockets(env, exports);
-    exports.Set("checkHandler", Napi::Function::New(env, check_handler, "checkHandler"));
+    exports.Set("acceptHandler", Napi::Function::New(env, accept_handler, "acceptHandler"));
     exports.Set("allocator", Napi::Function::New(env, allocator, "allocator"));
     exports.Set("monotonicMs", Napi::Function::New(env, monotonic_ms, "monotonicMs"));
     exports.Set("alarm", Napi::Function::New(env, set_alarm, "alarm"));

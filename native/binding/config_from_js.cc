@@ -173,6 +173,7 @@ static hs_access_format_t access_format(const Napi::Object &options)
 /* What only a supervisor needs: everything has a default. */
 void ReactorConfig::read_supervision(const Napi::Object &options)
 {
+    config.app_fd = optional_int(options, "appFd", -1);
     config.inbox_fd = optional_int(options, "inboxFd", -1);
     config.stats_fd = optional_int(options, "statsFd", -1);
     config.stats_slot = static_cast<uint32_t>(optional_int(options, "statsSlot", 0));

@@ -28,6 +28,9 @@ Napi::Function ReactorHandle::define(Napi::Env env)
                            InstanceMethod<&ReactorHandle::drain>("drain"),
                            InstanceMethod<&ReactorHandle::hand_over>("handOver"),
                            InstanceMethod<&ReactorHandle::reopen_logs>("reopenLogs"),
+                           InstanceMethod<&ReactorHandle::prepare>("prepare"),
+                           InstanceMethod<&ReactorHandle::switch_over>("switchOver"),
+                           InstanceMethod<&ReactorHandle::discard>("discard"),
                            InstanceMethod<&ReactorHandle::stop>("stop"),
                        });
 }
@@ -123,6 +126,35 @@ void ReactorHandle::reopen_logs(const Napi::CallbackInfo &)
         hs_server_reopen_logs(server_);
 }
 
+/* Takes the descriptor over. Null, or why it cannot even begin. */
+Napi::Value ReactorHandle::prepare(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 2 || !info[0].IsNumber() || !info[1].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "prepare(appFd, generation) takes two numbers");
+    preparing_ = info[1].As<Napi::Number>().Int64Value();
+    char message[1024] = "the reactor is not loaded";
+    if (server_ != nullptr && hs_server_prepare(server_, info[0].As<Napi::Number>().Int32Value(),
+                                                message, sizeof(message)) == 0)
+        return info.Env().Null();
+    return Napi::String::New(info.Env(), message);
+}
+
+/* False: nothing is prepared. */
+Napi::Value ReactorHandle::switch_over(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "switchOver(generation) takes a number");
+    auto generation = static_cast<uint64_t>(info[0].As<Napi::Number>().Int64Value());
+    bool done = server_ != nullptr && hs_server_switch(server_, generation) == 0;
+    return Napi::Boolean::New(info.Env(), done);
+}
+
+void ReactorHandle::discard(const Napi::CallbackInfo &)
+{
+    if (server_ != nullptr)
+        hs_server_discard(server_);
+}
+
 void ReactorHandle::stop(const Napi::CallbackInfo &)
 {
     close();
@@ -143,6 +175,20 @@ void ReactorHandle::close() noexcept
         thread_.join();
     hs_server_free(server_);
     server_ = nullptr;
+}
+
+/* The helper thread of the server. */
+void ReactorHandle::report_prepared(bool is_prepared) noexcept
+{
+    std::string problem = is_prepared ? "" : hs_server_problem(server_);
+    double generation = static_cast<double>(preparing_.load());
+    events_.NonBlockingCall([is_prepared, problem, generation](Napi::Env env, Napi::Function callback) {
+        Napi::Object event = Napi::Object::New(env);
+        event.Set("type", "prepared");
+        event.Set("generation", generation);
+        event.Set("problem", is_prepared ? env.Null() : Napi::String::New(env, problem));
+        callback.Call({ event });
+    });
 }
 
 /* Any thread. `type` is a literal. */
@@ -170,6 +216,12 @@ void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
         break;
     case HS_EVENT_STUCK:
         handle->report("stuck");
+        break;
+    case HS_EVENT_PREPARED:
+        handle->report_prepared(true);
+        break;
+    case HS_EVENT_NOT_PREPARED:
+        handle->report_prepared(false);
         break;
     }
 }

@@ -9,6 +9,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <string>
 #include <thread>
 
@@ -27,11 +28,15 @@ private:
     void drain(const Napi::CallbackInfo &info);
     void hand_over(const Napi::CallbackInfo &info);
     void reopen_logs(const Napi::CallbackInfo &info);
+    Napi::Value prepare(const Napi::CallbackInfo &info);
+    Napi::Value switch_over(const Napi::CallbackInfo &info);
+    void discard(const Napi::CallbackInfo &info);
     void stop(const Napi::CallbackInfo &info);
 
     void close() noexcept;
     void run() noexcept;
     void report(const char *type) noexcept;
+    void report_prepared(bool is_prepared) noexcept;
     static void on_event(hs_event_t event, void *self) noexcept;
     static void on_environment_exit(void *self) noexcept;
 
@@ -39,4 +44,7 @@ private:
     Napi::ThreadSafeFunction events_;
     hs_server_t *server_ = nullptr;
     std::thread thread_;
+    /* The generation of the last prepare. Written by the main thread while the server's helper has
+     * nothing to report, read by the helper. */
+    std::atomic<int64_t> preparing_{ 0 };
 };

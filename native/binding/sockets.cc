@@ -176,6 +176,24 @@ static Napi::Value socket_pair(const Napi::CallbackInfo &info)
     return array_of(info.Env(), fds, 2);
 }
 
+static void send_descriptor(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 2 || !info[1].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "sendDescriptor(pair, fd) takes two numbers");
+    int result = hs_socket_send_descriptor(descriptor_argument(info),
+                                           info[1].As<Napi::Number>().Int32Value());
+    if (result < 0)
+        throw system_error(info.Env(), -result, std::string("sendmsg: ") + std::strerror(-result));
+}
+
+static Napi::Value receive_descriptor(const Napi::CallbackInfo &info)
+{
+    int fd = hs_socket_receive_descriptor(descriptor_argument(info));
+    if (fd < 0)
+        throw system_error(info.Env(), -fd, std::string("recvmsg: ") + std::strerror(-fd));
+    return Napi::Number::New(info.Env(), fd);
+}
+
 static void set_close_on_exec(const Napi::CallbackInfo &info)
 {
     int result = hs_socket_set_cloexec(descriptor_argument(info));
@@ -199,6 +217,8 @@ void define_sockets(Napi::Env env, Napi::Object exports)
     define("adoptListener", adopt_listener);
     define("notify", notify);
     define("socketPair", socket_pair);
+    define("sendDescriptor", send_descriptor);
+    define("receiveDescriptor", receive_descriptor);
     define("setCloseOnExec", set_close_on_exec);
     define("closeDescriptor", close_descriptor);
 }

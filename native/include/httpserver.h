@@ -69,8 +69,11 @@ typedef enum {
     HS_EVENT_READY,    /* connections are being accepted */
     HS_EVENT_ORPHANED, /* control_fd reached its end: the supervisor is gone and the server began to
                           drain */
-    HS_EVENT_CUT,   /* the time of hs_server_drain was over before everything was answered, and what
-                       was left has been cut. Told once, before hs_server_run returns */
+    HS_EVENT_CUT, /* the time of hs_server_drain was over before everything was answered, and what
+                     was left has been cut. Told once, before hs_server_run returns */
+    HS_EVENT_PREPARED,     /* hs_server_prepare has loaded everything. Called on another thread, as
+                              is the next one */
+    HS_EVENT_NOT_PREPARED, /* it has not: hs_server_problem says why */
     HS_EVENT_STUCK, /* a handler has kept a reactor for twice handler_timeout_ms: nobody is served
                        by it. Called on another thread, again and again while it lasts */
 } hs_event_t;
@@ -205,6 +208,8 @@ typedef struct hs_config {
     /* For a supervisor (httpserver_supervise.h). Descriptors are owned by the server, also when it
      * cannot be made. */
     int inbox_fd;        /* connections come and go through it; default -1: none */
+    int app_fd;          /* the handler's files as they were accepted (hs_accept_lua,
+                            hs_accept_module); default -1: read now */
     int stats_fd;        /* a stats page; default -1: none */
     uint32_t stats_slot; /* which part of it is this server's: default 0, 0 */
     uint32_t stats_side;
@@ -248,6 +253,29 @@ void hs_server_drain(hs_server_t *server, uint32_t timeout_ms);
  * hs_server_drain. Any thread, signal handlers too.
  */
 void hs_server_hand_over(hs_server_t *server, uint32_t timeout_ms);
+
+/*
+ * Loads the next generation of a handler in Lua beside the one that serves, on a thread of its own.
+ * HS_EVENT_PREPARED or HS_EVENT_NOT_PREPARED follows, and nothing has changed until
+ * hs_server_switch. `app_fd`: hs_config_t.app_fd, taken over whatever happens; -1: the files as
+ * they are now. 0, or negative with the reason in `error`: the handler is not in Lua, or an earlier
+ * load does not end.
+ *
+ * These calls, hs_server_switch, hs_server_discard and hs_server_problem are for one thread at a
+ * time.
+ */
+int hs_server_prepare(hs_server_t *server, int app_fd, char *error, size_t error_size);
+
+/* Every thread goes over to what was prepared before its next request; requests that are being
+ * handled end as they began. `generation`: hs_config_t.generation from now on, not 0. 0, or
+ * negative if nothing is prepared. */
+int hs_server_switch(hs_server_t *server, uint64_t generation);
+
+/* Forgets what was, or is being, prepared. */
+void hs_server_discard(hs_server_t *server);
+
+/* Why the last hs_server_prepare failed: after HS_EVENT_NOT_PREPARED. */
+const char *hs_server_problem(const hs_server_t *server);
 
 /* Opens the access log's file anew, after it was moved away. Any thread, signal handlers too. */
 void hs_server_reopen_logs(hs_server_t *server);

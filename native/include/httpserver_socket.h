@@ -57,6 +57,12 @@ int hs_socket_notify(const char *path, const char *text);
 /* A connected pair (AF_UNIX, message boundaries kept). 0 or -errno. */
 int hs_socket_pair(int fds[2]);
 
+/* Sends a descriptor through a pair; it stays the caller's too. 0 or -errno; never blocks. */
+int hs_socket_send_descriptor(int pair_fd, int fd);
+
+/* The next descriptor that was sent, close-on-exec, or -errno: -EAGAIN if there is none. */
+int hs_socket_receive_descriptor(int pair_fd);
+
 /* Sets FD_CLOEXEC on a descriptor that was inherited. 0 or -errno. */
 int hs_socket_set_cloexec(int fd);
 

@@ -15,6 +15,22 @@
 extern "C" {
 #endif
 
+/* ---- Accepting a handler: what was checked is what reactors load, whatever the disk holds then.
+ */
+
+/*
+ * hs_check_lua that also keeps the files: `*app_fd` is for hs_config_t.app_fd, of any number of
+ * servers and processes, and the caller's to close; -1 on failure. `*is_whole` false: the files are
+ * too many or too large, and only those that were loaded now are kept.
+ */
+int hs_accept_lua(const char *lua_script, const char *lua_root, int *app_fd, bool *is_whole,
+                  char *error, size_t error_size);
+
+/* The same for a shared object; `*app_fd` may be -1 on success, for one that can be loaded only from
+ * its file. */
+int hs_accept_module(const char *module_path, const char *module_symbol, int *app_fd, char *error,
+                     size_t error_size);
+
 /* ---- Stats page: one area for each thread of each process, counters that outlive processes. */
 
 #define HS_STATS_SLOTS_MAX 1024

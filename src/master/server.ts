@@ -6,13 +6,8 @@ import type { ServerOptions } from '../shared/options.js';
 import type { Status } from './admin/status.js';
 import type { PinoLogger } from './log/log.js';
 import { refuseClusterWorker } from './runtime/reactor-process.js';
-import {
-  type ReadyFields,
-  type ReloadResult,
-  type RunningMaster,
-  startMaster,
-} from './runtime/run.js';
-import type { ChildExit, Failure } from './supervisor/state.js';
+import { type ReadyFields, type RunningMaster, startMaster } from './runtime/run.js';
+import type { ChildExit, Failure, ReloadResult } from './supervisor/state.js';
 
 /** The keys of the config file, and what only a program can give. */
 export interface CreateServerOptions extends ServerOptions {
@@ -47,12 +42,13 @@ export interface Server extends AsyncDisposable {
    */
   start(): Promise<ReadyFields>;
   /**
-   * Checks configuration and handler and replaces all reactors, or none; connections stay open.
+   * Checks configuration and handler and lets all reactors go over to them, or none; connections
+   * stay open. `replaced` says whether Lua states were exchanged or processes.
    * Rejects with the code of what failed if the old generation keeps serving, even in one reactor
    * only: ERR_MOONRING_HANDLER, ERR_MOONRING_CONFIG, ERR_MOONRING_PROTOCOL, or ERR_MOONRING_CONTROL
    * if the server cannot reload now.
    */
-  reload(): Promise<{ readonly generation: number }>;
+  reload(): Promise<Omit<ReloadResult, 'failure'>>;
   /** More or fewer reactors. Throws ERR_MOONRING_CONTROL with the reason if that cannot be. */
   scale(processes: number): void;
   /** Ends gracefully, within drain-delay and drain-timeout. Rejects if something was cut. */
@@ -148,9 +144,9 @@ export function createServer(options: CreateServerOptions = {}): Server {
   const server: Server = {
     start,
     reload: async () => {
-      const { failure, generation } = await (await started()).reload();
+      const { failure, ...result } = await (await started()).reload();
       if (failure !== null) throw new MoonringError(failure.code, failure.message);
-      return { generation };
+      return result;
     },
     scale: (processes) => {
       const problem = running().scale(processes);

@@ -1,5 +1,5 @@
 import { messageOf } from '../shared/errors.js';
-import { type CheckVerdict, decodeCheckOrder } from '../shared/messages.js';
+import { CHECKER_APPS_FD, type CheckVerdict, decodeCheckOrder } from '../shared/messages.js';
 import { loadNative } from '../shared/native.js';
 import { packageRoot } from '../shared/package-info.js';
 
@@ -20,9 +20,12 @@ function check(order: string): CheckVerdict {
     const { app, luaRoot } = decodeCheckOrder(JSON.parse(order));
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     native.alarm(ALARM_S);
-    return { problem: native.checkHandler(app, luaRoot)?.message ?? null };
+    const { problem, appFd, isWhole } = native.acceptHandler(app, luaRoot);
+    const isKept = appFd >= 0;
+    if (isKept) native.sendDescriptor(CHECKER_APPS_FD, appFd);
+    return { problem, isKept, isWhole };
   } catch (error) {
-    return { problem: messageOf(error) };
+    return { problem: messageOf(error), isKept: false, isWhole: true };
   }
 }
 

@@ -10,7 +10,8 @@ export type ReactorState =
   /** Waits for the order to serve. */
   | { readonly tag: 'loaded' }
   | { readonly tag: 'starting' }
-  | { readonly tag: 'ready' }
+  /** `preparing`: the generation that is being loaded, or waits for the order to switch. */
+  | { readonly tag: 'ready'; readonly preparing: number | null }
   | { readonly tag: 'draining' }
   | { readonly tag: 'ended' };
 
@@ -23,6 +24,8 @@ export type LifecycleEvent =
   | { readonly type: 'native'; readonly event: ReactorEvent; readonly allocator: string }
   /** The native reactor could not even be made. */
   | { readonly type: 'not-made'; readonly problem: string }
+  /** The result of `switch-over`. */
+  | { readonly type: 'switched'; readonly done: boolean; readonly generation: number }
   | { readonly type: 'timer' };
 
 export type LifecycleEffect =
@@ -31,6 +34,9 @@ export type LifecycleEffect =
   | { readonly type: 'serve' }
   | { readonly type: 'drain' | 'hand-over'; readonly timeoutMs: number }
   | { readonly type: 'reopen-logs' }
+  | { readonly type: 'prepare'; readonly generation: number }
+  | { readonly type: 'switch-over'; readonly generation: number }
+  | { readonly type: 'discard' }
   | { readonly type: 'stop' }
   /** The one timer there is. */
   | { readonly type: 'arm-timer'; readonly delayMs: number }
@@ -53,6 +59,7 @@ export const FIRST_STATE: ReactorState = { tag: 'idle' };
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
 
+const NOT_SWITCHED = 'the new generation of the handler is gone: the process ends, to be replaced';
 const STUCK = 'a handler keeps the reactor and does not stop: the process ends, to be replaced';
 
 export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
@@ -68,6 +75,9 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
       return onDisconnected(state);
     case 'native':
       return onNative(state, event.event, event.allocator);
+    case 'switched':
+      if (!event.done) return end(1, { type: 'log', message: NOT_SWITCHED });
+      return next(state, send({ type: 'switched', generation: event.generation }));
     case 'not-made':
       return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
     case 'timer':
@@ -95,6 +105,19 @@ function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
     }
     case 'reopen-logs':
       return state.tag === 'idle' ? next(state) : next(state, { type: 'reopen-logs' });
+    case 'prepare': {
+      if (state.tag !== 'ready') return next(state);
+      const { generation } = message;
+      return next({ tag: 'ready', preparing: generation }, { type: 'prepare', generation });
+    }
+    case 'switch': {
+      const { generation } = message;
+      if (state.tag !== 'ready' || state.preparing !== generation) return next(state);
+      return next({ tag: 'ready', preparing: null }, { type: 'switch-over', generation });
+    }
+    case 'discard':
+      if (state.tag !== 'ready') return next(state);
+      return next({ tag: 'ready', preparing: null }, { type: 'discard' });
     case 'stop':
       return state.tag === 'idle' ? end(0) : end(0, { type: 'stop' });
     default:
@@ -117,7 +140,12 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
       return next({ tag: 'loaded' }, send({ type: 'loaded' }));
     case 'ready':
       if (state.tag !== 'starting') return next(state);
-      return next({ tag: 'ready' }, send({ type: 'ready', allocator }));
+      return next({ tag: 'ready', preparing: null }, send({ type: 'ready', allocator }));
+    case 'prepared': {
+      const { generation, problem } = event;
+      if (state.tag !== 'ready' || state.preparing !== generation) return next(state);
+      return next(state, send({ type: 'prepared', generation, problem }));
+    }
     case 'cut':
       return next(state, send({ type: 'cut' }));
     case 'drained':

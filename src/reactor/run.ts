@@ -2,7 +2,12 @@ import { writeSync } from 'node:fs';
 import { unreachable } from '../shared/assert.js';
 import { messageOf } from '../shared/errors.js';
 import { formatLogLine } from '../shared/logger.js';
-import { loadNative, type NativeReactor, type ReactorOptions } from '../shared/native.js';
+import {
+  loadNative,
+  type NativeAddon,
+  type NativeReactor,
+  type ReactorOptions,
+} from '../shared/native.js';
 import { packageRoot } from '../shared/package-info.js';
 import { PRELOAD_VARIABLES } from '../shared/preload.js';
 import { MASTER_SIGNALS } from '../shared/signals.js';
@@ -23,9 +28,11 @@ export function runReactor(): Promise<0 | 1> {
   });
 }
 
-function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => void {
+type Dispatch = (event: LifecycleEvent) => void;
+
+function makeShell(onEnd: (code: 0 | 1) => void): Dispatch {
   let state = FIRST_STATE;
-  let reactor: NativeReactor | null = null;
+  let loaded: Loaded | null = null;
   let sent: Promise<void> = Promise.resolve();
   const channel = openChannel({
     onMessage: (message) => dispatch({ type: 'message', message }),
@@ -45,22 +52,34 @@ function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => voi
         sent = channel.send(effect.message);
         return;
       case 'load':
-        reactor = load(effect.options, dispatch);
+        loaded = load(effect.options, dispatch);
         return;
       case 'serve':
-        reactor?.serve();
+        loaded?.reactor.serve();
         return;
       case 'drain':
-        reactor?.drain(effect.timeoutMs);
+        loaded?.reactor.drain(effect.timeoutMs);
         return;
       case 'hand-over':
-        reactor?.handOver(effect.timeoutMs);
+        loaded?.reactor.handOver(effect.timeoutMs);
         return;
       case 'reopen-logs':
-        reactor?.reopenLogs();
+        loaded?.reactor.reopenLogs();
+        return;
+      case 'prepare':
+        if (loaded !== null) prepare(loaded, effect.generation, dispatch);
+        return;
+      case 'switch-over': {
+        const { generation } = effect;
+        const done = loaded?.reactor.switchOver(generation) === true;
+        dispatch({ type: 'switched', done, generation });
+        return;
+      }
+      case 'discard':
+        loaded?.reactor.discard();
         return;
       case 'stop':
-        reactor?.stop();
+        loaded?.reactor.stop();
         return;
       case 'arm-timer':
         setTimeout(() => dispatch({ type: 'timer' }), effect.delayMs);
@@ -83,27 +102,43 @@ function makeShell(onEnd: (code: 0 | 1) => void): (event: LifecycleEvent) => voi
   return dispatch;
 }
 
-function load(
-  options: ReactorOptions,
-  dispatch: (event: LifecycleEvent) => void,
-): NativeReactor | null {
+interface Loaded {
+  readonly native: NativeAddon;
+  readonly reactor: NativeReactor;
+  readonly appsFd: number;
+}
+
+function load(options: ReactorOptions, dispatch: Dispatch): Loaded | null {
   try {
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     // Being inherited cleared the flag.
-    const { listenFds, controlFd, statsFd, inboxFd, accessLogFd } = options;
-    for (const fd of [...listenFds, controlFd, statsFd, inboxFd, accessLogFd])
+    const { listenFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd } = options;
+    for (const fd of [...listenFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd])
       native.setCloseOnExec(fd);
-    const reactor = new native.Reactor(options, (event) =>
+    const appFd = options.isKept ? native.receiveDescriptor(appsFd) : -1;
+    const reactor = new native.Reactor({ ...options, appFd }, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );
     native.alarm(LOADING_ALARM_S);
     reactor.load();
     native.alarm(0);
-    return reactor;
+    return { native, reactor, appsFd };
   } catch (error) {
     dispatch({ type: 'not-made', problem: messageOf(error) });
     return null;
   }
+}
+
+function prepare({ native, reactor, appsFd }: Loaded, generation: number, dispatch: Dispatch) {
+  let problem: string | null;
+  try {
+    problem = reactor.prepare(native.receiveDescriptor(appsFd), generation);
+  } catch (error) {
+    problem = messageOf(error);
+  }
+  if (problem === null) return;
+  const event = { type: 'prepared', generation, problem } as const;
+  dispatch({ type: 'native', event, allocator: native.allocator() });
 }
 
 function logFatal(message: string): void {

@@ -8,7 +8,7 @@ import { keyOf, type NativeConfig, nativeSettings } from './options.js';
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
-export const PROTOCOL_VERSION = 7;
+export const PROTOCOL_VERSION = 8;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -18,6 +18,12 @@ export type ToReactor =
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | { readonly type: 'hand-over'; readonly timeoutMs: number }
   | { readonly type: 'reopen-logs' }
+  /** Load the next generation beside the current one; its files come through `appsFd`. */
+  | { readonly type: 'prepare'; readonly generation: number }
+  /** All requests from now on are for the generation that was prepared. */
+  | { readonly type: 'switch'; readonly generation: number }
+  /** Forget what was prepared. */
+  | { readonly type: 'discard' }
   | { readonly type: 'stop' };
 
 export type ToMaster =
@@ -28,6 +34,9 @@ export type ToMaster =
   /** The time to drain is over, and something was cut. `drained` follows. */
   | { readonly type: 'cut' }
   | { readonly type: 'drained' }
+  /** `problem` is `null` if the generation waits for the order to switch. */
+  | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
+  | { readonly type: 'switched'; readonly generation: number }
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   | { readonly type: 'orphaned' };
 
@@ -49,6 +58,12 @@ export function decodeToReactor(value: unknown): ToReactor {
       return { type: 'hand-over', timeoutMs: naturalIn(fields, 'timeoutMs') };
     case 'reopen-logs':
       return { type: 'reopen-logs' };
+    case 'prepare':
+      return { type: 'prepare', generation: naturalIn(fields, 'generation') };
+    case 'switch':
+      return { type: 'switch', generation: naturalIn(fields, 'generation') };
+    case 'discard':
+      return { type: 'discard' };
     case 'stop':
       return { type: 'stop' };
     default:
@@ -74,6 +89,14 @@ export function decodeToMaster(value: unknown): ToMaster {
       return { type: 'cut' };
     case 'drained':
       return { type: 'drained' };
+    case 'prepared':
+      return {
+        type: 'prepared',
+        generation: naturalIn(fields, 'generation'),
+        problem: problemIn(fields),
+      };
+    case 'switched':
+      return { type: 'switched', generation: naturalIn(fields, 'generation') };
     case 'failed':
       return {
         type: 'failed',
@@ -93,9 +116,16 @@ export interface CheckOrder {
   readonly luaRoot: string;
 }
 
+/** Through it the checker sends the files that it has accepted. */
+export const CHECKER_APPS_FD = 4;
+
 export interface CheckVerdict {
   /** `null`: the handler is fine. */
   readonly problem: string | null;
+  /** Whether a descriptor of its files came with it. */
+  readonly isKept: boolean;
+  /** False: only the files that were loaded are kept. */
+  readonly isWhole: boolean;
 }
 
 export function decodeCheckOrder(value: unknown): CheckOrder {
@@ -105,7 +135,11 @@ export function decodeCheckOrder(value: unknown): CheckOrder {
 
 export function decodeCheckVerdict(value: unknown): CheckVerdict {
   const fields = fieldsOf(value);
-  return { problem: fields['problem'] === null ? null : textIn(fields, 'problem') };
+  return {
+    problem: problemIn(fields),
+    isKept: flagIn(fields, 'isKept'),
+    isWhole: flagIn(fields, 'isWhole'),
+  };
 }
 
 function decodeOptions(fields: Fields): ReactorOptions {
@@ -117,6 +151,8 @@ function decodeOptions(fields: Fields): ReactorOptions {
     app: decodeApp(fieldsOf(fields['app'])),
     luaRoot: textIn(fields, 'luaRoot'),
     inboxFd: naturalIn(fields, 'inboxFd'),
+    appsFd: naturalIn(fields, 'appsFd'),
+    isKept: flagIn(fields, 'isKept'),
     accessLogFd: naturalIn(fields, 'accessLogFd'),
     statsFd: naturalIn(fields, 'statsFd'),
     statsSlot: naturalIn(fields, 'statsSlot'),
@@ -164,6 +200,16 @@ function fieldsOf(value: unknown): Fields {
 function textIn(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value !== 'string') throw unreadable(name, value);
+  return value;
+}
+
+function problemIn(fields: Fields): string | null {
+  return fields['problem'] === null ? null : textIn(fields, 'problem');
+}
+
+function flagIn(fields: Fields, name: string): boolean {
+  const value = fields[name];
+  if (typeof value !== 'boolean') throw unreadable(name, value);
   return value;
 }
 

@@ -28,10 +28,14 @@ export interface NativeAddon {
   notify(path: string, text: string): void;
   /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
   socketPair(): [number, number];
+  /** Through a pair; the descriptor stays the caller's too. Throws an Error with a `code`. */
+  sendDescriptor(pairFd: number, fd: number): void;
+  /** The next one that was sent, close-on-exec and the caller's. Throws; EAGAIN: there is none. */
+  receiveDescriptor(pairFd: number): number;
   setCloseOnExec(fd: number): void;
   closeDescriptor(fd: number): void;
-  /** Loads the app in a throw-away state. `null`: it is fine. The message names file and line. */
-  checkHandler(app: AppSource, luaRoot: string): { readonly message: string } | null;
+  /** Loads the app in a throw-away state and keeps its files as they were then. */
+  acceptHandler(app: AppSource, luaRoot: string): AcceptedHandler;
   /**
    * SIGALRM ends this process after so many seconds, 0: it does not. For the time in which code of
    * others has the main thread, and may keep it for ever.
@@ -47,7 +51,7 @@ export interface NativeAddon {
   readonly StatsPage: new (options: { readonly slots: number }) => NativeStatsPage;
   readonly Boss: new (options: BossOptions) => NativeBoss;
   readonly Reactor: new (
-    options: ReactorOptions,
+    options: NativeReactorOptions,
     onEvent: (event: ReactorEvent) => void,
   ) => NativeReactor;
 }
@@ -81,6 +85,15 @@ export interface TcpListeners {
   readonly family: 4 | 6;
 }
 
+export interface AcceptedHandler {
+  /** `null`: it is fine. Names file and line. */
+  readonly problem: string | null;
+  /** The files, for any number of reactors; the caller's. -1: reactors load from the disk. */
+  readonly appFd: number;
+  /** False: they are too many or too large, and only those that were loaded now are kept. */
+  readonly isWhole: boolean;
+}
+
 /** Paths are absolute. `symbol` is the function of a shared object that handles requests. */
 export type AppSource =
   | { readonly kind: 'lua'; readonly path: string }
@@ -100,6 +113,10 @@ export interface ReactorOptions extends ReactorSettings {
   readonly listenFds: readonly number[];
   /** The reactor's end of the control pair: its end of file means that the master died. */
   readonly controlFd: number;
+  /** Through it comes the descriptor of the app's files with each order to load or prepare. */
+  readonly appsFd: number;
+  /** False: the app is loaded from the disk, and no descriptor comes. */
+  readonly isKept: boolean;
   /** Where connections arrive that the boss passes on. */
   readonly inboxFd: number;
   /** The access log without a file: standard output of the master. */
@@ -113,6 +130,11 @@ export interface ReactorOptions extends ReactorSettings {
   readonly pinCpu: number;
 }
 
+/** With the descriptor that came through `appsFd`, the addon's from then on; -1: none came. */
+export interface NativeReactorOptions extends ReactorOptions {
+  readonly appFd: number;
+}
+
 export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
 
 /** Arrives on the JS thread. After `drained` or `failed` nothing follows. */
@@ -121,6 +143,8 @@ export type ReactorEvent =
   | { readonly type: 'ready' }
   /** The drain timed out with open requests. `drained` follows. */
   | { readonly type: 'cut' }
+  /** What `prepare` came to. `null`: `switchOver` may follow. */
+  | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
   /** The IO thread has ended and nothing is open any more. */
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */
@@ -146,6 +170,15 @@ export interface NativeReactor {
   handOver(timeoutMs: number): void;
   /** Reopens the access log. */
   reopenLogs(): void;
+  /**
+   * Loads the next generation of a Lua handler beside the current one; takes the descriptor over.
+   * `null`: `prepared` follows; otherwise why it cannot begin.
+   */
+  prepare(appFd: number, generation: number): string | null;
+  /** All threads go over to what is prepared. False: nothing is. */
+  switchOver(generation: number): boolean;
+  /** Forgets what is, or is being, prepared. */
+  discard(): void;
   /** Closes everything and joins the IO thread. */
   stop(): void;
 }
@@ -157,7 +190,7 @@ const EXPECTED = ['openTcpListeners', 'adoptListener', 'allocator', 'Boss', 'Rea
  * package. Throws ERR_MOONRING_ADDON, whose message has the command that builds it.
  */
 export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
-  const path = override || join(packageRoot, 'build', 'release', 'moonring.node');
+  const path = addonPath(packageRoot, override);
   if (!existsSync(path)) {
     const advice = override
       ? 'MOONRING_ADDON names it'
@@ -175,6 +208,10 @@ export function loadNative(packageRoot: string, override: string | undefined): N
     throw addonError(`${path} is not the addon of this version: ${advice}`);
   }
   return addon;
+}
+
+export function addonPath(packageRoot: string, override: string | undefined): string {
+  return override || join(packageRoot, 'build', 'release', 'moonring.node');
 }
 
 /** A clone has the sources of everything, an installed package those of the addon. */

@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
 import { runMaster, startServer } from './server.js';
+import { until } from './until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'moonring-c-'));
@@ -18,11 +19,12 @@ execFileSync(join(ROOT, 'examples/c/build.sh'), [example], { stdio: 'inherit' })
 const later = join(directory, 'libasync.so');
 execFileSync(join(ROOT, 'examples/c/build.sh'), [later, 'async.c'], { stdio: 'inherit' });
 
-function build(name: string, source: string): string {
+function build(name: string, source: string, libraries: readonly string[] = []): string {
   const path = join(directory, `${name}.so`);
-  writeFileSync(join(directory, `${name}.c`), source);
   const flags = ['-shared', '-fPIC', '-I', join(ROOT, 'native/include')];
-  execFileSync('cc', [...flags, '-o', path, join(directory, `${name}.c`)], { stdio: 'inherit' });
+  const file = join(directory, `${name}.c`);
+  writeFileSync(file, source);
+  execFileSync('cc', [...flags, '-o', path, file, ...libraries], { stdio: 'inherit' });
   return path;
 }
 
@@ -114,4 +116,51 @@ t.test('a thread whose init fails is an app that does not load', async (t) => {
       'int hs_handler_init(void **a) { return 7; }\nvoid hs_handler_exit(void *a) {}\n',
   );
   await refuses(t, failing, /hs_handler_init returned 7/);
+});
+
+const numbered = (number: number) =>
+  '#include "httpserver.h"\nHS_HANDLER_MODULE\n' +
+  'void hs_handler(hs_request_t *req, hs_response_t *res, void *ud)\n' +
+  `{ (void)req; (void)ud; hs_res_body_str(res, "number ${number}"); }\n`;
+
+t.test('a file that is overwritten in place is served when it is accepted', async (t) => {
+  const app = build('overwritten', numbered(1));
+  const server = await startServer(t, { app });
+  const ask = async () => {
+    const client = await connectRaw(t, server);
+    return (await client.request(requestText('/'))).body.toString();
+  };
+  t.equal(await ask(), 'number 1');
+  // The same file, not another one of its name: what has mapped it would see that.
+  writeFileSync(app, Buffer.alloc(statSync(app).size, 0xff));
+  t.equal(await ask(), 'number 1');
+  server.signal('SIGHUP');
+  await server.logLine('the rejection', (line) => line.msg.startsWith('reload rejected'));
+  const [pid = 0] = server.reactorPids();
+  process.kill(pid, 'SIGKILL');
+  await until('another one has taken its place', () => !server.reactorPids().includes(pid));
+  t.equal(await ask(), 'number 1');
+
+  writeFileSync(app, readFileSync(build('other', numbered(2))));
+  server.signal('SIGHUP');
+  const line = await server.logLine('the reload', (each) => each.msg === 'reloaded');
+  t.equal(line['replaced'], 'processes');
+  t.equal(await ask(), 'number 2');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
+t.test('one that looks for a library beside it is loaded from its file', async (t) => {
+  writeFileSync(join(directory, 'beside.c'), 'int beside(void) { return 7; }\n');
+  const flags = ['-shared', '-fPIC', '-o', join(directory, 'libbeside.so')];
+  execFileSync('cc', [...flags, join(directory, 'beside.c')], { stdio: 'inherit' });
+  const app = build(
+    'looking',
+    `#include "httpserver.h"\nint beside(void);\n${numbered(7).replace('"number 7"', 'beside() == 7 ? "found" : "lost"')}`,
+    [`-L${directory}`, '-lbeside', '-Wl,-rpath,$ORIGIN'],
+  );
+  const server = await startServer(t, { app });
+  await server.logLine('the warning', (line) => /cannot be loaded from memory/.test(line.msg));
+  const client = await connectRaw(t, server);
+  t.equal((await client.request(requestText('/'))).body.toString(), 'found');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
 });

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { changingConfig } from './changing-config.js';
 import { startLoad } from './keep-alive-load.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
@@ -30,9 +31,12 @@ for (const accept of ['reuseport', 'boss']) {
   });
 
   t.test(`${RELOADS} reloads while clients pause, accept ${accept}`, async (t) => {
-    const server = await startServer(t, { app: 'pid.lua', processes: 2, args });
+    const config = changingConfig(t.testdir());
+    const all = [...args, ...config.args];
+    const server = await startServer(t, { app: 'pid.lua', processes: 2, args: all });
     const load = await start(server);
     for (let i = 2; i <= RELOADS + 1; i++) {
+      config.change();
       server.signal('SIGHUP');
       await server.logLine(
         `generation ${i}`,

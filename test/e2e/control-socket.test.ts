@@ -28,7 +28,7 @@ t.test('status, scale, reload and drain over the admin socket', async (t) => {
       return reactors.length === processes && reactors.every((each) => each.state === 'ready');
     });
   }
-  t.match(await ctl('reload'), { code: 0, stdout: /"generation":2/ });
+  t.match(await ctl('reload'), { code: 0, stdout: /"generation":2,"replaced":"lua states"/ });
   await load.stop();
   t.match(load.counts, { failed: 0, lost: 0, closing: 0 }, 'no connection noticed');
 

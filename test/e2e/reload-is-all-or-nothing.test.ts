@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { metricsOf } from './admin-client.js';
+import { changingConfig } from './changing-config.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
@@ -25,39 +26,44 @@ take()
 function handle(_, res) res:body('${text}'):send() end
 `;
 
-t.test('a reload in which one reactor of three does not load changes none', async (t) => {
-  const dir = t.testdir();
-  const app = join(dir, 'app.lua');
-  const allow = (loads: number) => {
-    for (let i = 1; i <= loads; i++) writeFileSync(join(dir, `load-${i}`), '');
-  };
-  writeFileSync(app, fewLoads(dir, 'first'));
-  allow(MOST_LOADS);
-  const server = await startServer(t, { app, processes: 3, args: ARGS });
-  const before = server.reactorPids().sort();
-  const client = await connectRaw(t, server);
-  const ask = async () => (await client.request(requestText('/'))).body.toString();
-  t.equal(await ask(), 'first');
+for (const replaced of ['lua states', 'processes'] as const) {
+  t.test(`one reactor of three does not load: nothing changes, ${replaced}`, async (t) => {
+    const dir = t.testdir();
+    const app = join(dir, 'app.lua');
+    const config = changingConfig(dir);
+    const allow = (loads: number) => {
+      for (let i = 1; i <= loads; i++) writeFileSync(join(dir, `load-${i}`), '');
+    };
+    const reload = (loads: number) => {
+      allow(loads);
+      if (replaced === 'processes') config.change();
+      server.signal('SIGHUP');
+    };
+    writeFileSync(app, fewLoads(dir, 'first'));
+    allow(MOST_LOADS);
+    const args = [...ARGS, ...config.args];
+    const server = await startServer(t, { app, processes: 3, args });
+    const before = server.reactorPids().sort();
+    const client = await connectRaw(t, server);
+    const ask = async () => (await client.request(requestText('/'))).body.toString();
+    t.equal(await ask(), 'first');
 
-  writeFileSync(app, fewLoads(dir, 'second'));
-  allow(3);
-  server.signal('SIGHUP');
-  const line = await server.logLine('the end', (each) => each.msg.startsWith('reload rejected'));
-  t.match(line, {
-    generation: 1,
-    reason: /the new reactor 2 failed: .*app\.lua:6: no load is left/,
+    writeFileSync(app, fewLoads(dir, 'second'));
+    reload(3);
+    const line = await server.logLine('the end', (each) => each.msg.startsWith('reload rejected'));
+    t.match(line, { generation: 1, reason: /reactor \d.*: .*app\.lua:6: no load is left/ });
+    await until('those that had loaded are gone', () => server.reactorPids().length === 3);
+    t.strictSame(server.reactorPids().sort(), before, 'the same processes');
+    t.equal(await ask(), 'first');
+    const metrics = await metricsOf(server);
+    for (const reactor of [0, 1, 2]) {
+      t.equal(metrics.get(`moonring_handler_generation{reactor="${reactor}"}`), 1);
+    }
+
+    reload(MOST_LOADS);
+    const done = await server.logLine('the reload', (each) => each.msg === 'reloaded');
+    t.equal(done['replaced'], replaced);
+    await until('the same connection is served so', async () => (await ask()) === 'second');
+    t.strictSame(await server.stop(), { code: 0, signal: null });
   });
-  await until('those that had loaded are gone', () => server.reactorPids().length === 3);
-  t.strictSame(server.reactorPids().sort(), before, 'the same processes');
-  t.equal(await ask(), 'first');
-  const metrics = await metricsOf(server);
-  for (const reactor of [0, 1, 2]) {
-    t.equal(metrics.get(`moonring_handler_generation{reactor="${reactor}"}`), 1);
-  }
-
-  allow(MOST_LOADS);
-  server.signal('SIGHUP');
-  await server.logLine('the reload', (each) => each.msg === 'reloaded');
-  await until('the same connection has moved', async () => (await ask()) === 'second');
-  t.strictSame(await server.stop(), { code: 0, signal: null });
-});
+}

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { changingConfig } from './changing-config.js';
 import { startLoad } from './keep-alive-load.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { type Server, startServer } from './server.js';
@@ -20,18 +21,20 @@ async function generationOf(server: Server): Promise<number> {
 
 async function reload(server: Server, generation: number): Promise<void> {
   server.signal('SIGHUP');
-  await server.logLine(
+  const line = await server.logLine(
     `generation ${generation}`,
-    (line) => line.msg === 'reloaded' && line['generation'] === generation,
+    (each) => each.msg === 'reloaded' && each['generation'] === generation,
   );
+  if (line['replaced'] !== 'processes') throw new Error('no process was replaced');
 }
 
 export function testReloads(accept: 'reuseport' | 'boss'): void {
-  t.test(`${RELOADS} reloads under load, accept ${accept}`, async (t) => {
+  t.test(`${RELOADS} replacements under load, accept ${accept}`, async (t) => {
+    const config = changingConfig(t.testdir());
     const server = await startServer(t, {
       app: 'pid.lua',
       processes: 2,
-      args: ['--accept', accept],
+      args: ['--accept', accept, ...config.args],
     });
     const before = server.reactorPids();
     const idle = await openIdle(t, server);
@@ -45,7 +48,10 @@ export function testReloads(accept: 'reuseport' | 'boss'): void {
       pauseMs: 1,
     });
 
-    for (let i = 1; i <= RELOADS; i++) await reload(server, i + 1);
+    for (let i = 1; i <= RELOADS; i++) {
+      config.change();
+      await reload(server, i + 1);
+    }
     await until('the last reactors serve', () => {
       const now = server.reactorPids();
       return now.every((pid) => busy.bodies.has(String(pid)));

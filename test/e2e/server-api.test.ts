@@ -23,7 +23,7 @@ t.test('start, stats, reload, scale, drain', async (t) => {
   t.match(ready, { processes: 2, accept: 'boss', admin: [] });
   t.equal((await fetch(ready.address)).status, 200);
   t.match(server.stats(), { phase: 'serving', generation: 1, ready: true });
-  t.strictSame(await server.reload(), { generation: 2 });
+  t.strictSame(await server.reload(), { generation: 2, replaced: 'lua states' });
   server.scale(1);
   t.throws(() => server.scale(9999), { code: 'ERR_MOONRING_CONTROL' });
   t.equal((await fetch(ready.address)).status, 200);

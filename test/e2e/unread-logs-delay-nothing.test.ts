@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { codeOf } from './admin-client.js';
+import { codeOf, statusOf } from './admin-client.js';
 import { startLoad } from './keep-alive-load.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
@@ -32,9 +32,8 @@ t.test('nobody reads the log: requests, health and the end go on', async (t) => 
 
 t.test('a log file on a full disk ends nothing', { skip: noFull }, async (t) => {
   const server = await startServer(t, { args: ['--log-file', FULL] });
-  const [before] = server.reactorPids();
   server.signal('SIGHUP');
-  await until('the reload is done', () => !server.reactorPids().includes(before ?? 0));
+  await until('the reload is done', async () => (await statusOf(server)).generation === 2);
   t.equal((await fetch(server.url)).status, 200);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });

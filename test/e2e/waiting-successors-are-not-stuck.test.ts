@@ -2,6 +2,7 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { statusOf } from './admin-client.js';
+import { changingConfig } from './changing-config.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
@@ -35,8 +36,11 @@ t.test('a successor that waited for longer than the liveness grace is not stuck'
   // Two reactors, the check of the reload and the first successor.
   writeFileSync(path, app(dir, 4));
   writeFileSync(hold, '');
-  const args = ['--threads', '0', '--dispatch', 'inline', '--liveness-grace', `${GRACE_MS}ms`];
+  const config = changingConfig(dir);
+  const grace = ['--liveness-grace', `${GRACE_MS}ms`];
+  const args = ['--threads', '0', '--dispatch', 'inline', ...grace, ...config.args];
   const server = await startServer(t, { app: path, processes: 2, args });
+  config.change();
   server.signal('SIGHUP');
   await until('the second successor loads', () => existsSync(join(dir, 'waiting')));
   await graceHasPassed();

@@ -27,6 +27,8 @@ export const reactorOptions: ReactorOptions = {
   accessLog: 'json',
   accessLogFile: '/var/log/access.log',
   inboxFd: 7,
+  appsFd: 9,
+  isKept: true,
   accessLogFd: 8,
   statsFd: 6,
   statsSlot: 13,

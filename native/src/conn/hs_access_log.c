@@ -93,10 +93,15 @@ void hs_access_log_init(hs_access_log_t *log, hs_access_log_format_t format,
     /* A host name has no character that JSON escapes; a name with one is left out. */
     bool is_plain = strpbrk(origin->hostname, "\"\\\n") == NULL;
     int len = snprintf(log->origin, sizeof(log->origin),
-                       ",\"pid\":%u,\"hostname\":\"%.64s\",\"reactor\":%d,\"gen\":%llu",
-                       origin->pid, is_plain ? origin->hostname : "", origin->reactor,
-                       (unsigned long long)origin->generation);
+                       ",\"pid\":%u,\"hostname\":\"%.64s\",\"reactor\":%d,\"gen\":",
+                       origin->pid, is_plain ? origin->hostname : "", origin->reactor);
     log->origin_len = len > 0 ? hs_min((size_t)len, sizeof(log->origin) - 1) : 0;
+    log->generation = origin->generation;
+}
+
+void hs_access_log_set_generation(hs_access_log_t *log, uint64_t generation)
+{
+    log->generation = generation;
 }
 
 static hs_span_t field(const hs_msg_t *msg, const char *name)
@@ -119,6 +124,7 @@ static size_t put_json(hs_access_log_t *log, const hs_access_log_entry_t *entry)
     put_text(log, "{\"level\":30,\"time\":");
     put_number(log, (uint64_t)entry->time_ms);
     put(log, log->origin, log->origin_len);
+    put_number(log, log->generation);
     put_text(log, ",\"reqId\":\"");
     char id[HS_REQUEST_ID_CAP];
     put(log, id, hs_job_format_id(job, id));

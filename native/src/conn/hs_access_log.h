@@ -40,6 +40,7 @@ typedef struct hs_access_log {
     char date[32];
     char origin[192]; /* what is the same in every line */
     size_t origin_len;
+    uint64_t generation;
     char data[HS_ACCESS_LOG_BUFFER];
 } hs_access_log_t;
 
@@ -56,6 +57,9 @@ typedef struct hs_access_log_entry {
 
 void hs_access_log_init(hs_access_log_t *log, hs_access_log_format_t format,
                         const hs_access_log_origin_t *origin);
+
+/* The generation that the following lines name. */
+void hs_access_log_set_generation(hs_access_log_t *log, uint64_t generation);
 
 /* Adds a line. There must be room for one (hs_access_log_is_full). */
 void hs_access_log_add(hs_access_log_t *log, const hs_access_log_entry_t *entry);

@@ -21,12 +21,16 @@ typedef struct hs_handler {
 
     /* Resumes background tasks, each at most once. NULL: there are none, ever. */
     void (*run_tasks)(void *self);
-    const uint32_t *task_count; /* how many wait; read on the handler's thread */
+    bool (*has_tasks)(void *self); /* asked on the handler's thread; NULL with run_tasks */
+
+    /* Whether something still depends on it (strings of it that are being sent, suspended jobs), so
+     * that it cannot be ended yet. Asked on its thread. NULL: never. */
+    bool (*is_held)(void *self);
 } hs_handler_t;
 
 static inline bool hs_handler_has_tasks(const hs_handler_t *handler)
 {
-    return handler->task_count != NULL && *handler->task_count > 0;
+    return handler->has_tasks != NULL && handler->has_tasks(handler->self);
 }
 
 /* Makes the handlers of several threads. Read-only while they run. */

@@ -28,6 +28,7 @@ enum {
 struct hs_lua {
     lua_State *state;
     hs_lua_api_t api; /* Lua holds its address */
+    hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
 
@@ -98,28 +99,28 @@ static const char *error_text(lua_State *state)
                                               : "an error that is not a string";
 }
 
-/* Runs protected, because every Lua API call in it may raise "not enough memory". Arguments: the
- * hs_lua_t and its config. Returns what belongs into the slots. */
+/* Runs protected, because every Lua API call in it may raise "not enough memory". Argument: the
+ * hs_lua_t. Returns what belongs into the slots. */
 static int set_up(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, 1);
-    const hs_lua_config_t *config = lua_touserdata(state, 2);
     lua_settop(state, 0);
     lua_pushlightuserdata(state, lua);
     lua_setfield(state, LUA_REGISTRYINDEX, "moonring.state");
     luaL_openlibs(state);
     hs_lua_process_open(state);
-    hs_lua_require_open(state, config->root, config->script);
+    hs_lua_require_open(state, &lua->files);
     seed_random(state);
     preload_native(state, lua);
-    if (config->root == NULL)
+    if (lua->files.root == NULL)
         preload_embedded(state);
     lua_getglobal(state, "require");
     lua_pushliteral(state, "moonring.runtime");
     lua_call(state, 1, 1);
     lua_getfield(state, -1, "load");
-    lua_pushstring(state, config->script);
-    lua_call(state, 1, SLOTS);
+    lua_pushstring(state, lua->files.script);
+    hs_lua_require_script(state, &lua->files);
+    lua_call(state, 2, SLOTS);
     return SLOTS;
 }
 
@@ -130,6 +131,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
         hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a Lua state");
         return NULL;
     }
+    lua->files = config->files;
     hs_lua_api_init(&lua->api, config->log);
     lua->api.pins = &lua->pins;
     /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
@@ -143,12 +145,13 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     hs_lua_memory_limit(&lua->memory, lua->state, config->memory_cap);
     lua_pushcfunction(lua->state, set_up);
     lua_pushlightuserdata(lua->state, lua);
-    lua_pushlightuserdata(lua->state, (void *)(uintptr_t)config);
-    if (lua_pcall(lua->state, 2, SLOTS, 0) != 0) {
+    if (lua_pcall(lua->state, 1, SLOTS, 0) != 0) {
         hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s", error_text(lua->state));
         hs_lua_free(lua);
         return NULL;
     }
+    if (lua->files.snapshot != NULL)
+        hs_snapshot_freeze(lua->files.snapshot);
     return lua;
 }
 
@@ -236,6 +239,18 @@ static void run_tasks(void *self)
         hs_lua_memory_collect(&lua->memory, lua->state);
 }
 
+static bool has_tasks(void *self)
+{
+    const hs_lua_t *lua = self;
+    return lua->api.task_count > 0;
+}
+
+static bool is_held(void *self)
+{
+    const hs_lua_t *lua = self;
+    return hs_lua_pins_in_use(&lua->pins);
+}
+
 static hs_lua_t *lua_of(lua_State *state)
 {
     lua_getfield(state, LUA_REGISTRYINDEX, "moonring.state");
@@ -275,7 +290,8 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .self = lua,
         .interrupt = interrupt_lua,
         .run_tasks = run_tasks,
-        .task_count = &lua->api.task_count,
+        .has_tasks = has_tasks,
+        .is_held = is_held,
     };
 }
 

@@ -7,15 +7,15 @@
 #pragma once
 
 #include "exec/hs_handler.h"
+#include "exec/hs_lua_require.h"
 
 typedef struct hs_lua hs_lua_t;
 
+/* What it points to outlives the state. */
 typedef struct hs_lua_config {
-    const char *script; /* path of the handler file */
-    const char *root;   /* directory that holds moonring/(name).lua; NULL: the modules that were
-                           compiled in */
-    hs_log_t *log;      /* outlives the state */
-    size_t memory_cap;  /* bytes, 0: none */
+    hs_lua_files_t files; /* without a root: the modules that were compiled in */
+    hs_log_t *log;
+    size_t memory_cap; /* bytes, 0: none */
 } hs_lua_config_t;
 
 /* Loads the script. NULL on failure; `error` then names file and line. */

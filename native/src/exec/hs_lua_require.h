@@ -1,7 +1,8 @@
 /*
  * Where require finds Lua modules: the runtime's (moonring.*), then those beside the handler, then
- * what LuaJIT's package.path says. A loader of its own instead of templates in package.path, in
- * which a directory with `;` or `?` in its name cannot be written.
+ * what LuaJIT's package.path says. Those beside the handler come from the state's snapshot, if it
+ * has one. A loader of its own instead of templates in package.path, in which a directory with `;`
+ * or `?` in its name cannot be written.
  *
  * Thread: that of the state.
  */
@@ -9,6 +10,16 @@
 
 #include <lua.h>
 
-/* `root`: directory that holds moonring/(name).lua, or NULL; `script`: path of the handler. Both
- * outlive the state. May raise. */
-void hs_lua_require_open(lua_State *state, const char *root, const char *script);
+#include "exec/hs_snapshot.h"
+
+typedef struct hs_lua_files {
+    const char *root;        /* directory that holds moonring/(name).lua, or NULL */
+    const char *script;      /* path of the handler */
+    hs_snapshot_t *snapshot; /* NULL: files come from the disk */
+} hs_lua_files_t;
+
+/* `files` outlives the state. May raise. */
+void hs_lua_require_open(lua_State *state, const hs_lua_files_t *files);
+
+/* Pushes the chunk of the handler's file. Raises if there is none, or it does not compile. */
+void hs_lua_require_script(lua_State *state, const hs_lua_files_t *files);

@@ -1,8 +1,12 @@
 #include "exec/hs_module.h"
 
+#include "os/hs_files.h"
 #include "os/hs_object.h"
+#include "os/hs_shm.h"
 
 #define DEFAULT_SYMBOL "hs_handler"
+/* No handler is larger. */
+#define OBJECT_MAX ((size_t)1024 * 1024 * 1024)
 
 /* ISO C has no cast from an object pointer to a function pointer; POSIX promises that the bits fit.
  */
@@ -35,9 +39,26 @@ static int check(hs_module_t *module, const char *path, const char *symbol, hs_e
     return HS_OK;
 }
 
-int hs_module_open(hs_module_t *module, const char *path, const char *symbol, hs_errinfo_t *error)
+int hs_module_store(const char *path)
 {
-    *module = (hs_module_t){ .object = hs_object_open(path, error) };
+    char *text;
+    size_t len;
+    if (hs_files_read(path, OBJECT_MAX, &text, &len) < 0)
+        return -1;
+    int fd = hs_shm_store(&(struct iovec){ text, len }, 1, true);
+    hs_free(text);
+    return fd < 0 ? -1 : fd;
+}
+
+int hs_module_open(hs_module_t *module, int memory_fd, const char *path, const char *symbol,
+                   hs_errinfo_t *error)
+{
+    *module = (hs_module_t){ 0 };
+    if (memory_fd >= 0)
+        module->object = hs_object_open_memory(memory_fd, NULL);
+    module->is_from_memory = module->object != NULL;
+    if (module->object == NULL)
+        module->object = hs_object_open(path, error);
     if (module->object == NULL)
         return HS_ERR_HANDLER;
     if (symbol == NULL)

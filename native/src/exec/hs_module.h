@@ -9,15 +9,24 @@
 /* owner: the server; read-only while handlers run */
 typedef struct hs_module {
     void *object; /* NULL: not open */
+    bool is_from_memory;
     hs_handler_fn handle;
     int (*init)(void **user_data);
     void (*exit)(void *user_data);
 } hs_module_t;
 
-/* `symbol` NULL: "hs_handler". HS_ERR_HANDLER with a sentence if the file cannot be loaded, was
- * built against another version of the header, or has no such function. */
-HS_NODISCARD int hs_module_open(hs_module_t *module, const char *path, const char *symbol,
-                                hs_errinfo_t *error);
+/*
+ * `memory_fd`: the object in memory (hs_module_store), -1: in the file at `path`. Objects that
+ * cannot be loaded from memory, since they look for others beside them, are loaded from the file.
+ * `symbol` NULL: "hs_handler". HS_ERR_HANDLER with a message if the object cannot be loaded, was
+ * built against another version of the header, or has no such function.
+ */
+HS_NODISCARD int hs_module_open(hs_module_t *module, int memory_fd, const char *path,
+                                const char *symbol, hs_errinfo_t *error);
+
+/* A copy of the file in memory that nobody can change, so that replacing the file changes nothing
+ * for those who load it. A close-on-exec descriptor; -1: not on this system. */
+HS_NODISCARD int hs_module_store(const char *path);
 void hs_module_close(hs_module_t *module);
 
 hs_handler_maker_t hs_module_maker(hs_module_t *module);

@@ -211,6 +211,14 @@ void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, ui
     hs_stats_set(&head->pid, pid);
 }
 
+void hs_stats_page_set_generation(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                                  uint64_t generation)
+{
+    side_head_t *head = head_of(page, slot, side);
+    if (head != NULL)
+        hs_stats_set(&head->generation, generation);
+}
+
 hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                     uint32_t thread)
 {

@@ -32,6 +32,10 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
 void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t pid,
                          uint64_t generation, uint64_t now_ms);
 
+/* The process goes over to another generation of its handler. */
+void hs_stats_page_set_generation(hs_stats_page_t *page, uint32_t slot, uint32_t side,
+                                  uint64_t generation);
+
 /* The area of a thread of a side that was begun. Any thread of that process. */
 hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                     uint32_t thread);

@@ -307,6 +307,12 @@ void hs_workers_wake(hs_workers_t *workers)
         hs_workq_wake_one(&workers->queue);
 }
 
+void hs_workers_wake_all(hs_workers_t *workers)
+{
+    while (hs_workq_has_idle(&workers->queue))
+        hs_workq_wake_one(&workers->queue);
+}
+
 uint64_t hs_workers_queued(const hs_workers_t *workers)
 {
     return hs_workq_length(&workers->queue);

@@ -6,7 +6,7 @@
  * A worker that does not come back can neither be ended nor waited for. The pool then says so,
  * starts another up to a bound, and at the end leaves it behind with all that it may still touch.
  *
- * Thread: everything here is the I/O thread's.
+ * Thread: everything here is the I/O thread's, but for hs_workers_wake_all.
  */
 #pragma once
 
@@ -49,6 +49,9 @@ void hs_workers_flush(hs_workers_t *workers);
  */
 bool hs_workers_want_wake(const hs_workers_t *workers);
 void hs_workers_wake(hs_workers_t *workers);
+
+/* Wakes all that sleep, to look at their tasks. Any thread. */
+void hs_workers_wake_all(hs_workers_t *workers);
 
 /* Jobs that wait for a worker. */
 uint64_t hs_workers_queued(const hs_workers_t *workers);

@@ -1,7 +1,13 @@
 #include "os/hs_object.h"
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "os/hs_shm.h"
+#include "os/hs_sock.h"
 
 bool hs_object_is_same(const void *a, const void *b)
 {
@@ -66,6 +72,63 @@ void *hs_object_open(const char *path, hs_errinfo_t *error)
     void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (object == NULL)
         hs_errinfo_set(error, HS_ERR_HANDLER, 0, "cannot load %s: %s", path, dlerror());
+    return object;
+}
+
+static void *open_descriptor(int fd, hs_errinfo_t *error)
+{
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return hs_object_open(path, error);
+}
+
+static bool write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+/* A descriptor of a file without a name that holds what the memory behind `fd` does, or -1. */
+static int copy_to_file(int fd)
+{
+    const char *directory = getenv("TMPDIR");
+    char path[4096];
+    const void *memory;
+    size_t size = hs_shm_size(fd);
+    if (size == 0 || hs_shm_map_read(fd, size, &memory) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "%s/moonring-XXXXXX", directory != NULL ? directory : "/tmp");
+    int file = mkstemp(path);
+    if (file != -1) {
+        (void)unlink(path);
+        (void)hs_sock_set_cloexec(file);
+    }
+    if (file != -1 && !write_all(file, memory, size)) {
+        hs_sock_close(file);
+        file = -1;
+    }
+    hs_shm_unmap(memory, size);
+    return file;
+}
+
+void *hs_object_open_memory(int fd, hs_errinfo_t *error)
+{
+    void *object = open_descriptor(fd, error);
+    if (object != NULL)
+        return object;
+    int file = copy_to_file(fd);
+    if (file == -1)
+        return NULL;
+    object = open_descriptor(file, error);
+    hs_sock_close(file);
     return object;
 }
 

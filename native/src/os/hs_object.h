@@ -32,6 +32,13 @@ void hs_object_show_symbols(const void *address);
  * NULL: `error` says why.
  */
 HS_NODISCARD void *hs_object_open(const char *path, hs_errinfo_t *error);
+
+/*
+ * The same from memory that hs_shm_store has made as a program; where that may not be loaded, from
+ * a copy in a file without a name, in TMPDIR. The object finds no others by $ORIGIN.
+ */
+HS_NODISCARD void *hs_object_open_memory(int fd, hs_errinfo_t *error);
+
 void hs_object_close(void *object);
 
 /* The address of a symbol of it, NULL if it has none of this name. */

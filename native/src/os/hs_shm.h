@@ -3,6 +3,8 @@
  */
 #pragma once
 
+#include <sys/uio.h>
+
 #include "base/hs_base.h"
 
 /* A close-on-exec descriptor of `size` zero bytes that no process can shrink (Linux), or -errno. */
@@ -13,4 +15,14 @@ size_t hs_shm_size(int fd);
 
 /* Maps for reading and writing. 0 or -errno. */
 HS_NODISCARD int hs_shm_map(int fd, size_t size, void **memory);
-void hs_shm_unmap(void *memory, size_t size);
+void hs_shm_unmap(const void *memory, size_t size);
+
+/*
+ * A close-on-exec descriptor of memory that holds the pieces one after the other, and that nobody
+ * can change (Linux). `is_program`: it can be loaded as a shared object (not on macOS: -ENOTSUP).
+ * -errno on failure.
+ */
+HS_NODISCARD int hs_shm_store(const struct iovec *pieces, size_t count, bool is_program);
+
+/* Maps for reading; hs_shm_unmap undoes it. 0 or -errno. */
+HS_NODISCARD int hs_shm_map_read(int fd, size_t size, const void **memory);

@@ -46,6 +46,7 @@ void hs_config_init(hs_config_t *config)
         .reactor_index = -1,
         .pin_cpu = -1,
         .inbox_fd = -1,
+        .app_fd = -1,
         .stats_fd = -1,
     };
 }

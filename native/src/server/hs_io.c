@@ -359,6 +359,9 @@ static void take_handed_over(hs_io_t *io)
 
 static void take_requests(hs_io_t *io)
 {
+    if (atomic_load_explicit(&io->switched_to, memory_order_relaxed) != 0)
+        hs_io_observe_generation(
+            io, atomic_exchange_explicit(&io->switched_to, 0, memory_order_relaxed));
     if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
         atomic_store_explicit(&io->reopen_requested, false, memory_order_relaxed);
         hs_io_observe_reopen(io);
@@ -541,4 +544,12 @@ void hs_io_request_reopen(hs_io_t *io)
 {
     atomic_store_explicit(&io->reopen_requested, true, memory_order_relaxed);
     hs_ev_wake(io->env.loop.ev);
+}
+
+void hs_io_switch(hs_io_t *io, uint64_t generation)
+{
+    atomic_store_explicit(&io->switched_to, generation, memory_order_relaxed);
+    hs_ev_wake(io->env.loop.ev);
+    if (io->workers != NULL)
+        hs_workers_wake_all(io->workers);
 }

@@ -5,7 +5,8 @@
  * It works in turns: up to HS_IO_BATCH ready connections are read, parsed and handled, then all
  * their responses are sent.
  *
- * Thread: everything but hs_io_request_* belongs to the thread that calls hs_io_run.
+ * Thread: everything but hs_io_request_* and hs_io_switch belongs to the thread that calls
+ * hs_io_run.
  */
 #pragma once
 
@@ -91,6 +92,7 @@ struct hs_io {
     _Atomic uint32_t drain_timeout_ms;
     _Atomic bool hand_over_requested;
     _Atomic uint32_t hand_over_timeout_ms;
+    _Atomic uint64_t switched_to; /* a generation that is not named yet, 0: none; relaxed */
     _Atomic bool reopen_requested;
 };
 
@@ -152,6 +154,10 @@ int hs_io_run(hs_io_t *io);
  * configuration named may be freed.
  */
 uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms);
+
+/* The handlers of its threads have been exchanged for those of another generation: they go over to
+ * them in run_tasks, also those that sleep. Any thread. */
+void hs_io_switch(hs_io_t *io, uint64_t generation);
 
 /* Any thread, signal handlers too. */
 void hs_io_request_stop(hs_io_t *io);

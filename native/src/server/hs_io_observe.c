@@ -224,6 +224,14 @@ void hs_io_observe_sent(hs_io_t *io)
         write_lines(io);
 }
 
+void hs_io_observe_generation(hs_io_t *io, uint64_t generation)
+{
+    if (io->observer.access_log != NULL)
+        hs_access_log_set_generation(io->observer.access_log, generation);
+    if (io->page != NULL)
+        hs_stats_page_set_generation(io->page, io->stats_slot, io->stats_side, generation);
+}
+
 void hs_io_observe_reopen(hs_io_t *io)
 {
     hs_errinfo_t error = { 0 };

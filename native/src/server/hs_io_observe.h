@@ -31,6 +31,8 @@ void hs_io_observe_flush(hs_io_t *io);
 void hs_io_observe_end(hs_io_t *io);
 
 /* The log file was moved away: opens it under its name again. */
+/* Log and stats page name this generation from now on. */
+void hs_io_observe_generation(hs_io_t *io, uint64_t generation);
 void hs_io_observe_reopen(hs_io_t *io);
 
 /* When the io should wake at the latest, for the heartbeat and for log lines; 0: never. */

@@ -26,6 +26,7 @@ struct hs_server {
     uint32_t stop_wait_ms;
     hs_event_fn on_event;
     void *on_event_ud;
+    char problem[HS_ERRINFO_TEXT_CAP]; /* of the last prepare: written before the event */
 };
 
 /* Descriptors of the configuration that nobody has taken yet; -1: none, or taken. What takes one
@@ -35,6 +36,7 @@ typedef struct given {
     size_t listen_fd_count;
     int control_fd;
     int inbox_fd;
+    int app_fd;
     int stats_fd;
 } given_t;
 
@@ -46,6 +48,7 @@ static given_t given_of(const hs_config_t *config)
         .listen_fd_count = has_listeners ? config->listen_fd_count : 0,
         .control_fd = config->control_fd,
         .inbox_fd = config->inbox_fd,
+        .app_fd = config->app_fd,
         .stats_fd = config->stats_fd,
     };
 }
@@ -69,6 +72,7 @@ static void close_given(given_t *given)
         hs_sock_close(take_listener(given));
     hs_sock_close(take(&given->control_fd));
     hs_sock_close(take(&given->inbox_fd));
+    hs_sock_close(take(&given->app_fd));
     hs_sock_close(take(&given->stats_fd));
 }
 
@@ -211,7 +215,7 @@ static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_
 static int open_server(hs_server_t *server, const hs_config_t *config, given_t *given,
                        hs_errinfo_t *error)
 {
-    int result = hs_source_open(&server->source, config, &server->log, error);
+    int result = hs_source_open(&server->source, config, given->app_fd, &server->log, error);
     if (result == HS_OK)
         result = open_reactors(server, config, given, error);
     if (result == HS_OK && server->has_boss)
@@ -367,17 +371,57 @@ void hs_server_free(hs_server_t *server)
     hs_free(server->uds_path);
     if (server->log_json.fd >= 0)
         hs_log_process_end(server->log_json.fd);
+    if (left == 0)
+        left = hs_source_close(&server->source, server->stop_wait_ms);
     if (left > 0) {
         hs_log_write(&server->log, HS_LOG_WARN,
-                     "%u worker threads still run a handler: they are left behind with the memory "
+                     "%u threads still run a handler: they are left behind with the memory "
                      "of their server",
                      left);
         return;
     }
-    hs_source_close(&server->source);
     hs_free(server->ios);
     hs_free(server->reactors);
     hs_free(server);
+}
+
+static void on_prepared(void *context, const char *problem)
+{
+    hs_server_t *server = context;
+    snprintf(server->problem, sizeof(server->problem), "%s", problem != NULL ? problem : "");
+    if (server->on_event != NULL)
+        server->on_event(problem == NULL ? HS_EVENT_PREPARED : HS_EVENT_NOT_PREPARED,
+                         server->on_event_ud);
+}
+
+int hs_server_prepare(hs_server_t *server, int app_fd, char *error, size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    int result = hs_source_prepare(&server->source, app_fd, on_prepared, server, &info);
+    hs_sock_close(app_fd);
+    (void)report(&info, NULL, error, error_size);
+    return result;
+}
+
+int hs_server_switch(hs_server_t *server, uint64_t generation)
+{
+    int result = server->source.generations != NULL
+                     ? hs_generations_switch(server->source.generations)
+                     : HS_ERR_STATE;
+    for (size_t i = 0; i < server->reactor_count && result == HS_OK; i++)
+        hs_io_switch(server->ios[i], generation);
+    return result;
+}
+
+void hs_server_discard(hs_server_t *server)
+{
+    if (server->source.generations != NULL)
+        hs_generations_discard(server->source.generations);
+}
+
+const char *hs_server_problem(const hs_server_t *server)
+{
+    return server->problem;
 }
 
 uint16_t hs_server_port(const hs_server_t *server)
@@ -385,24 +429,67 @@ uint16_t hs_server_port(const hs_server_t *server)
     return server->port;
 }
 
-int hs_check_lua(const char *lua_script, const char *lua_root, char *error, size_t error_size)
+static int accept_lua(const char *script, const char *root, int *app_fd, bool *is_whole,
+                      hs_errinfo_t *error)
 {
     hs_log_t log;
     hs_log_init(&log, HS_LOG_WARN, NULL, NULL);
+    hs_lua_config_t config = { .files = { .root = root, .script = script }, .log = &log };
+    config.files.snapshot = hs_snapshot_take(script, error);
+    if (config.files.snapshot == NULL)
+        return error->code;
+    hs_lua_t *lua = hs_lua_new(&config, error);
+    hs_lua_free(lua);
+    *is_whole = hs_snapshot_is_whole(config.files.snapshot);
+    if (lua != NULL && app_fd != NULL) {
+        *app_fd = hs_snapshot_store(config.files.snapshot);
+        if (*app_fd < 0)
+            hs_errinfo_set(error, HS_ERR_SYSTEM, -*app_fd, "cannot keep the files of the app: %s",
+                           strerror(-*app_fd));
+    }
+    hs_snapshot_free(config.files.snapshot);
+    return error->code;
+}
+
+int hs_accept_lua(const char *lua_script, const char *lua_root, int *app_fd, bool *is_whole,
+                  char *error, size_t error_size)
+{
     hs_errinfo_t info = { 0 };
-    hs_lua_config_t config = { .script = lua_script, .root = lua_root, .log = &log };
-    hs_lua_free(hs_lua_new(&config, &info));
+    *app_fd = -1;
+    accept_lua(lua_script, lua_root, app_fd, is_whole, &info);
+    return report(&info, NULL, error, error_size);
+}
+
+int hs_check_lua(const char *lua_script, const char *lua_root, char *error, size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    bool is_whole;
+    accept_lua(lua_script, lua_root, NULL, &is_whole, &info);
+    return report(&info, NULL, error, error_size);
+}
+
+int hs_accept_module(const char *module_path, const char *module_symbol, int *app_fd, char *error,
+                     size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    hs_module_t module;
+    *app_fd = hs_module_store(module_path);
+    int result = hs_module_open(&module, *app_fd, module_path, module_symbol, &info);
+    if (result != HS_OK || !module.is_from_memory) {
+        hs_sock_close(*app_fd);
+        *app_fd = -1;
+    }
+    hs_module_close(&module);
     return report(&info, NULL, error, error_size);
 }
 
 int hs_check_module(const char *module_path, const char *module_symbol, char *error,
                     size_t error_size)
 {
-    hs_errinfo_t info = { 0 };
-    hs_module_t module;
-    if (hs_module_open(&module, module_path, module_symbol, &info) == HS_OK)
-        hs_module_close(&module);
-    return report(&info, NULL, error, error_size);
+    int app_fd;
+    int result = hs_accept_module(module_path, module_symbol, &app_fd, error, error_size);
+    hs_sock_close(app_fd);
+    return result;
 }
 
 const char *hs_llhttp_version(void)

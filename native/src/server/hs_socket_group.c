@@ -1,8 +1,10 @@
 #include "httpserver_socket.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "os/hs_pass.h"
 #include "os/hs_service.h"
 #include "os/hs_sock.h"
 
@@ -93,6 +95,26 @@ int hs_socket_notify(const char *path, const char *text)
 int hs_socket_pair(int fds[2])
 {
     return hs_sock_pair(fds);
+}
+
+int hs_socket_send_descriptor(int pair_fd, int fd)
+{
+    char byte = 0;
+    return hs_pass_send(pair_fd, &(struct iovec){ &byte, 1 }, 1, &fd, 1);
+}
+
+int hs_socket_receive_descriptor(int pair_fd)
+{
+    char byte;
+    hs_passed_t passed;
+    int result = hs_pass_recv(pair_fd, &byte, 1, &passed);
+    if (result < 0)
+        return result;
+    for (size_t i = 1; i < passed.fd_count; i++)
+        hs_sock_close(passed.fds[i]);
+    if (passed.fd_count > 0)
+        return passed.fds[0];
+    return passed.is_cut ? -EMFILE : -EPIPE;
 }
 
 int hs_socket_set_cloexec(int fd)

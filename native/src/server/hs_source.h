@@ -4,18 +4,32 @@
  */
 #pragma once
 
+#include "exec/hs_generations.h"
 #include "exec/hs_lua.h"
 #include "exec/hs_module.h"
 
 typedef struct hs_source {
     hs_c_handler_t c_handler;
+    hs_module_t module;
+
+    /* Lua: what all generations have in common. */
     hs_lua_config_t lua;
     char *lua_script;
     char *lua_root;
-    hs_module_t module;
+    hs_generations_t *generations; /* NULL: not Lua */
+
     hs_handler_maker_t maker; /* refers to the source: which must not move */
 } hs_source_t;
 
-HS_NODISCARD int hs_source_open(hs_source_t *source, const hs_config_t *config, hs_log_t *log,
-                                hs_errinfo_t *error);
-void hs_source_close(hs_source_t *source);
+/* `app_fd`: hs_config_t.app_fd, borrowed. */
+HS_NODISCARD int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd,
+                                hs_log_t *log, hs_errinfo_t *error);
+
+/* hs_generations_prepare for the Lua files behind `app_fd`, which is borrowed. HS_ERR_STATE if the
+ * source is not in Lua. */
+HS_NODISCARD int hs_source_prepare(hs_source_t *source, int app_fd, hs_generations_done_fn done,
+                                   void *context, hs_errinfo_t *error);
+
+/* After the last handler. Returns 1 if a thread still loads: then the source stays where it is, for
+ * ever. */
+uint32_t hs_source_close(hs_source_t *source, uint32_t wait_ms);

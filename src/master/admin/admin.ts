@@ -6,7 +6,7 @@ import type { NativeAddon } from '../../shared/native.js';
 import type { StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
 import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
-import type { Failure } from '../supervisor/state.js';
+import type { ReloadResult } from '../supervisor/state.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
 import { type ProcessUsage, readProcessUsage } from './process-usage.js';
@@ -29,7 +29,7 @@ export interface AdminOptions {
 }
 
 export interface AdminOrders {
-  reload(): Promise<{ readonly failure: Failure | null; readonly generation: number }>;
+  reload(): Promise<ReloadResult>;
   scale(processes: number): string | null;
   drain(): void;
 }
@@ -207,8 +207,9 @@ function processesOf({ pid, reactors }: Status): ProcessUsage[] {
 async function order(orders: AdminOrders, url: URL): Promise<Answer> {
   switch (url.pathname) {
     case '/reload': {
-      const { failure, generation } = await orders.reload();
-      const body = { problem: failure?.message ?? null, code: failure?.code ?? null, generation };
+      const { failure, generation, replaced } = await orders.reload();
+      const problem = failure?.message ?? null;
+      const body = { problem, code: failure?.code ?? null, generation, replaced };
       return { status: failure === null ? 200 : 409, body };
     }
     case '/drain':

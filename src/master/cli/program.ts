@@ -53,8 +53,11 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
       return null;
     }
     case 'check': {
-      const { app } = await prepareGeneration(line.resolved);
-      for (const warning of line.resolved.warnings) process.stderr.write(`moonring: ${warning}\n`);
+      const { resolved } = line;
+      const native = loadNative(packageRoot, env['MOONRING_ADDON']);
+      const { app, warnings } = await prepareGeneration({ native, env, resolved });
+      for (const warning of [...resolved.warnings, ...warnings])
+        process.stderr.write(`moonring: ${warning}\n`);
       process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
       return null;
     }

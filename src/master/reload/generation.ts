@@ -8,9 +8,9 @@ import {
   statSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { ResolvedConfig } from '../../shared/config.js';
+import type { Environment, ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import type { AppSource } from '../../shared/native.js';
+import { type AppSource, addonPath, type NativeAddon } from '../../shared/native.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot } from '../../shared/package-info.js';
 import { type PathKind, resolveApp } from './app.js';
@@ -20,14 +20,53 @@ import { checkHandler } from './handler-check.js';
 export interface Generation {
   readonly resolved: ResolvedConfig;
   readonly app: AppSource;
+  /** The app's files as they were accepted; the caller's. -1: reactors load from the disk. */
+  readonly appFd: number;
+  /** Differs if the program of the reactors does. */
+  readonly build: string;
+  /** What an operator should know about the app. */
+  readonly warnings: readonly string[];
+}
+
+export interface GenerationInputs {
+  readonly native: NativeAddon;
+  readonly env: Environment;
+  readonly resolved: ResolvedConfig;
 }
 
 /** Checks what a start or a reload depends on. Throws a MoonringError that says what is wrong. */
-export async function prepareGeneration(resolved: ResolvedConfig): Promise<Generation> {
+export async function prepareGeneration(inputs: GenerationInputs): Promise<Generation> {
+  const { native, env, resolved } = inputs;
   const app = resolveApp(resolved.config.app, packageRoot, kindOf);
-  await checkHandler(packageRoot, { app, luaRoot: join(packageRoot, 'lua') });
   requireAccessLog(resolved.config);
-  return { resolved, app };
+  const order = { app, luaRoot: join(packageRoot, 'lua') };
+  const { appFd, isWhole } = await checkHandler(native, packageRoot, order);
+  const warnings = warningsAbout(app, appFd >= 0, isWhole);
+  return { resolved, app, appFd, build: currentBuild(env), warnings };
+}
+
+function warningsAbout({ kind, path }: AppSource, isKept: boolean, isWhole: boolean): string[] {
+  if (!isWhole)
+    return [
+      `${dirname(path)} holds more than 64 MiB of Lua files or 100000 entries: only the files that ` +
+        'were loaded now are kept, others come from the disk when they are loaded later',
+    ];
+  // No system but Linux loads objects from memory.
+  if (kind === 'lua' || isKept || process.platform !== 'linux') return [];
+  return [
+    `${path} cannot be loaded from memory (it may need a library beside it): reactors load the ` +
+      'file, so replace it by renaming another one to it, never in place',
+  ];
+}
+
+/** What reactors are started from, as it is now: differs after an installation or a build. */
+function currentBuild(env: Environment): string {
+  const paths = [
+    join(packageRoot, 'dist', 'reactor.js'),
+    addonPath(packageRoot, env['MOONRING_ADDON']),
+  ];
+  const all = paths.map((path) => statSync(path, { throwIfNoEntry: false }));
+  return JSON.stringify(all.map((each) => each && [each.dev, each.ino, each.size, each.mtimeMs]));
 }
 
 /** A path that cannot be examined (too long, a link to itself) is neither file nor directory. */

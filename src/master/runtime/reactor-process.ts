@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
+import type { NativeAddon } from '../../shared/native.js';
 import { readLines } from '../log/line-input.js';
 import type { OutputStream } from '../log/log.js';
 import type { ChildExit } from '../supervisor/state.js';
@@ -11,8 +12,10 @@ export const CHILD_STATS_FD = 5;
 export const CHILD_INBOX_FD = 6;
 /** Its own standard output is a pipe to the log. */
 export const CHILD_STDOUT_FD = 7;
+/** Its end of a pair of its own: through it come the files of the app. */
+export const CHILD_APPS_FD = 8;
 /** Any number of listeners, so they come last. */
-const CHILD_LISTEN_FD = 8;
+const CHILD_LISTEN_FD = 9;
 
 /** Control needs one compiler thread and little heap; requests never touch JavaScript. */
 const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
@@ -35,6 +38,7 @@ export function listenersInChild(count: number): number[] {
 }
 
 export interface ForkOptions {
+  readonly native: Pick<NativeAddon, 'socketPair' | 'sendDescriptor' | 'closeDescriptor'>;
   /** The compiled src/reactor.ts. */
   readonly script: string;
   /** Shown by ps. */
@@ -57,6 +61,8 @@ export interface ChildEvents {
 export interface ReactorProcess {
   /** Lost if the process is on its way out: its exit will be reported. */
   send(message: ToReactor): void;
+  /** Before the message that it belongs to. Throws an Error. */
+  sendApp(appFd: number): void;
   signal(signal: 'SIGKILL' | 'SIGABRT'): void;
 }
 
@@ -70,7 +76,8 @@ export function refuseClusterWorker(): void {
 }
 
 export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
-  const { script, slot, inherited, env } = options;
+  const { native, script, slot, inherited, env } = options;
+  const [apps, appsInChild] = native.socketPair();
   const { listenFds, controlFd, statsFd, inboxFd } = inherited;
   // Global to the process, so it is set for each fork.
   cluster.setupPrimary({
@@ -87,12 +94,25 @@ export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorP
       statsFd,
       inboxFd,
       process.stdout.fd,
+      appsInChild,
       ...listenFds.map((fd) => fd ?? 'ignore'),
     ],
   });
-  const worker = cluster.fork(env);
-  watch(worker, events);
+  const worker = forkOrClose(native, [apps, appsInChild], env);
+  native.closeDescriptor(appsInChild);
+  let isOpen = true;
+  watch(worker, {
+    ...events,
+    onExit: (exit) => {
+      if (isOpen) native.closeDescriptor(apps);
+      isOpen = false;
+      events.onExit(exit);
+    },
+  });
   return {
+    sendApp: (appFd) => {
+      if (isOpen) native.sendDescriptor(apps, appFd);
+    },
     send: (message) => {
       if (worker.isConnected()) worker.send(message, ignoreLoss);
     },
@@ -100,6 +120,19 @@ export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorP
       worker.process.kill(signal);
     },
   };
+}
+
+function forkOrClose(
+  native: ForkOptions['native'],
+  fds: readonly number[],
+  env: ForkOptions['env'],
+): Worker {
+  try {
+    return cluster.fork(env);
+  } catch (error) {
+    for (const fd of fds) native.closeDescriptor(fd);
+    throw error;
+  }
 }
 
 function watch(worker: Worker, events: ChildEvents): void {

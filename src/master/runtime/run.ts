@@ -20,6 +20,8 @@ import {
   initialState,
   type Order,
   type Prepared,
+  type ReloadResult,
+  type SupervisorSettings,
 } from '../supervisor/state.js';
 import { scalingProblem } from '../supervisor/supervisor.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
@@ -27,7 +29,7 @@ import { type Listeners, openListeners } from './listeners.js';
 import { autoProcesses } from './processes.js';
 import { refuseClusterWorker } from './reactor-process.js';
 import { openResources, type Resources } from './resources.js';
-import { needRestart, supervisorSettings } from './settings.js';
+import { needRestart, onlyLuaChanged, supervisorSettings } from './settings.js';
 import { makeShell, type Shell } from './shell.js';
 import type { Received } from './signals.js';
 
@@ -54,7 +56,7 @@ export interface MasterHooks {
 }
 
 /** What a start has prepared before it opens anything that others can see. */
-interface Context extends Pick<MasterInputs, 'reread' | 'inheritedFds'> {
+interface Context extends Pick<MasterInputs, 'reread' | 'env' | 'inheritedFds'> {
   readonly first: Generation;
   readonly processes: number;
   readonly native: NativeAddon;
@@ -79,12 +81,6 @@ export interface ReadyFields {
   readonly version: string;
 }
 
-export interface ReloadResult {
-  /** `null`: done. */
-  readonly failure: Failure | null;
-  readonly generation: number;
-}
-
 export interface RunningMaster {
   /** Why it ended, `null` for a clean end. */
   readonly ended: Promise<Failure | null>;
@@ -103,22 +99,23 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
   const { resolved, reread, env, logger, inheritedFds } = inputs;
   const { config } = resolved;
   const native = loadNative(packageRoot, env['MOONRING_ADDON']);
-  const first = await prepareGeneration(resolved);
+  const first = await prepareGeneration({ native, env, resolved });
   const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
   const log =
     logger === undefined
       ? openLog(native, { level: config.logLevel, file: config.logFile, terminal })
       : forwardLog(logger);
   try {
-    for (const warning of resolved.warnings) log.log('warn', {}, warning);
+    for (const warning of [...resolved.warnings, ...first.warnings]) log.log('warn', {}, warning);
     const allocator = pickAllocator(config, env, log);
     const processes =
       config.processes === 'auto'
         ? autoProcesses(availableParallelism(), readText)
         : config.processes;
-    const context = { first, reread, processes, native, allocator, log, inheritedFds };
+    const context = { first, reread, env, processes, native, allocator, log, inheritedFds };
     return await start(context, inputs.hooks({ native, log }));
   } catch (error) {
+    if (first.appFd >= 0) native.closeDescriptor(first.appFd);
     log.close();
     throw error;
   }
@@ -153,9 +150,10 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   requireEnough(config, processes);
   let latest = first;
   const { accept, resources } = openAll(context);
-  const settingsOf = ({ resolved, app }: Generation) => {
+  const settingsOf = ({ resolved, ...generation }: Generation) => {
     const { listenFdsInChild } = resources;
-    return supervisorSettings({ config: resolved.config, app, packageRoot, listenFdsInChild });
+    const { config } = resolved;
+    return supervisorSettings({ ...generation, config, packageRoot, listenFdsInChild });
   };
   const waiting: Waiting = { now: [], later: [] };
   let end: (failure: Failure | null) => void = () => {};
@@ -169,12 +167,14 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     script: join(packageRoot, 'dist', 'reactor.js'),
     reactorEnv: allocator.type === 'jemalloc' ? allocator.env : {},
     livenessGraceMs: config.livenessGrace,
-    prepareReload: () =>
-      prepareReload(context, (generation) => {
+    prepareReload: async () => {
+      const state = shell.state();
+      const current = { settings: state.settings, reactors: activeSlots(state).length };
+      return prepareReload(context, current, (generation) => {
         latest = generation;
-        requireEnough(generation.resolved.config, activeSlots(shell.state()).length);
         return settingsOf(generation);
-      }),
+      });
+    },
     hooks: {
       onStopping: () => later(hooks.onStopping),
       onExited: (slot, exit) => later(() => hooks.onExited?.(slot, exit)),
@@ -191,12 +191,13 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
             }),
           ),
         ),
-      onReloaded: (failure, generation) => {
+      onReloaded: ({ failure, generation, replaced }) => {
+        const result = { failure, generation, replaced };
         if (failure === null) log.setLevel(shell.state().settings.reactor.logLevel);
-        for (const resolve of waiting.now) resolve({ failure, generation });
+        for (const resolve of waiting.now) resolve(result);
         waiting.now = waiting.later;
         waiting.later = [];
-        later(() => hooks.onReloaded?.({ failure, generation }));
+        later(() => hooks.onReloaded?.(result));
       },
       onEnd: (failure) => {
         watcher?.close();
@@ -369,14 +370,19 @@ interface Waiting {
 }
 
 async function prepareReload(
-  { reread, first, log }: Context,
-  settingsOf: (generation: Generation) => ReturnType<typeof supervisorSettings>,
+  { reread, env, native, first, log }: Context,
+  current: { readonly settings: SupervisorSettings; readonly reactors: number },
+  settingsOf: (generation: Generation) => SupervisorSettings,
 ): Promise<Prepared> {
   try {
-    const generation = await prepareGeneration(reread());
+    const resolved = reread();
+    requireEnough(resolved.config, current.reactors);
+    const generation = await prepareGeneration({ native, env, resolved });
+    for (const warning of generation.warnings) log.log('warn', {}, warning);
     const keys = needRestart(first.resolved.config, generation.resolved.config);
     if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
-    return { ok: true, settings: settingsOf(generation) };
+    const settings = settingsOf(generation);
+    return { ok: true, settings, onlyLua: onlyLuaChanged(current.settings, settings) };
   } catch (error) {
     // Whatever it is, it is no reason to end what serves.
     const code = error instanceof MoonringError ? error.code : 'ERR_MOONRING_HANDLER';

@@ -5,6 +5,7 @@ import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../
 import { CRASH_POLICY } from '../supervisor/backoff.js';
 import type { SupervisorSettings } from '../supervisor/state.js';
 import {
+  CHILD_APPS_FD,
   CHILD_CONTROL_FD,
   CHILD_INBOX_FD,
   CHILD_STATS_FD,
@@ -19,13 +20,15 @@ const STOP_TIMEOUT_MS = 500;
 export interface SettingsInputs {
   readonly config: Config;
   readonly app: AppSource;
+  readonly appFd: number;
+  readonly build: string;
   readonly packageRoot: string;
   readonly listenFdsInChild: readonly number[];
 }
 
 /** The settings of a generation of reactors: a reload may change all of them. */
 export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
-  const { config, app, packageRoot, listenFdsInChild } = inputs;
+  const { config, app, appFd, build, packageRoot, listenFdsInChild } = inputs;
   const reactor: ReactorSettings = {
     ...nativeConfigOf(config),
     app,
@@ -38,8 +41,12 @@ export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
       controlFd: CHILD_CONTROL_FD,
       statsFd: CHILD_STATS_FD,
       inboxFd: CHILD_INBOX_FD,
+      appsFd: CHILD_APPS_FD,
+      isKept: appFd >= 0,
       accessLogFd: CHILD_STDOUT_FD,
     },
+    appFd,
+    build,
     pin: config.pin,
     minReactors: config.minReactors,
     startTimeoutMs: START_TIMEOUT_MS,
@@ -49,6 +56,14 @@ export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
     drainTimeoutMs: config.drainTimeout,
     crashes: CRASH_POLICY,
   };
+}
+
+/** Whether reactors can go over to the new settings by loading the Lua files anew. */
+export function onlyLuaChanged(before: SupervisorSettings, after: SupervisorSettings): boolean {
+  const { reactor, pin, build } = after;
+  if (reactor.app.kind !== 'lua' || !reactor.isKept) return false;
+  if (pin !== before.pin || build !== before.build) return false;
+  return isDeepStrictEqual(reactor, before.reactor);
 }
 
 /** The changes that only a restart applies. */

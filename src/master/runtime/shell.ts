@@ -8,6 +8,7 @@ import type {
   Effect,
   Failure,
   Prepared,
+  ReloadResult,
   ServingNote,
   SupervisorEvent,
   SupervisorState,
@@ -36,7 +37,7 @@ export interface ShellInputs {
 export interface ShellHooks {
   readonly onReady: (allocator: string) => void;
   readonly onStopping: () => void;
-  readonly onReloaded: (failure: Failure | null, generation: number) => void;
+  readonly onReloaded: (result: ReloadResult) => void;
   readonly onExited: (slot: number, exit: ChildExit) => void;
   readonly onEnd: (failure: Failure | null) => void;
 }
@@ -81,7 +82,7 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
       case 'fork':
         return forks.start(effect);
       case 'send':
-        return forks.get(effect.child)?.send(effect.message);
+        return forks.send(effect);
       case 'kill':
         return forks.get(effect.child)?.signal('SIGKILL');
       case 'abort':
@@ -105,8 +106,10 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
       case 'prepare-reload':
         void inputs.prepareReload().then((result) => dispatch({ type: 'prepared', result }));
         return;
+      case 'close-app':
+        return effect.appFd >= 0 ? inputs.native.closeDescriptor(effect.appFd) : undefined;
       case 'reloaded':
-        return hooks.onReloaded(effect.failure, effect.generation);
+        return hooks.onReloaded(effect);
       case 'announce-ready':
         return hooks.onReady(effect.allocator);
       case 'announce-stopping':
@@ -142,7 +145,7 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
     };
     try {
       const process = forkReactor(
-        { script, slot, env, inherited: resources.inheritedBy(slot) },
+        { native, script, slot, env, inherited: resources.inheritedBy(slot) },
         {
           onMessage: (message) => dispatch({ type: 'message', child, message }),
           onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
@@ -159,7 +162,20 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
     }
   }
 
-  return { start, get: (child: ChildId) => forked.get(child) };
+  function send({ child, message, appFd }: Extract<Effect, { type: 'send' }>): void {
+    const process = forked.get(child);
+    if (process === undefined) return;
+    try {
+      if (appFd !== undefined && appFd >= 0) process.sendApp(appFd);
+      process.send(message);
+    } catch (error) {
+      // Without the files it cannot do what the message says; another process may get them.
+      log.log('error', { err: error }, 'the files of the app cannot be passed on');
+      process.signal('SIGKILL');
+    }
+  }
+
+  return { start, send, get: (child: ChildId) => forked.get(child) };
 }
 
 function watchHeartbeats(

@@ -1,10 +1,12 @@
 import { unreachable } from '../../shared/assert.js';
+import type { ToMaster } from '../../shared/messages.js';
 import { NO_CRASHES } from './backoff.js';
 import {
   activeSlots,
   arm,
   cancel,
   childTimer,
+  closeApp,
   dismissSuccessors,
   handOver,
   isLooping,
@@ -15,18 +17,32 @@ import {
   MAX_PREDECESSORS,
   mainOf,
   predecessorsOf,
+  send,
+  sendApp,
   serve,
   slotTimer,
   successorOf,
 } from './slots.js';
-import type { Child, Failure, Prepared, Reload, Slot, Turn } from './state.js';
+import type {
+  Child,
+  Failure,
+  Prepared,
+  Reload,
+  ReloadResult,
+  Slot,
+  SupervisorSettings,
+  Timer,
+  Turn,
+} from './state.js';
 
 /**
- * Reload: configuration and handler are checked; then each slot gets a successor on the same
- * sockets that loads and waits. Only when all have loaded, one slot after the other lets its
- * successor serve, and the old process hands its connections over. Pure.
+ * Reload: configuration and handler are checked first. If only Lua files have changed, each reactor
+ * loads them beside the old ones, and when all have loaded all switch. Otherwise each slot gets a
+ * successor on the same sockets that loads and waits; only when all have loaded, one slot after the
+ * other lets its successor serve, and the old process hands its connections over. Pure.
  */
 
+type Preparing = Extract<Reload, { tag: 'preparing' }>;
 type Loading = Extract<Reload, { tag: 'loading' }>;
 type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
@@ -49,7 +65,10 @@ export function onReloadOrder(turn: Turn): void {
 
 export function onPrepared(turn: Turn, result: Prepared): void {
   const { state } = turn;
-  if (state.reload.tag !== 'checking') return;
+  if (state.reload.tag !== 'checking') {
+    if (result.ok) closeApp(turn, result.settings);
+    return;
+  }
   if (!result.ok) {
     reject(turn, result.failure);
     next(turn);
@@ -57,13 +76,22 @@ export function onPrepared(turn: Turn, result: Prepared): void {
   }
   const { again } = state.reload;
   const { settings } = result;
-  state.reload = { tag: 'loading', again, generation: state.generation + 1, settings };
+  // One that a reload could not replace has the options of its own generation still.
+  const mains = activeSlots(state).flatMap((slot) => mainOf(state, slot) ?? []);
+  const onlyLua = result.onlyLua && mains.every((each) => each.generation === state.generation);
+  const generation = state.generation + 1;
+  state.reload = { tag: onlyLua ? 'preparing' : 'loading', again, generation, settings };
+  if (onlyLua) arm(turn, RELOAD_TIMER, settings.startTimeoutMs);
 }
 
 /** Takes the next steps of a reload that are possible now; called after every event. */
 export function advance(turn: Turn) {
   const { reload } = turn.state;
   switch (reload.tag) {
+    case 'preparing':
+      return prepareStates(turn, reload);
+    case 'switching':
+      return awaitSwitch(turn);
     case 'loading':
       return load(turn, reload);
     case 'replacing':
@@ -75,6 +103,99 @@ export function advance(turn: Turn) {
       return unreachable(reload);
   }
 }
+
+/* Lua states are exchanged in the processes that serve. */
+
+const RELOAD_TIMER: Timer = { type: 'reload' };
+
+/**
+ * A process that has not loaded yet, or whose slot waits for a restart, loads the old generation;
+ * the former prepares when it is ready, the latter may start with the new one.
+ */
+function prepareStates(turn: Turn, reload: Preparing): void {
+  const { state } = turn;
+  const { generation, settings } = reload;
+  let waits = false;
+  for (const slot of activeSlots(state).filter((each) => !isLooping(each))) {
+    const child = mainOf(state, slot);
+    if (child === null || child.next === 'prepared') continue;
+    waits = true;
+    if (slot.state.tag !== 'ready' || child.next !== 'none') continue;
+    child.next = 'preparing';
+    sendApp(turn, child.id, { type: 'prepare', generation }, settings.appFd);
+  }
+  if (!waits) switchStates(turn, reload);
+}
+
+export function onStatesPrepared(
+  turn: Turn,
+  child: Child,
+  { generation, problem }: Extract<ToMaster, { type: 'prepared' }>,
+): void {
+  const { reload } = turn.state;
+  if (reload.tag !== 'preparing' || reload.generation !== generation) return;
+  if (problem === null) child.next = 'prepared';
+  else rejectStates(turn, reload, `reactor ${child.slot}: ${problem}`);
+}
+
+export function onPreparationLate(turn: Turn): void {
+  const { reload, settings } = turn.state;
+  if (reload.tag !== 'preparing') return;
+  rejectStates(turn, reload, `not all reactors have loaded within ${settings.startTimeoutMs} ms`);
+}
+
+function rejectStates(turn: Turn, reload: Preparing, message: string): void {
+  dropStates(turn, reload);
+  reject(turn, { code: 'ERR_MOONRING_HANDLER', message });
+  next(turn);
+}
+
+function dropStates(turn: Turn, { settings }: Preparing): void {
+  for (const child of turn.state.children.filter((each) => each.next !== 'none')) {
+    child.next = 'none';
+    send(turn, child.id, { type: 'discard' });
+  }
+  cancel(turn, RELOAD_TIMER);
+  closeApp(turn, settings);
+}
+
+function switchStates(turn: Turn, { settings, generation, again }: Preparing): void {
+  const { state } = turn;
+  cancel(turn, RELOAD_TIMER);
+  accept(turn, settings, generation);
+  state.reload = { tag: 'switching', again };
+  for (const child of state.children.filter((each) => each.next === 'prepared')) {
+    child.next = 'switching';
+    child.generation = generation;
+    send(turn, child.id, { type: 'switch', generation });
+  }
+  advance(turn);
+}
+
+/** One that exits instead is replaced by one of the new generation. */
+function awaitSwitch(turn: Turn): void {
+  const { state } = turn;
+  if (state.children.some((child) => child.next === 'switching')) return;
+  completed(turn, 'lua states');
+  next(turn);
+}
+
+/** The settings are those of the server from now on. */
+function accept(turn: Turn, settings: SupervisorSettings, generation: number): void {
+  const { state } = turn;
+  closeApp(turn, state.settings);
+  state.settings = settings;
+  state.generation = generation;
+  for (const slot of activeSlots(state).filter(isLooping)) {
+    // The new generation may be the cure. What still starts with the old one is started again.
+    slot.history = NO_CRASHES;
+    const child = mainOf(state, slot);
+    if (child === null) launch(turn, slot);
+    else kill(turn, child.id);
+  }
+}
+
+/* Processes are replaced. */
 
 /** A slot in a crash loop has no part in the decision: it starts with whatever is accepted. */
 function load(turn: Turn, reload: Loading) {
@@ -89,17 +210,8 @@ function load(turn: Turn, reload: Loading) {
 }
 
 function commit(turn: Turn, { settings, generation, again }: Loading): void {
-  const { state } = turn;
-  state.settings = settings;
-  state.generation = generation;
-  state.reload = { tag: 'replacing', again, failure: null };
-  for (const slot of activeSlots(state).filter(isLooping)) {
-    // The new generation may be the cure. What still starts with the old one is started again.
-    slot.history = NO_CRASHES;
-    const child = mainOf(state, slot);
-    if (child === null) launch(turn, slot);
-    else kill(turn, child.id);
-  }
+  turn.state.reload = { tag: 'replacing', again, failure: null };
+  accept(turn, settings, generation);
   advance(turn);
 }
 
@@ -120,16 +232,23 @@ function replace(turn: Turn, reload: Replacing): void {
   arm(turn, childTimer(successor), state.settings.startTimeoutMs);
 }
 
-function complete(turn: Turn, { failure }: Replacing): void {
+function completed(turn: Turn, replaced: NonNullable<ReloadResult['replaced']>): void {
   const { generation, reloads } = turn.state;
-  reloads[failure === null ? 'ok' : 'rejected']++;
-  // Processes are replaced: they, and not their Lua states, are of the new generation.
-  if (failure === null) log(turn, 'info', 'reloaded', { generation, replaced: 'processes' });
-  else {
-    const fields = { reason: failure.message, generation };
-    log(turn, 'error', 'reload incomplete: some reactors serve the old generation', fields);
+  reloads.ok++;
+  log(turn, 'info', 'reloaded', { generation, replaced });
+  turn.effects.push({ type: 'reloaded', failure: null, generation, replaced });
+}
+
+function complete(turn: Turn, { failure }: Replacing): void {
+  if (failure === null) {
+    completed(turn, 'processes');
+    return;
   }
-  turn.effects.push({ type: 'reloaded', failure, generation });
+  const { generation, reloads } = turn.state;
+  reloads.rejected++;
+  const fields = { reason: failure.message, generation };
+  log(turn, 'error', 'reload incomplete: some reactors serve the old generation', fields);
+  turn.effects.push({ type: 'reloaded', failure, generation, replaced: 'processes' });
 }
 
 /** The reload is over; the one that was ordered meanwhile begins. */
@@ -144,7 +263,7 @@ function reject(turn: Turn, failure: Failure): void {
   reloads.rejected++;
   const message = 'reload rejected: the old generation keeps serving';
   log(turn, 'error', message, { reason: failure.message, generation });
-  turn.effects.push({ type: 'reloaded', failure, generation });
+  turn.effects.push({ type: 'reloaded', failure, generation, replaced: null });
 }
 
 /** The successor serves from now on; the process that served until now leaves. */
@@ -169,6 +288,7 @@ export function successorFailed(turn: Turn, slot: Slot, failure: Failure): void 
   const { reload } = state;
   if (reload.tag === 'loading') {
     dismissSuccessors(turn);
+    closeApp(turn, reload.settings);
     reject(turn, failure);
     next(turn);
   } else if (reload.tag === 'replacing') {
@@ -186,7 +306,10 @@ export function abandonReload(turn: Turn): void {
   if (reload.tag === 'idle') return;
   const failure: Failure = { code: 'ERR_MOONRING_CONTROL', message: 'the server stops' };
   state.reload = { tag: 'idle' };
+  if (reload.tag === 'preparing') dropStates(turn, reload);
+  if (reload.tag === 'loading') closeApp(turn, reload.settings);
   if (reload.tag === 'replacing') complete(turn, { ...reload, failure: reload.failure ?? failure });
+  else if (reload.tag === 'switching') completed(turn, 'lua states');
   else reject(turn, failure);
   if (reload.again) reject(turn, failure);
 }

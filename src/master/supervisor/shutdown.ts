@@ -5,6 +5,7 @@ import {
   arm,
   cancel,
   childTimer,
+  closeApp,
   dismissSuccessors,
   kill,
   log,
@@ -192,6 +193,7 @@ export function settle(turn: Turn): void {
     const level = isOrder && failure.code === 'ERR_MOONRING_DRAIN' ? 'warn' : 'fatal';
     log(turn, level, failure.message, { code: failure.code });
   }
+  closeApp(turn, state.settings);
   turn.effects.push({ type: 'exit', failure });
 }
 

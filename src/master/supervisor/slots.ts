@@ -1,6 +1,14 @@
 import type { LineLevel, LogFields } from '../../shared/logger.js';
 import type { ToReactor } from '../../shared/messages.js';
-import type { Child, ChildId, Slot, SupervisorState, Timer, Turn } from './state.js';
+import type {
+  Child,
+  ChildId,
+  Slot,
+  SupervisorSettings,
+  SupervisorState,
+  Timer,
+  Turn,
+} from './state.js';
 
 /** Looking up slots and their processes, and what is done to one of them. Pure. */
 
@@ -64,6 +72,15 @@ export function send(turn: Turn, child: ChildId, message: ToReactor): void {
   turn.effects.push({ type: 'send', child, message });
 }
 
+/** A message with the files of the app. */
+export function sendApp(turn: Turn, child: ChildId, message: ToReactor, appFd: number): void {
+  turn.effects.push({ type: 'send', child, message, appFd });
+}
+
+export function closeApp(turn: Turn, { appFd }: SupervisorSettings): void {
+  turn.effects.push({ type: 'close-app', appFd });
+}
+
 export function kill(turn: Turn, child: ChildId): void {
   turn.effects.push({ type: 'kill', child });
 }
@@ -94,6 +111,7 @@ function fork(turn: Turn, slot: Slot, role: Child['role'], generation: number): 
     pid: null,
     role,
     stage: 'loading',
+    next: 'none',
     stuck: false,
     failure: null,
     drained: false,

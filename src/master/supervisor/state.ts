@@ -16,6 +16,10 @@ export type CommonOptions = Omit<
 
 export interface SupervisorSettings {
   readonly reactor: CommonOptions;
+  /** The master's descriptor of the accepted app's files; -1: reactors load from the disk. */
+  readonly appFd: number;
+  /** Of the reactors' program: processes of another one replace those that run. */
+  readonly build: string;
   /** Bind the reactor of slot k to the k-th core. */
   readonly pin: boolean;
   /** Reactors that must be ready for the server to be ready. */
@@ -40,7 +44,8 @@ export interface Child {
   readonly slot: number;
   /** Its place on the stats page; no other child of the slot has it. */
   readonly side: number;
-  readonly generation: number;
+  /** Of the handler that it serves with. */
+  generation: number;
   /** Known from its hello on. */
   pid: number | null;
   /**
@@ -50,6 +55,8 @@ export interface Child {
   role: 'main' | 'successor' | 'predecessor';
   /** `loaded` waits for the order to serve. Once `serving` it may have requests, ready or not. */
   stage: 'loading' | 'loaded' | 'serving';
+  /** Of its next generation of Lua states: ordered, loaded, told to take over. */
+  next: 'none' | 'preparing' | 'prepared' | 'switching';
   /** Its heartbeat was lost and it was aborted. */
   stuck: boolean;
   /** Of a successor that could not start. */
@@ -115,6 +122,18 @@ export type Reload =
   | { readonly tag: 'idle' }
   /** Configuration and handler are checked; nothing has changed yet. */
   | { readonly tag: 'checking'; readonly again: boolean }
+  /**
+   * Only Lua files have changed: each reactor loads them beside the old ones. Nothing has changed
+   * for requests yet.
+   */
+  | {
+      readonly tag: 'preparing';
+      readonly again: boolean;
+      readonly generation: number;
+      readonly settings: SupervisorSettings;
+    }
+  /** All have loaded, and there is no way back: all are told to switch. */
+  | { readonly tag: 'switching'; readonly again: boolean }
   /** Each slot gets a successor that loads and waits. Still nothing has changed. */
   | {
       readonly tag: 'loading';
@@ -129,6 +148,15 @@ export type Reload =
       /** Why a slot stays with the old generation. */
       readonly failure: Failure | null;
     };
+
+/** How a reload ended. */
+export interface ReloadResult {
+  /** `null`: done. */
+  readonly failure: Failure | null;
+  readonly generation: number;
+  /** What is of the new generation: Lua states in the same processes, or processes; `null`: none. */
+  readonly replaced: 'lua states' | 'processes' | null;
+}
 
 export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start';
 
@@ -188,7 +216,12 @@ export type Order =
   | { readonly type: 'scale'; readonly processes: number };
 
 export type Prepared =
-  | { readonly ok: true; readonly settings: SupervisorSettings }
+  | {
+      readonly ok: true;
+      readonly settings: SupervisorSettings;
+      /** Only the Lua files differ from the current settings, if anything does. */
+      readonly onlyLua: boolean;
+    }
   | { readonly ok: false; readonly failure: Failure };
 
 /** What a thread was serving, and for how long. */
@@ -203,11 +236,19 @@ export interface ServingNote extends Omit<ServingRecord, 'startedMs'> {
 export type Timer =
   | { readonly type: 'slot'; readonly slot: number }
   | { readonly type: 'child'; readonly child: ChildId }
-  | { readonly type: 'delay' };
+  | { readonly type: 'delay' | 'reload' };
 
 export type Effect =
   | { readonly type: 'fork'; readonly slot: number; readonly child: ChildId; readonly side: number }
-  | { readonly type: 'send'; readonly child: ChildId; readonly message: ToReactor }
+  | {
+      readonly type: 'send';
+      readonly child: ChildId;
+      readonly message: ToReactor;
+      /** The descriptor that goes before the message; -1: none. */
+      readonly appFd?: number;
+    }
+  /** No process will be given these files any more; those that have them keep them. */
+  | { readonly type: 'close-app'; readonly appFd: number }
   | { readonly type: 'kill'; readonly child: ChildId }
   /** Ends it with a core dump where the system writes one. */
   | { readonly type: 'abort'; readonly child: ChildId }
@@ -228,7 +269,7 @@ export type Effect =
   | { readonly type: 'reopen-logs' }
   /** Check configuration and handler; `prepared` follows. */
   | { readonly type: 'prepare-reload' }
-  | { readonly type: 'reloaded'; readonly failure: Failure | null; readonly generation: number }
+  | ({ readonly type: 'reloaded' } & ReloadResult)
   | { readonly type: 'announce-ready'; readonly allocator: string }
   | { readonly type: 'announce-stopping' }
   | { readonly type: 'exit'; readonly failure: Failure | null };

@@ -4,7 +4,15 @@ import { PROTOCOL_VERSION, type ToMaster } from '../../shared/messages.js';
 import type { ReactorFailure } from '../../shared/native.js';
 import type { MasterSignal } from '../../shared/signals.js';
 import { addCrash, restartDelayMs } from './backoff.js';
-import { advance, onPrepared, onReloadOrder, promote, successorFailed } from './reload.js';
+import {
+  advance,
+  onPreparationLate,
+  onPrepared,
+  onReloadOrder,
+  onStatesPrepared,
+  promote,
+  successorFailed,
+} from './reload.js';
 import {
   beginDrain,
   beginStop,
@@ -29,6 +37,7 @@ import {
   log,
   mainOf,
   send,
+  sendApp,
   serve,
   slotTimer,
   successorOf,
@@ -140,6 +149,11 @@ function onMessage(turn: Turn, child: Child, slot: Slot, message: ToMaster) {
         slot.state = { ...slot.state, drained: true };
       } else return;
       return armExit(turn, child, slot);
+    case 'prepared':
+      return onStatesPrepared(turn, child, message);
+    case 'switched':
+      if (child.next === 'switching') child.next = 'none';
+      return;
     case 'failed':
       return noteStartFailure(child, slot, { ...FAILURES[message.code], message: message.message });
     case 'orphaned':
@@ -173,7 +187,7 @@ function onHello(turn: Turn, child: Child, slot: Slot, protocol: number) {
   const { reload } = state;
   // Until all have loaded, only the successors get the new settings.
   const isNew = child.role === 'successor' && reload.tag === 'loading';
-  const { reactor, pin } = isNew ? reload.settings : state.settings;
+  const { reactor, pin, appFd } = isNew ? reload.settings : state.settings;
   const options = {
     ...reactor,
     index: child.slot,
@@ -182,7 +196,7 @@ function onHello(turn: Turn, child: Child, slot: Slot, protocol: number) {
     generation: child.generation,
     pinCpu: pin ? child.slot : -1,
   };
-  send(turn, child.id, { type: 'load', options });
+  sendApp(turn, child.id, { type: 'load', options }, appFd);
 }
 
 function onLoaded(turn: Turn, child: Child, slot: Slot): void {
@@ -372,6 +386,7 @@ function onTimer(turn: Turn, timer: Timer, lateMs: number) {
     if (state.phase.tag === 'delaying') beginDrain(turn, state.phase);
     return;
   }
+  if (timer.type === 'reload') return onPreparationLate(turn);
   const slot = timer.type === 'slot' ? state.slots[timer.slot] : undefined;
   if (slot?.state.tag === 'backoff' || slot?.state.tag === 'failed') return launch(turn, slot);
   const id = timer.type === 'child' ? timer.child : slot && mainOf(state, slot)?.id;

@@ -47,9 +47,9 @@ static inline void lua_bench_begin(lua_bench_t *lb)
 static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
 {
     lua_bench_write(lb, "handler.lua", text);
-    hs_lua_config_t config = {
-        .script = lb->script, .root = "lua", .log = &lb->bench.log, .memory_cap = lb->memory_cap
-    };
+    hs_lua_config_t config = { .files = { .root = "lua", .script = lb->script },
+                               .log = &lb->bench.log,
+                               .memory_cap = lb->memory_cap };
     hs_lua_free(lb->lua);
     lb->error = (hs_errinfo_t){ 0 };
     lb->lua = hs_lua_new(&config, &lb->error);

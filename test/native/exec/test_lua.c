@@ -258,7 +258,8 @@ static void modules_are_compiled_in(void **state)
         "end\n"
         "handle = require('moonring.router').new()\n"
         "  :get('/:a', function(_, res, params) res:body(params.a):send() end):handler()\n");
-    hs_lua_config_t config = { .script = lb->script, .root = NULL, .log = &lb->bench.log };
+    hs_lua_config_t config = { .files = { .root = NULL, .script = lb->script },
+                               .log = &lb->bench.log };
     lb->lua = hs_lua_new(&config, &lb->error);
     if (lb->lua == NULL)
         fail_msg("%s", lb->error.text);
@@ -296,8 +297,7 @@ static void a_file_without_handle(void **state)
 static void a_file_that_is_not_there(void **state)
 {
     lua_bench_t *lb = *state;
-    hs_lua_config_t config = { .script = "/nowhere/handler.lua",
-                               .root = "lua",
+    hs_lua_config_t config = { .files = { .root = "lua", .script = "/nowhere/handler.lua" },
                                .log = &lb->bench.log };
     assert_null(hs_lua_new(&config, &lb->error));
     assert_int_equal(lb->error.code, HS_ERR_HANDLER);
@@ -308,7 +308,8 @@ static void a_root_without_the_runtime(void **state)
 {
     lua_bench_t *lb = *state;
     lua_bench_write(lb, "handler.lua", "function handle() end\n");
-    hs_lua_config_t config = { .script = lb->script, .root = "/nowhere", .log = &lb->bench.log };
+    hs_lua_config_t config = { .files = { .root = "/nowhere", .script = lb->script },
+                               .log = &lb->bench.log };
     assert_null(hs_lua_new(&config, &lb->error));
     assert_non_null(strstr(lb->error.text, "moonring.runtime"));
 }

@@ -34,8 +34,7 @@ static void run_case(void **state)
 /* Loads the runner and asks it for the names of the cases, which stay in `names`. */
 static size_t find_cases(lua_bench_t *lb, const char *suite, char *names, const char **found)
 {
-    hs_lua_config_t config = { .script = "test/lua/runner.lua",
-                               .root = "lua",
+    hs_lua_config_t config = { .files = { .root = "lua", .script = "test/lua/runner.lua" },
                                .log = &lb->bench.log };
     lb->lua = hs_lua_new(&config, &lb->error);
     if (lb->lua == NULL) {

@@ -67,7 +67,10 @@ static void desk_begin(desk_t *desk, hs_dispatch_mode_t mode, const char *script
     pthread_cond_init(&desk->records.changed, NULL);
     hs_log_init(&desk->log, HS_LOG_DEBUG, keep_record, &desk->records);
     lua_bench_write(&desk->lb, "handler.lua", script);
-    desk->config = (hs_lua_config_t){ .script = desk->lb.script, .root = "lua", .log = &desk->log };
+    desk->config = (hs_lua_config_t){
+        .files = { .root = "lua", .script = desk->lb.script },
+        .log = &desk->log,
+    };
     desk->lb.lua = hs_lua_new(&desk->config, &desk->lb.error);
     if (desk->lb.lua == NULL)
         fail_msg("%s", desk->lb.error.text);

@@ -28,6 +28,10 @@ const READY = native({ type: 'ready' });
 const DRAIN = message({ type: 'drain', timeoutMs: 500 });
 const HAND_OVER = message({ type: 'hand-over', timeoutMs: 500 });
 const STOP = message({ type: 'stop' });
+const PREPARE = message({ type: 'prepare', generation: 2 });
+const PREPARED = native({ type: 'prepared', generation: 2, problem: null });
+const SWITCH = message({ type: 'switch', generation: 2 });
+const DISCARD = message({ type: 'discard' });
 const DISCONNECTED: LifecycleEvent = { type: 'disconnected' };
 
 const rows: readonly {
@@ -199,6 +203,60 @@ const rows: readonly {
   {
     name: 'ready after the order to drain is not reported',
     events: [BOOT, LOAD, LOADED, SERVE, DRAIN, READY],
+    tag: 'draining',
+    effects: [],
+  },
+  {
+    name: 'it loads the next generation when told to',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE],
+    tag: 'ready',
+    effects: [{ type: 'prepare', generation: 2 }],
+  },
+  {
+    name: 'it says that the next generation is loaded',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, PREPARED],
+    tag: 'ready',
+    effects: [{ type: 'send', message: { type: 'prepared', generation: 2, problem: null } }],
+  },
+  {
+    name: 'it goes over to it when told to',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, PREPARED, SWITCH],
+    tag: 'ready',
+    effects: [{ type: 'switch-over', generation: 2 }],
+  },
+  {
+    name: 'it says that it has',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, { type: 'switched', done: true, generation: 2 }],
+    tag: 'ready',
+    effects: [{ type: 'send', message: { type: 'switched', generation: 2 } }],
+  },
+  {
+    name: 'it cannot go over: a process of the new generation takes its place',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, { type: 'switched', done: false, generation: 2 }],
+    tag: 'ended',
+    effects: [{ type: 'log' }, { type: 'exit', code: 1 }],
+  },
+  {
+    name: 'what it is told to forget it forgets',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, DISCARD],
+    tag: 'ready',
+    effects: [{ type: 'discard' }],
+  },
+  {
+    name: 'what was forgotten is not reported when it comes',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, DISCARD, PREPARED],
+    tag: 'ready',
+    effects: [],
+  },
+  {
+    name: 'it goes over only to what it was told to load',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, SWITCH],
+    tag: 'ready',
+    effects: [],
+  },
+  {
+    name: 'a reactor that drains loads nothing',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, DRAIN, PREPARE],
     tag: 'draining',
     effects: [],
   },

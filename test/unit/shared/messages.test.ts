@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import t from 'tap';
 import { MoonringError } from '../../../src/shared/errors.js';
 import {
@@ -17,6 +18,9 @@ const TO_REACTOR: readonly ToReactor[] = [
   { type: 'load', options: reactorOptions },
   { type: 'serve' },
   { type: 'drain', timeoutMs: 0 },
+  { type: 'prepare', generation: 2 },
+  { type: 'switch', generation: 2 },
+  { type: 'discard' },
   { type: 'stop' },
 ];
 
@@ -26,6 +30,8 @@ const TO_MASTER: readonly ToMaster[] = [
   { type: 'ready', allocator: 'system' },
   { type: 'cut' },
   { type: 'drained' },
+  { type: 'prepared', generation: 2, problem: null },
+  { type: 'switched', generation: 2 },
   { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
   { type: 'orphaned' },
 ];
@@ -84,6 +90,7 @@ t.test('one wrong place in a message is found', async (t) => {
       for (const changed of mutations(message, wrong)) {
         // An empty list of listeners is a list; no core and no file have values of their own.
         const text = typeof wrong === 'bigint' ? '' : (JSON.stringify(changed) ?? '');
+        if (isDeepStrictEqual(changed, message)) continue;
         const isRight = /"listenFds":\[\]|"pinCpu":-1|"accessLogFile":(null|"[^"]*")/.test(
           text.replace('"accessLogFile":"/var/log/access.log"', ''),
         );
@@ -92,6 +99,7 @@ t.test('one wrong place in a message is found', async (t) => {
     }
     for (const message of TO_MASTER) {
       for (const changed of mutations(message, wrong)) {
+        if (isDeepStrictEqual(changed, message)) continue;
         t.throws(() => decodeToMaster(changed), MoonringError);
       }
     }

@@ -1,4 +1,4 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { begin, type Play, play, playServing } from './supervisor-play.js';
 
 /** Gives nothing up. */
@@ -59,6 +59,7 @@ t.test(
   'no sequence of reloads, crashes and ends gets stuck, or gives one place to two',
   async (t) => {
     let reloaded = 0;
+    let swapped = 0;
     let seed = 7;
     const random = (below: number) => {
       seed = (seed * 48_271) % 2_147_483_647;
@@ -71,7 +72,11 @@ t.test(
         const child = alive[random(alive.length)] ?? 0;
         const moves = [
           () => game.signal('SIGHUP'),
-          () => game.prepared(random(4) === 0 ? 'no' : undefined),
+          () => prepare(game, random),
+          () => game.say(child, preparedBy(game, random(8) === 0 ? 'no' : null)),
+          () => game.say(child, preparedBy(game)),
+          () => game.say(child, { type: 'switched', generation: game.state().generation }),
+          () => (random(8) === 0 ? game.reloadTimer() : []),
           () => game.hello(child),
           () => game.loaded(child),
           () => game.ready(child),
@@ -80,7 +85,7 @@ t.test(
           () => begin(game, child),
           () => begin(game, child),
           () => begin(game, child),
-          () => game.say(child, { type: 'hello', protocol: random(8), pid: 1 }),
+          () => game.say(child, { type: 'hello', protocol: random(9), pid: 1 }),
           () => game.drained(child),
           () => game.childTimer(child),
           () => game.timer(random(2)),
@@ -97,6 +102,9 @@ t.test(
         }
       }
       reloaded += game.state().reloads.ok;
+      swapped += game.effects.filter(
+        (effect) => effect.type === 'reloaded' && effect.replaced === 'lua states',
+      ).length;
       settle(game);
       if (game.phase() === 'serving') {
         t.equal(game.state().reload.tag, 'idle', `round ${round}: no reload is left over`);
@@ -108,24 +116,60 @@ t.test(
         const { children, generation } = game.state();
         const isOne = children.every((child) => child.generation === generation);
         // Who had loaded and died before it served is the one case in which generations mix.
-        if (!isOne) t.match(problems.at(-1), /was killed|exited|failed/, `round ${round}`);
+        const isIncomplete = problems.some((each) => /was killed|exited|failed/.test(each ?? ''));
+        if (!isOne) t.ok(isIncomplete, `round ${round}`);
         game.signal('SIGTERM');
       }
       settle(game);
       t.equal(game.phase(), 'ended', `round ${round}`);
+      checkFiles(t, game, `round ${round}`);
     }
     t.ok(reloaded > 100, `${reloaded} reloads went through`);
+    t.ok(swapped > 100, `${swapped} of them exchanged Lua states`);
   },
 );
+
+/** Each prepared generation has files of its own. */
+const filesOf = new WeakMap<Play, number>();
+
+function prepare(game: Play, random: (below: number) => number): string[] {
+  if (random(4) === 0) return game.prepared('no');
+  if (game.state().reload.tag !== 'checking') return [];
+  const appFd = (filesOf.get(game) ?? 21) + 1;
+  filesOf.set(game, appFd);
+  return random(2) === 0 ? game.preparedWith({ appFd }) : game.preparedLua(appFd);
+}
+
+function preparedBy(game: Play, problem: string | null = null) {
+  const { reload } = game.state();
+  const generation = 'generation' in reload ? reload.generation : 0;
+  return { type: 'prepared', generation, problem } as const;
+}
+
+/** All files are closed at the end, once, and none are passed on after that. */
+function checkFiles(t: Test, game: Play, what: string): void {
+  const closed = new Set<number>();
+  for (const effect of game.effects) {
+    if (effect.type === 'send' && closed.has(effect.appFd ?? 0))
+      t.fail(`${what}: sent closed files`);
+    if (effect.type !== 'close-app') continue;
+    if (closed.has(effect.appFd)) t.fail(`${what}: files are closed twice`);
+    closed.add(effect.appFd);
+  }
+  const opened = (filesOf.get(game) ?? 21) - 20;
+  if (closed.size !== opened) t.fail(`${what}: ${closed.size} of ${opened} files are closed`);
+}
 
 /** All that is asked for is done, in whatever order, until nothing more is asked for. */
 function settle(game: Play): void {
   for (let turn = 0; turn < 200; turn++) {
-    game.prepared();
+    prepare(game, () => 1);
     game.timer(0);
     game.timer(1);
     for (const { id, role } of game.state().children) {
       begin(game, id);
+      game.say(id, preparedBy(game));
+      game.say(id, { type: 'switched', generation: game.state().generation });
       if (role === 'predecessor' || game.phase() !== 'serving') {
         game.drained(id);
         game.exit(id);

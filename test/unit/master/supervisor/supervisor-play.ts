@@ -28,6 +28,8 @@ export { reactorSettings };
 
 const SETTINGS: SupervisorSettings = {
   reactor: reactorSettings,
+  appFd: 21,
+  build: 'first',
   pin: false,
   minReactors: 1,
   startTimeoutMs: 20_000,
@@ -59,6 +61,10 @@ export interface Play {
   /** Configuration and handler were looked at; null: they are fine. */
   readonly prepared: (problem?: string) => string[];
   readonly preparedWith: (settings: Partial<SupervisorSettings>) => string[];
+  /** The same, and only Lua files have changed. */
+  readonly preparedLua: (appFd: number) => string[];
+  /** The time to load them is over. */
+  readonly reloadTimer: () => string[];
   readonly childTimer: (child: ChildId) => string[];
   readonly state: () => SupervisorState;
   readonly disconnect: (child: ChildId) => string[];
@@ -87,7 +93,7 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
   const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
   const prepared = (result: Prepared) => send({ type: 'prepared', result });
   const preparedWith = (changed: Partial<SupervisorSettings>) =>
-    prepared({ ok: true, settings: { ...SETTINGS, ...settings, ...changed } });
+    prepared({ ok: true, onlyLua: false, settings: { ...SETTINGS, ...settings, ...changed } });
 
   return {
     boot: () => send({ type: 'boot' }),
@@ -107,6 +113,9 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
         ? preparedWith({})
         : prepared({ ok: false, failure: { code: 'ERR_MOONRING_HANDLER', message: problem } }),
     preparedWith,
+    preparedLua: (appFd) =>
+      prepared({ ok: true, onlyLua: true, settings: { ...SETTINGS, ...settings, appFd } }),
+    reloadTimer: () => send({ type: 'timer', timer: { type: 'reload' }, lateMs: 0 }),
     childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child }, lateMs: 0 }),
     state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
@@ -189,6 +198,7 @@ function wordsOf(effect: Effect): string[] {
     case 'close-slot':
     case 'reclaim-slot':
       return [`${effect.type} ${effect.slot}`];
+    case 'close-app':
     case 'log':
     case 'slot-up':
     case 'close-listeners':
@@ -205,6 +215,7 @@ function timerName(timer: Timer): string {
     case 'child':
       return `child ${timer.child}`;
     case 'delay':
-      return 'delay';
+    case 'reload':
+      return timer.type;
   }
 }

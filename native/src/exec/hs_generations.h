@@ -1,0 +1,62 @@
+/*
+ * Generations of an app inside one process: the handlers of all threads can be exchanged for those
+ * of the app's next generation while requests run. No thread stops and no connection notices.
+ *
+ * A helper thread makes the new handlers beside the old ones, one for each thread that has one, and
+ * hands each over before its first use. When the last is made the generation is prepared: nothing
+ * has changed until hs_generations_switch. From then on each thread takes its new handler before
+ * its next job (or in run_tasks, for which an idle thread is to be woken), and threads that start
+ * later make theirs of the new generation. The helper ends the old handlers, so that a large one
+ * holds nothing up; one that something still depends on (is_held) is kept as long. Tasks of
+ * an old handler are never resumed again.
+ *
+ *   prepare → PREPARING → PREPARED → switch
+ *                 ↓           ↓
+ *               FAILED     discard
+ *
+ * Threads: prepare, switch, discard and free are for one controlling thread. The handlers of the
+ * maker belong to their threads, as every handler.
+ */
+#pragma once
+
+#include "exec/hs_handler.h"
+
+/* Where the handlers of one generation come from. */
+typedef struct hs_generation_source {
+    hs_handler_maker_t maker;
+    void (*release)(void *context); /* frees maker.context, after its last handler; any thread */
+} hs_generation_source_t;
+
+typedef struct hs_generations hs_generations_t;
+
+/* What became of a prepare: NULL, or why it failed. Called on the helper thread; the text is valid
+ * during the call. It must not wait for the controlling thread, and is never called after
+ * hs_generations_discard has returned. */
+typedef void (*hs_generations_done_fn)(void *context, const char *problem);
+
+/* Takes the source over. NULL: no memory, and the source was released. */
+HS_NODISCARD hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log);
+
+/* The maker of handlers of whatever generation is current; for any number of threads. */
+hs_handler_maker_t hs_generations_maker(hs_generations_t *generations);
+
+/*
+ * Begins to make handlers of `next`, which is taken over whatever happens. HS_OK: `done` follows.
+ * HS_ERR_STATE: the helper still runs a load that was discarded and does not end.
+ */
+HS_NODISCARD int hs_generations_prepare(hs_generations_t *generations, hs_generation_source_t next,
+                                        hs_generations_done_fn done, void *context,
+                                        hs_errinfo_t *error);
+
+/* What was prepared is current. The caller wakes idle threads. HS_ERR_STATE: nothing is prepared.
+ */
+HS_NODISCARD int hs_generations_switch(hs_generations_t *generations);
+
+/* Forgets what was, or is being, prepared. */
+void hs_generations_discard(hs_generations_t *generations);
+
+/*
+ * After the last handler was ended. Waits at most `wait_ms` for the helper thread. Returns 1 if it
+ * still runs a load: then everything stays where it is, for ever.
+ */
+uint32_t hs_generations_free(hs_generations_t *generations, uint32_t wait_ms);

@@ -1,0 +1,144 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { statusOf } from './admin-client.js';
+import { startLoad } from './keep-alive-load.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+import { until } from './until.js';
+
+const RELOADS = 24;
+
+/** An app that says which version it is, with tables that weigh some megabytes. */
+const appOf = (version: number) => `
+local ballast = {}
+for i = 1, 20000 do ballast[i] = { 'ballast ' .. i } end
+local ffi = require 'ffi'
+ffi.cdef 'int poll(void *fds, unsigned long count, int timeout_ms);'
+local ticks = 0
+function handle(req, res)
+  if req.path == '/tick' then
+    hs_queue_push(function()
+      while true do ticks = ticks + 1 coroutine.yield() end
+    end)
+  end
+  if req.path == '/slow' then
+    if not req:in_worker() then return 'worker' end
+    ffi.C.poll(nil, 0, 1500)
+  end
+  if req.path == '/ticks' then return res:body(tostring(ticks)):send() end
+  res:body('version ${version}'):send()
+end
+`;
+
+async function reload(server: Server, generation: number): Promise<void> {
+  server.signal('SIGHUP');
+  const line = await server.logLine(
+    `generation ${generation}`,
+    (each) => each.msg === 'reloaded' && each['generation'] === generation,
+  );
+  if (line['replaced'] !== 'lua states') throw new Error('processes were replaced');
+}
+
+/** Memory of its own that a process has now. */
+function privateKiB(pid: number): number {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const sizes = [...text.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)];
+  return sizes.reduce((sum, [, size]) => sum + Number(size), 0);
+}
+
+t.test(`${RELOADS} reloads under load, in the same processes`, { timeout: 120_000 }, async (t) => {
+  const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
+  // Without workers, which start when they are needed and would be counted too.
+  const args = ['--threads', '0', '--dispatch', 'inline'];
+  const server = await startServer(t, { app, processes: 2, args });
+  const before = server.reactorPids().sort();
+  const { host, port } = server;
+  const load = await startLoad({ host, port, connections: 256, pauseMs: 20 });
+  const next = async (version: number) => {
+    writeFileSync(app, appOf(version));
+    await reload(server, version);
+    const seen = load.counts.answered;
+    await until('clients are answered', () => load.counts.answered > seen + 512);
+  };
+  for (let version = 2; version <= 4; version++) await next(version);
+  const early = before.map(privateKiB);
+  for (let version = 5; version <= RELOADS + 1; version++) await next(version);
+  await until('old states are gone', () =>
+    before.every((pid, i) => privateKiB(pid) < (early[i] ?? 0) + 4096),
+  );
+  await load.stop();
+  t.match(load.counts, { failed: 0, lost: 0, closing: 0, errors: [] }, 'nothing failed');
+  t.comment(`${load.counts.answered} answers; KiB ${early} -> ${before.map(privateKiB)}`);
+  t.strictSame(server.reactorPids().sort(), before, 'no reactor was replaced');
+  t.equal(load.bodies.size, RELOADS + 1, 'every version was served');
+  const { generation, reactors, restarts } = await statusOf(server);
+  t.equal(generation, RELOADS + 1);
+  t.strictSame(
+    reactors.map((reactor) => reactor.generation),
+    [RELOADS + 1, RELOADS + 1],
+  );
+  t.match(restarts, { signal: 0, exit: 0, stuck: 0, start: 0 });
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
+t.test('a request ends with the code that it began with; tasks of old code stop', async (t) => {
+  const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
+  const server = await startServer(t, { app, args: ['--threads', '2'] });
+  const [slow, quick] = [await connectRaw(t, server), await connectRaw(t, server)];
+  await quick.request(requestText('/tick'));
+  const text = async (path: string) => (await quick.request(requestText(path))).body.toString();
+  await until('the task runs', async () => Number(await text('/ticks')) > 2);
+  const answer = slow.request(requestText('/slow'));
+  writeFileSync(app, appOf(2));
+  await reload(server, 2);
+  t.equal(await text('/'), 'version 2');
+  t.equal((await answer).body.toString(), 'version 1', 'it was in a handler of the old code');
+  t.equal(await text('/ticks'), '0');
+  t.equal((await slow.request(requestText('/slow'))).body.toString(), 'version 2');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
+t.test('user code that loads slowly delays no request', { timeout: 60_000 }, async (t) => {
+  const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
+  const server = await startServer(t, { app, args: ['--threads', '1'] });
+  const client = await connectRaw(t, server);
+  writeFileSync(
+    app,
+    `require('ffi').cdef 'int usleep(unsigned us);'
+require('ffi').C.usleep(1000000)
+${appOf(2)}`,
+  );
+  server.signal('SIGHUP');
+  const gaps: number[] = [];
+  let isDone = false;
+  const done = server
+    .logLine('the reload', (line) => line.msg === 'reloaded')
+    .then(() => {
+      isDone = true;
+    });
+  while (!isDone) {
+    const sentMs = performance.now();
+    await client.request(requestText('/'));
+    gaps.push(performance.now() - sentMs);
+  }
+  await done;
+  t.ok(gaps.length > 100, `${gaps.length} requests meanwhile`);
+  t.ok(Math.max(...gaps) < 900, `the longest took ${Math.max(...gaps).toFixed(1)} ms`);
+});
+
+t.test('changed options of reactors replace processes', async (t) => {
+  const dir = t.testdir({ 'app.lua': appOf(1), 'moonring.json': '{}' });
+  const args = ['--config', join(dir, 'moonring.json')];
+  const server = await startServer(t, { app: join(dir, 'app.lua'), args });
+  const [before] = server.reactorPids();
+  writeFileSync(join(dir, 'moonring.json'), '{ "maxUrl": 1000 }');
+  server.signal('SIGHUP');
+  const line = await server.logLine('the reload', (each) => each.msg === 'reloaded');
+  t.equal(line['replaced'], 'processes');
+  await until('the old one is gone', () => !server.reactorPids().includes(before ?? 0));
+  // An option of the master changes nothing in the reactors.
+  writeFileSync(join(dir, 'moonring.json'), '{ "maxUrl": 1000, "drainTimeout": "9s" }');
+  await reload(server, 3);
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
