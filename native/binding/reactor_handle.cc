@@ -182,13 +182,14 @@ void ReactorHandle::report_prepared(bool is_prepared) noexcept
 {
     std::string problem = is_prepared ? "" : hs_server_problem(server_);
     double generation = static_cast<double>(preparing_.load());
-    events_.NonBlockingCall([is_prepared, problem, generation](Napi::Env env, Napi::Function callback) {
-        Napi::Object event = Napi::Object::New(env);
-        event.Set("type", "prepared");
-        event.Set("generation", generation);
-        event.Set("problem", is_prepared ? env.Null() : Napi::String::New(env, problem));
-        callback.Call({ event });
-    });
+    events_.NonBlockingCall(
+        [is_prepared, problem, generation](Napi::Env env, Napi::Function callback) {
+            Napi::Object event = Napi::Object::New(env);
+            event.Set("type", "prepared");
+            event.Set("generation", generation);
+            event.Set("problem", is_prepared ? env.Null() : Napi::String::New(env, problem));
+            callback.Call({ event });
+        });
 }
 
 /* Any thread. `type` is a literal. */

@@ -26,8 +26,8 @@ extern "C" {
 int hs_accept_lua(const char *lua_script, const char *lua_root, int *app_fd, bool *is_whole,
                   char *error, size_t error_size);
 
-/* The same for a shared object; `*app_fd` may be -1 on success, for one that can be loaded only from
- * its file. */
+/* The same for a shared object; `*app_fd` may be -1 on success, for one that can be loaded only
+ * from its file. */
 int hs_accept_module(const char *module_path, const char *module_symbol, int *app_fd, char *error,
                      size_t error_size);
 

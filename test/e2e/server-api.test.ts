@@ -108,7 +108,7 @@ t.test('a reload rejects with the code of what failed', async (t) => {
   options.maxBody = 'much';
   await t.rejects(server.reload(), { code: 'ERR_MOONRING_CONFIG' });
   delete options.maxBody;
-  t.strictSame(await server.reload(), { generation: 2 });
+  t.strictSame(await server.reload(), { generation: 2, replaced: 'lua states' });
   const drained = server.drain();
   await t.rejects(server.reload(), { code: 'ERR_MOONRING_CONTROL' });
   await drained;

@@ -93,8 +93,8 @@ void hs_access_log_init(hs_access_log_t *log, hs_access_log_format_t format,
     /* A host name has no character that JSON escapes; a name with one is left out. */
     bool is_plain = strpbrk(origin->hostname, "\"\\\n") == NULL;
     int len = snprintf(log->origin, sizeof(log->origin),
-                       ",\"pid\":%u,\"hostname\":\"%.64s\",\"reactor\":%d,\"gen\":",
-                       origin->pid, is_plain ? origin->hostname : "", origin->reactor);
+                       ",\"pid\":%u,\"hostname\":\"%.64s\",\"reactor\":%d,\"gen\":", origin->pid,
+                       is_plain ? origin->hostname : "", origin->reactor);
     log->origin_len = len > 0 ? hs_min((size_t)len, sizeof(log->origin) - 1) : 0;
     log->generation = origin->generation;
 }

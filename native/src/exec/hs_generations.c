@@ -57,7 +57,7 @@ struct hs_generations {
     seat_t *seats;
     made_t *retired;
     generation_t *making; /* the helper makes a handler of it, without the lock; NULL: none */
-    bool is_telling; /* the helper calls `done` */
+    bool is_telling;      /* the helper calls `done` */
     bool has_thread;
     bool has_ended;
     bool is_closing;

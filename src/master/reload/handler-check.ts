@@ -16,7 +16,7 @@ export type Accepted = Omit<AcceptedHandler, 'problem'>;
  * if the checker is of another version.
  */
 export function checkHandler(
-  native: NativeAddon,
+  native: Pick<NativeAddon, 'socketPair' | 'receiveDescriptor' | 'closeDescriptor'>,
   packageRoot: string,
   order: CheckOrder,
   timeoutMs = TIMEOUT_MS,

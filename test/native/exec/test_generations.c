@@ -10,9 +10,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#include "exec/job_bench.h"
 #include "exec/gate.h"
 #include "exec/hs_generations.h"
+#include "exec/job_bench.h"
 #include "os/hs_thread.h"
 
 /* A generation of fake handlers, which answer with its number. */
