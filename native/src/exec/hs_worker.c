@@ -393,7 +393,8 @@ static bool wait_for_end(hs_workers_t *workers, const worker_t *worker, const hs
 
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms)
 {
-    hs_workq_close(&workers->queue);
+    hs_workq_close(&workers->queue); /* wakes all */
+    workers->unwoken = workers->unwoken_turns = 0;
     hs_deadline_t until = hs_thread_time_in(wait_ms);
     hs_deadline_t now = hs_thread_time_in(0);
     uint32_t left = 0;

@@ -144,10 +144,9 @@ static void collect(desk_t *desk)
     hs_executor_collect(&desk->executor, &sink);
 }
 
-static void desk_end(desk_t *desk)
+/* The workers have been stopped. */
+static void desk_free(desk_t *desk)
 {
-    if (desk->workers != NULL)
-        assert_int_equal(hs_workers_stop(desk->workers, UINT32_MAX), 0);
     collect(desk);
     assert_int_equal(desk->executor.completions.away, 0);
     hs_executor_free(&desk->executor);
@@ -155,6 +154,13 @@ static void desk_end(desk_t *desk)
     hs_ev_free(desk->ev);
     hs_buf_free(&desk->written);
     rig_free(&desk->rig);
+}
+
+static void desk_end(desk_t *desk)
+{
+    if (desk->workers != NULL)
+        assert_int_equal(hs_workers_stop(desk->workers, UINT32_MAX), 0);
+    desk_free(desk);
 }
 
 /* Starts a request that comes back later. */
@@ -661,6 +667,32 @@ static void a_request_that_was_cancelled_in_the_queue_is_not_run(void **state)
     desk_end(&desk);
 }
 
+/* The loop ends with a request that no worker was woken for, and that is deferred on the way out. */
+static void the_end_waits_for_what_is_deferred_last(void **state)
+{
+    (void)state;
+    static desk_t desk;
+    desk_init(&desk, HS_DISPATCH_WORKER, 1);
+    for (unsigned done = 1;; done++) {
+        hs_job_t *job = rig_request(&desk.rig, "/later");
+        desk.story.handle = set_callbacks_and_send;
+        assert_int_equal(hs_executor_start(&desk.executor, job, false), HS_STARTED_AWAY);
+        job->link = &desk;
+        hs_executor_flush(&desk.executor);
+        if (hs_workers_want_wake(desk.workers))
+            break; /* the worker is asleep */
+        await_done(&desk, done);
+    }
+    desk.story.handle = defer;
+    assert_int_equal(hs_workers_stop(desk.workers, UINT32_MAX), 0);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, finish, &desk.story), 0);
+    await_done(&desk, desk.done + 1);
+    pthread_join(thread, NULL);
+    assert_int_equal(desk.status, 202);
+    desk_free(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +712,7 @@ int main(void)
         cmocka_unit_test(an_abort_before_deferring_is_told_afterwards),
         cmocka_unit_test(content_is_told_and_asked_for),
         cmocka_unit_test(resuming_until_it_is_over_leaves_nothing),
+        cmocka_unit_test(the_end_waits_for_what_is_deferred_last),
         cmocka_unit_test(a_request_that_was_cancelled_in_the_queue_is_not_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -390,6 +390,41 @@ static void a_stream_to_a_slow_client_needs_little_memory(void **state)
     app_end(&app);
 }
 
+/* A handler that may wait: it defers, so that it is called back, and goes on where it is. */
+static void stream_here(hs_request_t *request, hs_response_t *response, void *user_data)
+{
+    respond_later(request, response, user_data);
+    (void)stream(user_data);
+}
+
+static void a_worker_may_stream_when_it_has_deferred(void **state)
+{
+    (void)state;
+    const size_t total = (size_t)16 << 20;
+    static app_t app;
+    server_bench_t sb;
+    server_bench_init(&sb);
+    sb.config.handler = stream_here;
+    sb.config.handler_ud = &app;
+    sb.config.dispatch = HS_DISPATCH_WORKER;
+    sb.config.num_threads = 1;
+    app_begin(&app, 0);
+    server_bench_start(&sb);
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned waits = atomic_load(&app.waits);
+        int fd = client_connect(&sb);
+        char request[128];
+        snprintf(request, sizeof(request), "GET /%zu HTTP/1.0\r\n\r\n", total);
+        client_send(fd, request);
+        (void)client_read(fd);
+        AWAIT(atomic_load(&app.waits) > waits);
+        client_skip(fd, total);
+        client_expect_end(fd);
+    }
+    server_bench_stop(&sb);
+    app_end(&app);
+}
+
 static void a_writer_learns_that_its_client_has_left(void **state)
 {
     (void)state;
@@ -772,6 +807,7 @@ int main(void)
         cmocka_unit_test(ten_thousand_are_finished_by_other_threads),
         cmocka_unit_test(workers_defer_as_well),
         cmocka_unit_test(a_stream_to_a_slow_client_needs_little_memory),
+        cmocka_unit_test(a_worker_may_stream_when_it_has_deferred),
         cmocka_unit_test(a_writer_learns_that_its_client_has_left),
         cmocka_unit_test(content_is_given_as_it_comes),
         cmocka_unit_test(pinned_memory_is_released_once),
