@@ -5,7 +5,7 @@
  * (capacity - 1)]. `head` is where the next received byte goes, `tail` the oldest byte that
  * somebody still uses. How far the parser has read is not the ring's business: the reader keeps its
  * own position between the two, so that bytes stay put until they are released. Single-threaded:
- * owned by the exchange that holds it.
+ * owned by what holds it.
  */
 #pragma once
 
