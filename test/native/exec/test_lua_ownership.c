@@ -16,7 +16,7 @@
 
 /* LuaJIT is not instrumented: of its accesses only what goes through memcpy is seen. That is the
  * handle which an object is compared with, written by the owner as an atomic. */
-const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 
 const char *__tsan_default_suppressions(void)
 {
