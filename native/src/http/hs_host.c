@@ -64,19 +64,11 @@ static bool are_digits(const char at[4])
 static bool is_port(hs_span_t text)
 {
     static const char max[] = ":65535";
-    size_t at = 1;
-    if (text.len > sizeof(max) - 1)
-        return false;
-    if (text.len > 4) {
-        if (!are_digits(text.data + 1))
-            return false;
-        at = 5;
-    }
-    for (; at < text.len; at++)
+    for (size_t at = 1; at < text.len; at++)
         if (!is_digit(text.data[at]))
             return false;
-    return text.len < sizeof(max) - 1 || text.data[1] < max[1] ||
-           memcmp(text.data, max, sizeof(max) - 1) <= 0;
+    return text.len < sizeof(max) - 1 ||
+           (text.len == sizeof(max) - 1 && memcmp(text.data, max, sizeof(max) - 1) <= 0);
 }
 
 /* The port after host_len, which is valid; `absent` if it is empty or missing. */
@@ -88,12 +80,43 @@ static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
     return text.len - at < 2 ? absent : port;
 }
 
+/* How many digits are at the end, six at most. */
+static size_t digits_at_end(hs_span_t text)
+{
+    size_t at = text.len;
+    if (at >= 4 && are_digits(text.data + at - 4))
+        at -= 4;
+    while (at > 0 && text.len - at < 6 && is_digit(text.data[at - 1]))
+        at--;
+    return text.len - at;
+}
+
+/* Neither a letter nor a digit, '-' or '.', of which nearly all hosts consist. */
+static hs_marks16_t mark_unusual_in_host(hs_bytes16_t c)
+{
+    return ((c | 0x20) - 'a' > 'z' - 'a') & ((c - '-' > '9' - '-') | (c == '/'));
+}
+
+/* The usual case: such a host, without a port or with one below 60000, which need not be compared
+ * with 65535. */
+static bool is_plain(hs_span_t host)
+{
+    size_t digits = digits_at_end(host);
+    size_t len = host.len;
+    if (len > digits && host.data[len - digits - 1] == ':') {
+        if (digits > 5 || (digits == 5 && host.data[len - 5] >= '6'))
+            return false;
+        len -= digits + 1;
+    }
+    hs_span_t name = hs_span(host.data, len);
+    return len >= 8 ? !hs_span_has_marked(name, mark_unusual_in_host)
+                    : len > 0 && hs_span_run(name, 0, hs_char_is_unreserved) == len;
+}
+
 bool hs_host_is_valid(hs_span_t host)
 {
-    /* The usual case in one pass: a plain name or an IPv4 address, with or without a port. */
-    size_t plain = hs_span_run(host, 0, hs_char_is_unreserved);
-    if (HS_LIKELY(plain > 0 && (plain == host.len || host.data[plain] == ':')))
-        return is_port(hs_span(host.data + plain, host.len - plain));
+    if (HS_LIKELY(is_plain(host)))
+        return true;
     size_t len = host_len(host);
     if (!is_port(hs_span(host.data + len, host.len - len)))
         return false;

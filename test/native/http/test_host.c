@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -36,20 +37,53 @@ static void hosts_and_ports(void **state)
             fail_msg("taken: %s", invalid[i]);
 }
 
-/* RFC 3986 §2.3: unreserved, at any place of a name; a colon begins a port. */
+/* RFC 3986 §2.3: unreserved, at any place of names of every length; a colon at the end begins a
+ * port. No hexadecimal letters, which a percent sign could precede. */
 static void every_byte_in_a_name(void **state)
 {
     (void)state;
     static const char unreserved[] = "-._~0123456789"
                                      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     for (int byte = 0; byte <= 255; byte++)
-        for (size_t at = 0; at < 3; at++) {
-            char name[] = "az9";
-            name[at] = (char)byte;
-            bool is_port_mark = byte == ':' && at > 0;
-            bool allowed = byte != 0 && strchr(unreserved, byte) != NULL;
-            assert_int_equal(hs_host_is_valid(hs_span(name, 3)), allowed || is_port_mark);
+        for (size_t len = 1; len <= 40; len++)
+            for (size_t at = 0; at < len; at++) {
+                char name[] = "ghijklmnopqrstuvwxyz.GHIJKLMNOPQRSTUVWXYZ";
+                name[at] = (char)byte;
+                bool is_empty_port = byte == ':' && at > 0 && at == len - 1;
+                bool allowed = byte != 0 && strchr(unreserved, byte) != NULL;
+                assert_int_equal(hs_host_is_valid(hs_span(name, len)), allowed || is_empty_port);
+            }
+}
+
+static void every_port(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = { "a", "1", "127.0.0.1", "www.example.com", "[::1]", "%41" };
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        for (unsigned port = 0; port <= 70000; port++) {
+            char text[32];
+            int len = snprintf(text, sizeof(text), "%s:%u", hosts[i], port);
+            assert_int_equal(hs_host_is_valid(hs_span(text, (size_t)len)), port <= 65535);
         }
+}
+
+/* A digit that is none, and one too many. */
+static void no_ports(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = { "a", "127.0.0.1", "www.example.com", "[::1]" };
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++)
+        for (int digits = 1; digits <= 8; digits++)
+            for (int at = 0; at < digits; at++)
+                for (int byte = 0; byte <= 255; byte++) {
+                    char text[40];
+                    bool is_digit = byte >= '0' && byte <= '9';
+                    int len = snprintf(text, sizeof(text), "%s:%.*s", hosts[i], digits, "00000000");
+                    text[len - digits + at] = (char)byte;
+                    bool in_range = digits < 5 || (digits == 5 && (at > 0 || byte < '7'));
+                    assert_int_equal(hs_host_is_valid(hs_span(text, (size_t)len)),
+                                     is_digit && in_range);
+                }
 }
 
 static void equal_hosts_and_ports(void **state)
@@ -79,6 +113,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts_and_ports),
         cmocka_unit_test(every_byte_in_a_name),
+        cmocka_unit_test(every_port),
+        cmocka_unit_test(no_ports),
         cmocka_unit_test(equal_hosts_and_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
