@@ -3,7 +3,10 @@ import { type Command, commandsOf } from './commands.js';
 import { ELSEWHERE, problemWith } from './elsewhere.js';
 import { type Block, commandPages, readPage } from './pages.js';
 
-const LANGUAGES = ['', 'c', 'dockerfile', 'ini', 'js', 'json', 'lua', 'sh', 'text', 'yaml'];
+const LANGUAGES = [
+  ...['', 'c', 'caddyfile', 'dockerfile', 'ini', 'js', 'json', 'lua', 'nginx', 'sh', 'text'],
+  'yaml',
+];
 const pages = commandPages().map(readPage);
 
 function commands(): Command[] {
