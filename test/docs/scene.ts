@@ -158,6 +158,10 @@ function rewritten({ server, scratch }: Scene, text: string): string {
   // Seconds are enough to see that it runs.
   if (/^npm run load\b/.test(command)) command = `LOAD_K6=k6 ${command} --duration 2 --rate 20`;
   if (/^k6 run\b/.test(command)) command = command.replace(/RATE=\d+/, 'DURATION=2 -e RATE=20');
+  // On a busy machine thresholds are crossed (99), or the generator is at its limit (3).
+  if (/\bnpm run load\b|^k6 run\b/.test(command)) {
+    command = `(${command}; case $? in 0|3|99) true ;; *) false ;; esac)`;
+  }
   // A benchmark gets as far as its arguments and programs.
   if (/^node bench\//.test(command)) {
     const hook = join(ROOT, 'test/docs/stop-at-first-process.mjs');

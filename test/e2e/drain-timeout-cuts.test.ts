@@ -16,6 +16,8 @@ t.test('what is not finished within drain-timeout is cut, and that is a failure'
   await client.ended();
   const line = await server.logLine('what was cut', ({ msg }) => / cut$/.test(msg));
   t.match(line, { level: 40, msg: 'the time to drain is over: 1 connection is cut' });
-  const last = await server.logLine('why', ({ msg }) => /before reactor 0 had finished its requests/.test(msg));
+  const last = await server.logLine('why', ({ msg }) =>
+    /before reactor 0 had finished its requests/.test(msg),
+  );
   t.match(last, { level: 60, code: 'ERR_MOONRING_DRAIN' });
 });
