@@ -11,7 +11,7 @@ import { type Ended, openShell, type Shell } from './shell.js';
 import { comeToRest, openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
 
 /** A reader on a busy machine is patient. */
-const OUTPUT_TIMEOUT_MS = 20_000;
+const OUTPUT_TIMEOUT_MS = 120_000;
 /** A server of the reader's, on another machine. */
 const ELSEWHERE_SERVER = 'http://server.example';
 

@@ -6,7 +6,7 @@ import type { Test } from 'tap';
 import { cleanEnvironment } from '../e2e/server.js';
 import { until } from '../e2e/until.js';
 
-const COMMAND_TIMEOUT_MS = 45_000;
+const COMMAND_TIMEOUT_MS = 300_000;
 const MARK = '--the command has ended--';
 
 export interface Ended {
