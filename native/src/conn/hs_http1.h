@@ -65,7 +65,7 @@ typedef struct hs_http1_scratch {
     uint64_t content_left;     /* CONTENT_SIZED */
     uint64_t content_since_ms; /* when content began to be waited for: the connection's */
     uint64_t content_last_ms;  /* when content that is passed on has arrived last: likewise */
-    hs_field_t fields[];   /* limits.max_headers */
+    hs_field_t fields[];       /* limits.max_headers */
 } hs_http1_scratch_t;
 
 static inline size_t hs_http1_scratch_size(const hs_limits_t *limits)

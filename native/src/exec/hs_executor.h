@@ -52,7 +52,7 @@ typedef enum hs_started {
 void hs_executor_init(hs_executor_t *executor, hs_handler_t handler, hs_dispatch_mode_t mode,
                       hs_ev_t *ev);
 
-/* Before the first job. The pool is freed by its maker. */
+/* Before the first job. The pool is freed by its factory. */
 void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers);
 
 /* Runs the job's handler, or sends it to where it will run. A full queue is a response: 503.

@@ -69,7 +69,7 @@ static generation_t *new_generation(hs_generation_source_t source)
 {
     generation_t *generation = hs_alloc(sizeof(*generation));
     if (generation == NULL) {
-        source.release(source.maker.context);
+        source.release(source.factory.context);
         return NULL;
     }
     *generation = (generation_t){ .source = source, .users = 1 };
@@ -82,7 +82,7 @@ static void leave(generation_t *generation)
     HS_ASSERT(generation->users > 0);
     if (--generation->users > 0)
         return;
-    generation->source.release(generation->source.maker.context);
+    generation->source.release(generation->source.factory.context);
     hs_free(generation);
 }
 
@@ -94,8 +94,8 @@ static made_t *make_one(hs_generations_t *all, generation_t *generation, hs_erri
         hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a handler");
         return NULL;
     }
-    const hs_handler_maker_t *maker = &generation->source.maker;
-    if (maker->make(maker->context, &made->handler, error) != HS_OK) {
+    const hs_handler_factory_t *factory = &generation->source.factory;
+    if (factory->make(factory->context, &made->handler, error) != HS_OK) {
         hs_free(made);
         return NULL;
     }
@@ -111,8 +111,8 @@ static void end_list(hs_generations_t *all, made_t *made)
 {
     while (made != NULL) {
         made_t *next = made->next;
-        const hs_handler_maker_t *maker = &made->generation->source.maker;
-        maker->end(maker->context, &made->handler);
+        const hs_handler_factory_t *factory = &made->generation->source.factory;
+        factory->end(factory->context, &made->handler);
         pthread_mutex_lock(&all->lock);
         leave(made->generation);
         pthread_mutex_unlock(&all->lock);
@@ -405,9 +405,9 @@ hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log
     return all;
 }
 
-hs_handler_maker_t hs_generations_maker(hs_generations_t *generations)
+hs_handler_factory_t hs_generations_factory(hs_generations_t *generations)
 {
-    return (hs_handler_maker_t){ make_seat, end_seat, generations };
+    return (hs_handler_factory_t){ make_seat, end_seat, generations };
 }
 
 /* The thread is started when the first generation but one is loaded: most servers have one only. */

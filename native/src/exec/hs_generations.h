@@ -15,7 +15,7 @@
  *               FAILED     discard
  *
  * Threads: prepare, switch, discard and free are for one controlling thread. The handlers of the
- * maker belong to their threads, as every handler.
+ * factory belong to their threads, as every handler.
  */
 #pragma once
 
@@ -23,8 +23,8 @@
 
 /* Where the handlers of one generation come from. */
 typedef struct hs_generation_source {
-    hs_handler_maker_t maker;
-    void (*release)(void *context); /* frees maker.context, after its last handler; any thread */
+    hs_handler_factory_t factory;
+    void (*release)(void *context); /* frees factory.context, after its last handler; any thread */
 } hs_generation_source_t;
 
 typedef struct hs_generations hs_generations_t;
@@ -37,8 +37,8 @@ typedef void (*hs_generations_done_fn)(void *context, const char *problem);
 /* Takes the source over. NULL: no memory, and the source was released. */
 HS_NODISCARD hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log);
 
-/* The maker of handlers of whatever generation is current; for any number of threads. */
-hs_handler_maker_t hs_generations_maker(hs_generations_t *generations);
+/* The factory of handlers of whatever generation is current; for any number of threads. */
+hs_handler_factory_t hs_generations_factory(hs_generations_t *generations);
 
 /*
  * Begins to make handlers of `next`, which is taken over whatever happens. HS_OK: `done` follows.

@@ -28,9 +28,9 @@ static void end_c_handler(void *context, hs_handler_t *handler)
     (void)handler;
 }
 
-hs_handler_maker_t hs_c_handler_maker(hs_c_handler_t *c_handler)
+hs_handler_factory_t hs_c_handler_factory(hs_c_handler_t *c_handler)
 {
-    return (hs_handler_maker_t){ make_c_handler, end_c_handler, c_handler };
+    return (hs_handler_factory_t){ make_c_handler, end_c_handler, c_handler };
 }
 
 /* A handler that returns without sending: what it built counts, nothing built is an error of the

@@ -1,5 +1,5 @@
 /*
- * What answers requests, whatever it is written in: one per thread, made by a maker on the thread
+ * What answers requests, whatever it is written in: one per thread, made by a factory on the thread
  * that will use it. Knows no connection and no socket: tested with a job and bytes.
  */
 #pragma once
@@ -34,12 +34,12 @@ static inline bool hs_handler_has_tasks(const hs_handler_t *handler)
 }
 
 /* Makes the handlers of several threads. Read-only while they run. */
-typedef struct hs_handler_maker {
+typedef struct hs_handler_factory {
     /* 0, or a negative hs_err_t with `error` set. */
     int (*make)(void *context, hs_handler_t *handler, hs_errinfo_t *error);
     void (*end)(void *context, hs_handler_t *handler);
     void *context;
-} hs_handler_maker_t;
+} hs_handler_factory_t;
 
 /* A C handler of the public API, as a handler. Owner: the server. */
 typedef struct hs_c_handler {
@@ -49,8 +49,8 @@ typedef struct hs_c_handler {
 
 hs_handler_t hs_c_handler_as_handler(hs_c_handler_t *c_handler);
 
-/* A maker of it: every thread gets the same function and user data. */
-hs_handler_maker_t hs_c_handler_maker(hs_c_handler_t *c_handler);
+/* A factory of it: every thread gets the same function and user data. */
+hs_handler_factory_t hs_c_handler_factory(hs_c_handler_t *c_handler);
 
 typedef enum hs_ran {
     HS_RAN_DONE,         /* the response is ENDED and complete */

@@ -310,7 +310,7 @@ static void end_lua(void *context, hs_handler_t *handler)
     hs_lua_free(handler->self);
 }
 
-hs_handler_maker_t hs_lua_maker(hs_lua_config_t *config)
+hs_handler_factory_t hs_lua_factory(hs_lua_config_t *config)
 {
-    return (hs_handler_maker_t){ make_lua, end_lua, config };
+    return (hs_handler_factory_t){ make_lua, end_lua, config };
 }

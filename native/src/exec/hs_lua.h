@@ -24,8 +24,8 @@ void hs_lua_free(hs_lua_t *lua);
 
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua);
 
-/* Makes a state for each thread. `config` outlives the maker. */
-hs_handler_maker_t hs_lua_maker(hs_lua_config_t *config);
+/* Makes a state for each thread. `config` outlives the factory. */
+hs_handler_factory_t hs_lua_factory(hs_lua_config_t *config);
 
 /* "LuaJIT 2.1.…", a static string. */
 const char *hs_lua_version(void);

@@ -103,7 +103,7 @@ static void end_handler(void *context, hs_handler_t *handler)
     hs_free(c_handler);
 }
 
-hs_handler_maker_t hs_module_maker(hs_module_t *module)
+hs_handler_factory_t hs_module_factory(hs_module_t *module)
 {
-    return (hs_handler_maker_t){ make_handler, end_handler, module };
+    return (hs_handler_factory_t){ make_handler, end_handler, module };
 }

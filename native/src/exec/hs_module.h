@@ -29,4 +29,4 @@ HS_NODISCARD int hs_module_open(hs_module_t *module, int memory_fd, const char *
 HS_NODISCARD int hs_module_store(const char *path);
 void hs_module_close(hs_module_t *module);
 
-hs_handler_maker_t hs_module_maker(hs_module_t *module);
+hs_handler_factory_t hs_module_factory(hs_module_t *module);

@@ -101,9 +101,9 @@ static bool ensure_handler(worker_t *worker)
 {
     if (worker->has_handler)
         return true;
-    const hs_handler_maker_t *maker = &worker->pool->config.maker;
+    const hs_handler_factory_t *factory = &worker->pool->config.factory;
     hs_errinfo_t error = { 0 };
-    worker->has_handler = maker->make(maker->context, &worker->handler, &error) == HS_OK;
+    worker->has_handler = factory->make(factory->context, &worker->handler, &error) == HS_OK;
     if (!worker->has_handler)
         hs_log_write(worker->pool->config.log, HS_LOG_ERROR, "worker %u has no handler: %s",
                      worker->number, error.text);
@@ -213,7 +213,7 @@ static void *work(void *argument)
 {
     worker_t *worker = argument;
     hs_workers_t *pool = worker->pool;
-    const hs_handler_maker_t *maker = &pool->config.maker;
+    const hs_handler_factory_t *factory = &pool->config.factory;
     hs_workq_wait_t wait = HS_WORKQ_WORK;
     worker->stats = stats_of(worker);
     (void)ensure_handler(worker);
@@ -230,7 +230,7 @@ static void *work(void *argument)
         wait = wait_for_work(worker);
     }
     if (worker->has_handler)
-        maker->end(maker->context, &worker->handler);
+        factory->end(factory->context, &worker->handler);
     pthread_mutex_lock(&pool->lock);
     worker->ended = true;
     pthread_cond_signal(&pool->ended);

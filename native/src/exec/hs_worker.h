@@ -21,7 +21,7 @@
 typedef struct hs_workers hs_workers_t;
 
 typedef struct hs_workers_config {
-    hs_handler_maker_t maker;      /* outlives the pool */
+    hs_handler_factory_t factory;  /* outlives the pool */
     hs_log_t *log;                 /* outlives the pool */
     hs_completions_t *completions; /* where finished jobs go */
     uint32_t count;                /* 1 to HS_WORKERS_MAX: threads that are not stuck */
@@ -79,7 +79,7 @@ HS_NODISCARD int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms);
 /*
  * Ends the threads and waits at most `wait_ms` for those that run a handler, not at all for stuck
  * ones; what is finished by then is in the completion queue. Returns how many threads still run:
- * then the pool, its maker, its log and the submitted jobs must stay where they are for ever.
+ * then the pool, its factory, its log and the submitted jobs must stay where they are for ever.
  */
 uint32_t hs_workers_stop(hs_workers_t *workers, uint32_t wait_ms);
 

@@ -211,7 +211,7 @@ static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
     if (config->worker_count == 0)
         return HS_OK;
     hs_workers_config_t workers = {
-        .maker = config->maker,
+        .factory = config->factory,
         .log = config->log,
         .completions = &io->env.executor.completions,
         .count = config->worker_count,

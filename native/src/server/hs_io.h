@@ -113,9 +113,9 @@ typedef struct hs_io_config {
     const hs_limits_t *limits;
     hs_handler_t handler; /* of the I/O thread */
     hs_dispatch_mode_t dispatch;
-    uint32_t worker_count;    /* 0: none */
-    uint32_t queue_capacity;  /* requests that may wait for a worker */
-    hs_handler_maker_t maker; /* of the workers' handlers; outlives the io */
+    uint32_t worker_count;        /* 0: none */
+    uint32_t queue_capacity;      /* requests that may wait for a worker */
+    hs_handler_factory_t factory; /* of the workers' handlers; outlives the io */
     hs_log_t *log;
     hs_event_fn on_event;
     void *on_event_ud;

@@ -5,8 +5,8 @@
 int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *config, hs_errinfo_t *error)
 {
     hs_io_config_t own = *config;
-    reactor->maker = config->maker;
-    int result = reactor->maker.make(reactor->maker.context, &reactor->handler, error);
+    reactor->factory = config->factory;
+    int result = reactor->factory.make(reactor->factory.context, &reactor->handler, error);
     if (result != HS_OK) {
         if (config->identity != NULL)
             hs_sock_close(config->identity->stats_fd);
@@ -24,7 +24,7 @@ uint32_t hs_reactor_free(hs_reactor_t *reactor, uint32_t wait_ms)
         hs_sock_close(fd);
     uint32_t left = hs_io_free(&reactor->io, wait_ms);
     if (reactor->has_handler)
-        reactor->maker.end(reactor->maker.context, &reactor->handler);
+        reactor->factory.end(reactor->factory.context, &reactor->handler);
     reactor->has_handler = false;
     return left;
 }

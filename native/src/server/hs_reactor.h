@@ -13,14 +13,14 @@
 typedef struct hs_reactor {
     hs_io_t io;
     hs_handoff_t handoff;
-    hs_handler_maker_t maker;
+    hs_handler_factory_t factory;
     hs_handler_t handler; /* of the I/O thread */
     bool has_handler;
     bool running; /* on a thread of its own */
     pthread_t thread;
 } hs_reactor_t;
 
-/* `config` without handler: the maker makes it. */
+/* `config` without handler: the factory makes it. */
 HS_NODISCARD int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *config,
                                  hs_errinfo_t *error);
 

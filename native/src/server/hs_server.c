@@ -158,7 +158,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
         .streams_content = config->stream_content && config->lua_script == NULL,
         .worker_count = worker_count(config),
         .queue_capacity = (uint32_t)config->work_queue_cap,
-        .maker = server->source.maker,
+        .factory = server->source.factory,
         .log = &server->log,
     };
     hs_io_identity_t identity = {

@@ -35,7 +35,7 @@ static int open_app(const hs_source_t *source, int app_fd, hs_generation_source_
         hs_free(app);
         return error->code;
     }
-    *out = (hs_generation_source_t){ hs_lua_maker(app), release_app };
+    *out = (hs_generation_source_t){ hs_lua_factory(app), release_app };
     return HS_OK;
 }
 
@@ -57,7 +57,7 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd, 
     source->generations = hs_generations_new(app, log);
     if (source->generations == NULL)
         return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a server");
-    source->maker = hs_generations_maker(source->generations);
+    source->factory = hs_generations_factory(source->generations);
     return HS_OK;
 }
 
@@ -68,12 +68,12 @@ int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd, h
     if (config->module_path != NULL) {
         int result = hs_module_open(&source->module, app_fd, config->module_path,
                                     config->module_symbol, error);
-        source->maker = hs_module_maker(&source->module);
+        source->factory = hs_module_factory(&source->module);
         return result;
     }
     if (config->lua_script != NULL)
         return open_lua(source, config, app_fd, log, error);
-    source->maker = hs_c_handler_maker(&source->c_handler);
+    source->factory = hs_c_handler_factory(&source->c_handler);
     return HS_OK;
 }
 

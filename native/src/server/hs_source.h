@@ -1,6 +1,6 @@
 /*
  * Where a server's handlers come from: a C function, a Lua file or a shared object, behind one
- * maker. Owns copies of what the configuration named. Owner: the server.
+ * factory. Owns copies of what the configuration named. Owner: the server.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ typedef struct hs_source {
     char *lua_root;
     hs_generations_t *generations; /* NULL: not Lua */
 
-    hs_handler_maker_t maker; /* refers to the source: which must not move */
+    hs_handler_factory_t factory; /* refers to the source: which must not move */
 } hs_source_t;
 
 /* `app_fd`: hs_config_t.app_fd, borrowed. */

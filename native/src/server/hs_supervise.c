@@ -20,7 +20,7 @@ uint64_t hs_monotonic_ms(void)
     return hs_clock_monotonic_ms();
 }
 
-/* owner: its maker */
+/* owner: its factory */
 struct hs_lines {
     hs_append_t append;
 };

@@ -72,7 +72,7 @@ static int jobs_begin(void **state)
     hs_executor_t *executor = executor_of(jb);
     hs_executor_init(executor, hs_c_handler_as_handler(&jb->cb.peer.handler), HS_DISPATCH_WORKER,
                      jb->ev);
-    hs_workers_config_t config = { .maker = hs_c_handler_maker(&jb->handler),
+    hs_workers_config_t config = { .factory = hs_c_handler_factory(&jb->handler),
                                    .log = &jb->cb.peer.log,
                                    .completions = &executor->completions,
                                    .count = 1,

@@ -182,7 +182,7 @@ static void desk_init(desk_t *desk, hs_dispatch_mode_t mode, bool with_workers)
     rig_init(&desk->rig, &desk->executor.completions);
     if (with_workers) {
         hs_workers_config_t config = {
-            .maker = { make, end, NULL },
+            .factory = { make, end, NULL },
             .log = &desk->rig.log,
             .completions = &desk->executor.completions,
             .count = 1,

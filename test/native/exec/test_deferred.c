@@ -98,7 +98,7 @@ static void desk_init(desk_t *desk, hs_dispatch_mode_t mode, unsigned workers)
     if (workers == 0)
         return;
     hs_workers_config_t config = {
-        .maker = hs_c_handler_maker(&desk->c_handler),
+        .factory = hs_c_handler_factory(&desk->c_handler),
         .log = &desk->rig.log,
         .completions = &desk->executor.completions,
         .count = workers,
@@ -667,7 +667,8 @@ static void a_request_that_was_cancelled_in_the_queue_is_not_run(void **state)
     desk_end(&desk);
 }
 
-/* The loop ends with a request that no worker was woken for, and that is deferred on the way out. */
+/* The loop ends with a request that no worker was woken for, and that is deferred on the way out.
+ */
 static void the_end_waits_for_what_is_deferred_last(void **state)
 {
     (void)state;

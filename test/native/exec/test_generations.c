@@ -129,17 +129,17 @@ static void fixture_end(fixture_t *f)
 
 static hs_handler_t make_handler(fixture_t *f)
 {
-    hs_handler_maker_t maker = hs_generations_maker(f->all);
+    hs_handler_factory_t factory = hs_generations_factory(f->all);
     hs_handler_t handler;
     hs_errinfo_t error;
-    assert_int_equal(maker.make(maker.context, &handler, &error), HS_OK);
+    assert_int_equal(factory.make(factory.context, &handler, &error), HS_OK);
     return handler;
 }
 
 static void end_handler(fixture_t *f, hs_handler_t *handler)
 {
-    hs_handler_maker_t maker = hs_generations_maker(f->all);
-    maker.end(maker.context, handler);
+    hs_handler_factory_t factory = hs_generations_factory(f->all);
+    factory.end(factory.context, handler);
 }
 
 static void begin_prepare(fixture_t *f, app_t *app)

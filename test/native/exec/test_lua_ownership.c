@@ -78,7 +78,7 @@ static void desk_begin(desk_t *desk, hs_dispatch_mode_t mode, const char *script
     executor->mode = mode;
     executor->handler = hs_lua_as_handler(desk->lb.lua);
     hs_workers_config_t config = {
-        .maker = hs_lua_maker(&desk->config),
+        .factory = hs_lua_factory(&desk->config),
         .log = &desk->log,
         .completions = &executor->completions,
         .count = 1,

@@ -32,7 +32,7 @@ static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
     hs_completions_init(&pool->completions, pool->ev);
     rig_init(&pool->rig, &pool->completions);
     hs_workers_config_t config = {
-        .maker = hs_c_handler_maker(&pool->c_handler),
+        .factory = hs_c_handler_factory(&pool->c_handler),
         .log = &pool->rig.log,
         .completions = &pool->completions,
         .count = count,
@@ -284,7 +284,7 @@ static void test_a_worker_without_handler_responds_500(void **state)
     hs_workers_free(pool.workers);
     static unsigned attempts;
     hs_workers_config_t config = {
-        .maker = { refuse_to_make, NULL, &attempts },
+        .factory = { refuse_to_make, NULL, &attempts },
         .log = &pool.rig.log,
         .completions = &pool.completions,
         .count = 1,
