@@ -46,7 +46,7 @@ static hs_started_t respond(hs_job_t *job, int status)
     return HS_STARTED_DONE;
 }
 
-static hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
+static HS_NOINLINE hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
 {
     if (!hs_job_detach(job))
         return respond(job, 500);
@@ -59,7 +59,7 @@ static hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
 }
 
 /* True: the job is done. */
-static hs_ran_t run_inline(hs_executor_t *executor, hs_job_t *job)
+static inline hs_ran_t run_inline(hs_executor_t *executor, hs_job_t *job)
 {
     hs_busy_t *busy = &executor->busy;
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
@@ -87,12 +87,10 @@ static hs_ran_t run_timed(hs_executor_t *executor, hs_job_t *job, uint64_t route
     return ran;
 }
 
-static hs_started_t finish_inline(hs_executor_t *executor, hs_job_t *job, hs_ran_t ran)
+/* The handler has not responded. */
+static HS_NOINLINE hs_started_t go_on_elsewhere(hs_executor_t *executor, hs_job_t *job,
+                                                hs_ran_t ran)
 {
-    if (HS_LIKELY(ran == HS_RAN_DONE)) {
-        hs_job_set_state(job, HS_JOB_DONE);
-        return HS_STARTED_DONE;
-    }
     if (ran == HS_RAN_DEFERRED) {
         executor->completions.away++;
         return HS_STARTED_AWAY;
@@ -104,8 +102,16 @@ static hs_started_t finish_inline(hs_executor_t *executor, hs_job_t *job, hs_ran
     return HS_STARTED_DONE;
 }
 
+static inline hs_started_t finish_inline(hs_executor_t *executor, hs_job_t *job, hs_ran_t ran)
+{
+    if (HS_UNLIKELY(ran != HS_RAN_DONE))
+        return go_on_elsewhere(executor, job, ran);
+    hs_job_set_state(job, HS_JOB_DONE);
+    return HS_STARTED_DONE;
+}
+
 /* With `auto`, and while something slow is or may be about: by what the route's requests took. */
-static hs_started_t start_watched(hs_executor_t *executor, hs_job_t *job)
+static HS_NOINLINE hs_started_t start_watched(hs_executor_t *executor, hs_job_t *job)
 {
     const hs_msg_t *msg = &job->request.msg;
     uint64_t route = hs_estimate_route(msg->method, hs_msg_url(msg));

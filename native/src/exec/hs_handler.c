@@ -35,7 +35,7 @@ hs_handler_factory_t hs_c_handler_factory(hs_c_handler_t *c_handler)
 
 /* A handler that returns without sending: what it built counts, nothing built is an error of the
  * handler. */
-static void complete_response(hs_job_t *job)
+void hs_handler_complete(hs_job_t *job)
 {
     hs_response_t *response = &job->response;
     const hs_msg_t *msg = &job->request.msg;
@@ -50,27 +50,4 @@ static void complete_response(hs_job_t *job)
                    hs_parse_method_name(msg->method), hs_msg_url(msg).data);
         hs_res_replace(response, 500);
     }
-}
-
-hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job)
-{
-    const hs_msg_t *msg = &job->request.msg;
-    bool deferred = false;
-    job->view.method = msg->method;
-    job->view.url = hs_msg_url(msg).data;
-    job->view.url_len = msg->url_len;
-    job->wants_worker = false;
-    job->deferred = &deferred;
-    hs_res_begin(&job->response);
-    handler->run(handler->self, job);
-    if (HS_UNLIKELY(deferred))
-        return HS_RAN_DEFERRED;
-    job->deferred = NULL;
-    if (HS_UNLIKELY(job->wants_worker))
-        return HS_RAN_WANTS_WORKER;
-    /* The common case first: sent, nothing failed. */
-    if (HS_UNLIKELY(job->response.sending != HS_SENDING_ENDED ||
-                    job->response.failure == HS_ERR_NOMEM))
-        complete_response(job);
-    return HS_RAN_DONE;
 }

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "exec/hs_job.h"
+#include "exec/hs_res.h"
 
 /* Runs for one job, whose request is complete unless it streams content; builds into
  * job->response. Must not keep pointers. */
@@ -58,5 +58,30 @@ typedef enum hs_ran {
     HS_RAN_WANTS_WORKER, /* the handler asked to be run on a worker, and has built nothing */
 } hs_ran_t;
 
+/* The handler has returned and has not sent, or lacked memory: makes the response a complete one.
+ */
+void hs_handler_complete(hs_job_t *job);
+
 /* Runs the handler on this thread, which owns the job: RUNNING. */
-HS_NODISCARD hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job);
+HS_NODISCARD static inline hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    bool deferred = false;
+    job->view.method = msg->method;
+    job->view.url = hs_msg_url(msg).data;
+    job->view.url_len = msg->url_len;
+    job->wants_worker = false;
+    job->deferred = &deferred;
+    hs_res_begin(&job->response);
+    handler->run(handler->self, job);
+    if (HS_UNLIKELY(deferred))
+        return HS_RAN_DEFERRED;
+    job->deferred = NULL;
+    if (HS_UNLIKELY(job->wants_worker))
+        return HS_RAN_WANTS_WORKER;
+    /* The common case first: sent, nothing failed. */
+    if (HS_UNLIKELY(job->response.sending != HS_SENDING_ENDED ||
+                    job->response.failure == HS_ERR_NOMEM))
+        hs_handler_complete(job);
+    return HS_RAN_DONE;
+}

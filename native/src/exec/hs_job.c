@@ -7,8 +7,7 @@
 
 /* Free jobs that keep their buffers for the next lease: as many as one turn uses. */
 #define KEEP_FREE 32
-/* What a buffer keeps between two messages on one connection, and in a free job beyond those. */
-#define KEEP_BYTES (64 * 1024)
+/* What a buffer keeps in a free job beyond those. */
 #define KEEP_COLD_BYTES 1024
 
 void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
@@ -82,26 +81,20 @@ static void forget_absence(hs_job_t *job)
     atomic_store_explicit(&job->posted, 0, memory_order_relaxed);
     atomic_store_explicit(&job->chained, 0, memory_order_relaxed);
     atomic_store_explicit(&job->waits, false, memory_order_relaxed);
-    hs_buf_reset(&job->store, KEEP_BYTES);
+    hs_buf_reset(&job->store, HS_JOB_KEEP_BYTES);
 }
 
-void hs_job_end(hs_job_pool_t *pool, hs_job_t *job)
+void hs_job_clear(hs_job_pool_t *pool, hs_job_t *job)
 {
-    HS_ASSERT_OWNER(job->owner);
-    hs_job_move_generation(job);
-    hs_response_t *response = &job->response;
-    hs_res_release_content(response);
-    response->sending = HS_SENDING_NOTHING;
-    hs_buf_reset(&response->fields, KEEP_BYTES);
-    hs_buf_reset(&response->body, KEEP_BYTES);
-    if (HS_UNLIKELY(job->was_away || job->store.len > 0))
+    hs_buf_reset(&job->response.fields, HS_JOB_KEEP_BYTES);
+    hs_buf_reset(&job->response.body, HS_JOB_KEEP_BYTES);
+    if (job->was_away || job->store.len > 0)
         forget_absence(job);
-    if (HS_UNLIKELY(job->content.capacity > 0)) {
+    if (job->content.capacity > 0) {
         pool->content_bytes -= job->content.capacity;
-        hs_buf_reset(&job->content, KEEP_BYTES);
+        hs_buf_reset(&job->content, HS_JOB_KEEP_BYTES);
         pool->content_bytes += job->content.capacity;
     }
-    hs_job_set_state(job, HS_JOB_NEW);
 }
 
 void hs_job_give_back(hs_job_pool_t *pool, hs_job_t *job)

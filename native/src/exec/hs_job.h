@@ -194,9 +194,6 @@ void hs_job_pool_free(hs_job_pool_t *pool);
 HS_NODISCARD hs_job_t *hs_job_lease(hs_job_pool_t *pool);
 void hs_job_give_back(hs_job_pool_t *pool, hs_job_t *job);
 
-/* The message is over: forgets request and response; objects that refer to them are over. */
-void hs_job_end(hs_job_pool_t *pool, hs_job_t *job);
-
 /* The owner is about to change: objects that refer to the request and response are over. */
 static inline void hs_job_move_generation(hs_job_t *job)
 {
@@ -258,6 +255,28 @@ static inline void hs_res_release_content(hs_response_t *response)
         return;
     response->kind = HS_CONTENT_COPIED;
     hs_release(response->content.release);
+}
+
+/* What a buffer keeps between two messages on one connection. */
+#define HS_JOB_KEEP_BYTES (64 * 1024)
+
+/* Forgets what few messages leave behind. */
+void hs_job_clear(hs_job_pool_t *pool, hs_job_t *job);
+
+/* The message is over: forgets request and response; objects that refer to them are over. What was
+ * built stays in its buffers until the next hs_res_begin. */
+static inline void hs_job_end(hs_job_pool_t *pool, hs_job_t *job)
+{
+    HS_ASSERT_OWNER(job->owner);
+    hs_job_move_generation(job);
+    hs_response_t *response = &job->response;
+    hs_res_release_content(response);
+    response->sending = HS_SENDING_NOTHING;
+    if (HS_UNLIKELY(job->was_away || job->store.len > 0 || job->content.capacity > 0 ||
+                    response->fields.capacity > HS_JOB_KEEP_BYTES ||
+                    response->body.capacity > HS_JOB_KEEP_BYTES))
+        hs_job_clear(pool, job);
+    hs_job_set_state(job, HS_JOB_NEW);
 }
 
 static inline hs_job_t *hs_job_of_response(hs_response_t *response)

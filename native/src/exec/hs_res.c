@@ -11,23 +11,6 @@
 /* All response fields of one response together. */
 #define FIELDS_MAX (64 * 1024)
 
-void hs_res_begin(hs_response_t *response)
-{
-    response->sending = HS_SENDING_BUILDING;
-    response->status = 200;
-    response->built = false;
-    response->close = false;
-    response->own_date = false;
-    response->has_length = false;
-    response->replaced = false;
-    response->streamed = false;
-    response->failed = false;
-    response->failure = HS_OK;
-    response->fields.len = 0;
-    response->body.len = 0;
-    hs_res_release_content(response);
-}
-
 int hs_res_status(hs_response_t *response, int status)
 {
     if (response->sending != HS_SENDING_BUILDING)

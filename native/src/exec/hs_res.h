@@ -8,7 +8,22 @@
 #include "exec/hs_job.h"
 
 /* Makes the response ready for a handler. */
-void hs_res_begin(hs_response_t *response);
+static inline void hs_res_begin(hs_response_t *response)
+{
+    response->sending = HS_SENDING_BUILDING;
+    response->status = 200;
+    response->built = false;
+    response->close = false;
+    response->own_date = false;
+    response->has_length = false;
+    response->replaced = false;
+    response->streamed = false;
+    response->failed = false;
+    response->failure = HS_OK;
+    response->fields.len = 0;
+    response->body.len = 0;
+    hs_res_release_content(response);
+}
 
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value);
 int hs_res_set_body(hs_response_t *response, hs_span_t body);
