@@ -56,6 +56,26 @@ static inline char hs_ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
+static inline bool hs_span_equals(hs_span_t a, hs_span_t b)
+{
+    if (a.len != b.len)
+        return false;
+    if (a.len < sizeof(uint64_t))
+        return a.len == 0 || memcmp(a.data, b.data, a.len) == 0;
+    /* In words, of which the last one may overlap the one before: short for a call. */
+    size_t last = a.len - sizeof(uint64_t);
+    uint64_t x, y;
+    for (size_t at = 0; at < last; at += sizeof(x)) {
+        memcpy(&x, a.data + at, sizeof(x));
+        memcpy(&y, b.data + at, sizeof(y));
+        if (x != y)
+            return false;
+    }
+    memcpy(&x, a.data + last, sizeof(x));
+    memcpy(&y, b.data + last, sizeof(y));
+    return x == y;
+}
+
 /* ASCII case-insensitive equality: field names and connection options (RFC 9110 §5.1, §7.6.1). */
 static inline bool hs_span_equals_nocase(hs_span_t a, hs_span_t b)
 {

@@ -54,7 +54,7 @@ static void stop_reading(hs_conn_t *conn, bool linger)
 
 /* Writes an error response from the server behind what is already unsent; nothing more is parsed.
  */
-static void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
+static HS_NOINLINE void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     bool is_head = hs_parse_is_head(&hs_http1_scratch(buffers)->parse);
@@ -179,7 +179,7 @@ static void begin_content_time(hs_conn_t *conn, uint64_t now_ms)
 }
 
 /* Content follows the head: it is collected for the handler, or the handler is called now. */
-static void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
+static HS_NOINLINE void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     conn->restart_deadline = true;
@@ -201,7 +201,7 @@ static void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
 }
 
 /* Content that is passed on turns out to be malformed, or stops: the job cannot be finished. */
-static void fail_passing(hs_conn_t *conn, hs_conn_env_t *env, int status)
+static HS_NOINLINE void fail_passing(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     bool head_sent = conn->http1.head_sent;
     hs_job_t *job = conn->job;
@@ -778,7 +778,7 @@ int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t ext
 {
     size_t scratch_size = hs_http1_scratch_size(limits);
     hs_loop_init(&env->loop, ev, transport, now_ms);
-    env->http1 = (hs_http1_context_t){ limits, &env->jobs, &env->date };
+    hs_http1_context_init(&env->http1, limits, &env->jobs, &env->date);
     env->log = log;
     hs_list_init(&env->connections);
     hs_job_pool_init(&env->jobs, &env->job_blocks, log, &env->executor.completions);

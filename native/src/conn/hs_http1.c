@@ -8,14 +8,14 @@
 /* Chunked content is decoded in steps of this size while it is passed on. */
 #define CONTENT_STEP (16 * 1024)
 
-void hs_http1_begin(hs_http1_t *http1, const hs_http1_context_t *context, hs_buffers_t *buffers,
+void hs_http1_begin(hs_http1_t *http1, hs_http1_context_t *context, hs_buffers_t *buffers,
                     hs_job_t *job)
 {
     hs_http1_scratch_t *scratch = hs_http1_scratch(buffers);
     hs_msg_t *msg = &job->request.msg;
     msg->fields = scratch->fields;
     msg->field_cap = (uint16_t)context->limits->max_headers;
-    hs_parse_begin(&scratch->parse, context->limits, msg);
+    hs_parse_begin(&scratch->parse, &context->parse, msg);
     http1->reading = HS_READING_HEAD;
     http1->passes_content = false;
     http1->content_ended = false;
@@ -35,7 +35,7 @@ static hs_http1_event_t refuse(hs_http1_t *http1, hs_parse_outcome_t outcome)
 }
 
 /* Copies the head out of the ring, so that the ring can be used for what follows. */
-static void move_head_to_arena(hs_buffers_t *buffers, hs_msg_t *msg)
+static HS_NOINLINE void move_head_to_arena(hs_buffers_t *buffers, hs_msg_t *msg)
 {
     if (msg->base == buffers->arena)
         return;
@@ -225,12 +225,12 @@ static hs_http1_event_t next_chunked(hs_http1_t *http1, const hs_http1_context_t
     return HS_HTTP1_NEED_MORE;
 }
 
-hs_http1_event_t hs_http1_next(hs_http1_t *http1, const hs_http1_context_t *context,
-                               hs_buffers_t *buffers, hs_job_t *job, hs_span_t *piece)
+static HS_NOINLINE hs_http1_event_t next_content(hs_http1_t *http1,
+                                                 const hs_http1_context_t *context,
+                                                 hs_buffers_t *buffers, hs_job_t *job,
+                                                 hs_span_t *piece)
 {
     switch (http1->reading) {
-    case HS_READING_HEAD:
-        return next_head(http1, buffers, job);
     case HS_READING_CONTENT_RING:
         return next_in_ring(http1, buffers, job);
     case HS_READING_CONTENT_BUFFER:
@@ -239,12 +239,21 @@ hs_http1_event_t hs_http1_next(hs_http1_t *http1, const hs_http1_context_t *cont
         return next_chunked(http1, context, buffers, job, piece);
     case HS_READING_CONTENT_SIZED:
         return next_sized(http1, buffers, piece);
-    case HS_READING_COMPLETE:
     case HS_READING_IDLE:
+    case HS_READING_HEAD:
+    case HS_READING_COMPLETE:
     case HS_READING_STOPPED:
         break;
     }
     return HS_HTTP1_NEED_MORE;
+}
+
+hs_http1_event_t hs_http1_next(hs_http1_t *http1, const hs_http1_context_t *context,
+                               hs_buffers_t *buffers, hs_job_t *job, hs_span_t *piece)
+{
+    if (HS_LIKELY(http1->reading == HS_READING_HEAD))
+        return next_head(http1, buffers, job);
+    return next_content(http1, context, buffers, job, piece);
 }
 
 uint64_t hs_http1_content_received(const hs_http1_t *http1, const hs_buffers_t *buffers,

@@ -73,15 +73,26 @@ static inline size_t hs_http1_scratch_size(const hs_limits_t *limits)
     return sizeof(hs_http1_scratch_t) + limits->max_headers * sizeof(hs_field_t);
 }
 
-/* What the calls below work on. */
+/* What the calls below work on. owner: loop */
 typedef struct hs_http1_context {
     const hs_limits_t *limits;
     hs_job_pool_t *jobs;
     const hs_date_t *date;
+    hs_parse_shared_t parse;
 } hs_http1_context_t;
 
+/* All of these must outlive it. */
+static inline void hs_http1_context_init(hs_http1_context_t *context, const hs_limits_t *limits,
+                                         hs_job_pool_t *jobs, const hs_date_t *date)
+{
+    context->limits = limits;
+    context->jobs = jobs;
+    context->date = date;
+    hs_parse_shared_init(&context->parse, limits);
+}
+
 /* The first byte of a message is there: reading is IDLE. */
-void hs_http1_begin(hs_http1_t *http1, const hs_http1_context_t *context, hs_buffers_t *buffers,
+void hs_http1_begin(hs_http1_t *http1, hs_http1_context_t *context, hs_buffers_t *buffers,
                     hs_job_t *job);
 
 /* Reads on until there is something to tell. Not while IDLE. `piece`: see HS_HTTP1_CONTENT. */

@@ -1,14 +1,13 @@
 #include "http/hs_fields.h"
 
 #include "base/hs_chars.h"
-#include "http/hs_host.h"
 #include "http/hs_target.h"
 
 /* What the fields other than Host say. */
 typedef struct field_facts {
-    unsigned transfer_encodings;
-    hs_parse_outcome_t coding;      /* of the last Transfer-Encoding */
-    hs_parse_outcome_t expectation; /* of all Expect */
+    uint16_t transfer_encodings;
+    uint8_t coding;      /* hs_parse_outcome_t of the last Transfer-Encoding */
+    uint8_t expectation; /* hs_parse_outcome_t of all Expect */
     bool close;
     bool keep_alive;
 } field_facts_t;
@@ -81,7 +80,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
         note_connection(value, facts);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding"))) {
         facts->transfer_encodings++;
-        facts->coding = check_codings(value);
+        facts->coding = (uint8_t)check_codings(value);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("expect"))) {
         if (check_expectations(msg, value) != HS_PARSE_COMPLETE)
             facts->expectation = HS_PARSE_EXPECTATION_FAILED;
@@ -109,19 +108,20 @@ static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t
     if (facts->transfer_encodings > 1 || has_content_length || msg->minor_version == 0)
         return HS_PARSE_BAD_REQUEST;
     if (facts->coding != HS_PARSE_COMPLETE)
-        return facts->coding;
+        return (hs_parse_outcome_t)facts->coding;
     /* llhttp decodes the content, so it must have seen `chunked` too. */
     return msg->chunked ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
 }
 
 /* Exactly one Host on 1.1, the same as in an absolute target: RFC 9112 §3.2, §3.2.2. Clients must
  * send the same in both, so a difference is refused. */
-static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field, unsigned count)
+static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field, unsigned count,
+                                     hs_host_memo_t *last_host)
 {
     if (HS_UNLIKELY(count != 1))
         return count == 0 && msg->minor_version == 0 ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
     hs_span_t host = hs_msg_field_value(msg, field);
-    if (HS_UNLIKELY(!hs_host_is_valid(host)))
+    if (HS_UNLIKELY(!hs_host_is_valid_memo(last_host, host)))
         return HS_PARSE_BAD_REQUEST;
     hs_span_t target = hs_msg_url(msg);
     if (HS_LIKELY(target.data[0] == '/'))
@@ -132,7 +132,8 @@ static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *fiel
                                                                              : HS_PARSE_BAD_REQUEST;
 }
 
-hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
+hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
+                                   hs_host_memo_t *last_host)
 {
     field_facts_t facts = { .coding = HS_PARSE_COMPLETE, .expectation = HS_PARSE_COMPLETE };
     const hs_field_t *host = NULL;
@@ -154,10 +155,10 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length)
         }
     }
     /* RFC 9112 §9.3. */
-    msg->keep_alive = msg->minor_version == 1 ? !facts.close : facts.keep_alive && !facts.close;
-    hs_parse_outcome_t outcome = check_host(msg, host, hosts);
+    msg->keep_alive = !facts.close && (msg->minor_version == 1 || facts.keep_alive);
+    hs_parse_outcome_t outcome = check_host(msg, host, hosts, last_host);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = check_framing(msg, &facts, has_content_length);
     /* Malformed comes before 417. */
-    return outcome == HS_PARSE_COMPLETE ? facts.expectation : outcome;
+    return outcome == HS_PARSE_COMPLETE ? (hs_parse_outcome_t)facts.expectation : outcome;
 }

@@ -125,6 +125,19 @@ bool hs_host_is_valid(hs_span_t host)
     return is_name(hs_span(host.data, len));
 }
 
+bool hs_host_is_valid_memo(hs_host_memo_t *memo, hs_span_t host)
+{
+    if (HS_LIKELY(memo->len > 0 && hs_span_equals(host, hs_span(memo->text, memo->len))))
+        return true;
+    if (!hs_host_is_valid(host))
+        return false;
+    if (host.len <= sizeof(memo->text)) {
+        memcpy(memo->text, host.data, host.len);
+        memo->len = host.len;
+    }
+    return true;
+}
+
 bool hs_host_same(hs_span_t a, hs_span_t b, unsigned default_port)
 {
     size_t a_len = host_len(a);

@@ -52,7 +52,7 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     }
     const char *end = at + len;
     msg->url_len = offset_of(parse, end) - msg->url_at;
-    if (HS_UNLIKELY(msg->url_len > parse->limits->max_url))
+    if (HS_UNLIKELY(msg->url_len > parse->shared->limits->max_url))
         return refuse(parse, HS_PARSE_URI_TOO_LONG);
     /* A line that ends after the target is HTTP/0.9: the client sends nothing more. */
     bool line_ends = end < parse->segment_end && (*end == '\r' || *end == '\n');
@@ -116,7 +116,7 @@ static int on_extension_word_end(llhttp_t *llhttp)
 /* How many more bytes of content there may be. */
 static uint64_t content_allowed(const hs_parse_t *parse)
 {
-    return parse->limits->max_body - parse->content_taken - parse->content->len;
+    return parse->shared->limits->max_body - parse->content_taken - parse->content->len;
 }
 
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
@@ -163,10 +163,16 @@ static const llhttp_settings_t content_settings = {
     .on_message_complete = pause,
 };
 
-void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg)
+void hs_parse_shared_init(hs_parse_shared_t *shared, const hs_limits_t *limits)
 {
-    llhttp_init(&parse->llhttp, HTTP_REQUEST, &head_settings);
-    parse->limits = limits;
+    *shared = (hs_parse_shared_t){ .limits = limits };
+    llhttp_init(&shared->initial, HTTP_REQUEST, &head_settings);
+}
+
+void hs_parse_begin(hs_parse_t *parse, hs_parse_shared_t *shared, hs_msg_t *msg)
+{
+    parse->llhttp = shared->initial;
+    parse->shared = shared;
     parse->msg = msg;
     parse->offset = 0;
     parse->line_at = 0;
@@ -315,7 +321,7 @@ static HS_NOINLINE hs_parse_outcome_t scan_unknown_method(hs_parse_t *parse, con
                 return HS_PARSE_NOT_IMPLEMENTED;
         } else if (at == msg->url_at + msg->url_len && hs_char_is_target[(unsigned char)c]) {
             msg->url_len++;
-            if (msg->url_len > parse->limits->max_url)
+            if (msg->url_len > parse->shared->limits->max_url)
                 return HS_PARSE_URI_TOO_LONG;
         } else if (msg->url_len == 0 || !fits_behind_target(at - msg->url_at - msg->url_len, c)) {
             return HS_PARSE_BAD_REQUEST;
@@ -402,8 +408,9 @@ hs_parse_outcome_t hs_parse_check(hs_parse_t *parse)
     outcome = hs_target_check_form(msg, msg->method == HTTP_OPTIONS);
     if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
         return outcome;
-    outcome = hs_fields_check(msg, (llhttp->flags & F_CONTENT_LENGTH) != 0);
-    bool too_large = msg->content_length > parse->limits->max_body;
+    outcome =
+        hs_fields_check(msg, (llhttp->flags & F_CONTENT_LENGTH) != 0, &parse->shared->last_host);
+    bool too_large = msg->content_length > parse->shared->limits->max_body;
     return HS_UNLIKELY(too_large && outcome == HS_PARSE_COMPLETE) ? HS_PARSE_CONTENT_TOO_LARGE
                                                                   : outcome;
 }

@@ -13,12 +13,20 @@
 
 #include "base/hs_limits.h"
 #include "data/hs_buf.h"
+#include "http/hs_host.h"
 #include "http/hs_msg.h"
 #include "http/hs_outcome.h"
 
+/* What the parsers of one loop share. owner: its thread */
+typedef struct hs_parse_shared {
+    const hs_limits_t *limits;
+    llhttp_t initial; /* as llhttp_init leaves it: to copy it costs less than to call that */
+    hs_host_memo_t last_host;
+} hs_parse_shared_t;
+
 typedef struct hs_parse {
     llhttp_t llhttp;
-    const hs_limits_t *limits;
+    hs_parse_shared_t *shared;
     hs_msg_t *msg;
     const char *segment_end; /* end of the bytes being parsed */
     uint32_t offset;         /* of the next byte in the message */
@@ -36,8 +44,11 @@ typedef struct hs_parse {
     uint64_t framing_allowed;   /* … and how many are allowed so far */
 } hs_parse_t;
 
-/* Prepares for the first byte of a message. `limits` and `msg` must outlive the parsing. */
-void hs_parse_begin(hs_parse_t *parse, const hs_limits_t *limits, hs_msg_t *msg);
+/* `limits` must outlive it. */
+void hs_parse_shared_init(hs_parse_shared_t *shared, const hs_limits_t *limits);
+
+/* Prepares for the first byte of a message. `shared` and `msg` must outlive the parsing. */
+void hs_parse_begin(hs_parse_t *parse, hs_parse_shared_t *shared, hs_msg_t *msg);
 
 /*
  * Parses the next `len` bytes of a head; `*taken` is how many belong to it. On HS_PARSE_COMPLETE

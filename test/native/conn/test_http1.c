@@ -51,7 +51,7 @@ static void reader_open(reader_t *reader, uint32_t ring_size, bool passes_on)
     job_pool_begin(&reader->jobs, &reader->job_blocks, 1, &reader->log, NULL);
     buffers_pool_begin(&reader->pool, &reader->buffers_blocks, ring_size,
                        hs_http1_scratch_size(&reader->limits), 1);
-    reader->context = (hs_http1_context_t){ &reader->limits, &reader->jobs, &reader->date };
+    hs_http1_context_init(&reader->context, &reader->limits, &reader->jobs, &reader->date);
     reader->buffers = hs_buffers_lease(&reader->pool);
     reader->job = hs_job_lease(&reader->jobs);
     assert_non_null(reader->buffers);

@@ -27,6 +27,7 @@ typedef struct bench {
     char head[8192]; /* the request as it was received: what a connection has in its ring */
     hs_field_t fields[32];
     hs_parse_t parse;
+    hs_parse_shared_t shared;
 } bench_t;
 
 static inline void log_tape_sink(void *ud, hs_log_level_t level, const char *message, size_t len)
@@ -66,7 +67,8 @@ static inline void bench_request(bench_t *bench, const char *text)
     memcpy(bench->head, text, len);
     msg->fields = bench->fields;
     msg->field_cap = (uint16_t)bench->limits.max_headers;
-    hs_parse_begin(&bench->parse, &bench->limits, msg);
+    hs_parse_shared_init(&bench->shared, &bench->limits);
+    hs_parse_begin(&bench->parse, &bench->shared, msg);
     assert_int_equal(hs_parse_head(&bench->parse, bench->head, len, &taken), HS_PARSE_COMPLETE);
     msg->base = bench->head;
     assert_int_equal(hs_parse_check(&bench->parse), HS_PARSE_COMPLETE);

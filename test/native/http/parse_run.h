@@ -13,6 +13,7 @@ typedef struct parse_run {
     hs_msg_t msg;
     hs_field_t fields[PARSE_RUN_FIELDS];
     hs_parse_t parse;
+    hs_parse_shared_t shared;
     hs_buf_t content;
     char *head;     /* copy of the head: what msg.base points to */
     size_t taken;   /* bytes of the message, head and chunked content */
@@ -71,7 +72,8 @@ static inline void parse_run(parse_run_t *run, const hs_limits_t *limits, const 
     run->limits = *limits;
     run->msg.fields = run->fields;
     run->msg.field_cap = (uint16_t)limits->max_headers;
-    hs_parse_begin(&run->parse, &run->limits, &run->msg);
+    hs_parse_shared_init(&run->shared, &run->limits);
+    hs_parse_begin(&run->parse, &run->shared, &run->msg);
     run->outcome = HS_PARSE_NEED_MORE;
     size_t piece_end = first;
     while (run->taken < len && run->outcome == HS_PARSE_NEED_MORE) {

@@ -86,6 +86,28 @@ static void no_ports(void **state)
                 }
 }
 
+/* Whatever was taken before: one byte more, less or another makes it another host. */
+static void a_remembered_host_is_taken_exactly(void **state)
+{
+    (void)state;
+    char text[80];
+    hs_host_memo_t memo = { 0 };
+    assert_false(hs_host_is_valid_memo(&memo, hs_span("", 0)));
+    for (size_t len = 1; len <= sizeof(text); len++) { /* some are too long to be remembered */
+        memset(text, 'a', sizeof(text));
+        assert_true(hs_host_is_valid_memo(&memo, hs_span(text, len)));
+        assert_true(hs_host_is_valid_memo(&memo, hs_span(text, len)));
+        assert_false(hs_host_is_valid_memo(&memo, hs_span(text, 0)));
+        for (size_t at = 0; at < len; at++) {
+            text[at] = '/';
+            assert_false(hs_host_is_valid_memo(&memo, hs_span(text, len)));
+            text[at] = 'b';
+            assert_true(hs_host_is_valid_memo(&memo, hs_span(text, len)));
+            text[at] = 'a';
+        }
+    }
+}
+
 static void equal_hosts_and_ports(void **state)
 {
     (void)state;
@@ -115,6 +137,7 @@ int main(void)
         cmocka_unit_test(every_byte_in_a_name),
         cmocka_unit_test(every_port),
         cmocka_unit_test(no_ports),
+        cmocka_unit_test(a_remembered_host_is_taken_exactly),
         cmocka_unit_test(equal_hosts_and_ports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

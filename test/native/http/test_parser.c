@@ -172,7 +172,7 @@ static void the_parser_can_be_reused(void **state)
     assert_int_equal(run.outcome, HS_PARSE_COMPLETE);
     const char *next = "GET / HTTP/1.0\r\n\r\n";
     size_t taken;
-    hs_parse_begin(&run.parse, &run.limits, &run.msg);
+    hs_parse_begin(&run.parse, &run.shared, &run.msg);
     assert_int_equal(hs_parse_head(&run.parse, next, strlen(next), &taken), HS_PARSE_COMPLETE);
     assert_int_equal(taken, strlen(next));
     assert_int_equal(run.msg.field_count, 0);

@@ -263,8 +263,10 @@ static hs_parse_outcome_t outcome_after(llhttp_errno_t code, hs_parse_outcome_t 
     hs_limits_t limits = parse_run_limits();
     hs_msg_t msg = { 0 };
     hs_parse_t parse;
+    hs_parse_shared_t shared;
     const char *data = "GET ";
-    hs_parse_begin(&parse, &limits, &msg);
+    hs_parse_shared_init(&shared, &limits);
+    hs_parse_begin(&parse, &shared, &msg);
     parse.llhttp.error = (int32_t)code;
     parse.llhttp.error_pos = data;
     parse.refusal = refusal;
