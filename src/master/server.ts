@@ -5,7 +5,7 @@ import { MoonringError } from '../shared/errors.js';
 import type { ServerOptions } from '../shared/options.js';
 import type { Status } from './admin/status.js';
 import type { PinoLogger } from './log/log.js';
-import { refuseClusterWorker } from './runtime/reactor-process.js';
+import { refuseClusterWorker } from './runtime/effects.js';
 import { type ReadyFields, type RunningMaster, startMaster } from './runtime/run.js';
 import type { ChildExit, Failure, ReloadResult } from './supervisor/state.js';
 

@@ -4,8 +4,8 @@ import { loadNative } from '../shared/native.js';
 import { packageRoot } from '../shared/package-info.js';
 
 /**
- * Loads a handler once and tells the parent what came of it. In a process of its own, so that a
- * handler which ends the process, or never comes back, harms nobody.
+ * Loads a handler once and sends the parent the result. In a separate process, so that a handler
+ * which ends the process, or never returns, does no harm.
  */
 export async function runHandlerCheck(order: string): Promise<0 | 1> {
   await tell(check(order));

@@ -4,7 +4,7 @@ import type { ReactorEvent, ReactorOptions } from '../shared/native.js';
 
 /** The life of one reactor process. Pure: no process, native code or timer. */
 export type ReactorState =
-  /** Said hello, waits for the order to load. */
+  /** Has sent hello and waits for the order to load. */
   | { readonly tag: 'idle' }
   | { readonly tag: 'loading' }
   /** Waits for the order to serve. */
@@ -22,7 +22,7 @@ export type LifecycleEvent =
   /** The IPC channel is gone, and with it probably the master. */
   | { readonly type: 'disconnected' }
   | { readonly type: 'native'; readonly event: ReactorEvent; readonly allocator: string }
-  /** The native reactor could not even be made. */
+  /** The native reactor could not be created. */
   | { readonly type: 'not-made'; readonly problem: string }
   /** The result of `switch-over`. */
   | { readonly type: 'switched'; readonly done: boolean; readonly generation: number }
@@ -70,7 +70,10 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
     case 'message':
       return onMessage(state, event.message);
     case 'unreadable':
-      return end(1, { type: 'log', message: `the master cannot be understood: ${event.problem}` });
+      return end(1, {
+        type: 'log',
+        message: `unreadable message from the master: ${event.problem}`,
+      });
     case 'disconnected':
       return onDisconnected(state);
     case 'native':
@@ -81,8 +84,7 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
     case 'not-made':
       return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
     case 'timer':
-      // Stopping would wait for a handler that does not return; nobody is left who would kill us
-      // for it.
+      // A stop would wait for a handler that does not return, and no master is left to kill us.
       return { state: { tag: 'ended' }, effects: [{ type: 'die' }] };
     default:
       return unreachable(event);
@@ -153,13 +155,13 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
     case 'failed':
       return end(1, send({ type: 'failed', code: event.code, message: event.message }));
     case 'stuck':
-      // Nobody is served here any more and the thread cannot be ended: a new process takes over.
+      // No client is served here any more and the thread cannot be ended: a new process takes over.
       return {
         state: { tag: 'ended' },
         effects: [{ type: 'log', message: STUCK }, { type: 'die' }],
       };
     case 'orphaned':
-      // The IO thread drains already, by its own deadline.
+      // The I/O thread drains already, by its own deadline.
       return next({ tag: 'draining' }, send({ type: 'orphaned' }), {
         type: 'arm-timer',
         delayMs: ORPHAN_EXIT_MS,

@@ -1,7 +1,9 @@
+import cluster from 'node:cluster';
 import { writeSync } from 'node:fs';
 import { unreachable } from '../shared/assert.js';
 import { messageOf } from '../shared/errors.js';
 import { formatLogLine } from '../shared/logger.js';
+import { decodeToReactor, type ToMaster, type ToReactor } from '../shared/messages.js';
 import {
   loadNative,
   type NativeAddon,
@@ -11,15 +13,14 @@ import {
 import { packageRoot } from '../shared/package-info.js';
 import { PRELOAD_VARIABLES } from '../shared/preload.js';
 import { MASTER_SIGNALS } from '../shared/signals.js';
-import { openChannel } from './channel.js';
 import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
 
-/** More than the master waits for a start: it ends us before, unless it is gone. */
+/** More than the master's timeout for a start, which ends us before unless the master is gone. */
 const LOADING_ALARM_S = 30;
 
 /** Runs one reactor; resolves with the exit code when it has ended. */
 export function runReactor(): Promise<0 | 1> {
-  // The terminal and service managers signal the whole group. Only the master decides: it tells us.
+  // The terminal and service managers signal the whole group. Only the master acts on it.
   for (const signal of MASTER_SIGNALS) process.on(signal, () => {});
   for (const name of PRELOAD_VARIABLES) delete process.env[name];
   return new Promise((resolve) => {
@@ -143,4 +144,44 @@ function prepare({ native, reactor, appsFd }: Loaded, generation: number, dispat
 
 function logFatal(message: string): void {
   writeSync(2, formatLogLine('fatal', { nowMs: Date.now(), pid: process.pid }, {}, message));
+}
+
+interface ChannelEvents {
+  readonly onMessage: (message: ToReactor) => void;
+  readonly onUnreadable: (problem: string) => void;
+  readonly onDisconnect: () => void;
+}
+
+interface Channel {
+  /** Resolves when the message has left this process, or cannot leave it any more. */
+  send(message: ToMaster): Promise<void>;
+}
+
+/** The IPC channel to the master. */
+function openChannel(events: ChannelEvents): Channel {
+  // Otherwise node:cluster ends the process at once when the master is gone, in the middle of
+  // responses.
+  if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
+  process.on('message', (value: unknown) => {
+    let message: ToReactor;
+    try {
+      message = decodeToReactor(value);
+    } catch (error) {
+      events.onUnreadable(messageOf(error));
+      return;
+    }
+    events.onMessage(message);
+  });
+  process.on('disconnect', events.onDisconnect);
+  return { send };
+}
+
+function send(message: ToMaster): Promise<void> {
+  return new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) {
+      resolve();
+      return;
+    }
+    process.send(message, undefined, undefined, () => resolve());
+  });
 }

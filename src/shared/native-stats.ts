@@ -80,7 +80,7 @@ export interface ProcessStats {
   readonly queueDepth: number;
   /** By jemalloc's count, at the last heartbeat; `null` without it. */
   readonly memory: AllocatorBytes | null;
-  /** Those that have run; the first is the IO thread. */
+  /** Those that have run; the first is the I/O thread. */
   readonly threads: readonly ThreadStats[];
 }
 

@@ -126,7 +126,7 @@ export interface ReactorOptions extends ReactorSettings {
   /** Which of the slot's places on the page this process writes. */
   readonly statsSide: number;
   readonly generation: number;
-  /** Bind the IO thread to this one of the allowed cores, counted from 0; -1: to none. */
+  /** Bind the I/O thread to this one of the allowed cores, counted from 0; -1: to none. */
   readonly pinCpu: number;
 }
 
@@ -145,13 +145,13 @@ export type ReactorEvent =
   | { readonly type: 'cut' }
   /** What `prepare` came to. `null`: `switchOver` may follow. */
   | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
-  /** The IO thread has ended and nothing is open any more. */
+  /** The I/O thread has ended and nothing is open any more. */
   | { readonly type: 'drained' }
   /** The reactor could not start. For HANDLER the message names file and line. */
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   /** A handler has blocked the event loop for twice the handler timeout. */
   | { readonly type: 'stuck' }
-  /** The master died; the IO thread began to drain by itself. */
+  /** The master died; the I/O thread began to drain by itself. */
   | { readonly type: 'orphaned' };
 
 export interface NativeReactor {
@@ -179,7 +179,7 @@ export interface NativeReactor {
   switchOver(generation: number): boolean;
   /** Forgets what is, or is being, prepared. */
   discard(): void;
-  /** Closes everything and joins the IO thread. */
+  /** Closes everything and joins the I/O thread. */
   stop(): void;
 }
 

@@ -9,3 +9,5 @@ export const MASTER_SIGNALS = [...STOP_SIGNALS, 'SIGHUP', 'SIGUSR1', ...FOREIGN_
 
 export type StopSignal = (typeof STOP_SIGNALS)[number];
 export type MasterSignal = (typeof MASTER_SIGNALS)[number];
+/** `hangup`: the terminal that the server was started on has been closed. */
+export type ReceivedSignal = MasterSignal | 'hangup';

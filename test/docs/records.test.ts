@@ -5,11 +5,11 @@ import t, { type Test } from 'tap';
 import { connectRaw, type RawClient, requestText } from '../e2e/raw-client.js';
 import { type Server, type ServerOptions, startServer } from '../e2e/server.js';
 import {
+  type Driver,
+  drive,
+  driveServing,
   loadSuccessors,
-  type Play,
-  play,
-  playServing,
-} from '../unit/master/supervisor/supervisor-play.js';
+} from '../unit/master/supervisor/driver.js';
 import { ROOT } from './pages.js';
 
 /*
@@ -28,7 +28,7 @@ type Provocation =
       readonly options: ServerOptions;
       readonly act?: (t: Test, server: Server) => unknown;
     }
-  | { readonly play: () => Play };
+  | { readonly drive: () => Driver };
 
 const app = join(directory, 'stderr.lua');
 const config = join(directory, 'config.json');
@@ -43,11 +43,11 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     act: (_, server) => process.kill(server.reactorPids()[0] ?? 0, 'SIGSTOP'),
   },
   'reactor does not get ready: killing it': {
-    play: () => {
-      const game = play(1);
-      game.boot();
-      game.timer(0);
-      return game;
+    drive: () => {
+      const driver = drive(1);
+      driver.boot();
+      driver.timer(0);
+      return driver;
     },
   },
   'accepting is paused: Too many open files': {
@@ -65,22 +65,22 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     },
   },
   'reactor is in a crash loop: it is retried, the others go on': {
-    play: () => {
-      const game = playServing(2);
-      game.exit(1, { code: 1 });
-      while (game.tags()[0] !== 'failed') {
-        game.timer(0);
-        game.exit(game.state().nextChild - 1, { code: 1 });
+    drive: () => {
+      const driver = driveServing(2);
+      driver.exit(1, { code: 1 });
+      while (driver.tags()[0] !== 'failed') {
+        driver.timer(0);
+        driver.exit(driver.state().nextChild - 1, { code: 1 });
       }
-      return game;
+      return driver;
     },
   },
   'draining already': {
-    play: () => {
-      const game = playServing(1);
-      game.order({ type: 'drain' });
-      game.signal('SIGTERM');
-      return game;
+    drive: () => {
+      const driver = driveServing(1);
+      driver.order({ type: 'drain' });
+      driver.signal('SIGTERM');
+      return driver;
     },
   },
   'stopping now': {
@@ -102,19 +102,19 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     },
   },
   'reload incomplete: some reactors serve the old generation': {
-    play: () => {
-      const game = playServing(1);
-      loadSuccessors(game, 2);
-      game.exit(2, { code: null, signal: 'SIGKILL' });
-      return game;
+    drive: () => {
+      const driver = driveServing(1);
+      loadSuccessors(driver, 2);
+      driver.exit(2, { code: null, signal: 'SIGKILL' });
+      return driver;
     },
   },
   'reload is under way: another one follows it': {
-    play: () => {
-      const game = playServing(1);
-      game.signal('SIGHUP');
-      game.signal('SIGHUP');
-      return game;
+    drive: () => {
+      const driver = driveServing(1);
+      driver.signal('SIGHUP');
+      driver.signal('SIGHUP');
+      return driver;
     },
   },
   'reactors use the system allocator': {
@@ -133,10 +133,10 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     options: { defaultAdmin: true },
   },
   'reactor lost its control pair and drains': {
-    play: () => {
-      const game = playServing(1);
-      game.say(1, { type: 'orphaned' });
-      return game;
+    drive: () => {
+      const driver = driveServing(1);
+      driver.say(1, { type: 'orphaned' });
+      return driver;
     },
   },
   'the service manager could not be notified': {
@@ -169,8 +169,8 @@ t.test('every record of the table is provoked here', async (t) => {
 
 for (const [text, provocation] of Object.entries(PROVOCATIONS)) {
   t.test(text, async (t) => {
-    if ('play' in provocation) {
-      const { effects } = provocation.play();
+    if ('drive' in provocation) {
+      const { effects } = provocation.drive();
       t.ok(effects.some((effect) => effect.type === 'log' && effect.message === text));
       return;
     }

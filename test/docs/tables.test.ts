@@ -7,7 +7,7 @@ import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { defaultText } from '../../src/shared/options-doc.js';
 import { MASTER_SIGNALS } from '../../src/shared/signals.js';
 import { startServer } from '../e2e/server.js';
-import { play } from '../unit/master/supervisor/supervisor-play.js';
+import { drive } from '../unit/master/supervisor/driver.js';
 import { suiteNames } from './elsewhere.js';
 import { commandPages, ROOT, trackedFiles } from './pages.js';
 
@@ -121,10 +121,10 @@ t.test('every error code has a section with an example', async (t) => {
 });
 
 t.test('the example of a protocol error is what the supervisor says', async (t) => {
-  const game = play(1);
-  game.boot();
-  game.say(1, { type: 'hello', protocol: 99, pid: 101 });
-  const [last = ''] = game.exit(1, { code: null, signal: 'SIGKILL' }).slice(-1);
+  const driver = drive(1);
+  driver.boot();
+  driver.say(1, { type: 'hello', protocol: 99, pid: 101 });
+  const [last = ''] = driver.exit(1, { code: null, signal: 'SIGKILL' }).slice(-1);
   const message = last.replace('exit ERR_MOONRING_PROTOCOL: ', '');
   t.match(message, /^reactor 0 speaks protocol 99/);
   t.ok(codeIn('docs/errors.md').includes(message), message);

@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import type { Environment, ResolvedConfig } from '../../shared/config.js';
 import { EXIT_OK, exitCodeOf, MoonringError, messageOf } from '../../shared/errors.js';
 import { loadNative } from '../../shared/native.js';
 import { packageRoot, version } from '../../shared/package-info.js';
+import { MASTER_SIGNALS, type ReceivedSignal } from '../../shared/signals.js';
 import { prepareGeneration } from '../reload/generation.js';
 import { startMaster } from '../runtime/run.js';
 import { inheritedListeners, makeNotifier, SERVICE_VARIABLES } from '../runtime/service-manager.js';
-import { type Received, watchSignals } from '../runtime/signals.js';
 import type { Failure } from '../supervisor/state.js';
 import { buildAddon } from './addon-build.js';
 import { type CommandLine, readCommandLine } from './cli.js';
@@ -80,8 +81,8 @@ function readLine({ argv, env, cwd }: ProgramInputs): CommandLine {
 async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<Failure | null> {
   const { env } = inputs;
   // From the first moment on: Node would end at SIGHUP and open its inspector at SIGUSR1.
-  const early: Received[] = [];
-  let onSignal = (signal: Received): void => {
+  const early: ReceivedSignal[] = [];
+  let onSignal = (signal: ReceivedSignal): void => {
     early.push(signal);
   };
   watchSignals((signal) => onSignal(signal));
@@ -113,6 +114,46 @@ async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<F
   onSignal = master.signal;
   for (const signal of early) master.signal(signal);
   return master.ended;
+}
+
+/**
+ * All of them are handled, even those that do nothing: Node would end at SIGHUP and open its
+ * inspector at SIGUSR1.
+ */
+function watchSignals(onSignal: (signal: ReceivedSignal) => void): void {
+  // With nohup, or as a service, none of them is a terminal.
+  const onTerminal = [0, 1, 2].some((fd) => isatty(fd)) && hasTerminal();
+  for (const signal of MASTER_SIGNALS) {
+    const handle = () => {
+      onSignal(signal === 'SIGHUP' && onTerminal && !hasTerminal() ? 'hangup' : signal);
+    };
+    process.on(signal, once(handle));
+  }
+}
+
+/** A closed terminal is no process's controlling terminal any more. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NOCTTY | constants.O_NONBLOCK));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * One order may arrive twice in the same instant: timeout(1) signals its child, then the group that
+ * the child is in. What was sent before the first was handled is read in the next turn of the event
+ * loop; after that turn a signal is a new order.
+ */
+function once(handle: () => void): () => void {
+  let handling = false;
+  return () => {
+    if (handling) return;
+    handling = true;
+    handle();
+    setImmediate(() => setImmediate(() => (handling = false)));
+  };
 }
 
 function versionText(env: Environment): string {

@@ -1,3 +1,4 @@
+import { fork } from 'node:child_process';
 import {
   accessSync,
   closeSync,
@@ -10,11 +11,16 @@ import {
 import { dirname, join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import { type AppSource, addonPath, type NativeAddon } from '../../shared/native.js';
+import { type CheckOrder, decodeCheckVerdict } from '../../shared/messages.js';
+import {
+  type AcceptedHandler,
+  type AppSource,
+  addonPath,
+  type NativeAddon,
+} from '../../shared/native.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot } from '../../shared/package-info.js';
 import { type PathKind, resolveApp } from './app.js';
-import { checkHandler } from './handler-check.js';
 
 /** What a generation of reactors is started with: a configuration and an app that was checked. */
 export interface Generation {
@@ -101,4 +107,64 @@ function requireWritable(path: string): void {
   if (!existsSync(path)) accessSync(`${dirname(path)}/.`, constants.W_OK);
   else if (statSync(path).isFIFO()) accessSync(path, constants.W_OK);
   else closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY));
+}
+
+/** More than any handler needs that does not wait for something. */
+const TIMEOUT_MS = 5000;
+
+/** What the checker has loaded. */
+type Accepted = Omit<AcceptedHandler, 'problem'>;
+
+/**
+ * Loads the app in a separate process, so that a handler which ends the process or never returns is
+ * only an error here, and takes its files as that process has read them. Rejects with
+ * ERR_MOONRING_HANDLER, or with ERR_MOONRING_PROTOCOL if the checker is of another version.
+ */
+export function checkHandler(
+  native: Pick<NativeAddon, 'socketPair' | 'receiveDescriptor' | 'closeDescriptor'>,
+  packageRoot: string,
+  order: CheckOrder,
+  timeoutMs = TIMEOUT_MS,
+): Promise<Accepted> {
+  const [pair, pairInChild] = native.socketPair();
+  const child = fork(join(packageRoot, 'dist', 'checker.js'), [JSON.stringify(order)], {
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc', pairInChild],
+    execArgv: [],
+  });
+  native.closeDescriptor(pairInChild);
+  const { path } = order.app;
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
+  return new Promise((resolve, reject) => {
+    /** Without a verdict the process ended on its own. */
+    let verdict: MoonringError | Accepted | null = null;
+    const fail = (message: string) => {
+      verdict ??= new MoonringError('ERR_MOONRING_HANDLER', message);
+    };
+    const late = setTimeout(() => {
+      fail(`${path} did not finish loading within ${timeoutMs / 1000} s`);
+      end();
+    }, timeoutMs);
+    child.on('message', (value: unknown) => {
+      try {
+        const { problem, isKept, isWhole } = decodeCheckVerdict(value);
+        const appFd = isKept ? native.receiveDescriptor(pair) : -1;
+        if (problem === null) verdict ??= { appFd, isWhole };
+        else fail(problem);
+      } catch (cause) {
+        const message = `the checker is of another version (${messageOf(cause)}): build and restart`;
+        verdict ??= new MoonringError('ERR_MOONRING_PROTOCOL', message, { cause });
+        end();
+      }
+    });
+    child.on('error', (error) => fail(`the handler could not be checked: ${error.message}`));
+    child.on('close', (code, signal) => {
+      clearTimeout(late);
+      process.off('exit', end);
+      native.closeDescriptor(pair);
+      fail(`${path} ended the process that loaded it (${signal ?? `exit code ${code}`})`);
+      if (verdict === null || verdict instanceof MoonringError) reject(verdict);
+      else resolve(verdict);
+    });
+  });
 }

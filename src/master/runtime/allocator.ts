@@ -14,7 +14,7 @@ export type AllocatorChoice =
   | {
       readonly type: 'system';
       readonly reason: string;
-      /** The operator got something else than was configured. */
+      /** Not what was configured. */
       readonly unexpected: boolean;
     };
 
@@ -26,7 +26,7 @@ export interface AllocatorInputs {
   readonly exists: (path: string) => boolean;
 }
 
-/** Give memory back to the system a second after it was freed, from a thread of its own. */
+/** Give memory back to the system a second after it was freed, from a background thread. */
 const MALLOC_CONF = 'background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0';
 
 const LINUX_TRIPLETS: Readonly<Record<string, string>> = {

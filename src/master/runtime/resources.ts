@@ -2,7 +2,31 @@ import type { NativeAddon } from '../../shared/native.js';
 import type { NativeBoss, NativeStatsPage } from '../../shared/native-stats.js';
 import type { Config } from '../../shared/options.js';
 import { joinListeners, type Listeners, type TcpGroup } from './listeners.js';
-import { type Inherited, listenersInChild } from './reactor-process.js';
+
+/** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
+export const CHILD_CONTROL_FD = 4;
+export const CHILD_STATS_FD = 5;
+export const CHILD_INBOX_FD = 6;
+/** Its own standard output is a pipe to the log. */
+export const CHILD_STDOUT_FD = 7;
+/** Its end of a pair of its own: through it come the files of the app. */
+export const CHILD_APPS_FD = 8;
+/** Any number of listeners, so they come last. */
+const CHILD_LISTEN_FD = 9;
+
+/** Descriptors of the master. */
+export interface Inherited {
+  /** `null` for one that has been closed. */
+  readonly listenFds: readonly (number | null)[];
+  readonly controlFd: number;
+  readonly statsFd: number;
+  readonly inboxFd: number;
+}
+
+/** The numbers of the listeners in the reactor. */
+export function listenersInChild(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => CHILD_LISTEN_FD + i);
+}
 
 /**
  * What outlives the reactors: listeners, stats page, boss and, for each slot, a control pair. The

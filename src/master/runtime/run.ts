@@ -7,8 +7,9 @@ import { MoonringError, messageOf } from '../../shared/errors.js';
 import { type AppSource, loadNative, type NativeAddon } from '../../shared/native.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot, version } from '../../shared/package-info.js';
-import { type Admin, openAdmin } from '../admin/admin.js';
-import { type RateSampler, sampleRates } from '../admin/rates.js';
+import type { ReceivedSignal } from '../../shared/signals.js';
+import { openAdmin } from '../admin/admin.js';
+import { sampleRates } from '../admin/rates.js';
 import { type Status, statusOf } from '../admin/status.js';
 import { forwardLog, type MasterLog, openLog, type PinoLogger } from '../log/log.js';
 import { type Generation, prepareGeneration } from '../reload/generation.js';
@@ -25,13 +26,11 @@ import {
 } from '../supervisor/state.js';
 import { scalingProblem } from '../supervisor/supervisor.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
+import { type RunningSupervisor, refuseClusterWorker, runSupervisor } from './effects.js';
 import { type Listeners, openListeners } from './listeners.js';
 import { autoProcesses } from './processes.js';
-import { refuseClusterWorker } from './reactor-process.js';
 import { openResources, type Resources } from './resources.js';
 import { needRestart, onlyLuaChanged, supervisorSettings } from './settings.js';
-import { makeShell, type Shell } from './shell.js';
-import type { Received } from './signals.js';
 
 export interface MasterInputs {
   readonly resolved: ResolvedConfig;
@@ -84,7 +83,7 @@ export interface ReadyFields {
 export interface RunningMaster {
   /** Why it ended, `null` for a clean end. */
   readonly ended: Promise<Failure | null>;
-  signal(signal: Received): void;
+  signal(signal: ReceivedSignal): void;
   reload(): Promise<ReloadResult>;
   /** Why it cannot be done, `null` if it has begun. */
   scale(processes: number): string | null;
@@ -160,7 +159,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   const ended = new Promise<Failure | null>((resolve) => {
     end = resolve;
   });
-  const shell = makeShell(initialState(settingsOf(first), processes), {
+  const supervisor = runSupervisor(initialState(settingsOf(first), processes), {
     native,
     log,
     resources,
@@ -168,7 +167,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     reactorEnv: allocator.type === 'jemalloc' ? allocator.env : {},
     livenessGraceMs: config.livenessGrace,
     prepareReload: async () => {
-      const state = shell.state();
+      const state = supervisor.state();
       const current = { settings: state.settings, reactors: activeSlots(state).length };
       return prepareReload(context, current, (generation) => {
         latest = generation;
@@ -178,22 +177,20 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     hooks: {
       onStopping: () => later(hooks.onStopping),
       onExited: (slot, exit) => later(() => hooks.onExited?.(slot, exit)),
-      onReady: (name) =>
+      onReady: (name) => {
+        const addresses = {
+          ...addressesOf(resources.listeners),
+          admin: admin.addresses.map(urlOf),
+        };
+        const app =
+          first.app.kind === 'lua' ? first.app.path : `${first.app.path}:${first.app.symbol}`;
         later(() =>
-          hooks.onReady(
-            readyFields({
-              listeners: resources.listeners,
-              app: first.app,
-              admin,
-              processes,
-              accept,
-              name,
-            }),
-          ),
-        ),
+          hooks.onReady({ ...addresses, app, processes, accept, allocator: name, version }),
+        );
+      },
       onReloaded: ({ failure, generation, replaced }) => {
         const result = { failure, generation, replaced };
-        if (failure === null) log.setLevel(shell.state().settings.reactor.logLevel);
+        if (failure === null) log.setLevel(supervisor.state().settings.reactor.logLevel);
         for (const resolve of waiting.now) resolve(result);
         waiting.now = waiting.later;
         waiting.later = [];
@@ -211,8 +208,22 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     },
   });
   const sampler = sampleRates(() => resources.stats.read());
-  const status = statusReader(native, { resources, shell, accept, sampler });
-  const orders = makeOrders(shell, resources, waiting);
+  const startedAtMs = performance.now();
+  const status = () =>
+    statusOf({
+      state: supervisor.state(),
+      snapshot: resources.stats.read(),
+      layout: native.statsLayout,
+      boss: resources.boss.counters(),
+      rates: sampler.rates(),
+      accept,
+      version,
+      pid: process.pid,
+      nowMs: performance.now(),
+      startedAtMs,
+      awakeSinceMs: supervisor.awakeSinceMs(),
+    });
+  const orders = makeOrders(supervisor, resources, waiting);
   const admin = await openAdmin({
     native,
     addresses: config.admin,
@@ -223,13 +234,13 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     snapshot: () => resources.stats.read(),
     orders,
   }).catch((error: unknown) => {
-    shell.close();
+    supervisor.close();
     sampler.close();
     resources.close();
     throw error;
   });
   const watcher = config.watch ? watchApp(() => latest.app, orders, log) : null;
-  shell.dispatch({ type: 'boot' });
+  supervisor.dispatch({ type: 'boot' });
   return { ...orders, ended, status };
 }
 
@@ -255,59 +266,32 @@ function openAll({ native, first, processes, inheritedFds }: Context) {
   return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
 }
 
-interface StatusSources {
-  readonly resources: Resources;
-  readonly shell: Shell;
-  readonly accept: 'reuseport' | 'boss';
-  readonly sampler: RateSampler;
-}
-
-function statusReader(native: NativeAddon, sources: StatusSources): () => Status {
-  const { resources, shell, accept, sampler } = sources;
-  const { stats, boss } = resources;
-  const startedAtMs = performance.now();
-  return () =>
-    statusOf({
-      state: shell.state(),
-      snapshot: stats.read(),
-      layout: native.statsLayout,
-      boss: boss.counters(),
-      rates: sampler.rates(),
-      accept,
-      version,
-      pid: process.pid,
-      nowMs: performance.now(),
-      startedAtMs,
-      awakeSinceMs: shell.awakeSinceMs(),
-    });
-}
-
 function makeOrders(
-  shell: Shell,
+  supervisor: RunningSupervisor,
   resources: Resources,
   waiting: Waiting,
 ): Omit<RunningMaster, 'ended' | 'status'> {
-  const give = (order: Order) => shell.dispatch({ type: 'order', order });
+  const give = (order: Order) => supervisor.dispatch({ type: 'order', order });
   return {
     signal: (signal) => {
-      // The terminal and the person at it are gone.
+      // Its terminal is closed: no second signal will come from there.
       if (signal === 'hangup') return give({ type: 'drain' });
       // No wall clock: an operator or NTP may set that one.
-      shell.dispatch({ type: 'signal', signal, nowMs: performance.now() });
+      supervisor.dispatch({ type: 'signal', signal, nowMs: performance.now() });
     },
     reload: () =>
       new Promise((resolve) => {
-        const busy = shell.state().reload.tag !== 'idle';
+        const busy = supervisor.state().reload.tag !== 'idle';
         (busy ? waiting.later : waiting.now).push(resolve);
         give({ type: 'reload' });
       }),
     scale: (processes) => {
       const { capacity } = resources;
-      const problem = scalingProblem(shell.state(), processes);
+      const problem = scalingProblem(supervisor.state(), processes);
       if (problem !== null) return problem;
       if (processes > capacity) return `this start has room for at most ${capacity} reactors`;
       try {
-        if (processes > activeSlots(shell.state()).length) resources.makeRoom(processes);
+        if (processes > activeSlots(supervisor.state()).length) resources.makeRoom(processes);
       } catch (error) {
         return messageOf(error);
       }
@@ -333,37 +317,19 @@ function watchApp(app: () => AppSource, orders: Pick<RunningMaster, 'reload'>, l
 /** In the record of a change that may be of many. */
 const SHOWN_FILES = 10;
 
-interface ReadyInputs {
-  readonly app: AppSource;
-  readonly listeners: Listeners;
-  readonly admin: Admin;
-  readonly processes: number;
-  readonly accept: 'reuseport' | 'boss';
-  /** Of the allocator. */
-  readonly name: string;
-}
-
-function readyFields(inputs: ReadyInputs): ReadyFields {
-  const { listeners, app, admin, processes, accept, name } = inputs;
-  const { addresses } = listeners;
+function addressesOf({ addresses }: Listeners) {
   const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
   const unix = addresses.find((each) => each.type === 'unix') ?? null;
   return {
     address: urlOf(addresses[0]),
     addresses: addresses.map(urlOf),
-    app: app.kind === 'lua' ? app.path : `${app.path}:${app.symbol}`,
     host: tcp?.host ?? null,
     port: tcp?.port ?? null,
     uds: unix?.path ?? null,
-    admin: admin.addresses.map(urlOf),
-    processes,
-    accept,
-    allocator: name,
-    version,
   };
 }
 
-/** Those who wait for the reload that runs, and for the one after it. */
+/** The callers of `reload` who wait for the one that runs, and for the one after it. */
 interface Waiting {
   now: ((result: ReloadResult) => void)[];
   later: ((result: ReloadResult) => void)[];

@@ -10,7 +10,7 @@ import {
   CHILD_INBOX_FD,
   CHILD_STATS_FD,
   CHILD_STDOUT_FD,
-} from './reactor-process.js';
+} from './resources.js';
 
 const START_TIMEOUT_MS = 20_000;
 /** More than a reactor without a channel takes to drain. */

@@ -10,7 +10,7 @@ import type {
   Turn,
 } from './state.js';
 
-/** Looking up slots and their processes, and what is done to one of them. Pure. */
+/** Finding slots and their processes, and the steps that concern one of them. Pure. */
 
 /** As many as the stats page has places for in a slot. */
 const SIDES = 4;

@@ -4,14 +4,14 @@ import { histogramSamples, renderExposition } from '../../../../src/master/admin
 import { metricFamilies } from '../../../../src/master/admin/metrics.js';
 import { type ProcessUsage, readProcessUsage } from '../../../../src/master/admin/process-usage.js';
 import { isAlive, type Status, statusOf } from '../../../../src/master/admin/status.js';
-import { playServing } from '../supervisor/supervisor-play.js';
+import { driveServing } from '../supervisor/driver.js';
 import { snapshot, statsLayout } from './stats-fixture.js';
 
 const BOSS = { accepted: 3, passed: [2, 1], relayed: 1, held: 0, lost: 0, pauses: 0 };
 
 function status(): Status {
   return statusOf({
-    state: playServing(2).state(),
+    state: driveServing(2).state(),
     snapshot,
     layout: statsLayout,
     boss: BOSS,

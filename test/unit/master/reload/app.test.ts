@@ -18,7 +18,7 @@ const TREE: Readonly<Record<string, PathKind>> = {
 const resolve = (named: string | null) =>
   resolveApp(named, '/opt/moonring', (path) => TREE[path] ?? 'missing');
 
-t.test('what an app may be', async (t) => {
+t.test('files, directories and shared objects are apps', async (t) => {
   t.strictSame(resolve(null), { kind: 'lua', path: '/opt/moonring/lua/demo.lua' });
   t.strictSame(resolve('/srv/app.lua'), { kind: 'lua', path: '/srv/app.lua' });
   t.strictSame(resolve('/srv/handler.so'), {
@@ -34,7 +34,7 @@ t.test('what an app may be', async (t) => {
   t.strictSame(resolve('/srv/good'), { kind: 'lua', path: '/srv/good/handler.lua' });
 });
 
-t.test('what it may not be', async (t) => {
+t.test('other paths are refused with a reason', async (t) => {
   const wrong: readonly [string, string][] = [
     ['/srv/none.lua', 'the app /srv/none.lua does not exist'],
     ['/srv/app.txt', 'must be a .lua file, a directory with handler.lua, or a shared object'],

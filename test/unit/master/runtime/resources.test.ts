@@ -5,7 +5,7 @@ import type { NativeAddon } from '../../../../src/shared/native.js';
 
 const SLOTS = 16;
 
-/** Descriptors are numbers of ours: `open` has those that nobody has closed. */
+/** Descriptors are numbers of ours: `open` has those that were not closed. */
 function imitation(mostListeners: number) {
   const open = new Set<number>();
   let next = 100;
@@ -36,7 +36,7 @@ function imitation(mostListeners: number) {
   return { open, take, native: native as unknown as NativeAddon };
 }
 
-t.test('room that cannot be made leaves no listener that nobody serves', async (t) => {
+t.test('listeners opened for a scale-up that fails are closed again', async (t) => {
   const { open, take, native } = imitation(2);
   const listeners: Listeners = {
     tcp: [{ fds: [take()], host: '127.0.0.1', port: 80 }],

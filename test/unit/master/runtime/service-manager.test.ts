@@ -1,7 +1,7 @@
 import t from 'tap';
 import { inheritedListeners } from '../../../../src/master/runtime/service-manager.js';
 
-t.test('descriptors from 3 on, if they are meant for us', async (t) => {
+t.test('descriptors from 3 on, if LISTEN_PID is this process', async (t) => {
   t.strictSame(inheritedListeners({ LISTEN_FDS: '2', LISTEN_PID: '7' }, 7), [3, 4]);
   t.strictSame(inheritedListeners({ LISTEN_FDS: '2', LISTEN_PID: '8' }, 7), []);
   t.strictSame(inheritedListeners({ LISTEN_FDS: '2' }, 7), []);

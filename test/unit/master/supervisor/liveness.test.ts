@@ -1,9 +1,9 @@
 import t from 'tap';
 import { attentionAt, lostHeartbeats } from '../../../../src/master/supervisor/liveness.js';
 import { snapshot } from '../admin/stats-fixture.js';
-import { playServing } from './supervisor-play.js';
+import { driveServing } from './driver.js';
 
-const { children } = playServing(2).state();
+const { children } = driveServing(2).state();
 const ALWAYS_AWAKE = { awakeSinceMs: 0 };
 
 t.test('whose heartbeat is older than the grace, and what they serve', async (t) => {

@@ -1,6 +1,10 @@
+import cluster, { type Worker } from 'node:cluster';
 import { unreachable } from '../../shared/assert.js';
+import { MoonringError, messageOf } from '../../shared/errors.js';
+import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/messages.js';
 import type { NativeAddon } from '../../shared/native.js';
-import type { MasterLog } from '../log/log.js';
+import { readLines } from '../log/line-input.js';
+import type { MasterLog, OutputStream } from '../log/log.js';
 import { attentionAt, lostHeartbeats, servingNotes } from '../supervisor/liveness.js';
 import type {
   ChildExit,
@@ -15,13 +19,12 @@ import type {
   Timer,
 } from '../supervisor/state.js';
 import { step } from '../supervisor/supervisor.js';
-import { forkReactor, type ReactorProcess } from './reactor-process.js';
-import type { Resources } from './resources.js';
+import type { Inherited, Resources } from './resources.js';
 
 /** How often heartbeats are looked at: every quarter of the grace, within these limits. */
 const LOOK_MS = { most: 1000, least: 50 };
 
-export interface ShellInputs {
+export interface EffectsInputs {
   readonly native: NativeAddon;
   readonly log: MasterLog;
   readonly resources: Resources;
@@ -30,11 +33,11 @@ export interface ShellInputs {
   readonly reactorEnv: Readonly<Record<string, string>>;
   readonly livenessGraceMs: number;
   readonly prepareReload: () => Promise<Prepared>;
-  readonly hooks: ShellHooks;
+  readonly hooks: EffectsHooks;
 }
 
 /** What the rest of the master hears of. May dispatch events: they are handled afterwards. */
-export interface ShellHooks {
+export interface EffectsHooks {
   readonly onReady: (allocator: string) => void;
   readonly onStopping: () => void;
   readonly onReloaded: (result: ReloadResult) => void;
@@ -42,17 +45,17 @@ export interface ShellHooks {
   readonly onEnd: (failure: Failure | null) => void;
 }
 
-export interface Shell {
+export interface RunningSupervisor {
   dispatch(event: SupervisorEvent): void;
   state(): SupervisorState;
   /** Since when the master has run without a pause, on the clock of the stats page. */
   awakeSinceMs(): number;
-  /** For a shell that got no event: heartbeats are not looked at any more. */
+  /** For one that got no event: heartbeats are not looked at any more. */
   close(): void;
 }
 
-/** The shell around the supervisor: performs the effects, and owns all timers and processes. */
-export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
+/** Runs the reducer: queues events, performs effects, and owns all timers and processes. */
+export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): RunningSupervisor {
   const { log, resources, hooks } = inputs;
   const forks = makeForks(inputs, dispatch);
   const setTimer = makeTimers((timer, lateMs) => dispatch({ type: 'timer', timer, lateMs }));
@@ -127,7 +130,7 @@ export function makeShell(first: SupervisorState, inputs: ShellInputs): Shell {
 }
 
 /** The processes that run, and what is done when one has exited. */
-function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => void) {
+function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => void) {
   const { native, log, resources, hooks, script, reactorEnv: env } = inputs;
   const forked = new Map<ChildId, ReactorProcess>();
 
@@ -179,7 +182,7 @@ function makeForks(inputs: ShellInputs, dispatch: (event: SupervisorEvent) => vo
 }
 
 function watchHeartbeats(
-  { native, resources, livenessGraceMs: graceMs }: ShellInputs,
+  { native, resources, livenessGraceMs: graceMs }: EffectsInputs,
   state: () => SupervisorState,
   dispatch: (event: SupervisorEvent) => void,
 ) {
@@ -217,3 +220,157 @@ function makeTimers(onTimer: (timer: Timer, lateMs: number) => void) {
     armed.set(key, setTimeout(fire, delayMs));
   };
 }
+
+/* Reactor processes. */
+
+/** Control needs one compiler thread and little heap; requests never touch JavaScript. */
+const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
+
+/** Enough for what a dead process has left in its channel, should another one hold that open. */
+const LAST_WORDS_MS = 250;
+
+export interface ForkOptions {
+  readonly native: Pick<NativeAddon, 'socketPair' | 'sendDescriptor' | 'closeDescriptor'>;
+  /** The compiled src/reactor.ts. */
+  readonly script: string;
+  /** Shown by ps. */
+  readonly slot: number;
+  readonly inherited: Inherited;
+  /** On top of the master's environment. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Called on the main thread. Only lines may follow `onExit`. */
+export interface ChildEvents {
+  readonly onMessage: (message: ToMaster) => void;
+  readonly onUnreadable: (problem: string) => void;
+  readonly onDisconnect: () => void;
+  readonly onExit: (exit: ChildExit) => void;
+  /** A line that the process wrote. */
+  readonly onLine: (line: string, stream: OutputStream) => void;
+}
+
+export interface ReactorProcess {
+  /** Lost if the process is on its way out: its exit will be reported. */
+  send(message: ToReactor): void;
+  /** Before the message that it belongs to. Throws an Error. */
+  sendApp(appFd: number): void;
+  signal(signal: 'SIGKILL' | 'SIGABRT'): void;
+}
+
+/** A worker's cluster module forks no workers: its parent would be asked for every socket. */
+export function refuseClusterWorker(): void {
+  if (!cluster.isWorker) return;
+  const message =
+    'this process is a node:cluster worker (NODE_UNIQUE_ID is set), where Moonring cannot start its ' +
+    'own: run one process that is not (with pm2: exec_mode "fork", instances 1)';
+  throw new MoonringError('ERR_MOONRING_CONFIG', message);
+}
+
+export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
+  const { native, script, slot, inherited, env } = options;
+  const [apps, appsInChild] = native.socketPair();
+  const { listenFds, controlFd, statsFd, inboxFd } = inherited;
+  // Global to the process, so it is set for each fork.
+  cluster.setupPrimary({
+    exec: script,
+    args: [String(slot)],
+    execArgv: EXEC_ARGV,
+    serialization: 'advanced',
+    stdio: [
+      'ignore',
+      'pipe',
+      'pipe',
+      'ipc',
+      controlFd,
+      statsFd,
+      inboxFd,
+      process.stdout.fd,
+      appsInChild,
+      ...listenFds.map((fd) => fd ?? 'ignore'),
+    ],
+  });
+  const worker = forkOrClose(native, [apps, appsInChild], env);
+  native.closeDescriptor(appsInChild);
+  let isOpen = true;
+  watchWorker(worker, {
+    ...events,
+    onExit: (exit) => {
+      if (isOpen) native.closeDescriptor(apps);
+      isOpen = false;
+      events.onExit(exit);
+    },
+  });
+  return {
+    sendApp: (appFd) => {
+      if (isOpen) native.sendDescriptor(apps, appFd);
+    },
+    send: (message) => {
+      if (worker.isConnected()) worker.send(message, ignoreLoss);
+    },
+    signal: (signal) => {
+      worker.process.kill(signal);
+    },
+  };
+}
+
+function forkOrClose(
+  native: ForkOptions['native'],
+  fds: readonly number[],
+  env: ForkOptions['env'],
+): Worker {
+  try {
+    return cluster.fork(env);
+  } catch (error) {
+    for (const fd of fds) native.closeDescriptor(fd);
+    throw error;
+  }
+}
+
+function watchWorker(worker: Worker, events: ChildEvents): void {
+  const pid = worker.process.pid ?? null;
+  worker.on('message', (value: unknown) => {
+    let message: ToMaster;
+    try {
+      message = decodeToMaster(value);
+    } catch (error) {
+      events.onUnreadable(messageOf(error));
+      return;
+    }
+    events.onMessage(message);
+  });
+  worker.on('disconnect', events.onDisconnect);
+  worker.once('exit', (code, signal) => {
+    afterLastWords(worker, () => events.onExit({ pid, code, signal }));
+  });
+  worker.on('error', () => {
+    // A process that could not be created reports no exit.
+    if (pid === null) events.onExit({ pid, code: null, signal: null });
+  });
+  // Nor has it no pipes either, whatever the type says.
+  if (pid === null) return;
+  for (const stream of ['stdout', 'stderr'] as const) {
+    const pipe = worker.process[stream];
+    if (pipe !== null) readLines(pipe, (line) => events.onLine(line, stream));
+  }
+}
+
+/**
+ * One SIGCHLD tells of all children that have died by then, also of those whose last messages have
+ * not been read: without them a clean end looks like a crash.
+ */
+function afterLastWords(worker: Worker, then: () => void): void {
+  if (!worker.isConnected()) {
+    then();
+    return;
+  }
+  const end = () => {
+    clearTimeout(timer);
+    worker.off('disconnect', end);
+    then();
+  };
+  const timer = setTimeout(end, LAST_WORDS_MS);
+  worker.on('disconnect', end);
+}
+
+function ignoreLoss(): void {}

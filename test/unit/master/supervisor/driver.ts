@@ -47,8 +47,8 @@ const SETTINGS: SupervisorSettings = {
   },
 };
 
-export interface Play {
-  /** What a step asks for, in short words; `log` left out. */
+export interface Driver {
+  /** The effects of a step as short texts, without `log`. */
   readonly boot: () => string[];
   readonly say: (child: ChildId, message: ToMaster) => string[];
   readonly hello: (child: ChildId) => string[];
@@ -58,7 +58,7 @@ export interface Play {
   readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
   readonly silent: (child: ChildId) => string[];
   readonly order: (order: Order) => string[];
-  /** Configuration and handler were looked at; null: they are fine. */
+  /** The result of `prepare`; without a problem: configuration and handler are fine. */
   readonly prepared: (problem?: string) => string[];
   readonly preparedWith: (settings: Partial<SupervisorSettings>) => string[];
   /** The same, and only Lua files have changed. */
@@ -78,8 +78,8 @@ export interface Play {
   readonly effects: readonly Effect[];
 }
 
-/** A supervisor whose clock stands still unless it waits, and whose chance is always 0. */
-export function play(processes: number, settings: Partial<SupervisorSettings> = {}): Play {
+/** A supervisor whose clock moves only with `wait`, and whose random numbers are all 0. */
+export function drive(processes: number, settings: Partial<SupervisorSettings> = {}): Driver {
   let state = initialState({ ...SETTINGS, ...settings }, processes);
   let nowMs = 1000;
   const effects: Effect[] = [];
@@ -135,20 +135,20 @@ export function play(processes: number, settings: Partial<SupervisorSettings> = 
   };
 }
 
-/** What a process says from its first word to its first request. */
-export function begin(game: Play, child: ChildId): void {
-  game.hello(child);
-  game.loaded(child);
-  game.ready(child);
+/** The messages of a process from its start until it is ready. */
+export function begin(driver: Driver, child: ChildId): void {
+  driver.hello(child);
+  driver.loaded(child);
+  driver.ready(child);
 }
 
 /** A reload up to where these successors have loaded. */
-export function loadSuccessors(game: Play, ...children: readonly ChildId[]): void {
-  game.signal('SIGHUP');
-  game.prepared();
+export function loadSuccessors(driver: Driver, ...children: readonly ChildId[]): void {
+  driver.signal('SIGHUP');
+  driver.prepared();
   for (const child of children) {
-    game.hello(child);
-    game.loaded(child);
+    driver.hello(child);
+    driver.loaded(child);
   }
 }
 
@@ -162,14 +162,14 @@ export function pseudoRandom(seed: number): (below: number) => number {
 }
 
 /** A supervisor whose reactors are all ready: child 1 in slot 0, child 2 in slot 1 and so on. */
-export function playServing(processes: number, settings?: Partial<SupervisorSettings>): Play {
-  const game = play(processes, settings);
-  game.boot();
-  for (let child = 1; child <= processes; child++) begin(game, child);
-  return game;
+export function driveServing(processes: number, settings?: Partial<SupervisorSettings>): Driver {
+  const driver = drive(processes, settings);
+  driver.boot();
+  for (let child = 1; child <= processes; child++) begin(driver, child);
+  return driver;
 }
 
-/** What is said to others than processes and timers has tests of its own. */
+/** Effects on other things than processes and timers are tested separately. */
 function wordsOf(effect: Effect): string[] {
   switch (effect.type) {
     case 'fork':

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import { checkHandler } from '../../../../src/master/reload/handler-check.js';
+import { checkHandler } from '../../../../src/master/reload/generation.js';
 
 const ORDER = { app: { kind: 'lua', path: '/srv/app.lua' }, luaRoot: '/srv/lua' } as const;
 
@@ -35,7 +35,7 @@ t.test('a good verdict resolves to the files that came with it', async (t) => {
   }
 });
 
-t.test('a problem rejects with its words', async (t) => {
+t.test('a problem rejects with its message', async (t) => {
   const root = packageWith(
     t,
     "process.send({ problem: 'app.lua:3: oh', isKept: false, isWhole: true })",
