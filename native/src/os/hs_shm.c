@@ -83,7 +83,7 @@ void hs_shm_unmap(const void *memory, size_t size)
 
 static int fill(int fd, const struct iovec *pieces, size_t count, size_t size)
 {
-    void *memory;
+    void *memory = NULL;
     if (ftruncate(fd, (off_t)size) == -1)
         return -errno;
     int result = hs_shm_map(fd, size, &memory);
