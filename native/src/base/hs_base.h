@@ -21,6 +21,9 @@
 /* Out of the way of the caller's code, whose registers it would take. */
 #define HS_NOINLINE __attribute__((noinline))
 
+/* Into each caller, of which one is on the way of every request. */
+#define HS_ALWAYS_INLINE inline __attribute__((always_inline))
+
 /* The struct that holds `member` at address `pointer`. */
 #define HS_CONTAINER_OF(pointer, type, member)                                                     \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

@@ -51,7 +51,7 @@ static inline bool hs_is_marked(hs_marks16_t marks)
 /* Not a letter, digit or '-', of which nearly all field names consist. */
 static inline hs_marks16_t hs_mark_unusual_in_name(hs_bytes16_t c)
 {
-    return ((c | 0x20) - 'a' > 'z' - 'a') & (c - '0' > '9' - '0') & (c != '-');
+    return ~(((c | 0x20) - 'a' <= 'z' - 'a') | (c - '0' <= '9' - '0') | (c == '-'));
 }
 
 /* A control character, HTAB among them. */
@@ -88,10 +88,11 @@ static inline bool hs_span_has_marked(hs_span_t span, hs_marks16_t (*mark)(hs_by
 {
     if (span.len < 16)
         return hs_is_marked(mark(hs_bytes16_of(span.data, span.len)));
-    for (size_t at = 0; at < span.len - 16; at += 16)
+    size_t last = span.len - 16;
+    for (size_t at = 0; at < last; at += 16)
         if (hs_is_marked(mark(hs_bytes16_at(span.data + at))))
             return true;
-    return hs_is_marked(mark(hs_bytes16_at(span.data + span.len - 16)));
+    return hs_is_marked(mark(hs_bytes16_at(span.data + last)));
 }
 
 /* How many characters from `at` on are in the table. */

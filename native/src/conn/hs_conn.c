@@ -153,7 +153,7 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
      * byte was written just now is slow to read. */
     hs_observe_serve(env->observer, job);
     if (!passes_content)
-        hs_msg_terminate(&job->request.msg);
+        hs_msg_terminate_url(&job->request.msg);
     hs_started_t started = hs_executor_start(&env->executor, job, env->streams_content);
     hs_observe_served(env->observer);
     if (HS_LIKELY(started == HS_STARTED_DONE)) {

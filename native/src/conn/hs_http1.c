@@ -120,7 +120,7 @@ bool hs_http1_pass_on(hs_http1_t *http1, hs_buffers_t *buffers, hs_job_t *job)
     http1->passes_content = true;
     http1->reading = msg->chunked ? HS_READING_CONTENT_CHUNKED : HS_READING_CONTENT_SIZED;
     hs_http1_scratch(buffers)->content_left = msg->content_length;
-    hs_msg_terminate(msg);
+    hs_msg_terminate_url(msg);
     if (!hs_job_detach(job))
         return false;
     hs_buffers_release_parsed(buffers);
@@ -295,17 +295,15 @@ static bool put_foreign(hs_out_t *out, hs_response_t *response)
     return put;
 }
 
-bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, hs_job_t *job,
-                      bool may_keep_alive, size_t *content_len)
+/* A response that is not plain: any status, content that is not copied. */
+static HS_NOINLINE bool put_response(const hs_http1_context_t *context, hs_out_t *out,
+                                     const hs_msg_t *msg, hs_response_t *response, bool keep_alive,
+                                     size_t *content_len)
 {
-    const hs_msg_t *msg = &job->request.msg;
-    hs_response_t *response = &job->response;
-    hs_out_t *out = &buffers->out;
-    bool keep_alive = msg->keep_alive && !response->close && may_keep_alive;
     bool is_copied = response->kind == HS_CONTENT_COPIED;
     size_t len = is_copied ? response->body.len : response->content.len;
     /* RFC 9110 §15.3.6: 205 tells the client to reset its view, and has no content. */
-    if (HS_UNLIKELY(response->status == 205))
+    if (response->status == 205)
         len = 0;
     hs_wire_head_t head = {
         .status = response->status,
@@ -314,20 +312,45 @@ bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, 
         .own_date = response->own_date,
         .content_length = len,
     };
-    if (HS_UNLIKELY(msg->method == HTTP_HEAD || !hs_status_has_content(response->status)))
+    if (msg->method == HTTP_HEAD || !hs_status_has_content(response->status))
         len = 0;
     *content_len = len;
-    size_t mark = out->bytes.len;
     bool goes_behind = is_copied && len <= COPY_MAX;
-    bool put = hs_wire_put_head(&out->bytes, &head, context->date,
-                                hs_span(response->body.data, goes_behind ? len : 0));
-    if (HS_UNLIKELY(put && !goes_behind && len > 0))
-        put = is_copied ? hs_out_take_buf(out, &response->body) : put_foreign(out, response);
+    size_t mark = out->bytes.len;
+    if (!hs_wire_put_head(&out->bytes, &head, context->date,
+                          hs_span(response->body.data, goes_behind ? len : 0)))
+        return false;
+    if (goes_behind || len == 0)
+        return true;
+    if (is_copied ? hs_out_take_buf(out, &response->body) : put_foreign(out, response))
+        return true;
+    out->bytes.len = mark;
+    return false;
+}
+
+bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, hs_job_t *job,
+                      bool may_keep_alive, size_t *content_len)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    hs_response_t *response = &job->response;
+    hs_out_t *out = &buffers->out;
+    bool keep_alive = msg->keep_alive && !response->close && may_keep_alive;
+    bool is_plain = keep_alive && msg->minor_version == 1 && msg->method != HTTP_HEAD &&
+                    response->status == 200 && !response->own_date &&
+                    response->kind == HS_CONTENT_COPIED && response->body.len <= COPY_MAX;
+    bool put;
+    if (HS_LIKELY(is_plain)) {
+        hs_span_t fields = hs_span(response->fields.data, response->fields.len);
+        *content_len = response->body.len;
+        put = hs_wire_put_ok(&out->bytes, context->date, fields,
+                             hs_span(response->body.data, response->body.len));
+    } else {
+        put = put_response(context, out, msg, response, keep_alive, content_len);
+    }
     if (HS_LIKELY(put))
         return keep_alive;
     /* Not even an error response fits: the client sees a closed connection after the responses
      * before. */
-    out->bytes.len = mark;
     hs_log_write(job->log, HS_LOG_ERROR, "out of memory for a response: connection closed");
     return false;
 }

@@ -8,8 +8,11 @@
 
 /* A handler that has written so much that is unsent is told to wait. */
 #define WRITE_HIGH_WATER (256 * 1024)
-/* All response fields of one response together. */
+/* All response fields of one response together. A capacity too: a line that needs no more room
+ * is within the limit. */
 #define FIELDS_MAX (64 * 1024)
+_Static_assert(FIELDS_MAX % HS_BUF_FIRST_CAPACITY == 0 && (FIELDS_MAX & (FIELDS_MAX - 1)) == 0,
+               "a buffer that doubles has this capacity before it has more");
 
 int hs_res_status(hs_response_t *response, int status)
 {
@@ -60,6 +63,13 @@ static bool may_have_rule(hs_span_t name)
     return name.len < 32 && (lengths >> name.len & 1) != 0;
 }
 
+static HS_NOINLINE int make_room_for_line(hs_response_t *response, size_t line_len)
+{
+    if (line_len > FIELDS_MAX - response->fields.len)
+        return HS_ERR_LIMIT;
+    return hs_buf_reserve(&response->fields, line_len) ? HS_OK : out_of_memory(response);
+}
+
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
     if (HS_UNLIKELY(response->sending != HS_SENDING_BUILDING))
@@ -68,10 +78,11 @@ int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
         return HS_ERR_INVALID;
     hs_buf_t *fields = &response->fields;
     size_t line_len = name.len + value.len + 4;
-    if (HS_UNLIKELY(line_len > FIELDS_MAX - fields->len))
-        return HS_ERR_LIMIT;
-    if (HS_UNLIKELY(!hs_buf_reserve(fields, line_len)))
-        return out_of_memory(response);
+    if (HS_UNLIKELY(line_len > fields->capacity - fields->len)) {
+        int result = make_room_for_line(response, line_len);
+        if (result != HS_OK)
+            return result;
+    }
     if (may_have_rule(name)) {
         field_rule_t rule = apply_rule(response, name, value);
         if (rule == FIELD_REFUSED)
@@ -94,10 +105,13 @@ int hs_res_set_body(hs_response_t *response, hs_span_t body)
     if (response->sending != HS_SENDING_BUILDING)
         return HS_ERR_STATE;
     hs_res_release_content(response);
-    response->body.len = 0;
     response->built = true;
-    if (!hs_buf_append(&response->body, body.data, body.len))
+    hs_buf_t *buf = &response->body;
+    buf->len = 0;
+    if (HS_UNLIKELY(!hs_buf_reserve(buf, body.len)))
         return out_of_memory(response);
+    (void)hs_span_copy(body, buf->data);
+    buf->len = body.len;
     return HS_OK;
 }
 

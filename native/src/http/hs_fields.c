@@ -6,8 +6,9 @@
 /* What the fields other than Host say. */
 typedef struct field_facts {
     uint16_t transfer_encodings;
-    uint8_t coding;      /* hs_parse_outcome_t of the last Transfer-Encoding */
-    uint8_t expectation; /* hs_parse_outcome_t of all Expect */
+    uint8_t coding; /* hs_parse_outcome_t of the last Transfer-Encoding */
+    bool noted;     /* there was one of these fields */
+    bool expectation_failed;
     bool close;
     bool keep_alive;
 } field_facts_t;
@@ -76,6 +77,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
 {
     hs_span_t name = hs_msg_field_name(msg, field);
     hs_span_t value = hs_msg_field_value(msg, field);
+    facts->noted = true;
     if (hs_token_is(name, HS_SPAN_LITERAL("connection"))) {
         note_connection(value, facts);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding"))) {
@@ -83,7 +85,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
         facts->coding = (uint8_t)check_codings(value);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("expect"))) {
         if (check_expectations(msg, value) != HS_PARSE_COMPLETE)
-            facts->expectation = HS_PARSE_EXPECTATION_FAILED;
+            facts->expectation_failed = true;
     }
 }
 
@@ -96,14 +98,17 @@ static bool may_be_known(const hs_msg_t *msg, const hs_field_t *field)
         [sizeof("connection") - 1] = 'c',
         [sizeof("transfer-encoding") - 1] = 't',
     };
-    return field->name_len < sizeof(first_letters) &&
+    const uint32_t lengths = 1u << (sizeof("host") - 1) | 1u << (sizeof("expect") - 1) |
+                             1u << (sizeof("connection") - 1) |
+                             1u << (sizeof("transfer-encoding") - 1);
+    return field->name_len < sizeof(first_letters) && (lengths >> field->name_len & 1) != 0 &&
            (msg->base[field->name_at] | 0x20) == first_letters[field->name_len];
 }
 
 static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t *facts,
                                         bool has_content_length)
 {
-    if (HS_LIKELY(facts->transfer_encodings == 0))
+    if (facts->transfer_encodings == 0)
         return HS_PARSE_COMPLETE;
     if (facts->transfer_encodings > 1 || has_content_length || msg->minor_version == 0)
         return HS_PARSE_BAD_REQUEST;
@@ -135,16 +140,20 @@ static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *fiel
 hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
                                    hs_host_memo_t *last_host)
 {
-    field_facts_t facts = { .coding = HS_PARSE_COMPLETE, .expectation = HS_PARSE_COMPLETE };
+    field_facts_t facts = { 0 };
     const hs_field_t *host = NULL;
     unsigned hosts = 0;
+    char *base = msg->base;
     msg->expect_continue = false;
     hs_field_t *end = msg->fields + msg->field_count;
     for (hs_field_t *field = msg->fields; field < end; field++) {
-        /* llhttp reports an empty value after its line, where the next name begins, which the
-         * terminating NUL would overwrite: put it at the end of its own name instead. */
+        uint32_t name_end = field->name_at + field->name_len;
+        /* llhttp places an empty value after its line, where the next name begins: its NUL would
+         * overwrite that name. Its place is the end of its own name instead. */
         if (HS_UNLIKELY(field->value_len == 0))
-            field->value_at = field->name_at + field->name_len;
+            field->value_at = name_end;
+        base[name_end] = '\0';
+        base[field->value_at + field->value_len] = '\0';
         if (!may_be_known(msg, field))
             continue;
         if (hs_token_is(hs_msg_field_name(msg, field), HS_SPAN_LITERAL("host"))) {
@@ -154,11 +163,14 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
             note_field(msg, field, &facts);
         }
     }
-    /* RFC 9112 §9.3. */
-    msg->keep_alive = !facts.close && (msg->minor_version == 1 || facts.keep_alive);
     hs_parse_outcome_t outcome = check_host(msg, host, hosts, last_host);
+    msg->keep_alive = msg->minor_version == 1; /* RFC 9112 §9.3 */
+    if (HS_LIKELY(!facts.noted))
+        return outcome;
+    msg->keep_alive = !facts.close && (msg->keep_alive || facts.keep_alive);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = check_framing(msg, &facts, has_content_length);
-    /* Malformed comes before 417. */
-    return outcome == HS_PARSE_COMPLETE ? (hs_parse_outcome_t)facts.expectation : outcome;
+    /* A message that is not understood is refused as such, whatever it expects. */
+    return outcome == HS_PARSE_COMPLETE && facts.expectation_failed ? HS_PARSE_EXPECTATION_FAILED
+                                                                    : outcome;
 }

@@ -3,7 +3,7 @@
  *
  * Offsets count from the head's first byte, so that the head can lie in the receive ring or, when
  * it straddles the ring's end, be copied elsewhere: only `base` changes. Strings get a
- * terminating NUL in place (hs_msg_terminate): the byte after a target, a name or a value is a
+ * terminating NUL in place: the byte after a target, a name or a value is a
  * delimiter that is not read again. Owner: the job that holds it.
  */
 #pragma once
@@ -34,8 +34,8 @@ typedef struct hs_msg {
     hs_span_t body; /* complete and decoded content */
 } hs_msg_t;
 
-/* The spans below are valid once `base` is set; after hs_msg_terminate each is followed by a NUL.
- */
+/* The spans below are valid once `base` is set. After hs_parse_check a NUL stands behind each name
+ * and value, after hs_msg_terminate_url behind the target too. */
 
 static inline hs_span_t hs_msg_url(const hs_msg_t *msg)
 {
@@ -52,15 +52,9 @@ static inline hs_span_t hs_msg_field_value(const hs_msg_t *msg, const hs_field_t
     return hs_span(msg->base + field->value_at, field->value_len);
 }
 
-static inline void hs_msg_terminate(hs_msg_t *msg)
+static inline void hs_msg_terminate_url(hs_msg_t *msg)
 {
-    char *base = msg->base;
-    base[msg->url_at + msg->url_len] = '\0';
-    const hs_field_t *end = msg->fields + msg->field_count;
-    for (const hs_field_t *field = msg->fields; field < end; field++) {
-        base[field->name_at + field->name_len] = '\0';
-        base[field->value_at + field->value_len] = '\0';
-    }
+    msg->base[msg->url_at + msg->url_len] = '\0';
 }
 
 /* The first field with this name, NULL if there is none. */

@@ -180,6 +180,7 @@ void hs_parse_begin(hs_parse_t *parse, hs_parse_shared_t *shared, hs_msg_t *msg)
     parse->content_taken = 0;
     parse->in_content = false;
     parse->unknown_method = false;
+    parse->in_extension_word = false;
     parse->refusal = HS_PARSE_BAD_REQUEST;
     msg->url_at = 0;
     msg->url_len = 0;
@@ -254,12 +255,13 @@ static HS_NOINLINE hs_parse_outcome_t outcome_of(const hs_parse_t *parse, llhttp
     return HS_PARSE_BAD_REQUEST;
 }
 
-static hs_parse_outcome_t execute(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+static HS_ALWAYS_INLINE hs_parse_outcome_t execute(hs_parse_t *parse, const char *data, size_t len,
+                                                   size_t *taken)
 {
     parse->segment_end = data + len;
     parse->origin = (uint32_t)(uintptr_t)data - parse->offset;
     llhttp_errno_t code = llhttp_execute(&parse->llhttp, data, len);
-    *taken = code == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&parse->llhttp) - data);
+    *taken = code == HPE_OK ? len : (size_t)(parse->llhttp.error_pos - data);
     parse->offset += (uint32_t)*taken;
     return HS_LIKELY(code == HPE_PAUSED) ? HS_PARSE_COMPLETE : outcome_of(parse, code);
 }
@@ -353,25 +355,11 @@ static HS_NOINLINE bool stopped_at_method(hs_parse_t *parse)
     return parse->unknown_method;
 }
 
-hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+/* llhttp has taken `executed` bytes, the last of `*taken`, and the head is not complete. */
+static HS_NOINLINE hs_parse_outcome_t stopped_in_head(hs_parse_t *parse, const char *data,
+                                                      size_t len, size_t *taken, size_t executed,
+                                                      hs_parse_outcome_t outcome)
 {
-    hs_parse_outcome_t outcome;
-    *taken = 0;
-    bool begins = parse->offset == 0 && len > 0 && data[0] > '\r';
-    if (HS_UNLIKELY(!begins && parse->offset == parse->line_at)) {
-        outcome = skip_empty_line(parse, data, len, taken);
-        if (outcome != HS_PARSE_COMPLETE)
-            return outcome;
-    }
-    if (HS_UNLIKELY(parse->unknown_method))
-        return scan_unknown_method(parse, data, len, taken);
-    size_t executed;
-    outcome = execute(parse, data + *taken, len - *taken, &executed);
-    *taken += executed;
-    if (HS_LIKELY(outcome == HS_PARSE_COMPLETE)) {
-        take_head(parse);
-        return outcome;
-    }
     if (!stopped_at_method(parse))
         return outcome;
     if (parse->msg->url_at > 0) { /* go back to the beginning of the target */
@@ -382,6 +370,29 @@ hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len
         parse->offset -= back;
     }
     return scan_unknown_method(parse, data, len, taken);
+}
+
+hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+{
+    hs_parse_outcome_t outcome;
+    size_t skipped = 0;
+    *taken = 0;
+    bool begins = parse->offset == 0 && len > 0 && data[0] > '\r';
+    if (HS_UNLIKELY(!begins && parse->offset == parse->line_at)) {
+        outcome = skip_empty_line(parse, data, len, taken);
+        if (outcome != HS_PARSE_COMPLETE)
+            return outcome;
+        skipped = *taken;
+    }
+    if (HS_UNLIKELY(parse->unknown_method))
+        return scan_unknown_method(parse, data, len, taken);
+    outcome = execute(parse, data + skipped, len - skipped, taken);
+    size_t executed = *taken;
+    *taken += skipped;
+    if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
+        return stopped_in_head(parse, data, len, taken, executed, outcome);
+    take_head(parse);
+    return outcome;
 }
 
 /* RFC 9110 §9.1, §15.6.2: 501 if the rest of the request line is one. */

@@ -29,8 +29,8 @@ typedef struct hs_parse {
     hs_parse_shared_t *shared;
     hs_msg_t *msg;
     const char *segment_end; /* end of the bytes being parsed */
-    uint32_t offset;         /* of the next byte in the message */
     uint32_t origin;  /* address of the bytes minus their offset in the message, modulo 2^32 */
+    uint32_t offset;  /* of the next byte in the message */
     uint32_t line_at; /* where the request line begins: after an empty line that is ignored */
     bool in_name;     /* the last field's name may continue in the next bytes */
     bool in_content;

@@ -56,16 +56,6 @@ static char *put_status_line(char *to, int status)
     return PUT_LITERAL(to, " \r\n");
 }
 
-static char *put_start(char *to, const hs_wire_head_t *head, const hs_date_t *date)
-{
-    if (HS_LIKELY(head->status == 200 && !head->own_date)) {
-        memcpy(to, date->start, HS_DATE_START_MAX);
-        return to + HS_DATE_START_LEN;
-    }
-    to = put_status_line(to, head->status);
-    return head->own_date ? to : put(to, date->line, HS_DATE_LINE_LEN);
-}
-
 static char *put_connection(char *to, hs_wire_connection_t connection)
 {
     switch (connection) {
@@ -98,12 +88,30 @@ bool hs_wire_put_head(hs_buf_t *out, const hs_wire_head_t *head, const hs_date_t
 {
     if (HS_UNLIKELY(!hs_buf_reserve(out, HEAD_OVERHEAD + head->fields.len + content.len)))
         return false;
-    char *to = put_start(out->data + out->len, head, date);
+    char *to = put_status_line(out->data + out->len, head->status);
+    if (!head->own_date)
+        to = put(to, date->line, HS_DATE_LINE_LEN);
     to = hs_span_copy(head->fields, to);
     if (HS_LIKELY(hs_status_has_content(head->status)))
         to = put_framing(to, head);
     to = put_connection(to, head->connection);
     to = PUT_LITERAL(to, "\r\n");
+    to = hs_span_copy(content, to);
+    out->len = (size_t)(to - out->data);
+    HS_ASSERT(out->len <= out->capacity);
+    return true;
+}
+
+bool hs_wire_put_ok(hs_buf_t *out, const hs_date_t *date, hs_span_t fields, hs_span_t content)
+{
+    if (HS_UNLIKELY(!hs_buf_reserve(out, HEAD_OVERHEAD + fields.len + content.len)))
+        return false;
+    char *to = out->data + out->len;
+    memcpy(to, date->start, HS_DATE_START_MAX);
+    to = hs_span_copy(fields, to + HS_DATE_START_LEN);
+    to = PUT_LITERAL(to, "Content-Length: ");
+    to = put_decimal(to, content.len);
+    to = PUT_LITERAL(to, "\r\n\r\n");
     to = hs_span_copy(content, to);
     out->len = (size_t)(to - out->data);
     HS_ASSERT(out->len <= out->capacity);

@@ -24,6 +24,14 @@ typedef struct hs_wire_head {
     bool until_close; /* the connection ends the content; `connection` is CLOSE */
 } hs_wire_head_t;
 
+/*
+ * Appends the response that nearly all are: status 200, content of known length, and nothing to say
+ * about the connection. The same bytes as from hs_wire_put_head. False: out of memory, nothing was
+ * appended.
+ */
+HS_NODISCARD bool hs_wire_put_ok(hs_buf_t *out, const hs_date_t *date, hs_span_t fields,
+                                 hs_span_t content);
+
 /* A chunk is hs_wire_chunk_head, its bytes, HS_WIRE_CHUNK_END; content ends with
  * HS_WIRE_LAST_CHUNK, which also says that there are no trailers (RFC 9112 §7.1). */
 #define HS_WIRE_CHUNK_HEAD_MAX (2 * sizeof(size_t) + 2)

@@ -87,7 +87,7 @@ static void note_message(reader_t *reader)
     size_t len = reader->content.len;
     const char *content = reader->content.data;
     if (!reader->http1.passes_content) {
-        hs_msg_terminate(&reader->job->request.msg);
+        hs_msg_terminate_url(&reader->job->request.msg);
         content = hs_req_body(request, &len);
     }
     note_text(reader, hs_req_method_str(request));
@@ -439,7 +439,7 @@ static void begin_request(reader_t *reader, const char *text)
     assert_int_equal(
         hs_http1_next(&reader->http1, &reader->context, reader->buffers, reader->job, &piece),
         HS_HTTP1_COMPLETE);
-    hs_msg_terminate(&reader->job->request.msg);
+    hs_msg_terminate_url(&reader->job->request.msg);
     hs_res_begin(&reader->job->response);
 }
 

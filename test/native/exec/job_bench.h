@@ -73,7 +73,7 @@ static inline void bench_request(bench_t *bench, const char *text)
     msg->base = bench->head;
     assert_int_equal(hs_parse_check(&bench->parse), HS_PARSE_COMPLETE);
     msg->body = hs_span(bench->head + taken, len - taken);
-    hs_msg_terminate(msg);
+    hs_msg_terminate_url(msg);
 }
 
 /* Runs the handler on this thread. */

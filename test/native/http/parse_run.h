@@ -58,7 +58,7 @@ static inline void parse_run_head_is_complete(parse_run_t *run, const char *text
     run->msg.base = run->head;
     run->outcome = hs_parse_check(&run->parse);
     if (run->outcome == HS_PARSE_COMPLETE)
-        hs_msg_terminate(&run->msg);
+        hs_msg_terminate_url(&run->msg);
 }
 
 /*
