@@ -134,6 +134,7 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.write_min_rate = uint32_property(options, "writeMinRate");
     config.handler_timeout_ms = uint32_property(options, "handlerTimeout");
     config.lua_memory_cap = uint32_property(options, "luaMemory");
+    config.max_generations = uint32_property(options, "maxGenerations");
     config.dispatch = dispatch_property(options, "dispatch");
     config.num_threads = int_property(options, "threads");
     if (config.num_threads == 0) {

@@ -190,6 +190,8 @@ typedef struct hs_config {
                                that were compiled in */
     size_t lua_memory_cap; /* bytes, a Lua state, default 256 MiB; "not enough memory" beyond, which
                               is a 500. 0: no limit */
+    uint32_t max_generations;  /* of a Lua handler whose responses may still be sent after switches
+                                  (hs_server_switch), default 3; older ones are cut */
     const char *module_path;   /* shared object with the handler, run instead of both; default NULL:
                                   see HS_HANDLER_MODULE */
     const char *module_symbol; /* its handler; default NULL: "hs_handler" */

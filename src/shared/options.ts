@@ -209,6 +209,16 @@ export const OPTIONS = [
     description: 'Memory per Lua state; a handler that needs more gets 500. 0: no limit',
   },
   {
+    name: 'max-generations',
+    type: 'count',
+    section: 'Limits',
+    min: 1,
+    max: 100,
+    default: '3',
+    native: true,
+    description: 'Generations of Lua code whose responses may still be sent; older ones are cut',
+  },
+  {
     name: 'header-timeout',
     type: 'duration',
     section: 'Timeouts',

@@ -142,3 +142,52 @@ t.test('changed options of reactors replace processes', async (t) => {
   await reload(server, 3);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
+
+t.test(
+  'responses that are still sent keep their code, but not of too many generations',
+  async (t) => {
+    const app = join(t.testdir({ 'app.lua': '' }), 'app.lua');
+    const bodyOf = (version: number) => `version ${version} ${'x'.repeat(8 * 1024 * 1024)}`;
+    const write = (version: number) =>
+      writeFileSync(
+        app,
+        `local body = 'version ${version} ' .. ('x'):rep(8 * 1024 * 1024)
+function handle(_, res) res:body(body):send() end`,
+      );
+    write(1);
+    const args = ['--max-generations', '2', '--dispatch', 'inline'];
+    const server = await startServer(t, { app, args });
+    // Nothing is read yet: most of each response waits in the server.
+    const slow = [];
+    for (let version = 1; version <= 4; version++) {
+      if (version > 1) {
+        write(version);
+        await reload(server, version);
+      }
+      const client = await connectRaw(t, server);
+      client.socket.pause();
+      await client.send(requestText('/'));
+      slow.push(client);
+      const quick = await connectRaw(t, server);
+      t.match((await quick.request(requestText('/'))).body.toString(), `version ${version} x`);
+      quick.socket.destroy();
+    }
+    await server.logLine('the cut', (line) =>
+      /an earlier generation of the handler/.test(line.msg),
+    );
+    const results = await Promise.all(
+      slow.map((client) => {
+        client.socket.resume();
+        return client.next().then(
+          ({ body }) => body.toString(),
+          () => 'cut',
+        );
+      }),
+    );
+    t.strictSame(
+      results.map((text, i) => (text === bodyOf(i + 1) ? 'whole' : text.slice(0, 20))),
+      ['cut', 'cut', 'whole', 'whole'],
+    );
+    t.strictSame(await server.stop(), { code: 0, signal: null });
+  },
+);

@@ -24,6 +24,7 @@ export const reactorOptions: ReactorOptions = {
   threads: 5,
   dispatch: 'auto',
   luaMemory: 1_000_000,
+  maxGenerations: 3,
   accessLog: 'json',
   accessLogFile: '/var/log/access.log',
   inboxFd: 7,

@@ -134,6 +134,14 @@ void hs_out_taken_segments(hs_out_t *out, size_t len)
         hs_out_reset(out, HS_OUT_KEEP_BYTES);
 }
 
+bool hs_out_holds(const hs_out_t *out, const void *context)
+{
+    for (const hs_out_segment_t *segment = out->first; segment != NULL; segment = segment->next)
+        if (segment->release.function != NULL && segment->release.context == context)
+            return true;
+    return false;
+}
+
 void hs_out_clear(hs_out_t *out)
 {
     while (out->first != NULL)

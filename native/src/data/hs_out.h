@@ -124,6 +124,9 @@ static inline void hs_out_taken(hs_out_t *out, size_t len)
         hs_out_reset(out, HS_OUT_KEEP_BYTES);
 }
 
+/* Whether something of it is released with this context. */
+HS_NODISCARD bool hs_out_holds(const hs_out_t *out, const void *context);
+
 /* Forgets what is unsent. */
 void hs_out_clear(hs_out_t *out);
 

@@ -28,7 +28,7 @@ typedef struct seat {
      * the helper, with release; taken by the seat's thread, with acquire. */
     _Atomic(made_t *) next;
 
-    made_t *held; /* owner: its thread. Old ones that are still needed */
+    made_t *held; /* owner: its thread. Old ones that are still needed, the youngest first */
 
     /* under the lock */
     made_t *prepared;
@@ -44,6 +44,7 @@ typedef enum stage {
 
 struct hs_generations {
     hs_log_t *log;
+    uint32_t most_live; /* read-only */
     pthread_mutex_t lock;
     pthread_cond_t work;
     pthread_cond_t ended; /* has_ended, or not is_telling any more */
@@ -131,9 +132,9 @@ static void retire(hs_generations_t *all, made_t *made)
     pthread_cond_signal(&all->work);
 }
 
-static bool is_held(const made_t *made)
+static const void *held_by(const made_t *made)
 {
-    return made->handler.is_held != NULL && made->handler.is_held(made->handler.self);
+    return made->handler.held_by != NULL ? made->handler.held_by(made->handler.self) : NULL;
 }
 
 /* ---- A seat, on its thread. ---- */
@@ -146,7 +147,7 @@ static void take_next(seat_t *seat)
     if (next != NULL) {
         made_t *old = seat->now;
         seat->now = next;
-        if (is_held(old)) {
+        if (held_by(old) != NULL) {
             old->next = seat->held;
             seat->held = old;
         } else {
@@ -160,8 +161,21 @@ static void take_next(seat_t *seat)
 static made_t **find_released(seat_t *seat)
 {
     for (made_t **link = &seat->held; *link != NULL; link = &(*link)->next)
-        if (!is_held(*link))
+        if (held_by(*link) == NULL)
             return link;
+    return NULL;
+}
+
+/* The youngest of those that are one too many. */
+static const void *seat_overdue(void *self)
+{
+    const seat_t *seat = self;
+    uint32_t live = 1;
+    for (const made_t *made = seat->held; made != NULL; made = made->next) {
+        const void *context = held_by(made);
+        if (context != NULL && ++live > seat->all->most_live)
+            return context;
+    }
     return NULL;
 }
 
@@ -252,6 +266,7 @@ static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         .interrupt = seat_interrupt,
         .has_tasks = seat_has_tasks,
         .run_tasks = seat_run_tasks,
+        .overdue = seat_overdue,
     };
     return HS_OK;
 }
@@ -387,7 +402,8 @@ static void *help(void *argument)
 
 /* ---- The controlling thread. ---- */
 
-hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log)
+hs_generations_t *hs_generations_new(hs_generation_source_t first, uint32_t most_live,
+                                     hs_log_t *log)
 {
     hs_generations_t *all = hs_alloc_zeroed(1, sizeof(*all));
     generation_t *current = new_generation(first);
@@ -398,6 +414,7 @@ hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log
         return NULL;
     }
     all->log = log;
+    all->most_live = most_live;
     all->current = current;
     pthread_mutex_init(&all->lock, NULL);
     hs_cond_init(&all->work);

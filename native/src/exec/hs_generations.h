@@ -7,7 +7,8 @@
  * has changed until hs_generations_switch. From then on each thread takes its new handler before
  * its next job (or in run_tasks, for which an idle thread is to be woken), and threads that start
  * later make theirs of the new generation. The helper ends the old handlers, so that a large one
- * holds nothing up; one that something still depends on (is_held) is kept as long. Tasks of
+ * holds nothing up; one that something still depends on (held_by) is kept as long,
+ * unless too many are (overdue). Tasks of
  * an old handler are never resumed again.
  *
  *   prepare → PREPARING → PREPARED → switch
@@ -34,8 +35,10 @@ typedef struct hs_generations hs_generations_t;
  * hs_generations_discard has returned. */
 typedef void (*hs_generations_done_fn)(void *context, const char *problem);
 
-/* Takes the source over. NULL: no memory, and the source was released. */
-HS_NODISCARD hs_generations_t *hs_generations_new(hs_generation_source_t first, hs_log_t *log);
+/* Takes the source over. `most_live`: generations whose handlers one thread may keep, 1 or more;
+ * older ones are overdue. NULL: no memory, and the source was released. */
+HS_NODISCARD hs_generations_t *hs_generations_new(hs_generation_source_t first, uint32_t most_live,
+                                                  hs_log_t *log);
 
 /* The factory of handlers of whatever generation is current; for any number of threads. */
 hs_handler_factory_t hs_generations_factory(hs_generations_t *generations);

@@ -23,9 +23,13 @@ typedef struct hs_handler {
     void (*run_tasks)(void *self);
     bool (*has_tasks)(void *self); /* asked on the handler's thread; NULL with run_tasks */
 
-    /* Whether something still depends on it (strings of it that are being sent, suspended jobs), so
-     * that it cannot be ended yet. Asked on its thread. NULL: never. */
-    bool (*is_held)(void *self);
+    /* What keeps it from being ended: the context of the releases (hs_release_t) of what is being
+     * sent from its memory; NULL: nothing. Asked on its thread. NULL: nothing ever does. */
+    const void *(*held_by)(void *self);
+
+    /* The same of an older handler that has been kept for too long and is to be let go now. NULL:
+     * there are none, ever. */
+    const void *(*overdue)(void *self);
 } hs_handler_t;
 
 static inline bool hs_handler_has_tasks(const hs_handler_t *handler)

@@ -245,10 +245,10 @@ static bool has_tasks(void *self)
     return lua->api.task_count > 0;
 }
 
-static bool is_held(void *self)
+static const void *held_by(void *self)
 {
     const hs_lua_t *lua = self;
-    return hs_lua_pins_in_use(&lua->pins);
+    return hs_lua_pins_in_use(&lua->pins) ? &lua->pins : NULL;
 }
 
 static hs_lua_t *lua_of(lua_State *state)
@@ -291,7 +291,7 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .interrupt = interrupt_lua,
         .run_tasks = run_tasks,
         .has_tasks = has_tasks,
-        .is_held = is_held,
+        .held_by = held_by,
     };
 }
 

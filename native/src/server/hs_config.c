@@ -46,6 +46,7 @@ void hs_config_init(hs_config_t *config)
         .reactor_index = -1,
         .pin_cpu = -1,
         .inbox_fd = -1,
+        .max_generations = 3,
         .app_fd = -1,
         .stats_fd = -1,
     };
@@ -86,6 +87,8 @@ static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0,
                               "work_queue_cap %d is not a power of two from 1 to %d",
                               config->work_queue_cap, QUEUE_MAX);
+    if (config->max_generations < 1)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_generations must be 1 or more");
     switch (config->dispatch) {
     case HS_DISPATCH_AUTO:
     case HS_DISPATCH_INLINE:

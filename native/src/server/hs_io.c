@@ -11,6 +11,8 @@
 #include "server/hs_inbox.h"
 #include "server/hs_io_observe.h"
 
+/* Generations that one switch lets go: more than one only if something else kept them. */
+#define OVERDUE_MAX 4
 /* Connections over the limit that may be told so at the same time. */
 #define SHED_SLOTS 64
 /* How long an orphaned reactor goes on with what is in flight. */
@@ -359,9 +361,11 @@ static void take_handed_over(hs_io_t *io)
 
 static void take_requests(hs_io_t *io)
 {
-    if (atomic_load_explicit(&io->switched_to, memory_order_relaxed) != 0)
+    if (atomic_load_explicit(&io->switched_to, memory_order_relaxed) != 0) {
         hs_io_observe_generation(
             io, atomic_exchange_explicit(&io->switched_to, 0, memory_order_relaxed));
+        io->is_switching = true;
+    }
     if (atomic_load_explicit(&io->reopen_requested, memory_order_relaxed)) {
         atomic_store_explicit(&io->reopen_requested, false, memory_order_relaxed);
         hs_io_observe_reopen(io);
@@ -373,6 +377,28 @@ static void take_requests(hs_io_t *io)
                     IDLE_GRACE_MS);
     if (io->env.idle_grace && io->env.loop.now_ms >= io->idle_grace_end_ms)
         end_idle_grace(io);
+}
+
+static void abort_overdue(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    const hs_handler_t *handler = &env->executor.handler;
+    const void *context = handler->overdue(handler->self);
+    if (context == NULL || conn->stream.buffers == NULL ||
+        !hs_out_holds(&conn->stream.buffers->out, context))
+        return;
+    hs_log_write(env->log, HS_LOG_WARN,
+                 "a response of an earlier generation of the handler is cut: too many are alive");
+    hs_conn_abort(conn, env);
+}
+
+/* The handler was exchanged, and responses of earlier ones keep too many of these. */
+static void end_overdue(hs_io_t *io)
+{
+    const hs_handler_t *handler = &io->env.executor.handler;
+    if (handler->overdue == NULL)
+        return;
+    for (int i = 0; i < OVERDUE_MAX && handler->overdue(handler->self) != NULL; i++)
+        hs_conn_for_each(&io->env, abort_overdue);
 }
 
 /* What the events have begun: requests go to workers, answers come back, everything is sent. */
@@ -389,6 +415,9 @@ static void finish_turn(hs_io_t *io)
     hs_io_observe_sent(io);
     if (hs_handler_has_tasks(&io->env.executor.handler))
         io->env.executor.handler.run_tasks(io->env.executor.handler.self);
+    if (io->is_switching)
+        end_overdue(io);
+    io->is_switching = false;
 }
 
 static bool is_finished(const hs_io_t *io)

@@ -85,6 +85,8 @@ struct hs_io {
     void *on_event_ud;
     hs_stats_area_t private_stats;
 
+    bool is_switching; /* handlers go over to another generation in this turn */
+
     /* Written by any thread or signal handler, read by io when it wakes. Release/acquire, so that
      * the timeout is seen with the drain request. */
     _Atomic bool stop_requested;

@@ -54,7 +54,7 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd, 
     int result = open_app(source, app_fd, &app, error);
     if (result != HS_OK)
         return result;
-    source->generations = hs_generations_new(app, log);
+    source->generations = hs_generations_new(app, config->max_generations, log);
     if (source->generations == NULL)
         return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a server");
     source->factory = hs_generations_factory(source->generations);

@@ -15,13 +15,15 @@
 #include "exec/job_bench.h"
 #include "os/hs_thread.h"
 
+#define MOST_LIVE 3
+
 /* A generation of fake handlers, which answer with its number. */
 typedef struct app {
     int number;
     bool refuses;            /* no handler of it can be made */
     gate_t *loading;         /* NULL, or where a load waits */
     atomic_int made, living; /* handlers */
-    atomic_int held;         /* suspended jobs in each */
+    atomic_int held;         /* what still depends on each */
     atomic_bool released;
 } app_t;
 
@@ -37,9 +39,9 @@ static void run(void *self, hs_job_t *job)
     answered = ((app_t *)self)->number;
 }
 
-static bool held(void *self)
+static const void *held_by(void *self)
 {
-    return ((app_t *)self)->held > 0;
+    return ((app_t *)self)->held > 0 ? self : NULL;
 }
 
 static int make(void *context, hs_handler_t *handler, hs_errinfo_t *error)
@@ -51,7 +53,7 @@ static int make(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         return hs_errinfo_set(error, HS_ERR_HANDLER, 0, "app %d refuses", app->number);
     app->made++;
     app->living++;
-    *handler = (hs_handler_t){ .run = run, .self = app, .is_held = held };
+    *handler = (hs_handler_t){ .run = run, .self = app, .held_by = held_by };
     return HS_OK;
 }
 
@@ -118,7 +120,7 @@ static void fixture_begin(fixture_t *f)
     pthread_mutex_init(&f->told.lock, NULL);
     pthread_cond_init(&f->told.changed, NULL);
     f->first.number = 1;
-    f->all = hs_generations_new(source_of(&f->first), &f->log);
+    f->all = hs_generations_new(source_of(&f->first), MOST_LIVE, &f->log);
     assert_non_null(f->all);
 }
 
@@ -249,7 +251,7 @@ static void handlers_that_were_never_used_are_ended(void **state)
     fixture_end(&f);
 }
 
-static void suspended_jobs_keep_their_handler(void **state)
+static void what_depends_on_a_handler_keeps_it(void **state)
 {
     (void)state;
     fixture_t f;
@@ -266,6 +268,35 @@ static void suspended_jobs_keep_their_handler(void **state)
     assert_true(hs_handler_has_tasks(&a));
     a.run_tasks(a.self);
     wait_until_ended(&f.first);
+    end_handler(&f, &a);
+    fixture_end(&f);
+}
+
+/* Also where some in between are not needed any more. */
+static void only_so_many_are_kept(void **state)
+{
+    (void)state;
+    fixture_t f;
+    fixture_begin(&f);
+    hs_handler_t a = make_handler(&f);
+    app_t apps[5];
+    memset(apps, 0, sizeof(apps));
+    f.first.held = 1;
+    for (int i = 0; i < 5; i++) {
+        apps[i].number = 2 + i;
+        apps[i].held = i != 1; /* 2, 4 and 5 are needed, as is 1 */
+        prepare(&f, &apps[i]);
+        assert_int_equal(hs_generations_switch(f.all), HS_OK);
+        assert_int_equal(answer_of(&a), 2 + i);
+        a.run_tasks(a.self);
+        const void *overdue[] = { NULL, NULL, NULL, &f.first, &apps[0] };
+        assert_ptr_equal(a.overdue(a.self), overdue[i]);
+        if (overdue[i] != NULL)
+            ((app_t *)(uintptr_t)overdue[i])->held = 0;
+        assert_null(a.overdue(a.self));
+    }
+    for (int i = 0; i < 5; i++)
+        apps[i].held = 0;
     end_handler(&f, &a);
     fixture_end(&f);
 }
@@ -382,7 +413,8 @@ int main(void)
         cmocka_unit_test(all_threads_go_over_at_their_next_job),
         cmocka_unit_test(one_that_does_not_load_changes_nothing),
         cmocka_unit_test(handlers_that_were_never_used_are_ended),
-        cmocka_unit_test(suspended_jobs_keep_their_handler),
+        cmocka_unit_test(what_depends_on_a_handler_keeps_it),
+        cmocka_unit_test(only_so_many_are_kept),
         cmocka_unit_test(late_threads_go_over_too),
         cmocka_unit_test(a_load_that_does_not_end_is_left_behind),
         cmocka_unit_test(threads_run_jobs_meanwhile),

@@ -55,6 +55,7 @@ t.test('defaults', async (t) => {
     maxUrl: 8192,
     maxHeaders: 64,
     luaMemory: 256 * 1024 ** 2,
+    maxGenerations: 3,
     headerTimeout: 10_000,
     bodyTimeout: 30_000,
     keepaliveTimeout: 75_000,
