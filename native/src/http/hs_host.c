@@ -51,15 +51,6 @@ static size_t host_len(hs_span_t text)
     return at;
 }
 
-/* All four bytes in one word: a digit is 0x3n, and adding 6 leaves the 3 unless n is above 9. */
-static bool are_digits(const char at[4])
-{
-    const uint32_t high = 0xf0f0f0f0;
-    uint32_t word;
-    memcpy(&word, at, sizeof(word));
-    return ((word & high) | ((word + 0x06060606) & high) >> 4) == 0x33333333;
-}
-
 /* Nothing, a colon, or a colon and the digits of a port. */
 static bool is_port(hs_span_t text)
 {
@@ -80,43 +71,8 @@ static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
     return text.len - at < 2 ? absent : port;
 }
 
-/* How many digits are at the end, six at most. */
-static size_t digits_at_end(hs_span_t text)
-{
-    size_t at = text.len;
-    if (at >= 4 && are_digits(text.data + at - 4))
-        at -= 4;
-    while (at > 0 && text.len - at < 6 && is_digit(text.data[at - 1]))
-        at--;
-    return text.len - at;
-}
-
-/* Neither a letter nor a digit, '-' or '.', of which nearly all hosts consist. */
-static hs_marks16_t mark_unusual_in_host(hs_bytes16_t c)
-{
-    return ((c | 0x20) - 'a' > 'z' - 'a') & ((c - '-' > '9' - '-') | (c == '/'));
-}
-
-/* The usual case: such a host, without a port or with one below 60000, which need not be compared
- * with 65535. */
-static bool is_plain(hs_span_t host)
-{
-    size_t digits = digits_at_end(host);
-    size_t len = host.len;
-    if (len > digits && host.data[len - digits - 1] == ':') {
-        if (digits > 5 || (digits == 5 && host.data[len - 5] >= '6'))
-            return false;
-        len -= digits + 1;
-    }
-    hs_span_t name = hs_span(host.data, len);
-    return len >= 8 ? !hs_span_has_marked(name, mark_unusual_in_host)
-                    : len > 0 && hs_span_run(name, 0, hs_char_is_unreserved) == len;
-}
-
 bool hs_host_is_valid(hs_span_t host)
 {
-    if (HS_LIKELY(is_plain(host)))
-        return true;
     size_t len = host_len(host);
     if (!is_port(hs_span(host.data + len, host.len - len)))
         return false;
