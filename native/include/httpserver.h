@@ -506,6 +506,10 @@ void hs_log_impl(hs_log_level_t level, const char *file, int line, const char *f
     HS_HANDLER_LINKAGE int hs_handler_init(void **);                                               \
     HS_HANDLER_LINKAGE void hs_handler_exit(void *);
 
+/* Beside it, at file scope: the handler is called at the end of the head, as with
+ * config.stream_content. */
+#define HS_HANDLER_STREAMS_CONTENT HS_HANDLER_LINKAGE const unsigned hs_handler_streams_content = 1;
+
 #if defined(__GNUC__)
 #pragma GCC visibility pop
 #endif

@@ -66,6 +66,8 @@ int hs_module_open(hs_module_t *module, int memory_fd, const char *path, const c
     find_function(module->object, symbol, &module->handle);
     find_function(module->object, "hs_handler_init", &module->init);
     find_function(module->object, "hs_handler_exit", &module->exit);
+    const unsigned *streams = hs_object_symbol(module->object, "hs_handler_streams_content");
+    module->streams_content = streams != NULL && *streams != 0;
     int result = check(module, path, symbol, error);
     if (result != HS_OK)
         hs_module_close(module);

@@ -13,6 +13,7 @@ typedef struct hs_module {
     hs_handler_fn handle;
     int (*init)(void **user_data);
     void (*exit)(void *user_data);
+    bool streams_content; /* HS_HANDLER_STREAMS_CONTENT */
 } hs_module_t;
 
 /*

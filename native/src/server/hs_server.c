@@ -155,7 +155,8 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
     hs_io_config_t io_config = {
         .limits = &server->limits,
         .dispatch = config->dispatch,
-        .streams_content = config->stream_content && config->lua_script == NULL,
+        .streams_content = server->source.module.streams_content ||
+                           (config->stream_content && config->lua_script == NULL),
         .worker_count = worker_count(config),
         .queue_capacity = (uint32_t)config->work_queue_cap,
         .factory = server->source.factory,

@@ -38,11 +38,30 @@ static void handlers_of_other_versions_are_refused(void **state)
     }
 }
 
+/* The client announces content and sends none of it: the response comes all the same. */
+static void a_handler_may_ask_to_be_called_at_the_end_of_the_head(void **state)
+{
+    (void)state;
+    running_t running;
+    static answer_t answer;
+    hs_config_t config = test_config(NULL, NULL);
+    config.module_path = MODULE_THAT_STREAMS;
+    run_server(&running, &config);
+    client_t *client = client_tcp(running.port);
+    client_text(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+    client_next(client, &answer);
+    assert_int_equal(answer.status, 200);
+    assert_string_equal(answer.body, "no content yet");
+    client_close(client);
+    stop_server(&running);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(handlers_of_this_version_and_the_one_before_serve),
         cmocka_unit_test(handlers_of_other_versions_are_refused),
+        cmocka_unit_test(a_handler_may_ask_to_be_called_at_the_end_of_the_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
