@@ -13,7 +13,7 @@ import type { AppSource } from '../../shared/native.js';
 
 /** Changes come in bursts: editors write in steps, and deployments replace many files. */
 const SETTLE_MS = 100;
-/** Each takes an inotify watch, of which a user has few on some systems. */
+/** All are read again after a change, and each takes an inotify watch. */
 const MAX_DIRECTORIES = 1024;
 /** Most links on the way to a file; more are taken for a loop. */
 const MAX_LINKS = 40;
@@ -29,6 +29,8 @@ export interface WatchEvents {
 interface Scan {
   readonly files: ReadonlyMap<string, File>;
   readonly directories: ReadonlySet<string>;
+  /** Not more than `MAX_DIRECTORIES`. */
+  readonly isWhole: boolean;
 }
 
 interface File {
@@ -52,6 +54,9 @@ export function watchFiles(
   let last = scan(app(), null);
   let reported = last;
   follow(last);
+  if (!last.isWhole) {
+    onProblem(new Error(`more than ${MAX_DIRECTORIES} directories: some changes go unnoticed`));
+  }
 
   function look(): void {
     timer = undefined;
@@ -81,10 +86,6 @@ export function watchFiles(
       watchers.delete(id);
     }
     const added = [...wanted].filter(([id]) => !watchers.has(id));
-    if (watchers.size + added.length > MAX_DIRECTORIES) {
-      onProblem(new Error(`more than ${MAX_DIRECTORIES} directories: some changes go unnoticed`));
-      added.length = Math.max(0, MAX_DIRECTORIES - watchers.size);
-    }
     return added.filter(([id, path]) => open(id, path)).length > 0;
   }
 
@@ -122,6 +123,7 @@ function scan(app: AppSource, before: Scan | null): Scan {
   const files = new Map<string, File>();
   const directories = new Set<string>();
   const visited = new Set<string>();
+  let isWhole = true;
 
   function addFile(path: string, mayBeLink: boolean): void {
     if (mayBeLink) for (const found of directoriesOnTheWay(path)) directories.add(found);
@@ -132,6 +134,10 @@ function scan(app: AppSource, before: Scan | null): Scan {
   function walk(directory: string): void {
     const real = attempt(() => realpathSync(directory));
     if (real === null || visited.has(real)) return;
+    if (visited.size === MAX_DIRECTORIES) {
+      isWhole = false;
+      return;
+    }
     visited.add(real);
     directories.add(real);
     const entries = attempt(() => readdirSync(directory, { withFileTypes: true })) ?? [];
@@ -148,7 +154,7 @@ function scan(app: AppSource, before: Scan | null): Scan {
   if (app.kind === 'lua') walk(dirname(app.path));
   // The directory itself may be replaced.
   directories.add(dirname(dirname(app.path)));
-  return { files, directories };
+  return { files, directories, isWhole };
 }
 
 /** Those in which the file and every link on the way to it have their names. */
