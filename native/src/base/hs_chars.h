@@ -86,13 +86,16 @@ static inline hs_bytes16_t hs_bytes16_of(const char *at, size_t len)
  * whatever the length. */
 static inline bool hs_span_has_marked(hs_span_t span, hs_marks16_t (*mark)(hs_bytes16_t))
 {
-    if (span.len < 16)
-        return hs_is_marked(mark(hs_bytes16_of(span.data, span.len)));
-    size_t last = span.len - 16;
-    for (size_t at = 0; at < last; at += 16)
-        if (hs_is_marked(mark(hs_bytes16_at(span.data + at))))
-            return true;
-    return hs_is_marked(mark(hs_bytes16_at(span.data + last)));
+    hs_bytes16_t last;
+    if (span.len < 16) {
+        last = hs_bytes16_of(span.data, span.len);
+    } else {
+        for (size_t at = 0; at < span.len - 16; at += 16)
+            if (hs_is_marked(mark(hs_bytes16_at(span.data + at))))
+                return true;
+        last = hs_bytes16_at(span.data + span.len - 16);
+    }
+    return hs_is_marked(mark(last));
 }
 
 /* How many characters from `at` on are in the table. */

@@ -8,11 +8,11 @@
 
 /* A handler that has written so much that is unsent is told to wait. */
 #define WRITE_HIGH_WATER (256 * 1024)
-/* All response fields of one response together. A capacity too: a line that needs no more room
- * is within the limit. */
+/* All response fields of one response together. As a capacity it is the last one before more than
+ * that: a line that needs no more room is within the limit. */
 #define FIELDS_MAX (64 * 1024)
 _Static_assert(FIELDS_MAX % HS_BUF_FIRST_CAPACITY == 0 && (FIELDS_MAX & (FIELDS_MAX - 1)) == 0,
-               "a buffer that doubles has this capacity before it has more");
+               "a power of two, as the capacities of a buffer that doubles are");
 
 int hs_res_status(hs_response_t *response, int status)
 {
@@ -54,64 +54,86 @@ static HS_NOINLINE field_rule_t apply_rule(hs_response_t *response, hs_span_t na
     return FIELD_ORDINARY;
 }
 
-/* Whether a name is as long as one that apply_rule knows. */
-static bool may_have_rule(hs_span_t name)
+/* Whether a name is as long as one that apply_rule knows. `len` < 32. */
+static bool may_have_rule(size_t len)
 {
     const uint32_t lengths = 1u << (sizeof("date") - 1) | 1u << (sizeof("connection") - 1) |
                              1u << (sizeof("content-length") - 1) |
                              1u << (sizeof("transfer-encoding") - 1);
-    return name.len < 32 && (lengths >> name.len & 1) != 0;
+    return (lengths >> len & 1) != 0;
 }
 
-static HS_NOINLINE int make_room_for_line(hs_response_t *response, size_t line_len)
+static HS_ALWAYS_INLINE void put_line(hs_buf_t *fields, hs_span_t name, hs_span_t value)
 {
-    if (line_len > FIELDS_MAX - response->fields.len)
-        return HS_ERR_LIMIT;
-    return hs_buf_reserve(&response->fields, line_len) ? HS_OK : out_of_memory(response);
-}
-
-int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
-{
-    if (HS_UNLIKELY(response->sending != HS_SENDING_BUILDING))
-        return HS_ERR_STATE;
-    if (HS_UNLIKELY(!hs_wire_is_field_name(name) || !hs_wire_is_field_value(value)))
-        return HS_ERR_INVALID;
-    hs_buf_t *fields = &response->fields;
-    size_t line_len = name.len + value.len + 4;
-    if (HS_UNLIKELY(line_len > fields->capacity - fields->len)) {
-        int result = make_room_for_line(response, line_len);
-        if (result != HS_OK)
-            return result;
-    }
-    if (may_have_rule(name)) {
-        field_rule_t rule = apply_rule(response, name, value);
-        if (rule == FIELD_REFUSED)
-            return HS_ERR_INVALID;
-        response->built = true;
-        if (rule == FIELD_TAKEN)
-            return HS_OK;
-    }
-    response->built = true;
     char *to = hs_span_copy(name, fields->data + fields->len);
     memcpy(to, ": ", 2);
     to = hs_span_copy(value, to + 2);
     memcpy(to, "\r\n", 2);
-    fields->len += line_len;
+    fields->len = (size_t)(to + 2 - fields->data);
+}
+
+static size_t line_len(hs_span_t name, hs_span_t value)
+{
+    return name.len + value.len + 4;
+}
+
+/* Any field, whatever is wrong with it. */
+static HS_NOINLINE int add_any_field(hs_response_t *response, hs_span_t name, hs_span_t value)
+{
+    hs_buf_t *fields = &response->fields;
+    if (response->sending != HS_SENDING_BUILDING)
+        return HS_ERR_STATE;
+    if (!hs_wire_is_field_name(name) || !hs_wire_is_field_value(value))
+        return HS_ERR_INVALID;
+    if (line_len(name, value) > FIELDS_MAX - fields->len)
+        return HS_ERR_LIMIT;
+    if (!hs_buf_reserve(fields, line_len(name, value)))
+        return out_of_memory(response);
+    field_rule_t rule = apply_rule(response, name, value);
+    if (rule == FIELD_REFUSED)
+        return HS_ERR_INVALID;
+    response->built = true;
+    if (rule == FIELD_ORDINARY)
+        put_line(fields, name, value);
     return HS_OK;
 }
 
-int hs_res_set_body(hs_response_t *response, hs_span_t body)
+/* What nearly all are: a short line without a rule that fits. It needs no call, so it is written
+ * without one. */
+int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
+{
+    hs_buf_t *fields = &response->fields;
+    bool is_short = name.len < 32 && value.len < 32;
+    if (HS_UNLIKELY(!is_short || may_have_rule(name.len) ||
+                    line_len(name, value) > fields->capacity - fields->len ||
+                    response->sending != HS_SENDING_BUILDING || !hs_wire_is_field_name(name) ||
+                    !hs_wire_is_field_value(value)))
+        return add_any_field(response, name, value);
+    response->built = true;
+    put_line(fields, name, value);
+    return HS_OK;
+}
+
+/* Content of another kind was set before, or there is no room. */
+static HS_NOINLINE int set_any_body(hs_response_t *response, hs_span_t body)
 {
     if (response->sending != HS_SENDING_BUILDING)
         return HS_ERR_STATE;
     hs_res_release_content(response);
+    response->body.len = 0;
     response->built = true;
+    return hs_buf_append(&response->body, body.data, body.len) ? HS_OK : out_of_memory(response);
+}
+
+int hs_res_set_body(hs_response_t *response, hs_span_t body)
+{
     hs_buf_t *buf = &response->body;
-    buf->len = 0;
-    if (HS_UNLIKELY(!hs_buf_reserve(buf, body.len)))
-        return out_of_memory(response);
-    (void)hs_span_copy(body, buf->data);
+    if (HS_UNLIKELY(response->sending != HS_SENDING_BUILDING ||
+                    response->kind != HS_CONTENT_COPIED || body.len > buf->capacity))
+        return set_any_body(response, body);
+    response->built = true;
     buf->len = body.len;
+    (void)hs_span_copy(body, buf->data);
     return HS_OK;
 }
 

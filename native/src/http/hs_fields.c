@@ -120,11 +120,11 @@ static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t
 
 /* Exactly one Host on 1.1, the same as in an absolute target: RFC 9112 §3.2, §3.2.2. Clients must
  * send the same in both, so a difference is refused. */
-static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field, unsigned count,
+static hs_parse_outcome_t check_host(const hs_msg_t *msg, const hs_field_t *field,
                                      hs_host_memo_t *last_host)
 {
-    if (HS_UNLIKELY(count != 1))
-        return count == 0 && msg->minor_version == 0 ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
+    if (HS_UNLIKELY(field == NULL))
+        return msg->minor_version == 0 ? HS_PARSE_COMPLETE : HS_PARSE_BAD_REQUEST;
     hs_span_t host = hs_msg_field_value(msg, field);
     if (HS_UNLIKELY(!hs_host_is_valid_memo(last_host, host)))
         return HS_PARSE_BAD_REQUEST;
@@ -142,7 +142,6 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
 {
     field_facts_t facts = { 0 };
     const hs_field_t *host = NULL;
-    unsigned hosts = 0;
     char *base = msg->base;
     msg->expect_continue = false;
     hs_field_t *end = msg->fields + msg->field_count;
@@ -157,13 +156,14 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
         if (!may_be_known(msg, field))
             continue;
         if (hs_token_is(hs_msg_field_name(msg, field), HS_SPAN_LITERAL("host"))) {
+            if (HS_UNLIKELY(host != NULL))
+                return HS_PARSE_BAD_REQUEST;
             host = field;
-            hosts++;
         } else {
             note_field(msg, field, &facts);
         }
     }
-    hs_parse_outcome_t outcome = check_host(msg, host, hosts, last_host);
+    hs_parse_outcome_t outcome = check_host(msg, host, last_host);
     msg->keep_alive = msg->minor_version == 1; /* RFC 9112 §9.3 */
     if (HS_LIKELY(!facts.noted))
         return outcome;

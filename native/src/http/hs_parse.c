@@ -55,8 +55,9 @@ static int on_url(llhttp_t *llhttp, const char *at, size_t len)
     if (HS_UNLIKELY(msg->url_len > parse->shared->limits->max_url))
         return refuse(parse, HS_PARSE_URI_TOO_LONG);
     /* A line that ends after the target is HTTP/0.9: the client sends nothing more. */
-    bool line_ends = end < parse->segment_end && (*end == '\r' || *end == '\n');
-    return HS_UNLIKELY(line_ends) ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
+    if (HS_LIKELY(end == parse->segment_end || *end == ' '))
+        return 0;
+    return *end == '\r' || *end == '\n' ? refuse(parse, HS_PARSE_VERSION_UNSUPPORTED) : 0;
 }
 
 static int on_name(llhttp_t *llhttp, const char *at, size_t len)

@@ -188,6 +188,30 @@ static void heads_are_appended(void **state)
     hs_buf_free(&out);
 }
 
+/* Whatever the lengths: the same bytes as the general way writes. */
+static void a_plain_response_is_the_general_one(void **state)
+{
+    (void)state;
+    static char text[2048];
+    memset(text, 'x', sizeof(text));
+    for (size_t fields = 0; fields <= 40; fields++)
+        for (size_t content = 0; content <= sizeof(text); content += content < 40 ? 1 : 251) {
+            hs_wire_head_t head = {
+                .status = 200,
+                .fields = hs_span(text, fields),
+                .content_length = content,
+            };
+            hs_buf_t general = { 0 };
+            hs_buf_t plain = { 0 };
+            assert_true(hs_wire_put_head(&general, &head, &date, hs_span(text, content)));
+            assert_true(hs_wire_put_ok(&plain, &date, head.fields, hs_span(text, content)));
+            assert_int_equal(plain.len, general.len);
+            assert_memory_equal(plain.data, general.data, general.len);
+            hs_buf_free(&general);
+            hs_buf_free(&plain);
+        }
+}
+
 /* The longest status line, the longest number and the longest Connection fit what is reserved. */
 static void a_head_fits_the_reserved_room(void **state)
 {
@@ -282,6 +306,7 @@ int main(void)
         cmocka_unit_test(chunk_sizes_are_hexadecimal),
         cmocka_unit_test(content_lengths_of_1_to_20_digits),
         cmocka_unit_test(heads_are_appended),
+        cmocka_unit_test(a_plain_response_is_the_general_one),
         cmocka_unit_test(a_head_fits_the_reserved_room),
         cmocka_unit_test(the_interim_response),
         cmocka_unit_test(refusals),
