@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events';
-import { join } from 'node:path';
 import { resolveConfig } from '../shared/config.js';
 import { MoonringError } from '../shared/errors.js';
 import type { ServerOptions } from '../shared/options.js';
@@ -178,10 +177,9 @@ function errorOf(failure: Failure | null): MoonringError | null {
 }
 
 function resolve(options: CreateServerOptions) {
-  const cwd = process.cwd();
-  // The options are read like a config file in the working directory.
-  const file = { path: join(cwd, 'createServer'), text: JSON.stringify(options, dataOnly) };
-  return resolveConfig({ flags: {}, env: {}, file, cwd });
+  // Read like a config file of that name in the working directory.
+  const file = { path: 'createServer', text: JSON.stringify(options, dataOnly) };
+  return resolveConfig({ flags: {}, env: {}, file, cwd: process.cwd() });
 }
 
 /** JSON would leave out what is not data. */
