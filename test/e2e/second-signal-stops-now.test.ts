@@ -1,8 +1,12 @@
+import { join } from 'node:path';
 import t from 'tap';
+import type { Status } from '../../src/master/admin/status.js';
+import { getOverSocket } from './admin-client.js';
 import { isRunning } from './process-table.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
-import { within } from './until.js';
+import { socketDirectory } from './socket-directory.js';
+import { until, within } from './until.js';
 
 t.test('a second signal does not wait for what is in flight', async (t) => {
   const server = await startServer(t, { processes: 2, args: ['--drain-timeout', '1h'] });
@@ -23,4 +27,21 @@ t.test('a second signal does not wait for what is in flight', async (t) => {
   const exit = await within('the exit', server.exited);
   t.strictSame(exit, { code: 1, signal: null }, 'not a clean end');
   t.notOk(reactors.some(isRunning), 'no reactor is left');
+});
+
+t.test('a first signal after an order to drain goes on with the drain', async (t) => {
+  const admin = join(socketDirectory(t), 'admin.sock');
+  const server = await startServer(t, { app: 'dispatch.lua', args: ['--admin', admin] });
+  const response = fetch(`${server.url}/wait`);
+  await until('the request is being handled', async () => {
+    const { text } = await getOverSocket(admin, '/status');
+    const status: Status = JSON.parse(text);
+    return status.reactors.some(({ serving }) => serving.length > 0);
+  });
+  for (let i = 0; i < 2; i++) {
+    t.equal((await getOverSocket(admin, '/drain', 'POST')).status, 202);
+  }
+  server.signal('SIGTERM');
+  t.equal(await (await response).text(), 'waited');
+  t.strictSame(await server.exited, { code: 0, signal: null });
 });
