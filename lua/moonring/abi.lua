@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 4
+local VERSION = 5
 
 ffi.cdef(native.abi)
 

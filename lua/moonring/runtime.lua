@@ -58,10 +58,12 @@ local function print_to_log(...)
   log.info(table.concat(words, '\t'))
 end
 
--- The function that C calls for each request. True: the handler is to run on a worker.
+-- The function that C calls for each request.
 local function runner(handle)
   return function()
-    return handle(api.request, api.response) == 'worker'
+    if handle(api.request, api.response) == 'worker' then
+      api.wants_worker = 1
+    end
   end
 end
 

@@ -209,15 +209,16 @@ static void run_lua(void *self, hs_job_t *job)
     lua->api.response = (hs_lua_response_t *)(uintptr_t)job->view.handle;
     hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(state, SLOT_RUN);
-    int failed = lua_pcall(state, 0, 1, SLOT_DESCRIBE);
+    int failed = lua_pcall(state, 0, 0, SLOT_DESCRIBE);
     if (HS_UNLIKELY(failed != 0)) {
         log_error(lua, job, failed);
         hs_res_break_off(response);
-    } else if (HS_UNLIKELY(lua_toboolean(state, -1))) { /* it returned 'worker' */
+        lua_settop(state, SLOTS);
+    } else if (HS_UNLIKELY(lua->api.wants_worker != 0)) {
+        lua->api.wants_worker = 0;
         bool untouched = response->sending == HS_SENDING_BUILDING && !response->built;
         job->wants_worker = untouched && !job->in_worker;
     }
-    lua_settop(state, SLOTS);
     lua->api.request = NULL;
     hs_lua_pins_end(&lua->pins);
     if (HS_UNLIKELY(lua->memory.refused))

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 4
+#define HS_LUA_ABI_VERSION 5
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -40,6 +40,7 @@ typedef struct hs_lua_api {
     uint32_t generation_bits;
     uint32_t alignment_bits;
     uint32_t task_count;
+    uint32_t wants_worker;
     hs_lua_request_t *request;
     hs_lua_response_t *response;
     void *log;
@@ -77,6 +78,8 @@ typedef struct hs_lua_api {
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `request` and `response` are the handle of
  * the request being handled. `task_count` is written by Lua: coroutines that wait to be resumed.
+ * `wants_worker` is set by Lua, 1, if the handler returned 'worker': results of the call would have
+ * to be taken from the stack for each request.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
  * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
  * NULL where there is no field of this number, from 0.
