@@ -23,8 +23,11 @@ async function reload(server: Server, generation: number): Promise<void> {
   server.signal('SIGHUP');
   const line = await server.logLine(
     `generation ${generation}`,
-    (each) => each.msg === 'reloaded' && each['generation'] === generation,
+    (each) =>
+      (each.msg === 'reloaded' && each['generation'] === generation) ||
+      each.msg.startsWith('reload rejected'),
   );
+  if (line.msg !== 'reloaded') throw new Error(`reload rejected: ${JSON.stringify(line)}`);
   if (line['replaced'] !== 'processes') throw new Error('no process was replaced');
 }
 

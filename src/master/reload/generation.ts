@@ -109,8 +109,8 @@ function requireWritable(path: string): void {
   else closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY));
 }
 
-/** More than any handler needs that does not wait for something. */
-const TIMEOUT_MS = 5000;
+/** More than any handler needs that does not wait for something, also on a busy machine. */
+const TIMEOUT_MS = 15_000;
 
 /** What the checker has loaded. */
 type Accepted = Omit<AcceptedHandler, 'problem'>;
