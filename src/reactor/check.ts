@@ -13,7 +13,7 @@ export async function runHandlerCheck(order: string): Promise<0 | 1> {
 }
 
 /** More than the master waits: it ends us before, unless it is gone. */
-const ALARM_S = 10;
+const ALARM_S = 30;
 
 function check(order: string): CheckVerdict {
   try {
