@@ -229,7 +229,7 @@ const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
 /** Enough for what a dead process has left in its channel, should another one hold that open. */
 const LAST_WORDS_MS = 250;
 
-export interface ForkOptions {
+interface ForkOptions {
   readonly native: Pick<NativeAddon, 'socketPair' | 'sendDescriptor' | 'closeDescriptor'>;
   /** The compiled src/reactor.ts. */
   readonly script: string;
@@ -241,7 +241,7 @@ export interface ForkOptions {
 }
 
 /** Called on the main thread. Only lines may follow `onExit`. */
-export interface ChildEvents {
+interface ChildEvents {
   readonly onMessage: (message: ToMaster) => void;
   readonly onUnreadable: (problem: string) => void;
   readonly onDisconnect: () => void;
@@ -250,7 +250,7 @@ export interface ChildEvents {
   readonly onLine: (line: string, stream: OutputStream) => void;
 }
 
-export interface ReactorProcess {
+interface ReactorProcess {
   /** Lost if the process is on its way out: its exit will be reported. */
   send(message: ToReactor): void;
   /** Before the message that it belongs to. Throws an Error. */
@@ -267,7 +267,7 @@ export function refuseClusterWorker(): void {
   throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
-export function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
+function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
   const { native, script, slot, inherited, env } = options;
   const [apps, appsInChild] = native.socketPair();
   const { listenFds, controlFd, statsFd, inboxFd } = inherited;

@@ -117,7 +117,7 @@ export function openAdminSocket(native: Sockets, path: string) {
  * a file that was put there: these stay. To be called while the socket is open, because the number
  * of a file that is gone may be given to the next one.
  */
-export function socketFileRemover(path: string): () => void {
+function socketFileRemover(path: string): () => void {
   const examine = () => {
     try {
       return lstatSync(path, { bigint: true });

@@ -24,7 +24,7 @@ export interface Inherited {
 }
 
 /** The numbers of the listeners in the reactor. */
-export function listenersInChild(count: number): number[] {
+function listenersInChild(count: number): number[] {
   return Array.from({ length: count }, (_, i) => CHILD_LISTEN_FD + i);
 }
 
