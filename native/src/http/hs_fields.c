@@ -89,20 +89,18 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
     }
 }
 
-/* Whether a name may be Host or one that note_field knows. No two of them have the same length. */
-static bool may_be_known(const hs_msg_t *msg, const hs_field_t *field)
+/* Whether a name may be one that note_field knows. No two of them have the same length. */
+static bool may_be_noted(const char *name, uint32_t len)
 {
     static const char first_letters[] = {
-        [sizeof("host") - 1] = 'h',
         [sizeof("expect") - 1] = 'e',
         [sizeof("connection") - 1] = 'c',
         [sizeof("transfer-encoding") - 1] = 't',
     };
-    const uint32_t lengths = 1u << (sizeof("host") - 1) | 1u << (sizeof("expect") - 1) |
-                             1u << (sizeof("connection") - 1) |
+    const uint32_t lengths = 1u << (sizeof("expect") - 1) | 1u << (sizeof("connection") - 1) |
                              1u << (sizeof("transfer-encoding") - 1);
-    return field->name_len < sizeof(first_letters) && (lengths >> field->name_len & 1) != 0 &&
-           (msg->base[field->name_at] | 0x20) == first_letters[field->name_len];
+    return len < sizeof(first_letters) && (lengths >> len & 1) != 0 &&
+           (name[0] | 0x20) == first_letters[len];
 }
 
 static hs_parse_outcome_t check_framing(const hs_msg_t *msg, const field_facts_t *facts,
@@ -146,20 +144,23 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
     msg->expect_continue = false;
     hs_field_t *end = msg->fields + msg->field_count;
     for (hs_field_t *field = msg->fields; field < end; field++) {
-        uint32_t name_end = field->name_at + field->name_len;
+        const char *name = base + field->name_at;
+        uint32_t name_len = field->name_len;
+        uint32_t value_at = field->value_at;
+        uint32_t value_len = field->value_len;
         /* llhttp places an empty value after its line, where the next name begins: its NUL would
          * overwrite that name. Its place is the end of its own name instead. */
-        if (HS_UNLIKELY(field->value_len == 0))
-            field->value_at = name_end;
-        base[name_end] = '\0';
-        base[field->value_at + field->value_len] = '\0';
-        if (!may_be_known(msg, field))
-            continue;
-        if (hs_token_is(hs_msg_field_name(msg, field), HS_SPAN_LITERAL("host"))) {
+        if (HS_UNLIKELY(value_len == 0))
+            field->value_at = value_at = field->name_at + name_len;
+        base[field->name_at + name_len] = '\0';
+        base[value_at + value_len] = '\0';
+        if (name_len == sizeof("host") - 1) {
+            if (!hs_token_is(hs_span(name, name_len), HS_SPAN_LITERAL("host")))
+                continue;
             if (HS_UNLIKELY(host != NULL))
                 return HS_PARSE_BAD_REQUEST;
             host = field;
-        } else {
+        } else if (may_be_noted(name, name_len)) {
             note_field(msg, field, &facts);
         }
     }

@@ -373,25 +373,38 @@ static HS_NOINLINE hs_parse_outcome_t stopped_in_head(hs_parse_t *parse, const c
     return scan_unknown_method(parse, data, len, taken);
 }
 
-hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+/* The next bytes of a head that has begun, or bytes with which none begins. */
+static HS_NOINLINE hs_parse_outcome_t go_on_with_head(hs_parse_t *parse, const char *data,
+                                                      size_t len, size_t *taken)
 {
     hs_parse_outcome_t outcome;
     size_t skipped = 0;
     *taken = 0;
-    bool begins = parse->offset == 0 && len > 0 && data[0] > '\r';
-    if (HS_UNLIKELY(!begins && parse->offset == parse->line_at)) {
+    if (parse->offset == parse->line_at) {
         outcome = skip_empty_line(parse, data, len, taken);
         if (outcome != HS_PARSE_COMPLETE)
             return outcome;
         skipped = *taken;
     }
-    if (HS_UNLIKELY(parse->unknown_method))
+    if (parse->unknown_method)
         return scan_unknown_method(parse, data, len, taken);
-    outcome = execute(parse, data + skipped, len - skipped, taken);
-    size_t executed = *taken;
-    *taken += skipped;
-    if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
+    size_t executed;
+    outcome = execute(parse, data + skipped, len - skipped, &executed);
+    *taken = skipped + executed;
+    if (outcome != HS_PARSE_COMPLETE)
         return stopped_in_head(parse, data, len, taken, executed, outcome);
+    take_head(parse);
+    return outcome;
+}
+
+hs_parse_outcome_t hs_parse_head(hs_parse_t *parse, const char *data, size_t len, size_t *taken)
+{
+    bool begins = parse->offset == 0 && len > 0 && data[0] > '\r';
+    if (HS_UNLIKELY(!begins))
+        return go_on_with_head(parse, data, len, taken);
+    hs_parse_outcome_t outcome = execute(parse, data, len, taken);
+    if (HS_UNLIKELY(outcome != HS_PARSE_COMPLETE))
+        return stopped_in_head(parse, data, len, taken, *taken, outcome);
     take_head(parse);
     return outcome;
 }

@@ -37,7 +37,8 @@ hs_parse_outcome_t hs_target_check_line(const hs_msg_t *msg)
 {
     hs_span_t target = hs_msg_url(msg);
     uint32_t end = msg->url_at + msg->url_len;
-    if (msg->url_at < 2 || msg->head_len - end < BEHIND_TARGET || target.len == 0)
+    HS_ASSERT(msg->url_at >= 2 && target.len > 0); /* behind a method and a space */
+    if (msg->head_len - end < BEHIND_TARGET)
         return HS_PARSE_BAD_REQUEST;
     /* llhttp accepts any number of spaces between method and target. */
     const char *before = msg->base + msg->url_at;
