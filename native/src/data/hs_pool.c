@@ -26,6 +26,7 @@ bool hs_pool_init(hs_pool_t *pool, void *memory, size_t page_size, size_t size, 
         .page_size = page_size,
         .max_blocks = max_blocks,
         .memory = memory,
+        .settled_keep = UINT32_MAX,
     };
     pool->span_blocks = blocks_per_span(pool->block_size, page_size);
     HS_ASSERT(pool->span_blocks < SPAN_RELEASED);
@@ -110,7 +111,7 @@ static bool span_pages(const hs_pool_t *pool, size_t span, char **begin, size_t 
 uint32_t hs_pool_trim(hs_pool_t *pool, uint32_t keep, uint32_t max_ranges,
                       void (*release)(void *context, void *memory, size_t len), void *context)
 {
-    if (pool->memory == NULL || hs_pool_idle(pool) <= keep)
+    if (pool->memory == NULL || hs_pool_idle(pool) <= keep || keep >= pool->settled_keep)
         return 0;
     count_free(pool);
     uint32_t ranges = 0;
@@ -130,5 +131,7 @@ uint32_t hs_pool_trim(hs_pool_t *pool, uint32_t keep, uint32_t max_ranges,
         pool->free_blocks[i] = pool->free_blocks[pool->trimmed_count];
         pool->free_blocks[pool->trimmed_count++] = block;
     }
+    if (ranges < max_ranges)
+        pool->settled_keep = keep;
     return ranges;
 }

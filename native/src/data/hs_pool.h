@@ -19,12 +19,14 @@ typedef struct hs_pool {
     uint32_t taken_count;   /* blocks that were ever taken */
     uint32_t max_blocks;
     size_t block_size;
-    char *memory;         /* borrowed, page-aligned; NULL: chunks from the allocator */
-    void *chunks;         /* each begins with the address of the one before */
-    size_t alignment;     /* of blocks */
-    size_t page_size;     /* what can be given back to the system, a power of two */
-    uint32_t span_blocks; /* blocks on the fewest pages that hold no part of another block */
-    uint16_t *span_free;  /* scratch memory of a trim: free blocks of each span */
+    char *memory;          /* borrowed, page-aligned; NULL: chunks from the allocator */
+    void *chunks;          /* each begins with the address of the one before */
+    size_t alignment;      /* of blocks */
+    size_t page_size;      /* what can be given back to the system, a power of two */
+    uint32_t span_blocks;  /* blocks on the fewest pages that hold no part of another block */
+    uint16_t *span_free;   /* scratch memory of a trim: free blocks of each span */
+    uint32_t settled_keep; /* since a trim with this `keep` found no more, no block was given back;
+                              UINT32_MAX: one was */
 } hs_pool_t;
 
 /* The size of one block: `size` rounded up to `alignment`, a power of two of at least 8. */
@@ -73,6 +75,7 @@ static inline void hs_pool_give(hs_pool_t *pool, void *block)
               (size_t)((char *)block - pool->memory) % pool->block_size == 0);
     hs_poison(block, pool->block_size);
     pool->free_blocks[pool->free_count++] = block;
+    pool->settled_keep = UINT32_MAX;
 }
 
 /* Blocks that are taken. */

@@ -29,11 +29,10 @@ void hs_stats_latency(hs_stats_area_t *area, unsigned series, uint64_t us, uint3
 void hs_stats_turn_end(hs_stats_turn_t *turn, hs_stats_area_t *area, uint64_t now_us,
                        uint64_t sent_us)
 {
-    for (unsigned i = 0; turn->fresh_series != 0; i++, turn->fresh_series >>= 1) {
-        if ((turn->fresh_series & 1) == 0)
-            continue;
-        hs_stats_latency(area, i, sent_us - now_us, turn->fresh[i]);
-        turn->fresh[i] = 0;
+    for (; turn->fresh_series != 0; turn->fresh_series &= turn->fresh_series - 1) {
+        unsigned series = (unsigned)__builtin_ctzll(turn->fresh_series);
+        hs_stats_latency(area, series, sent_us - now_us, turn->fresh[series]);
+        turn->fresh[series] = 0;
     }
     for (uint32_t i = 0; i < turn->late_count; i++)
         hs_stats_latency(area, turn->late_series[i], sent_us - turn->late_begun_us[i], 1);
