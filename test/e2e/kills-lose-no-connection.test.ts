@@ -21,7 +21,7 @@ for (const accept of ['reuseport', 'boss']) {
     let before = await metricsOf(server);
     const fallen: string[] = [];
     for (let i = 0; i < KILLS; i++) {
-      const victim = server.reactorPids()[i % 2] ?? 0;
+      const victim = await until('a victim', () => server.reactorPids()[i % 2]);
       const served = load.counts.answered;
       await until('requests are served', () => load.counts.answered > served + 50);
       process.kill(victim, 'SIGKILL');
