@@ -7,10 +7,8 @@ import { until } from './until.js';
 /** Kills reactors as soon as they exist, until `isDone`; those of `spared` are left alone. */
 async function keepKilling(server: Server, spared: readonly number[], isDone: () => boolean) {
   while (!isDone()) {
-    const victim = await until(
-      'a reactor to kill',
-      () => (isDone() ? -1 : server.reactorPids().find((pid) => !spared.includes(pid))),
-      30_000,
+    const victim = await until('a reactor to kill', () =>
+      isDone() ? -1 : server.reactorPids().find((pid) => !spared.includes(pid)),
     );
     if (victim > 0) process.kill(victim, 'SIGKILL');
     await until('it has ended', () => !isRunning(victim));
