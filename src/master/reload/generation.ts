@@ -8,6 +8,7 @@ import {
   type Stats,
   statSync,
 } from 'node:fs';
+import { getPriority, setPriority, constants as system } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Environment, ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
@@ -112,6 +113,9 @@ function requireWritable(path: string): void {
 /** More than any handler needs that does not wait for something, also on a busy machine. */
 const TIMEOUT_MS = 15_000;
 
+/** On top of the master's: reactors that serve meanwhile come first. */
+const CHECKER_NICE = 5;
+
 /** What the checker has loaded. */
 type Accepted = Omit<AcceptedHandler, 'problem'>;
 
@@ -132,6 +136,7 @@ export function checkHandler(
     execArgv: [],
   });
   native.closeDescriptor(pairInChild);
+  yieldProcessor(child.pid);
   const { path } = order.app;
   const end = () => child.kill('SIGKILL');
   process.once('exit', end);
@@ -167,4 +172,13 @@ export function checkHandler(
       else resolve(verdict);
     });
   });
+}
+
+function yieldProcessor(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    setPriority(pid, Math.min(system.priority.PRIORITY_LOW, getPriority() + CHECKER_NICE));
+  } catch {
+    // It has ended already; or the system does not allow it.
+  }
 }
