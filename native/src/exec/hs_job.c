@@ -5,9 +5,7 @@
 
 #include "http/hs_parse.h"
 
-/* Free jobs that keep their buffers for the next lease: as many as one turn uses. */
-#define KEEP_FREE 32
-/* What a buffer keeps in a free job beyond those. */
+/* What a buffer keeps in a free job that is cold. */
 #define KEEP_COLD_BYTES 1024
 
 void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
@@ -24,16 +22,24 @@ static void free_buffers(hs_job_t *job)
     hs_buf_free(&job->store);
 }
 
+static hs_job_t *take_free(hs_job_pool_t *pool)
+{
+    hs_job_t *job = hs_hot_pop(&pool->hot);
+    if (HS_LIKELY(job != NULL))
+        return job;
+    job = pool->cold;
+    if (job != NULL)
+        pool->cold = job->next;
+    return job;
+}
+
 void hs_job_pool_free(hs_job_pool_t *pool)
 {
     HS_ASSERT(pool->leased == 0);
-    while (pool->free != NULL) {
-        hs_job_t *job = pool->free;
-        pool->free = job->next;
+    for (hs_job_t *job; (job = take_free(pool)) != NULL;) {
         free_buffers(job);
         hs_pool_give(pool->blocks, job);
     }
-    pool->free_count = 0;
 }
 
 static hs_job_t *job_new(hs_job_pool_t *pool)
@@ -55,11 +61,8 @@ static hs_job_t *job_new(hs_job_pool_t *pool)
 
 hs_job_t *hs_job_lease(hs_job_pool_t *pool)
 {
-    hs_job_t *job = pool->free;
-    if (HS_LIKELY(job != NULL)) {
-        pool->free = job->next;
-        pool->free_count--;
-    } else {
+    hs_job_t *job = take_free(pool);
+    if (HS_UNLIKELY(job == NULL)) {
         job = job_new(pool);
         if (job == NULL)
             return NULL;
@@ -97,22 +100,26 @@ void hs_job_clear(hs_job_pool_t *pool, hs_job_t *job)
     }
 }
 
+static HS_NOINLINE void keep_cold(hs_job_pool_t *pool, hs_job_t *job)
+{
+    hs_buf_reset(&job->response.fields, KEEP_COLD_BYTES);
+    hs_buf_reset(&job->response.body, KEEP_COLD_BYTES);
+    hs_buf_reset(&job->store, KEEP_COLD_BYTES);
+    hs_buf_free(&job->content);
+    job->next = pool->cold;
+    pool->cold = job;
+}
+
 void hs_job_give_back(hs_job_pool_t *pool, hs_job_t *job)
 {
     HS_ASSERT(pool->leased > 0 && job->link == NULL);
     hs_job_end(pool, job);
     pool->content_bytes -= job->content.capacity;
-    if (HS_UNLIKELY(pool->free_count >= KEEP_FREE)) {
-        hs_buf_reset(&job->response.fields, KEEP_COLD_BYTES);
-        hs_buf_reset(&job->response.body, KEEP_COLD_BYTES);
-        hs_buf_reset(&job->store, KEEP_COLD_BYTES);
-        hs_buf_free(&job->content);
-    }
     hs_job_set_state(job, HS_JOB_FREE);
-    job->next = pool->free;
-    pool->free = job;
-    pool->free_count++;
     pool->leased--;
+    hs_job_t *cold = hs_hot_push(&pool->hot, job);
+    if (HS_UNLIKELY(cold != NULL))
+        keep_cold(pool, cold);
 }
 
 bool hs_job_detach(hs_job_t *job)

@@ -26,6 +26,7 @@
 
 #include "base/hs_err.h"
 #include "base/hs_owner.h"
+#include "data/hs_hot.h"
 #include "data/hs_mpsc.h"
 #include "data/hs_out.h"
 #include "data/hs_pool.h"
@@ -174,8 +175,8 @@ _Static_assert(offsetof(hs_job_t, view) == 0, "Lua's pointer to a view is a poin
 /* owner: the loop's thread */
 typedef struct hs_job_pool {
     hs_pool_t *blocks; /* borrowed; what is taken is given back with the pool */
-    hs_job_t *free;    /* the one given back last first */
-    uint32_t free_count;
+    hs_hot_t hot;      /* free ones that keep their buffers */
+    hs_job_t *cold;    /* free ones that keep little */
     uint32_t leased;
     hs_log_t *log;
     hs_completions_t *completions;

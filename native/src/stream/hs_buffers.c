@@ -1,9 +1,7 @@
 #include "stream/hs_buffers.h"
 
-/* Free ones that keep their output buffers for the next lease: as many as one turn uses. */
-#define KEEP_HOT 32
-/* Further ones keep a buffer for small responses; the memory of still others goes back. */
-#define KEEP_FREE 256
+/* So many cold ones keep a buffer for small responses; the memory of further ones goes back. */
+#define KEEP_COLD 256
 #define KEEP_BYTES 4096
 
 static size_t round_up(size_t size)
@@ -34,15 +32,24 @@ static void give_block(hs_buffers_pool_t *pool, hs_buffers_t *buffers)
     hs_pool_give(pool->blocks, buffers);
 }
 
+static hs_buffers_t *take_free(hs_buffers_pool_t *pool)
+{
+    hs_buffers_t *buffers = hs_hot_pop(&pool->hot);
+    if (HS_LIKELY(buffers != NULL))
+        return buffers;
+    buffers = pool->cold;
+    if (buffers == NULL)
+        return NULL;
+    pool->cold = buffers->next;
+    pool->cold_count--;
+    return buffers;
+}
+
 void hs_buffers_pool_free(hs_buffers_pool_t *pool)
 {
     HS_ASSERT(pool->leased == 0);
-    while (pool->free != NULL) {
-        hs_buffers_t *buffers = pool->free;
-        pool->free = buffers->next;
+    for (hs_buffers_t *buffers; (buffers = take_free(pool)) != NULL;)
         give_block(pool, buffers);
-    }
-    pool->free_count = 0;
 }
 
 static hs_buffers_t *buffers_new(hs_buffers_pool_t *pool)
@@ -62,11 +69,8 @@ static hs_buffers_t *buffers_new(hs_buffers_pool_t *pool)
 
 hs_buffers_t *hs_buffers_lease(hs_buffers_pool_t *pool)
 {
-    hs_buffers_t *buffers = pool->free;
-    if (HS_LIKELY(buffers != NULL)) {
-        pool->free = buffers->next;
-        pool->free_count--;
-    } else {
+    hs_buffers_t *buffers = take_free(pool);
+    if (HS_UNLIKELY(buffers == NULL)) {
         buffers = buffers_new(pool);
         if (buffers == NULL)
             return NULL;
@@ -75,24 +79,30 @@ hs_buffers_t *hs_buffers_lease(hs_buffers_pool_t *pool)
     return buffers;
 }
 
+static HS_NOINLINE void keep_cold(hs_buffers_pool_t *pool, hs_buffers_t *buffers)
+{
+    if (pool->cold_count == KEEP_COLD) {
+        give_block(pool, buffers);
+        return;
+    }
+    hs_out_reset(&buffers->out, KEEP_BYTES);
+    buffers->next = pool->cold;
+    pool->cold = buffers;
+    pool->cold_count++;
+}
+
 void hs_buffers_give_back(hs_buffers_pool_t *pool, hs_buffers_t *buffers)
 {
     HS_ASSERT(pool->leased > 0);
     if (HS_UNLIKELY(hs_out_unsent(&buffers->out) > 0 || buffers->out.first != NULL))
         hs_out_clear(&buffers->out);
     pool->leased--;
-    if (HS_UNLIKELY(pool->free_count == KEEP_FREE)) {
-        give_block(pool, buffers);
-        return;
-    }
-    if (HS_UNLIKELY(pool->free_count >= KEEP_HOT))
-        hs_out_reset(&buffers->out, KEEP_BYTES);
     buffers->ring.tail = buffers->ring.head;
     hs_ring_rewind(&buffers->ring);
     buffers->parsed = 0;
     buffers->took = 0;
     buffers->unsent_since_ms = 0;
-    buffers->next = pool->free;
-    pool->free = buffers;
-    pool->free_count++;
+    hs_buffers_t *cold = hs_hot_push(&pool->hot, buffers);
+    if (HS_UNLIKELY(cold != NULL))
+        keep_cold(pool, cold);
 }

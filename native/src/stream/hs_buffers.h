@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "data/hs_hot.h"
 #include "data/hs_out.h"
 #include "data/hs_pool.h"
 #include "data/hs_ring.h"
@@ -28,8 +29,9 @@ struct hs_buffers {
 
 /* owner: the loop's thread */
 typedef struct hs_buffers_pool {
-    hs_buffers_t *free; /* those that keep their output buffers: the ones given back last first */
-    uint32_t free_count;
+    hs_hot_t hot;       /* free ones that keep their output buffers */
+    hs_buffers_t *cold; /* free ones that keep little */
+    uint32_t cold_count;
     uint32_t leased;
     hs_pool_t *blocks; /* borrowed */
     size_t scratch_size;

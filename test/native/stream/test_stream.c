@@ -1166,6 +1166,36 @@ static void buffers_come_back_as_new(void **state)
     toy_free(&toy);
 }
 
+/* However many are free: what is used next allocates nothing, and what is not used keeps little. */
+static void the_buffers_given_back_last_keep_their_memory(void **state)
+{
+    (void)state;
+    enum {
+        COUNT = 100,
+        KEPT = HS_HOT_MAX,
+        SIZE = 40000
+    };
+    hs_pool_t blocks;
+    hs_buffers_pool_t pool;
+    hs_buffers_t *leased[COUNT];
+    buffers_pool_begin(&pool, &blocks, 256, 64, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        leased[i] = hs_buffers_lease(&pool);
+        assert_true(hs_buf_reserve(&leased[i]->out.bytes, SIZE));
+    }
+    for (int i = 0; i < COUNT; i++)
+        hs_buffers_give_back(&pool, leased[i]);
+    for (int i = 0; i < COUNT - KEPT; i++)
+        assert_true(leased[i]->out.bytes.capacity < SIZE);
+    for (int i = COUNT - 1; i >= COUNT - KEPT; i--) {
+        assert_ptr_equal(hs_buffers_lease(&pool), leased[i]);
+        assert_true(leased[i]->out.bytes.capacity >= SIZE);
+    }
+    for (int i = COUNT - 1; i >= COUNT - KEPT; i--)
+        hs_buffers_give_back(&pool, leased[i]);
+    buffers_pool_end(&pool);
+}
+
 static void what_the_peer_has_acknowledged(void **state)
 {
     (void)state;
@@ -1254,6 +1284,7 @@ int main(void)
         cmocka_unit_test(an_exchange_and_a_close_in_one_callback),
         cmocka_unit_test(no_memory_for_buffers_is_an_error),
         cmocka_unit_test(buffers_come_back_as_new),
+        cmocka_unit_test(the_buffers_given_back_last_keep_their_memory),
         cmocka_unit_test(what_the_peer_has_acknowledged),
         cmocka_unit_test(a_stream_that_is_gone_is_left_alone),
     };
