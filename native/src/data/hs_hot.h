@@ -7,8 +7,9 @@
 
 #include "base/hs_base.h"
 
-#define HS_HOT_MAX 64 /* more than a turn of a loop mostly uses: events, and responses of workers  \
-                       */
+#define HS_HOT_MAX                                                                                 \
+    64 /* more than a turn of a loop mostly uses: events, and responses of workers                 \
+        */
 
 /* owner: the pool that holds it. A ring: the coldest is at `begin`. */
 typedef struct hs_hot {
