@@ -10,7 +10,7 @@ import { dirname, join, resolve } from 'node:path';
 import { root } from './lib/root.mjs';
 
 /** Floors of native/src, lowest first. A file includes its own floor and lower ones. */
-const floors = ['base', 'data', 'os', 'stream', 'http', 'exec', 'conn', 'server'];
+const floors = ['base', 'data', 'os', 'stream', 'net', 'http', 'exec', 'conn', 'server'];
 
 /** System headers that only some files may include. */
 const reserved = [

@@ -563,7 +563,7 @@ static void give_up(hs_conn_t *conn, hs_conn_env_t *env)
 /* True: the client has taken enough since the last look, its time starts again. */
 static bool has_taken_enough(hs_conn_t *conn, hs_conn_env_t *env)
 {
-    uint32_t acknowledged = hs_stream_acknowledged(&env->loop, &conn->stream);
+    uint32_t acknowledged = hs_stream_acknowledged(&conn->stream);
     if ((int32_t)acknowledged < 0) {
         /* The kernel still holds output from before this was unsent, which the client takes first:
          * its time starts here. */

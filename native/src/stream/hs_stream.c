@@ -24,7 +24,11 @@ static void on_watcher_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
 
 int hs_stream_open(hs_loop_t *loop, hs_stream_t *stream, int fd, const hs_protocol_t *protocol)
 {
-    *stream = (hs_stream_t){ .protocol = protocol, .writable = true, .reads = true };
+    *stream = (hs_stream_t){ .protocol = protocol,
+                             .transport = loop->transport,
+                             .writable = true,
+                             .observed = loop->on_event_done != NULL,
+                             .reads = true };
     hs_wheel_entry_init(&stream->timer);
     hs_list_init(&stream->turn);
     stream->watcher.fd = fd;
@@ -47,6 +51,7 @@ int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream, const hs_sock_endpoi
         return result;
     }
     stream->connecting = true;
+    stream->observed = false;
     stream->writable = false;
     return 0;
 }
@@ -98,9 +103,9 @@ void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream)
     hs_list_remove(&stream->turn);
     if (HS_UNLIKELY(stream->shuts_write && !stream->write_shut && !stream->closed)) {
         stream->write_shut = true;
-        loop->transport->shutdown_write(stream);
+        stream->transport->shutdown_write(stream);
     }
-    if (loop->on_event_done != NULL && loop->on_event_done(loop, stream))
+    if (stream->observed && loop->on_event_done(loop, stream))
         return;
     if (stream->closed) {
         hs_stream_close(loop, stream);
@@ -169,7 +174,7 @@ void hs_stream_receive(hs_loop_t *loop, hs_stream_t *stream)
     if (count == 0)
         return;
     size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
-    ptrdiff_t received = loop->transport->recv(stream, iov, count);
+    ptrdiff_t received = stream->transport->recv(stream, iov, count);
     if (received > 0) {
         /* A short read has emptied the socket: the next byte is a new edge. */
         stream->readable = (size_t)received == room || stream->shut_seen;
@@ -211,14 +216,14 @@ void hs_stream_on_event(hs_loop_t *loop, hs_stream_t *stream, unsigned events)
 }
 
 /* The next run of output to the transport: -errno, or bytes. `*is_full`: it would take no more. */
-static ptrdiff_t send_next(hs_loop_t *loop, hs_stream_t *stream, bool *is_full)
+static ptrdiff_t send_next(hs_stream_t *stream, bool *is_full)
 {
     *is_full = false;
     const hs_out_t *out = &stream->buffers->out;
     const hs_out_segment_t *file = hs_out_next_file(out);
     if (HS_UNLIKELY(file != NULL)) {
         size_t len = hs_min(file->left, SEND_PER_TURN);
-        ptrdiff_t sent = loop->transport->sendfile(stream, file->file, file->offset, len);
+        ptrdiff_t sent = stream->transport->sendfile(stream, file->file, file->offset, len);
         /* The file has become shorter: what was promised cannot be sent. Before that it is sent in
          * part, which therefore does not say that the transport is full. */
         return sent == 0 ? -EIO : sent;
@@ -229,7 +234,7 @@ static ptrdiff_t send_next(hs_loop_t *loop, hs_stream_t *stream, bool *is_full)
     for (int i = 1; i < count; i++)
         wanted += iov[i].iov_len;
     bool more = wanted < hs_out_unsent(out);
-    ptrdiff_t sent = loop->transport->send(stream, iov, count, more);
+    ptrdiff_t sent = stream->transport->send(stream, iov, count, more);
     *is_full = sent < (ptrdiff_t)wanted;
     return sent;
 }
@@ -242,7 +247,7 @@ static int send_unsent(hs_loop_t *loop, hs_stream_t *stream)
     while (hs_stream_unsent(stream) > 0) {
         hs_buffers_t *buffers = stream->buffers;
         bool is_full;
-        ptrdiff_t sent = send_next(loop, stream, &is_full);
+        ptrdiff_t sent = send_next(stream, &is_full);
         if (sent < 0) {
             stream->writable = sent == -EINTR;
             return sent == -EAGAIN || sent == -EINTR ? 0 : (int)-sent;
@@ -311,9 +316,9 @@ void hs_loop_send(hs_loop_t *loop, uint64_t hold_ns)
     for_each_once(loop, &loop->to_send, send_stream);
 }
 
-uint32_t hs_stream_acknowledged(hs_loop_t *loop, hs_stream_t *stream)
+uint32_t hs_stream_acknowledged(hs_stream_t *stream)
 {
-    return stream->buffers->took - (uint32_t)loop->transport->unacknowledged(stream);
+    return stream->buffers->took - (uint32_t)stream->transport->unacknowledged(stream);
 }
 
 static uint64_t deadline_of(hs_wheel_entry_t *entry)

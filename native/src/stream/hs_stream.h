@@ -70,8 +70,9 @@ typedef struct hs_protocol {
 struct hs_stream {
     hs_ev_io_t watcher; /* first: the loop hands it back */
     const hs_protocol_t *protocol;
-    hs_buffers_t *buffers; /* NULL while nothing is pending */
-    uint64_t deadline_ms;  /* 0: none */
+    const hs_transport_t *transport; /* the loop's, unless the stream was given another */
+    hs_buffers_t *buffers;           /* NULL while nothing is pending */
+    uint64_t deadline_ms;            /* 0: none */
     hs_wheel_entry_t timer;
     hs_list_t turn;       /* in one of the loop's lists */
     bool readable;        /* the kernel may have bytes */
@@ -79,6 +80,7 @@ struct hs_stream {
     bool shut_seen;       /* the peer has shut: read until the end although a read was short */
     bool write_shut;      /* our side is shut */
     bool connecting;      /* outbound, and the peer has not answered yet */
+    bool observed;        /* the loop's on_event_done is called for it: an accepted stream */
     bool reads;           /* set by the protocol: bytes are to be received now */
     bool discards;        /* set by the protocol: received bytes are dropped */
     bool waits_for_drain; /* set by the protocol: on_drained is wanted */
@@ -92,7 +94,7 @@ struct hs_stream {
 /* owner: its thread */
 struct hs_loop {
     hs_ev_t *ev;                     /* NULL: streams without descriptors */
-    const hs_transport_t *transport; /* of all streams of this loop */
+    const hs_transport_t *transport; /* of streams from their start on */
     hs_wheel_t wheel;
     hs_list_t to_send; /* streams with unsent bytes and room: sent at the end of the turn */
     hs_list_t held;    /* streams with unsent bytes that wait for more */
@@ -103,8 +105,8 @@ struct hs_loop {
     uint64_t held_since_ns; /* since when the first of `held` waits */
     uint64_t bytes_in;      /* ever received and sent */
     uint64_t bytes_out;
-    /* Called for a stream after each event, before what it wants is done: to count it, to move it
-     * away. True: the stream is gone. NULL: not called. */
+    /* Called for an accepted stream after each event, before what it wants is done: to count it, to
+     * move it away. True: the stream is gone. NULL: not called. Set before the first stream. */
     bool (*on_event_done)(hs_loop_t *loop, hs_stream_t *stream);
     /* Called before the first event of a turn: reads the clocks. NULL: somebody else does. */
     void (*on_turn)(hs_loop_t *loop);
@@ -159,7 +161,7 @@ static inline size_t hs_stream_unsent(const hs_stream_t *stream)
 }
 
 /* What the peer has acknowledged since output began to be unsent, modulo 2^32. */
-uint32_t hs_stream_acknowledged(hs_loop_t *loop, hs_stream_t *stream);
+uint32_t hs_stream_acknowledged(hs_stream_t *stream);
 
 /* Events of the kernel's, HS_EV_*: receives, tells the protocol. */
 void hs_stream_on_event(hs_loop_t *loop, hs_stream_t *stream, unsigned events);

@@ -1205,7 +1205,7 @@ static void what_the_peer_has_acknowledged(void **state)
     toy.room = 10;
     start_sending(&toy);
     pump(&toy);
-    assert_int_equal(hs_stream_acknowledged(&toy.loop, &toy.stream), 10 - 3);
+    assert_int_equal(hs_stream_acknowledged(&toy.stream), 10 - 3);
     toy_free(&toy);
 }
 
@@ -1223,10 +1223,12 @@ static void a_stream_that_is_gone_is_left_alone(void **state)
     toy_t toy;
     toy_open(&toy);
     toy.loop.on_event_done = take_away;
+    toy.stream.observed = true;
     feed(&toy, source, 10);
     assert_int_equal(toy.releases, 1);
     assert_false(hs_loop_is_busy(&toy.loop));
     toy.loop.on_event_done = NULL;
+    toy.stream.observed = false;
     toy_free(&toy);
 }
 
