@@ -111,10 +111,13 @@ export async function runFuzz(seconds) {
   }
   await buildNative('fuzz');
   const programs = join(root, 'build/fuzz/test/fuzz/native');
-  mkdirSync(join(root, 'build/fuzz/corpus'), { recursive: true });
+  const requests = ['build/fuzz/corpus', 'test/fuzz/regression'];
+  const responses = ['build/fuzz/corpus-responses', 'test/fuzz/regression-responses'];
+  for (const [corpus] of [requests, responses]) mkdirSync(join(root, corpus), { recursive: true });
   await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
+  const fuzzers = { fuzz_parse: requests, fuzz_conn: requests, fuzz_parse_response: responses };
   const runs = [];
-  for (const fuzzer of ['fuzz_parse', 'fuzz_conn']) {
+  for (const [fuzzer, inputs] of Object.entries(fuzzers)) {
     runs.push(
       await capture(join(programs, fuzzer), [
         '-dict=test/fuzz/http.dict',
@@ -123,8 +126,7 @@ export async function runFuzz(seconds) {
         '-print_final_stats=1',
         `-max_total_time=${seconds}`,
         '-artifact_prefix=build/fuzz/finding-',
-        'build/fuzz/corpus',
-        'test/fuzz/regression',
+        ...inputs,
       ]),
     );
   }

@@ -13,9 +13,7 @@ typedef struct field_facts {
     bool keep_alive;
 } field_facts_t;
 
-/* Removes the first element, which may be empty, from a comma-separated list (RFC 9110 §5.6.1).
- * False at the end of the list. */
-static bool next_element(hs_span_t *list, hs_span_t *element)
+bool hs_fields_next_element(hs_span_t *list, hs_span_t *element)
 {
     if (list->data == NULL)
         return false;
@@ -32,12 +30,12 @@ static bool next_element(hs_span_t *list, hs_span_t *element)
  * empty elements, but llhttp and other servers do not, and all must agree where a message ends:
  * 400.
  */
-static hs_parse_outcome_t check_codings(hs_span_t list)
+hs_parse_outcome_t hs_fields_check_codings(hs_span_t list)
 {
     hs_span_t coding;
     unsigned others = 0;
     bool chunked = false;
-    while (next_element(&list, &coding)) {
+    while (hs_fields_next_element(&list, &coding)) {
         if (chunked || !hs_span_is_token(coding))
             return HS_PARSE_BAD_REQUEST;
         chunked = hs_span_equals_nocase(coding, HS_SPAN_LITERAL("chunked"));
@@ -51,7 +49,7 @@ static hs_parse_outcome_t check_codings(hs_span_t list)
 static hs_parse_outcome_t check_expectations(hs_msg_t *msg, hs_span_t list)
 {
     hs_span_t expectation;
-    while (next_element(&list, &expectation)) {
+    while (hs_fields_next_element(&list, &expectation)) {
         if (expectation.len == 0) /* RFC 9110 §5.6.1.2 */
             continue;
         if (!hs_span_equals_nocase(expectation, HS_SPAN_LITERAL("100-continue")))
@@ -65,7 +63,7 @@ static hs_parse_outcome_t check_expectations(hs_msg_t *msg, hs_span_t list)
 static void note_connection(hs_span_t list, field_facts_t *facts)
 {
     hs_span_t option;
-    while (next_element(&list, &option)) {
+    while (hs_fields_next_element(&list, &option)) {
         if (hs_span_equals_nocase(option, HS_SPAN_LITERAL("close")))
             facts->close = true;
         else if (hs_span_equals_nocase(option, HS_SPAN_LITERAL("keep-alive")))
@@ -82,7 +80,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
         note_connection(value, facts);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("transfer-encoding"))) {
         facts->transfer_encodings++;
-        facts->coding = (uint8_t)check_codings(value);
+        facts->coding = (uint8_t)hs_fields_check_codings(value);
     } else if (hs_token_is(name, HS_SPAN_LITERAL("expect"))) {
         if (check_expectations(msg, value) != HS_PARSE_COMPLETE)
             facts->expectation_failed = true;

@@ -15,3 +15,10 @@
  */
 HS_NODISCARD hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
                                                 hs_host_memo_t *last_host);
+
+/* Removes the first element, which may be empty, from a comma-separated list (RFC 9110 §5.6.1).
+ * False at the end of the list. */
+bool hs_fields_next_element(hs_span_t *list, hs_span_t *element);
+
+/* HS_PARSE_COMPLETE if the codings of a Transfer-Encoding are `chunked` and nothing else. */
+HS_NODISCARD hs_parse_outcome_t hs_fields_check_codings(hs_span_t list);
