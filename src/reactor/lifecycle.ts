@@ -24,6 +24,8 @@ export type LifecycleEvent =
   | { readonly type: 'native'; readonly event: ReactorEvent; readonly allocator: string }
   /** The native reactor could not be created. */
   | { readonly type: 'not-made'; readonly problem: string }
+  /** `prepare` could not begin. */
+  | { readonly type: 'unprepared'; readonly generation: number; readonly reason: string }
   /** The result of `switch-over`. */
   | { readonly type: 'switched'; readonly done: boolean; readonly generation: number }
   | { readonly type: 'timer' };
@@ -78,6 +80,12 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
       return onDisconnected(state);
     case 'native':
       return onNative(state, event.event, event.allocator);
+    case 'unprepared': {
+      const { generation, reason } = event;
+      if (state.tag !== 'ready' || state.preparing !== generation) return next(state);
+      const message = { type: 'unprepared', generation, reason } as const;
+      return next({ tag: 'ready', preparing: null }, send(message));
+    }
     case 'switched':
       if (!event.done) return end(1, { type: 'log', message: NOT_SWITCHED });
       return next(state, send({ type: 'switched', generation: event.generation }));

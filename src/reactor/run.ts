@@ -131,15 +131,13 @@ function load(options: ReactorOptions, dispatch: Dispatch): Loaded | null {
 }
 
 function prepare({ native, reactor, appsFd }: Loaded, generation: number, dispatch: Dispatch) {
-  let problem: string | null;
+  let reason: string | null;
   try {
-    problem = reactor.prepare(native.receiveDescriptor(appsFd), generation);
+    reason = reactor.prepare(native.receiveDescriptor(appsFd), generation);
   } catch (error) {
-    problem = messageOf(error);
+    reason = messageOf(error);
   }
-  if (problem === null) return;
-  const event = { type: 'prepared', generation, problem } as const;
-  dispatch({ type: 'native', event, allocator: native.allocator() });
+  if (reason !== null) dispatch({ type: 'unprepared', generation, reason });
 }
 
 function logFatal(message: string): void {

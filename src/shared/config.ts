@@ -39,6 +39,8 @@ export interface ConfigInputs {
 export interface ResolvedConfig {
   readonly config: Config;
   readonly sources: Readonly<Record<ConfigKey, Source>>;
+  /** The path of the config file, if there is one. */
+  readonly file: string | null;
   /** For the log: old names that were used. */
   readonly warnings: readonly string[];
 }
@@ -76,6 +78,7 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
     sources: Object.fromEntries(
       values.map(([key, entry]) => [key, entry.source]),
     ) as ResolvedConfig['sources'],
+    file: inputs.file?.path ?? null,
     warnings,
   };
 }

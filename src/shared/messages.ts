@@ -8,7 +8,7 @@ import { keyOf, type NativeConfig, nativeSettings } from './options.js';
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
-export const PROTOCOL_VERSION = 8;
+export const PROTOCOL_VERSION = 9;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -36,6 +36,8 @@ export type ToMaster =
   | { readonly type: 'drained' }
   /** `problem` is `null` if the generation waits for the order to switch. */
   | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
+  /** It could not begin to load the generation: only another process can. */
+  | { readonly type: 'unprepared'; readonly generation: number; readonly reason: string }
   | { readonly type: 'switched'; readonly generation: number }
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   | { readonly type: 'orphaned' };
@@ -94,6 +96,12 @@ export function decodeToMaster(value: unknown): ToMaster {
         type: 'prepared',
         generation: naturalIn(fields, 'generation'),
         problem: problemIn(fields),
+      };
+    case 'unprepared':
+      return {
+        type: 'unprepared',
+        generation: naturalIn(fields, 'generation'),
+        reason: textIn(fields, 'reason'),
       };
     case 'switched':
       return { type: 'switched', generation: naturalIn(fields, 'generation') };

@@ -172,7 +172,7 @@ export interface NativeReactor {
   reopenLogs(): void;
   /**
    * Loads the next generation of a Lua handler beside the current one; takes the descriptor over.
-   * `null`: `prepared` follows; otherwise why it cannot begin.
+   * `null`: `prepared` follows; otherwise why it cannot begin (an earlier load has not ended).
    */
   prepare(appFd: number, generation: number): string | null;
   /** All threads go over to what is prepared. False: nothing is. */

@@ -327,7 +327,8 @@ export const OPTIONS = [
     section: 'Operation',
     default: 'off',
     restart: true,
-    description: 'Reload when a .lua file beside the app, or the shared object, changes',
+    description:
+      'Reload when the config file, a .lua file or a C module beside the app, or the shared object changes',
   },
   {
     name: 'pin',

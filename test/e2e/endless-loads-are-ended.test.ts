@@ -32,3 +32,35 @@ t.test('nor for ever by the death of the master', async (t) => {
   t.ok(isRunning(checker), 'nobody was there to end it');
   await until('it has ended itself', () => !isRunning(checker));
 });
+
+t.test('a load that never ends in a reactor keeps no later reload from it', async (t) => {
+  const dir = t.testdir({ 'app.lua': "function handle(_, res) res:body('1'):send() end" });
+  const app = join(dir, 'app.lua');
+  const server = await startServer(t, { app, processes: 2 });
+  const before = server.reactorPids();
+  // The checker loads it; then one reactor does not end, and the other one ends the reload.
+  writeFileSync(
+    app,
+    `local ffi = require 'ffi'
+ffi.cdef 'int mkdir(const char *path, unsigned mode); int access(const char *path, int mode);'
+local function first(name) return ffi.C.mkdir('${dir}/' .. name, 448) == 0 end
+if not first 'checked' then
+  if first 'endless' then while true do end end
+  error 'not this one'
+end
+function handle(_, res) res:body('2'):send() end`,
+  );
+  server.signal('SIGHUP');
+  const rejected = await server.logLine('the rejection', ({ msg }) => /^reload rejected/.test(msg));
+  t.match(rejected['reason'], /not this one/);
+  t.equal(await (await fetch(server.url)).text(), '1');
+  writeFileSync(app, "function handle(_, res) res:body('3'):send() end");
+  server.signal('SIGHUP');
+  const done = await server.logLine('the reload', ({ msg }) => msg === 'reloaded');
+  t.equal(done['replaced'], 'processes');
+  const why = server.logs.find(({ msg }) => /processes are replaced$/.test(msg));
+  t.equal(why?.['reason'], 'an earlier load has not ended yet');
+  await until('the old ones are gone', () => !before.some(isRunning));
+  t.equal(await (await fetch(server.url)).text(), '3');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});

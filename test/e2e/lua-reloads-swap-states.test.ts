@@ -1,4 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { statusOf } from './admin-client.js';
@@ -142,6 +143,43 @@ t.test('changed options of reactors replace processes', async (t) => {
   await reload(server, 3);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
+
+t.test(
+  'a changed module in C beside the app replaces processes, an unchanged one none',
+  async (t) => {
+    const dir = t.testdir({ 'app.lua': '', native: {} });
+    const app = join(dir, 'app.lua');
+    const object = join(dir, 'native', 'fast.so');
+    const build = (value: number) => {
+      const source = join(dir, 'fast.c');
+      writeFileSync(source, `int value(void) { return ${value}; }`);
+      execFileSync('cc', ['-shared', '-fPIC', '-o', `${object}.new`, source], { stdio: 'inherit' });
+      renameSync(`${object}.new`, object);
+    };
+    const write = (version: number) =>
+      writeFileSync(
+        app,
+        `local ffi = require 'ffi'
+ffi.cdef 'int value(void);'
+local fast = ffi.load '${object}'
+function handle(_, res) res:body('version ${version}, ' .. fast.value()):send() end`,
+      );
+    build(1);
+    write(1);
+    const server = await startServer(t, { app });
+    const text = async () => (await fetch(server.url)).text();
+    t.equal(await text(), 'version 1, 1');
+    write(2);
+    await reload(server, 2);
+    t.equal(await text(), 'version 2, 1');
+    build(2);
+    server.signal('SIGHUP');
+    const line = await server.logLine('the reload', (each) => each['generation'] === 3);
+    t.equal(line['replaced'], 'processes');
+    await until('the new one is served', async () => (await text()) === 'version 2, 2');
+    t.strictSame(await server.stop(), { code: 0, signal: null });
+  },
+);
 
 t.test(
   'responses that are still sent keep their code, but not of too many generations',

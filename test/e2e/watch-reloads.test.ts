@@ -27,3 +27,15 @@ t.test('with --watch each save by rename is served', async (t) => {
     [[app], [app], [app]],
   );
 });
+
+t.test('with --watch a change of the config file is applied', async (t) => {
+  const dir = t.testdir({ 'app.lua': handler('0'), 'moonring.json': '{}' });
+  const config = join(dir, 'moonring.json');
+  const args = ['--watch', '--config', config];
+  const server = await startServer(t, { app: join(dir, 'app.lua'), args });
+  t.equal((await fetch(`${server.url}/${'x'.repeat(64)}`)).status, 200);
+  writeFileSync(config, '{ "maxUrl": 16 }');
+  await server.logLine('the reload', ({ msg }) => msg === 'reloaded');
+  const isApplied = async () => (await fetch(`${server.url}/${'x'.repeat(64)}`)).status === 414;
+  t.ok(await until('the new limit holds', isApplied));
+});

@@ -22,6 +22,7 @@ import {
 import type { Config } from '../../shared/options.js';
 import { packageRoot } from '../../shared/package-info.js';
 import { type PathKind, resolveApp } from './app.js';
+import { objectsBeside } from './files.js';
 
 /** What a generation of reactors is started with: a configuration and an app that was checked. */
 export interface Generation {
@@ -29,7 +30,7 @@ export interface Generation {
   readonly app: AppSource;
   /** The app's files as they were accepted; the caller's. -1: reactors load from the disk. */
   readonly appFd: number;
-  /** Differs if the program of the reactors does. */
+  /** Differs if the program of the reactors does, or what only a new process loads again. */
   readonly build: string;
   /** What an operator should know about the app. */
   readonly warnings: readonly string[];
@@ -49,7 +50,7 @@ export async function prepareGeneration(inputs: GenerationInputs): Promise<Gener
   const order = { app, luaRoot: join(packageRoot, 'lua') };
   const { appFd, isWhole } = await checkHandler(native, packageRoot, order);
   const warnings = warningsAbout(app, appFd >= 0, isWhole);
-  return { resolved, app, appFd, build: currentBuild(env), warnings };
+  return { resolved, app, appFd, build: currentBuild(env, app), warnings };
 }
 
 function warningsAbout({ kind, path }: AppSource, isKept: boolean, isWhole: boolean): string[] {
@@ -67,13 +68,14 @@ function warningsAbout({ kind, path }: AppSource, isKept: boolean, isWhole: bool
 }
 
 /** What reactors are started from, as it is now: differs after an installation or a build. */
-function currentBuild(env: Environment): string {
+function currentBuild(env: Environment, app: AppSource): string {
   const paths = [
     join(packageRoot, 'dist', 'reactor.js'),
     addonPath(packageRoot, env['MOONRING_ADDON']),
   ];
   const all = paths.map((path) => statSync(path, { throwIfNoEntry: false }));
-  return JSON.stringify(all.map((each) => each && [each.dev, each.ino, each.size, each.mtimeMs]));
+  const programs = all.map((each) => each && [each.dev, each.ino, each.size, each.mtimeMs]);
+  return JSON.stringify([programs, objectsBeside(app)]);
 }
 
 /** A path that cannot be examined (too long, a link to itself) is neither file nor directory. */

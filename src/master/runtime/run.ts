@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Address, formatAddress } from '../../shared/addresses.js';
 import { type Environment, originOf, type ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import { type AppSource, loadNative, type NativeAddon } from '../../shared/native.js';
+import { loadNative, type NativeAddon } from '../../shared/native.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot, version } from '../../shared/package-info.js';
 import type { ReceivedSignal } from '../../shared/signals.js';
@@ -239,7 +239,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     resources.close();
     throw error;
   });
-  const watcher = config.watch ? watchApp(() => latest.app, orders, log) : null;
+  const watcher = config.watch ? watchSources(() => latest, orders, log) : null;
   supervisor.dispatch({ type: 'boot' });
   return { ...orders, ended, status };
 }
@@ -303,8 +303,13 @@ function makeOrders(
   };
 }
 
-function watchApp(app: () => AppSource, orders: Pick<RunningMaster, 'reload'>, log: MasterLog) {
-  return watchFiles(app, {
+function watchSources(
+  latest: () => Generation,
+  orders: Pick<RunningMaster, 'reload'>,
+  log: MasterLog,
+) {
+  const sources = () => ({ app: latest().app, config: latest().resolved.file });
+  return watchFiles(sources, {
     onChange: (files) => {
       const shown = files.slice(0, SHOWN_FILES);
       log.log('info', { files: shown, count: files.length }, 'files have changed: reloading');

@@ -138,6 +138,21 @@ export function onStatesPrepared(
   else rejectStates(turn, reload, `reactor ${child.slot}: ${problem}`);
 }
 
+/** Other processes can load what this one cannot. */
+export function onStatesUnprepared(
+  turn: Turn,
+  { slot }: Child,
+  { generation, reason }: Extract<ToMaster, { type: 'unprepared' }>,
+): void {
+  const { state } = turn;
+  const { reload } = state;
+  if (reload.tag !== 'preparing' || reload.generation !== generation) return;
+  const message = 'the reactor cannot load beside the handler that it has: processes are replaced';
+  log(turn, 'warn', message, { reactor: slot, reason });
+  discardStates(turn);
+  state.reload = { ...reload, tag: 'loading' };
+}
+
 export function onPreparationLate(turn: Turn): void {
   const { reload, settings } = turn.state;
   if (reload.tag !== 'preparing') return;
@@ -151,12 +166,16 @@ function rejectStates(turn: Turn, reload: Preparing, message: string): void {
 }
 
 function dropStates(turn: Turn, { settings }: Preparing): void {
+  discardStates(turn);
+  closeApp(turn, settings);
+}
+
+function discardStates(turn: Turn): void {
   for (const child of turn.state.children.filter((each) => each.next !== 'none')) {
     child.next = 'none';
     send(turn, child.id, { type: 'discard' });
   }
   cancel(turn, RELOAD_TIMER);
-  closeApp(turn, settings);
 }
 
 function switchStates(turn: Turn, { settings, generation, again }: Preparing): void {

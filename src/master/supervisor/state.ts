@@ -18,7 +18,7 @@ export interface SupervisorSettings {
   readonly reactor: CommonOptions;
   /** The master's descriptor of the accepted app's files; -1: reactors load from the disk. */
   readonly appFd: number;
-  /** Of the reactors' program: processes of another one replace those that run. */
+  /** Of the reactors' program and its modules: processes of another one replace those that run. */
   readonly build: string;
   /** Bind the reactor of slot k to the k-th core. */
   readonly pin: boolean;

@@ -10,6 +10,7 @@ import {
   onPrepared,
   onReloadOrder,
   onStatesPrepared,
+  onStatesUnprepared,
   promote,
   successorFailed,
 } from './reload.js';
@@ -151,6 +152,8 @@ function onMessage(turn: Turn, child: Child, slot: Slot, message: ToMaster) {
       return armExit(turn, child, slot);
     case 'prepared':
       return onStatesPrepared(turn, child, message);
+    case 'unprepared':
+      return onStatesUnprepared(turn, child, message);
     case 'switched':
       if (child.next === 'switching') child.next = 'none';
       return;

@@ -328,6 +328,30 @@ static void late_threads_go_over_too(void **state)
     fixture_end(&f);
 }
 
+static void a_late_thread_that_cannot_load_stays_with_what_it_has(void **state)
+{
+    (void)state;
+    fixture_t f;
+    fixture_begin(&f);
+    hs_handler_t a = make_handler(&f);
+    app_t second = { .number = 2 };
+    begin_prepare(&f, &second);
+    assert_string_equal(wait_for(&f.told, 1), "");
+    hs_handler_t b = make_handler(&f);
+    gate_t gate = GATE_SHUT;
+    second.loading = &gate;
+    second.refuses = true;
+    assert_int_equal(hs_generations_switch(f.all), HS_OK);
+    gate_await(&gate, 1); /* the helper makes one for it */
+    assert_int_equal(answer_of(&a), 2);
+    assert_int_equal(answer_of(&b), 1);
+    gate_open(&gate);
+    end_handler(&f, &a);
+    end_handler(&f, &b);
+    fixture_end(&f); /* the helper has ended, and what it logged is here */
+    assert_string_equal(f.tape.last, "a thread stays with the old generation: app 2 refuses");
+}
+
 static void a_load_that_does_not_end_is_left_behind(void **state)
 {
     (void)state;
@@ -416,6 +440,7 @@ int main(void)
         cmocka_unit_test(what_depends_on_a_handler_keeps_it),
         cmocka_unit_test(only_so_many_are_kept),
         cmocka_unit_test(late_threads_go_over_too),
+        cmocka_unit_test(a_late_thread_that_cannot_load_stays_with_what_it_has),
         cmocka_unit_test(a_load_that_does_not_end_is_left_behind),
         cmocka_unit_test(threads_run_jobs_meanwhile),
     };

@@ -29,6 +29,7 @@ const DRAIN = message({ type: 'drain', timeoutMs: 500 });
 const HAND_OVER = message({ type: 'hand-over', timeoutMs: 500 });
 const STOP = message({ type: 'stop' });
 const PREPARE = message({ type: 'prepare', generation: 2 });
+const UNPREPARED = { type: 'unprepared', generation: 2, reason: 'why' } as const;
 const PREPARED = native({ type: 'prepared', generation: 2, problem: null });
 const SWITCH = message({ type: 'switch', generation: 2 });
 const DISCARD = message({ type: 'discard' });
@@ -217,6 +218,18 @@ const rows: readonly {
     events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, PREPARED],
     tag: 'ready',
     effects: [{ type: 'send', message: { type: 'prepared', generation: 2, problem: null } }],
+  },
+  {
+    name: 'it says that it cannot begin to load, and goes over to nothing',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, UNPREPARED],
+    tag: 'ready',
+    effects: [{ type: 'send', message: { type: 'unprepared', generation: 2, reason: 'why' } }],
+  },
+  {
+    name: 'what it could not begin to load it does not go over to',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, PREPARE, UNPREPARED, SWITCH],
+    tag: 'ready',
+    effects: [],
   },
   {
     name: 'it goes over to it when told to',

@@ -31,6 +31,7 @@ const TO_MASTER: readonly ToMaster[] = [
   { type: 'cut' },
   { type: 'drained' },
   { type: 'prepared', generation: 2, problem: null },
+  { type: 'unprepared', generation: 2, reason: 'an earlier load has not ended yet' },
   { type: 'switched', generation: 2 },
   { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
   { type: 'orphaned' },

@@ -11,10 +11,16 @@ interface Watched {
   readonly after: (act: () => void) => Promise<readonly string[]>;
 }
 
-function watchApp(t: Test, directory: string, path: string, kind: 'lua' | 'c' = 'lua'): Watched {
+function watchApp(
+  t: Test,
+  directory: string,
+  path: string,
+  kind: 'lua' | 'c' = 'lua',
+  config: string | null = null,
+): Watched {
   const app = kind === 'lua' ? { kind, path } : { kind, path, symbol: 'hs_handler' };
   const changes: string[][] = [];
-  const watcher = watchFiles(() => app, {
+  const watcher = watchFiles(() => ({ app, config }), {
     onChange: (files) => changes.push(files.map((file) => relative(directory, file)).sort()),
     onProblem: (error) => t.fail(String(error)),
   });
@@ -54,6 +60,16 @@ t.test('changes of .lua files are reported, each time', async (t) => {
   t.strictSame(await after(added), ['new/c.lua']);
   t.strictSame(await after(() => saveByRename(join(dir, 'new', 'c.lua'), 'c')), ['new/c.lua']);
   t.strictSame(await after(() => rmSync(join(dir, 'new', 'c.lua'))), ['new/c.lua']);
+});
+
+t.test('changes of the config file and of modules in C beside the app are reported', async (t) => {
+  const dir = t.testdir({ etc: { 'moonring.json': '{}' }, app: { 'app.lua': '', 'fast.so': 'a' } });
+  const config = join(dir, 'etc', 'moonring.json');
+  const { after } = watchApp(t, dir, join(dir, 'app', 'app.lua'), 'lua', config);
+  t.strictSame(await after(() => writeFileSync(config, '{ }')), ['etc/moonring.json']);
+  t.strictSame(await after(() => saveByRename(config, '{  }')), ['etc/moonring.json']);
+  const object = join(dir, 'app', 'fast.so');
+  t.strictSame(await after(() => saveByRename(object, 'b')), ['app/fast.so']);
 });
 
 t.test('a burst of changes is one, and what a reload does not load is none', async (t) => {
@@ -144,6 +160,6 @@ t.test('more directories than may be watched are a problem, and no end', async (
   const problems: unknown[] = [];
   const app = { kind: 'lua', path: join(dir, 'app.lua') } as const;
   const onProblem = (error: unknown) => problems.push(error);
-  watchFiles(() => app, { onChange: () => {}, onProblem }).close();
+  watchFiles(() => ({ app, config: null }), { onChange: () => {}, onProblem }).close();
   t.match(problems, [{ message: /^more than 1024 directories/ }]);
 });

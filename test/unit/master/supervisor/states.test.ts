@@ -72,6 +72,37 @@ t.test('one that does not load: the others forget theirs, and nothing has change
   t.end();
 });
 
+t.test('one that cannot begin to load: processes are replaced, with the same files', (t) => {
+  const driver = driveServing(2);
+  driver.signal('SIGHUP');
+  driver.preparedLua(22);
+  prepared(driver, 1);
+  t.strictSame(driver.say(2, { type: 'unprepared', generation: 2, reason: 'why' }), [
+    'send 1 discard',
+    'send 2 discard',
+    'cancel reload',
+    'fork 3 in 0',
+    'arm child 3 20000',
+  ]);
+  t.strictSame(driver.say(1, { type: 'unprepared', generation: 2, reason: 'why' }), []);
+  const warning = driver.effects.find((each) => each.type === 'log' && each.level === 'warn');
+  t.match(warning, { fields: { reactor: 1, reason: 'why' }, message: /processes are replaced$/ });
+  for (const child of [3, 4]) {
+    driver.hello(child);
+    driver.loaded(child);
+  }
+  driver.ready(3);
+  t.strictSame(driver.ready(4).slice(-1), ['reloaded 2']);
+  t.strictSame(files(driver).sent.slice(2), [
+    [1, 22],
+    [2, 22],
+    [3, 22],
+    [4, 22],
+  ]);
+  t.strictSame(files(driver).closed, [21]);
+  t.end();
+});
+
 t.test('one that never says anything ends the reload, not the reactor', (t) => {
   const driver = driveServing(2);
   driver.signal('SIGHUP');
