@@ -211,7 +211,7 @@ function handle(_, res) res:body(body):send() end`,
       quick.socket.destroy();
     }
     await server.logLine('the cut', (line) =>
-      /an earlier generation of the handler/.test(line.msg),
+      /^a response of an earlier generation of the handler is cut: /.test(line.msg),
     );
     const results = await Promise.all(
       slow.map((client) => {

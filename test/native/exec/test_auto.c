@@ -262,17 +262,34 @@ static void test_inline_and_worker_do_as_they_say(void **state)
     desk_end(&desk);
 }
 
+/* False: a busy machine or an emulator made a quick request slow. */
+static bool ask_quick(desk_t *desk)
+{
+    uint64_t begin_ns = hs_clock_monotonic_ns();
+    const char *where = ask(desk, "/quick");
+    if (hs_clock_monotonic_ns() - begin_ns > HS_ESTIMATE_QUICK_US * 1000)
+        return false;
+    assert_string_equal(where, "inline");
+    return true;
+}
+
 static void test_auto_moves_what_is_slow(void **state)
 {
     (void)state;
     static desk_t desk;
-    desk_init(&desk, HS_DISPATCH_AUTO, true);
-    for (unsigned i = 0; i < 10; i++)
-        assert_string_equal(ask(&desk, "/quick"), "inline");
-    assert_string_equal(ask(&desk, "/slow"), "inline");
-    assert_string_equal(ask(&desk, "/slow"), "worker");
-    assert_string_equal(ask(&desk, "/quick"), "inline");
-    desk_end(&desk);
+    bool is_judged = false;
+    while (!is_judged) {
+        desk_init(&desk, HS_DISPATCH_AUTO, true);
+        is_judged = true;
+        for (unsigned i = 0; is_judged && i < 10; i++)
+            is_judged = ask_quick(&desk);
+        if (is_judged) {
+            assert_string_equal(ask(&desk, "/slow"), "inline");
+            assert_string_equal(ask(&desk, "/slow"), "worker");
+            is_judged = ask_quick(&desk);
+        }
+        desk_end(&desk);
+    }
 }
 
 static void test_auto_takes_no_time_while_turns_are_short(void **state)

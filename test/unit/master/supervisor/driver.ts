@@ -26,7 +26,7 @@ const {
 
 export { reactorSettings };
 
-const SETTINGS: SupervisorSettings = {
+export const SETTINGS: SupervisorSettings = {
   reactor: reactorSettings,
   appFd: 21,
   build: 'first',
