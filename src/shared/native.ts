@@ -99,14 +99,10 @@ export type AppSource =
   | { readonly kind: 'lua'; readonly path: string }
   | { readonly kind: 'c'; readonly path: string; readonly symbol: string };
 
-/** The same for all reactors of a master. */
-export interface ReactorSettings extends NativeConfig {
+export interface ReactorOptions extends NativeConfig {
   readonly app: AppSource;
   /** Directory of the `moonring.*` Lua modules. */
   readonly luaRoot: string;
-}
-
-export interface ReactorOptions extends ReactorSettings {
   /** Number of the reactor, for log lines. */
   readonly index: number;
   /** The reactor process's own copies; closing them leaves the master's open. */

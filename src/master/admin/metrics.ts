@@ -6,7 +6,7 @@ import type {
 } from '../../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
 import type { ProcessUsage } from './process-usage.js';
-import type { ReactorStatus, Status } from './status.js';
+import { type ReactorStatus, type Status, sum } from './status.js';
 
 /**
  * /metrics: the counters of the stats page, the state of the supervisor and the usage of the
@@ -302,8 +302,4 @@ function totals(slots: readonly SlotStats[], key: ListName): number[] {
 
 function sumOfLists(lists: readonly (readonly number[])[]): number[] {
   return (lists[0] ?? []).map((_, i) => sum(lists.map((list) => list[i] ?? 0)));
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((all, value) => all + value, 0);
 }

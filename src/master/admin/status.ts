@@ -97,10 +97,7 @@ export function statusOf(inputs: StatusInputs): Status {
     generation: state.generation,
     reload: state.reload.tag,
     accept,
-    requests: inputs.snapshot.slots.reduce(
-      (all, { counters }) => all + sum(counters.requestsByMethod),
-      0,
-    ),
+    requests: sum(inputs.snapshot.slots.flatMap(({ counters }) => counters.requestsByMethod)),
     rates: inputs.rates?.total ?? null,
     reactors,
     restarts: state.restarts,
@@ -171,6 +168,6 @@ function allocatorBytesOf(processes: readonly ProcessStats[]): AllocatorBytes | 
   };
 }
 
-function sum(values: readonly number[]): number {
+export function sum(values: readonly number[]): number {
   return values.reduce((all, value) => all + value, 0);
 }

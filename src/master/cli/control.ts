@@ -1,7 +1,6 @@
-import { request } from 'node:http';
 import type { Address } from '../../shared/addresses.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
-import { formatDuration } from '../../shared/units.js';
+import { ask, type Response } from './ask.js';
 
 /** `moonring ctl`: an order to a running server. */
 export type ControlOrder =
@@ -17,6 +16,8 @@ export const ORDERS = [
 
 /** A reload is reported when it has ended, which takes a few seconds per reactor at most. */
 export const CONTROL_TIMEOUT_MS = 60_000;
+
+const LATE = '; the order may still be carried out';
 
 export interface ControlRequest {
   readonly order: ControlOrder;
@@ -40,7 +41,7 @@ export async function sendOrder({ order, admin, timeoutMs }: ControlRequest): Pr
   const path = order.type === 'scale' ? `/scale?processes=${order.processes}` : `/${order.type}`;
   let response: Response;
   try {
-    response = await send(unix.path, method, path, timeoutMs);
+    response = await ask({ socketPath: unix.path, method, path }, timeoutMs, LATE);
   } catch (cause) {
     const message = `no response from a server at ${unix.path}: ${messageOf(cause)}`;
     throw new MoonringError('ERR_MOONRING_CONTROL', message, { cause });
@@ -50,44 +51,6 @@ export async function sendOrder({ order, admin, timeoutMs }: ControlRequest): Pr
     throw new MoonringError('ERR_MOONRING_CONTROL', message);
   }
   return response.text;
-}
-
-interface Response {
-  readonly status: number;
-  readonly text: string;
-}
-
-function send(
-  socketPath: string,
-  method: string,
-  path: string,
-  timeoutMs: number,
-): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    const sent = request({ socketPath, method, path, agent: false }, (response) => {
-      let text = '';
-      response.setEncoding('utf8').on('data', (chunk: string) => {
-        text += chunk;
-      });
-      response.on('end', () => {
-        clearTimeout(late);
-        resolve({ status: response.statusCode ?? 0, text });
-      });
-      response.on('error', reject);
-    });
-    const late =
-      timeoutMs === 0
-        ? undefined
-        : setTimeout(() => {
-            const limit = formatDuration(timeoutMs);
-            sent.destroy(new Error(`none within ${limit}; the order may still be carried out`));
-          }, timeoutMs);
-    sent.on('error', (error) => {
-      clearTimeout(late);
-      reject(error);
-    });
-    sent.end();
-  });
 }
 
 function problemIn(text: string): string {

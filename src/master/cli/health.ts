@@ -1,7 +1,7 @@
-import { request } from 'node:http';
 import { type Address, ANY_HOST, formatAddress } from '../../shared/addresses.js';
 import { messageOf } from '../../shared/errors.js';
 import type { Config } from '../../shared/options.js';
+import { ask } from './ask.js';
 
 /**
  * `moonring health`: asks the server with this configuration whether it can serve. For container
@@ -73,26 +73,13 @@ export async function askHealth(
   }
   const name = `${question.where}${question.path}`;
   try {
-    const status = await statusOf(question, timeoutMs);
+    const headers = { Host: 'localhost', Connection: 'close' };
+    const { target, path } = question;
+    const { status } = await ask({ ...target, path, headers }, timeoutMs);
     return { healthy: question.isHealthy(status), message: `${name} responded with ${status}` };
   } catch (error) {
     return { healthy: false, message: `no response from ${name}: ${messageOf(error)}` };
   }
-}
-
-function statusOf({ target, path }: HealthQuestion, timeoutMs: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const headers = { Host: 'localhost', Connection: 'close' };
-    const signal = AbortSignal.timeout(timeoutMs);
-    const asked = request({ ...target, path, headers, signal, agent: false }, (response) => {
-      response.resume();
-      resolve(response.statusCode ?? 0);
-    });
-    asked.on('error', (error) =>
-      reject(signal.aborted ? new Error(`none within ${timeoutMs} ms`) : error),
-    );
-    asked.end();
-  });
 }
 
 /** A server that listens on all addresses is asked over loopback. */

@@ -19,7 +19,7 @@ import type {
   Timer,
 } from '../supervisor/state.js';
 import { step } from '../supervisor/supervisor.js';
-import type { Inherited, Resources } from './resources.js';
+import type { Resources } from './resources.js';
 
 /** How often heartbeats are looked at: every quarter of the grace, within these limits. */
 const LOOK_MS = { most: 1000, least: 50 };
@@ -131,7 +131,7 @@ export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): Ru
 
 /** The processes that run, and what is done when one has exited. */
 function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => void) {
-  const { native, log, resources, hooks, script, reactorEnv: env } = inputs;
+  const { native, log, resources, hooks } = inputs;
   const forked = new Map<ChildId, ReactorProcess>();
 
   function start({ slot, child, side }: Extract<Effect, { type: 'fork' }>): void {
@@ -139,25 +139,21 @@ function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => 
       const [nowMs, random] = [performance.now(), Math.random()];
       dispatch({ type: 'exited', child, exit, serving, nowMs, random });
     };
-    const onExit = (exit: ChildExit) => {
-      const serving = servingNotes(resources.stats.readServing(slot, side), native.monotonicMs());
-      resources.stats.resetSide(slot, side);
-      forked.delete(child);
-      hooks.onExited(slot, exit);
-      exited(exit, serving);
+    const events: ChildEvents = {
+      onMessage: (message) => dispatch({ type: 'message', child, message }),
+      onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
+      onDisconnect: () => dispatch({ type: 'disconnected', child }),
+      onExit: (exit) => {
+        const serving = servingNotes(resources.stats.readServing(slot, side), native.monotonicMs());
+        resources.stats.resetSide(slot, side);
+        forked.delete(child);
+        hooks.onExited(slot, exit);
+        exited(exit, serving);
+      },
+      onLine: (line, stream) => log.relay(slot, line, stream),
     };
     try {
-      const process = forkReactor(
-        { native, script, slot, env, inherited: resources.inheritedBy(slot) },
-        {
-          onMessage: (message) => dispatch({ type: 'message', child, message }),
-          onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
-          onDisconnect: () => dispatch({ type: 'disconnected', child }),
-          onExit,
-          onLine: (line, stream) => log.relay(slot, line, stream),
-        },
-      );
-      forked.set(child, process);
+      forked.set(child, forkReactor(inputs, slot, events));
     } catch (error) {
       // No process, memory or descriptor left: the same as a crash, so it is tried again later.
       log.log('error', { reactor: slot, err: error }, 'fork failed');
@@ -165,16 +161,15 @@ function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => 
     }
   }
 
-  function send({ child, message, appFd }: Extract<Effect, { type: 'send' }>): void {
+  function send({ child, message, appFd = -1 }: Extract<Effect, { type: 'send' }>): void {
     const process = forked.get(child);
-    if (process === undefined) return;
     try {
-      if (appFd !== undefined && appFd >= 0) process.sendApp(appFd);
-      process.send(message);
+      if (appFd >= 0) process?.sendApp(appFd);
+      process?.send(message);
     } catch (error) {
       // Without the files it cannot do what the message says; another process may get them.
       log.log('error', { err: error }, 'the files of the app cannot be passed on');
-      process.signal('SIGKILL');
+      process?.signal('SIGKILL');
     }
   }
 
@@ -229,17 +224,6 @@ const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
 /** Enough for what a dead process has left in its channel, should another one hold that open. */
 const LAST_WORDS_MS = 250;
 
-interface ForkOptions {
-  readonly native: Pick<NativeAddon, 'socketPair' | 'sendDescriptor' | 'closeDescriptor'>;
-  /** The compiled src/reactor.ts. */
-  readonly script: string;
-  /** Shown by ps. */
-  readonly slot: number;
-  readonly inherited: Inherited;
-  /** On top of the master's environment. */
-  readonly env: Readonly<Record<string, string>>;
-}
-
 /** Called on the main thread. Only lines may follow `onExit`. */
 interface ChildEvents {
   readonly onMessage: (message: ToMaster) => void;
@@ -267,37 +251,41 @@ export function refuseClusterWorker(): void {
   throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
-function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess {
-  const { native, script, slot, inherited, env } = options;
+/** The number of the slot is its argument, which ps shows. */
+function forkReactor(
+  { native, script, reactorEnv, resources }: EffectsInputs,
+  slot: number,
+  events: ChildEvents,
+): ReactorProcess {
+  const { listenFds, controlFd, statsFd, inboxFd } = resources.inheritedBy(slot);
   const [apps, appsInChild] = native.socketPair();
-  const { listenFds, controlFd, statsFd, inboxFd } = inherited;
+  const fds = [controlFd, statsFd, inboxFd, process.stdout.fd, appsInChild];
   // Global to the process, so it is set for each fork.
   cluster.setupPrimary({
     exec: script,
     args: [String(slot)],
     execArgv: EXEC_ARGV,
     serialization: 'advanced',
-    stdio: [
-      'ignore',
-      'pipe',
-      'pipe',
-      'ipc',
-      controlFd,
-      statsFd,
-      inboxFd,
-      process.stdout.fd,
-      appsInChild,
-      ...listenFds.map((fd) => fd ?? 'ignore'),
-    ],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds, ...listenFds.map((fd) => fd ?? 'ignore')],
   });
-  const worker = forkOrClose(native, [apps, appsInChild], env);
-  native.closeDescriptor(appsInChild);
   let isOpen = true;
+  const close = () => {
+    if (isOpen) native.closeDescriptor(apps);
+    isOpen = false;
+  };
+  let worker: Worker;
+  try {
+    worker = cluster.fork(reactorEnv);
+  } catch (error) {
+    close();
+    throw error;
+  } finally {
+    native.closeDescriptor(appsInChild);
+  }
   watchWorker(worker, {
     ...events,
     onExit: (exit) => {
-      if (isOpen) native.closeDescriptor(apps);
-      isOpen = false;
+      close();
       events.onExit(exit);
     },
   });
@@ -312,19 +300,6 @@ function forkReactor(options: ForkOptions, events: ChildEvents): ReactorProcess 
       worker.process.kill(signal);
     },
   };
-}
-
-function forkOrClose(
-  native: ForkOptions['native'],
-  fds: readonly number[],
-  env: ForkOptions['env'],
-): Worker {
-  try {
-    return cluster.fork(env);
-  } catch (error) {
-    for (const fd of fds) native.closeDescriptor(fd);
-    throw error;
-  }
 }
 
 function watchWorker(worker: Worker, events: ChildEvents): void {

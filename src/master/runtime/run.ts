@@ -149,11 +149,8 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   requireEnough(config, processes);
   let latest = first;
   const { accept, resources } = openAll(context);
-  const settingsOf = ({ resolved, ...generation }: Generation) => {
-    const { listenFdsInChild } = resources;
-    const { config } = resolved;
-    return supervisorSettings({ ...generation, config, packageRoot, listenFdsInChild });
-  };
+  const settingsOf = (generation: Generation) =>
+    supervisorSettings(generation, resources.listenFdsInChild);
   const waiting: Waiting = { now: [], later: [] };
   let end: (failure: Failure | null) => void = () => {};
   const ended = new Promise<Failure | null>((resolve) => {

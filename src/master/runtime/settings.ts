@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { AppSource, ReactorSettings } from '../../shared/native.js';
 import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../shared/options.js';
+import { packageRoot } from '../../shared/package-info.js';
+import type { Generation } from '../reload/generation.js';
 import { CRASH_POLICY } from '../supervisor/backoff.js';
 import type { SupervisorSettings } from '../supervisor/state.js';
 import {
@@ -17,26 +18,17 @@ const START_TIMEOUT_MS = 20_000;
 const EXIT_TIMEOUT_MS = 2000;
 const STOP_TIMEOUT_MS = 500;
 
-export interface SettingsInputs {
-  readonly config: Config;
-  readonly app: AppSource;
-  readonly appFd: number;
-  readonly build: string;
-  readonly packageRoot: string;
-  readonly listenFdsInChild: readonly number[];
-}
-
 /** The settings of a generation of reactors: a reload may change all of them. */
-export function supervisorSettings(inputs: SettingsInputs): SupervisorSettings {
-  const { config, app, appFd, build, packageRoot, listenFdsInChild } = inputs;
-  const reactor: ReactorSettings = {
-    ...nativeConfigOf(config),
-    app,
-    luaRoot: join(packageRoot, 'lua'),
-  };
+export function supervisorSettings(
+  { resolved, app, appFd, build }: Generation,
+  listenFdsInChild: readonly number[],
+): SupervisorSettings {
+  const { config } = resolved;
   return {
     reactor: {
-      ...reactor,
+      ...nativeConfigOf(config),
+      app,
+      luaRoot: join(packageRoot, 'lua'),
       listenFds: listenFdsInChild,
       controlFd: CHILD_CONTROL_FD,
       statsFd: CHILD_STATS_FD,

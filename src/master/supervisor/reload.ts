@@ -42,8 +42,7 @@ import type {
  * other lets its successor serve, and the old process hands its connections over. Pure.
  */
 
-type Preparing = Extract<Reload, { tag: 'preparing' }>;
-type Loading = Extract<Reload, { tag: 'loading' }>;
+type Undecided = Extract<Reload, { settings: SupervisorSettings }>;
 type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
 /** An order during a reload is kept, once. Reloads end in the order in which they were ordered. */
@@ -112,7 +111,7 @@ const RELOAD_TIMER: Timer = { type: 'reload' };
  * A process that has not loaded yet, or whose slot waits for a restart, loads the old generation;
  * the former prepares when it is ready, the latter may start with the new one.
  */
-function prepareStates(turn: Turn, reload: Preparing): void {
+function prepareStates(turn: Turn, reload: Undecided): void {
   const { state } = turn;
   const { generation, settings } = reload;
   let waits = false;
@@ -159,13 +158,13 @@ export function onPreparationLate(turn: Turn): void {
   rejectStates(turn, reload, `not all reactors have loaded within ${settings.startTimeoutMs} ms`);
 }
 
-function rejectStates(turn: Turn, reload: Preparing, message: string): void {
+function rejectStates(turn: Turn, reload: Undecided, message: string): void {
   dropStates(turn, reload);
   reject(turn, { code: 'ERR_MOONRING_HANDLER', message });
   next(turn);
 }
 
-function dropStates(turn: Turn, { settings }: Preparing): void {
+function dropStates(turn: Turn, { settings }: Undecided): void {
   discardStates(turn);
   closeApp(turn, settings);
 }
@@ -178,7 +177,7 @@ function discardStates(turn: Turn): void {
   cancel(turn, RELOAD_TIMER);
 }
 
-function switchStates(turn: Turn, { settings, generation, again }: Preparing): void {
+function switchStates(turn: Turn, { settings, generation, again }: Undecided): void {
   const { state } = turn;
   cancel(turn, RELOAD_TIMER);
   accept(turn, settings, generation);
@@ -217,7 +216,7 @@ function accept(turn: Turn, settings: SupervisorSettings, generation: number): v
 /* Processes are replaced. */
 
 /** A slot in a crash loop has no part in the decision: it starts with whatever is accepted. */
-function load(turn: Turn, reload: Loading) {
+function load(turn: Turn, reload: Undecided) {
   const { state } = turn;
   const slot = activeSlots(state).find(
     (each) => !isLooping(each) && successorOf(state, each)?.stage !== 'loaded',
@@ -228,7 +227,7 @@ function load(turn: Turn, reload: Loading) {
   if (successorOf(state, slot) === null && !isFull) launchSuccessor(turn, slot, reload.generation);
 }
 
-function commit(turn: Turn, { settings, generation, again }: Loading): void {
+function commit(turn: Turn, { settings, generation, again }: Undecided): void {
   turn.state.reload = { tag: 'replacing', again, failure: null };
   accept(turn, settings, generation);
   advance(turn);

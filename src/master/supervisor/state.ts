@@ -123,24 +123,17 @@ export type Reload =
   /** Configuration and handler are checked; nothing has changed yet. */
   | { readonly tag: 'checking'; readonly again: boolean }
   /**
-   * Only Lua files have changed: each reactor loads them beside the old ones. Nothing has changed
-   * for requests yet.
+   * `preparing`: only Lua files have changed, and each reactor loads them beside the old ones.
+   * `loading`: each slot gets a successor that loads and waits. Nothing has changed for requests yet.
    */
   | {
-      readonly tag: 'preparing';
+      readonly tag: 'preparing' | 'loading';
       readonly again: boolean;
       readonly generation: number;
       readonly settings: SupervisorSettings;
     }
-  /** All have loaded, and there is no way back: all are told to switch. */
+  /** All have prepared, and there is no way back: all are told to switch. */
   | { readonly tag: 'switching'; readonly again: boolean }
-  /** Each slot gets a successor that loads and waits. Still nothing has changed. */
-  | {
-      readonly tag: 'loading';
-      readonly again: boolean;
-      readonly generation: number;
-      readonly settings: SupervisorSettings;
-    }
   /** All have loaded, and there is no way back: one after the other begins to serve. */
   | {
       readonly tag: 'replacing';

@@ -88,7 +88,7 @@ t.test('a server without a response is not healthy', async (t) => {
   const silent = await askHealth(question({ port }), 50);
   t.strictSame(silent, {
     healthy: false,
-    message: `no response from 127.0.0.1:${port}/: none within 50 ms`,
+    message: `no response from 127.0.0.1:${port}/: none within 50ms`,
   });
   const uds = `/none/${process.pid}.sock`;
   const absent = await askHealth(question({ port: 'off', uds }));
