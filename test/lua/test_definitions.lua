@@ -25,7 +25,8 @@ local function defined(name)
   return dofile('lua/library/moonring/' .. name .. '.lua')
 end
 
-for _, name in ipairs { 'cookies', 'forms', 'log', 'percent', 'query', 'router' } do
+for _, name in ipairs { 'cookies', 'forms', 'log', 'percent', 'query', 'router',
+  'url' } do
   cases[name] = function()
     expect.equal(members_of(defined(name)), members_of(require('moonring.' .. name)))
   end
@@ -36,6 +37,24 @@ function cases.json()
   expect.equal(read('lua/library/moonring/json.lua'):match '%-%-%-@field null' ~= nil, true)
   members.null = 'value'
   expect.equal(members, members_of(require 'moonring.json'))
+end
+
+function cases.http()
+  require 'fake_socket'
+  local http = require 'moonring.http'
+  expect.equal(members_of(defined 'http'), members_of(http))
+  local library, runtime = read 'lua/library/moonring/http.lua', read 'lua/moonring/http_response.lua'
+  local methods, described = {}, {}
+  for name in runtime:gmatch '\nfunction methods%.([%w_]+)' do
+    methods[name] = true
+  end
+  for name in library:gmatch '\nfunction Response:([%w_]+)' do
+    described[name] = true
+  end
+  expect.equal(described, methods)
+  for name in library:match 'moonring.FetchOptions(.-)\n\n':gmatch '%-%-%-@field ([%w_]+)%?' do
+    expect.raises('option ' .. name .. ' may not be', http.fetch, 'http://a/', { [name] = coroutine.create(print) })
+  end
 end
 
 function cases.app_of_the_router()

@@ -7,6 +7,7 @@
 
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_embedded.h"
+#include "exec/hs_lua_http.h"
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
@@ -68,6 +69,10 @@ static int open_native(lua_State *state)
     lua_setfield(state, -2, "abi");
     lua_pushlightuserdata(state, &lua->api);
     lua_setfield(state, -2, "api");
+    lua_pushstring(state, hs_lua_http_abi_text);
+    lua_setfield(state, -2, "http_abi");
+    lua_pushlightuserdata(state, (void *)(uintptr_t)&hs_lua_http_api);
+    lua_setfield(state, -2, "http");
     return 1;
 }
 

@@ -1,0 +1,244 @@
+-- An HTTP/1.1 client for handlers: http.fetch(url, options). It waits without holding up other
+-- requests; see docs/lua-http-client.md.
+local request_of = require 'moonring.http_request'
+local response_of = require 'moonring.http_response'
+local scheduler = require 'moonring.scheduler'
+local socket = require 'moonring.socket'
+
+local error, pairs, pcall, tostring, type = error, pairs, pcall, tostring, type
+local min = math.min
+local now = scheduler.now
+
+local _M = {}
+
+local MAX_BODY = 8 * 1024 * 1024
+local CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
+-- Content that fits into the buffers of the system is sent before the response is awaited. Longer
+-- one is sent by a task beside, since a server may respond before it has read all.
+local SENT_AT_ONCE = 64 * 1024
+local JOINED = 16 * 1024
+-- Of the content of a redirect so much is read, so that its connection can be used again.
+local SKIPPED = 64 * 1024
+
+local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
+
+local function is_seconds(value)
+  return type(value) == 'number' and value > 0
+end
+
+local function is_count(value)
+  return type(value) == 'number' and value >= 0 and value % 1 == 0
+end
+
+local function is_a(...)
+  local names = { ... }
+  return function(value)
+    for i = 1, #names do
+      if type(value) == names[i] then
+        return true
+      end
+    end
+    return false
+  end
+end
+
+-- What each option may be.
+local CHECKS = {
+  method = is_a 'string', headers = is_a 'table', body = is_a('string', 'function'),
+  timeout = is_seconds, connect_timeout = is_seconds, read_timeout = is_seconds,
+  redirect = is_count, retry = function(value)
+    return type(value) == 'boolean' or value == 'always'
+  end,
+  decompress = is_a 'boolean', max_body = is_count, tls = is_a('boolean', 'table'),
+  pool = is_a('boolean', 'table'), unix = is_a 'string',
+}
+
+-- Raises at the line that called fetch.
+local function check_options(options)
+  if type(options) ~= 'table' then
+    error('http.fetch(url, options): options is a ' .. type(options) .. ', not a table', 3)
+  end
+  for name, value in pairs(options) do
+    local check = CHECKS[name]
+    if not check then
+      error(('http.fetch: there is no option %q'):format(tostring(name)), 3)
+    elseif not check(value) then
+      error(('http.fetch: option %s may not be %s'):format(name, tostring(value)), 3)
+    end
+  end
+end
+
+-- TLS for one origin: a certificate of ours is shown to no other, nor is the name asked for.
+local function tls_of(request, options)
+  if request.address.scheme ~= 'https' then
+    return nil
+  end
+  local tls = options.tls
+  if type(tls) ~= 'table' or not request.is_other_origin then
+    return tls or true
+  end
+  return { verify = tls.verify, ca = tls.ca }
+end
+
+local function connect(request, options, deadline, is_fresh)
+  local seconds = options.connect_timeout or CONNECT_TIMEOUT
+  local is_total = false
+  if deadline then
+    local left = deadline - now()
+    if left <= 0 then
+      return nil, 'timeout'
+    end
+    is_total = left < seconds
+    seconds = min(left, seconds)
+  end
+  local pool = options.pool
+  if is_fresh or pool == nil then
+    pool = not is_fresh
+  end
+  local address, path = request.address, options.unix
+  local sock, problem = socket.connect {
+    host = not path and address.host or nil, port = not path and address.port or nil, path = path,
+    tls = tls_of(request, options), pool = pool == true and {} or pool, timeout = seconds,
+  }
+  if not sock then
+    return nil, problem == 'timeout' and not is_total and 'connect timeout' or problem
+  end
+  return sock
+end
+
+-- Sends content beside the task that reads the response.
+local function send_beside(exchange, request)
+  return function()
+    local sock = exchange.sock
+    local ok, problem, is_own
+    if type(request.body) == 'string' then
+      ok, problem = sock:send(request.body)
+    else
+      ok, problem, is_own = request_of.send_content(request, sock)
+    end
+    exchange.is_sent = ok or false
+    exchange.sender = nil
+    if not ok then
+      exchange.send_error = problem
+      if is_own then -- nothing will make it complete
+        sock:close()
+      end
+    end
+  end
+end
+
+local function send(exchange, request)
+  local sock, body = exchange.sock, request.body
+  local head = request_of.head(request)
+  local ok, problem
+  if type(body) == 'string' and #body <= SENT_AT_ONCE then
+    ok, problem = sock:send(#body <= JOINED and head .. body or { head, body })
+    exchange.is_sent = ok or false
+    return ok, problem
+  end
+  ok, problem = sock:send(head)
+  if ok and body then
+    exchange.sender = scheduler.spawn(send_beside(exchange, request))
+  else
+    exchange.is_sent = ok or false
+  end
+  return ok, problem
+end
+
+-- Sends and reads the head of the response, on one connection.
+local function exchange_on(exchange, request, response)
+  local ok, send_error = send(exchange, request)
+  -- A server may refuse a request, respond and close before it has read all of it.
+  if not ok and send_error ~= 'closed' then
+    return nil, send_error == 'timeout' and 'send timeout' or send_error
+  end
+  local done, problem = response_of.read_head(exchange, response)
+  if not done then
+    return nil, exchange.send_error or send_error or problem
+  end
+  return done
+end
+
+-- One attempt. nil, the error, and whether a connection that had been used before died before it
+-- sent a byte.
+local function attempt(request, options, deadline, is_fresh)
+  local sock, problem = connect(request, options, deadline, is_fresh)
+  if not sock then
+    return nil, problem
+  end
+  local read_timeout = options.read_timeout or READ_TIMEOUT
+  sock:settimeouts(nil, read_timeout, read_timeout)
+  local exchange = response_of.begin(sock, request.method == 'HEAD', read_timeout, deadline)
+  local response = response_of.new(request_of.url_of(request), options.max_body or MAX_BODY)
+  local ok, done
+  ok, done, problem = pcall(exchange_on, exchange, request, response)
+  if ok and done then
+    return response
+  end
+  local has_died = problem == 'closed' and not exchange.has_begun and sock:reused() > 0
+  response_of.break_off(exchange)
+  if not ok then
+    error(done, 0)
+  end
+  return nil, problem, has_died
+end
+
+-- One request and its response: again on another connection if the first one had gone idle and was
+-- closed by the server meanwhile.
+local function exchange_once(request, options, deadline)
+  local response, problem, has_died = attempt(request, options, deadline, false)
+  if has_died and request_of.is_repeatable(request, options.retry) then
+    response, problem = attempt(request, options, deadline, true)
+  end
+  return response, problem
+end
+
+-- Takes the rest of a response's content if it is short.
+local function skip(response)
+  local length = 0
+  while length <= SKIPPED do
+    local piece = response:read()
+    if not piece then
+      return
+    end
+    length = length + #piece
+  end
+  response:close()
+end
+
+-- The response to a request; nil and an error. See docs/lua-http-client.md for the options and the
+-- errors.
+function _M.fetch(url, options)
+  options = options or {}
+  check_options(options)
+  local request, problem = request_of.new(url, options)
+  if not request then
+    return nil, problem
+  end
+  local deadline = options.timeout and now() + options.timeout or nil
+  local redirects, limit = 0, options.redirect or 0
+  while true do
+    local response
+    response, problem = exchange_once(request, options, deadline)
+    if not response then
+      return nil, problem
+    end
+    local location = limit > 0 and REDIRECTS[response.status] and response.headers.location
+    if not location then
+      return response
+    elseif redirects == limit then
+      response:close()
+      return nil, 'too many redirects'
+    end
+    skip(response)
+    request, problem = request_of.redirected(request, response.status, location)
+    if not request then
+      return nil, problem
+    elseif options.unix and request.is_other_origin then
+      return nil, 'bad redirect: it leaves the server behind the Unix socket'
+    end
+    redirects = redirects + 1
+  end
+end
+
+return _M
