@@ -1,6 +1,6 @@
 /*
  * npm start: sets everything up, then becomes the master. It is the same process on purpose: Ctrl-C
- * and the exit code reach the server and the shell without anybody in between.
+ * and the exit code reach the server and the shell without a process in between.
  */
 import { runMain } from './lib/setup-error.mjs';
 import { setUpServer } from './setup.mjs';

@@ -147,7 +147,7 @@ export type ReactorEvent =
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   /** A handler has blocked the event loop for twice the handler timeout. */
   | { readonly type: 'stuck' }
-  /** The master died; the I/O thread began to drain by itself. */
+  /** The master died; the I/O thread has begun to drain. */
   | { readonly type: 'orphaned' };
 
 export interface NativeReactor {

@@ -47,7 +47,7 @@ those that were changed.
 const EXIT_CODES = `## Exit codes
 
 The exit code is 0 after a drain, \`--help\`, \`--version\` and a \`--check\` that found no error.
-Every other exit has a code of its own and a message on standard error:
+Every other exit has its own code and a message on standard error:
 [errors.md](errors.md#exit-codes).
 `;
 

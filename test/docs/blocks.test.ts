@@ -23,7 +23,7 @@ t.test('every block of code says what it is', async (t) => {
   }
 });
 
-t.test('what is not run where it stands is run where the table says', async (t) => {
+t.test('blocks that are not run in place are run where the table says', async (t) => {
   const all = commands().map(({ text }) => text);
   t.ok(all.length > 50);
   for (const command of Object.keys(ELSEWHERE)) {

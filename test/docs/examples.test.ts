@@ -73,7 +73,7 @@ t.test('every C program of docs/c-api.md compiles and runs', async (t) => {
   }
 });
 
-t.test('every handler of docs/lua.md answers as its comments say', async (t) => {
+t.test('every handler of docs/lua.md responds as its comments say', async (t) => {
   const handlers = blocks('lua.md', 'lua');
   t.ok(handlers.length >= 5);
   for (const [i, text] of handlers.entries()) {

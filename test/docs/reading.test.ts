@@ -33,7 +33,7 @@ t.test('a page has its blocks, links, anchors and indents', async (t) => {
   t.throws(() => parsePage('page.md', '```sh\nls\n'), /does not end/);
 });
 
-t.test('a block is its commands, with what the comments promise', async (t) => {
+t.test('a block is its commands, with the results that comments promise', async (t) => {
   const [block] = parsePage('page.md', PAGE).blocks;
   if (block === undefined) throw new Error('no block');
   const commands = commandsOf(block);

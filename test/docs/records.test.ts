@@ -173,7 +173,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     provokedBy: 'test/e2e/lua-reloads-swap-states.test.ts',
   },
   'the service manager could not be notified': {
-    options: { env: { NOTIFY_SOCKET: join(directory, 'nobody') } },
+    options: { env: { NOTIFY_SOCKET: join(directory, 'missing') } },
   },
 };
 
@@ -182,7 +182,7 @@ async function halfARequest(t: Test, server: Server): Promise<RawClient> {
   const client = await connectRaw(t, server);
   client.socket.on('error', () => {});
   const half = requestText('/echo', { method: 'POST', headers: { 'Content-Length': '10' } });
-  // One write, so the answer to the first request says that the rest has arrived too.
+  // One write, so the response to the first request means that the rest has arrived too.
   await client.send(`${requestText('/')}${half}half`);
   await client.next();
   return client;

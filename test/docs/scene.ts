@@ -10,7 +10,7 @@ import { type Block, type Page, ROOT } from './pages.js';
 import { type Ended, openShell, type Shell } from './shell.js';
 import { comeToRest, openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
 
-/** A reader on a busy machine is patient. */
+/** Commands take their time on a busy machine. */
 const OUTPUT_TIMEOUT_MS = 120_000;
 /** A server of the reader's, on another machine. */
 const ELSEWHERE_SERVER = 'http://server.example';

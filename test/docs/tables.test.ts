@@ -96,7 +96,7 @@ t.test('the table of suites has all of them', async (t) => {
   t.strictSame(named.split(', ').toSorted(), suiteNames().toSorted());
 });
 
-t.test('what the admin listener answers is what the pages say', async (t) => {
+t.test('responses of the admin listener are those on the pages', async (t) => {
   const server = await startServer(t);
   const paths = firstColumn('docs/operations.md', 'Readiness').join(', ').replaceAll('`', '');
   t.ok(paths.split(', ').length >= 5);
@@ -120,7 +120,7 @@ t.test('every error code has a section with an example', async (t) => {
   }
 });
 
-t.test('the example of a protocol error is what the supervisor says', async (t) => {
+t.test('the example of a protocol error is the message of the supervisor', async (t) => {
   const driver = drive(1);
   driver.boot();
   driver.say(1, { type: 'hello', protocol: 99, pid: 101 });

@@ -26,7 +26,7 @@ export interface ServerTerminal {
   readonly exited: Promise<number>;
 }
 
-/** Whether a command is a server that stays until somebody ends it. */
+/** Whether a command is a server that stays until it is ended. */
 export function startsServer(command: string): boolean {
   if (/^npm start\b/.test(command)) return true;
   const words = /^node dist\/master\.js\b(.*)$/s.exec(command)?.[1];
@@ -34,7 +34,7 @@ export function startsServer(command: string): boolean {
 }
 
 /**
- * Types `command` into a terminal of its own (a pseudo-terminal, by script(1)) and waits until the
+ * Types `command` into its own terminal (a pseudo-terminal, by script(1)) and waits until the
  * server is ready. Ports that the page names become ports that the system chooses.
  */
 export async function openServerTerminal(
@@ -64,7 +64,7 @@ export async function openServerTerminal(
   void exited.then(() => (isOver = true));
   let master = 0;
   const endNow = () => killAll(child.pid ?? 0, master);
-  // The runner ends a test that takes too long; what is in a terminal of its own would stay.
+  // The runner ends a test that takes too long; what is in its own terminal would stay.
   process.once('SIGTERM', endNow);
   t.teardown(async () => {
     process.off('SIGTERM', endNow);

@@ -9,7 +9,7 @@ const CLIENTS = 32;
 /** More than the kernel holds of their answers, and all read at once. */
 const REQUESTS = 400;
 
-t.test('admin clients that read no answer do not keep probes out', async (t) => {
+t.test('admin clients that read no response do not block probes', async (t) => {
   const server = await startServer(t);
   const { hostname, port } = new URL(server.admin);
   const request = 'GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n';

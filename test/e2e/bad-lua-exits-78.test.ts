@@ -24,7 +24,7 @@ t.test('an error while the file loads is named with file and line', (t) =>
   refuses(t, 'error-at-load.lua', /error-at-load\.lua:2: no database/),
 );
 
-t.test('a file without the function handle says so', (t) =>
+t.test('a file without the function handle is refused with that reason', (t) =>
   refuses(t, 'no-handle.lua', /no-handle\.lua.*handle/),
 );
 

@@ -65,7 +65,7 @@ for (const mode of ['inline', 'worker']) {
   });
 }
 
-t.test('what a C handler logs is a record with its own level', async (t) => {
+t.test('a log line of a C handler is a record with its own level', async (t) => {
   const logging = build(
     'logging',
     '#include "httpserver.h"\nHS_HANDLER_MODULE\n' +
@@ -89,7 +89,7 @@ async function refuses(t: Test, app: string, message: RegExp): Promise<void> {
   t.notMatch(stdout + stderr, /\n\s+at /, 'no JavaScript stack trace');
 }
 
-t.test('what cannot be a handler is refused with a sentence', async (t) => {
+t.test('files that cannot be a handler are refused with a reason', async (t) => {
   await refuses(t, `${example}:no_such_function`, /has no function no_such_function/);
   await refuses(t, join(directory, 'none.so'), /none\.so does not exist/);
   const silent = build('silent', 'void hs_handler(void) {}\n');

@@ -7,7 +7,7 @@ const IMF_FIXDATE = /^[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT
 
 const server = await startServer(t);
 
-t.test('every answer carries the date of now', async (t) => {
+t.test('every response carries the current date', async (t) => {
   const client = await connectRaw(t, server);
   for (const target of ['/', '/nothing']) {
     const beforeMs = Date.now();

@@ -18,7 +18,7 @@ end
 function handle(_, res) res:body('answered'):send() end
 `;
 
-t.test('TERM while a replacement loads: what waits in its socket is answered', async (t) => {
+t.test('TERM while a replacement loads: requests that wait in its socket are served', async (t) => {
   const dir = t.testdir();
   const path = join(dir, 'app.lua');
   const touch = (name: string) => writeFileSync(join(dir, name), '');

@@ -19,7 +19,7 @@ async function halfwayThroughRequest(t: Test, server: Server): Promise<RawClient
   const client = await connectRaw(t, server);
   const headers = { 'Content-Length': String(BODY.length) };
   const head = requestText('/echo', { method: 'POST', headers });
-  // One write, so the answer to the first request says that the rest has arrived too.
+  // One write, so the response to the first request means that the rest has arrived too.
   await client.send(requestText('/') + head + BODY.slice(0, HALF));
   t.equal((await client.next()).status, 200);
   return client;

@@ -1,8 +1,8 @@
 import t from 'tap';
 import { startServer } from './server.js';
 
-// They die within milliseconds, and the system tells the master of several deaths at once. Whoever
-// takes a death before the last words of the dead for read sees a crash in a third of these drains.
+// They die within milliseconds, and the system tells the master of several deaths at once. A
+// master that judges an exit before it has read the last messages sees a crash in a third of these drains.
 t.test('reactors that end at the same time have all drained', async (t) => {
   for (let i = 0; i < 3; i++) {
     const server = await startServer(t, { processes: 12, args: ['--threads', '0'] });

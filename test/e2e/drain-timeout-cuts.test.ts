@@ -9,7 +9,7 @@ t.test('what is not finished within drain-timeout is cut, and that is a failure'
   });
   const client = await connectRaw(t, server);
   const half = requestText('/echo', { method: 'POST', headers: { 'Content-Length': '10' } });
-  // One write, so the answer to the first request says that the rest has arrived too.
+  // One write, so the response to the first request means that the rest has arrived too.
   await client.send(`${requestText('/')}${half}half`);
   t.equal((await client.next()).status, 200);
   t.strictSame(await server.stop(), { code: 1, signal: null });

@@ -15,7 +15,7 @@ async function checkForEver(t: Test): Promise<{ server: Server; checker: number 
   server.signal('SIGHUP');
   await until('the handler loads', () => existsSync(join(dir, 'loading')));
   const checker = childrenOf(server.pid).find((pid) => !before.includes(pid));
-  t.ok(checker, 'it is checked in a process of its own');
+  t.ok(checker, 'it is checked in a separate process');
   return { server, checker: checker ?? 0 };
 }
 
@@ -29,7 +29,7 @@ t.test('nor for ever by the death of the master', async (t) => {
   const { server, checker } = await checkForEver(t);
   server.signal('SIGKILL');
   await server.exited;
-  t.ok(isRunning(checker), 'nobody was there to end it');
+  t.ok(isRunning(checker), 'no master was there to end it');
   await until('it has ended itself', () => !isRunning(checker));
 });
 

@@ -12,7 +12,7 @@ function expectedBody(): Buffer {
   return Buffer.from(parts.join(''));
 }
 
-t.test('a client that does not read holds up nobody and then gets all of it', async (t) => {
+t.test('a client that does not read delays no other and then gets all of it', async (t) => {
   const server = await startServer(t, { app: 'large.lua' });
   const slow = await connectRaw(t, server);
   slow.socket.pause();

@@ -32,7 +32,7 @@ t.test('USR1 reopens log and access log', async (t) => {
   t.ok(linesOf(log).some((line) => line.includes('"stopped"')));
 });
 
-t.test('what a reactor writes is a record of the master', async (t) => {
+t.test('output of a reactor becomes a record of the master', async (t) => {
   const server = await startServer(t, { app: 'mistakes.lua' });
   await fetch(`${server.url}/raise`);
   const line = await server.logLine('the error', (each) => each.level === 50);

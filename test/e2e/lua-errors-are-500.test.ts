@@ -57,7 +57,7 @@ t.test('an error that is not a string gets 500 and is logged with its fields', a
   t.equal((await get('/')).status, 200);
 });
 
-t.test('an error after send leaves the answer as it was', async (t) => {
+t.test('an error after send does not change the response', async (t) => {
   const response = await get('/raise-after-send');
   t.equal(response.status, 200);
   t.equal(response.body.toString(), 'sent');
@@ -73,7 +73,7 @@ t.test('sending twice sends the first and logs the second with its place', async
   t.equal((await get('/')).body.toString(), 'fine', 'nothing more was sent');
 });
 
-t.test('never sending is answered', async (t) => {
+t.test('a handler that never sends gets 500', async (t) => {
   t.equal((await get('/never')).status, 500, 'with nothing built');
   const built = await get('/never-but-built');
   t.equal(built.status, 201, 'with what was built');
@@ -90,7 +90,7 @@ t.test('a request that is kept raises at every use in a later one', async (t) =>
   t.match(await errorLine(server, placeOf('here it is late')), /stack traceback/);
 });
 
-t.test('a header that would split the answer is refused', async (t) => {
+t.test('a header that would split the response is refused', async (t) => {
   const response = await get('/bad-header');
   t.equal(response.status, 500);
   t.notMatch(response.head, /injected/i);

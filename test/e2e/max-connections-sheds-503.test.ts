@@ -11,7 +11,7 @@ import { until } from './until.js';
 const LIMIT = 8;
 const BEYOND = 40;
 
-t.test('the connection over the limit is answered 503 and closed', async (t) => {
+t.test('the connection over the limit gets 503 and is closed', async (t) => {
   const server = await startServer(t, { args: ['--max-connections', String(LIMIT)] });
   const served = await Promise.all(Array.from({ length: LIMIT }, () => connectRaw(t, server)));
   for (const client of served) {

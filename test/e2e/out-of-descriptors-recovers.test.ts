@@ -48,7 +48,7 @@ t.test('accepting pauses without spinning and goes on', { skip: noUsage }, async
     t.equal((await client.request(requestText('/'))).status, 200, 'those inside are served');
   }
 
-  // As they leave the others come in, all of them in the end.
+  // As they leave, all others are accepted.
   for (const client of served) client.socket.destroy();
   for (const client of waiting) {
     t.equal((await client.next()).status, 200, 'served after the wait');

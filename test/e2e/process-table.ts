@@ -9,7 +9,7 @@ export interface ProcessRow {
 }
 
 /**
- * Whether the process runs. One that has ended does not, even if nobody has asked for its status
+ * Whether the process runs. One that has ended does not, even if its parent has not waited for it
  * yet.
  */
 export function isRunning(pid: number): boolean {

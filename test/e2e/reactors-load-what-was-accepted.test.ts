@@ -53,7 +53,7 @@ async function killAll(server: Server): Promise<void> {
   }
 }
 
-t.test('a broken file is nowhere to be seen until it is accepted', async (t) => {
+t.test('a broken file is served by no process until it is accepted', async (t) => {
   const dir = t.testdir();
   writeApp(dir, 'first');
   const server = await startServer(t, { app: dir, processes: 2 });
@@ -84,32 +84,29 @@ t.test('a broken file is nowhere to be seen until it is accepted', async (t) => 
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test(
-  'a scale-up starts what was accepted, and so does a start from a deleted folder',
-  async (t) => {
-    const dir = t.testdir();
-    writeApp(dir, 'only');
-    const admin = join(socketDirectory(t), 'admin.sock');
-    const server = await startServer(t, { app: dir, processes: 1, args: ['--admin', admin] });
-    rmSync(join(dir, 'lib'), { recursive: true });
-    rmSync(join(dir, 'handler.lua'));
-    t.match(await runMaster(['ctl', 'scale', '3', '--admin', admin]), { code: 0 });
-    await until('three reactors are ready', async () => {
-      const { text } = await getOverSocket(admin, '/status');
-      const { reactors } = JSON.parse(text) as Status;
-      return reactors.filter(({ state }) => state === 'ready').length === 3;
-    });
-    for (let i = 0; i < 20; i++) {
-      const client = await connectRaw(t, server);
-      t.equal(await textAt(client, '/late'), '200 late only');
-      client.socket.destroy();
-    }
-    t.strictSame(await server.stop(), { code: 0, signal: null });
-  },
-);
+t.test('a scale-up loads the accepted files, also from a deleted folder', async (t) => {
+  const dir = t.testdir();
+  writeApp(dir, 'only');
+  const admin = join(socketDirectory(t), 'admin.sock');
+  const server = await startServer(t, { app: dir, processes: 1, args: ['--admin', admin] });
+  rmSync(join(dir, 'lib'), { recursive: true });
+  rmSync(join(dir, 'handler.lua'));
+  t.match(await runMaster(['ctl', 'scale', '3', '--admin', admin]), { code: 0 });
+  await until('three reactors are ready', async () => {
+    const { text } = await getOverSocket(admin, '/status');
+    const { reactors } = JSON.parse(text) as Status;
+    return reactors.filter(({ state }) => state === 'ready').length === 3;
+  });
+  for (let i = 0; i < 20; i++) {
+    const client = await connectRaw(t, server);
+    t.equal(await textAt(client, '/late'), '200 late only');
+    client.socket.destroy();
+  }
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
 
 t.test(
-  'more than 64 MiB of Lua files: what the check has loaded is kept, with a warning',
+  'more than 64 MiB of Lua files: those that the check has loaded are kept, with a warning',
   async (t) => {
     const dir = t.testdir();
     writeApp(dir, 'first');

@@ -36,7 +36,7 @@ t.test('too much content in chunks', async (t) => {
   await client.ended();
 });
 
-t.test('what follows a bad request is dropped', async (t) => {
+t.test('bytes after a bad request are dropped', async (t) => {
   const client = await connectRaw(t, server);
   await client.send('GET  / HTTP/1.1\r\nHost: a\r\n\r\n');
   await client.send(...Array.from({ length: UPLOAD_MIB }, () => piece));

@@ -21,7 +21,7 @@ const BAD: readonly [name: string, code: string, reason: RegExp][] = [
   ['an endless loop', 'while true do end', /did not finish loading within 15 s/],
 ];
 
-t.test('what does not load is rejected, and the old one serves on', async (t) => {
+t.test('a handler that does not load is rejected, and the old one goes on serving', async (t) => {
   const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
   const server = await startServer(t, { app, processes: 2 });
   const before = server.reactorPids();
@@ -62,7 +62,7 @@ t.test('an app that has become a link to itself is rejected too', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('--watch reloads by itself', async (t) => {
+t.test('--watch reloads without a signal', async (t) => {
   const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
   const server = await startServer(t, { app, args: ['--watch'] });
   const client = await connectRaw(t, server);

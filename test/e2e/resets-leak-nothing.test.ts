@@ -7,7 +7,7 @@ import { until } from './until.js';
 
 /*
  * Clients that reset their connections, wherever they are in an exchange, leave no descriptor
- * behind and hold up nobody.
+ * behind and delay no other client.
  */
 
 const CLIENTS = 50;
@@ -37,7 +37,7 @@ const stages: readonly Stage[] = [
     before: (client) => client.send(requestText('/').repeat(200)),
   },
   {
-    name: 'in a large answer',
+    name: 'in a large response',
     before: async (client) => {
       await client.send(requestText('/large'));
       await once(client.socket, 'data');
@@ -45,7 +45,7 @@ const stages: readonly Stage[] = [
     },
   },
   {
-    name: 'before a large answer',
+    name: 'before a large response',
     before: async (client) => {
       client.socket.pause();
       await client.send(requestText('/large'));

@@ -15,7 +15,7 @@ t.test('a second signal does not wait for what is in flight', async (t) => {
   t.equal((await idle.request(requestText('/'))).status, 200);
   const stalled = await connectRaw(t, server);
   const headers = { 'Content-Length': '10' };
-  // One write, so the answer to the first request says that the unfinished one has arrived too.
+  // One write, so the response to the first request means that the unfinished one has arrived too.
   await stalled.send(`${requestText('/')}${requestText('/echo', { method: 'POST', headers })}half`);
   t.equal((await stalled.next()).status, 200);
 

@@ -223,7 +223,7 @@ t.test('listeners that throw or give orders do not disturb the server', async (t
   t.equal(stops, 1, 'a stop in the listener for it does not repeat it');
 });
 
-t.test('a cluster worker is told that it cannot be a server', async (t) => {
+t.test('a cluster worker is refused as a server', async (t) => {
   const env = { ...cleanEnvironment(), NODE_UNIQUE_ID: '1' };
   const index = new URL('../../dist/index.js', import.meta.url);
   const script = `

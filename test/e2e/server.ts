@@ -137,7 +137,7 @@ function adminUrl(addresses: unknown): string {
   return String(all.find((address) => String(address).startsWith('http://')) ?? '');
 }
 
-/** Runs the server with exactly these arguments until it ends by itself. */
+/** Runs the server with exactly these arguments until it ends. */
 export async function runMaster(args: readonly string[]): Promise<RunResult> {
   const child = spawnMaster(args);
   const output = collectOutput(child);

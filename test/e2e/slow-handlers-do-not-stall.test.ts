@@ -4,7 +4,7 @@ import { startServer } from './server.js';
 
 const WAITERS = 64;
 
-t.test('64 clients wait for 4 workers and the reactor answers others at once', async (t) => {
+t.test('64 clients wait for 4 workers and the reactor serves others at once', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
     args: ['--dispatch', 'inline', '--threads', '4'],

@@ -40,7 +40,7 @@ t.test('a loop of the interpreter is stopped with a traceback', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('inline: an interpreted loop is stopped, and answered 500', async (t) => {
+t.test('inline: an interpreted loop is stopped and gets 500', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
     args: ['--dispatch', 'inline', '--handler-timeout', '1s'],

@@ -7,7 +7,7 @@ import { until } from './until.js';
 // A handler that is only slow must not look like this one: auto would send it to a worker.
 const INLINE = ['--dispatch', 'inline', '--threads', '0', '--handler-timeout', '0'];
 
-t.test('the admin listener answers while every handler is stuck', async (t) => {
+t.test('the admin listener responds while every handler is stuck', async (t) => {
   const server = await startServer(t, {
     app: 'stuck.lua',
     processes: 2,

@@ -12,7 +12,7 @@ const noFull = existsSync(FULL) ? false : `there is no ${FULL}`;
 /** Their log lines are more than all buffers on the way hold. */
 const REQUESTS = 8000;
 
-t.test('nobody reads the log: requests, health and the end go on', async (t) => {
+t.test('a log that is not read: requests, health and the end go on', async (t) => {
   let child: ChildProcess | undefined;
   const server = await startServer(t, {
     app: 'mistakes.lua',

@@ -37,7 +37,7 @@ t.test('a crossed threshold is a failed run, 99', async (t) => {
   t.match(report, 'http_req_failed is not rate==0');
 });
 
-t.test('a saturated generator makes the run invalid, whatever k6 says', async (t) => {
+t.test('a saturated generator makes the run invalid, even if k6 passes it', async (t) => {
   const why = '7 iterations could not start in time';
   for (const [k6Code, thresholds] of [
     [0, KEPT],
@@ -62,7 +62,7 @@ t.test('a run without a summary has not passed', async (t) => {
   t.equal(code, 1);
 });
 
-t.test('a ramp that ends at its threshold has found what it looked for', async (t) => {
+t.test('a ramp that ends at its threshold is a result', async (t) => {
   const k6 = k6That(t, 99, summaryWith(CROSSED));
   const { code, report } = await runLoad(t, ['breakpoint'], k6);
   t.equal(code, 0);

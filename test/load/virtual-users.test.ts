@@ -9,7 +9,7 @@ t.test('there are 32 virtual users a reactor, or more for a high rate', async (t
   t.equal(constantRate(1000, 60).preAllocatedVUs, 250);
 });
 
-t.test('a run that asks what is lost gets through a stall of a second', async (t) => {
+t.test('a run that counts lost requests survives a pause of one second', async (t) => {
   t.equal(constantRate(300, 60, {}, throughStalls).preAllocatedVUs, 300);
 });
 

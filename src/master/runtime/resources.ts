@@ -9,7 +9,7 @@ export const CHILD_STATS_FD = 5;
 export const CHILD_INBOX_FD = 6;
 /** Its own standard output is a pipe to the log. */
 export const CHILD_STDOUT_FD = 7;
-/** Its end of a pair of its own: through it come the files of the app. */
+/** Its end of the pair through which the files of the app come. */
 export const CHILD_APPS_FD = 8;
 /** Any number of listeners, so they come last. */
 const CHILD_LISTEN_FD = 9;
@@ -43,20 +43,20 @@ export interface Resources {
   inheritedBy(slot: number): Inherited;
   /** Makes room for `count` slots. Throws ERR_MOONRING_LISTEN. */
   makeRoom(count: number): void;
-  /** Nobody will serve the slot again; what waits in its own listener is lost. */
+  /** No reactor will serve the slot again; connections that wait in its listener are lost. */
   closeSlot(slot: number): void;
   closeListeners(): void;
   close(): void;
 }
 
-/** Sparse memory and few descriptors a slot: enough to scale up later. */
+/** Slots to scale up later: each takes sparse memory and few descriptors. */
 const LEAST_CAPACITY = 16;
 const MOST_CAPACITY = 1024;
 
 export interface ResourceOptions {
   readonly native: NativeAddon;
   readonly listeners: Listeners;
-  /** Who accepts: each reactor by itself, or the master. */
+  /** What accepts connections: each reactor, or the master. */
   readonly accept: 'reuseport' | 'boss';
   readonly config: Pick<Config, 'bossPolicy' | 'backlog'>;
   readonly processes: number;
@@ -82,7 +82,7 @@ export function openResources(options: ResourceOptions): Resources {
     stats,
   });
   const sharedFds = isBoss ? [] : listeners.sharedFds;
-  // Under reuseport each reactor has a socket of its own in every group.
+  // Under reuseport each reactor has its own socket in every group.
   const groups = isBoss ? [] : listeners.tcp;
   const slots = makeSlots(options, groups);
   let listening = true;

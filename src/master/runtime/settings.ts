@@ -50,7 +50,7 @@ export function supervisorSettings(
   };
 }
 
-/** Whether reactors can go over to the new settings by loading the Lua files anew. */
+/** Whether reactors can take the new settings by loading the Lua files again. */
 export function onlyLuaChanged(before: SupervisorSettings, after: SupervisorSettings): boolean {
   const { reactor, pin, build } = after;
   if (reactor.app.kind !== 'lua' || !reactor.isKept) return false;

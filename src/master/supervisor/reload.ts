@@ -75,7 +75,7 @@ export function onPrepared(turn: Turn, result: Prepared): void {
   }
   const { again } = state.reload;
   const { settings } = result;
-  // One that a reload could not replace has the options of its own generation still.
+  // A process that a reload could not replace still has the options of its generation.
   const mains = activeSlots(state).flatMap((slot) => mainOf(state, slot) ?? []);
   const onlyLua = result.onlyLua && mains.every((each) => each.generation === state.generation);
   const generation = state.generation + 1;
@@ -205,7 +205,7 @@ function accept(turn: Turn, settings: SupervisorSettings, generation: number): v
   state.settings = settings;
   state.generation = generation;
   for (const slot of activeSlots(state).filter(isLooping)) {
-    // The new generation may be the cure. What still starts with the old one is started again.
+    // The new generation may start. A process that is still loading the old one is started again.
     slot.history = NO_CRASHES;
     const child = mainOf(state, slot);
     if (child === null) launch(turn, slot);

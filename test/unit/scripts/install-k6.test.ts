@@ -29,7 +29,7 @@ t.test('k6 goes into build/k6, at a pinned version', async (t) => {
   t.match(asked, /install go\.k6\.io\/k6\/v2@v2\.\d+\.\d+$/);
 });
 
-t.test('without Go it says what to do', async (t) => {
+t.test('without Go the message has the command to run', async (t) => {
   const tree = t.testdir({
     scripts: {},
     bin: { dirname: t.fixture('symlink', '/usr/bin/dirname') },

@@ -39,7 +39,7 @@ function withImports(path: string, found = new Set<string>()): Set<string> {
   return found;
 }
 
-t.test('the tarball holds what its build needs and nothing of our own workshop', async (t) => {
+t.test('the tarball holds the files that a build needs, and no tests', async (t) => {
   const files = await packedFiles();
   const below = (folder: string) => files.filter((path) => path.startsWith(`${folder}/`));
   t.strictSame(

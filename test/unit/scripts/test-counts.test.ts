@@ -37,7 +37,7 @@ t.test('a ctest that fails without running a test is a failure', async (t) => {
   t.match(countCtest('No such directory', 1), { passed: 0, failed: 1 });
 });
 
-t.test('tap counts what it says in its closing line', async (t) => {
+t.test('the closing line of tap is counted', async (t) => {
   const { passed, failed } = countTap('# { total: 6, pass: 4, fail: 1, skip: 1 }\n# time=1ms\n', 1);
   t.same({ passed, failed }, { passed: 4, failed: 1 });
 });

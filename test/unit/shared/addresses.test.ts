@@ -22,7 +22,7 @@ t.test('host and port, a path, both, or none', async (t) => {
   t.equal(formatAddress(tcp), '127.0.0.1:9464');
 });
 
-t.test('anything else is told apart', async (t) => {
+t.test('other lines are no records', async (t) => {
   for (const text of [
     '',
     '9464',

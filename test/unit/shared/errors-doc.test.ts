@@ -4,10 +4,10 @@ import { withErrorTable } from '../../../src/shared/errors-doc.js';
 
 const path = new URL('../../../docs/errors.md', import.meta.url);
 
-t.test('docs/errors.md says what the table of errors says', async (t) => {
+t.test('docs/errors.md has the table of errors', async (t) => {
   const rendered = withErrorTable(readFileSync(path, 'utf8'));
   if (process.env['UPDATE_DOCS'] === '1') writeFileSync(path, rendered);
-  t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it anew');
+  t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it again');
 });
 
 t.test('a page without a place for the table is no page of errors', async (t) => {

@@ -15,7 +15,7 @@ t.test('an error carries code, sentence and cause', async (t) => {
   t.ok(error instanceof Error);
 });
 
-t.test('whatever is thrown has a text', async (t) => {
+t.test('every thrown value has a text', async (t) => {
   t.equal(messageOf(new Error('a')), 'a');
   t.equal(messageOf('b'), 'b');
   t.equal(messageOf(undefined), 'undefined');

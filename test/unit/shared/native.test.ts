@@ -14,7 +14,7 @@ function loadError(root: string, override?: string): string {
   return 'it loaded';
 }
 
-t.test('a missing addon: the sentence says what to run', async (t) => {
+t.test('a missing addon: the message has the command to run', async (t) => {
   const root = t.testdir();
   t.match(loadError(root), 'build/release/moonring.node does not exist: build it with');
   t.match(loadError(root, '/no/such.node'), '/no/such.node does not exist: MOONRING_ADDON names');

@@ -4,8 +4,8 @@ import { renderConfigurationDoc } from '../../../src/shared/options-doc.js';
 
 const path = new URL('../../../docs/configuration.md', import.meta.url);
 
-t.test('docs/configuration.md says what the table of options says', async (t) => {
+t.test('docs/configuration.md has the table of options', async (t) => {
   const rendered = renderConfigurationDoc();
   if (process.env['UPDATE_DOCS'] === '1') writeFileSync(path, rendered);
-  t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it anew');
+  t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it again');
 });

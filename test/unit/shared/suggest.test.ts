@@ -15,7 +15,7 @@ t.test('a slip of the pen is recognised', async (t) => {
   t.equal(didYouMean('prot', KNOWN), ' (Did you mean port?)');
 });
 
-t.test('what resembles nothing gets no suggestion', async (t) => {
+t.test('a name like no other gets no suggestion', async (t) => {
   for (const name of ['', 'x', 'version', 'workers', 'a'.repeat(1000)]) {
     t.equal(nearest(name, KNOWN), null, name.slice(0, 20));
   }

@@ -130,7 +130,7 @@ t.test('latencies have method and class of the status, summed over the reactors'
 
 const noProc = process.platform === 'linux' ? false : 'reads /proc';
 
-t.test('the usage of a process is what the system counts', { skip: noProc }, async (t) => {
+t.test('the usage of a process comes from the system', { skip: noProc }, async (t) => {
   const own = readProcessUsage('master', process.pid);
   if (own === null) throw new TypeError('no usage');
   t.ok(own.cpuSeconds > 0 && own.openFds > 3 && own.maxFds >= own.openFds);

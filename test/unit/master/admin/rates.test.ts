@@ -20,7 +20,7 @@ function later(afterMs: number, more: number): StatsSnapshot {
 
 const NOTHING = { requests: 0, connections: 0, receivedBytes: 0, sentBytes: 0 };
 
-t.test('what was added, a second, by reactor and in all', async (t) => {
+t.test('increments per second, per reactor and in total', async (t) => {
   const rates = ratesBetween(snapshot, later(500, 10));
   // Two methods, each 10 more.
   const busy = { requests: 40, connections: 20, receivedBytes: 20, sentBytes: 20 };

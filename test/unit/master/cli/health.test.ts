@@ -18,7 +18,7 @@ function asked(options: ServerOptions) {
   return made && { ...made.target, path: made.path };
 }
 
-t.test('the admin listener is asked first', async (t) => {
+t.test('the admin listener is preferred', async (t) => {
   const path = '/readyz';
   t.strictSame(asked({ admin: '127.0.0.1:90' }), { host: '127.0.0.1', port: 90, path });
   t.strictSame(asked({ admin: '0.0.0.0:90' }), { host: '127.0.0.1', port: 90, path });

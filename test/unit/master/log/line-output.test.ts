@@ -25,7 +25,7 @@ t.test('a line is written before the call returns', async (t) => {
   t.equal(to.text, 'one\n');
 });
 
-t.test('what is not taken waits, in order and in one piece', async (t) => {
+t.test('lines that are not written wait, whole and in order', async (t) => {
   const to = reader(5);
   const output = lineOutput(to.take);
   output.write('first\n');
@@ -36,7 +36,7 @@ t.test('what is not taken waits, in order and in one piece', async (t) => {
   t.equal(to.text, 'first\nsecond\n');
 });
 
-t.test('what waits is offered again without a further line', async (t) => {
+t.test('waiting lines are written later without a further line', async (t) => {
   const to = reader(0);
   lineOutput(to.take).write('first\n');
   to.room = 100;
@@ -44,21 +44,24 @@ t.test('what waits is offered again without a further line', async (t) => {
   t.equal(to.text, 'first\n');
 });
 
-t.test('more than may wait is lost, and told when there is room', async (t) => {
-  const to = reader(0);
-  const output = lineOutput(to.take);
-  const line = `${'x'.repeat(1023)}\n`;
-  for (let i = 0; i < 300; i++) output.write(line);
-  to.room = 1_000_000;
-  output.write('last\n');
-  const [record = '', ...rest] = to.text.split('\n').filter((each) => !each.startsWith('x'));
-  t.match(JSON.parse(record), { level: 40, msg: 'log lines were lost', lost: 45 });
-  t.strictSame(rest, ['']);
-  output.write('next\n');
-  t.match(to.text, /next\n$/);
-});
+t.test(
+  'lines over the limit are lost, and their number is logged when there is room',
+  async (t) => {
+    const to = reader(0);
+    const output = lineOutput(to.take);
+    const line = `${'x'.repeat(1023)}\n`;
+    for (let i = 0; i < 300; i++) output.write(line);
+    to.room = 1_000_000;
+    output.write('last\n');
+    const [record = '', ...rest] = to.text.split('\n').filter((each) => !each.startsWith('x'));
+    t.match(JSON.parse(record), { level: 40, msg: 'log lines were lost', lost: 45 });
+    t.strictSame(rest, ['']);
+    output.write('next\n');
+    t.match(to.text, /next\n$/);
+  },
+);
 
-t.test('a full disk ends nothing; when there is room again the loss is told', async (t) => {
+t.test('a full disk is no failure; the loss is logged when there is room again', async (t) => {
   const to = reader(1000);
   const output = lineOutput(to.take);
   to.problem = 'No space left on device';

@@ -72,25 +72,28 @@ t.test('changes of the config file and of modules in C beside the app are report
   t.strictSame(await after(() => saveByRename(object, 'b')), ['app/fast.so']);
 });
 
-t.test('a burst of changes is one, and what a reload does not load is none', async (t) => {
-  const dir = t.testdir({
-    'app.lua': 'a',
-    'same.lua': 'a',
-    '.git': { 'x.lua': '' },
-    node_modules: { x: { 'x.lua': '' } },
-  });
-  const { after, changes } = watchApp(t, dir, join(dir, 'app.lua'));
-  writeFileSync(join(dir, 'notes.txt'), 'x');
-  writeFileSync(join(dir, '.git', 'x.lua'), 'x');
-  writeFileSync(join(dir, 'node_modules', 'x', 'x.lua'), 'x');
-  saveByRename(join(dir, 'same.lua'), 'a');
-  const burst = () => {
-    for (let i = 0; i < 20; i++) writeFileSync(join(dir, 'app.lua'), `a = ${i}`);
-    writeFileSync(join(dir, 'other.lua'), '');
-  };
-  t.strictSame(await after(burst), ['app.lua', 'other.lua']);
-  t.equal(changes.length, 1);
-});
+t.test(
+  'a burst of changes is one change; files that a reload does not load are ignored',
+  async (t) => {
+    const dir = t.testdir({
+      'app.lua': 'a',
+      'same.lua': 'a',
+      '.git': { 'x.lua': '' },
+      node_modules: { x: { 'x.lua': '' } },
+    });
+    const { after, changes } = watchApp(t, dir, join(dir, 'app.lua'));
+    writeFileSync(join(dir, 'notes.txt'), 'x');
+    writeFileSync(join(dir, '.git', 'x.lua'), 'x');
+    writeFileSync(join(dir, 'node_modules', 'x', 'x.lua'), 'x');
+    saveByRename(join(dir, 'same.lua'), 'a');
+    const burst = () => {
+      for (let i = 0; i < 20; i++) writeFileSync(join(dir, 'app.lua'), `a = ${i}`);
+      writeFileSync(join(dir, 'other.lua'), '');
+    };
+    t.strictSame(await after(burst), ['app.lua', 'other.lua']);
+    t.equal(changes.length, 1);
+  },
+);
 
 t.test('an app behind a link is followed when the link is changed', async (t) => {
   const dir = t.testdir({

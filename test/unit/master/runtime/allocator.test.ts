@@ -30,7 +30,7 @@ t.test('jemalloc is preloaded where it is installed', async (t) => {
   });
 });
 
-t.test('what the operator preloads stays', async (t) => {
+t.test('libraries that the operator preloads are kept', async (t) => {
   const env = { LD_PRELOAD: '/x.so', MALLOC_CONF: 'narenas:1' };
   t.match(choose({ env }), { env: { LD_PRELOAD: `${DEBIAN}:/x.so`, MALLOC_CONF: 'narenas:1' } });
 });

@@ -74,7 +74,7 @@ t.test('TCP, a Unix socket, and both', async (t) => {
   });
 });
 
-t.test('what a service manager opened replaces all others', async (t) => {
+t.test('listeners of a service manager replace all others', async (t) => {
   t.match(openListeners(sockets('EADDRINUSE'), { ...PLAN, inheritedFds: [3, 4] }), {
     tcp: [],
     sharedFds: [3, 4],

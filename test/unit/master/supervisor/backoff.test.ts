@@ -39,7 +39,7 @@ t.test('a reactor that served is back at once, then later and later', async (t) 
   t.equal(list[9]?.loop, 'crashed 10 times in 60 seconds');
 });
 
-t.test('a reactor that never gets ready is in a crash loop sooner', async (t) => {
+t.test('failed starts make a crash loop sooner than crashes', async (t) => {
   const list = verdicts(times(7, 10), false);
   t.strictSame(delays(list), [50, 50, 100, 200, 2000, 4000, 8000]);
   t.equal(list[3]?.loop, null);

@@ -130,7 +130,7 @@ t.test(
   },
 );
 
-/** Each prepared generation has files of its own. */
+/** Each prepared generation has its own files. */
 const filesOf = new WeakMap<Driver, number>();
 
 function prepare(driver: Driver, random: (below: number) => number): string[] {
@@ -161,7 +161,7 @@ function checkFiles(t: Test, driver: Driver, what: string): void {
   if (closed.size !== opened) t.fail(`${what}: ${closed.size} of ${opened} files are closed`);
 }
 
-/** All that is asked for is done, in whatever order, until nothing more is asked for. */
+/** Performs all effects, in any order, until there are none. */
 function settle(driver: Driver): void {
   for (let turn = 0; turn < 200; turn++) {
     prepare(driver, () => 1);

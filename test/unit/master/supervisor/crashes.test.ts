@@ -94,7 +94,7 @@ t.test('the crash loop of a slot does not keep the others from being reloaded', 
       `send ${last + 1} serve`,
       `arm child ${last + 1} 20000`,
     ],
-    'the new generation may be the cure',
+    'the new generation may start',
   );
   driver.ready(last + 1);
   begin(driver, last + 2);

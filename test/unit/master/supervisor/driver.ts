@@ -119,7 +119,7 @@ export function drive(processes: number, settings: Partial<SupervisorSettings> =
     childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child }, lateMs: 0 }),
     state: () => state,
     disconnect: (child) => send({ type: 'disconnected', child }),
-    unreadable: (child) => send({ type: 'unreadable', child, problem: 'gibberish' }),
+    unreadable: (child) => send({ type: 'unreadable', child, problem: 'not a message' }),
     signal: (signal) => send({ type: 'signal', signal, nowMs }),
     timer: (slot, lateMs = 0) => {
       const timer =

@@ -272,7 +272,7 @@ t.test('a drain that kills a replaced reactor is not clean', async (t) => {
   t.match(driver.exit(1, KILLED).at(-1), end);
 });
 
-t.test('orders to drain count once, whatever came before', async (t) => {
+t.test('orders to drain count once, also after a signal', async (t) => {
   for (const drainDelayMs of [0, 5000]) {
     const driver = driveServing(1, { drainDelayMs });
     driver.order({ type: 'drain' });

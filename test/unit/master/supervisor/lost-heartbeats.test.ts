@@ -24,5 +24,5 @@ t.test('a replaced reactor that is stuck is ended too', async (t) => {
   t.strictSame(driver.silent(1), ['abort 1', 'arm child 1 2000']);
   t.strictSame(driver.childTimer(1), ['kill 1']);
   t.strictSame(driver.exit(1, { code: null, signal: 'SIGKILL' }), ['cancel child 1']);
-  t.match(driver.state().restarts, { stuck: 0 }, 'nobody had to be started for it');
+  t.match(driver.state().restarts, { stuck: 0 }, 'no process was replaced');
 });

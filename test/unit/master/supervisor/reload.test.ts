@@ -169,7 +169,11 @@ t.test('a slot in backoff is served by its successor at once', async (t) => {
   driver.exit(2, KILLED);
   t.strictSame(driver.tags(), ['backoff']);
   driver.signal('SIGHUP');
-  t.strictSame(driver.prepared(), ['fork 3 in 0', 'arm child 3 20000'], 'it may be the cure');
+  t.strictSame(
+    driver.prepared(),
+    ['fork 3 in 0', 'arm child 3 20000'],
+    'the new generation may start',
+  );
   driver.hello(3);
   driver.loaded(3);
   t.strictSame(driver.ready(3), ['cancel child 3', 'cancel 0', 'reloaded 2']);

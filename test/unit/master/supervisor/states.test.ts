@@ -168,7 +168,7 @@ t.test('a reactor that crashes before it has switched is replaced by a new one',
   t.end();
 });
 
-t.test('a slot in a crash loop has no part in it, and gets another chance', (t) => {
+t.test('a slot in a crash loop does not take part, and is started with the new generation', (t) => {
   const driver = driveServing(2);
   let child = 2;
   while (driver.tags()[1] !== 'failed') {

@@ -67,7 +67,7 @@ t.test('a note is gone after DELETE', async (t) => {
   t.equal((await ask('DELETE', '/notes/2')).status, 404);
 });
 
-t.test('what cannot be read is refused with the status that says so', async (t) => {
+t.test('bodies that cannot be parsed get their status', async (t) => {
   const cases: readonly (readonly [Sent, number, RegExp])[] = [
     [typed('application/json', '{"text":'), 400, /at character 9/],
     [typed('application/json', '{}'), 400, /text is missing/],

@@ -6,7 +6,7 @@ import { until } from './until.js';
 
 /*
  * Slowloris: clients that send their header a byte at a time and never end it. The deadline is for
- * the whole header, so that a byte now and then buys nobody more time.
+ * the whole header, so that a byte now and then gains no client more time.
  */
 
 const SLOW = 200;
@@ -69,7 +69,7 @@ t.test('clients that drip a header', { skip: noUsage }, async (t) => {
   }
   await Promise.all(ends);
   const tookMs = performance.now() - begin;
-  t.ok(tookMs >= HEADER_TIMEOUT_MS, 'nobody was sent away early');
+  t.ok(tookMs >= HEADER_TIMEOUT_MS, 'no client was sent away early');
 
   t.equal((await client.request(requestText('/'))).status, 200);
   // Their ends may be read in more turns than one.

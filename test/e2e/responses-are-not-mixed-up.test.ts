@@ -38,7 +38,7 @@ async function talk(client: RawClient, random: SeededRandom, connection: number)
     for (const body of tokens) {
       const response = await client.next('POST');
       if (response.status !== 200 || !response.body.equals(body)) {
-        throw new Error(`connection ${connection} got the wrong answer to request ${requests}`);
+        throw new Error(`connection ${connection} got the wrong response to request ${requests}`);
       }
     }
   }
