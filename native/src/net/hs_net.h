@@ -1,14 +1,18 @@
 /*
- * What one thread needs for outbound sockets: its loop, the list of what is open, and the counters.
- * One for each reactor, which outlives Lua states and reloads, and one for each worker thread.
+ * What one thread needs for outbound sockets: its loop, the resolver, the connections that are open
+ * and those that are kept for further use, and the counters. One for each reactor, which outlives
+ * Lua states and reloads, and one for each worker thread.
  *
  * Owner: the thread of the loop, which makes every call here.
  */
 #pragma once
 
-#include "data/hs_list.h"
+#include "net/hs_resolver.h"
 #include "os/hs_log.h"
-#include "stream/hs_stream.h"
+
+/* Connections of one hs_net_t at a time. */
+#define HS_NET_LINKS_MAX 16384
+#define HS_NET_KEY_BUCKETS 64
 
 /* Numbers since the start. owner: the loop's thread */
 typedef struct hs_net_counters {
@@ -23,13 +27,21 @@ typedef struct hs_net_counters {
 typedef struct hs_net {
     hs_loop_t *loop; /* borrowed, as is log */
     hs_log_t *log;
-    hs_list_t links; /* descriptors that are open, of sockets and idle ones */
-    uint32_t open;   /* ... and how many */
+    hs_list_t links;     /* all connections: of sockets, being made, idle, closing */
+    uint32_t open;       /* ... and how many */
+    uint32_t idle;       /* of these, how many are kept for further use */
+    hs_list_t sockets;   /* of callers: they may outlive this */
+    hs_list_t datagrams; /* likewise */
+    hs_buffers_pool_t buffers;
+    hs_pool_t blocks; /* of buffers */
+    hs_resolver_t resolver;
+    struct hs_reuse_key *keys[HS_NET_KEY_BUCKETS]; /* net/hs_reuse.h */
     hs_net_counters_t counters;
 } hs_net_t;
 
 /* `loop` and `log` outlive it. HS_ERR_NOMEM, HS_ERR_SYSTEM; then there is nothing to free. */
 HS_NODISCARD int hs_net_init(hs_net_t *net, hs_loop_t *loop, hs_log_t *log);
 
-/* Closes what is open. Not from a callback of the loop; the loop is freed after it. */
+/* Closes what is open; sockets that callers still have are closed ones from here on. Not from a
+ * callback of the loop; the loop is freed after it. */
 void hs_net_free(hs_net_t *net);

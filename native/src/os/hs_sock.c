@@ -422,6 +422,23 @@ int hs_sock_endpoint_tcp(hs_sock_endpoint_t *endpoint, const char *literal, uint
     return HS_OK;
 }
 
+void hs_sock_endpoint_set_port(hs_sock_endpoint_t *endpoint, uint16_t port)
+{
+    hs_sock_any_t *address = (hs_sock_any_t *)(void *)endpoint->address;
+    if (address->base.sa_family == AF_INET)
+        address->v4.sin_port = htons(port);
+    else if (address->base.sa_family == AF_INET6)
+        address->v6.sin6_port = htons(port);
+}
+
+int hs_sock_endpoint_family(const hs_sock_endpoint_t *endpoint)
+{
+    const struct sockaddr *address = (const struct sockaddr *)(const void *)endpoint->address;
+    if (address->sa_family == AF_UNIX)
+        return 1;
+    return address->sa_family == AF_INET6 ? 6 : 4;
+}
+
 int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *path)
 {
     memset(endpoint, 0, sizeof(*endpoint));

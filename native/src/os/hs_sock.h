@@ -84,6 +84,12 @@ typedef struct hs_sock_endpoint {
 HS_NODISCARD int hs_sock_endpoint_tcp(hs_sock_endpoint_t *endpoint, const char *literal,
                                       uint16_t port);
 
+/* Of an address of the Internet; does nothing for a Unix socket. */
+void hs_sock_endpoint_set_port(hs_sock_endpoint_t *endpoint, uint16_t port);
+
+/* 4, 6, or 1 for a Unix socket. */
+int hs_sock_endpoint_family(const hs_sock_endpoint_t *endpoint);
+
 /* The endpoint of a Unix socket. HS_ERR_INVALID: the path is empty or too long. */
 HS_NODISCARD int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *path);
 

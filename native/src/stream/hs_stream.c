@@ -329,8 +329,10 @@ static uint64_t deadline_of(hs_wheel_entry_t *entry)
 static void on_expired(void *context, hs_wheel_entry_t *entry)
 {
     hs_stream_t *stream = HS_CONTAINER_OF(entry, hs_stream_t, timer);
+    bool is_timer = stream->protocol->update == NULL; /* stream/hs_timer.h: it may be gone now */
     stream->protocol->on_deadline(context, stream);
-    hs_stream_update(context, stream);
+    if (!is_timer)
+        hs_stream_update(context, stream);
 }
 
 void hs_loop_check_deadlines(hs_loop_t *loop, uint64_t horizon_ms)

@@ -1,0 +1,683 @@
+#include "net/hs_socket.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "os/hs_clock.h"
+
+/* Room for one receive: the least, and what a turn takes at most. */
+#define RECEIVE_MIN (4 * 1024)
+#define RECEIVE_MAX (64 * 1024)
+
+hs_socket_t *hs_socket_new(hs_net_t *net, hs_socket_done_fn done, void *context)
+{
+    hs_socket_t *socket = hs_alloc_zeroed(1, sizeof(*socket));
+    if (socket == NULL)
+        return NULL;
+    socket->net = net;
+    socket->done = done;
+    socket->context = context;
+    socket->failure = hs_failure_of(HS_FAILURE_NOT_CONNECTED);
+    socket->room = RECEIVE_MIN;
+    hs_list_init(&socket->all);
+    hs_list_push_back(&net->sockets, &socket->all);
+    return socket;
+}
+
+/* --- outcomes --- */
+
+static hs_socket_progress_t done_at_once(hs_socket_t *socket, hs_socket_side_t side,
+                                         hs_failure_t failure)
+{
+    socket->outcomes[side] = (hs_socket_outcome_t){ .failure = failure };
+    return HS_SOCKET_DONE;
+}
+
+static void report(hs_socket_t *socket, hs_socket_side_t side, hs_failure_t failure)
+{
+    if (!socket->waits[side])
+        return;
+    socket->waits[side] = false;
+    socket->deadline_ms[side] = 0;
+    socket->outcomes[side].failure = failure;
+    socket->done(socket->context, socket, side);
+}
+
+static void begin_wait(hs_socket_t *socket, hs_socket_side_t side, uint32_t timeout_ms)
+{
+    socket->waits[side] = true;
+    socket->outcomes[side] = (hs_socket_outcome_t){ .failure = { .kind = HS_FAILURE_NONE } };
+    socket->deadline_ms[side] = timeout_ms != 0 ? hs_clock_monotonic_ms() + timeout_ms : 0;
+}
+
+static size_t unread(const hs_socket_t *socket)
+{
+    return socket->in.len - socket->in_at;
+}
+
+/* `len` bytes are the outcome, and `drop` bytes behind them are used up as well. */
+static void give(hs_socket_t *socket, size_t len, size_t drop)
+{
+    hs_socket_outcome_t *outcome = &socket->outcomes[HS_SOCKET_READ];
+    outcome->data = socket->in.data + socket->in_at;
+    outcome->len = len;
+    socket->given = len + drop;
+    socket->searched = 0;
+}
+
+static void take_given(hs_socket_t *socket)
+{
+    socket->in_at += socket->given;
+    socket->given = 0;
+    if (unread(socket) > 0)
+        return;
+    socket->in_at = 0;
+    hs_buf_reset(&socket->in, RECEIVE_MAX);
+}
+
+/* --- what a receive waits for --- */
+
+/* True: the outcome is there. */
+static bool find_line(hs_socket_t *socket)
+{
+    const char *from = socket->in.data + socket->in_at;
+    size_t len = unread(socket);
+    const char *end = len > socket->searched
+                          ? memchr(from + socket->searched, '\n', len - socket->searched)
+                          : NULL;
+    if (end == NULL) {
+        socket->searched = len;
+        return false;
+    }
+    size_t line = (size_t)(end - from);
+    size_t cr = line > 0 && from[line - 1] == '\r' ? 1 : 0;
+    give(socket, line - cr, cr + 1);
+    return true;
+}
+
+static bool find_pattern(hs_socket_t *socket)
+{
+    const char *from = socket->in.data + socket->in_at;
+    size_t len = unread(socket);
+    if (len < socket->pattern_len)
+        return false;
+    const char *found = memmem(from + socket->searched, len - socket->searched, socket->pattern,
+                               socket->pattern_len);
+    if (found == NULL) {
+        socket->searched = len - socket->pattern_len + 1;
+        return false;
+    }
+    give(socket, (size_t)(found - from), socket->pattern_len);
+    return true;
+}
+
+static bool find_wanted(hs_socket_t *socket)
+{
+    size_t len = unread(socket);
+    switch (socket->receiving) {
+    case HS_RECEIVE_BYTES:
+        if (len < socket->wanted)
+            return false;
+        give(socket, socket->wanted, 0);
+        return true;
+    case HS_RECEIVE_LINE:
+        return find_line(socket);
+    case HS_RECEIVE_ANY:
+        if (len == 0)
+            return false;
+        give(socket, socket->wanted != 0 ? hs_min(len, socket->wanted) : len, 0);
+        return true;
+    case HS_RECEIVE_UNTIL:
+        return find_pattern(socket);
+    }
+    return false;
+}
+
+/* What may be unread before a receive that is not satisfied fails. */
+static size_t limit_of(const hs_socket_t *socket)
+{
+    return socket->receiving == HS_RECEIVE_BYTES ? socket->wanted
+                                                 : HS_SOCKET_LINE_MAX + socket->pattern_len;
+}
+
+/* --- the end of the connection --- */
+
+static void leave_key(hs_socket_t *socket)
+{
+    hs_reuse_key_t *key = socket->key;
+    socket->key = NULL;
+    if (key != NULL && socket->net != NULL)
+        hs_reuse_leave(socket->net, key);
+}
+
+/* What has arrived goes with the failure of the receive that waits. */
+static void report_both(hs_socket_t *socket, hs_failure_t failure)
+{
+    if (socket->waits[HS_SOCKET_READ] && socket->state == HS_SOCKET_OPEN)
+        give(socket, unread(socket), 0);
+    report(socket, HS_SOCKET_READ, failure);
+    report(socket, HS_SOCKET_WRITE, failure);
+}
+
+/* The connection died by itself; what had arrived before can still be read. */
+static void die(hs_socket_t *socket, hs_failure_t failure)
+{
+    if (socket->state == HS_SOCKET_OVER)
+        return;
+    report_both(socket, failure);
+    socket->state = HS_SOCKET_OVER;
+    socket->failure = failure;
+    socket->link = NULL;
+    leave_key(socket);
+}
+
+static void fail_connect(hs_socket_t *socket, hs_failure_t failure)
+{
+    socket->state = HS_SOCKET_OVER;
+    socket->failure = failure;
+    report(socket, HS_SOCKET_READ, failure);
+}
+
+/* --- what the loop tells --- */
+
+static hs_socket_t *socket_of(hs_stream_t *stream)
+{
+    return hs_link_of(stream)->user;
+}
+
+static void on_data(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_socket_t *socket = socket_of(stream);
+    hs_ring_t *ring = &stream->buffers->ring;
+    uint32_t len = hs_ring_used(ring);
+    if (socket == NULL)
+        return;
+    if (len > 0) {
+        if (!hs_buf_reserve(&socket->in, len)) {
+            stream->closed = true;
+            die(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
+            return;
+        }
+        hs_ring_copy(ring, ring->tail, socket->in.data + socket->in.len, len);
+        socket->in.len += len;
+        hs_ring_release(ring, ring->head);
+        hs_ring_rewind(ring);
+        stream->buffers->parsed = 0;
+    }
+    if (!socket->waits[HS_SOCKET_READ])
+        return;
+    if (find_wanted(socket))
+        report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+    else if (unread(socket) > limit_of(socket))
+        report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_TOO_LONG));
+}
+
+/* Room behind what is unread: as much again, so that a long message takes few calls. */
+static char *recv_into(hs_stream_t *stream, size_t *room)
+{
+    hs_socket_t *socket = socket_of(stream);
+    *room = 0;
+    if (socket == NULL)
+        return NULL;
+    hs_buf_t *in = &socket->in;
+    if (socket->in_at > 0 && socket->given == 0) {
+        memmove(in->data, in->data + socket->in_at, unread(socket));
+        in->len -= socket->in_at;
+        socket->in_at = 0;
+    }
+    if (in->capacity - in->len < socket->room && !hs_buf_reserve(in, socket->room))
+        return NULL; /* into the ring, where on_data has the same trouble */
+    *room = hs_min(in->capacity - in->len, RECEIVE_MAX);
+    return in->data + in->len;
+}
+
+static void received_into(hs_stream_t *stream, size_t len)
+{
+    hs_socket_t *socket = socket_of(stream);
+    socket->in.len += len;
+    if (len >= socket->room && socket->room < RECEIVE_MAX)
+        socket->room *= 2;
+}
+
+static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_socket_t *socket = socket_of(stream);
+    if (socket != NULL)
+        report(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_NONE));
+}
+
+/* The peer sends nothing more. Its own side may still read: what is sent goes out. */
+static void on_end(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_socket_t *socket = socket_of(stream);
+    hs_link_of(stream)->ended = true;
+    if (socket == NULL || !socket->waits[HS_SOCKET_READ])
+        return;
+    give(socket, unread(socket), 0);
+    report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_CLOSED));
+}
+
+static void on_nothing(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    (void)stream;
+}
+
+/*
+ * A reset, or output that the peer does not take. It may have said why before it closed, as servers
+ * do that refuse a request: what has arrived can still be read, and then the receive tells.
+ */
+static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
+{
+    (void)loop;
+    hs_link_t *link = hs_link_of(stream);
+    hs_socket_t *socket = link->user;
+    if (socket == NULL || link->broken) {
+        stream->closed = true;
+        link->user = NULL;
+        if (socket != NULL)
+            die(socket, hs_failure_of_errno(error));
+        return;
+    }
+    link->broken = true;
+    socket->failure = hs_failure_of_errno(error);
+    hs_out_clear(&stream->buffers->out);
+    stream->readable = true;
+    report(socket, HS_SOCKET_WRITE, socket->failure);
+}
+
+static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_socket_t *socket = socket_of(stream);
+    if (socket == NULL)
+        return;
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    uint64_t read_ms = socket->deadline_ms[HS_SOCKET_READ];
+    uint64_t write_ms = socket->deadline_ms[HS_SOCKET_WRITE];
+    if (read_ms != 0 && read_ms <= now_ms) {
+        give(socket, unread(socket), 0);
+        report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_TIMEOUT));
+    }
+    if (write_ms != 0 && write_ms <= now_ms) {
+        stream->closed = true;
+        hs_link_of(stream)->user = NULL;
+        die(socket, hs_failure_of(HS_FAILURE_TIMEOUT));
+    }
+}
+
+static void update(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_link_t *link = hs_link_of(stream);
+    hs_socket_t *socket = link->user;
+    if (socket != NULL && !stream->closed) {
+        uint64_t read_ms = socket->deadline_ms[HS_SOCKET_READ];
+        uint64_t write_ms = socket->deadline_ms[HS_SOCKET_WRITE];
+        stream->reads = socket->waits[HS_SOCKET_READ] && !link->ended;
+        stream->deadline_ms =
+            read_ms == 0 || (write_ms != 0 && write_ms < read_ms) ? write_ms : read_ms;
+    }
+    hs_link_updated(link);
+}
+
+static void on_closed(hs_loop_t *loop, hs_stream_t *stream)
+{
+    (void)loop;
+    hs_link_free(hs_link_of(stream));
+}
+
+static const hs_protocol_t protocol = {
+    .on_data = on_data,
+    .recv_into = recv_into,
+    .received_into = received_into,
+    .on_drained = on_drained,
+    .on_connected = on_nothing,
+    .on_end = on_end,
+    .on_peer_shut = on_nothing, /* on_end comes with the next receive */
+    .on_error = on_error,
+    .on_deadline = on_deadline,
+    .update = update,
+    .on_closed = on_closed,
+};
+
+/* --- connecting --- */
+
+static void open_link(hs_socket_t *socket, hs_link_t *link)
+{
+    socket->state = HS_SOCKET_OPEN;
+    socket->link = link;
+    link->key = socket->key;
+    hs_link_give(link, &protocol, socket);
+    hs_stream_update(socket->net->loop, &link->stream);
+}
+
+static void on_dialed(void *context, hs_link_t *link, const hs_failure_t *failure)
+{
+    hs_socket_t *socket = context;
+    socket->dial = NULL;
+    if (link == NULL) {
+        fail_connect(socket, *failure);
+        leave_key(socket);
+        return;
+    }
+    open_link(socket, link);
+    report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+}
+
+static bool dial(hs_socket_t *socket, hs_failure_t *failure)
+{
+    hs_dial_target_t target = {
+        .path = socket->target.path,
+        .host = socket->target.host,
+        .port = socket->target.port,
+        .deadline_ms = socket->connect_deadline_ms,
+    };
+    socket->state = HS_SOCKET_DIALING;
+    socket->dial = hs_dial_begin(socket->net, &target, on_dialed, socket, failure);
+    return socket->dial != NULL;
+}
+
+static bool on_pool_ready(hs_reuse_wait_t *wait, hs_link_t *link)
+{
+    hs_socket_t *socket = HS_CONTAINER_OF(wait, hs_socket_t, wait);
+    hs_failure_t failure;
+    hs_timer_stop(socket->net->loop, &socket->timer);
+    if (link != NULL) {
+        open_link(socket, link);
+        report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+        return true;
+    }
+    if (dial(socket, &failure))
+        return true;
+    socket->key = NULL;
+    fail_connect(socket, failure);
+    return false;
+}
+
+static void leave_queue(hs_socket_t *socket)
+{
+    hs_timer_stop(socket->net->loop, &socket->timer);
+    hs_reuse_cancel(socket->net, socket->key, &socket->wait);
+    socket->key = NULL;
+}
+
+static void on_queue_timeout(hs_loop_t *loop, hs_timer_t *timer)
+{
+    (void)loop;
+    hs_socket_t *socket = HS_CONTAINER_OF(timer, hs_socket_t, timer);
+    leave_queue(socket);
+    fail_connect(socket, hs_failure_of(HS_FAILURE_TIMEOUT));
+}
+
+/* Everything that two users of a connection must agree on: each part with its length, so that no
+ * two targets give one key. False: out of memory. */
+static bool make_key(const hs_socket_target_t *target, hs_buf_t *key)
+{
+    char port[8];
+    (void)snprintf(port, sizeof(port), "%u", target->path != NULL ? 0u : (unsigned)target->port);
+    const char *parts[] = { target->path != NULL ? "unix" : "tcp",
+                            target->path != NULL ? target->path : target->host, port,
+                            target->pool };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char len[24];
+        const char *part = parts[i] != NULL ? parts[i] : "";
+        int digits = snprintf(len, sizeof(len), "%zu:", strlen(part));
+        if (!hs_buf_append(key, len, (size_t)digits) || !hs_buf_append(key, part, strlen(part)))
+            return false;
+    }
+    return true;
+}
+
+/* The target outlives the call: its strings move into one block. */
+static bool copy_target(hs_socket_t *socket, const hs_socket_target_t *target)
+{
+    socket->target = *target;
+    const char **strings[] = { &socket->target.path, &socket->target.host, &socket->target.pool };
+    const size_t count = sizeof(strings) / sizeof(strings[0]);
+    size_t size = 1;
+    for (size_t i = 0; i < count; i++)
+        size += *strings[i] != NULL ? strlen(*strings[i]) + 1 : 0;
+    socket->target_text = hs_alloc(size);
+    if (socket->target_text == NULL)
+        return false;
+    char *to = socket->target_text;
+    for (size_t i = 0; i < count; i++) {
+        if (*strings[i] == NULL)
+            continue;
+        size_t len = strlen(*strings[i]) + 1;
+        memcpy(to, *strings[i], len);
+        *strings[i] = to;
+        to += len;
+    }
+    return true;
+}
+
+/* A connection of the pool, or room to make one. */
+static hs_reuse_taken_t ask_pool(hs_socket_t *socket, hs_link_t **link)
+{
+    hs_buf_t bytes = { 0 };
+    hs_reuse_taken_t taken = HS_REUSE_NO_MEMORY;
+    if (make_key(&socket->target, &bytes))
+        taken = hs_reuse_take(socket->net, bytes.data, bytes.len, &socket->target.limits,
+                              &socket->key, link, &socket->wait);
+    hs_buf_free(&bytes);
+    return taken;
+}
+
+static hs_socket_progress_t fail_at_once(hs_socket_t *socket, hs_failure_t failure)
+{
+    socket->waits[HS_SOCKET_READ] = false;
+    fail_connect(socket, failure);
+    leave_key(socket);
+    return done_at_once(socket, HS_SOCKET_READ, failure);
+}
+
+hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_target_t *target)
+{
+    if (socket->state != HS_SOCKET_NEW || socket->net == NULL)
+        return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_BUSY));
+    if (!copy_target(socket, target))
+        return fail_at_once(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
+    hs_link_t *link = NULL;
+    hs_reuse_taken_t taken = target->pooled ? ask_pool(socket, &link) : HS_REUSE_ROOM;
+    socket->wait.ready = on_pool_ready;
+    begin_wait(socket, HS_SOCKET_READ, target->timeout_ms);
+    socket->connect_deadline_ms = socket->deadline_ms[HS_SOCKET_READ];
+    socket->deadline_ms[HS_SOCKET_READ] = 0; /* the dial's, or the queue's */
+    hs_failure_t failure;
+    switch (taken) {
+    case HS_REUSE_TAKEN:
+        socket->waits[HS_SOCKET_READ] = false;
+        open_link(socket, link);
+        return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+    case HS_REUSE_ROOM:
+        if (dial(socket, &failure))
+            return HS_SOCKET_WAITS;
+        return fail_at_once(socket, failure);
+    case HS_REUSE_WAITS:
+        socket->state = HS_SOCKET_QUEUED;
+        hs_timer_init(&socket->timer, on_queue_timeout);
+        hs_timer_set(socket->net->loop, &socket->timer, socket->connect_deadline_ms);
+        return HS_SOCKET_WAITS;
+    case HS_REUSE_FULL:
+        return fail_at_once(socket, hs_failure_of(HS_FAILURE_QUEUE_FULL));
+    case HS_REUSE_NO_MEMORY:
+        break;
+    }
+    return fail_at_once(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
+}
+
+/* --- receiving and sending --- */
+
+hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t what, size_t wanted,
+                                       const char *pattern, uint32_t timeout_ms)
+{
+    if (socket->waits[HS_SOCKET_READ])
+        return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_BUSY));
+    take_given(socket);
+    begin_wait(socket, HS_SOCKET_READ, timeout_ms);
+    socket->receiving = what;
+    socket->wanted = wanted;
+    socket->searched = 0;
+    socket->pattern_len = what == HS_RECEIVE_UNTIL ? wanted : 0;
+    hs_failure_t failure = hs_failure_of(HS_FAILURE_NONE);
+    if (socket->pattern_len > 0 && socket->pattern_len <= sizeof(socket->pattern))
+        memcpy(socket->pattern, pattern, socket->pattern_len);
+    if (socket->pattern_len > sizeof(socket->pattern) ||
+        (what == HS_RECEIVE_BYTES && wanted > HS_SOCKET_BYTES_MAX)) {
+        failure = hs_failure_of(HS_FAILURE_TOO_LONG);
+    } else if (!find_wanted(socket)) {
+        if (unread(socket) > limit_of(socket)) {
+            failure = hs_failure_of(HS_FAILURE_TOO_LONG);
+        } else if (socket->state == HS_SOCKET_OPEN && !socket->link->ended) {
+            hs_stream_update(socket->net->loop, &socket->link->stream);
+            return HS_SOCKET_WAITS;
+        } else {
+            give(socket, unread(socket), 0);
+            failure = socket->state == HS_SOCKET_OPEN ? hs_failure_of(HS_FAILURE_CLOSED)
+                                                      : socket->failure;
+        }
+    }
+    socket->waits[HS_SOCKET_READ] = false;
+    socket->deadline_ms[HS_SOCKET_READ] = 0;
+    socket->outcomes[HS_SOCKET_READ].failure = failure;
+    return HS_SOCKET_DONE;
+}
+
+bool hs_socket_put(hs_socket_t *socket, const char *data, size_t len)
+{
+    if (socket->state != HS_SOCKET_OPEN || socket->link->broken)
+        return false;
+    hs_out_t *out = &socket->link->stream.buffers->out;
+    hs_out_compact(out);
+    if (hs_out_append(out, data, len))
+        return true;
+    /* A part of the message may be on its way: there is no way on. */
+    hs_link_t *link = socket->link;
+    link->user = NULL;
+    die(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
+    hs_link_close(link);
+    return false;
+}
+
+hs_socket_progress_t hs_socket_send(hs_socket_t *socket, uint32_t timeout_ms)
+{
+    if (socket->state != HS_SOCKET_OPEN || socket->link->broken)
+        return done_at_once(socket, HS_SOCKET_WRITE, socket->failure);
+    if (socket->waits[HS_SOCKET_WRITE])
+        return done_at_once(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_BUSY));
+    hs_stream_t *stream = &socket->link->stream;
+    bool waits = hs_stream_unsent(stream) > HS_STREAM_LOW_WATER;
+    if (waits) {
+        begin_wait(socket, HS_SOCKET_WRITE, timeout_ms);
+        stream->waits_for_drain = true;
+    }
+    hs_stream_update(socket->net->loop, stream);
+    return waits ? HS_SOCKET_WAITS
+                 : done_at_once(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_NONE));
+}
+
+/* --- the end --- */
+
+static void end(hs_socket_t *socket)
+{
+    socket->state = HS_SOCKET_OVER;
+    socket->failure = hs_failure_of(HS_FAILURE_CLOSED);
+    socket->in_at = socket->given = 0;
+    hs_buf_free(&socket->in);
+    socket->outcomes[HS_SOCKET_READ].data = NULL;
+    socket->outcomes[HS_SOCKET_READ].len = 0;
+}
+
+bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms)
+{
+    hs_link_t *link = socket->link;
+    take_given(socket);
+    bool can_keep = socket->state == HS_SOCKET_OPEN && socket->key != NULL && !link->ended &&
+                    !link->broken && !link->stream.shut_seen && unread(socket) == 0 &&
+                    !socket->waits[HS_SOCKET_READ] && !socket->waits[HS_SOCKET_WRITE] &&
+                    hs_stream_unsent(&link->stream) == 0;
+    if (!can_keep) {
+        hs_socket_close(socket);
+        return false;
+    }
+    socket->link = NULL;
+    socket->key = NULL;
+    end(socket);
+    hs_reuse_keep(link, idle_ms);
+    return true;
+}
+
+void hs_socket_close(hs_socket_t *socket)
+{
+    hs_failure_t closed = hs_failure_of(HS_FAILURE_CLOSED);
+    hs_link_t *link = socket->link;
+    switch (socket->state) {
+    case HS_SOCKET_QUEUED:
+        leave_queue(socket);
+        break;
+    case HS_SOCKET_DIALING:
+        hs_dial_cancel(socket->dial);
+        socket->dial = NULL;
+        break;
+    case HS_SOCKET_OPEN:
+        socket->link = NULL;
+        hs_link_finish(link);
+        break;
+    case HS_SOCKET_NEW:
+    case HS_SOCKET_OVER:
+        break;
+    }
+    socket->outcomes[HS_SOCKET_READ].len = 0;
+    end(socket);
+    report(socket, HS_SOCKET_READ, closed);
+    report(socket, HS_SOCKET_WRITE, closed);
+    leave_key(socket);
+}
+
+void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side)
+{
+    socket->waits[side] = false;
+    socket->deadline_ms[side] = 0;
+    hs_socket_close(socket);
+}
+
+void hs_socket_free(hs_socket_t *socket)
+{
+    if (socket == NULL)
+        return;
+    socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
+    if (socket->net != NULL)
+        hs_socket_close(socket);
+    hs_list_remove(&socket->all);
+    hs_buf_free(&socket->in);
+    hs_free(socket->target_text);
+    hs_free(socket);
+}
+
+void hs__socket_abandon(hs_socket_t *socket)
+{
+    socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
+    if (socket->link != NULL)
+        socket->link->user = NULL;
+    if (socket->dial != NULL)
+        hs_dial_cancel(socket->dial);
+    if (socket->state == HS_SOCKET_QUEUED)
+        leave_queue(socket);
+    socket->link = NULL;
+    socket->dial = NULL;
+    socket->key = NULL;
+    end(socket);
+    socket->net = NULL;
+    hs_list_remove(&socket->all);
+}
+
+uint32_t hs_socket_reused(const hs_socket_t *socket)
+{
+    return socket->link != NULL ? socket->link->reused : 0;
+}
