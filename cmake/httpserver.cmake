@@ -13,12 +13,12 @@ set_target_properties(
   httpserver PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C
 )
 target_link_libraries(
-  httpserver PRIVATE moonring_llhttp PkgConfig::LUAJIT Threads::Threads ${CMAKE_DL_LIBS} m
+  httpserver PRIVATE moonring_llhttp moonring_zlib PkgConfig::LUAJIT Threads::Threads ${CMAKE_DL_LIBS} m
 )
 if(NOT APPLE)
   target_link_options(
     httpserver PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/httpserver.map"
-    -Wl,--exclude-libs,libllhttp.a
+    -Wl,--exclude-libs,libllhttp.a:libz.a
     -Wl,-Bsymbolic-functions
   )
   set_property(

@@ -41,7 +41,7 @@ function(moonring_add_addon target)
     target_link_options(${target} PRIVATE -undefined dynamic_lookup)
   else()
     target_link_options(
-      ${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/addon.map" -Wl,--exclude-libs,libllhttp.a
+      ${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/addon.map" -Wl,--exclude-libs,libllhttp.a:libz.a
                         -Wl,-Bsymbolic-functions
     )
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/addon.map")

@@ -33,7 +33,13 @@ async function testArm64(engine) {
   const image = 'localhost/moonring-arm64';
   const tools =
     'cmake ninja-build pkg-config qemu-user g++-aarch64-linux-gnu libc6-dev-arm64-cross';
-  const libraries = ['libluajit-5.1-dev', 'libllhttp-dev', 'libcmocka-dev', 'lua-cjson'];
+  const libraries = [
+    'libluajit-5.1-dev',
+    'libllhttp-dev',
+    'zlib1g-dev',
+    'libcmocka-dev',
+    'lua-cjson',
+  ];
   const packages = `${tools} ${libraries.map((name) => `${name}:arm64`).join(' ')}`;
   await engine.buildFrom(
     image,
@@ -62,8 +68,10 @@ async function compileForMac(target) {
       await must('python3', ['-m', 'venv', join(tmpdir(), 'moonring-zig')]);
       await mustWithRetry(python, ['-m', 'pip', 'install', '--quiet', zig]);
     }
-    // Of /usr/include only this file may be seen: the rest is Linux's.
+    // Of /usr/include only these files may be seen: the rest is Linux's.
     copyFileSync(llhttpHeader(), join(work, 'llhttp.h'));
+    for (const name of ['zlib.h', 'zconf.h'])
+      copyFileSync(`/usr/include/${name}`, join(work, name));
     const flags = ['-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Wshadow', '-Wundef'];
     const compile = ['-m', 'ziglang', 'cc', '-target', target, '-std=c11', ...flags, '-Werror'];
     compile.push('-Inative/src', '-Inative/include', '-isystem', work, '-isystem', luajitHeaders);

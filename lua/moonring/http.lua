@@ -152,7 +152,7 @@ local function exchange_on(exchange, request, response)
   if not ok and send_error ~= 'closed' then
     return nil, send_error == 'timeout' and 'send timeout' or send_error
   end
-  local done, problem = response_of.read_head(exchange, response)
+  local done, problem = response_of.read_head(exchange, response, request.decompress)
   if not done then
     return nil, exchange.send_error or send_error or problem
   end

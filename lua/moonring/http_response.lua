@@ -1,4 +1,5 @@
 -- A response of moonring.http while it arrives: head, content, and what becomes of the connection.
+-- Compressed content is decoded here on request.
 --
 -- Content is taken as it was received where possible: a string from the socket that is nothing but
 -- content is handed on as it is.
@@ -7,12 +8,13 @@ local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
 local cast, ffi_gc, ffi_string = ffi.cast, ffi.gc, ffi.string
-local gmatch, lower, match, concat = string.gmatch, string.lower, string.match, table.concat
+local find, gmatch, gsub = string.find, string.gmatch, string.gsub
+local lower, match, concat = string.lower, string.match, table.concat
 local error, pcall, rawget, setmetatable, tonumber, type = error, pcall, rawget, setmetatable,
   tonumber, type
 local now = scheduler.now
 
-local VERSION = 1
+local VERSION = 2
 ffi.cdef(native.http_abi)
 local api = cast('const hs_lua_http_api_t *', native.http)
 if api.version ~= VERSION or api.reply_size ~= ffi.sizeof 'hs_lua_reply_t' then
@@ -22,6 +24,12 @@ end
 -- Outcomes of http/hs_parse_response.h.
 local NEED_MORE, HEAD, COMPLETE = 0, 1, 2
 local LENGTH_UNKNOWN = cast('uint64_t', cast('int64_t', -1))
+
+-- Outcomes of http/hs_inflate.h, and what the formats are called in Content-Encoding.
+local DECODED_ALL, DECODED_SOME = 0, 1
+local DECODER_ERRORS = { [2] = 'corrupt compressed content',
+  [3] = 'compressed content inflates too much', [4] = 'out of memory' }
+local FORMATS = { gzip = 0, ['x-gzip'] = 0, deflate = 1 }
 
 -- Parsers that wait for their next response.
 local IDLE_MAX = 64
@@ -58,6 +66,7 @@ local _M = {}
 --   _exchange  the connection and the parser, until the content has arrived or is given up
 --   _piece     content that has arrived with the head
 --   _error     why there is no more content
+--   _decoder   of compressed content; _coded and _coded_at: what it is given, how much it has taken
 local methods = {}
 
 -- What an exchange is made of:
@@ -179,8 +188,27 @@ local function next_piece(exchange)
   end
 end
 
+-- Has compressed content decoded, if it is in a format that we know. The fields that tell of it are
+-- taken away: they are not true of what handlers see.
+local function decode_content(response)
+  local head = response._head
+  local coding, behind = match(head, '\ncontent%-encoding:([^\n]*)()')
+  local format = coding and FORMATS[lower(coding)]
+  if not format or find(head, '\ncontent-encoding:', behind, true) then
+    return
+  end
+  local decoder = api.decoder_new(format)
+  if decoder == nil then
+    error('not enough memory', 0)
+  end
+  response._decoder = ffi_gc(decoder, api.decoder_free)
+  response._coded, response._coded_at, response._length = '', 0, nil
+  head = gsub(head, '\ncontent%-encoding:[^\n]*', '')
+  response._head = gsub(head, '\ncontent%-length:[^\n]*', '')
+end
+
 -- Receives the head, and what of the content has come with it. The response; nil and an error.
-function _M.read_head(exchange, response)
+function _M.read_head(exchange, response, decompress)
   local parser = exchange.parser
   local outcome = NEED_MORE
   while outcome == NEED_MORE do
@@ -200,6 +228,9 @@ function _M.read_head(exchange, response)
   response._head = ffi_string(parser.head, parser.head_len)
   if parser.content_length ~= LENGTH_UNKNOWN then
     response._length = tonumber(parser.content_length)
+  end
+  if decompress then
+    decode_content(response)
   end
   outcome = parse(exchange)
   if outcome > COMPLETE then
@@ -285,10 +316,42 @@ local function read_coded(response)
   return piece
 end
 
+local function end_decoding(response)
+  api.decoder_free(ffi_gc(response._decoder, nil))
+  response._decoder, response._coded = nil, nil
+end
+
+-- The next piece after it is decoded.
+local function read_decoded(response)
+  local decoder = response._decoder
+  while true do
+    local data, at = response._coded, response._coded_at
+    local outcome = api.decoder_next(decoder, cast(chars_t, data) + at, #data - at)
+    response._coded_at = at + tonumber(decoder.taken)
+    if outcome == DECODED_SOME then
+      return ffi_string(decoder.out, decoder.out_len)
+    elseif outcome ~= DECODED_ALL then
+      end_decoding(response)
+      methods.close(response)
+      return fail(response, DECODER_ERRORS[outcome])
+    end
+    local piece, problem = read_coded(response)
+    if not piece then
+      local is_complete = api.decoder_is_complete(decoder) ~= 0
+      end_decoding(response)
+      if not problem and not is_complete then
+        return fail(response, 'truncated response')
+      end
+      return nil, problem
+    end
+    response._coded, response._coded_at = piece, 0
+  end
+end
+
 -- The next piece of content; nil at its end; nil and an error.
 function methods.read(response)
   if response._decoder then
-    return response._decoder(response, read_coded)
+    return read_decoded(response)
   end
   return read_coded(response)
 end
@@ -299,8 +362,11 @@ function methods.close(response)
   if exchange then
     _M.break_off(exchange)
   end
-  if exchange or response._piece then
+  if exchange or response._piece or response._decoder then
     fail(response, 'closed')
+  end
+  if response._decoder then
+    end_decoding(response)
   end
 end
 
@@ -312,7 +378,7 @@ function methods.body(response)
   end
   local limit = response._max_body
   local pieces, count, total = {}, 0, 0
-  local has_length = response._length and not response._decoder and response._exchange
+  local has_length = response._length and response._exchange
   if has_length and response._length > limit then
     methods.close(response)
     return fail(response, 'response too large')

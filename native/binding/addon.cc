@@ -92,8 +92,9 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
 {
     if (!hs_self_check())
         throw Napi::Error::New(
-            env, "llhttp was resolved outside of the addon, from another llhttp in this process: "
-                 "refusing to load. Rebuild the addon with the project's own build.");
+            env,
+            "llhttp or zlib was resolved outside of the addon, from another one in this process: "
+            "refusing to load. Rebuild the addon with the project's own build.");
     exports.Set("version", HS_VERSION);
     exports.Set("llhttpVersion", hs_llhttp_version());
     exports.Set("luajitVersion", hs_luajit_version());

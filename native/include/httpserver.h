@@ -303,9 +303,9 @@ const char *hs_luajit_version(void);
 const char *hs_allocator(void);
 
 /*
- * False if calls to llhttp lead out of the binary that holds this library, as they would inside a
- * program that exports its own llhttp: its structs may have another layout, and nothing here may be
- * used.
+ * False if calls to llhttp or zlib lead out of the binary that holds this library, as they would
+ * inside a program that exports its own: its structs may have another layout, and nothing here may
+ * be used.
  */
 bool hs_self_check(void);
 

@@ -32,6 +32,7 @@ export const buildNeeds = [
   command('ninja', 'ninja-build'),
   command('pkg-config'),
   need('llhttp 9.2 or newer', ['libllhttp-dev'], hasLlhttp),
+  need('zlib', ['zlib1g-dev'], () => isMac || (hasHeader('zlib.h') && hasLibrary('libz.a'))),
   need(
     'LuaJIT 2.1',
     ['libluajit2-5.1-dev', 'libluajit-5.1-dev'],

@@ -440,6 +440,81 @@ function cases.a_long_redirect_closes_its_connection()
   expect.equal({ fate(1), fake.made[1].at }, { 'closed', 3 })
 end
 
+local function of_hex(text)
+  return (text:gsub('%x%x', function(code) return string.char(tonumber(code, 16)) end))
+end
+
+local GZIP = of_hex '1f8b0800000000000203cb48cdc9c957c8402701e3513d8d17000000'
+local ZLIB = of_hex '789ccb48cdc9c957c8402701680308b1'
+local TEXT = 'hello hello hello hello'
+
+local function compressed(coding, content, length)
+  return ('HTTP/1.1 200 OK\r\nA: b\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n%s')
+    :format(coding, length or #content, content)
+end
+
+function cases.content_is_decoded_on_request()
+  for coding, content in pairs { gzip = GZIP, ['X-Gzip'] = GZIP, deflate = ZLIB } do
+    local res = fetch({ compressed(coding, content) }, { decompress = true })
+    expect.equal({ coding, res:body() }, { coding, TEXT })
+    expect.equal({ res.headers['content-encoding'], res.headers['content-length'], res.headers.a },
+      { nil, nil, 'b' })
+    expect.equal(fake.sent(1):match 'Accept%-Encoding: ([^\r]*)', 'gzip, deflate')
+    expect.equal(fate(1), 'kept')
+  end
+  local res = fetch { compressed('gzip', GZIP) }
+  expect.equal({ res:body(), res.headers['content-encoding'] }, { GZIP, 'gzip' })
+  expect.equal(fake.sent(1):find 'Encoding', nil)
+  fetch({ OK }, { decompress = true, headers = { ['accept-encoding'] = 'br' } })
+  expect.equal(fake.sent(1):match '[aA]ccept%-[eE]ncoding: ([^\r]*)', 'br')
+end
+
+function cases.content_in_other_codings_is_left_as_it_is()
+  for _, coding in ipairs { 'br', 'gzip, gzip', 'gzip\r\nContent-Encoding: gzip', 'identity', '' } do
+    local res = fetch({ compressed(coding, GZIP) }, { decompress = true })
+    expect.equal({ coding, res:body() }, { coding, GZIP })
+    expect.equal(type(res.headers['content-encoding']), 'string')
+  end
+end
+
+function cases.compressed_content_in_pieces()
+  local script = { compressed('gzip', '', #GZIP) }
+  for i = 1, #GZIP do
+    script[#script + 1] = GZIP:sub(i, i)
+  end
+  local res = fetch(script, { decompress = true })
+  local pieces = {}
+  for chunk in res:chunks() do
+    pieces[#pieces + 1] = chunk
+  end
+  expect.equal(table.concat(pieces), TEXT)
+  expect.equal(fate(1), 'kept')
+end
+
+function cases.compressed_content_that_is_wrong()
+  local function body_of(script, options)
+    options = options or {}
+    options.decompress = true
+    local res = fetch(script, options)
+    local body, problem = res:body()
+    expect.equal({ res:read() }, { nil, problem })
+    return body, problem
+  end
+  expect.equal({ body_of { compressed('gzip', 'plain text') } }, { nil, 'corrupt compressed content' })
+  expect.equal({ body_of { compressed('gzip', 'plain text', 99) } },
+    { nil, 'corrupt compressed content' })
+  expect.equal(fate(1), 'closed')
+  expect.equal({ body_of { compressed('gzip', GZIP:sub(1, -2)) } }, { nil, 'truncated response' })
+  expect.equal({ body_of { compressed('gzip', GZIP:sub(1, -2), #GZIP), 'closed' } },
+    { nil, 'truncated response' })
+  expect.equal({ body_of { compressed('gzip', GZIP .. 'xyz') } }, { nil, 'corrupt compressed content' })
+  expect.equal({ body_of({ compressed('gzip', GZIP) }, { max_body = 22 }) },
+    { nil, 'response too large' })
+  expect.equal({ body_of { compressed('gzip', '') } }, { '' })
+  local res = fetch({ compressed('gzip', GZIP) }, { decompress = true, method = 'HEAD' })
+  expect.equal(res:body(), '')
+end
+
 -- Whatever a server sends, an error has a name and the connection is closed or kept.
 function cases.random_responses()
   local words = { 'HTTP/1.1 200 OK\r\n', 'HTTP/1.1 ', '200', '\r\n', '\r\n\r\n', 'Content-Length: 3\r\n', 'abc',

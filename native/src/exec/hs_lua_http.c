@@ -1,5 +1,6 @@
 #include "exec/hs_lua_http.h"
 
+#include "http/hs_inflate.h"
 #include "http/hs_parse_response.h"
 
 /* owner: the Lua state that made it */
@@ -71,6 +72,51 @@ static const char *refusal_name(uint32_t outcome)
     return hs_response_refusal_name((hs_response_outcome_t)outcome);
 }
 
+/* owner: the Lua state that made it */
+typedef struct decoder {
+    hs_lua_decoder_t view;
+    hs_inflate_t *inflate;
+} decoder_t;
+
+static decoder_t *decoder_of(hs_lua_decoder_t *view)
+{
+    return HS_CONTAINER_OF(view, decoder_t, view);
+}
+
+static hs_lua_decoder_t *decoder_new(uint32_t format)
+{
+    decoder_t *decoder = hs_alloc_zeroed(1, sizeof(*decoder));
+    if (decoder == NULL)
+        return NULL;
+    decoder->inflate = hs_inflate_new((hs_inflate_format_t)format);
+    if (decoder->inflate != NULL)
+        return &decoder->view;
+    hs_free(decoder);
+    return NULL;
+}
+
+static void decoder_free(hs_lua_decoder_t *view)
+{
+    decoder_t *decoder = decoder_of(view);
+    hs_inflate_free(decoder->inflate);
+    hs_free(decoder);
+}
+
+static uint32_t decoder_next(hs_lua_decoder_t *view, const char *data, size_t len)
+{
+    hs_span_t out;
+    hs_inflate_outcome_t outcome =
+        hs_inflate_next(decoder_of(view)->inflate, data, len, &view->taken, &out);
+    view->out = out.data;
+    view->out_len = out.len;
+    return outcome;
+}
+
+static uint32_t decoder_is_complete(hs_lua_decoder_t *view)
+{
+    return hs_inflate_is_complete(decoder_of(view)->inflate);
+}
+
 const hs_lua_http_api_t hs_lua_http_api = {
     .version = HS_LUA_HTTP_ABI_VERSION,
     .reply_size = sizeof(hs_lua_reply_t),
@@ -80,4 +126,8 @@ const hs_lua_http_api_t hs_lua_http_api = {
     .reply_next = reply_next,
     .reply_end = reply_end,
     .refusal_name = refusal_name,
+    .decoder_new = decoder_new,
+    .decoder_free = decoder_free,
+    .decoder_next = decoder_next,
+    .decoder_is_complete = decoder_is_complete,
 };

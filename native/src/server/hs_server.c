@@ -1,5 +1,7 @@
 #include "httpserver.h"
 
+#include "http/hs_inflate.h"
+#include "http/hs_parse.h"
 #include "os/hs_object.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
@@ -510,5 +512,7 @@ const char *hs_allocator(void)
 
 bool hs_self_check(void)
 {
-    return hs_object_is_same((const void *)(uintptr_t)hs_self_check, hs_parse_library_address());
+    const void *own = (const void *)(uintptr_t)hs_self_check;
+    return hs_object_is_same(own, hs_parse_library_address()) &&
+           hs_object_is_same(own, hs_inflate_library_address());
 }
