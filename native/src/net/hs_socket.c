@@ -603,7 +603,7 @@ bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms)
                     !socket->waits[HS_SOCKET_READ] && !socket->waits[HS_SOCKET_WRITE] &&
                     hs_stream_unsent(&link->stream) == 0;
     if (!can_keep) {
-        hs_socket_close(socket);
+        hs_socket_end(socket);
         return false;
     }
     socket->link = NULL;
@@ -613,7 +613,7 @@ bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms)
     return true;
 }
 
-void hs_socket_close(hs_socket_t *socket)
+void hs_socket_end(hs_socket_t *socket)
 {
     hs_failure_t closed = hs_failure_of(HS_FAILURE_CLOSED);
     hs_link_t *link = socket->link;
@@ -644,7 +644,7 @@ void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side)
 {
     socket->waits[side] = false;
     socket->deadline_ms[side] = 0;
-    hs_socket_close(socket);
+    hs_socket_end(socket);
 }
 
 void hs_socket_free(hs_socket_t *socket)
@@ -653,7 +653,7 @@ void hs_socket_free(hs_socket_t *socket)
         return;
     socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
     if (socket->net != NULL)
-        hs_socket_close(socket);
+        hs_socket_end(socket);
     hs_list_remove(&socket->all);
     hs_buf_free(&socket->in);
     hs_free(socket->target_text);

@@ -138,7 +138,7 @@ bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms);
 
 /* What was sent and is unsent still goes out; calls that wait fail with CLOSED and are reported
  * before this returns. */
-void hs_socket_close(hs_socket_t *socket);
+void hs_socket_end(hs_socket_t *socket);
 
 /* Gives up a call that waits: the socket is closed, as nothing is known of its state. */
 void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side);

@@ -362,7 +362,7 @@ static void closing_sends_the_rest_and_ends_what_waits(void **state)
     assert_int_equal(hs_socket_receive(user.socket, HS_RECEIVE_LINE, 0, NULL, WAIT_MS),
                      HS_SOCKET_WAITS);
     assert_true(hs_socket_put(user.socket, much, sizeof(much)));
-    hs_socket_close(user.socket);
+    hs_socket_end(user.socket);
     assert_int_equal(user.done[HS_SOCKET_READ], 2);
     assert_int_equal(failure_of_side(&user, HS_SOCKET_READ), HS_FAILURE_CLOSED);
     char *heard = malloc(sizeof(much) + 1);
