@@ -105,6 +105,16 @@ t.test('a scale-up loads the accepted files, also from a deleted folder', async 
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
+t.test('a directory may have the characters of package.path in its name', async (t) => {
+  const dir = join(t.testdir(), 'v1;a?b');
+  writeApp(dir, 'odd');
+  const server = await startServer(t, { app: dir, processes: 1 });
+  const client = await connectRaw(t, server);
+  t.equal(await textAt(client, '/'), '200 odd odd');
+  t.equal(await textAt(client, '/late'), '200 late odd');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
 t.test(
   'more than 64 MiB of Lua files: those that the check has loaded are kept, with a warning',
   async (t) => {

@@ -66,9 +66,7 @@ export function openLog(
     announce: (fields, message) => announcements.info(fields, message),
     relay: (reactor, line, stream) => {
       if (isRecord(line)) output.write(`${line}\n`);
-      else if (line === '') return;
-      else if (stream === 'stdout') lines.info({ reactor, text: line }, STDOUT_TEXT);
-      else lines.error({ reactor, text: line }, STDERR_TEXT);
+      else relayText(lines, reactor, line, stream);
     },
     setLevel: (changed) => {
       lines.level = pinoLevel(changed);
@@ -97,11 +95,9 @@ export function forwardLog(logger: PinoLogger): MasterLog {
     log: (level, fields, message) => logger[level](fields, message),
     announce: (fields, message) => logger.info(fields, message),
     relay: (reactor, line, stream) => {
-      if (line === '') return;
       const record = isRecord(line) ? parseRecord(line) : null;
       if (record !== null) logger[record.level](record.fields, record.message);
-      else if (stream === 'stdout') logger.info({ reactor, text: line }, STDOUT_TEXT);
-      else logger.error({ reactor, text: line }, STDERR_TEXT);
+      else relayText(logger, reactor, line, stream);
     },
     setLevel: () => {},
     reopen: () => {},
@@ -164,8 +160,12 @@ function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile
   };
 }
 
-const STDOUT_TEXT = 'reactor wrote to standard output';
-const STDERR_TEXT = 'reactor wrote to standard error';
+/** What did not come through the log of a reactor. */
+function relayText(log: PinoLogger, reactor: number, text: string, stream: OutputStream): void {
+  if (text === '') return;
+  if (stream === 'stdout') log.info({ reactor, text }, 'reactor wrote to standard output');
+  else log.error({ reactor, text }, 'reactor wrote to standard error');
+}
 
 /** The native log of a reactor writes whole records. */
 function isRecord(line: string): boolean {

@@ -166,9 +166,7 @@ export function listenProblem(cause: unknown, address: Address, option: string):
   const isTcp = address.type === 'tcp';
   switch (errnoOf(cause)) {
     case 'EADDRINUSE':
-      return isTcp
-        ? `${where} is in use by another program: stop it, or choose another ${option}`
-        : `${where} is in use by another program: stop it, or choose another path`;
+      return `${where} is in use by another program: stop it, or choose another ${isTcp ? option : 'path'}`;
     case 'EACCES':
       return isTcp
         ? `no permission to listen on ${where}: choose a port above 1023, or give node CAP_NET_BIND_SERVICE`

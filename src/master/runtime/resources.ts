@@ -23,11 +23,6 @@ export interface Inherited {
   readonly inboxFd: number;
 }
 
-/** The numbers of the listeners in the reactor. */
-function listenersInChild(count: number): number[] {
-  return Array.from({ length: count }, (_, i) => CHILD_LISTEN_FD + i);
-}
-
 /**
  * What outlives the reactors: listeners, stats page, boss and, for each slot, a control pair. The
  * master owns every one of these descriptors; reactors get copies.
@@ -102,7 +97,7 @@ export function openResources(options: ResourceOptions): Resources {
     listeners,
     stats,
     boss,
-    listenFdsInChild: listenersInChild(groups.length + sharedFds.length),
+    listenFdsInChild: [...groups, ...sharedFds].map((_, i) => CHILD_LISTEN_FD + i),
     capacity,
     inheritedBy: (slot) => {
       const inboxFd = boss.inboxFds[slot];
