@@ -66,7 +66,7 @@ t.test(`${RELOADS} reloads under load, in the same processes`, { timeout: 120_00
   const early = before.map(privateKiB);
   for (let version = 5; version <= RELOADS + 1; version++) await next(version);
   await until('old states are gone', () =>
-    before.every((pid, i) => privateKiB(pid) < (early[i] ?? 0) + 4096),
+    before.every((pid, i) => privateKiB(pid) < (early[i] ?? 0) + 1024),
   );
   await load.stop();
   t.match(load.counts, { failed: 0, lost: 0, closing: 0, errors: [] }, 'nothing failed');
