@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 5
+local VERSION = 6
 
 ffi.cdef(native.abi)
 

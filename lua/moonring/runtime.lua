@@ -1,11 +1,10 @@
--- Loads a handler file and runs its handle(req, res) for each request. exec/hs_lua.c calls the
--- function that handles one request protected, with `describe` as message handler: an error becomes
--- one log record with a traceback, and 500.
+-- Loads a handler file and runs its handle(req, res) for each request, in a coroutine that
+-- exec/hs_lua.c starts. An error becomes one log record with a traceback, and 500.
 local api = require 'moonring.abi'
 require 'moonring.request'
 require 'moonring.response'
 local log = require 'moonring.log'
-local tasks = require 'moonring.tasks'
+local scheduler = require 'moonring.scheduler'
 
 local pcall, xpcall, error = pcall, xpcall, error
 local type, tostring, select, next, getmetatable = type, tostring, select, next, getmetatable
@@ -15,9 +14,6 @@ local _M = {}
 
 -- Fields of an error table that are logged.
 local FIELDS_SHOWN = 16
-
--- The error that exec/hs_lua.c raises between two instructions of a handler that takes too long.
-local DEADLINE = 'the handler ran into its deadline'
 
 -- An error may be any value; most that are no strings are tables with a code and a message.
 local function text_of(failure)
@@ -43,10 +39,14 @@ local function text_of(failure)
   return #fields > 0 and '{ ' .. table.concat(fields, ', ') .. ' }' or text
 end
 
-local function describe(failure)
-  -- Level 2 leaves this function out of the traceback; a deadline has no `error` in between. The
-  -- message is joined here because traceback would cut it at a NUL, which a client can put in.
-  return text_of(failure) .. traceback('', failure == DEADLINE and 1 or 2)
+-- The text of an error with a traceback: of `co`, a coroutine that it has ended, or of the running
+-- one. The message is joined here because traceback would cut it at a NUL, which a client can put
+-- in.
+local function describe(failure, co)
+  if co then
+    return text_of(failure) .. traceback(co, '')
+  end
+  return text_of(failure) .. traceback('', 2)
 end
 
 -- Standard output belongs to the master's log: print goes to the log as well.
@@ -67,11 +67,33 @@ local function runner(handle)
   end
 end
 
--- `chunk` is the compiled file at `path`. Returns three functions: one handles the current request,
--- one resumes background tasks, and one is the message handler of the first.
+-- Modules that `moonring` loads when they are first asked for.
+local modules = { cookies = true, forms = true, json = true, log = true, percent = true,
+  query = true, router = true }
+
+-- What handlers find as `moonring`: the runtime, and the modules by their names.
+local function public()
+  local names = { 'sleep', 'spawn', 'after', 'every', 'timeout', 'semaphore', 'now' }
+  local moonring = {}
+  for _, name in ipairs(names) do
+    moonring[name] = scheduler[name]
+  end
+  -- The number of the reactor, from 0; nil on a worker, and while the file is loaded.
+  function moonring.reactor()
+    return api.is_attached ~= 0 and api.reactor_index >= 0 and api.reactor_index or nil
+  end
+  return setmetatable(moonring, { __index = function(_, name)
+    return modules[name] and require('moonring.' .. name) or nil
+  end })
+end
+
+-- `chunk` is the compiled file at `path`. Returns what exec/hs_lua.c calls, in its order.
 function _M.load(path, chunk)
   _G.print = print_to_log
-  _G.hs_queue_push = tasks.push
+  _G.hs_queue_push = scheduler.push
+  _G.moonring = public()
+  package.loaded.moonring = _G.moonring
+  scheduler.install(describe)
   local ok, failure = xpcall(chunk, describe)
   if not ok then
     error(failure, 0)
@@ -80,7 +102,8 @@ function _M.load(path, chunk)
   if type(handle) ~= 'function' then
     error(path .. ': the file defines no function handle(req, res)', 0)
   end
-  return runner(handle), tasks.run, describe
+  return runner(handle), scheduler.run, describe, scheduler.suspended, scheduler.ended,
+    scheduler.retire
 end
 
 return _M

@@ -61,15 +61,12 @@ static HS_NOINLINE hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
 /* True: the job is done. */
 static inline hs_ran_t run_inline(hs_executor_t *executor, hs_job_t *job)
 {
-    hs_busy_t *busy = &executor->busy;
-    uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
-    atomic_store_explicit(&busy->count, count + 1, memory_order_relaxed);
-    atomic_store_explicit(&busy->job, job, memory_order_release);
+    hs_busy_begin(&executor->busy, job);
     job->in_worker = false;
     job->view.in_worker = 0;
     hs_job_set_state(job, HS_JOB_RUNNING);
     hs_ran_t ran = hs_handler_start(&executor->handler, job);
-    atomic_store_explicit(&busy->job, NULL, memory_order_relaxed);
+    hs_busy_end(&executor->busy);
     executor->handled++;
     return ran;
 }

@@ -20,15 +20,6 @@
 #include "exec/hs_handler.h"
 #include "exec/hs_worker.h"
 
-/*
- * What the loop's thread is doing, for a watchdog. Written by the loop, `job` with release; read by
- * one other thread, with acquire, so that it sees the request of a job that it finds here.
- */
-typedef struct hs_busy {
-    _Atomic(hs_job_t *) job; /* whose handler runs inline; NULL: none */
-    _Atomic uint32_t count;  /* handlers begun */
-} hs_busy_t;
-
 /* owner: loop */
 typedef struct hs_executor {
     hs_handler_t handler; /* of the loop's thread */

@@ -29,6 +29,7 @@ typedef struct seat {
     _Atomic(made_t *) next;
 
     made_t *held; /* owner: its thread. Old ones that are still needed, the youngest first */
+    const hs_handler_host_t *host; /* owner: its thread. NULL: not on a loop's thread */
 
     /* under the lock */
     made_t *prepared;
@@ -144,15 +145,23 @@ static void take_next(seat_t *seat)
     hs_generations_t *all = seat->all;
     pthread_mutex_lock(&all->lock);
     made_t *next = atomic_exchange_explicit(&seat->next, NULL, memory_order_acquire);
-    if (next != NULL) {
-        made_t *old = seat->now;
+    made_t *old = seat->now;
+    if (next != NULL)
         seat->now = next;
-        if (held_by(old) != NULL) {
-            old->next = seat->held;
-            seat->held = old;
-        } else {
-            retire(all, old);
-        }
+    pthread_mutex_unlock(&all->lock);
+    if (next == NULL)
+        return;
+    if (seat->host != NULL && next->handler.attach != NULL)
+        next->handler.attach(next->handler.self, seat->host);
+    if (old->handler.retire != NULL)
+        old->handler.retire(old->handler.self);
+    bool is_held = held_by(old) != NULL;
+    pthread_mutex_lock(&all->lock);
+    if (is_held) {
+        old->next = seat->held;
+        seat->held = old;
+    } else {
+        retire(all, old);
     }
     pthread_mutex_unlock(&all->lock);
 }
@@ -193,11 +202,33 @@ static void seat_run(void *self, hs_job_t *job)
     handler->run(handler->self, job);
 }
 
-static bool seat_has_tasks(void *self)
+static void release_held(seat_t *seat)
+{
+    made_t **released;
+    while (seat->held != NULL && (released = find_released(seat)) != NULL) {
+        made_t *made = *released;
+        pthread_mutex_lock(&seat->all->lock);
+        *released = made->next;
+        retire(seat->all, made);
+        pthread_mutex_unlock(&seat->all->lock);
+    }
+}
+
+static uint64_t seat_due_ms(void *self, bool awake)
 {
     seat_t *seat = self;
-    return has_next(seat) || hs_handler_has_tasks(&seat->now->handler) ||
-           (seat->held != NULL && find_released(seat) != NULL);
+    if (has_next(seat) || (seat->held != NULL && find_released(seat) != NULL))
+        return 0;
+    uint64_t due_ms = hs_handler_due_ms(&seat->now->handler, awake);
+    for (const made_t *made = seat->held; made != NULL; made = made->next)
+        due_ms = hs_min(due_ms, hs_handler_due_ms(&made->handler, awake));
+    return due_ms;
+}
+
+static void run_tasks_of(const hs_handler_t *handler)
+{
+    if (handler->run_tasks != NULL)
+        handler->run_tasks(handler->self);
 }
 
 static void seat_run_tasks(void *self)
@@ -205,28 +236,60 @@ static void seat_run_tasks(void *self)
     seat_t *seat = self;
     if (has_next(seat))
         take_next(seat);
-    made_t **released;
-    while (seat->held != NULL && (released = find_released(seat)) != NULL) {
-        made_t *made = *released;
-        *released = made->next;
-        pthread_mutex_lock(&seat->all->lock);
-        retire(seat->all, made);
-        pthread_mutex_unlock(&seat->all->lock);
-    }
-    const hs_handler_t *handler = &seat->now->handler;
-    if (hs_handler_has_tasks(handler))
-        handler->run_tasks(handler->self);
+    run_tasks_of(&seat->now->handler);
+    for (made_t *made = seat->held; made != NULL; made = made->next)
+        run_tasks_of(&made->handler);
+    release_held(seat);
 }
 
-/* Another thread: the lock keeps the handler where it is. */
+static void interrupt_one(const hs_handler_t *handler, hs_job_t *job)
+{
+    if (handler->interrupt != NULL)
+        handler->interrupt(handler->self, job);
+}
+
+/* Another thread: the lock keeps the handlers where they are. Those that do not run what is meant
+ * do nothing. */
 static void seat_interrupt(void *self, hs_job_t *job)
 {
     seat_t *seat = self;
     pthread_mutex_lock(&seat->all->lock);
-    const hs_handler_t *handler = &seat->now->handler;
-    if (handler->interrupt != NULL)
-        handler->interrupt(handler->self, job);
+    interrupt_one(&seat->now->handler, job);
+    for (const made_t *made = seat->held; made != NULL; made = made->next)
+        interrupt_one(&made->handler, job);
     pthread_mutex_unlock(&seat->all->lock);
+}
+
+static void seat_attach(void *self, const hs_handler_host_t *host)
+{
+    seat_t *seat = self;
+    const hs_handler_t *handler = &seat->now->handler;
+    seat->host = host;
+    if (handler->attach != NULL)
+        handler->attach(handler->self, host);
+}
+
+static void seat_drain(void *self)
+{
+    const seat_t *seat = self;
+    const hs_handler_t *handler = &seat->now->handler;
+    if (handler->drain != NULL)
+        handler->drain(handler->self);
+}
+
+static void stop_one(const made_t *made, const void *context)
+{
+    const hs_handler_t *handler = &made->handler;
+    if (handler->stop != NULL && (context == NULL || held_by(made) == context))
+        handler->stop(handler->self, context);
+}
+
+static void seat_stop(void *self, const void *context)
+{
+    const seat_t *seat = self;
+    stop_one(seat->now, context);
+    for (const made_t *made = seat->held; made != NULL; made = made->next)
+        stop_one(made, context);
 }
 
 /* Joins the others with a handler of the current generation, whichever that is by then. */
@@ -264,9 +327,12 @@ static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         .run = seat_run,
         .self = seat,
         .interrupt = seat_interrupt,
-        .has_tasks = seat_has_tasks,
+        .attach = seat_attach,
+        .due_ms = seat_due_ms,
         .run_tasks = seat_run_tasks,
         .overdue = seat_overdue,
+        .drain = seat_drain,
+        .stop = seat_stop,
     };
     return HS_OK;
 }

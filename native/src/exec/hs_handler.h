@@ -4,7 +4,20 @@
  */
 #pragma once
 
+#include "exec/hs_busy.h"
 #include "exec/hs_res.h"
+
+struct hs_net;
+
+/* What a loop's thread has for its handler. Outlives it. */
+typedef struct hs_handler_host {
+    struct hs_net *net; /* for outbound sockets */
+    hs_busy_t *busy;    /* where it says what it runs in run_tasks */
+    int reactor_index;  /* -1: it has none */
+} hs_handler_host_t;
+
+/* When run_tasks is wanted: never. */
+#define HS_NEVER UINT64_MAX
 
 /* Runs for one job, whose request is complete unless it streams content; builds into
  * job->response. Must not keep pointers. */
@@ -15,26 +28,45 @@ typedef struct hs_handler {
     hs_handler_run_fn run;
     void *self;
 
-    /* Asks the handler to give up the request that it is working on, if it still is. NULL: it
-     * cannot be asked. */
+    /* Asks the handler to give up the request that it is working on, if it still is; with NULL the
+     * task that belongs to no request. NULL: it cannot be asked. */
     void (*interrupt)(void *self, hs_job_t *job);
 
-    /* Resumes background tasks, each at most once. NULL: there are none, ever. */
+    /* It will run on a loop's thread, this one: before its first run. Without it the handler runs
+     * on a worker, where what it waits for keeps the worker. NULL: it does not matter. */
+    void (*attach)(void *self, const hs_handler_host_t *host);
+
+    /* Goes on with what waits no longer. NULL: nothing ever waits, and due_ms is NULL too. */
     void (*run_tasks)(void *self);
-    bool (*has_tasks)(void *self); /* asked on the handler's thread; NULL with run_tasks */
+    /* Monotonic milliseconds from which on run_tasks is wanted: 0 at once, or HS_NEVER. `awake`:
+     * the thread is awake anyway, so that what could wait a little is due at once. On its thread.
+     */
+    uint64_t (*due_ms)(void *self, bool awake);
 
     /* What keeps it from being ended: the context of the releases (hs_release_t) of what is being
-     * sent from its memory; NULL: nothing. Asked on its thread. NULL: nothing ever does. */
+     * sent from its memory, or what its suspended jobs are suspended_by; NULL: nothing. Asked on
+     * its thread. NULL: nothing ever does. */
     const void *(*held_by)(void *self);
 
     /* The same of an older handler that has been kept for too long and is to be let go now. NULL:
      * there are none, ever. */
     const void *(*overdue)(void *self);
+
+    /* These are called on its thread and may be NULL. No further request will be given to it: what
+     * is periodic runs once more, and ends. */
+    void (*retire)(void *self);
+    /* The same because the thread drains. */
+    void (*drain)(void *self);
+    /* Nothing of it goes on, requests that wait fail: of the one that is held_by `context`, or with
+     * NULL of all. */
+    void (*stop)(void *self, const void *context);
+
+    bool streams_content; /* it can run before a request's content has arrived */
 } hs_handler_t;
 
-static inline bool hs_handler_has_tasks(const hs_handler_t *handler)
+static inline uint64_t hs_handler_due_ms(const hs_handler_t *handler, bool awake)
 {
-    return handler->has_tasks != NULL && handler->has_tasks(handler->self);
+    return handler->due_ms != NULL ? handler->due_ms(handler->self, awake) : HS_NEVER;
 }
 
 /* Makes the handlers of several threads. Read-only while they run. */
@@ -62,10 +94,6 @@ typedef enum hs_ran {
     HS_RAN_WANTS_WORKER, /* the handler asked to be run on a worker, and has built nothing */
 } hs_ran_t;
 
-/* The handler has returned and has not sent, or lacked memory: makes the response a complete one.
- */
-void hs_handler_complete(hs_job_t *job);
-
 /* Runs the handler on this thread, which owns the job: RUNNING. */
 HS_NODISCARD static inline hs_ran_t hs_handler_start(const hs_handler_t *handler, hs_job_t *job)
 {
@@ -86,6 +114,6 @@ HS_NODISCARD static inline hs_ran_t hs_handler_start(const hs_handler_t *handler
     /* The common case first: sent, nothing failed. */
     if (HS_UNLIKELY(job->response.sending != HS_SENDING_ENDED ||
                     job->response.failure == HS_ERR_NOMEM))
-        hs_handler_complete(job);
+        hs_res_complete(job);
     return HS_RAN_DONE;
 }

@@ -78,6 +78,7 @@ static void forget_absence(hs_job_t *job)
 {
     job->was_away = false;
     job->deferred_handle = 0;
+    job->suspended_by = NULL;
     job->told = 0;
     job->callbacks = (hs_callbacks_t){ 0 };
     atomic_store_explicit(&job->aborted, 0, memory_order_relaxed);

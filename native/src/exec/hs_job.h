@@ -137,6 +137,7 @@ struct hs_job {
     bool was_away;     /* it was, or was to be, submitted or deferred since its message began */
     bool *deferred;    /* set by hs_res_defer: in the frame of whoever runs the handler */
     uint64_t deferred_handle; /* what hs_res_defer returned */
+    const void *suspended_by; /* hs_res_suspend: whose handler waits */
     hs_buf_t store;           /* head, fields and content that had to leave the ring */
     hs_buf_t content;         /* request content that is not in the ring */
     hs_callbacks_t callbacks;

@@ -12,32 +12,62 @@
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
 #include "exec/hs_lua_require.h"
+#include "exec/hs_lua_wakes.h"
 #include "exec/hs_res.h"
 #include "http/hs_parse.h"
+#include "os/hs_clock.h"
 #include "os/hs_entropy.h"
 #include "os/hs_object.h"
 
 /* What lies at the bottom of a state's stack all its life. */
 enum {
-    SLOT_RUN = 1,      /* the function that handles one request */
-    SLOT_TASKS = 2,    /* the one that resumes background tasks */
-    SLOT_DESCRIBE = 3, /* the one that turns an error into text with a traceback */
-    SLOTS = SLOT_DESCRIBE,
+    SLOT_RUN = 1,   /* the function that handles one request */
+    SLOT_TASKS,     /* the one that goes on with tasks */
+    SLOT_DESCRIBE,  /* the one that turns an error of a coroutine into text with a traceback */
+    SLOT_SUSPENDED, /* the one that takes the coroutine of a request over, which waits */
+    SLOT_ENDED,     /* the one that ends the task of a request that has returned */
+    SLOT_RETIRE,    /* the one that ends what is periodic */
+    FUNCTIONS = SLOT_RETIRE,
+    SLOT_PREPARE,   /* prepare() */
+    SLOT_COROUTINE, /* what the next request runs in */
+    SLOTS = SLOT_COROUTINE,
 };
 
-/* owner: its thread, but for `doomed` */
+/* How SLOT_RETIRE is called: as in scheduler.lua. */
+enum {
+    RETIRE_DRAINED,
+    RETIRE_REPLACED,
+    RETIRE_LAST
+};
+
+/* Tasks that have yielded go on after so long, or sooner if the thread is awake. */
+#define TASK_INTERVAL_MS 10
+/* How long a handler on a worker sleeps before it looks whether it was given up. */
+#define WORKER_LOOK_MS 50
+
+/* owner: its thread, but for `doomed` and `task_count` */
 struct hs_lua {
     lua_State *state;
-    hs_lua_api_t api; /* Lua holds its address */
+    lua_State *coroutine; /* in SLOT_COROUTINE, with SLOT_RUN at its bottom; NULL: none */
+    hs_lua_api_t api;     /* Lua holds its address */
     hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
+    hs_busy_t *busy;         /* NULL: not on a loop's thread */
+    uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
+    bool keeps_worker;       /* a handler on a worker waits */
 
-    /* Handle of the request that is to be given up. Written by another thread before it sets the
-     * hook, read by the hook, which LuaJIT runs on the state's thread; release and acquire. A hook
-     * that comes too late finds another request and does nothing. */
+    /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
+     * Written by another thread before it sets the hook, read by the hook, which LuaJIT runs on the
+     * state's thread; release and acquire. A hook that comes too late finds something else and does
+     * nothing. */
     _Atomic uint64_t doomed;
+    /* Tasks resumed so far. Written by the state's thread, read by another one; relaxed. */
+    _Atomic uint32_t task_count;
 };
+
+/* Handles are even up to here: their generation is in the lowest bits, their address is not. */
+#define DOOMED_TASK (UINT64_C(1) << 63)
 
 const char *hs_lua_version(void)
 {
@@ -96,12 +126,33 @@ static void seed_random(lua_State *state)
     lua_pop(state, 1);
 }
 
+static double now_seconds(void)
+{
+    return (double)hs_clock_monotonic_ns() / 1e9;
+}
+
 /* The text of an error that a protected call has left on top of the stack. A number would be
  * converted, which allocates. */
 static const char *error_text(lua_State *state)
 {
     return lua_type(state, -1) == LUA_TSTRING ? lua_tostring(state, -1)
                                               : "an error that is not a string";
+}
+
+/* Arguments: what handles a request, and a coroutine that has ended, or nil. Returns a coroutine
+ * with the former at its bottom. */
+static int prepare(lua_State *state)
+{
+    lua_State *coroutine = lua_tothread(state, 2);
+    if (coroutine == NULL) {
+        coroutine = lua_newthread(state);
+        lua_replace(state, 2);
+    }
+    lua_settop(coroutine, 0);
+    lua_pushvalue(state, 1);
+    lua_xmove(state, coroutine, 1);
+    lua_settop(state, 2);
+    return 1;
 }
 
 /* Runs protected, because every Lua API call in it may raise "not enough memory". Argument: the
@@ -125,74 +176,52 @@ static int set_up(lua_State *state)
     lua_getfield(state, -1, "load");
     lua_pushstring(state, lua->files.script);
     hs_lua_require_script(state, &lua->files);
-    lua_call(state, 2, SLOTS);
+    lua_call(state, 2, FUNCTIONS);
+    lua_pushcfunction(state, prepare);
+    lua_pushnil(state);
     return SLOTS;
 }
 
-hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
+/* The next request gets the coroutine in SLOT_COROUTINE, which has ended, or a new one. */
+static void prepare_coroutine(hs_lua_t *lua)
 {
-    hs_lua_t *lua = hs_alloc_zeroed(1, sizeof(*lua));
-    if (lua == NULL) {
-        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a Lua state");
-        return NULL;
-    }
-    lua->files = config->files;
-    hs_lua_api_init(&lua->api, config->log);
-    lua->api.pins = &lua->pins;
-    /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
-    hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
-    lua->state = luaL_newstate();
-    if (lua->state == NULL) {
-        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "LuaJIT could not make a state: out of memory");
-        hs_lua_free(lua);
-        return NULL;
-    }
-    hs_lua_memory_limit(&lua->memory, lua->state, config->memory_cap);
-    lua_pushcfunction(lua->state, set_up);
-    lua_pushlightuserdata(lua->state, lua);
-    if (lua_pcall(lua->state, 1, SLOTS, 0) != 0) {
-        hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s", error_text(lua->state));
-        hs_lua_free(lua);
-        return NULL;
-    }
-    if (lua->files.snapshot != NULL)
-        hs_snapshot_freeze(lua->files.snapshot);
-    return lua;
+    lua_State *state = lua->state;
+    lua_pushvalue(state, SLOT_PREPARE);
+    lua_pushvalue(state, SLOT_RUN);
+    lua_pushvalue(state, SLOT_COROUTINE);
+    int failed = lua_pcall(state, 2, 1, 0);
+    lua->coroutine = failed == 0 ? lua_tothread(state, -1) : NULL;
+    if (failed == 0)
+        lua_replace(state, SLOT_COROUTINE);
+    lua_settop(state, SLOTS);
 }
 
-void hs_lua_free(hs_lua_t *lua)
+static void log_lua_error(const hs_job_t *job, hs_log_level_t level, const char *text, size_t len)
 {
-    if (lua == NULL)
-        return;
-    if (lua->state != NULL) {
-        hs_lua_memory_release(&lua->memory, lua->state);
-        lua_close(lua->state);
-    }
-    hs_free(lua);
-}
-
-/* The record of a handler that raised; the error is on top of the stack. */
-static void log_error(const hs_lua_t *lua, const hs_job_t *job, int failed)
-{
-    static const char no_memory[] = "not enough memory";
-    static const char no_stack[] =
-        "error in error handling: no stack was left to describe one, as after endless recursion";
     const hs_msg_t *msg = &job->request.msg;
     char prefix[1024];
     snprintf(prefix, sizeof(prefix), "lua error in %s %.960s: ", hs_parse_method_name(msg->method),
              hs_msg_url(msg).data);
-    if (failed == LUA_ERRERR && lua->memory.refused) {
-        hs_job_log_text(job, HS_LOG_ERROR, prefix, no_memory, sizeof(no_memory) - 1);
-    } else if (failed == LUA_ERRERR) {
-        hs_job_log_text(job, HS_LOG_ERROR, prefix, no_stack, sizeof(no_stack) - 1);
-    } else if (lua_type(lua->state, -1) == LUA_TSTRING) {
+    hs_job_log_text(job, level, prefix, text, len);
+}
+
+/* The record of a handler that raised; the error is on top of its coroutine's stack. */
+static void log_error(hs_lua_t *lua, const hs_job_t *job)
+{
+    lua_State *state = lua->state;
+    lua_pushvalue(state, SLOT_DESCRIBE);
+    lua_xmove(lua->coroutine, state, 1);
+    lua_pushvalue(state, SLOT_COROUTINE);
+    (void)lua_pcall(state, 2, 1, 0);
+    if (lua_type(state, -1) == LUA_TSTRING) {
         size_t len = 0;
-        const char *text = lua_tolstring(lua->state, -1, &len);
-        hs_job_log_text(job, HS_LOG_ERROR, prefix, text, len);
+        const char *text = lua_tolstring(state, -1, &len);
+        log_lua_error(job, HS_LOG_ERROR, text, len);
     } else {
-        const char *text = error_text(lua->state);
-        hs_job_log_text(job, HS_LOG_ERROR, prefix, text, strlen(text));
+        const char *text = error_text(state);
+        log_lua_error(job, HS_LOG_ERROR, text, strlen(text));
     }
+    lua_settop(state, SLOTS);
 }
 
 /* Memory was refused: garbage of the handler is collected now, or the next one fails too. */
@@ -204,35 +233,159 @@ static void recover_memory(hs_lua_t *lua, const hs_job_t *job)
                hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
-/* The one protected call of a request. */
+/* ---- Suspended requests: what the executor tells them. ---- */
+
+static void wake_job(void *user_data, hs_deferred_t handle, uint32_t event)
+{
+    hs_lua_t *lua = user_data;
+    const hs_job_t *job = hs_job_of(handle);
+    if (job != NULL && job->view.wake != 0)
+        hs_lua_wake(&lua->api.wakes, job->view.wake + event);
+}
+
+static void on_abort(hs_deferred_t handle, hs_abort_reason_t reason, void *user_data)
+{
+    if (reason != HS_ABORT_SHUT) /* it may still read */
+        wake_job(user_data, handle, HS_LUA_WAKE_ABORT);
+}
+
+static void on_drain(hs_deferred_t handle, void *user_data)
+{
+    wake_job(user_data, handle, HS_LUA_WAKE_DRAINED);
+}
+
+static hs_callbacks_t suspended_callbacks(hs_lua_t *lua)
+{
+    return (hs_callbacks_t){ .on_abort = on_abort, .on_drain = on_drain, .user_data = lua };
+}
+
+/* Gives the coroutine, which has yielded, to the scheduler. False: the task is over, and the error
+ * was logged. */
+static bool hand_to_scheduler(hs_lua_t *lua, hs_job_t *job)
+{
+    lua_State *state = lua->state;
+    lua_pushvalue(state, SLOT_SUSPENDED);
+    lua_pushvalue(state, SLOT_COROUTINE);
+    int failed = lua_pcall(state, 1, 1, 0);
+    if (failed != 0) {
+        const char *text = error_text(state);
+        log_lua_error(job, HS_LOG_ERROR, text, strlen(text));
+        lua_pushnil(state);
+    }
+    lua_replace(state, SLOT_COROUTINE); /* one that has ended, or nil */
+    lua_settop(state, SLOTS);
+    prepare_coroutine(lua);
+    return failed == 0;
+}
+
+/* The task of a request that has returned, or failed, ends, and what it has begun with it. */
+static void end_task(hs_lua_t *lua)
+{
+    lua_State *state = lua->state;
+    lua->api.has_task = 0;
+    lua_pushvalue(state, SLOT_ENDED);
+    (void)lua_pcall(state, 0, 0, 0);
+    lua_settop(state, SLOTS);
+}
+
+static void wait_on_worker(hs_lua_t *lua, hs_job_t *job);
+
+static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
+{
+    hs_response_t *response = &job->response;
+    lua->api.has_task = 0;
+    lua_settop(lua->coroutine, 0); /* what it has yielded */
+    bool is_open = response->sending != HS_SENDING_ENDED;
+    if (!hand_to_scheduler(lua, job)) {
+        hs_res_break_off(response);
+    } else if (job->in_worker) {
+        wait_on_worker(lua, job);
+    } else if (is_open) {
+        hs_callbacks_t callbacks = suspended_callbacks(lua);
+        if (!hs_res_suspend(response, lua, &callbacks))
+            hs_res_break_off(response); /* the task finds its request over */
+    }
+}
+
+static HS_NOINLINE void fail(hs_lua_t *lua, hs_job_t *job)
+{
+    log_error(lua, job);
+    hs_res_break_off(&job->response);
+    lua_pushnil(lua->state);
+    lua_replace(lua->state, SLOT_COROUTINE);
+}
+
+/* Starts the one coroutine of a request. */
 static void run_lua(void *self, hs_job_t *job)
 {
     hs_lua_t *lua = self;
-    lua_State *state = lua->state;
+    lua_State *coroutine = lua->coroutine;
     hs_response_t *response = &job->response;
+    int result = LUA_ERRMEM;
     lua->api.request = (hs_lua_request_t *)(uintptr_t)job->view.handle;
     lua->api.response = (hs_lua_response_t *)(uintptr_t)job->view.handle;
+    job->view.wake = 0;
     hs_lua_pins_begin(&lua->pins);
-    lua_pushvalue(state, SLOT_RUN);
-    int failed = lua_pcall(state, 0, 0, SLOT_DESCRIBE);
-    if (HS_UNLIKELY(failed != 0)) {
-        log_error(lua, job, failed);
+    if (HS_UNLIKELY(coroutine == NULL)) {
+        static const char no_memory[] = "not enough memory for a coroutine";
+        log_lua_error(job, HS_LOG_ERROR, no_memory, sizeof(no_memory) - 1);
         hs_res_break_off(response);
-        lua_settop(state, SLOTS);
-    } else if (HS_UNLIKELY(lua->api.wants_worker != 0)) {
-        lua->api.wants_worker = 0;
-        bool untouched = response->sending == HS_SENDING_BUILDING && !response->built;
-        job->wants_worker = untouched && !job->in_worker;
+    } else {
+        lua_pushvalue(coroutine, SLOT_RUN);
+        result = lua_resume(coroutine, 0);
+        if (HS_UNLIKELY(result == LUA_YIELD)) {
+            suspend(lua, job);
+        } else if (HS_UNLIKELY(result != 0)) {
+            fail(lua, job);
+        } else if (HS_UNLIKELY(lua->api.wants_worker != 0)) {
+            lua->api.wants_worker = 0;
+            bool untouched = response->sending == HS_SENDING_BUILDING && !response->built;
+            job->wants_worker = untouched && !job->in_worker;
+        }
     }
+    if (HS_UNLIKELY(lua->api.has_task != 0))
+        end_task(lua);
     lua->api.request = NULL;
     hs_lua_pins_end(&lua->pins);
     if (HS_UNLIKELY(lua->memory.refused))
         recover_memory(lua, job);
+    if (HS_UNLIKELY(result != 0 && result != LUA_YIELD))
+        prepare_coroutine(lua);
+}
+
+/* ---- Tasks. ---- */
+
+/* Called by the scheduler before it resumes a task: of a request, or of none. */
+static void begin_task(void *context, hs_view_t *view)
+{
+    hs_lua_t *lua = context;
+    hs_job_t *job = view != NULL ? hs_job_of_view(view) : NULL;
+    uint64_t handle = view != NULL ? view->handle : 0;
+    uint32_t count = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
+    atomic_store_explicit(&lua->task_count, count + 1, memory_order_relaxed);
+    lua->api.request = (hs_lua_request_t *)(uintptr_t)handle;
+    lua->api.response = (hs_lua_response_t *)(uintptr_t)handle;
+    if (lua->busy != NULL)
+        hs_busy_begin_task(lua->busy, job);
+}
+
+/* Called by the scheduler for a task that has raised. `view` NULL: it belongs to no request, or to
+ * one that is over. */
+static void log_failed_task(void *context, hs_view_t *view, int level, const char *text, size_t len)
+{
+    hs_lua_t *lua = context;
+    if (view != NULL)
+        log_lua_error(hs_job_of_view(view), (hs_log_level_t)level, text, len);
+    else
+        hs_log_write_text(lua->api.log, (hs_log_level_t)level,
+                          "lua error in a background task: ", text, len);
 }
 
 static void run_tasks(void *self)
 {
     hs_lua_t *lua = self;
+    if (lua->api.yielded_count > 0)
+        lua->yielded_run_ms = hs_clock_monotonic_ms();
     hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0) {
@@ -240,21 +393,85 @@ static void run_tasks(void *self)
         hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
     }
     lua_settop(lua->state, SLOTS);
+    lua->api.request = NULL;
+    if (lua->busy != NULL)
+        hs_busy_end_tasks(lua->busy);
     hs_lua_pins_end(&lua->pins);
     if (lua->memory.refused)
         hs_lua_memory_collect(&lua->memory, lua->state);
 }
 
-static bool has_tasks(void *self)
+static uint64_t due_ms(void *self, bool awake)
 {
     const hs_lua_t *lua = self;
-    return lua->api.task_count > 0;
+    const hs_lua_api_t *api = &lua->api;
+    if (api->ready_count > 0 || api->wakes.count > 0 || (awake && api->yielded_count > 0))
+        return 0;
+    bool has_timers = api->due_s > 0 && (api->is_attached || lua->keeps_worker);
+    uint64_t due = has_timers ? (uint64_t)(api->due_s * 1e3) + 1 : HS_NEVER;
+    if (api->yielded_count > 0)
+        due = hs_min(due, lua->yielded_run_ms + TASK_INTERVAL_MS);
+    return due;
+}
+
+static void attach(void *self, const hs_handler_host_t *host)
+{
+    hs_lua_t *lua = self;
+    lua->busy = host->busy;
+    lua->api.is_attached = 1;
+    lua->api.reactor_index = host->reactor_index;
+}
+
+static void call_retire(hs_lua_t *lua, int how)
+{
+    lua_pushvalue(lua->state, SLOT_RETIRE);
+    lua_pushinteger(lua->state, how);
+    if (lua_pcall(lua->state, 1, 0, 0) != 0) {
+        const char *text = error_text(lua->state);
+        hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
+    }
+    lua_settop(lua->state, SLOTS);
+}
+
+static void retire(void *self)
+{
+    call_retire(self, RETIRE_REPLACED);
+}
+
+static void stop(void *self, const void *context)
+{
+    (void)context;
+    call_retire(self, RETIRE_LAST);
+}
+
+static void drain(void *self)
+{
+    call_retire(self, RETIRE_DRAINED);
+}
+
+/* A handler on a worker that waits keeps the worker. */
+static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
+{
+    uint64_t handle = job->view.handle;
+    lua->keeps_worker = true;
+    while (job->view.wake != 0 && job->view.handle == handle) {
+        uint64_t now_ms = hs_clock_monotonic_ms();
+        uint64_t due = hs_min(due_ms(lua, false), now_ms + WORKER_LOOK_MS);
+        if (due > now_ms)
+            hs_clock_sleep_ms((uint32_t)(due - now_ms));
+        if (atomic_load_explicit(&job->aborted, memory_order_relaxed) > HS_ABORT_SHUT)
+            hs_lua_wake(&lua->api.wakes, job->view.wake + HS_LUA_WAKE_ABORT);
+        run_tasks(lua);
+    }
+    lua->keeps_worker = false;
 }
 
 static const void *held_by(void *self)
 {
     const hs_lua_t *lua = self;
-    return hs_lua_pins_in_use(&lua->pins) ? &lua->pins : NULL;
+    if (hs_lua_pins_in_use(&lua->pins))
+        return &lua->pins;
+    return lua->api.held_count > 0 ? lua : NULL;
 }
 
 static hs_lua_t *lua_of(lua_State *state)
@@ -272,7 +489,9 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
     lua_sethook(state, NULL, 0, 0);
     hs_lua_t *lua = lua_of(state);
     uint64_t doomed = atomic_load_explicit(&lua->doomed, memory_order_acquire);
-    if (lua->api.request == NULL || (uintptr_t)lua->api.request != doomed)
+    uint64_t request = (uintptr_t)lua->api.request;
+    uint32_t task = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
+    if (doomed != (request != 0 ? request : DOOMED_TASK | task))
         return;
     lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
     lua_error(state);
@@ -285,8 +504,59 @@ static void on_interrupt(lua_State *state, lua_Debug *debug)
 static void interrupt_lua(void *self, hs_job_t *job)
 {
     hs_lua_t *lua = self;
-    atomic_store_explicit(&lua->doomed, job->view.handle, memory_order_release);
+    uint64_t doomed =
+        job != NULL ? job->view.handle
+                    : DOOMED_TASK | atomic_load_explicit(&lua->task_count, memory_order_relaxed);
+    atomic_store_explicit(&lua->doomed, doomed, memory_order_release);
     lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
+}
+
+hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
+{
+    hs_lua_t *lua = hs_alloc_zeroed(1, sizeof(*lua));
+    if (lua == NULL) {
+        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a Lua state");
+        return NULL;
+    }
+    lua->files = config->files;
+    hs_lua_api_init(&lua->api, config->log);
+    lua->api.pins = &lua->pins;
+    lua->api.lua = lua;
+    lua->api.now = now_seconds;
+    lua->api.task_begin = begin_task;
+    lua->api.task_failed = log_failed_task;
+    /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
+    hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
+    lua->state = luaL_newstate();
+    if (lua->state == NULL) {
+        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "LuaJIT could not make a state: out of memory");
+        hs_lua_free(lua);
+        return NULL;
+    }
+    hs_lua_memory_limit(&lua->memory, lua->state, config->memory_cap);
+    lua_pushcfunction(lua->state, set_up);
+    lua_pushlightuserdata(lua->state, lua);
+    if (lua_pcall(lua->state, 1, SLOTS, 0) != 0) {
+        hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s", error_text(lua->state));
+        hs_lua_free(lua);
+        return NULL;
+    }
+    prepare_coroutine(lua);
+    if (lua->files.snapshot != NULL)
+        hs_snapshot_freeze(lua->files.snapshot);
+    return lua;
+}
+
+void hs_lua_free(hs_lua_t *lua)
+{
+    if (lua == NULL)
+        return;
+    if (lua->state != NULL) {
+        hs_lua_memory_release(&lua->memory, lua->state);
+        lua_close(lua->state);
+    }
+    hs_lua_wakes_free(&lua->api.wakes);
+    hs_free(lua);
 }
 
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
@@ -295,9 +565,13 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .run = run_lua,
         .self = lua,
         .interrupt = interrupt_lua,
+        .attach = attach,
         .run_tasks = run_tasks,
-        .has_tasks = has_tasks,
+        .due_ms = due_ms,
         .held_by = held_by,
+        .retire = retire,
+        .drain = drain,
+        .stop = stop,
     };
 }
 

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 5
+#define HS_LUA_ABI_VERSION 6
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -24,6 +24,8 @@ typedef struct hs_view {
     uint32_t method;
     uint32_t result_len;
     uint32_t in_worker;
+    uint32_t wake;
+    uint32_t content;
 } hs_view_t;
 
 typedef struct hs_lua_request hs_lua_request_t;
@@ -34,17 +36,36 @@ typedef struct hs_lua_fields {
     uint32_t next;
 } hs_lua_fields_t;
 
+typedef struct hs_lua_wakes {
+    uint32_t *ids;
+    uint32_t count;
+    uint32_t capacity;
+} hs_lua_wakes_t;
+
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
     uint32_t generation_bits;
     uint32_t alignment_bits;
-    uint32_t task_count;
     uint32_t wants_worker;
+    uint32_t has_task;
+    uint32_t is_attached;
+    uint32_t ready_count;
+    uint32_t yielded_count;
+    uint32_t held_count;
+    int32_t reactor_index;
+    double due_s;
     hs_lua_request_t *request;
     hs_lua_response_t *response;
     void *log;
     void *pins;
+    void *lua;
+    hs_lua_wakes_t wakes;
+    double (*now)(void);
+    void (*task_begin)(void *lua, hs_view_t *view);
+    void (*task_failed)(void *lua, hs_view_t *view, int level, const char *text, size_t len);
+    void (*request_end)(hs_view_t *view, int failed);
+    int (*request_aborted)(hs_view_t *view);
     const char *(*method_name)(uint32_t method);
     const char *(*request_path)(hs_view_t *view);
     const char *(*request_query)(hs_view_t *view);
@@ -73,13 +94,24 @@ typedef struct hs_lua_api {
  *   method       llhttp's method number
  *   result_len   length of the string that the last call on this view returned
  *   in_worker    1 while a worker runs the handler
+ *   wake         written by Lua: the first of the ids that events of this request wake
+ *                (scheduler.lua); 0: none
+ *   content      hs_lua_content_t: where the request's content is
  *
  * hs_lua_fields_t: where an iteration over the fields of a request is; Lua makes and moves it.
  * hs_lua_api_t: functions are called through this table because node opens addons without
  * RTLD_GLOBAL, which hides their symbols from ffi.C. `request` and `response` are the handle of
- * the request being handled. `task_count` is written by Lua: coroutines that wait to be resumed.
- * `wants_worker` is set by Lua, 1, if the handler returned 'worker': results of the call would have
- * to be taken from the stack for each request.
+ * the request being handled.
+ *
+ * Written by Lua and read by C between two entries into Lua:
+ *   wants_worker   1: the handler returned 'worker'; results of the call would have to be taken
+ *                  from the stack for each request
+ *   has_task       1: the request being handled has a task, so that its end is to be told
+ *   ready_count    tasks that can go on
+ *   yielded_count  tasks that have yielded without waiting for anything
+ *   held_count     suspended requests, and tasks that belong to none: the state is needed
+ *   due_s          when the first timer ends, monotonic; 0: there is none
+ * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
  * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
  * NULL where there is no field of this number, from 0.

@@ -88,6 +88,23 @@ static const char *request_peer(hs_view_t *view)
     return hs_req_peer_address(request_of(view));
 }
 
+static int request_aborted(hs_view_t *view)
+{
+    return atomic_load_explicit(&hs_job_of_view(view)->aborted, memory_order_relaxed);
+}
+
+/* The handler of a request that was suspended has returned. On a worker, and where the response was
+ * sent, whoever has started it goes on. */
+static void request_end(hs_view_t *view, int failed)
+{
+    hs_job_t *job = hs_job_of_view(view);
+    view->wake = 0;
+    if (failed)
+        hs_res_break_off(&job->response);
+    if (hs_job_state(job) == HS_JOB_SUSPENDED)
+        hs_res_end_suspended(&job->response);
+}
+
 static int response_status(hs_view_t *view, int status)
 {
     return hs_res_status(response_of(view), status);
@@ -137,6 +154,8 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_version = request_version,
         .request_id = request_id,
         .request_peer = request_peer,
+        .request_aborted = request_aborted,
+        .request_end = request_end,
         .response_status = response_status,
         .response_header = response_header,
         .response_body = response_body,

@@ -349,15 +349,49 @@ static bool post_written(hs_job_t *job)
     return true;
 }
 
-hs_deferred_t hs_res_defer(hs_response_t *response)
+/* The handler that runs on this thread is done with the job for now. False: not possible. */
+static bool suspend(hs_job_t *job)
 {
-    hs_job_t *job = hs_job_of_response(response);
+    hs_response_t *response = &job->response;
     bool is_open =
         response->sending == HS_SENDING_BUILDING || response->sending == HS_SENDING_STREAMING;
     if (!is_open || hs_job_state(job) != HS_JOB_RUNNING || job->completions == NULL ||
         !hs_job_detach(job))
-        return 0;
-    if (response->body.len > 0 && response->sending == HS_SENDING_STREAMING && !post_written(job))
+        return false;
+    return response->body.len == 0 || response->sending != HS_SENDING_STREAMING ||
+           post_written(job);
+}
+
+bool hs_res_suspend(hs_response_t *response, const void *by, const hs_callbacks_t *callbacks)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    if (!suspend(job))
+        return false;
+    *job->deferred = true;
+    job->deferred = NULL;
+    job->deferred_handle = job->view.handle;
+    job->suspended_by = by;
+    job->callbacks = *callbacks;
+    job->was_away = true;
+    hs_job_set_state(job, HS_JOB_SUSPENDED);
+    return true;
+}
+
+void hs_res_end_suspended(hs_response_t *response)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    HS_ASSERT(hs_job_state(job) == HS_JOB_SUSPENDED);
+    hs_completions_t *completions = job->completions;
+    hs_job_set_state(job, HS_JOB_RUNNING); /* so that it is posted once, below */
+    hs_res_complete(job);
+    hs_completions_finish(job);
+    hs_completions_announce(completions);
+}
+
+hs_deferred_t hs_res_defer(hs_response_t *response)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    if (!suspend(job))
         return 0;
     hs_post_t *deferred = NULL;
     if (job->in_worker && (deferred = hs_alloc(sizeof(*deferred))) == NULL)
@@ -458,6 +492,25 @@ void hs_res_end_incomplete(hs_response_t *response)
         response->failed = true;
         response->sending = HS_SENDING_ENDED;
     } else {
+        hs_res_replace(response, 500);
+    }
+}
+
+/* A handler that returns without sending: what it built counts, nothing built is an error of the
+ * handler. */
+void hs_res_complete(hs_job_t *job)
+{
+    hs_response_t *response = &job->response;
+    const hs_msg_t *msg = &job->request.msg;
+    if (response->failure == HS_ERR_NOMEM) {
+        hs_res_end_incomplete(response);
+    } else if (response->sending == HS_SENDING_ENDED) {
+        return;
+    } else if (response->built) {
+        (void)hs_res_send(response);
+    } else {
+        hs_job_log(job, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
+                   hs_parse_method_name(msg->method), hs_msg_url(msg).data);
         hs_res_replace(response, 500);
     }
 }

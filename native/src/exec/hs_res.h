@@ -40,3 +40,19 @@ void hs_res_break_off(hs_response_t *response);
 /* Memory did not suffice for what was built: ends the response, so that the client does not take it
  * for a whole one. */
 void hs_res_end_incomplete(hs_response_t *response);
+
+/* The handler has returned and has not sent, or lacked memory: makes the response a complete one.
+ */
+void hs_res_complete(hs_job_t *job);
+
+/*
+ * The handler that runs on the loop's thread waits for something and goes on with the job later, on
+ * this thread: request and response stay what they are, until hs_res_send or hs_res_end_suspended.
+ * `by` names the handler (hs_handler_t.held_by). False: not possible, or out of memory; nothing has
+ * changed.
+ */
+HS_NODISCARD bool hs_res_suspend(hs_response_t *response, const void *by,
+                                 const hs_callbacks_t *callbacks);
+
+/* Ends the response of a suspended job with what was built. The job is over. */
+void hs_res_end_suspended(hs_response_t *response);

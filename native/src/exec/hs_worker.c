@@ -14,8 +14,6 @@
 #define ANNOUNCE_NS (150 * 1000)
 #define ANNOUNCE_CROWD_NS (1000 * 1000)
 #define CROWD 16
-/* How long an idle worker with background tasks waits before it resumes them. */
-#define TASK_INTERVAL_MS 10
 /* While jobs are away the loop looks for unannounced answers by itself, at first so
  * soon, then, while nothing happens, at twice the interval, up to the longest. */
 #define LOOK_FIRST_MS 1
@@ -196,16 +194,18 @@ static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
 
 static void run_tasks(worker_t *worker)
 {
-    if (worker->has_handler && hs_handler_has_tasks(&worker->handler))
+    if (worker->has_handler && hs_handler_due_ms(&worker->handler, true) == 0)
         worker->handler.run_tasks(worker->handler.self);
 }
 
 static hs_workq_wait_t wait_for_work(worker_t *worker)
 {
     hs_workq_t *queue = &worker->pool->queue;
-    if (!worker->has_handler || !hs_handler_has_tasks(&worker->handler))
+    uint64_t due_ms = worker->has_handler ? hs_handler_due_ms(&worker->handler, false) : HS_NEVER;
+    if (due_ms == HS_NEVER)
         return hs_workq_wait(queue, NULL);
-    hs_deadline_t until = hs_thread_time_in(TASK_INTERVAL_MS);
+    uint64_t now_ms = hs_clock_monotonic_ms();
+    hs_deadline_t until = hs_thread_time_in(due_ms > now_ms ? (uint32_t)(due_ms - now_ms) : 0);
     return hs_workq_wait(queue, &until);
 }
 

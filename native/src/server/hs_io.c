@@ -23,9 +23,6 @@
  * `Connection: close`.
  */
 #define IDLE_GRACE_MS 500
-/* While nothing happens background tasks are resumed so often. */
-#define TASK_INTERVAL_MS 10
-
 /* Small responses wait for the next one on their connection at most so long. */
 #define HOLD_NS (1000 * 1000)
 /* Memory that is free is given back to the system this often, and sooner while there is more. */
@@ -176,6 +173,9 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
     hs_accept_close_all(io);
     if (!io->env.idle_grace)
         end_idle_grace(io);
+    const hs_handler_t *handler = &io->env.executor.handler;
+    if (handler->drain != NULL)
+        handler->drain(handler->self);
 }
 
 static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
@@ -256,6 +256,10 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     if (result != HS_OK)
         return result;
     result = init_executor(io, config, error);
+    io->host = (hs_handler_host_t){
+        .busy = &io->env.executor.busy,
+        .reactor_index = config->identity != NULL ? config->identity->reactor_index : -1,
+    };
     hs_io_begin_turn(io);
     return result;
 }
@@ -293,9 +297,11 @@ static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
     int timeout_ms = hs_wheel_timeout_ms(&loop->wheel, now_ms);
     if (!hs_list_empty(&loop->held))
         timeout_ms = earlier_ms(timeout_ms, 1);
-    if (hs_handler_has_tasks(&io->env.executor.handler))
-        timeout_ms = earlier_ms(timeout_ms, TASK_INTERVAL_MS);
+    uint64_t tasks_due_ms = hs_handler_due_ms(&io->env.executor.handler, false);
+    if (tasks_due_ms == 0)
+        return 0;
     const uint64_t own[] = {
+        tasks_due_ms != HS_NEVER ? tasks_due_ms : 0,
         is_ending(io) ? io->drain_deadline_ms : 0,
         io->env.idle_grace ? io->idle_grace_end_ms : 0,
         io->accept_paused ? io->accept_resume_ms : 0,
@@ -383,8 +389,10 @@ static void abort_overdue(hs_conn_t *conn, hs_conn_env_t *env)
 {
     const hs_handler_t *handler = &env->executor.handler;
     const void *context = handler->overdue(handler->self);
-    if (context == NULL || conn->stream.buffers == NULL ||
-        !hs_out_holds(&conn->stream.buffers->out, context))
+    bool is_sent_from = context != NULL && conn->stream.buffers != NULL &&
+                        hs_out_holds(&conn->stream.buffers->out, context);
+    bool is_suspended = context != NULL && conn->away && conn->job->suspended_by == context;
+    if (!is_sent_from && !is_suspended)
         return;
     hs_log_write(env->log, HS_LOG_WARN,
                  "a response of an earlier generation of the handler is cut: too many are alive");
@@ -399,12 +407,23 @@ static void end_overdue(hs_io_t *io)
         return;
     for (int i = 0; i < OVERDUE_MAX && handler->overdue(handler->self) != NULL; i++)
         hs_conn_for_each(&io->env, abort_overdue);
+    const void *context = handler->overdue(handler->self);
+    if (context != NULL)
+        handler->stop(handler->self, context);
+}
+
+static void run_tasks(hs_io_t *io)
+{
+    const hs_handler_t *handler = &io->env.executor.handler;
+    if (hs_handler_due_ms(handler, true) <= io->env.loop.now_ms)
+        handler->run_tasks(handler->self);
 }
 
 /* What the events have begun: requests go to workers, answers come back, everything is sent. */
 static void finish_turn(hs_io_t *io)
 {
     hs_loop_resume(&io->env.loop);
+    run_tasks(io);
     hs_executor_flush(&io->env.executor);
     /* Again, as late as possible: a worker's response says that the connection closes if the drain
      * was asked for before the worker had finished. */
@@ -413,8 +432,6 @@ static void finish_turn(hs_io_t *io)
     hs_executor_flush(&io->env.executor);
     hs_loop_send(&io->env.loop, HOLD_NS);
     hs_io_observe_sent(io);
-    if (hs_handler_has_tasks(&io->env.executor.handler))
-        io->env.executor.handler.run_tasks(io->env.executor.handler.self);
     if (io->is_switching)
         end_overdue(io);
     io->is_switching = false;
@@ -465,6 +482,7 @@ static void report_cut(hs_io_t *io)
 
 int hs_io_run(hs_io_t *io)
 {
+    const hs_handler_t *handler = &io->env.executor.handler;
     int result = HS_OK;
     pin(io);
     if (io->workers != NULL)
@@ -472,6 +490,8 @@ int hs_io_run(hs_io_t *io)
     /* The time and the heartbeat of hs_io_init may be minutes old: whoever has loaded may wait. */
     io->turn_begun = false;
     hs_io_begin_turn(io);
+    if (handler->attach != NULL)
+        handler->attach(handler->self, &io->host);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_READY, io->on_event_ud);
     take_requests(io);
@@ -499,6 +519,8 @@ int hs_io_run(hs_io_t *io)
     report_cut(io);
     hs_accept_close_all(io);
     hs_conn_for_each(&io->env, hs_conn_abort);
+    if (handler->stop != NULL)
+        handler->stop(handler->self, NULL);
     hs_io_observe_sent(io);
     hs_io_observe_end(io);
     return result;

@@ -47,8 +47,9 @@ typedef struct hs_inbox {
 typedef void (*hs_io_accepted_fn)(void *context, int fd);
 
 struct hs_io {
-    hs_conn_env_t env;          /* first: with the loop in it, whose context this is */
-    hs_workers_t *workers;      /* NULL: handlers run inline */
+    hs_conn_env_t env;     /* first: with the loop in it, whose context this is */
+    hs_workers_t *workers; /* NULL: handlers run inline */
+    hs_handler_host_t host;
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
     void *accepted_context;

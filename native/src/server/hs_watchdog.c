@@ -33,7 +33,7 @@ struct hs_watchdog {
  * while the watchdog lives, within bounds.
  */
 UNSYNCHRONISED
-static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_job_t *job, uint64_t for_ms)
+static void report_request(hs_watchdog_t *watchdog, const hs_job_t *job, uint64_t for_ms)
 {
     char url[129] = "";
     const char *from = job->view.url;
@@ -45,6 +45,17 @@ static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_job_t *job, uint64_t
         "reactor is served. It is asked to stop; if no traceback follows, it runs "
         "compiled code or waits in a call",
         hs_parse_method_name(job->view.method), url, (unsigned long long)for_ms);
+}
+
+static void report(hs_watchdog_t *watchdog, hs_io_t *io, hs_job_t *job, uint64_t for_ms)
+{
+    if (job != NULL)
+        report_request(watchdog, job, for_ms);
+    else
+        hs_log_write(watchdog->config.log, HS_LOG_ERROR,
+                     "a background task has kept the I/O thread for %llu ms: no client of this "
+                     "reactor is served. It is asked to stop",
+                     (unsigned long long)for_ms);
     const hs_handler_t *handler = &io->env.executor.handler;
     if (handler->interrupt != NULL)
         handler->interrupt(handler->self, job);
@@ -55,9 +66,11 @@ static void look_at(hs_watchdog_t *watchdog, hs_watched_t *watched, hs_io_t *io,
 {
     hs_busy_t *busy = &io->env.executor.busy;
     hs_job_t *job = atomic_load_explicit(&busy->job, memory_order_acquire);
+    bool in_task = atomic_load_explicit(&busy->in_task, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
-    uint64_t for_ms = hs_watched_look(watched, job, count, elapsed_ms);
-    if (job == NULL)
+    const void *doing = job != NULL ? (const void *)job : in_task ? busy : NULL;
+    uint64_t for_ms = hs_watched_look(watched, doing, count, elapsed_ms);
+    if (doing == NULL)
         return;
     if (for_ms >= watchdog->config.timeout_ms && !watched->is_reported) {
         watched->is_reported = true;

@@ -185,9 +185,9 @@ static void all_threads_go_over_at_their_next_job(void **state)
     assert_int_equal(answer_of(&a), 1);
     assert_int_equal(hs_generations_switch(f.all), HS_OK);
     assert_int_equal(answer_of(&a), 2);
-    assert_true(hs_handler_has_tasks(&b)); /* an idle thread goes over so */
+    assert_int_equal(hs_handler_due_ms(&b, true), 0); /* an idle thread goes over so */
     b.run_tasks(b.self);
-    assert_false(hs_handler_has_tasks(&b));
+    assert_int_equal(hs_handler_due_ms(&b, true), HS_NEVER);
     wait_until_ended(&f.first);
     assert_int_equal(answer_of(&b), 2);
     hs_handler_t c = make_handler(&f); /* a thread that starts later */
@@ -262,10 +262,10 @@ static void what_depends_on_a_handler_keeps_it(void **state)
     prepare(&f, &second);
     assert_int_equal(hs_generations_switch(f.all), HS_OK);
     assert_int_equal(answer_of(&a), 2);
-    assert_false(hs_handler_has_tasks(&a));
+    assert_int_equal(hs_handler_due_ms(&a, true), HS_NEVER);
     assert_int_equal(f.first.living, 1);
     f.first.held = 0;
-    assert_true(hs_handler_has_tasks(&a));
+    assert_int_equal(hs_handler_due_ms(&a, true), 0);
     a.run_tasks(a.self);
     wait_until_ended(&f.first);
     end_handler(&f, &a);
@@ -392,7 +392,7 @@ static void *work(void *argument)
         int answer = answer_of(&handler);
         worker->went_back |= answer < last;
         last = answer;
-        if (hs_handler_has_tasks(&handler))
+        if (hs_handler_due_ms(&handler, true) == 0)
             handler.run_tasks(handler.self);
     }
     end_handler(worker->f, &handler);

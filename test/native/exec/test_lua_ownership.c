@@ -123,7 +123,7 @@ static void start(desk_t *desk, const char *text)
 static void run_tasks(desk_t *desk)
 {
     hs_handler_t *handler = &desk->lb.bench.executor.handler;
-    if (hs_handler_has_tasks(handler))
+    if (hs_handler_due_ms(handler, true) == 0)
         handler->run_tasks(handler->self);
 }
 
@@ -197,7 +197,7 @@ static void a_task_cannot_reach_what_a_worker_has(void **state)
         }
         assert_string_equal(desk.body, "from the worker");
         bench_end_request(&desk.lb.bench);
-        while (hs_handler_has_tasks(&desk.lb.bench.executor.handler))
+        while (hs_handler_due_ms(&desk.lb.bench.executor.handler, true) == 0)
             run_tasks(&desk);
     }
     assert_int_equal(desk.records.count, ROUNDS * 3 * 9);

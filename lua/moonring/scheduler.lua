@@ -1,0 +1,1046 @@
+-- Tasks of one Lua state: coroutines that wait for time, for each other or for something in C, and
+-- go on when it has come. Every request has a task once it waits or begins others; those end with
+-- it. exec/hs_lua.c starts the coroutine of a request, calls `suspended` with it when it waits, and
+-- `run` in each turn in which something can go on.
+--
+-- A wait is a yield with the value WAITING. It passes through coroutines of the handler's own:
+-- coroutine.resume and coroutine.wrap, as replaced here, yield it on to whoever resumed them.
+local ffi = require 'ffi'
+local api = require 'moonring.abi'
+local log = require 'moonring.log'
+
+local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
+local status, isyieldable = coroutine.status, coroutine.isyieldable
+local error, type, tostring, select, pairs, pcall = error, type, tostring, select, pairs, pcall
+local setmetatable, getmetatable, unpack = setmetatable, getmetatable, unpack
+local floor = math.floor
+local cast, lshift, rshift = ffi.cast, bit.lshift, bit.rshift
+
+local _M = {}
+
+local WAITING = {}
+
+-- Tasks resumed in one run, so that requests get their turn.
+local BUDGET = 512
+-- Tasks that have yielded resumed in one run, and how many there may be: nobody would resume more
+-- in time.
+local YIELDED_BUDGET = 16
+local YIELDED_MAX = 4096
+-- What was cancelled has so long to end.
+local GRACE_S = 5
+-- Ids of a request, see exec/hs_lua_wakes.h.
+local WAKE_ABORT, WAKE_CONTENT, WAKE_DRAINED, WAKES = 0, 1, 2, 3
+-- Numbers of httpserver.h.
+local ABORT_LOST, ABORT_TIMEOUT = 2, 3
+local LOG_ERROR = 3
+-- How `retire` is called by C.
+local RETIRE_REPLACED, RETIRE_LAST = 1, 2
+
+local handle_t, view_t = ffi.typeof 'uint64_t', ffi.typeof 'hs_view_t *'
+
+-- The task that runs; nil: none, or a request that has none yet.
+local current
+
+-- ---- Errors that a wait raises. ----
+
+local Failure = {}
+Failure.__index = Failure
+function Failure.__tostring(failure)
+  return failure.message
+end
+
+local function failure_of(code, message)
+  return setmetatable({ code = code, message = message }, Failure)
+end
+
+local function is_failure(value)
+  return type(value) == 'table' and getmetatable(value) == Failure
+end
+
+local getinfo, find = debug.getinfo, string.find
+-- Where the modules of the runtime lie: a directory, or the beginning of their names.
+local OWN = getinfo(1, 'S').source:gsub('scheduler[.lua]*$', '')
+
+-- Raises at the line of the handler that called into the runtime.
+local function raise(message)
+  local level = 2
+  local info = getinfo(level, 'S')
+  while info and (info.what == 'C' or find(info.source, OWN, 1, true) == 1) do
+    level = level + 1
+    info = getinfo(level, 'S')
+  end
+  error(message, info and level or 1)
+end
+_M.raise = raise
+
+-- ---- Timers: a heap, the first to end at 1. Anything with `due` and `fire` can be in it. ----
+
+local heap, heap_size = {}, 0
+
+local function rise(entry, at)
+  local due = entry.due
+  while at > 1 do
+    local above = floor(at / 2)
+    local parent = heap[above]
+    if parent.due <= due then
+      break
+    end
+    heap[at] = parent
+    parent.at = at
+    at = above
+  end
+  heap[at] = entry
+  entry.at = at
+end
+
+local function sink(entry, at)
+  local due = entry.due
+  while true do
+    local below = 2 * at
+    if below > heap_size then
+      break
+    end
+    local child = heap[below]
+    if below < heap_size and heap[below + 1].due < child.due then
+      below = below + 1
+      child = heap[below]
+    end
+    if due <= child.due then
+      break
+    end
+    heap[at] = child
+    child.at = at
+    at = below
+  end
+  heap[at] = entry
+  entry.at = at
+end
+
+local function arm(entry, seconds)
+  entry.due = api.now() + seconds
+  heap_size = heap_size + 1
+  rise(entry, heap_size)
+  api.due_s = heap[1].due
+end
+
+local function disarm(entry)
+  local at = entry.at
+  if not at then
+    return
+  end
+  entry.at = nil
+  local last = heap[heap_size]
+  heap[heap_size] = nil
+  heap_size = heap_size - 1
+  if last ~= entry then
+    rise(last, at)
+    sink(last, last.at)
+  end
+  api.due_s = heap_size > 0 and heap[1].due or 0
+end
+
+-- ---- Tasks that can go on, the oldest first. ----
+
+local ready, first, last = {}, 1, 0
+
+local function put_ready(task)
+  last = last + 1
+  ready[last] = task
+  api.ready_count = last - first + 1
+end
+
+local function take_ready()
+  local task = ready[first]
+  ready[first] = nil
+  first = first + 1
+  if first > last then
+    first, last = 1, 0
+  end
+  api.ready_count = last - first + 1
+  return task
+end
+
+-- ---- Ids: what C wakes. ----
+
+local ID_MAX = 2 ^ 32 - 16
+local next_id = 1
+local waiting = {}  -- the task that waits for an id
+local woken = {}    -- ids that C has woken before anything waited for them
+local used = {}     -- ids that _M.id has given
+local requests = {} -- the task of a request, by its first id
+
+-- The first of `count` ids that are not in use.
+local function take_ids(count)
+  local id = next_id
+  while true do
+    if id > ID_MAX then
+      id = 1
+    end
+    local is_free = true
+    for i = id - WAKES + 1, id + count - 1 do
+      is_free = is_free and not used[i] and requests[i] == nil
+    end
+    if is_free then
+      next_id = id + count
+      return id
+    end
+    id = id + 1
+  end
+end
+
+-- An id for _M.wait, until _M.forget.
+function _M.id()
+  local id = take_ids(1)
+  used[id] = true
+  return id
+end
+
+function _M.forget(id)
+  used[id] = nil
+  waiting[id] = nil
+  woken[id] = nil
+end
+
+-- ---- A task. ----
+--
+--   co        its coroutine
+--   request   the task of the request that it belongs to, itself for that one; nil: none
+--   view      of the request's task: what C has of the request, with `handle` as it was
+--   state     'new' | 'ready' | 'waiting' | 'running' | 'ended'
+--   waits_for an id, while it waits for one
+--   failure   what its wait is to raise
+--   timed_out its wait took too long
+local Task = {}
+Task.__index = Task
+
+-- The task of the request that runs without one.
+local function begin_request(what)
+  local request = api.request
+  if request == nil then
+    raise(what .. ': nothing can wait while the file is loaded')
+  end
+  local handle = cast(handle_t, request)
+  local view = cast(view_t,
+    lshift(rshift(handle, api.generation_bits), api.alignment_bits))
+  local base = take_ids(WAKES)
+  local task = setmetatable({ state = 'running', view = view, handle = handle, base = base,
+    is_root = true }, Task)
+  task.request = task
+  view.wake = base
+  requests[base] = task
+  api.has_task = 1
+  current = task
+  return task
+end
+
+-- The task that runs. `what` names the call.
+local function running(what)
+  return current or begin_request(what)
+end
+_M.running = running
+
+-- A number that names the request of the running task, nil where it belongs to none.
+function _M.current()
+  local task = current
+  if not task then
+    if api.request == nil then
+      return nil
+    end
+    task = begin_request('moonring')
+  end
+  return task.request and task.request.base
+end
+
+local function forget_wait(task)
+  disarm(task)
+  local id = task.waits_for
+  if id then
+    waiting[id] = nil
+    task.waits_for = nil
+  end
+end
+
+local function wake(task)
+  if task.state ~= 'waiting' then
+    return
+  end
+  forget_wait(task)
+  task.state = 'ready'
+  put_ready(task)
+end
+
+-- As a timer: the wait of the task has taken too long, or as long as it should.
+function Task.fire(task)
+  task.timed_out = true
+  wake(task)
+end
+
+-- Raises where the running task cannot wait.
+local function check_can_wait(what)
+  if not isyieldable() then
+    raise(what .. ': cannot wait inside a function of C that calls back, as table.sort, '
+      .. 'string.gsub and tostring() do, nor while a file is loaded')
+  end
+end
+
+-- Suspends the running task until it is woken.
+local function suspend(task)
+  if not task.failure then
+    task.state = 'waiting'
+    yield(WAITING)
+  end
+  local failure = task.failure
+  if failure then
+    forget_wait(task)
+    task.failure, task.timed_out = nil, nil
+    error(failure, type(failure) == 'string' and 3 or 0)
+  end
+end
+
+local function check_seconds(seconds, what)
+  if type(seconds) ~= 'number' or not (seconds >= 0 and seconds < 1e9) then
+    raise(('%s takes seconds, 0 or more, not %s'):format(what, tostring(seconds)))
+  end
+end
+
+function _M.now()
+  return api.now()
+end
+
+function _M.sleep(seconds)
+  check_seconds(seconds, 'moonring.sleep')
+  local task = running('moonring.sleep')
+  check_can_wait('moonring.sleep')
+  arm(task, seconds)
+  suspend(task)
+  task.timed_out = nil
+end
+
+-- Until C has woken `id`: true. nil, 'timeout' after `seconds` (nil: no limit).
+function _M.wait(id, seconds, what)
+  if woken[id] then
+    woken[id] = nil
+    return true
+  end
+  local task = running(what)
+  if waiting[id] then
+    raise(what .. ': another task waits for the same already')
+  end
+  check_can_wait(what)
+  waiting[id] = task
+  task.waits_for = id
+  if seconds then
+    arm(task, seconds)
+  end
+  suspend(task)
+  if task.timed_out then
+    task.timed_out = nil
+    return nil, 'timeout'
+  end
+  return true
+end
+
+-- Until _M.wake(task): true. nil, 'timeout' after `seconds` (nil: no limit).
+local function wait_for_wake(task, seconds, what)
+  check_can_wait(what)
+  if seconds then
+    arm(task, seconds)
+  end
+  suspend(task)
+  if task.timed_out then
+    task.timed_out = nil
+    return nil, 'timeout'
+  end
+  return true
+end
+
+-- ---- The end of a task. ----
+
+local describe -- set by runtime.lua
+
+local function log_failure(task, failure)
+  if is_failure(failure) and (failure.code == 'cancelled' or failure.code == 'aborted') then
+    return
+  end
+  local root = task.request
+  local view = root and root.view
+  if view ~= nil and view.handle ~= root.handle then
+    view = nil
+  end
+  local text = describe(failure, task.co)
+  api.task_failed(api.lua, view, LOG_ERROR, text, #text)
+end
+
+-- One that C has made waits for its next request; its end has emptied it.
+local idle, idle_count = {}, 0
+local IDLE_MAX = 256
+
+local function keep_coroutine(co)
+  if idle_count < IDLE_MAX then
+    idle_count = idle_count + 1
+    idle[idle_count] = co
+  end
+end
+
+local function run_at_end(task)
+  local functions = task.at_end
+  task.at_end = nil
+  for i = #functions, 1, -1 do
+    local ok, failure = pcall(functions[i])
+    if not ok then
+      log.error('lua error at the end of a request: ' .. tostring(failure))
+    end
+  end
+end
+
+local function cancel(task, failure)
+  if task.state == 'ended' or task.failure then
+    return
+  end
+  if task.state == 'new' then
+    task.failure = failure
+    return
+  end
+  task.failure = failure
+  if not task.killer then
+    task.killer = setmetatable({ task = task }, { __index = { fire = function(self)
+      _M.kill(self.task)
+    end } })
+    arm(task.killer, GRACE_S)
+  end
+  if task.state == 'waiting' then
+    task.timed_out = nil
+    wake(task)
+  end
+end
+
+local function end_children(task)
+  local children = task.children
+  if not children then
+    return
+  end
+  task.children = nil
+  for child in pairs(children) do
+    cancel(child, failure_of('cancelled', 'cancelled: the request of this task has ended'))
+  end
+end
+
+-- What a task leaves behind, whatever ended it.
+local function leave(task)
+  task.state = 'ended'
+  if task.is_held then
+    task.is_held = nil
+    api.held_count = api.held_count - 1
+  end
+  if task.killer then
+    disarm(task.killer)
+    task.killer = nil
+  end
+  local root = task.request
+  if root and root ~= task and root.children then
+    root.children[task] = nil
+  end
+  if task.is_root then
+    requests[task.base] = nil
+    for event = 0, WAKES - 1 do
+      _M.forget(task.base + event)
+    end
+    end_children(task)
+  end
+  if task.at_end then
+    run_at_end(task)
+  end
+  local joiner = task.joiner
+  if joiner then
+    task.joiner = nil
+    wake(joiner)
+  end
+end
+
+-- The request of this task has its response, unless it had it before.
+local function end_request(task, failed)
+  local view = task.view
+  if view.handle == task.handle then
+    if api.wants_worker ~= 0 then
+      api.wants_worker = 0
+      local text = "return 'worker' must come before anything is waited for"
+      api.task_failed(api.lua, view, LOG_ERROR, text, #text)
+      failed = true
+    end
+    api.request_end(view, failed and 1 or 0)
+  end
+end
+
+local function finish(task, ok, ...)
+  task.ok = ok
+  if ok then
+    task.results = task.is_root and nil or { n = select('#', ...), ... }
+  else
+    task.failed_with = (...)
+    if not task.joiner then
+      log_failure(task, task.failed_with)
+    end
+  end
+  if task.is_root then
+    end_request(task, not ok)
+    if ok then
+      keep_coroutine(task.co)
+    end
+  end
+  leave(task)
+end
+
+-- It did not end in time although it was cancelled: it is never resumed again.
+function _M.kill(task)
+  if task.state == 'ended' then
+    return
+  end
+  forget_wait(task)
+  log.warn(('a cancelled task has not ended within %d seconds: it is dropped')
+    :format(GRACE_S) .. debug.traceback(task.co, ''))
+  finish(task, false, failure_of('cancelled', 'cancelled, and did not end in time'))
+end
+
+-- ---- Tasks that have yielded without waiting: hs_queue_push of the original. ----
+
+local yielded, yielded_first, yielded_last = {}, 1, 0
+
+local function put_yielded(task)
+  yielded_last = yielded_last + 1
+  yielded[yielded_last] = task
+  api.yielded_count = yielded_last - yielded_first + 1
+end
+
+local function take_yielded()
+  local task = yielded[yielded_first]
+  yielded[yielded_first] = nil
+  yielded_first = yielded_first + 1
+  if yielded_first > yielded_last then
+    yielded_first, yielded_last = 1, 0
+  end
+  api.yielded_count = yielded_last - yielded_first + 1
+  return task
+end
+
+-- The state has a successor: what only yields ends.
+local is_replaced = false
+
+-- ---- Resuming. ----
+
+-- What a resume of the task's coroutine has returned.
+local function resumed(task, ok, what, ...)
+  current = nil
+  if ok and status(task.co) == 'suspended' then
+    if what == WAITING then
+      return
+    end
+    if task.may_yield then
+      task.state = 'ready'
+      return is_replaced and leave(task) or put_yielded(task)
+    end
+    return finish(task, false, 'coroutine.yield outside of a coroutine of its own: use moonring.sleep')
+  end
+  return finish(task, ok, what, ...)
+end
+
+local function go_on(task)
+  if task.state == 'ended' then
+    return
+  end
+  local root = task.request
+  local view = root and root.view
+  if view ~= nil and view.handle ~= root.handle then
+    view = nil
+  end
+  local is_new = task.state == 'new'
+  task.state = 'running'
+  current = task
+  api.task_begin(api.lua, view)
+  if is_new then
+    local failure, arguments = task.failure, task.arguments
+    task.arguments = nil
+    if failure then
+      return finish(task, false, failure)
+    end
+    return resumed(task, resume(task.co, unpack(arguments, 1, arguments.n)))
+  end
+  return resumed(task, resume(task.co))
+end
+
+local function abort(task)
+  local view = task.view
+  if view.handle ~= task.handle or task.is_aborted then
+    return
+  end
+  local reason = api.request_aborted(view)
+  task.is_aborted = true
+  if task.on_abort and reason == ABORT_LOST then
+    local handler = task.on_abort
+    task.on_abort = nil
+    _M.spawn_in(task, handler)
+    return
+  end
+  local failure = reason == ABORT_TIMEOUT
+      and failure_of('timeout', 'the handler ran into its deadline')
+    or failure_of('aborted', 'aborted: the client has gone')
+  cancel(task, failure)
+  if task.children then
+    for child in pairs(task.children) do
+      cancel(child, failure)
+    end
+  end
+end
+
+local function take_wakes()
+  local wakes = api.wakes
+  local count = wakes.count
+  for i = 0, count - 1 do
+    local id = wakes.ids[i]
+    local task = waiting[id]
+    if task then
+      wake(task)
+    elseif requests[id] then
+      abort(requests[id])
+    else
+      woken[id] = true
+    end
+  end
+  wakes.count = 0
+end
+
+local function fire_timers()
+  local now = api.now()
+  while heap_size > 0 and heap[1].due <= now do
+    local entry = heap[1]
+    disarm(entry)
+    entry:fire()
+  end
+end
+
+-- Called by C: what can go on does, once each.
+function _M.run()
+  if api.wakes.count > 0 then
+    take_wakes()
+  end
+  if heap_size > 0 then
+    fire_timers()
+  end
+  local count = last - first + 1
+  for _ = 1, count < BUDGET and count or BUDGET do
+    go_on(take_ready())
+  end
+  count = yielded_last - yielded_first + 1
+  for _ = 1, count < YIELDED_BUDGET and count or YIELDED_BUDGET do
+    go_on(take_yielded())
+  end
+end
+
+-- Called by C when the coroutine of a request has yielded. Returns one for the next request, nil if
+-- there is none.
+function _M.suspended(co)
+  local task = current
+  current = nil
+  if not task or task.state ~= 'waiting' then
+    if task then
+      task.co = co
+      leave(task)
+    end
+    error('coroutine.yield outside of a coroutine of its own: use moonring.sleep'
+      .. debug.traceback(co, ''), 0)
+  end
+  task.co = co
+  task.is_held = true
+  api.held_count = api.held_count + 1
+  if idle_count > 0 then
+    local other = idle[idle_count]
+    idle[idle_count] = nil
+    idle_count = idle_count - 1
+    return other
+  end
+end
+
+-- Called by C when a request that has a task has ended without waiting.
+function _M.ended()
+  local task = current
+  current = nil
+  leave(task)
+end
+
+-- ---- What handlers call. ----
+
+local function check_function(fn, what)
+  if type(fn) ~= 'function' then
+    raise(('%s takes a function, not a %s'):format(what, type(fn)))
+  end
+end
+
+local function new_task(root, co, ...)
+  local task = setmetatable({ state = 'new', co = co, request = root,
+    arguments = { n = select('#', ...), ... } }, Task)
+  if root then
+    local children = root.children
+    if not children then
+      children = {}
+      root.children = children
+    end
+    children[task] = true
+  else
+    task.is_held = true
+    api.held_count = api.held_count + 1
+  end
+  put_ready(task)
+  return task
+end
+
+function _M.spawn_in(root, fn, ...)
+  return new_task(root, create(fn), ...)
+end
+
+-- moonring.spawn([{ detached = true },] fn, ...)
+function _M.spawn(options, ...)
+  if type(options) == 'table' then
+    local fn = (...)
+    check_function(fn, 'moonring.spawn(options, fn, ...)')
+    if options.detached then
+      return new_task(nil, create(fn), select(2, ...))
+    end
+    return new_task(running('moonring.spawn').request, create(fn), select(2, ...))
+  end
+  check_function(options, 'moonring.spawn')
+  return new_task(running('moonring.spawn').request, create(options), ...)
+end
+
+local function results_of(task)
+  if task.ok then
+    return unpack(task.results, 1, task.results.n)
+  end
+  error(task.failed_with, 0)
+end
+
+-- Until the task has ended, at most `seconds` (nil: no limit). Returns whether it has.
+local function join(task, seconds, what)
+  local waiter = running(what)
+  check_can_wait(what)
+  task.joiner = waiter
+  local ok, failure = pcall(wait_for_wake, waiter, seconds, what)
+  task.joiner = nil
+  if not ok then
+    error(failure, 0)
+  end
+  return task.state == 'ended'
+end
+
+-- What the task's function returned; raises what it raised. After `seconds` nil, 'timeout'.
+function Task.wait(task, seconds)
+  if seconds ~= nil then
+    check_seconds(seconds, 'task:wait')
+  end
+  if task == current then
+    error('task:wait: a task cannot wait for itself', 2)
+  end
+  if task.joiner then
+    error('task:wait: another task waits for this one already', 2)
+  end
+  if task.state ~= 'ended' and not join(task, seconds, 'task:wait') then
+    return nil, 'timeout'
+  end
+  return results_of(task)
+end
+
+-- Its wait raises. A task that has not begun never does.
+function Task.cancel(task)
+  cancel(task, failure_of('cancelled', 'cancelled'))
+end
+
+-- 'running', 'waiting' or 'ended'.
+function Task.status(task)
+  local state = task.state
+  return (state == 'new' or state == 'ready') and 'waiting' or state
+end
+
+-- Runs fn(...) for at most `seconds`: its results, or nil, 'timeout', and then it is cancelled.
+function _M.timeout(seconds, fn, ...)
+  check_seconds(seconds, 'moonring.timeout')
+  check_function(fn, 'moonring.timeout')
+  local task = new_task(running('moonring.timeout').request, create(fn), ...)
+  local ok, has_ended = pcall(join, task, seconds, 'moonring.timeout')
+  if ok and has_ended then
+    return results_of(task)
+  end
+  cancel(task, failure_of('cancelled', 'cancelled: moonring.timeout is over'))
+  if not ok then
+    error(has_ended, 0)
+  end
+  return nil, 'timeout'
+end
+
+-- ---- Timers. ----
+
+local periodic = {} -- timers of `every`
+local Timer = {}
+Timer.__index = Timer
+
+function Timer.cancel(timer)
+  timer.is_over = true
+  periodic[timer] = nil
+  disarm(timer)
+  if timer.is_held then
+    timer.is_held = nil
+    api.held_count = api.held_count - 1
+  end
+end
+
+local function run_periodic(timer)
+  timer.is_running = true
+  local ok, failure = pcall(timer.fn, false)
+  timer.is_running = nil
+  if timer.ends then
+    timer.fn(true)
+  elseif not timer.is_over then
+    arm(timer, timer.interval)
+  end
+  if not ok then
+    error(failure, 0)
+  end
+end
+
+function Timer.fire(timer)
+  if api.is_attached == 0 then
+    return -- loaded on a worker
+  end
+  if timer.interval then
+    new_task(nil, create(run_periodic), timer)
+  else
+    Timer.cancel(timer)
+    new_task(nil, create(timer.fn), false)
+  end
+end
+
+-- On a worker nothing goes on between two requests.
+local function refuse_on_worker(what)
+  if api.is_attached == 0 and api.request ~= nil then
+    raise(what .. ': not on a worker thread, where nothing goes on between two requests')
+  end
+end
+
+-- Calls fn(false) once, `seconds` from now, in a task of its own.
+function _M.after(seconds, fn)
+  check_seconds(seconds, 'moonring.after')
+  check_function(fn, 'moonring.after')
+  refuse_on_worker('moonring.after')
+  local timer = setmetatable({ fn = fn, is_held = true }, Timer)
+  api.held_count = api.held_count + 1
+  arm(timer, seconds)
+  return timer
+end
+
+-- Calls fn(premature) every `seconds`, each time in a task of its own, the first time after
+-- `seconds`. The next interval begins when it has returned.
+function _M.every(seconds, fn)
+  check_seconds(seconds, 'moonring.every')
+  if seconds < 0.001 then
+    error('moonring.every: an interval is 1 millisecond or longer', 2)
+  end
+  check_function(fn, 'moonring.every')
+  refuse_on_worker('moonring.every')
+  local timer = setmetatable({ fn = fn, interval = seconds }, Timer)
+  periodic[timer] = true
+  arm(timer, seconds)
+  return timer
+end
+
+-- Called by C when the reactor drains, or the state has a successor: what is periodic runs once
+-- more, and ends. `how`: RETIRE_LAST, nothing goes on at all.
+function _M.retire(how)
+  for timer in pairs(periodic) do
+    Timer.cancel(timer)
+    timer.ends = true
+    if not timer.is_running and how ~= RETIRE_LAST then
+      new_task(nil, create(timer.fn), true)
+    end
+  end
+  if how >= RETIRE_REPLACED then
+    is_replaced = true
+    while yielded_last >= yielded_first do
+      leave(take_yielded())
+    end
+  end
+  if how == RETIRE_LAST then
+    for _, task in pairs(requests) do
+      end_request(task, true)
+    end
+    requests = {}
+    ready, first, last = {}, 1, 0
+    heap, heap_size = {}, 0
+    waiting, woken = {}, {}
+    api.ready_count, api.held_count, api.due_s = 0, 0, 0
+  end
+end
+
+-- ---- Semaphores. ----
+
+local Semaphore = {}
+Semaphore.__index = Semaphore
+
+function _M.semaphore(count)
+  if type(count) ~= 'number' or count < 0 or count ~= floor(count) then
+    error('moonring.semaphore takes a whole number, 0 or more, not ' .. tostring(count), 2)
+  end
+  return setmetatable({ count = count, first = 1, last = 0, queue = {} }, Semaphore)
+end
+
+-- Takes one of those that are free, or waits for one: true. nil, 'timeout' after `seconds`.
+function Semaphore.acquire(semaphore, seconds)
+  if seconds ~= nil then
+    check_seconds(seconds, 'semaphore:acquire')
+  end
+  if semaphore.count > 0 then
+    semaphore.count = semaphore.count - 1
+    return true
+  end
+  if seconds == 0 then
+    return nil, 'timeout'
+  end
+  local task = running('semaphore:acquire')
+  check_can_wait('semaphore:acquire')
+  local place = { task = task }
+  semaphore.last = semaphore.last + 1
+  semaphore.queue[semaphore.last] = place
+  local ok, woke, why = pcall(wait_for_wake, task, seconds, 'semaphore:acquire')
+  place.task = nil
+  if ok and woke then
+    return true
+  end
+  if place.is_given then
+    semaphore:release() -- it came in the same moment
+  end
+  if not ok then
+    error(woke, 0)
+  end
+  return nil, why
+end
+
+function Semaphore.release(semaphore)
+  while semaphore.first <= semaphore.last do
+    local place = semaphore.queue[semaphore.first]
+    semaphore.queue[semaphore.first] = nil
+    semaphore.first = semaphore.first + 1
+    local task = place.task
+    if task and task.state == 'waiting' then
+      place.is_given = true
+      wake(task)
+      return
+    end
+  end
+  semaphore.first, semaphore.last = 1, 0
+  semaphore.count = semaphore.count + 1
+end
+
+-- How many can be acquired at once.
+function Semaphore.available(semaphore)
+  return semaphore.count
+end
+
+-- ---- For the modules of the runtime. ----
+
+-- Calls fn() when the running task's request has ended, or the task, if it belongs to none.
+function _M.on_end(fn)
+  local task = running('moonring')
+  task = task.request or task
+  local functions = task.at_end
+  if not functions then
+    functions = {}
+    task.at_end = functions
+  end
+  functions[#functions + 1] = fn
+end
+
+-- The request's client is told of to fn instead of being raised.
+function _M.on_abort(fn)
+  local task = running('req:on_abort').request
+  if task then
+    task.on_abort = fn
+  end
+end
+
+_M.WAKE_CONTENT, _M.WAKE_DRAINED = WAKE_CONTENT, WAKE_DRAINED
+
+-- Until an event of the running task's own request: as `wait`.
+function _M.wait_for_request(event, seconds, what)
+  local root = running(what).request
+  return _M.wait(root.base + event, seconds, what)
+end
+
+-- ---- coroutine.resume and coroutine.wrap. ----
+
+local function passed(co, ok, what, ...)
+  while ok and what == WAITING do
+    if not isyieldable() then
+      local task = current
+      forget_wait(task)
+      task.state = 'running'
+      task.failure = 'cannot wait: this coroutine was resumed by a function of C that calls back, '
+        .. 'as table.sort and string.gsub do, or while a file is loaded'
+    else
+      yield(WAITING)
+    end
+    return passed(co, resume(co))
+  end
+  return ok, what, ...
+end
+
+local function pass_on(co, ...)
+  return passed(co, resume(co, ...))
+end
+
+local function unwrapped(ok, ...)
+  if ok then
+    return ...
+  end
+  local failure = (...)
+  error(failure, type(failure) == 'string' and 3 or 0)
+end
+
+local function wrap(fn)
+  local wrapped_coroutine = create(fn)
+  return function(...)
+    return unwrapped(pass_on(wrapped_coroutine, ...))
+  end
+end
+
+-- The coroutine in what `wrap` has returned.
+local function coroutine_in(fn)
+  for index = 1, 2 do
+    local name, value = debug.getupvalue(fn, index)
+    if name == 'wrapped_coroutine' then
+      return value
+    end
+  end
+end
+
+-- hs_queue_push(task): a function or a coroutine that goes on after it has yielded.
+function _M.push(work)
+  local co = work
+  if type(work) == 'function' then
+    co = coroutine_in(work) or create(work)
+  elseif type(work) ~= 'thread' then
+    error('hs_queue_push(task) takes a coroutine or a function, not a ' .. type(work), 2)
+  end
+  if status(co) ~= 'suspended' then
+    error('hs_queue_push(task): the coroutine is ' .. status(co), 2)
+  end
+  if yielded_last - yielded_first + 1 >= YIELDED_MAX then
+    error(('hs_queue_push(task): %d tasks wait already'):format(YIELDED_MAX), 2)
+  end
+  put_yielded(setmetatable({ state = 'new', co = co, may_yield = true,
+    arguments = { n = 0 } }, Task))
+end
+
+-- Called by runtime.lua before the handler is loaded.
+function _M.install(describe_failure)
+  describe = describe_failure
+  coroutine.resume = pass_on
+  coroutine.wrap = wrap
+end
+
+return _M
