@@ -130,3 +130,30 @@ function parseSwitch(text: string): Parsed<boolean> {
   const value = SWITCH_WORDS[text];
   return value === undefined ? problem(`"${text}" is neither on nor off`) : parsed(value);
 }
+
+/** The default as text, `null` where there is none. */
+export function defaultText(spec: OptionSpec): string | null {
+  if (spec.type === 'bool') return null;
+  return spec.type === 'path' ? spec.absent : spec.default;
+}
+
+/** The placeholder of the value: `<size>`, `<port|off>`. */
+export function valueText(spec: OptionSpec): string {
+  switch (spec.type) {
+    case 'bool':
+    case 'switch':
+      return '';
+    case 'choice':
+      return `<${spec.placeholder}>`;
+    case 'addresses':
+      return '<address>';
+    case 'hosts':
+      return '<host>';
+    case 'port':
+      return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
+    case 'count':
+      return spec.word === undefined ? '<n>' : `<n|${spec.word}>`;
+    default:
+      return `<${spec.type}>`;
+  }
+}

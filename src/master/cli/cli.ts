@@ -7,8 +7,8 @@ import {
 } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { OptionSpec } from '../../shared/option-spec.js';
+import { defaultText, valueText } from '../../shared/option-values.js';
 import { flagOf, OPTIONS } from '../../shared/options.js';
-import { defaultText, valueText } from '../../shared/options-doc.js';
 import { formatDuration, parseDuration } from '../../shared/units.js';
 import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
 

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { withErrorTable } from '../../../src/shared/errors-doc.js';
+import { withErrorTable } from '../../docs/errors-table.js';
 
 const path = new URL('../../../docs/errors.md', import.meta.url);
 

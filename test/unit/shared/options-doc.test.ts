@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
-import { renderConfigurationDoc } from '../../../src/shared/options-doc.js';
+import { renderConfigurationDoc } from '../../docs/configuration-page.js';
 
 const path = new URL('../../../docs/configuration.md', import.meta.url);
 

@@ -1,5 +1,6 @@
-import { type OptionSpec, SECTIONS, type Section } from './option-spec.js';
-import { envNamesOf, flagOf, keyOf, OPTIONS } from './options.js';
+import { type OptionSpec, SECTIONS, type Section } from '../../src/shared/option-spec.js';
+import { defaultText, valueText } from '../../src/shared/option-values.js';
+import { envNamesOf, flagOf, keyOf, OPTIONS } from '../../src/shared/options.js';
 
 const INTRODUCTION = `# Configuration
 
@@ -54,33 +55,6 @@ Every other exit has its own code and a message on standard error:
 /** docs/configuration.md, complete. */
 export function renderConfigurationDoc(): string {
   return [INTRODUCTION, ...SECTIONS.map(renderSection), EXIT_CODES].join('\n');
-}
-
-/** The default as text, `null` where there is none. */
-export function defaultText(spec: OptionSpec): string | null {
-  if (spec.type === 'bool') return null;
-  return spec.type === 'path' ? spec.absent : spec.default;
-}
-
-/** The placeholder of the value: `<size>`, `<port|off>`. */
-export function valueText(spec: OptionSpec): string {
-  switch (spec.type) {
-    case 'bool':
-    case 'switch':
-      return '';
-    case 'choice':
-      return `<${spec.placeholder}>`;
-    case 'addresses':
-      return '<address>';
-    case 'hosts':
-      return '<host>';
-    case 'port':
-      return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
-    case 'count':
-      return spec.word === undefined ? '<n>' : `<n|${spec.word}>`;
-    default:
-      return `<${spec.type}>`;
-  }
 }
 
 function renderSection(section: Section): string {

@@ -1,4 +1,4 @@
-import { errorRows } from './errors.js';
+import { errorRows } from '../../src/shared/errors.js';
 
 const BEGIN =
   '<!-- Written from src/shared/errors.ts: change the table there, then run\n' +
