@@ -195,6 +195,7 @@ RUN useradd --uid 1000 --create-home node
   for (const [what, variables] of [
     ['another port', { MOONRING_PORT: '9000' }],
     ['another admin address', { MOONRING_ADMIN: '0.0.0.0:9999' }],
+    ['three reactors', { MOONRING_PROCESSES: '3' }],
     ['no admin listener', { MOONRING_ADMIN: 'off', MOONRING_PORT: '9001' }],
   ]) {
     const options = Object.entries(variables).flatMap((pair) => ['--env', pair.join('=')]);
@@ -203,6 +204,9 @@ RUN useradd --uid 1000 --create-home node
         const response = await container.get(variables.MOONRING_PORT);
         expect(response.startsWith('200 '), response);
         expect((await container.health()) === 0, 'the health command says no');
+        const { processes } = JSON.parse(await container.said('ready'));
+        const wanted = Number(variables.MOONRING_PROCESSES ?? processes);
+        expect(processes === wanted, `there are ${processes} reactors`);
       }),
     );
   }
