@@ -7,7 +7,7 @@
  *
  * The suites (includes unit) are those that `npm test` runs there.
  */
-import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -25,6 +25,7 @@ await runChecks(async (check) => {
   const engine = await findEngine();
   const origin = mkdtempSync(join(tmpdir(), 'moonring-origin-'));
   try {
+    chmodSync(origin, 0o755);
     await must('git', ['clone', '--quiet', '--bare', root, join(origin, 'moonring.git')]);
     for (const release of [12, 13]) {
       const image = await newMachine(engine, release);
@@ -79,14 +80,23 @@ async function openMachine(engine, image, origin, user, network) {
     ...container,
     home,
     type,
-    clone: () => type('git clone --quiet /srv/moonring.git moonring', user, home),
+    clone: async () => {
+      const { code, output } = await type(
+        'git clone --quiet /srv/moonring.git moonring',
+        user,
+        home,
+      );
+      expect(code === 0, output);
+    },
     /** `npm start` until it is ready, a request, and Ctrl-C. */
     serve: async () => {
       const startedAt = performance.now();
       await type('PORT=0 MOONRING_ADMIN=off npm start >../log 2>&1 & echo $! >../pid');
       const log = async () => (await type('cat ../log')).output;
       const isReady = async () => /"address":"(http[^"]*)"/.exec(await log())?.[1];
-      const isOver = async () => (await type('kill -0 $(cat ../pid)')).code !== 0;
+      // The container's first process reaps none: what has ended stays as a zombie.
+      const isOver = async () =>
+        (await type('grep -q "^State:.[^Z]" /proc/$(cat ../pid)/status')).code !== 0;
       const isSettled = async () => (await isReady()) || isOver();
       await until('ready, or over', isSettled, 20 * minutes);
       const address = await isReady();
