@@ -1,5 +1,6 @@
 -- What a handler is asked: req.method, req.url, req.path, req.query, req.version, req.id, req.peer,
--- req:header(name), req:headers(), req:body(), req:in_worker().
+-- req:header(name), req:headers(), req:body(), req:chunks(max), req:aborted(), req:on_abort(fn),
+-- req:in_worker().
 --
 -- Once a request is over, every access to its object raises an error instead of reading another
 -- request's memory (handle.lua).
@@ -7,8 +8,16 @@ local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
 
+local scheduler = require 'moonring.scheduler'
+
 local ffi_string = ffi.string
 local type, error = type, error
+local min = math.min
+
+-- Where the content is, of exec/hs_lua_content.h.
+local WHOLE, TAKEN = 0, 2
+-- From this hs_abort_reason_t on nobody reads a response.
+local ABORT_LOST = 2
 
 local view_of = viewer(ffi.typeof 'hs_lua_request_t *', 'req',
   'this request is over: copy what you need before the handler returns')
@@ -89,9 +98,85 @@ function methods.headers(self)
   return Fields(self, 0)
 end
 
+-- The content arrives while the handler runs, which has asked for all of it.
+local function collect(self)
+  local result = api.request_collect(view_of(self))
+  while result == 0 do
+    scheduler.wait_for_request(scheduler.WAKE_CONTENT, 'req:body')
+    result = api.request_collect(view_of(self))
+  end
+  if result < 0 then
+    local failure = scheduler.failure_of('limit', 'req:body: the requests being received have '
+      .. 'more content than --max-body-memory: take it piece by piece, with req:chunks()')
+    failure.status = 503
+    error(failure, 0)
+  end
+end
+
 function methods.body(self)
   local view = view_of(self)
+  if view.content ~= WHOLE then
+    if view.content == TAKEN then
+      error('req:body(): the content was taken by req:chunks()', 2)
+    end
+    collect(self)
+  end
   return ffi_string(api.request_body(view), view.result_len)
+end
+
+-- The next piece, at most `most` bytes (0: whatever there is); nil after the last one.
+local function next_chunk(self, most)
+  local view = view_of(self)
+  local data = api.request_take(view, most)
+  while data == nil do
+    if view.result_len ~= 0 then
+      return nil
+    end
+    scheduler.wait_for_request(scheduler.WAKE_CONTENT, 'req:chunks')
+    view = view_of(self)
+    data = api.request_take(view, most)
+  end
+  return ffi_string(data, view.result_len)
+end
+
+-- for chunk in req:chunks(max) do: the content as it arrives, in pieces of at most `max` bytes. In
+-- pieces of its own choice unless the file sets stream_content: then it has arrived.
+function methods.chunks(self, max)
+  local view = view_of(self)
+  if max ~= nil and (type(max) ~= 'number' or max < 1) then
+    error('req:chunks(max) takes a number of bytes, 1 or more', 2)
+  end
+  if view.content ~= WHOLE then
+    return function()
+      return next_chunk(self, max or 0)
+    end
+  end
+  local at, size = 0, max or 65536
+  return function()
+    local body = api.request_body(view_of(self))
+    local left = view.result_len - at
+    if left <= 0 then
+      return nil
+    end
+    local chunk = ffi_string(body + at, min(left, size))
+    at = at + #chunk
+    return chunk
+  end
+end
+
+-- Whether the client has gone.
+function methods.aborted(self)
+  return api.request_aborted(view_of(self)) >= ABORT_LOST
+end
+
+-- Calls fn() in a task of its own when the client has gone. Without it the wait in which the
+-- handler is raises an error, whose field `code` is 'aborted'.
+function methods.on_abort(self, fn)
+  view_of(self)
+  if type(fn) ~= 'function' then
+    error('req:on_abort(fn) takes a function, not a ' .. type(fn), 2)
+  end
+  scheduler.on_abort(fn)
 end
 
 -- True if the handler runs on a worker thread, where it may take its time.

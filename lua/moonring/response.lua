@@ -1,11 +1,15 @@
--- How a handler answers: res:status(code), res:header(name, value), res:body(text), res:send().
+-- How a handler answers: res:status(code), res:header(name, value), res:body(text), res:send(); or
+-- piece by piece: res:content_length(bytes), res:write(data), res:flush(), res:finish().
 -- Calls return the response, so that they can be chained. What cannot be done raises an error at
 -- the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
 
+local scheduler = require 'moonring.scheduler'
+
 local type, error, tostring = type, error, tostring
+local concat = table.concat
 local native = require 'moonring.native'
 
 -- Strings that the server sends from where they are: exec/hs_lua_pins.h.
@@ -15,7 +19,12 @@ local PIN_BYTES = 16 * 1024
 
 local view_of = viewer(ffi.typeof 'hs_lua_response_t *', 'res',
   'this request is over: its response can no longer be changed')
-local ERR_NOMEM, ERR_INVALID, ERR_STATE, ERR_LIMIT = -1, -3, -4, -5
+local ERR_NOMEM, ERR_INVALID, ERR_STATE, ERR_LIMIT, ERR_ABORTED = -1, -3, -4, -5, -7
+local WRITE_WAIT = 1
+-- From this hs_abort_reason_t on nobody reads a response.
+local ABORT_LOST = 2
+-- How often a worker looks whether its client has taken something.
+local WORKER_INTERVAL_S = 0.001
 
 local reasons = {
   [ERR_NOMEM] = 'out of memory',
@@ -81,6 +90,84 @@ function methods.body(self, text)
     fail(result)
   end
   return self
+end
+
+-- More than enough waits to be sent: until most of it is, or the client has gone.
+local function wait_until_sent(self, view)
+  if view.in_worker ~= 0 then
+    repeat
+      scheduler.sleep(WORKER_INTERVAL_S)
+      view = view_of(self)
+    until api.response_is_full(view) == 0 or api.request_aborted(view) >= ABORT_LOST
+  else
+    scheduler.wait_for_request(scheduler.WAKE_DRAINED, 'res:write')
+  end
+end
+
+-- How many bytes the content will have, before the first res:write. Without it the content is sent
+-- in chunks.
+function methods.content_length(self, length)
+  local view = view_of(self)
+  if type(length) ~= 'number' then
+    error('res:content_length(bytes) takes a number, not a ' .. type(length), 2)
+  end
+  local result = api.response_length(view, length)
+  if result < 0 then
+    fail(result, 'a length is a whole number of bytes, 0 or more')
+  end
+  return self
+end
+
+-- Sends a piece of the content (a string, or a table of strings): true, or nil and 'aborted' if the
+-- client has gone. Waits while the client takes less than it is given.
+function methods.write(self, data)
+  local view = view_of(self)
+  if type(data) == 'table' then
+    data = concat(data)
+  elseif type(data) == 'number' then
+    data = tostring(data)
+  elseif type(data) ~= 'string' then
+    error('res:write(data) takes a string or a table of strings, not a ' .. type(data), 2)
+  end
+  local result = api.response_write(view, data, #data)
+  if result == 0 then
+    return true
+  end
+  if result == WRITE_WAIT then
+    wait_until_sent(self, view)
+    return true
+  end
+  if result == ERR_ABORTED then
+    return nil, 'aborted'
+  end
+  if result == ERR_LIMIT then
+    error('res:write: more content than res:content_length() has announced', 2)
+  end
+  fail(result)
+end
+
+-- Sends what was written, the head too if nothing was, and waits until the client's connection has
+-- taken most of it: true, or nil and 'aborted'.
+function methods.flush(self)
+  local view = view_of(self)
+  local result = api.response_flush(view)
+  if result == ERR_ABORTED then
+    return nil, 'aborted'
+  end
+  if result < 0 then
+    fail(result)
+  end
+  wait_until_sent(self, view)
+  return true
+end
+
+-- The content is complete.
+function methods.finish(self)
+  local view = view_of(self)
+  local result = api.response_send(view)
+  if result < 0 then
+    fail(result)
+  end
 end
 
 function methods.send(self)

@@ -102,6 +102,7 @@ function _M.load(path, chunk)
   if type(handle) ~= 'function' then
     error(path .. ': the file defines no function handle(req, res)', 0)
   end
+  api.streams_content = rawget(_G, 'stream_content') and 1 or 0
   return runner(handle), scheduler.run, describe, scheduler.suspended, scheduler.ended,
     scheduler.retire
 end

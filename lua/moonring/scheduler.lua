@@ -457,7 +457,13 @@ local function leave(task)
   end
 end
 
--- The request of this task has its response, unless it had it before.
+-- The status of a response to a request whose handler has raised.
+local function status_of(failure)
+  return is_failure(failure) and failure.status or 500
+end
+
+-- The request of this task has its response, unless it had it before. `failed`: nil, or the status
+-- of a response whose head was not sent.
 local function end_request(task, failed)
   local view = task.view
   if view.handle == task.handle then
@@ -465,9 +471,9 @@ local function end_request(task, failed)
       api.wants_worker = 0
       local text = "return 'worker' must come before anything is waited for"
       api.task_failed(api.lua, view, LOG_ERROR, text, #text)
-      failed = true
+      failed = 500
     end
-    api.request_end(view, failed and 1 or 0)
+    api.request_end(view, failed or 0)
   end
 end
 
@@ -482,7 +488,7 @@ local function finish(task, ok, ...)
     end
   end
   if task.is_root then
-    end_request(task, not ok)
+    end_request(task, not ok and status_of(task.failed_with) or nil)
     if ok then
       keep_coroutine(task.co)
     end
@@ -867,7 +873,7 @@ function _M.retire(how)
   end
   if how == RETIRE_LAST then
     for _, task in pairs(requests) do
-      end_request(task, true)
+      end_request(task, 500)
     end
     requests = {}
     ready, first, last = {}, 1, 0
@@ -955,7 +961,7 @@ function _M.on_end(fn)
   functions[#functions + 1] = fn
 end
 
--- The request's client is told of to fn instead of being raised.
+-- fn() is called when the client has gone, instead of an error that the waiting task raises.
 function _M.on_abort(fn)
   local task = running('req:on_abort').request
   if task then
@@ -965,11 +971,16 @@ end
 
 _M.WAKE_CONTENT, _M.WAKE_DRAINED = WAKE_CONTENT, WAKE_DRAINED
 
--- Until an event of the running task's own request: as `wait`.
-function _M.wait_for_request(event, seconds, what)
+-- Until an event of the request that the running task belongs to: as `wait`.
+function _M.wait_for_request(event, what)
   local root = running(what).request
-  return _M.wait(root.base + event, seconds, what)
+  if not root then
+    raise(what .. ': this task belongs to no request')
+  end
+  return _M.wait(root.base + event, nil, what)
 end
+
+_M.failure_of = failure_of
 
 -- ---- coroutine.resume and coroutine.wrap. ----
 

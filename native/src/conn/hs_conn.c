@@ -154,7 +154,9 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
     hs_observe_serve(env->observer, job);
     if (!passes_content)
         hs_msg_terminate_url(&job->request.msg);
-    hs_started_t started = hs_executor_start(&env->executor, job, env->streams_content);
+    job->view.content = passes_content;
+    hs_started_t started =
+        hs_executor_start(&env->executor, job, env->streams_content || passes_content);
     hs_observe_served(env->observer);
     if (HS_LIKELY(started == HS_STARTED_DONE)) {
         respond(conn, env);
@@ -178,12 +180,38 @@ static void begin_content_time(hs_conn_t *conn, uint64_t now_ms)
     scratch->content_since_ms = scratch->content_last_ms = now_ms;
 }
 
+/* Whether the handler runs now and asks for the content itself. */
+static bool handler_may_wait_for_content(const hs_conn_t *conn, const hs_conn_env_t *env)
+{
+    const hs_handler_t *handler = &env->executor.handler;
+    return handler->streams_content != NULL && handler->streams_content(handler->self) &&
+           !hs_http1_has_content(conn->stream.buffers, conn->job);
+}
+
+/* A client that expects 100 gets it when the handler asks for the content. */
+static void start_before_content(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    bool expects =
+        conn->job->request.msg.expect_continue && !hs_buffers_has_unparsed(conn->stream.buffers);
+    if (!hs_http1_pass_on(&conn->http1, conn->stream.buffers, conn->job)) {
+        refuse(conn, env, 500);
+        return;
+    }
+    conn->job->inbox.is_paused = expects;
+    start_job(conn, env);
+    conn->content_paused = conn->away && expects;
+}
+
 /* Content follows the head: it is collected for the handler, or the handler is called now. */
 static HS_NOINLINE void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     conn->restart_deadline = true;
     begin_content_time(conn, env->loop.now_ms);
+    if (handler_may_wait_for_content(conn, env)) {
+        start_before_content(conn, env);
+        return;
+    }
     if (!hs_http1_continue(&conn->http1, buffers, conn->job)) {
         refuse(conn, env, 500);
         return;
@@ -719,6 +747,10 @@ static void on_job_resume(void *context, hs_job_t *job)
     if (!conn->content_paused)
         return;
     conn->content_paused = false;
+    if (!hs_http1_continue(&conn->http1, conn->stream.buffers, job)) {
+        on_error(&env->loop, &conn->stream, ENOMEM);
+        return;
+    }
     begin_content_time(conn, env->loop.now_ms);
     conn->restart_deadline = true;
     conn->stream.runs_again = true;
@@ -782,6 +814,7 @@ int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t ext
     env->log = log;
     hs_list_init(&env->connections);
     hs_job_pool_init(&env->jobs, &env->job_blocks, log, &env->executor.completions);
+    env->jobs.content_max = limits->max_body_memory;
     int result = cut_region(env, limits->max_connections + extra,
                             hs_buffers_block_size(limits->ring_size, scratch_size), error);
     if (result == HS_OK)

@@ -268,10 +268,11 @@ uint64_t hs_http1_content_received(const hs_http1_t *http1, const hs_buffers_t *
     return scratch->parse.content_taken + job->content.len;
 }
 
-bool hs_http1_continue(const hs_http1_t *http1, hs_buffers_t *buffers, const hs_job_t *job)
+bool hs_http1_continue(const hs_http1_t *http1, hs_buffers_t *buffers, hs_job_t *job)
 {
-    (void)http1;
-    bool waits = job->request.msg.expect_continue && !hs_buffers_has_unparsed(buffers);
+    bool waits =
+        job->request.msg.expect_continue && !hs_buffers_has_unparsed(buffers) && !http1->head_sent;
+    job->request.msg.expect_continue = false;
     return !waits || hs_wire_put_continue(&buffers->out.bytes);
 }
 

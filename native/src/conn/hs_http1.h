@@ -107,13 +107,19 @@ HS_NODISCARD int hs_http1_collect(hs_http1_t *http1, const hs_http1_context_t *c
 /* After HS_HTTP1_HEAD: content is told as it arrives. False: out of memory. */
 HS_NODISCARD bool hs_http1_pass_on(hs_http1_t *http1, hs_buffers_t *buffers, hs_job_t *job);
 
+/* After HS_HTTP1_HEAD: whether all of the content is there, known by its length. */
+static inline bool hs_http1_has_content(const hs_buffers_t *buffers, const hs_job_t *job)
+{
+    const hs_msg_t *msg = &job->request.msg;
+    return !msg->chunked && buffers->ring.head - buffers->parsed >= msg->content_length;
+}
+
 /* Content that has arrived since the head, decoded: what a minimum rate is measured by. */
 uint64_t hs_http1_content_received(const hs_http1_t *http1, const hs_buffers_t *buffers,
                                    const hs_job_t *job);
 
-/* Appends `100 Continue` if the client waits for it. False: out of memory. */
-HS_NODISCARD bool hs_http1_continue(const hs_http1_t *http1, hs_buffers_t *buffers,
-                                    const hs_job_t *job);
+/* Appends `100 Continue` if the client waits for it, once. False: out of memory. */
+HS_NODISCARD bool hs_http1_continue(const hs_http1_t *http1, hs_buffers_t *buffers, hs_job_t *job);
 
 /*
  * Writes the whole response of a job that is DONE. `may_keep_alive`: this side wants no end.

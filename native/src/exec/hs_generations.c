@@ -269,6 +269,13 @@ static void seat_attach(void *self, const hs_handler_host_t *host)
         handler->attach(handler->self, host);
 }
 
+static bool seat_streams_content(void *self)
+{
+    const seat_t *seat = self;
+    const hs_handler_t *handler = &seat->now->handler;
+    return handler->streams_content != NULL && handler->streams_content(handler->self);
+}
+
 static void seat_drain(void *self)
 {
     const seat_t *seat = self;
@@ -333,6 +340,7 @@ static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         .overdue = seat_overdue,
         .drain = seat_drain,
         .stop = seat_stop,
+        .streams_content = seat_streams_content,
     };
     return HS_OK;
 }

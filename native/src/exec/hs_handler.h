@@ -6,14 +6,13 @@
 
 #include "exec/hs_busy.h"
 #include "exec/hs_res.h"
-
-struct hs_net;
+#include "net/hs_net.h"
 
 /* What a loop's thread has for its handler. Outlives it. */
 typedef struct hs_handler_host {
-    struct hs_net *net; /* for outbound sockets */
-    hs_busy_t *busy;    /* where it says what it runs in run_tasks */
-    int reactor_index;  /* -1: it has none */
+    hs_net_t *net;     /* for outbound sockets */
+    hs_busy_t *busy;   /* where it says what it runs in run_tasks */
+    int reactor_index; /* -1: it has none */
 } hs_handler_host_t;
 
 /* When run_tasks is wanted: never. */
@@ -61,7 +60,9 @@ typedef struct hs_handler {
      * NULL of all. */
     void (*stop)(void *self, const void *context);
 
-    bool streams_content; /* it can run before a request's content has arrived */
+    /* Whether it runs before a request's content has arrived, and takes it from job->inbox. NULL:
+     * it does not. */
+    bool (*streams_content)(void *self);
 } hs_handler_t;
 
 static inline uint64_t hs_handler_due_ms(const hs_handler_t *handler, bool awake)

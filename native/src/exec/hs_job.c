@@ -20,6 +20,7 @@ static void free_buffers(hs_job_t *job)
     hs_buf_free(&job->response.body);
     hs_buf_free(&job->content);
     hs_buf_free(&job->store);
+    hs_buf_free(&job->inbox.data);
 }
 
 static hs_job_t *take_free(hs_job_pool_t *pool)
@@ -55,6 +56,7 @@ static hs_job_t *job_new(hs_job_pool_t *pool)
     job->view.handle = hs_handle_first(job);
     job->log = pool->log;
     job->id_prefix = pool->id_prefix;
+    job->pool = pool;
     job->completions = pool->completions;
     return job;
 }
@@ -74,8 +76,17 @@ hs_job_t *hs_job_lease(hs_job_pool_t *pool)
     return job;
 }
 
+static void forget_inbox(hs_job_t *job)
+{
+    hs_job_inbox_t *inbox = &job->inbox;
+    job->pool->content_bytes -= inbox->data.capacity;
+    hs_buf_free(&inbox->data);
+    *inbox = (hs_job_inbox_t){ 0 };
+}
+
 static void forget_absence(hs_job_t *job)
 {
+    forget_inbox(job);
     job->was_away = false;
     job->deferred_handle = 0;
     job->suspended_by = NULL;
@@ -155,10 +166,9 @@ bool hs_job_detach(hs_job_t *job)
     return true;
 }
 
-int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more, uint64_t limit,
+static int reserve_content(hs_job_pool_t *pool, hs_buf_t *content, size_t more, uint64_t limit,
                            bool exact)
 {
-    hs_buf_t *content = &job->content;
     size_t before = content->capacity;
     if (more <= before - content->len)
         return HS_OK;
@@ -168,6 +178,17 @@ int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more, uint
         exact ? hs_buf_reserve_exact(content, content->len + more) : hs_buf_reserve(content, more);
     pool->content_bytes += content->capacity - before;
     return reserved ? HS_OK : HS_ERR_NOMEM;
+}
+
+int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more, uint64_t limit,
+                           bool exact)
+{
+    return reserve_content(pool, &job->content, more, limit, exact);
+}
+
+int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact)
+{
+    return reserve_content(job->pool, &job->inbox.data, more, job->pool->content_max, exact);
 }
 
 /* Base 36: 12 digits hold more requests than a reactor will see. */

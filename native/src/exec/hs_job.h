@@ -37,6 +37,7 @@
 #include "os/hs_peer.h"
 
 typedef struct hs_job hs_job_t;
+typedef struct hs_job_pool hs_job_pool_t;
 typedef struct hs_completions hs_completions_t;
 
 #define HS_REQUEST_ID_PREFIX_CAP 16
@@ -119,14 +120,25 @@ typedef struct hs_post {
     hs_buf_t data;      /* HS_POST_WRITE */
 } hs_post_t;
 
+/* Request content that has arrived for a handler that waits. owner: its job */
+typedef struct hs_job_inbox {
+    hs_buf_t data; /* what was not taken: from `at` on */
+    size_t at;
+    bool is_whole;    /* all of it is wanted at once */
+    bool has_ended;   /* the last piece has arrived */
+    bool is_paused;   /* more is to be asked for */
+    hs_err_t failure; /* HS_ERR_LIMIT, HS_ERR_NOMEM: is_whole, and there is no room for it */
+} hs_job_inbox_t;
+
 /* A job and what it was started with. The first two cache lines are what a handler touches. */
 struct hs_job {
     hs_view_t view; /* first: Lua's pointer to a view is a pointer to the job */
     hs_request_t request;
     hs_response_t response;
-    uint64_t begun_us;          /* monotonic: when the request began to arrive */
-    uint64_t number;            /* of the request in this reactor, from 1; 0: not counted */
-    const char *id_prefix;      /* the pool's */
+    uint64_t begun_us;     /* monotonic: when the request began to arrive */
+    uint64_t number;       /* of the request in this reactor, from 1; 0: not counted */
+    const char *id_prefix; /* the pool's */
+    hs_job_pool_t *pool;
     char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
     hs_log_t *log;
     hs_peer_t peer;
@@ -140,6 +152,7 @@ struct hs_job {
     const void *suspended_by; /* hs_res_suspend: whose handler waits */
     hs_buf_t store;           /* head, fields and content that had to leave the ring */
     hs_buf_t content;         /* request content that is not in the ring */
+    hs_job_inbox_t inbox;     /* owner: loop. Content that a suspended Lua handler is to take */
     hs_callbacks_t callbacks;
     hs_completions_t *completions; /* the way back to the loop; NULL: jobs of this pool cannot be
                                       deferred */
@@ -174,7 +187,7 @@ struct hs_job {
 _Static_assert(offsetof(hs_job_t, view) == 0, "Lua's pointer to a view is a pointer to the job");
 
 /* owner: the loop's thread */
-typedef struct hs_job_pool {
+struct hs_job_pool {
     hs_pool_t *blocks; /* borrowed; what is taken is given back with the pool */
     hs_hot_t hot;      /* free ones that keep their buffers */
     hs_job_t *cold;    /* free ones that keep little */
@@ -182,8 +195,9 @@ typedef struct hs_job_pool {
     hs_log_t *log;
     hs_completions_t *completions;
     size_t content_bytes; /* request content that leased jobs hold outside of rings */
+    uint64_t content_max; /* ... at most; 0: no limit */
     char id_prefix[HS_REQUEST_ID_PREFIX_CAP]; /* with a request's number: an id that no other has */
-} hs_job_pool_t;
+};
 
 /* `blocks` of sizeof(hs_job_t), aligned to a cache line; it outlives the pool. */
 void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
@@ -223,6 +237,9 @@ HS_NODISCARD bool hs_job_detach(hs_job_t *job);
  */
 HS_NODISCARD int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size_t more,
                                         uint64_t limit, bool exact);
+
+/* The same for the inbox, within the pool's content_max. */
+HS_NODISCARD int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact);
 
 /* The request's id: "prefix-number". The length without NUL. */
 size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP]);

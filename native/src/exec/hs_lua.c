@@ -6,8 +6,10 @@
 #include <lualib.h>
 
 #include "exec/hs_lua_api.h"
+#include "exec/hs_lua_content.h"
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_http.h"
+#include "exec/hs_lua_loop.h"
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
@@ -53,6 +55,8 @@ struct hs_lua {
     hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
+    hs_net_t *net;           /* of the loop's thread; NULL: not on one */
+    hs_lua_loop_t *loop;     /* on a worker, once something has waited */
     hs_busy_t *busy;         /* NULL: not on a loop's thread */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
@@ -254,9 +258,21 @@ static void on_drain(hs_deferred_t handle, void *user_data)
     wake_job(user_data, handle, HS_LUA_WAKE_DRAINED);
 }
 
+static hs_content_next_t on_content(hs_deferred_t handle, const char *data, size_t length,
+                                    bool is_last, void *user_data)
+{
+    hs_job_t *job = hs_job_of(handle);
+    if (job == NULL)
+        return HS_CONTENT_CONTINUE;
+    wake_job(user_data, handle, HS_LUA_WAKE_CONTENT);
+    return hs_lua_content_arrived(job, hs_span(data, length), is_last);
+}
+
 static hs_callbacks_t suspended_callbacks(hs_lua_t *lua)
 {
-    return (hs_callbacks_t){ .on_abort = on_abort, .on_drain = on_drain, .user_data = lua };
+    return (hs_callbacks_t){
+        .on_abort = on_abort, .on_drain = on_drain, .on_content = on_content, .user_data = lua
+    };
 }
 
 /* Gives the coroutine, which has yielded, to the scheduler. False: the task is over, and the error
@@ -290,6 +306,17 @@ static void end_task(hs_lua_t *lua)
 
 static void wait_on_worker(hs_lua_t *lua, hs_job_t *job);
 
+/* A worker has none of its own until something waits on it. */
+static bool own_loop(hs_lua_t *lua, const hs_job_t *job)
+{
+    hs_errinfo_t error = { 0 };
+    if (lua->loop == NULL)
+        lua->loop = hs_lua_loop_new(lua->api.log, &error);
+    if (lua->loop == NULL)
+        log_lua_error(job, HS_LOG_ERROR, error.text, strlen(error.text));
+    return lua->loop != NULL;
+}
+
 static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
 {
     hs_response_t *response = &job->response;
@@ -298,9 +325,9 @@ static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
     bool is_open = response->sending != HS_SENDING_ENDED;
     if (!hand_to_scheduler(lua, job)) {
         hs_res_break_off(response);
-    } else if (job->in_worker) {
+    } else if (job->in_worker && own_loop(lua, job)) {
         wait_on_worker(lua, job);
-    } else if (is_open) {
+    } else if (is_open && !job->in_worker) {
         hs_callbacks_t callbacks = suspended_callbacks(lua);
         if (!hs_res_suspend(response, lua, &callbacks))
             hs_res_break_off(response); /* the task finds its request over */
@@ -418,6 +445,7 @@ static void attach(void *self, const hs_handler_host_t *host)
 {
     hs_lua_t *lua = self;
     lua->busy = host->busy;
+    lua->net = host->net;
     lua->api.is_attached = 1;
     lua->api.reactor_index = host->reactor_index;
 }
@@ -455,15 +483,19 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
     uint64_t handle = job->view.handle;
     lua->keeps_worker = true;
     while (job->view.wake != 0 && job->view.handle == handle) {
-        uint64_t now_ms = hs_clock_monotonic_ms();
-        uint64_t due = hs_min(due_ms(lua, false), now_ms + WORKER_LOOK_MS);
-        if (due > now_ms)
-            hs_clock_sleep_ms((uint32_t)(due - now_ms));
+        uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
+        hs_lua_loop_turn(lua->loop, due);
         if (atomic_load_explicit(&job->aborted, memory_order_relaxed) > HS_ABORT_SHUT)
             hs_lua_wake(&lua->api.wakes, job->view.wake + HS_LUA_WAKE_ABORT);
         run_tasks(lua);
     }
     lua->keeps_worker = false;
+}
+
+static bool streams_content(void *self)
+{
+    const hs_lua_t *lua = self;
+    return lua->api.streams_content != 0;
 }
 
 static const void *held_by(void *self)
@@ -555,6 +587,7 @@ void hs_lua_free(hs_lua_t *lua)
         hs_lua_memory_release(&lua->memory, lua->state);
         lua_close(lua->state);
     }
+    hs_lua_loop_free(lua->loop);
     hs_lua_wakes_free(&lua->api.wakes);
     hs_free(lua);
 }
@@ -572,6 +605,7 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .retire = retire,
         .drain = drain,
         .stop = stop,
+        .streams_content = streams_content,
     };
 }
 

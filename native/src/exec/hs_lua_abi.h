@@ -50,6 +50,7 @@ typedef struct hs_lua_api {
     uint32_t wants_worker;
     uint32_t has_task;
     uint32_t is_attached;
+    uint32_t streams_content;
     uint32_t ready_count;
     uint32_t yielded_count;
     uint32_t held_count;
@@ -66,6 +67,8 @@ typedef struct hs_lua_api {
     void (*task_failed)(void *lua, hs_view_t *view, int level, const char *text, size_t len);
     void (*request_end)(hs_view_t *view, int failed);
     int (*request_aborted)(hs_view_t *view);
+    const char *(*request_take)(hs_view_t *view, uint32_t most);
+    int (*request_collect)(hs_view_t *view);
     const char *(*method_name)(uint32_t method);
     const char *(*request_path)(hs_view_t *view);
     const char *(*request_query)(hs_view_t *view);
@@ -82,6 +85,10 @@ typedef struct hs_lua_api {
     int (*response_body)(hs_view_t *view, const char *data, size_t len);
     int (*response_pin)(hs_view_t *view, void *pins, const char *data, size_t len);
     int (*response_send)(hs_view_t *view);
+    int (*response_length)(hs_view_t *view, double length);
+    int (*response_write)(hs_view_t *view, const char *data, size_t len);
+    int (*response_flush)(hs_view_t *view);
+    int (*response_is_full)(hs_view_t *view);
     void (*log_write)(void *log, int level, const char *text, size_t len);
 } hs_lua_api_t;
 )
@@ -96,7 +103,7 @@ typedef struct hs_lua_api {
  *   in_worker    1 while a worker runs the handler
  *   wake         written by Lua: the first of the ids that events of this request wake
  *                (scheduler.lua); 0: none
- *   content      hs_lua_content_t: where the request's content is
+ *   content      HS_LUA_CONTENT_…: where the request's content is
  *
  * hs_lua_fields_t: where an iteration over the fields of a request is; Lua makes and moves it.
  * hs_lua_api_t: functions are called through this table because node opens addons without
@@ -110,6 +117,7 @@ typedef struct hs_lua_api {
  *   ready_count    tasks that can go on
  *   yielded_count  tasks that have yielded without waiting for anything
  *   held_count     suspended requests, and tasks that belong to none: the state is needed
+ *   streams_content   1: the handler runs before a request's content has arrived
  *   due_s          when the first timer ends, monotonic; 0: there is none
  * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.

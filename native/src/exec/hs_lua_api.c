@@ -1,8 +1,10 @@
 #include "exec/hs_lua_api.h"
 
+#include "exec/hs_lua_content.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_res.h"
 #include "http/hs_parse.h"
+#include "stream/hs_stream.h"
 
 static hs_request_t *request_of(hs_view_t *view)
 {
@@ -93,13 +95,41 @@ static int request_aborted(hs_view_t *view)
     return atomic_load_explicit(&hs_job_of_view(view)->aborted, memory_order_relaxed);
 }
 
+static int response_length(hs_view_t *view, double length)
+{
+    if (!(length >= 0 && length < 9007199254740992.0)) /* 2^53: whole numbers up to here */
+        return HS_ERR_INVALID;
+    return hs_res_content_length(response_of(view), (uint64_t)length);
+}
+
+static int response_write(hs_view_t *view, const char *data, size_t len)
+{
+    return hs_res_write(response_of(view), data, len);
+}
+
+static int response_flush(hs_view_t *view)
+{
+    return hs_res_flush(response_of(view));
+}
+
+/* What was written is more than a client should have waiting. */
+static int response_is_full(hs_view_t *view)
+{
+    const hs_job_t *job = hs_job_of_view(view);
+    return atomic_load_explicit(&job->posted, memory_order_relaxed) +
+               atomic_load_explicit(&job->chained, memory_order_relaxed) >
+           HS_STREAM_LOW_WATER;
+}
+
 /* The handler of a request that was suspended has returned. On a worker, and where the response was
  * sent, whoever has started it goes on. */
 static void request_end(hs_view_t *view, int failed)
 {
     hs_job_t *job = hs_job_of_view(view);
     view->wake = 0;
-    if (failed)
+    if (failed && job->response.sending == HS_SENDING_BUILDING)
+        hs_res_replace(&job->response, failed);
+    else if (failed)
         hs_res_break_off(&job->response);
     if (hs_job_state(job) == HS_JOB_SUSPENDED)
         hs_res_end_suspended(&job->response);
@@ -155,12 +185,18 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_id = request_id,
         .request_peer = request_peer,
         .request_aborted = request_aborted,
+        .request_take = hs_lua_content_take,
+        .request_collect = hs_lua_content_collect,
         .request_end = request_end,
         .response_status = response_status,
         .response_header = response_header,
         .response_body = response_body,
         .response_pin = response_pin,
         .response_send = response_send,
+        .response_length = response_length,
+        .response_write = response_write,
+        .response_flush = response_flush,
+        .response_is_full = response_is_full,
         .log_write = log_write,
     };
 }

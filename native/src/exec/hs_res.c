@@ -349,6 +349,24 @@ static bool post_written(hs_job_t *job)
     return true;
 }
 
+int hs_res_flush(hs_response_t *response)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    int result = HS_OK;
+    if (response->sending == HS_SENDING_BUILDING)
+        result = begin_streaming(response);
+    else if (response->sending != HS_SENDING_STREAMING)
+        result = HS_ERR_STATE;
+    if (result != HS_OK)
+        return result;
+    if (atomic_load_explicit(&job->aborted, memory_order_relaxed) >= HS_ABORT_LOST)
+        return HS_ERR_ABORTED;
+    atomic_store_explicit(&job->waits, true, memory_order_relaxed);
+    if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker)
+        result = post_piece(job, "", 0);
+    return result < 0 ? out_of_memory(response) : HS_OK;
+}
+
 /* The handler that runs on this thread is done with the job for now. False: not possible. */
 static bool suspend(hs_job_t *job)
 {
@@ -358,8 +376,7 @@ static bool suspend(hs_job_t *job)
     if (!is_open || hs_job_state(job) != HS_JOB_RUNNING || job->completions == NULL ||
         !hs_job_detach(job))
         return false;
-    return response->body.len == 0 || response->sending != HS_SENDING_STREAMING ||
-           post_written(job);
+    return response->sending != HS_SENDING_STREAMING || post_written(job);
 }
 
 bool hs_res_suspend(hs_response_t *response, const void *by, const hs_callbacks_t *callbacks)

@@ -41,6 +41,10 @@ void hs_res_break_off(hs_response_t *response);
  * for a whole one. */
 void hs_res_end_incomplete(hs_response_t *response);
 
+/* Streaming: what was written leaves now, the head too if nothing was. hs_callbacks_t.on_drain of a
+ * suspended job tells when little is unsent. */
+int hs_res_flush(hs_response_t *response);
+
 /* The handler has returned and has not sent, or lacked memory: makes the response a complete one.
  */
 void hs_res_complete(hs_job_t *job);

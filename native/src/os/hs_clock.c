@@ -4,7 +4,6 @@
 
 #include "os/hs_clock.h"
 
-#include <errno.h>
 #include <time.h>
 
 #include "base/hs_base.h"
@@ -28,13 +27,6 @@ uint64_t hs_clock_monotonic_ms(void)
 {
     struct timespec now = hs_clock_read(CLOCK_MONOTONIC);
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-void hs_clock_sleep_ms(uint32_t ms)
-{
-    struct timespec left = { ms / 1000, (long)(ms % 1000) * 1000000 };
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        continue;
 }
 
 int64_t hs_clock_realtime_s(void)

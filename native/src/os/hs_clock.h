@@ -12,9 +12,6 @@
 uint64_t hs_clock_monotonic_ms(void);
 uint64_t hs_clock_monotonic_ns(void);
 
-/* The calling thread does nothing for so long, or a little longer. */
-void hs_clock_sleep_ms(uint32_t ms);
-
 /* Time since 1970-01-01T00:00:00Z. It jumps when the clock is set: for what people read, never for
  * deadlines. */
 int64_t hs_clock_realtime_s(void);

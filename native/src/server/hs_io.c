@@ -256,7 +256,14 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     if (result != HS_OK)
         return result;
     result = init_executor(io, config, error);
+    if (result == HS_OK) {
+        result = hs_net_init(&io->net, &io->env.loop, config->log);
+        io->has_net = result == HS_OK;
+        if (result != HS_OK)
+            hs_errinfo_set(error, result, 0, "cannot prepare outbound sockets");
+    }
     io->host = (hs_handler_host_t){
+        .net = &io->net,
         .busy = &io->env.executor.busy,
         .reactor_index = config->identity != NULL ? config->identity->reactor_index : -1,
     };
@@ -565,6 +572,8 @@ uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
     hs_workers_free(io->workers);
     io->workers = NULL;
     hs_io_observe_free(io);
+    if (io->has_net)
+        hs_net_free(&io->net);
     hs_ev_free(ev);
     hs_conn_env_free(&io->env);
     io->env.loop.ev = NULL;

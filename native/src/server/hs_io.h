@@ -15,6 +15,7 @@
 #include "conn/hs_conn_move.h"
 #include "conn/hs_observer.h"
 #include "exec/hs_stats_page.h"
+#include "net/hs_net.h"
 #include "os/hs_append.h"
 #include "os/hs_ev.h"
 #include "server/hs_handoff.h"
@@ -49,6 +50,8 @@ typedef void (*hs_io_accepted_fn)(void *context, int fd);
 struct hs_io {
     hs_conn_env_t env;     /* first: with the loop in it, whose context this is */
     hs_workers_t *workers; /* NULL: handlers run inline */
+    hs_net_t net;          /* outbound sockets of handlers */
+    bool has_net;
     hs_handler_host_t host;
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */

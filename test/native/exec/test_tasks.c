@@ -40,7 +40,7 @@ static void turn(desk_t *desk, uint64_t most_ms)
     uint64_t now_ms = hs_clock_monotonic_ms();
     uint64_t due_ms = hs_handler_due_ms(&desk->handler, false);
     if (due_ms > now_ms)
-        hs_clock_sleep_ms((uint32_t)hs_min(due_ms - now_ms, most_ms));
+        (void)usleep((useconds_t)(1000 * hs_min(due_ms - now_ms, most_ms)));
     if (hs_handler_due_ms(&desk->handler, true) <= hs_clock_monotonic_ms())
         desk->handler.run_tasks(desk->handler.self);
     const hs_executor_sink_t sink = { .done = on_done, .context = desk };

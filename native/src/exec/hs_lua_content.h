@@ -1,0 +1,28 @@
+/*
+ * Request content for a Lua handler that runs before it has arrived: pieces are kept in the job's
+ * inbox until Lua takes them, and the client is slowed down while there are enough.
+ *
+ * Thread: the loop's.
+ */
+#pragma once
+
+#include "exec/hs_job.h"
+
+/* hs_view_t.content: where the content is. */
+enum {
+    HS_LUA_CONTENT_WHOLE = 0,    /* in msg.body */
+    HS_LUA_CONTENT_ARRIVING = 1, /* it comes piece by piece */
+    HS_LUA_CONTENT_TAKEN = 2,    /* ... and some were taken */
+};
+
+/* A piece has arrived. */
+HS_NODISCARD hs_content_next_t hs_lua_content_arrived(hs_job_t *job, hs_span_t piece, bool is_last);
+
+/*
+ * What Lua calls. take: at most `most` bytes (0: what is there) of what has arrived, valid until
+ * the handler waits; result_len has their number. NULL with result_len 0: nothing is there now,
+ * with 1: nothing more comes. collect: 1 when all of it is in msg.body; 0: not yet; or a negative
+ * hs_err_t.
+ */
+const char *hs_lua_content_take(hs_view_t *view, uint32_t most);
+int hs_lua_content_collect(hs_view_t *view);
