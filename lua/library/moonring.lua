@@ -21,9 +21,25 @@ function Request:header(name) end
 ---@return fun(): string?, string?
 function Request:headers() end
 
----The content, decoded if it was chunked; '' without any.
+---The content, decoded if it was chunked; '' without any. With stream_content it waits for it; an
+---error whose `code` is 'limit' where memory for the content of all requests does not suffice.
 ---@return string
 function Request:body() end
+
+---The content piece by piece, `for chunk in req:chunks(65536) do`: with stream_content as it
+---arrives. What was taken is not in req:body().
+---@param max? integer bytes of a piece at most; nil: what is there
+---@return fun(): string?
+function Request:chunks(max) end
+
+---Whether the client has gone.
+---@return boolean
+function Request:aborted() end
+
+---Calls fn() in a task of its own when the client has gone. Without it the wait in which the
+---handler is raises an error whose `code` is 'aborted'.
+---@param fn fun()
+function Request:on_abort(fn) end
 
 ---Whether this runs on a worker thread, where it may take its time.
 ---@return boolean
@@ -53,6 +69,110 @@ function Response:body(text) end
 ---@return moonring.Response
 function Response:send() end
 
+---Announces how many bytes res:write will send. Without it the content is sent in chunks, or up to
+---the end of the connection if the client speaks HTTP/1.0.
+---@param bytes integer
+---@return moonring.Response
+function Response:content_length(bytes) end
+
+---Sends a piece of the content; the first one ends status and fields. Waits while the client takes
+---less than it is given.
+---@param data string|number|string[]
+---@return true?, 'aborted'? aborted
+function Response:write(data) end
+
+---Sends what was written, status and fields too if nothing was, and waits until most of it has left.
+---@return true?, 'aborted'? aborted
+function Response:flush() end
+
+---The content is complete.
+function Response:finish() end
+
 ---Runs a function or coroutine after the request, and again whenever it has yielded.
 ---@param task thread|function
 function hs_queue_push(task) end
+
+---If true: the handler is called before a request's content has arrived, and req:chunks() and
+---req:body() wait for it.
+---@type boolean?
+stream_content = nil
+
+---@class moonring.Task
+local Task = {}
+
+---What the task's function returned; raises what it raised. nil, 'timeout' after `seconds`.
+---@param seconds? number
+---@return any ...
+function Task:wait(seconds) end
+
+---The wait in which it is raises an error whose `code` is 'cancelled'.
+function Task:cancel() end
+
+---@return 'running'|'waiting'|'ended'
+function Task:status() end
+
+---@class moonring.Timer
+local Timer = {}
+
+---Does not call its function any more.
+function Timer:cancel() end
+
+---@class moonring.Semaphore
+local Semaphore = {}
+
+---Takes one of those that are free, or waits for one. nil, 'timeout' after `seconds`.
+---@param seconds? number
+---@return true?, 'timeout'? why
+function Semaphore:acquire(seconds) end
+
+function Semaphore:release() end
+
+---How many can be acquired at once.
+---@return integer
+function Semaphore:available() end
+
+---The runtime, in every handler file without require.
+---@class moonring
+moonring = {}
+
+---Other requests and tasks go on meanwhile.
+---@param seconds number 0: one turn
+function moonring.sleep(seconds) end
+
+---Runs fn(...) in a task beside this one, which ends with its request unless it is detached. A task
+---begins when the one that spawned it waits.
+---@param fn fun(...): ...
+---@return moonring.Task
+---@overload fun(options: { detached: boolean }, fn: fun(...): ..., ...): moonring.Task
+function moonring.spawn(fn, ...) end
+
+---Calls fn(false) once, in a task of its own.
+---@param seconds number
+---@param fn fun(premature: boolean)
+---@return moonring.Timer
+function moonring.after(seconds, fn) end
+
+---Calls fn(false) again and again, in a task of its own, `seconds` after it has returned; a last
+---time with true when the reactor drains or loads another version.
+---@param seconds number
+---@param fn fun(premature: boolean)
+---@return moonring.Timer
+function moonring.every(seconds, fn) end
+
+---Runs fn(...) for at most `seconds`: its results, or nil, 'timeout'.
+---@param seconds number
+---@param fn fun(...): ...
+---@return any ...
+function moonring.timeout(seconds, fn, ...) end
+
+---@param count integer
+---@return moonring.Semaphore
+function moonring.semaphore(count) end
+
+---Seconds of a clock that never goes back.
+---@return number
+function moonring.now() end
+
+---The number of the reactor, from 0; nil while the file is loaded, and on a worker.
+---@return integer?
+function moonring.reactor() end

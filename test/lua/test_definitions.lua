@@ -86,13 +86,36 @@ function cases.request_and_response()
     methods[#methods + 1] = name .. '()'
   end
   table.sort(methods)
-  expect.equal(#methods, 11)
+  expect.equal(#methods, 14)
   expect.equal(named(library, '\n%-%-%-@field ([%w_]+)', '\nfunction Request:([%w_]+)%((.-)%)'),
     methods)
   expect.equal(named(library, '\nfunction Response:([%w_]+)%((.-)%)'),
     named(without_self(read 'lua/moonring/response.lua'), '\nfunction methods%.([%w_]+)%((.-)%)'))
   expect.equal(named(library, '\nfunction ([%w_]+)%((.-)%)'), { 'hs_queue_push(task)' })
   expect.equal(type(hs_queue_push), 'function')
+end
+
+function cases.runtime()
+  local library, described = read 'lua/library/moonring.lua', {}
+  for name, parameters in library:gmatch '\nfunction moonring%.([%w_]+)%((.-)%)' do
+    local _, commas = parameters:gsub(',', '')
+    local count = parameters == '' and 0 or commas + 1
+    described[name] = parameters:find('...', 1, true) and count - 1 or count
+  end
+  local found = members_of(moonring)
+  found.spawn, described.spawn = nil, nil -- its first parameter may be left out
+  expect.equal(described, found)
+  local scheduler = read 'lua/moonring/scheduler.lua'
+  for _, class in ipairs { 'Task', 'Timer', 'Semaphore' } do
+    local there = named(library, '\nfunction ' .. class .. ':([%w_]+)%(')
+    local methods = named(scheduler, '\nfunction ' .. class .. '%.([%w_]+)%(')
+    for i = #methods, 1, -1 do
+      if methods[i] == 'fire()' then
+        table.remove(methods, i)
+      end
+    end
+    expect.equal(there, methods)
+  end
 end
 
 return cases
