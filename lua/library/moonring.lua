@@ -71,9 +71,9 @@ function Response:send() end
 
 ---Announces how many bytes res:write will send. Without it the content is sent in chunks, or up to
 ---the end of the connection if the client speaks HTTP/1.0.
----@param bytes integer
+---@param length integer bytes
 ---@return moonring.Response
-function Response:content_length(bytes) end
+function Response:content_length(length) end
 
 ---Sends a piece of the content; the first one ends status and fields. Waits while the client takes
 ---less than it is given.
