@@ -8,6 +8,7 @@
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local log = require 'moonring.log'
+local has_c_stack = require('moonring.native').has_c_stack
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local status, isyieldable = coroutine.status, coroutine.isyieldable
@@ -1000,16 +1001,24 @@ local function passed(co, ok, what, ...)
   return ok, what, ...
 end
 
+-- Coroutines inside one another take C stack: exec/hs_lua_guard.h.
 local function pass_on(co, ...)
+  if not has_c_stack() then
+    raise('C stack overflow: coroutines are nested too deeply')
+  end
   return passed(co, resume(co, ...))
 end
+
+-- Bytes of a message that get another position in front.
+local POSITIONS_MAX = 1024
 
 local function unwrapped(ok, ...)
   if ok then
     return ...
   end
   local failure = (...)
-  error(failure, type(failure) == 'string' and 3 or 0)
+  -- Each level adds its position, up to a length: thousands would copy all of it.
+  error(failure, type(failure) == 'string' and #failure < POSITIONS_MAX and 2 or 0)
 end
 
 local function wrap(fn)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 
 static const char *failure_code(int error_code)
 {
@@ -99,9 +100,19 @@ void ReactorHandle::load(const Napi::CallbackInfo &info)
 
 void ReactorHandle::serve(const Napi::CallbackInfo &info)
 {
-    if (server_ == nullptr || thread_.joinable())
+    if (server_ == nullptr || has_thread_)
         throw Napi::Error::New(info.Env(), "there is no loaded reactor that waits to serve");
-    thread_ = std::thread([this] { run(); });
+    pthread_attr_t attributes;
+    int failed = pthread_attr_init(&attributes);
+    if (failed == 0) {
+        (void)pthread_attr_setstacksize(&attributes, HS_STACK_BYTES);
+        failed = pthread_create(&thread_, &attributes, run_thread, this);
+        pthread_attr_destroy(&attributes);
+    }
+    if (failed != 0)
+        throw Napi::Error::New(info.Env(), std::string("cannot start the reactor's thread: ") +
+                                               std::strerror(failed));
+    has_thread_ = true;
 }
 
 void ReactorHandle::drain(const Napi::CallbackInfo &info)
@@ -160,6 +171,12 @@ void ReactorHandle::stop(const Napi::CallbackInfo &)
     close();
 }
 
+void *ReactorHandle::run_thread(void *self) noexcept
+{
+    static_cast<ReactorHandle *>(self)->run();
+    return nullptr;
+}
+
 void ReactorHandle::run() noexcept
 {
     hs_server_run(server_);
@@ -171,8 +188,9 @@ void ReactorHandle::close() noexcept
     if (server_ == nullptr)
         return;
     hs_server_stop(server_);
-    if (thread_.joinable())
-        thread_.join();
+    if (has_thread_)
+        pthread_join(thread_, nullptr);
+    has_thread_ = false;
     hs_server_free(server_);
     server_ = nullptr;
 }

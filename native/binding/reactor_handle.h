@@ -8,10 +8,10 @@
 #pragma once
 
 #include <napi.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <string>
-#include <thread>
 
 #include "config_from_js.h"
 
@@ -37,13 +37,15 @@ private:
     void run() noexcept;
     void report(const char *type) noexcept;
     void report_prepared(bool is_prepared) noexcept;
+    static void *run_thread(void *self) noexcept;
     static void on_event(hs_event_t event, void *self) noexcept;
     static void on_environment_exit(void *self) noexcept;
 
     ReactorConfig config_;
     Napi::ThreadSafeFunction events_;
     hs_server_t *server_ = nullptr;
-    std::thread thread_;
+    pthread_t thread_{};
+    bool has_thread_ = false;
     /* The generation of the last prepare. Written by the main thread while the server's helper has
      * nothing to report, read by the helper. */
     std::atomic<int64_t> preparing_{ 0 };

@@ -32,6 +32,9 @@ extern "C" {
 
 #define HS_VERSION "0.1.0"
 
+/* Stack of the threads that the server starts itself: room for recursion of Lua through C. */
+#define HS_STACK_BYTES ((size_t)16 * 1024 * 1024)
+
 typedef struct hs_server hs_server_t;
 typedef struct hs_request hs_request_t;
 typedef struct hs_response hs_response_t;
@@ -233,8 +236,12 @@ hs_server_t *hs_server_create(const hs_config_t *config, int *error_code, char *
 /* hs_server_create with the error written to standard error. */
 hs_server_t *hs_server_new(const hs_config_t *config);
 
-/* Serves until stopped or drained. 0 at the end, negative if the event loop failed. One call per
- * server. */
+/*
+ * Serves until stopped or drained. 0 at the end, negative if the event loop failed. One call per
+ * server. With a Lua handler the calling thread should have HS_STACK_BYTES of stack: with less, Lua
+ * code raises "C stack overflow" earlier, and with less than 8 MiB a message handler that raises
+ * errors itself can still reach the end of the stack, which ends the process.
+ */
 int hs_server_run(hs_server_t *server);
 
 /* Ends hs_server_run at once: open connections are closed. Any thread, any time, signal handlers

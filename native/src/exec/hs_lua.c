@@ -8,6 +8,7 @@
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_content.h"
 #include "exec/hs_lua_embedded.h"
+#include "exec/hs_lua_guard.h"
 #include "exec/hs_lua_http.h"
 #include "exec/hs_lua_loop.h"
 #include "exec/hs_lua_memory.h"
@@ -92,13 +93,15 @@ static void preload_embedded(lua_State *state)
 }
 
 /* require "moonring.native" gives what only C knows: the ABI text, the address of the function
- * table, and the table of pinned strings. */
+ * table, the table of pinned strings, and what else the modules call. */
 static int open_native(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, lua_upvalueindex(1));
-    lua_createtable(state, 0, 3);
+    lua_createtable(state, 0, 6);
     hs_lua_pins_open(&lua->pins, state);
     lua_setfield(state, -2, "pins");
+    lua_pushcfunction(state, hs_lua_guard_has_stack);
+    lua_setfield(state, -2, "has_c_stack");
     lua_pushstring(state, hs_lua_abi_text);
     lua_setfield(state, -2, "abi");
     lua_pushlightuserdata(state, &lua->api);
@@ -168,6 +171,7 @@ static int set_up(lua_State *state)
     lua_pushlightuserdata(state, lua);
     lua_setfield(state, LUA_REGISTRYINDEX, "moonring.state");
     luaL_openlibs(state);
+    hs_lua_guard_open(state);
     hs_lua_process_open(state);
     hs_lua_require_open(state, &lua->files);
     seed_random(state);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/hs_alloc.h"
+#include "httpserver.h"
 #include "os/hs_affinity.h"
 
 #ifdef __linux__
@@ -94,17 +95,45 @@ int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
         return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for a thread");
     *start = (thread_start_t){ .run = run, .argument = argument, .kind = kind };
     snprintf(start->name, sizeof(start->name), "%s", name);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(thread, NULL, begin_thread, start);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_t attributes;
+    int failed = pthread_attr_init(&attributes);
+    if (failed == 0) {
+        (void)pthread_attr_setstacksize(&attributes, HS_STACK_BYTES);
+        sigset_t all;
+        sigset_t before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        failed = pthread_create(thread, &attributes, begin_thread, start);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+    }
     if (failed == 0)
         return HS_OK;
     hs_free(start);
     return hs_errinfo_set(error, HS_ERR_SYSTEM, failed, "cannot start a thread: %s",
                           strerror(failed));
+}
+
+bool hs_thread_stack(uintptr_t *lowest, size_t *size)
+{
+#if defined(__APPLE__)
+    *size = pthread_get_stacksize_np(pthread_self());
+    *lowest = (uintptr_t)pthread_get_stackaddr_np(pthread_self()) - *size;
+    return true;
+#elif defined(__linux__)
+    pthread_attr_t attributes;
+    if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        return false;
+    void *address = NULL;
+    bool is_known = pthread_attr_getstack(&attributes, &address, size) == 0;
+    *lowest = (uintptr_t)address;
+    pthread_attr_destroy(&attributes);
+    return is_known;
+#else
+    (void)lowest;
+    (void)size;
+    return false;
+#endif
 }
 
 unsigned long hs_thread_id(void)

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/hs_base.h"
 #include "base/hs_cond.h"
 #include "base/hs_err.h"
 
@@ -14,8 +15,8 @@ typedef enum hs_thread_kind {
 } hs_thread_kind_t;
 
 /*
- * Starts `run(argument)` on a new thread called `name` (at most 15 bytes are shown). 0, or
- * HS_ERR_SYSTEM. To be joined.
+ * Starts `run(argument)` on a new thread called `name` (at most 15 bytes are shown), with
+ * HS_STACK_BYTES of stack. 0, or HS_ERR_SYSTEM. To be joined.
  */
 HS_NODISCARD int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
                                  void *(*run)(void *argument), void *argument, hs_errinfo_t *error);
@@ -25,6 +26,9 @@ HS_NODISCARD int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const
  * a core with workers is then not kept waiting by them, nor interrupted by those it wakes.
  */
 void hs_thread_become(hs_thread_kind_t kind);
+
+/* The stack of the calling thread, from its lowest address. False where the system does not say. */
+bool hs_thread_stack(uintptr_t *lowest, size_t *size);
 
 /* The number by which the system shows the calling thread. */
 unsigned long hs_thread_id(void);

@@ -45,6 +45,22 @@ static void an_error_is_500_and_one_record_with_a_traceback(void **state)
     assert_int_equal(lb->bench.tape.records, 2);
 }
 
+static void an_error_in_a_wrapped_coroutine_names_the_call_too(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "local next = coroutine.wrap(function()\n"
+                  "  error('inside')\n"
+                  "end)\n"
+                  "next()\n"
+                  "return 'not a tail call'");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    expect_logged(lb, "handler.lua:3: inside");
+    expect_logged(lb, "handler.lua:5: ");
+    assert_non_null(
+        strstr(strstr(lb->bench.tape.last, "handler.lua:5: "), "handler.lua:3: inside"));
+}
+
 static void errors_that_are_no_strings(void **state)
 {
     lua_bench_t *lb = *state;
@@ -371,6 +387,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_error_is_500_and_one_record_with_a_traceback, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(an_error_in_a_wrapped_coroutine_names_the_call_too, begin,
                                         end),
         cmocka_unit_test_setup_teardown(errors_that_are_no_strings, begin, end),
         cmocka_unit_test_setup_teardown(what_follows_a_nul_is_logged_too, begin, end),
