@@ -57,6 +57,27 @@ function cases.http()
   end
 end
 
+-- The names in a text that follow what `pattern` finds.
+local function names_in(text, pattern)
+  local names = {}
+  for name in text:gmatch(pattern) do
+    names[name] = true
+  end
+  return names
+end
+
+-- Read instead of loaded: another case puts a table in the place of the module.
+function cases.socket()
+  local library, runtime = read 'lua/library/moonring/socket.lua', read 'lua/moonring/socket.lua'
+  expect.equal(names_in(library, '\nfunction socket%.(%a[%w_]*)'),
+    names_in(runtime, '\nfunction _M%.(%a[%w_]*)'))
+  expect.equal(names_in(library, '\nfunction Socket:(%a[%w_]*)'),
+    names_in(runtime, '\nfunction Socket%.(%a[%w_]*)'))
+  local options = library:match 'moonring.SocketOptions(.-)\n\n'
+  expect.equal(names_in(options, '%-%-%-@field ([%w_]+)%?'),
+    names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))
+end
+
 function cases.app_of_the_router()
   local app = require('moonring.router').new()
   expect.equal(members_of(defined('router').new()), members_of(getmetatable(app).__index))

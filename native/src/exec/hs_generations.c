@@ -140,6 +140,13 @@ static const void *held_by(const made_t *made)
 
 /* ---- A seat, on its thread. ---- */
 
+/* Before it is retired. */
+static void leave_thread(const made_t *made)
+{
+    if (made->handler.leave != NULL)
+        made->handler.leave(made->handler.self);
+}
+
 static void take_next(seat_t *seat)
 {
     hs_generations_t *all = seat->all;
@@ -156,6 +163,8 @@ static void take_next(seat_t *seat)
     if (old->handler.retire != NULL)
         old->handler.retire(old->handler.self);
     bool is_held = held_by(old) != NULL;
+    if (!is_held)
+        leave_thread(old);
     pthread_mutex_lock(&all->lock);
     if (is_held) {
         old->next = seat->held;
@@ -207,6 +216,7 @@ static void release_held(seat_t *seat)
     made_t **released;
     while (seat->held != NULL && (released = find_released(seat)) != NULL) {
         made_t *made = *released;
+        leave_thread(made);
         pthread_mutex_lock(&seat->all->lock);
         *released = made->next;
         retire(seat->all, made);

@@ -59,6 +59,8 @@ typedef struct hs_handler {
     /* Nothing of it goes on, requests that wait fail: of the one that is held_by `context`, or with
      * NULL of all. */
     void (*stop)(void *self, const void *context);
+    /* It will be ended, by another thread: gives up what belongs to this one. */
+    void (*leave)(void *self);
 
     /* Whether it runs before a request's content has arrived, and takes it from job->inbox. NULL:
      * it does not. */

@@ -15,6 +15,7 @@
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
 #include "exec/hs_lua_require.h"
+#include "exec/hs_lua_socket.h"
 #include "exec/hs_lua_wakes.h"
 #include "exec/hs_res.h"
 #include "http/hs_parse.h"
@@ -56,8 +57,9 @@ struct hs_lua {
     hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
-    hs_net_t *net;           /* of the loop's thread; NULL: not on one */
-    hs_lua_loop_t *loop;     /* on a worker, once something has waited */
+    hs_net_t *net;       /* of the loop's thread; NULL: not on one */
+    hs_lua_loop_t *loop; /* on a worker, once something has waited */
+    hs_lua_sockets_t sockets;
     hs_busy_t *busy;         /* NULL: not on a loop's thread */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
@@ -110,6 +112,10 @@ static int open_native(lua_State *state)
     lua_setfield(state, -2, "http_abi");
     lua_pushlightuserdata(state, (void *)(uintptr_t)&hs_lua_http_api);
     lua_setfield(state, -2, "http");
+    lua_pushstring(state, hs_lua_socket_abi_text);
+    lua_setfield(state, -2, "socket_abi");
+    lua_pushlightuserdata(state, &lua->sockets.api);
+    lua_setfield(state, -2, "sockets");
     return 1;
 }
 
@@ -310,15 +316,23 @@ static void end_task(hs_lua_t *lua)
 
 static void wait_on_worker(hs_lua_t *lua, hs_job_t *job);
 
-/* A worker has none of its own until something waits on it. */
-static bool own_loop(hs_lua_t *lua, const hs_job_t *job)
+/* A worker has none of its own until something waits on it, or opens a socket. */
+static bool own_loop(hs_lua_t *lua)
 {
     hs_errinfo_t error = { 0 };
     if (lua->loop == NULL)
         lua->loop = hs_lua_loop_new(lua->api.log, &error);
     if (lua->loop == NULL)
-        log_lua_error(job, HS_LOG_ERROR, error.text, strlen(error.text));
+        hs_log_write(lua->api.log, HS_LOG_ERROR, "%s", error.text);
     return lua->loop != NULL;
+}
+
+static hs_net_t *net_of(void *context)
+{
+    hs_lua_t *lua = context;
+    if (lua->net != NULL)
+        return lua->net;
+    return own_loop(lua) ? hs_lua_loop_net(lua->loop) : NULL;
 }
 
 static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
@@ -329,7 +343,7 @@ static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
     bool is_open = response->sending != HS_SENDING_ENDED;
     if (!hand_to_scheduler(lua, job)) {
         hs_res_break_off(response);
-    } else if (job->in_worker && own_loop(lua, job)) {
+    } else if (job->in_worker && own_loop(lua)) {
         wait_on_worker(lua, job);
     } else if (is_open && !job->in_worker) {
         hs_callbacks_t callbacks = suspended_callbacks(lua);
@@ -377,6 +391,8 @@ static void run_lua(void *self, hs_job_t *job)
     if (HS_UNLIKELY(lua->api.has_task != 0))
         end_task(lua);
     lua->api.request = NULL;
+    if (HS_UNLIKELY(lua->loop != NULL))
+        hs_lua_loop_turn(lua->loop, 0); /* sends what sockets have put */
     hs_lua_pins_end(&lua->pins);
     if (HS_UNLIKELY(lua->memory.refused))
         recover_memory(lua, job);
@@ -558,6 +574,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     hs_lua_api_init(&lua->api, config->log);
     lua->api.pins = &lua->pins;
     lua->api.lua = lua;
+    hs_lua_sockets_init(&lua->sockets, &lua->api.wakes, net_of, lua);
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
     lua->api.task_failed = log_failed_task;
@@ -596,6 +613,12 @@ void hs_lua_free(hs_lua_t *lua)
     hs_free(lua);
 }
 
+static void leave(void *self)
+{
+    hs_lua_t *lua = self;
+    hs_lua_sockets_leave(&lua->sockets);
+}
+
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
 {
     return (hs_handler_t){
@@ -610,6 +633,7 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .drain = drain,
         .stop = stop,
         .streams_content = streams_content,
+        .leave = leave,
     };
 }
 

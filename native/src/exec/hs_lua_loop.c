@@ -56,6 +56,7 @@ void hs_lua_loop_turn(hs_lua_loop_t *own, uint64_t due_ms)
 {
     hs_loop_t *loop = &own->loop;
     read_clock(loop);
+    hs_loop_send(loop, 0);
     uint64_t wait_ms = due_ms > loop->now_ms ? due_ms - loop->now_ms : 0;
     int timeout_ms = (int)hs_min(wait_ms, INT32_MAX);
     int wheel_ms = hs_wheel_timeout_ms(&loop->wheel, loop->now_ms);

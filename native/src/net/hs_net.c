@@ -24,7 +24,7 @@ int hs_net_init(hs_net_t *net, hs_loop_t *loop, hs_log_t *log)
 void hs_net_free(hs_net_t *net)
 {
     while (!hs_list_empty(&net->sockets))
-        hs__socket_abandon(HS_CONTAINER_OF(net->sockets.next, hs_socket_t, all));
+        hs_socket_abandon(HS_CONTAINER_OF(net->sockets.next, hs_socket_t, all));
     while (!hs_list_empty(&net->links)) {
         hs_link_t *link = HS_CONTAINER_OF(net->links.next, hs_link_t, all);
         link->user = NULL;

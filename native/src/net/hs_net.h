@@ -43,5 +43,5 @@ typedef struct hs_net {
 HS_NODISCARD int hs_net_init(hs_net_t *net, hs_loop_t *loop, hs_log_t *log);
 
 /* Closes what is open; sockets that callers still have are closed ones from here on. Not from a
- * callback of the loop; the loop is freed after it. */
+ * callback of the loop; its event loop is freed after it, and calls what is still to be closed. */
 void hs_net_free(hs_net_t *net);

@@ -660,19 +660,12 @@ void hs_socket_free(hs_socket_t *socket)
     hs_free(socket);
 }
 
-void hs__socket_abandon(hs_socket_t *socket)
+void hs_socket_abandon(hs_socket_t *socket)
 {
+    if (socket->net == NULL)
+        return;
     socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
-    if (socket->link != NULL)
-        socket->link->user = NULL;
-    if (socket->dial != NULL)
-        hs_dial_cancel(socket->dial);
-    if (socket->state == HS_SOCKET_QUEUED)
-        leave_queue(socket);
-    socket->link = NULL;
-    socket->dial = NULL;
-    socket->key = NULL;
-    end(socket);
+    hs_socket_end(socket);
     socket->net = NULL;
     hs_list_remove(&socket->all);
 }

@@ -146,5 +146,6 @@ void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side);
 /* How often the connection had served before. */
 uint32_t hs_socket_reused(const hs_socket_t *socket);
 
-/* For hs_net_free. */
-void hs__socket_abandon(hs_socket_t *socket);
+/* Closes it and takes it out of its net, which it does not touch from here on: another thread may
+ * free it. */
+void hs_socket_abandon(hs_socket_t *socket);

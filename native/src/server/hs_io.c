@@ -357,7 +357,7 @@ static void move_horizon(hs_io_t *io, int ready)
     if (io->full_polls++ == 0)
         io->full_since_ms = now_ms;
     if ((uint64_t)io->full_polls * HS_IO_BATCH >
-        hs_pool_in_use(&io->env.conn_blocks) + 2 * HS_IO_LISTENERS_MAX) {
+        hs_pool_in_use(&io->env.conn_blocks) + io->net.open + 2 * HS_IO_LISTENERS_MAX) {
         io->horizon_ms = io->full_since_ms;
         io->full_polls = 0;
     }

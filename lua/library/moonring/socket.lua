@@ -1,0 +1,86 @@
+---@meta moonring.socket
+
+---@class moonring.socket
+local socket = {}
+
+---@class moonring.SocketPool
+---@field size? integer idle connections that are kept, 32 by default
+---@field max? integer connections at a time, idle ones and used ones; 0, the default: no limit
+---@field queue? integer calls of connect that may wait while there are `max`; 0 by default
+---@field idle? number seconds that an idle connection is kept, 60 by default
+---@field max_age? number seconds after which a connection is not used again; 0, the default: no limit
+---@field name? string sets connections apart that go to the same address
+
+---@class moonring.SocketOptions
+---@field host? string name or address; with `port`
+---@field port? integer
+---@field path? string of a Unix socket, instead of `host` and `port`
+---@field pool? moonring.SocketPool|boolean false: neither takes a kept connection nor can be kept
+---@field timeout? number seconds for all of connecting, 10 by default; 0: no limit
+
+---A connection; nil and why there is none: 'timeout', 'refused', 'unreachable', 'host not found',
+---'resolver failed', 'resolver timeout', 'pool queue full', 'closed'… Suspends the task.
+---@param options moonring.SocketOptions
+---@return moonring.Socket? sock
+---@return string? problem
+function socket.connect(options) end
+
+---A connection that belongs to the request, or task, that has made it, and is closed when that ends
+---unless it was kept. Two tasks of one request may use it: one receives while one sends.
+---@class moonring.Socket
+local Socket = {}
+
+---Exactly so many bytes (at most 256 MiB); a line without its end (at most 1 MiB); what is there,
+---at least one byte and at most `max`; or what comes before a string of at most 128 bytes, which is
+---dropped. nil, why ('timeout', 'closed', 'too long', 'busy'…) and what had arrived. After a timeout
+---the socket can be used on.
+---@param how integer|'line'|'any'|{ until: string }|nil 'line' by default
+---@param max? integer
+---@return string? data
+---@return string? problem
+---@return string? partial
+function Socket:receive(how, max) end
+
+---The same as receive { ['until'] = text }.
+---@param text string
+---@return string? data
+---@return string? problem
+---@return string? partial
+function Socket:receive_until(text) end
+
+---Sends a string, or the strings of a table in order. True when little enough of it is unsent;
+---a failure may show only in a later call. nil and why; after a timeout the socket is closed.
+---@param data string|number|table
+---@return true? ok
+---@return string? problem
+function Socket:send(data) end
+
+---Seconds for later calls, 60 by default; 0: no limit, nil: as before. `connect` has no effect on a
+---socket that is connected.
+---@param connect? number
+---@param send? number
+---@param read? number
+function Socket:settimeouts(connect, send, read) end
+
+---The same limit for all.
+---@param seconds number
+function Socket:settimeout(seconds) end
+
+---Ends the use of the socket and keeps the connection for the next connect with the same options,
+---for `idle` seconds (nil: as the pool says). nil and 'not kept' if it was closed instead: bytes are
+---unread or unsent, the peer has closed, or it has no pool.
+---@param idle? number
+---@return true? kept
+---@return string? problem
+function Socket:setkeepalive(idle) end
+
+---Closes; what was sent still goes out.
+---@return true? ok
+---@return string? problem
+function Socket:close() end
+
+---How many sockets have used the connection before.
+---@return integer
+function Socket:reused() end
+
+return socket

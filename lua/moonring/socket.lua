@@ -1,0 +1,438 @@
+-- Outbound sockets for handlers: TCP and Unix sockets that suspend the task instead of the reactor.
+-- C does the work (net/hs_socket.h); a call that cannot end at once waits for its id, which C wakes.
+local ffi = require 'ffi'
+local native = require 'moonring.native'
+local scheduler = require 'moonring.scheduler'
+
+local VERSION = 1
+
+ffi.cdef(native.socket_abi)
+
+local api = ffi.cast('hs_lua_socket_api_t *', native.sockets)
+if api.version ~= VERSION then
+  error(('the Lua runtime speaks socket ABI %d, the server %d: install them from one version'):format(
+    VERSION, api.version))
+end
+
+local ffi_string = ffi.string
+local error, type, tostring, pairs, next, pcall, select = error, type, tostring, pairs, next, pcall,
+  select
+local setmetatable, getmetatable, format = setmetatable, getmetatable, string.format
+local floor = math.floor
+local running, wait = scheduler.running, scheduler.wait
+
+local _M = {}
+
+local READ, WRITE = 0, 1
+-- Kinds of receive, as in net/hs_socket.h.
+local BYTES, LINE, ANY, UNTIL = 0, 1, 2, 3
+local PATTERN_MAX = 128
+
+local CONNECT_TIMEOUT_MS = 10000
+local IO_TIMEOUT_MS = 60000
+local POOL_SIZE = 32
+local POOL_IDLE_MS = 60000
+local MS_MAX = 2 ^ 31
+
+local Socket = {}
+Socket.__index = Socket
+
+-- ---- Ids, used again: a wake that comes late finds a call that still waits, which waits on. ----
+
+local free_ids, free_count = {}, 0
+
+local function take_id()
+  if free_count == 0 then
+    return scheduler.id()
+  end
+  local id = free_ids[free_count]
+  free_ids[free_count] = nil
+  free_count = free_count - 1
+  return id
+end
+
+local function give_id(id)
+  free_count = free_count + 1
+  free_ids[free_count] = id
+end
+
+local function collect(handle)
+  give_id(handle.ids[READ])
+  give_id(handle.ids[WRITE])
+  api.free(handle)
+end
+
+-- The descriptor is closed, or the connection kept already. A side that a task waits for keeps its
+-- id until that task goes on.
+local function release(sock)
+  local handle = sock.handle
+  sock.handle = nil
+  local mine = sock.mine
+  if mine then
+    mine[sock] = nil
+    sock.mine = nil
+  end
+  for side = READ, WRITE do
+    if not sock[side] then
+      give_id(handle.ids[side])
+    end
+  end
+  api.free(ffi.gc(handle, nil))
+end
+
+-- ---- Whose a socket is. ----
+
+-- The sockets of a request, or of a task that belongs to none: closed when it ends.
+local owned = setmetatable({}, { __mode = 'k' })
+
+local function sockets_of(root)
+  local mine = owned[root]
+  if not mine then
+    mine = setmetatable({}, { __mode = 'k' })
+    owned[root] = mine
+    scheduler.on_end(function()
+      owned[root] = nil
+      for sock in pairs(mine) do
+        release(sock)
+      end
+    end)
+  end
+  return mine
+end
+
+local function name_of(request)
+  return request and format('request %s', tostring(request.base or request)) or 'a task of no request'
+end
+
+-- The running task may use the socket: it belongs to the same request.
+local function check_owner(sock, what)
+  if getmetatable(sock) ~= Socket then
+    error(what .. ': methods are called with a colon, sock:method(...)', 3)
+  end
+  local request = running(what).request
+  if sock.request ~= request then
+    error(format('%s: this socket belongs to %s, not to %s: each opens its own', what,
+      name_of(sock.request), name_of(request)), 3)
+  end
+end
+
+-- ---- Waiting. ----
+
+-- Until the call on `side` has ended. False: the socket was closed meanwhile.
+local function await(sock, side, what)
+  local handle = sock.handle
+  local id = handle.ids[side]
+  sock[side] = true
+  while handle and handle.waits[side] ~= 0 do
+    local ok, failure = pcall(wait, id, nil, what)
+    handle = sock.handle
+    if not ok then
+      sock[side] = nil
+      if handle then
+        api.cancel(handle, side) -- in the middle of a message: of no use to anything else
+        release(sock)
+      else
+        give_id(id)
+      end
+      error(failure, 0)
+    end
+  end
+  sock[side] = nil
+  if not handle then
+    give_id(id)
+  end
+  return handle
+end
+
+-- ---- Arguments. ----
+
+local function milliseconds(seconds, default, what, level)
+  if seconds == nil then
+    return default
+  end
+  if type(seconds) ~= 'number' or not (seconds >= 0) then
+    error(format('%s: seconds are a number, 0 (no limit) or more, not %s', what, tostring(seconds)),
+      level + 1)
+  end
+  local ms = seconds * 1000
+  if ms >= MS_MAX then
+    return 0
+  end
+  return ms > 0 and ms < 1 and 1 or floor(ms)
+end
+
+local function count_of(value, default, name)
+  if value == nil then
+    return default
+  end
+  if type(value) ~= 'number' or value < 0 or value ~= floor(value) or value >= MS_MAX then
+    error(format('socket.connect: %s is a whole number, 0 or more, not %s', name, tostring(value)), 4)
+  end
+  return value
+end
+
+local function string_of(value, name)
+  if value == nil then
+    return nil
+  end
+  if type(value) ~= 'string' or value == '' or value:find('\0', 1, true) then
+    error(format('socket.connect: %s is a string without NUL, not %s', name, tostring(value)), 4)
+  end
+  return value
+end
+
+local KNOWN = { host = true, port = true, path = true, pool = true, timeout = true }
+local KNOWN_POOL = { size = true, max = true, queue = true, idle = true, max_age = true,
+  name = true }
+
+local function check_names(options, known, what)
+  for name in next, options do
+    if not known[name] then
+      error(format('socket.connect: %s has no option %s', what, tostring(name)), 4)
+    end
+  end
+end
+
+local function set_address(target, options)
+  local path, host, port = options.path, options.host, options.port
+  target.path, target.host = string_of(path, 'path'), string_of(host, 'host')
+  if path ~= nil and host ~= nil then
+    error('socket.connect: either host and port or path', 3)
+  elseif path == nil and host == nil then
+    error('socket.connect: host and port, or path, are missing', 3)
+  elseif path == nil then
+    if type(port) ~= 'number' or port < 1 or port > 65535 or port ~= floor(port) then
+      error('socket.connect: port is a number from 1 to 65535, not ' .. tostring(port), 3)
+    end
+    target.port = port
+  end
+end
+
+local function set_pool(target, pool)
+  if pool == false then
+    target.is_pooled = 0
+    return
+  end
+  if pool == nil or pool == true then
+    pool = {}
+  elseif type(pool) ~= 'table' then
+    error('socket.connect: pool is a table or false, not ' .. tostring(pool), 3)
+  end
+  check_names(pool, KNOWN_POOL, 'pool')
+  target.is_pooled = 1
+  target.pool = string_of(pool.name, 'pool.name')
+  target.pool_size = count_of(pool.size, POOL_SIZE, 'pool.size')
+  target.pool_max = count_of(pool.max, 0, 'pool.max')
+  target.pool_queue = count_of(pool.queue, 0, 'pool.queue')
+  target.pool_idle_ms = milliseconds(pool.idle, POOL_IDLE_MS, 'socket.connect: pool.idle', 3)
+  target.pool_max_age_ms = milliseconds(pool.max_age, 0, 'socket.connect: pool.max_age', 3)
+end
+
+-- ---- The calls. ----
+
+local target_t = ffi.typeof 'hs_lua_socket_target_t'
+
+local function open(what)
+  local read_id, write_id = take_id(), take_id()
+  local handle = api.open(api.self, read_id, write_id)
+  if handle == nil then
+    give_id(read_id)
+    give_id(write_id)
+    error(what .. ': this thread has no event loop, or no memory', 3)
+  end
+  return ffi.gc(handle, collect)
+end
+
+function _M.connect(options)
+  if type(options) ~= 'table' then
+    error('socket.connect takes a table of options, not ' .. type(options), 2)
+  end
+  check_names(options, KNOWN, 'it')
+  local target = target_t()
+  set_address(target, options)
+  set_pool(target, options.pool)
+  target.timeout_ms = milliseconds(options.timeout, CONNECT_TIMEOUT_MS, 'socket.connect: timeout', 2)
+  local task = running('socket.connect')
+  local handle = open('socket.connect')
+  local mine = sockets_of(task.request or task)
+  local sock = setmetatable({ handle = handle, request = task.request, mine = mine,
+    send_ms = IO_TIMEOUT_MS, read_ms = IO_TIMEOUT_MS }, Socket)
+  mine[sock] = true
+  api.connect(handle, target)
+  if handle.waits[READ] ~= 0 then
+    handle = await(sock, READ, 'socket.connect')
+    if not handle then
+      return nil, 'closed'
+    end
+  end
+  if handle.failed[READ] ~= 0 then
+    local failure = ffi_string(api.failure(handle, READ))
+    release(sock)
+    return nil, failure
+  end
+  return sock
+end
+
+local function what_of(how, max)
+  if type(how) == 'number' then
+    if how < 0 or how ~= floor(how) then
+      error('socket:receive: a number of bytes is whole, 0 or more, not ' .. how, 3)
+    end
+    return BYTES, how
+  elseif how == 'line' or how == nil then
+    return LINE, 0
+  elseif how == 'any' then
+    if max ~= nil and (type(max) ~= 'number' or max < 1) then
+      error("socket:receive: 'any' takes a number of bytes, 1 or more, not " .. tostring(max), 3)
+    end
+    return ANY, max or 0
+  elseif type(how) == 'table' and type(how['until']) == 'string' then
+    local pattern = how['until']
+    if #pattern == 0 or #pattern > PATTERN_MAX then
+      error(format('socket:receive: what ends the data has 1 to %d bytes, not %d', PATTERN_MAX,
+        #pattern), 3)
+    end
+    return UNTIL, #pattern, pattern
+  end
+  error("socket:receive takes a number of bytes, 'line', 'any' or { ['until'] = string }, not "
+    .. tostring(how), 3)
+end
+
+function Socket.receive(sock, how, max)
+  check_owner(sock, 'socket:receive')
+  local what, wanted, pattern = what_of(how, max)
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed', ''
+  elseif handle.waits[READ] ~= 0 then
+    return nil, 'busy', ''
+  end
+  api.receive(handle, what, wanted, pattern, sock.read_ms)
+  if handle.waits[READ] ~= 0 then
+    handle = await(sock, READ, 'socket:receive')
+    if not handle then
+      return nil, 'closed', ''
+    end
+  end
+  if handle.failed[READ] == 0 then
+    return ffi_string(handle.data, handle.len)
+  end
+  return nil, ffi_string(api.failure(handle, READ)), ffi_string(handle.data, handle.len)
+end
+
+function Socket.receive_until(sock, pattern)
+  check_owner(sock, 'socket:receive_until')
+  return Socket.receive(sock, { ['until'] = pattern })
+end
+
+local function put_all(handle, pieces)
+  for i = 1, #pieces do
+    local piece = pieces[i]
+    local kind = type(piece)
+    if kind == 'number' then
+      piece = tostring(piece)
+      kind = 'string'
+    end
+    if kind == 'string' then
+      api.put(handle, piece, #piece)
+    elseif kind == 'table' then
+      put_all(handle, piece)
+    end
+  end
+end
+
+-- All pieces, before the first is put: half a message cannot be taken back.
+local function check_pieces(pieces)
+  for i = 1, #pieces do
+    local kind = type(pieces[i])
+    if kind == 'table' then
+      check_pieces(pieces[i])
+    elseif kind ~= 'string' and kind ~= 'number' then
+      error(format('socket:send: element %d of the table is a %s, not a string', i, kind), 3)
+    end
+  end
+end
+
+function Socket.send(sock, data)
+  check_owner(sock, 'socket:send')
+  local kind = type(data)
+  if kind == 'table' then
+    check_pieces(data)
+  elseif kind == 'number' then
+    data = tostring(data)
+  elseif kind ~= 'string' then
+    error('socket:send takes a string or a table of strings, not ' .. kind, 2)
+  end
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed'
+  elseif handle.waits[WRITE] ~= 0 then
+    return nil, 'busy'
+  end
+  if kind == 'table' then
+    put_all(handle, data)
+  else
+    api.put(handle, data, #data)
+  end
+  api.send(handle, sock.send_ms)
+  if handle.waits[WRITE] ~= 0 then
+    handle = await(sock, WRITE, 'socket:send')
+    if not handle then
+      return nil, 'closed'
+    end
+  end
+  if handle.failed[WRITE] == 0 then
+    return true
+  end
+  return nil, ffi_string(api.failure(handle, WRITE))
+end
+
+-- Seconds for each later call; nil leaves a limit as it is, 0 is none. The first is that of
+-- connect, which has been: accepted so that calls look as elsewhere.
+function Socket.settimeouts(sock, connect, send, read)
+  check_owner(sock, 'socket:settimeouts')
+  milliseconds(connect, 0, 'socket:settimeouts', 2)
+  sock.send_ms = milliseconds(send, sock.send_ms, 'socket:settimeouts', 2)
+  sock.read_ms = milliseconds(read, sock.read_ms, 'socket:settimeouts', 2)
+end
+
+function Socket.settimeout(sock, seconds)
+  Socket.settimeouts(sock, seconds, seconds, seconds)
+end
+
+-- True, or nil and why it was closed instead.
+function Socket.setkeepalive(sock, idle)
+  check_owner(sock, 'socket:setkeepalive')
+  local idle_ms = milliseconds(idle, 0, 'socket:setkeepalive', 2)
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed'
+  end
+  local is_kept = api.keep(handle, idle_ms) ~= 0
+  release(sock)
+  if is_kept then
+    return true
+  end
+  return nil, 'not kept'
+end
+
+function Socket.close(sock)
+  check_owner(sock, 'socket:close')
+  if not sock.handle then
+    return nil, 'closed'
+  end
+  release(sock)
+  return true
+end
+
+-- How many users the connection had before this one.
+function Socket.reused(sock)
+  check_owner(sock, 'socket:reused')
+  return sock.handle and api.reused(sock.handle) or 0
+end
+
+function Socket.__tostring(sock)
+  return sock.handle and 'socket' or 'socket (closed)'
+end
+
+return _M

@@ -1,0 +1,170 @@
+#include "exec/hs_lua_socket.h"
+
+#include <string.h>
+
+#include "net/hs_socket.h"
+
+/* owner: the Lua object that holds it */
+typedef struct socket_of_lua {
+    hs_lua_socket_t seen; /* first: what Lua sees */
+    hs_list_t open;       /* in hs_lua_sockets_t.open */
+    hs_socket_t *socket;
+    hs_lua_wakes_t *wakes;
+    char text[HS_FAILURE_TEXT_CAP];
+} socket_of_lua_t;
+
+static socket_of_lua_t *own(hs_lua_socket_t *seen)
+{
+    return (socket_of_lua_t *)(void *)seen;
+}
+
+/* The outcome of a side is there. */
+static void show(socket_of_lua_t *lua_socket, hs_socket_side_t side)
+{
+    const hs_socket_outcome_t *outcome = &lua_socket->socket->outcomes[side];
+    lua_socket->seen.waits[side] = 0;
+    lua_socket->seen.failed[side] = outcome->failure.kind != HS_FAILURE_NONE;
+    if (side != HS_SOCKET_READ)
+        return;
+    lua_socket->seen.data = outcome->data;
+    lua_socket->seen.len = outcome->len;
+}
+
+static void on_done(void *context, hs_socket_t *socket, hs_socket_side_t side)
+{
+    (void)socket;
+    socket_of_lua_t *lua_socket = context;
+    show(lua_socket, side);
+    hs_lua_wake(lua_socket->wakes, lua_socket->seen.ids[side]);
+}
+
+static void progress_of(socket_of_lua_t *lua_socket, hs_socket_side_t side,
+                        hs_socket_progress_t progress)
+{
+    if (progress == HS_SOCKET_WAITS)
+        lua_socket->seen.waits[side] = 1;
+    else
+        show(lua_socket, side);
+}
+
+static hs_lua_socket_t *socket_open(void *self, uint32_t read_id, uint32_t write_id)
+{
+    hs_lua_sockets_t *sockets = self;
+    hs_net_t *net = sockets->net(sockets->context);
+    if (net == NULL)
+        return NULL;
+    socket_of_lua_t *lua_socket = hs_alloc_zeroed(1, sizeof(*lua_socket));
+    if (lua_socket == NULL)
+        return NULL;
+    lua_socket->socket = hs_socket_new(net, on_done, lua_socket);
+    if (lua_socket->socket == NULL) {
+        hs_free(lua_socket);
+        return NULL;
+    }
+    hs_list_init(&lua_socket->open);
+    hs_list_push_back(&sockets->open, &lua_socket->open);
+    lua_socket->wakes = sockets->wakes;
+    lua_socket->seen.ids[HS_SOCKET_READ] = read_id;
+    lua_socket->seen.ids[HS_SOCKET_WRITE] = write_id;
+    return &lua_socket->seen;
+}
+
+static void socket_free(hs_lua_socket_t *seen)
+{
+    socket_of_lua_t *lua_socket = own(seen);
+    hs_socket_end(lua_socket->socket); /* wakes what waits */
+    hs_socket_free(lua_socket->socket);
+    hs_list_remove(&lua_socket->open);
+    hs_free(lua_socket);
+}
+
+static void socket_connect(hs_lua_socket_t *seen, const hs_lua_socket_target_t *target)
+{
+    const hs_socket_target_t to = {
+        .path = target->path,
+        .host = target->host,
+        .port = (uint16_t)target->port,
+        .timeout_ms = target->timeout_ms,
+        .pooled = target->is_pooled != 0,
+        .pool = target->pool,
+        .limits = { .size = target->pool_size,
+                    .max = target->pool_max,
+                    .queue = target->pool_queue,
+                    .idle_ms = target->pool_idle_ms,
+                    .max_age_ms = target->pool_max_age_ms },
+    };
+    socket_of_lua_t *lua_socket = own(seen);
+    progress_of(lua_socket, HS_SOCKET_READ, hs_socket_connect(lua_socket->socket, &to));
+}
+
+static void socket_receive(hs_lua_socket_t *seen, int what, size_t wanted, const char *pattern,
+                           uint32_t timeout_ms)
+{
+    socket_of_lua_t *lua_socket = own(seen);
+    hs_socket_progress_t progress = hs_socket_receive(lua_socket->socket, (hs_socket_receive_t)what,
+                                                      wanted, pattern, timeout_ms);
+    progress_of(lua_socket, HS_SOCKET_READ, progress);
+}
+
+static void socket_put(hs_lua_socket_t *seen, const char *data, size_t len)
+{
+    (void)hs_socket_put(own(seen)->socket, data, len); /* the send tells */
+}
+
+static void socket_send(hs_lua_socket_t *seen, uint32_t timeout_ms)
+{
+    socket_of_lua_t *lua_socket = own(seen);
+    progress_of(lua_socket, HS_SOCKET_WRITE, hs_socket_send(lua_socket->socket, timeout_ms));
+}
+
+static int socket_keep(hs_lua_socket_t *seen, uint32_t idle_ms)
+{
+    return hs_socket_keep(own(seen)->socket, idle_ms);
+}
+
+static void socket_cancel(hs_lua_socket_t *seen, int side)
+{
+    socket_of_lua_t *lua_socket = own(seen);
+    seen->waits[side] = 0;
+    hs_socket_cancel(lua_socket->socket, (hs_socket_side_t)side);
+}
+
+static uint32_t socket_reused(hs_lua_socket_t *seen)
+{
+    return hs_socket_reused(own(seen)->socket);
+}
+
+static const char *socket_failure(hs_lua_socket_t *seen, int side)
+{
+    socket_of_lua_t *lua_socket = own(seen);
+    (void)hs_failure_text(&lua_socket->socket->outcomes[side].failure, lua_socket->text,
+                          sizeof(lua_socket->text));
+    return lua_socket->text;
+}
+
+void hs_lua_sockets_leave(hs_lua_sockets_t *sockets)
+{
+    for (hs_list_t *node = sockets->open.next; node != &sockets->open; node = node->next)
+        hs_socket_abandon(HS_CONTAINER_OF(node, socket_of_lua_t, open)->socket);
+}
+
+void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
+                         hs_net_t *(*net)(void *context), void *context)
+{
+    *sockets = (hs_lua_sockets_t){ .wakes = wakes, .net = net, .context = context };
+    hs_list_init(&sockets->open);
+    sockets->api = (hs_lua_socket_api_t){
+        .version = HS_LUA_SOCKET_ABI_VERSION,
+        .self = sockets,
+        .open = socket_open,
+        .free = socket_free,
+        .connect = socket_connect,
+        .receive = socket_receive,
+        .put = socket_put,
+        .send = socket_send,
+        .keep = socket_keep,
+        .cancel = socket_cancel,
+        .reused = socket_reused,
+        .failure = socket_failure,
+    };
+}

@@ -1,0 +1,71 @@
+/*
+ * What C and Lua share of outbound sockets, as in exec/hs_lua_abi.h: compiled as C, and the same
+ * text is declared to the FFI by lua/moonring/socket.lua.
+ *
+ * Raise HS_LUA_SOCKET_ABI_VERSION with every change: socket.lua refuses to load against another
+ * number.
+ */
+#pragma once
+
+#include "base/hs_base.h"
+
+#define HS_LUA_SOCKET_ABI_VERSION 1
+
+/* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
+#define HS_LUA_SOCKET_ABI(...)                                                                     \
+    __VA_ARGS__                                                                                    \
+    __attribute__((unused)) static const char hs_lua_socket_abi_text[] = #__VA_ARGS__;
+
+/* clang-format off */
+HS_LUA_SOCKET_ABI(
+typedef struct hs_lua_socket {
+    uint32_t waits[2];
+    uint32_t failed[2];
+    uint32_t ids[2];
+    const char *data;
+    size_t len;
+} hs_lua_socket_t;
+
+typedef struct hs_lua_socket_target {
+    const char *path;
+    const char *host;
+    const char *pool;
+    uint32_t port;
+    uint32_t timeout_ms;
+    uint32_t is_pooled;
+    uint32_t pool_size;
+    uint32_t pool_max;
+    uint32_t pool_queue;
+    uint32_t pool_idle_ms;
+    uint32_t pool_max_age_ms;
+} hs_lua_socket_target_t;
+
+typedef struct hs_lua_socket_api {
+    uint32_t version;
+    void *self;
+    hs_lua_socket_t *(*open)(void *self, uint32_t read_id, uint32_t write_id);
+    void (*free)(hs_lua_socket_t *socket);
+    void (*connect)(hs_lua_socket_t *socket, const hs_lua_socket_target_t *target);
+    void (*receive)(hs_lua_socket_t *socket, int what, size_t wanted, const char *pattern,
+                    uint32_t timeout_ms);
+    void (*put)(hs_lua_socket_t *socket, const char *data, size_t len);
+    void (*send)(hs_lua_socket_t *socket, uint32_t timeout_ms);
+    int (*keep)(hs_lua_socket_t *socket, uint32_t idle_ms);
+    void (*cancel)(hs_lua_socket_t *socket, int side);
+    uint32_t (*reused)(hs_lua_socket_t *socket);
+    const char *(*failure)(hs_lua_socket_t *socket, int side);
+} hs_lua_socket_api_t;
+)
+/* clang-format on */
+
+/*
+ * hs_lua_socket_t: a socket, 0 its reading side (connect, receive), 1 its writing side (send).
+ *   waits     1: the call on this side goes on; its end wakes the id
+ *   failed    0: the last call on this side has succeeded
+ *   ids       what exec/hs_lua_wakes.h is given
+ *   data, len what the last receive has given, also if it failed; until the next call
+ *
+ * hs_lua_socket_target_t: as hs_socket_target_t.
+ * `open` gives NULL where the thread has no loop, or without memory. `free` closes, and what waits
+ * is woken. `failure` is a text that ends with a NUL, until the next call.
+ */

@@ -1,0 +1,104 @@
+-- Handlers that talk to the upstream on the port in MOONRING_TEST_UPSTREAM.
+local socket = require 'moonring.socket'
+local scheduler = require 'moonring.scheduler'
+
+local port = tonumber(os.getenv 'MOONRING_TEST_UPSTREAM')
+local kept
+
+local function upstream(options)
+  options = options or {}
+  options.host, options.port = options.host or '127.0.0.1', options.port or port
+  return socket.connect(options)
+end
+
+local routes = {}
+
+-- A question to the upstream, a line back. A plus is a space.
+function routes.ask(req, res)
+  local sock, failure = upstream()
+  if not sock then
+    return res:status(502):body(failure):send()
+  end
+  sock:settimeouts(nil, 1, 0.3)
+  sock:send { (req.url:match '%?(.*)':gsub('+', ' ')), '\n' }
+  local line, why, partial = sock:receive 'line'
+  local reused = sock:reused()
+  if line then
+    sock:setkeepalive()
+    return res:header('x-reused', tostring(reused)):body(line):send()
+  end
+  res:status(504):body(why .. ' after "' .. partial .. '"'):send()
+end
+
+-- Nothing is closed: the end of the request does it.
+function routes.forget(_, res)
+  local sock = assert(upstream { pool = false })
+  sock:send 'hold\n'
+  res:body(sock:receive 'line'):send()
+end
+
+function routes.keep(_, res)
+  kept = assert(upstream { pool = false })
+  kept:send 'hold\n'
+  kept:receive 'line'
+  res:body 'kept':send()
+end
+
+function routes.steal(_, res)
+  res:body(select(2, pcall(kept.send, kept, 'x'))):send()
+end
+
+function routes.both(_, res)
+  local sock = assert(upstream { pool = false })
+  local task = scheduler.spawn(function()
+    return sock:receive 'line'
+  end)
+  sock:send 'slow hello\n'
+  res:body(task:wait()):send()
+end
+
+function routes.refused(_, res)
+  local _, failure = upstream { port = 1 }
+  res:body(failure):send()
+end
+
+function routes.unknown(_, res)
+  local _, failure = upstream { host = 'does-not-exist.invalid' }
+  res:body(failure):send()
+end
+
+function routes.unix(_, res)
+  local _, failure = socket.connect { path = '/nonexistent/socket' }
+  res:body(failure):send()
+end
+
+-- What is wrong in a call says where.
+function routes.mistakes(_, res)
+  local messages = {}
+  local function note(...)
+    messages[#messages + 1] = tostring(select(2, pcall(...))):gsub('^.*/', '')
+  end
+  note(socket.connect)
+  note(socket.connect, {})
+  note(socket.connect, { host = 'a', port = 0 })
+  note(socket.connect, { host = 'a', port = 1, prot = 2 })
+  note(socket.connect, { host = 'a', port = 1, pool = { sise = 2 } })
+  note(socket.connect, { host = 'a', port = 1, timeout = -1 })
+  local sock = assert(upstream { pool = false })
+  note(sock.receive, sock, 'lines')
+  note(sock.receive, sock, -1)
+  note(sock.send, sock, { 'a', true })
+  note(sock.send, 'a')
+  res:body(table.concat(messages, '\n')):send()
+end
+
+function routes.hang(_, res)
+  local sock = assert(upstream { pool = false })
+  sock:send 'silent\n'
+  local line = sock:receive 'line'
+  res:body(line or 'nothing'):send()
+end
+
+function handle(req, res)
+  routes[req.url:match '^/(%w+)'](req, res)
+end

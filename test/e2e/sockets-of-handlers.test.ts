@@ -1,0 +1,104 @@
+import { readdirSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+import { until } from './until.js';
+import { startUpstream } from './upstream.js';
+
+async function start(t: Test, args: readonly string[] = ['--dispatch', 'inline']) {
+  const upstream = await startUpstream(t);
+  const server = await startServer(t, {
+    app: 'sockets.lua',
+    args,
+    env: { MOONRING_TEST_UPSTREAM: String(upstream.port) },
+  });
+  const client = await connectRaw(t, server);
+  const get = async (target: string) => client.request(requestText(target));
+  const text = async (target: string) => (await get(target)).body.toString();
+  const descriptors = () => {
+    const [reactor] = server.reactorPids();
+    return readdirSync(`/proc/${reactor}/fd`).length;
+  };
+  return { upstream, server, client, get, text, descriptors };
+}
+
+for (const dispatch of ['inline', 'worker'] as const) {
+  t.test(`an upstream is asked, and its connection kept: ${dispatch}`, async (t) => {
+    const { upstream, get, text } = await start(t, ['--dispatch', dispatch, '--threads', '1']);
+    t.equal(await text('/ask?echo+one'), 'one');
+    const second = await get('/ask?bytewise+two');
+    t.equal(second.body.toString(), 'two');
+    t.equal(second.headers.get('x-reused'), '1');
+    t.equal(upstream.accepted(), 1);
+    t.equal(await text('/both'), 'hello', 'one task receives while another sends');
+  });
+
+  t.test(`what upstreams do wrong has a name: ${dispatch}`, async (t) => {
+    const { text } = await start(t, ['--dispatch', dispatch, '--threads', '1']);
+    t.equal(await text('/ask?drip+par'), 'timeout after "par"');
+    t.equal(await text('/ask?half+par'), 'closed after "par"');
+    t.equal(await text('/ask?die+par'), 'closed after "par"');
+    t.equal(await text('/ask?silent'), 'timeout after ""');
+    t.equal(await text('/refused'), 'refused');
+    t.equal(await text('/unix'), 'refused');
+    t.match(await text('/unknown'), /^(host not found|resolver failed)$/);
+    t.equal(await text('/ask?echo+still'), 'still');
+  });
+}
+
+t.test('sockets close with their request', async (t) => {
+  const { upstream, text } = await start(t);
+  t.equal(await text('/forget'), 'held');
+  await until('the connection is closed', () => upstream.open.size === 0);
+});
+
+t.test('a socket of another request is an error that names both', async (t) => {
+  const { text } = await start(t);
+  t.equal(await text('/keep'), 'kept');
+  t.match(
+    await text('/steal'),
+    /socket:send: this socket belongs to request \d+, not to request \d+/,
+  );
+});
+
+t.test('mistakes in calls name the line and what is wrong', async (t) => {
+  const { text } = await start(t);
+  const lines = (await text('/mistakes')).split('\n');
+  t.equal(lines.length, 10);
+  t.match(lines[0], 'takes a table of options');
+  t.match(lines[1], 'host and port, or path, are missing');
+  t.match(lines[2], 'port is a number from 1 to 65535, not 0');
+  t.match(lines[3], 'has no option prot');
+  t.match(lines[4], 'pool has no option sise');
+  t.match(lines[5], 'timeout: seconds are a number');
+  t.match(lines[6], "'line', 'any'");
+  t.match(lines[7], 'a number of bytes is whole');
+  t.match(lines[8], 'element 2 of the table is a boolean');
+  t.match(lines[9], 'methods are called with a colon');
+});
+
+t.test('clients that leave while an upstream is silent leave nothing open', async (t) => {
+  const { upstream, server, text, descriptors } = await start(t);
+  t.equal(await text('/ask?echo+warm'), 'warm');
+  const before = descriptors();
+  const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(t, server)));
+  await Promise.all(clients.map((client) => client.send(requestText('/hang'))));
+  await until('all wait', () => upstream.open.size === 21);
+  for (const client of clients) client.socket.resetAndDestroy();
+  await until('the upstream connections are closed', () => upstream.open.size <= 1);
+  await until('no descriptor is left', () => descriptors() <= before);
+  t.equal(await text('/ask?echo+after'), 'after');
+});
+
+t.test('an upstream that dies under many requests fails each and leaks nothing', async (t) => {
+  const { upstream, server, text, descriptors } = await start(t);
+  t.equal(await text('/ask?echo+warm'), 'warm');
+  const before = descriptors();
+  const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(t, server)));
+  await Promise.all(clients.map((client) => client.send(requestText('/hang'))));
+  await until('all wait', () => upstream.open.size === 21);
+  upstream.dropAll();
+  for (const client of clients) t.equal((await client.next()).body.toString(), 'nothing');
+  for (const client of clients) client.socket.destroy();
+  await until('no descriptor is left', () => descriptors() <= before);
+});
