@@ -20,6 +20,8 @@ local cast, lshift, rshift = ffi.cast, bit.lshift, bit.rshift
 local _M = {}
 
 local WAITING = {}
+-- For `due`: before every time.
+local LATE = -1
 
 -- Tasks resumed in one run, so that requests get their turn.
 local BUDGET = 512
@@ -129,7 +131,7 @@ local function disarm(entry)
   if not at then
     return
   end
-  entry.at = nil
+  entry.at = false
   local last = heap[heap_size]
   heap[heap_size] = nil
   heap_size = heap_size - 1
@@ -210,7 +212,7 @@ end
 --   state     'new' | 'ready' | 'waiting' | 'running' | 'ended'
 --   waits_for an id, while it waits for one
 --   failure   what its wait is to raise
---   timed_out its wait took too long
+--   due       when its wait ends; LATE: it has ended so
 local Task = {}
 Task.__index = Task
 
@@ -224,8 +226,9 @@ local function begin_request(what)
   local view = cast(view_t,
     lshift(rshift(handle, api.generation_bits), api.alignment_bits))
   local base = take_ids(WAKES)
+  -- Eight fields, with those that a sleep sets: a ninth would double what a request costs.
   local task = setmetatable({ state = 'running', view = view, handle = handle, base = base,
-    is_root = true }, Task)
+    request = false, co = false, due = 0, at = false }, Task)
   task.request = task
   view.wake = base
   requests[base] = task
@@ -272,7 +275,7 @@ end
 
 -- As a timer: the wait of the task has taken too long, or as long as it should.
 function Task.fire(task)
-  task.timed_out = true
+  task.due = LATE
   wake(task)
 end
 
@@ -293,7 +296,7 @@ local function suspend(task)
   local failure = task.failure
   if failure then
     forget_wait(task)
-    task.failure, task.timed_out = nil, nil
+    task.failure = nil
     error(failure, type(failure) == 'string' and 3 or 0)
   end
 end
@@ -314,7 +317,19 @@ function _M.sleep(seconds)
   check_can_wait('moonring.sleep')
   arm(task, seconds)
   suspend(task)
-  task.timed_out = nil
+end
+
+-- Until wake(task): true. nil, 'timeout' after `seconds` (nil: no limit).
+local function wait_for_wake(task, seconds)
+  task.due = 0
+  if seconds then
+    arm(task, seconds)
+  end
+  suspend(task)
+  if task.due == LATE then
+    return nil, 'timeout'
+  end
+  return true
 end
 
 -- Until C has woken `id`: true. nil, 'timeout' after `seconds` (nil: no limit).
@@ -330,29 +345,7 @@ function _M.wait(id, seconds, what)
   check_can_wait(what)
   waiting[id] = task
   task.waits_for = id
-  if seconds then
-    arm(task, seconds)
-  end
-  suspend(task)
-  if task.timed_out then
-    task.timed_out = nil
-    return nil, 'timeout'
-  end
-  return true
-end
-
--- Until _M.wake(task): true. nil, 'timeout' after `seconds` (nil: no limit).
-local function wait_for_wake(task, seconds, what)
-  check_can_wait(what)
-  if seconds then
-    arm(task, seconds)
-  end
-  suspend(task)
-  if task.timed_out then
-    task.timed_out = nil
-    return nil, 'timeout'
-  end
-  return true
+  return wait_for_wake(task, seconds)
 end
 
 -- ---- The end of a task. ----
@@ -410,7 +403,6 @@ local function cancel(task, failure)
     arm(task.killer, GRACE_S)
   end
   if task.state == 'waiting' then
-    task.timed_out = nil
     wake(task)
   end
 end
@@ -429,7 +421,7 @@ end
 -- What a task leaves behind, whatever ended it.
 local function leave(task)
   task.state = 'ended'
-  if task.is_held then
+  if task.is_held or (task.request == task and task.co) then -- a suspended request is held
     task.is_held = nil
     api.held_count = api.held_count - 1
   end
@@ -441,7 +433,7 @@ local function leave(task)
   if root and root ~= task and root.children then
     root.children[task] = nil
   end
-  if task.is_root then
+  if root == task then
     requests[task.base] = nil
     for event = 0, WAKES - 1 do
       _M.forget(task.base + event)
@@ -481,14 +473,14 @@ end
 local function finish(task, ok, ...)
   task.ok = ok
   if ok then
-    task.results = task.is_root and nil or { n = select('#', ...), ... }
+    task.results = task.request ~= task and { n = select('#', ...), ... } or nil
   else
     task.failed_with = (...)
     if not task.joiner then
       log_failure(task, task.failed_with)
     end
   end
-  if task.is_root then
+  if task.request == task then
     end_request(task, not ok and status_of(task.failed_with) or nil)
     if ok then
       keep_coroutine(task.co)
@@ -649,14 +641,12 @@ function _M.suspended(co)
   current = nil
   if not task or task.state ~= 'waiting' then
     if task then
-      task.co = co
       leave(task)
     end
     error('coroutine.yield outside of a coroutine of its own: use moonring.sleep'
       .. debug.traceback(co, ''), 0)
   end
   task.co = co
-  task.is_held = true
   api.held_count = api.held_count + 1
   if idle_count > 0 then
     local other = idle[idle_count]
@@ -729,7 +719,7 @@ local function join(task, seconds, what)
   local waiter = running(what)
   check_can_wait(what)
   task.joiner = waiter
-  local ok, failure = pcall(wait_for_wake, waiter, seconds, what)
+  local ok, failure = pcall(wait_for_wake, waiter, seconds)
   task.joiner = nil
   if not ok then
     error(failure, 0)
@@ -913,7 +903,7 @@ function Semaphore.acquire(semaphore, seconds)
   local place = { task = task }
   semaphore.last = semaphore.last + 1
   semaphore.queue[semaphore.last] = place
-  local ok, woke, why = pcall(wait_for_wake, task, seconds, 'semaphore:acquire')
+  local ok, woke, why = pcall(wait_for_wake, task, seconds)
   place.task = nil
   if ok and woke then
     return true

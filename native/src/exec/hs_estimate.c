@@ -98,7 +98,8 @@ static void learn_key(hs_estimate_t *estimate, uint32_t key, uint32_t cost_us, u
     }
     slot->used_ms = now_ms;
     bool slow =
-        slot->slow ? slot->cost_us >= HS_ESTIMATE_QUICK_US : slot->cost_us >= HS_ESTIMATE_SLOW_US;
+        slot->stays  ? false
+        : slot->slow ? slot->cost_us >= HS_ESTIMATE_QUICK_US : slot->cost_us >= HS_ESTIMATE_SLOW_US;
     if (slow != slot->slow)
         estimate->slow_count += slow ? 1u : (uint32_t)-1;
     slot->slow = slow;
@@ -111,6 +112,25 @@ static bool is_exception(const hs_estimate_t *estimate, hs_route_t route, uint32
     if (shape == NULL || find(estimate, (uint32_t)(route >> 32)) != NULL)
         return true;
     return shape->slow ? cost_us < HS_ESTIMATE_QUICK_US : cost_us >= HS_ESTIMATE_SLOW_US;
+}
+
+static void stay(hs_estimate_t *estimate, uint32_t key, uint32_t now_ms)
+{
+    hs_estimate_slot_t *slot = slot_for(estimate, key, now_ms);
+    if (slot == NULL)
+        return;
+    estimate->slow_count -= slot->slow;
+    if (slot->tag != key)
+        *slot = (hs_estimate_slot_t){ .tag = key };
+    slot->slow = false;
+    slot->stays = true;
+    slot->used_ms = now_ms;
+}
+
+void hs_estimate_stay(hs_estimate_t *estimate, hs_route_t route, uint64_t now_ms)
+{
+    stay(estimate, (uint32_t)(route >> 32), (uint32_t)now_ms);
+    stay(estimate, (uint32_t)route, (uint32_t)now_ms);
 }
 
 void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us, uint64_t now_ms)

@@ -26,6 +26,7 @@ typedef struct hs_estimate_slot {
     uint32_t cost_us;
     uint32_t used_ms; /* modulo 2^32 */
     bool slow;
+    bool stays; /* its handler waits: it is never slow */
 } hs_estimate_slot_t;
 
 typedef struct hs_estimate {
@@ -39,6 +40,10 @@ typedef uint64_t hs_route_t;
 hs_route_t hs_estimate_route(unsigned method, hs_span_t url);
 
 bool hs_estimate_is_slow(const hs_estimate_t *estimate, hs_route_t route);
+
+/* The handler of this route waits for something: on a worker it would keep that from others. From
+ * now on the route is not slow. */
+void hs_estimate_stay(hs_estimate_t *estimate, hs_route_t route, uint64_t now_ms);
 
 /* A request of this route took `cost_us`; it is `now_ms`. */
 void hs_estimate_learn(hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us,

@@ -52,6 +52,7 @@ static HS_NOINLINE hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
         return respond(job, 500);
     hs_job_move_generation(job);
     job->was_away = true;
+    job->waited = false;
     if (!hs_workers_submit(executor->workers, job))
         return respond(job, 503);
     executor->completions.away++;
@@ -119,6 +120,8 @@ static HS_NOINLINE hs_started_t start_watched(hs_executor_t *executor, hs_job_t 
     }
     hs_ran_t ran =
         executor->timed > 0 ? run_timed(executor, job, route) : run_inline(executor, job);
+    if (ran == HS_RAN_DEFERRED)
+        hs_estimate_stay(&executor->estimate, route, executor->now_ms);
     return finish_inline(executor, job, ran);
 }
 
@@ -148,7 +151,9 @@ static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_
     HS_OWNER_TAKE(job->owner);
     if (job->in_worker || hs_job_state(job) == HS_JOB_CANCELLED)
         hs_workers_returned(executor->workers, job);
-    if (job->route != 0 && hs_job_state(job) != HS_JOB_CANCELLED)
+    if (job->route != 0 && job->waited)
+        hs_estimate_stay(&executor->estimate, job->route, executor->now_ms);
+    else if (job->route != 0 && hs_job_state(job) != HS_JOB_CANCELLED)
         hs_estimate_learn(&executor->estimate, job->route, job->cost_us, executor->now_ms);
     if (job->deferred_handle != 0 && job->callbacks.on_end != NULL)
         job->callbacks.on_end(job->callbacks.user_data);

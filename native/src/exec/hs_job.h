@@ -146,6 +146,7 @@ struct hs_job {
     void *user_data;   /* what the C handler of this thread was given */
     bool wants_worker; /* the handler asked to be run again on a worker */
     bool in_worker;    /* a worker runs the handler */
+    bool waited;       /* the handler has waited on a worker */
     bool was_away;     /* it was, or was to be, submitted or deferred since its message began */
     bool *deferred;    /* set by hs_res_defer: in the frame of whoever runs the handler */
     uint64_t deferred_handle; /* what hs_res_defer returned */

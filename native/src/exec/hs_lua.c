@@ -46,6 +46,9 @@ enum {
 
 /* Tasks that have yielded go on after so long, or sooner if the thread is awake. */
 #define TASK_INTERVAL_MS 10
+/* A task that computes for longer is reported, one in so long. */
+#define LONG_TASK_NS (UINT64_C(20) * 1000 * 1000)
+#define LONG_REPORT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
 /* How long a handler on a worker sleeps before it looks whether it was given up. */
 #define WORKER_LOOK_MS 50
 
@@ -63,6 +66,8 @@ struct hs_lua {
     hs_busy_t *busy;         /* NULL: not on a loop's thread */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
+    uint64_t task_began_ns;  /* the one that runs, or ran last */
+    uint64_t long_report_ns; /* a further long task is reported from then on */
 
     /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
      * Written by another thread before it sets the hook, read by the hook, which LuaJIT runs on the
@@ -402,10 +407,33 @@ static void run_lua(void *self, hs_job_t *job)
 
 /* ---- Tasks. ---- */
 
+/* The task that ran last has kept the thread from others. It is not moved to a worker, which it
+ * would keep while it waits: its author is told what to move. */
+static void note_long_task(hs_lua_t *lua)
+{
+    uint64_t now_ns = hs_clock_monotonic_ns();
+    uint64_t took_ns = now_ns - lua->task_began_ns;
+    lua->task_began_ns = now_ns;
+    if (HS_LIKELY(took_ns < LONG_TASK_NS) || lua->busy == NULL || now_ns < lua->long_report_ns)
+        return;
+    lua->long_report_ns = now_ns + LONG_REPORT_NS;
+    static const char advice[] = "between two waits: no other client of this reactor was served. "
+                                 "moonring.worker(fn, …) computes on another thread";
+    const hs_job_t *job = hs_job_of((uintptr_t)lua->api.request);
+    if (job != NULL)
+        hs_job_log(job, HS_LOG_WARN, "the handler of %s %.128s computed for %u ms %s",
+                   hs_parse_method_name(job->request.msg.method),
+                   hs_msg_url(&job->request.msg).data, (unsigned)(took_ns / 1000000), advice);
+    else
+        hs_log_write(lua->api.log, HS_LOG_WARN, "a background task computed for %u ms %s",
+                     (unsigned)(took_ns / 1000000), advice);
+}
+
 /* Called by the scheduler before it resumes a task: of a request, or of none. */
 static void begin_task(void *context, hs_view_t *view)
 {
     hs_lua_t *lua = context;
+    note_long_task(lua);
     hs_job_t *job = view != NULL ? hs_job_of_view(view) : NULL;
     uint64_t handle = view != NULL ? view->handle : 0;
     uint32_t count = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
@@ -433,6 +461,8 @@ static void run_tasks(void *self)
     hs_lua_t *lua = self;
     if (lua->api.yielded_count > 0)
         lua->yielded_run_ms = hs_clock_monotonic_ms();
+    lua->task_began_ns = hs_clock_monotonic_ns();
+    lua->api.request = NULL;
     hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0) {
@@ -440,6 +470,7 @@ static void run_tasks(void *self)
         hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
     }
     lua_settop(lua->state, SLOTS);
+    note_long_task(lua);
     lua->api.request = NULL;
     if (lua->busy != NULL)
         hs_busy_end_tasks(lua->busy);
@@ -502,6 +533,7 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
 {
     uint64_t handle = job->view.handle;
     lua->keeps_worker = true;
+    job->waited = true;
     while (job->view.wake != 0 && job->view.handle == handle) {
         uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
         hs_lua_loop_turn(lua->loop, due);
