@@ -165,6 +165,13 @@ function moonring.every(seconds, fn) end
 ---@return any ...
 function moonring.timeout(seconds, fn, ...) end
 
+---Runs a function on a worker thread while this task waits. The function has no upvalues, or is
+---named 'module.function'; arguments and results are copied: numbers, strings, booleans and tables of
+---these. Raises what it raises, as text; an error whose `code` is 'busy' where no worker can take it.
+---@param work string|fun(...): ...
+---@return any ...
+function moonring.worker(work, ...) end
+
 ---@param count integer
 ---@return moonring.Semaphore
 function moonring.semaphore(count) end

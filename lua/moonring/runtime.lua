@@ -5,6 +5,7 @@ require 'moonring.request'
 require 'moonring.response'
 local log = require 'moonring.log'
 local scheduler = require 'moonring.scheduler'
+local worker = require 'moonring.worker'
 
 local pcall, xpcall, error = pcall, xpcall, error
 local type, tostring, select, next, getmetatable = type, tostring, select, next, getmetatable
@@ -78,6 +79,7 @@ local function public()
   for _, name in ipairs(names) do
     moonring[name] = scheduler[name]
   end
+  moonring.worker = worker.call
   -- The number of the reactor, from 0; nil on a worker, and while the file is loaded.
   function moonring.reactor()
     return api.is_attached ~= 0 and api.reactor_index >= 0 and api.reactor_index or nil
@@ -104,7 +106,7 @@ function _M.load(path, chunk)
   end
   api.streams_content = rawget(_G, 'stream_content') and 1 or 0
   return runner(handle), scheduler.run, describe, scheduler.suspended, scheduler.ended,
-    scheduler.retire
+    scheduler.retire, worker.run
 end
 
 return _M

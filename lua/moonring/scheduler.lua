@@ -973,6 +973,12 @@ end
 
 _M.failure_of = failure_of
 
+-- Raises where the running task cannot wait.
+function _M.check(what)
+  running(what)
+  check_can_wait(what)
+end
+
 -- ---- coroutine.resume and coroutine.wrap. ----
 
 local function passed(co, ok, what, ...)

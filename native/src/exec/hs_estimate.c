@@ -97,9 +97,9 @@ static void learn_key(hs_estimate_t *estimate, uint32_t key, uint32_t cost_us, u
         slot->cost_us -= (slot->cost_us + WEIGHT / 2) / WEIGHT;
     }
     slot->used_ms = now_ms;
-    bool slow =
-        slot->stays  ? false
-        : slot->slow ? slot->cost_us >= HS_ESTIMATE_QUICK_US : slot->cost_us >= HS_ESTIMATE_SLOW_US;
+    bool slow = slot->stays  ? false
+                : slot->slow ? slot->cost_us >= HS_ESTIMATE_QUICK_US
+                             : slot->cost_us >= HS_ESTIMATE_SLOW_US;
     if (slow != slot->slow)
         estimate->slow_count += slow ? 1u : (uint32_t)-1;
     slot->slow = slow;

@@ -138,6 +138,29 @@ hs_started_t hs_executor_start(hs_executor_t *executor, hs_job_t *job, bool is_i
     return finish_inline(executor, job, run_inline(executor, job));
 }
 
+bool hs_executor_call(hs_executor_t *executor, hs_call_t *call)
+{
+    if (executor->workers == NULL || !hs_workers_submit_call(executor->workers, call))
+        return false;
+    executor->completions.away++;
+    return true;
+}
+
+void hs_executor_give_up_call(hs_executor_t *executor, hs_call_t *call)
+{
+    atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
+    hs_workers_give_up_call(executor->workers, call);
+}
+
+static void take_call(hs_executor_t *executor, hs_post_t *post)
+{
+    hs_call_t *call = HS_CONTAINER_OF(post, hs_call_t, done);
+    HS_ASSERT(executor->completions.away > 0);
+    executor->completions.away--;
+    hs_workers_call_returned(executor->workers);
+    call->returned(call);
+}
+
 void hs_executor_flush(hs_executor_t *executor)
 {
     if (executor->workers != NULL)
@@ -227,6 +250,9 @@ void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink
             break;
         case HS_POST_DEFERRED:
             take_deferred(post, sink);
+            break;
+        case HS_POST_CALL:
+            take_call(executor, post);
             break;
         }
     }

@@ -50,6 +50,12 @@ void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers);
  * `is_inline`: on this thread, whatever the mode. */
 HS_NODISCARD hs_started_t hs_executor_start(hs_executor_t *executor, hs_job_t *job, bool is_inline);
 
+/* Has a worker run the call. False: there are no workers, or their queue is full. */
+HS_NODISCARD bool hs_executor_call(hs_executor_t *executor, hs_call_t *call);
+
+/* Nothing waits for the call any more, which still returns: it is not begun, or asked to end. */
+void hs_executor_give_up_call(hs_executor_t *executor, hs_call_t *call);
+
 /* Makes visible to the workers what this turn has submitted, and wakes one where that is due. */
 void hs_executor_flush(hs_executor_t *executor);
 

@@ -286,6 +286,16 @@ static bool seat_streams_content(void *self)
     return handler->streams_content != NULL && handler->streams_content(handler->self);
 }
 
+static void seat_call(void *self, hs_call_t *call)
+{
+    seat_t *seat = self;
+    if (has_next(seat))
+        take_next(seat);
+    const hs_handler_t *handler = &seat->now->handler;
+    if (handler->call != NULL)
+        handler->call(handler->self, call);
+}
+
 static void seat_drain(void *self)
 {
     const seat_t *seat = self;
@@ -345,6 +355,7 @@ static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         .self = seat,
         .interrupt = seat_interrupt,
         .attach = seat_attach,
+        .call = seat_call,
         .due_ms = seat_due_ms,
         .run_tasks = seat_run_tasks,
         .overdue = seat_overdue,

@@ -5,14 +5,16 @@
 #pragma once
 
 #include "exec/hs_busy.h"
+#include "exec/hs_call.h"
 #include "exec/hs_res.h"
 #include "net/hs_net.h"
 
 /* What a loop's thread has for its handler. Outlives it. */
 typedef struct hs_handler_host {
-    hs_net_t *net;     /* for outbound sockets */
-    hs_busy_t *busy;   /* where it says what it runs in run_tasks */
-    int reactor_index; /* -1: it has none */
+    struct hs_executor *executor; /* for hs_executor_call */
+    hs_net_t *net;                /* for outbound sockets */
+    hs_busy_t *busy;              /* where it says what it runs in run_tasks */
+    int reactor_index;            /* -1: it has none */
 } hs_handler_host_t;
 
 /* When run_tasks is wanted: never. */
@@ -41,6 +43,9 @@ typedef struct hs_handler {
      * the thread is awake anyway, so that what could wait a little is due at once. On its thread.
      */
     uint64_t (*due_ms)(void *self, bool awake);
+
+    /* On a worker: runs a call, whose data it understands. NULL: none comes. */
+    void (*call)(void *self, hs_call_t *call);
 
     /* What keeps it from being ended: the context of the releases (hs_release_t) of what is being
      * sent from its memory, or what its suspended jobs are suspended_by; NULL: nothing. Asked on

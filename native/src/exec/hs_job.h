@@ -110,6 +110,7 @@ typedef enum hs_post_kind {
     HS_POST_WRITE,    /* a piece of a streamed response */
     HS_POST_RESUME,   /* request content is wanted again */
     HS_POST_DEFERRED, /* a worker's handler has deferred: what it could not be told is told now */
+    HS_POST_CALL,     /* embedded in a call (exec/hs_call.h): a worker has run it */
 } hs_post_kind_t;
 
 typedef struct hs_post {

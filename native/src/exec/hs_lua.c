@@ -5,6 +5,7 @@
 #include <luajit.h>
 #include <lualib.h>
 
+#include "exec/hs_executor.h"
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_content.h"
 #include "exec/hs_lua_embedded.h"
@@ -31,7 +32,8 @@ enum {
     SLOT_SUSPENDED, /* the one that takes the coroutine of a request over, which waits */
     SLOT_ENDED,     /* the one that ends the task of a request that has returned */
     SLOT_RETIRE,    /* the one that ends what is periodic */
-    FUNCTIONS = SLOT_RETIRE,
+    SLOT_CALL,      /* the one that begins a call, on a worker */
+    FUNCTIONS = SLOT_CALL,
     SLOT_PREPARE,   /* prepare() */
     SLOT_COROUTINE, /* what the next request runs in */
     SLOTS = SLOT_COROUTINE,
@@ -60,14 +62,17 @@ struct hs_lua {
     hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
-    hs_net_t *net;       /* of the loop's thread; NULL: not on one */
-    hs_lua_loop_t *loop; /* on a worker, once something has waited */
+    hs_net_t *net;                /* of the loop's thread; NULL: not on one */
+    hs_lua_loop_t *loop;          /* on a worker, once something has waited */
     hs_lua_sockets_t sockets;
-    hs_busy_t *busy;         /* NULL: not on a loop's thread */
-    uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
-    bool keeps_worker;       /* a handler on a worker waits */
-    uint64_t task_began_ns;  /* the one that runs, or ran last */
-    uint64_t long_report_ns; /* a further long task is reported from then on */
+    struct hs_executor *executor; /* of the loop's thread, as is busy */
+    hs_call_t *call;              /* on a worker: the one that runs */
+    uint32_t calls;               /* begun, and not returned */
+    hs_busy_t *busy;              /* NULL: not on a loop's thread */
+    uint64_t yielded_run_ms;      /* when tasks that had yielded were resumed */
+    bool keeps_worker;            /* a handler on a worker waits */
+    uint64_t task_began_ns;       /* the one that runs, or ran last */
+    uint64_t long_report_ns;      /* a further long task is reported from then on */
 
     /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
      * Written by another thread before it sets the hook, read by the hook, which LuaJIT runs on the
@@ -497,6 +502,7 @@ static void attach(void *self, const hs_handler_host_t *host)
     hs_lua_t *lua = self;
     lua->busy = host->busy;
     lua->net = host->net;
+    lua->executor = host->executor;
     lua->api.is_attached = 1;
     lua->api.reactor_index = host->reactor_index;
 }
@@ -544,6 +550,111 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
     lua->keeps_worker = false;
 }
 
+/* ---- Calls: moonring.worker. ---- */
+
+/* How a call is, beside what the executor knows. owner: the state's thread */
+typedef struct lua_call {
+    hs_call_t call; /* first */
+    bool has_returned;
+    bool is_forgotten;
+} lua_call_t;
+
+static void free_call(lua_call_t *call)
+{
+    hs_buf_free(&call->call.data);
+    hs_free(call);
+}
+
+static void on_call_returned(hs_call_t *returned)
+{
+    lua_call_t *call = (lua_call_t *)(void *)returned;
+    hs_lua_t *lua = returned->context;
+    lua->calls--;
+    call->has_returned = true;
+    if (call->is_forgotten)
+        free_call(call);
+    else
+        hs_lua_wake(&lua->api.wakes, returned->id);
+}
+
+static void *begin_call(void *context, const char *data, size_t len, uint32_t id)
+{
+    hs_lua_t *lua = context;
+    lua_call_t *call = hs_alloc_zeroed(1, sizeof(*call));
+    if (call == NULL)
+        return NULL;
+    call->call.returned = on_call_returned;
+    call->call.context = lua;
+    call->call.id = id;
+    if (hs_buf_append(&call->call.data, data, len) &&
+        hs_executor_call(lua->executor, &call->call)) {
+        lua->calls++;
+        return call;
+    }
+    free_call(call);
+    return NULL;
+}
+
+static int call_result(void *context, hs_lua_call_t *result)
+{
+    const lua_call_t *call = context;
+    const hs_buf_t *data = &call->call.data;
+    *result = (hs_lua_call_t){ data->data, data->len, call->call.failed };
+    return call->has_returned;
+}
+
+static void end_call(void *context, void *ended)
+{
+    hs_lua_t *lua = context;
+    lua_call_t *call = ended;
+    if (call->has_returned) {
+        free_call(call);
+        return;
+    }
+    call->is_forgotten = true;
+    hs_executor_give_up_call(lua->executor, &call->call);
+}
+
+/* On a worker. */
+static void respond_to_call(void *context, int failed, const char *data, size_t len)
+{
+    hs_lua_t *lua = context;
+    hs_buf_t *out = &lua->call->data;
+    out->len = 0;
+    bool has_text = hs_buf_append(out, data, len);
+    lua->call->failed = failed != 0 || !has_text;
+    lua->api.runs_call = 0;
+}
+
+static void run_call(void *self, hs_call_t *call)
+{
+    hs_lua_t *lua = self;
+    lua_State *state = lua->state;
+    hs_errinfo_t error = { 0 };
+    if (lua->loop == NULL)
+        lua->loop = hs_lua_loop_new(lua->api.log, &error);
+    lua->call = call;
+    lua->api.runs_call = lua->loop != NULL;
+    lua->api.call_data = call->data.data;
+    lua->api.call_len = call->data.len;
+    hs_lua_pins_begin(&lua->pins);
+    lua_pushvalue(state, SLOT_CALL);
+    int failed = lua_pcall(state, 0, 0, 0);
+    lua_settop(state, SLOTS);
+    hs_lua_pins_end(&lua->pins);
+    lua->keeps_worker = true;
+    while (failed == 0 && lua->api.runs_call != 0) {
+        uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
+        hs_lua_loop_turn(lua->loop, due);
+        run_tasks(lua);
+    }
+    lua->keeps_worker = false;
+    if (failed != 0 || lua->loop == NULL)
+        call->data.len = 0;
+    lua->api.runs_call = 0;
+    lua->call = NULL;
+}
+
 static bool streams_content(void *self)
 {
     const hs_lua_t *lua = self;
@@ -555,7 +666,7 @@ static const void *held_by(void *self)
     const hs_lua_t *lua = self;
     if (hs_lua_pins_in_use(&lua->pins))
         return &lua->pins;
-    return lua->api.held_count > 0 ? lua : NULL;
+    return lua->api.held_count > 0 || lua->calls > 0 ? lua : NULL;
 }
 
 static hs_lua_t *lua_of(lua_State *state)
@@ -610,6 +721,10 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
     lua->api.task_failed = log_failed_task;
+    lua->api.call_begin = begin_call;
+    lua->api.call_result = call_result;
+    lua->api.call_end = end_call;
+    lua->api.call_respond = respond_to_call;
     /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
     hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
     lua->state = luaL_newstate();
@@ -666,6 +781,7 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .stop = stop,
         .streams_content = streams_content,
         .leave = leave,
+        .call = run_call,
     };
 }
 

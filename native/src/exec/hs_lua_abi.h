@@ -42,6 +42,12 @@ typedef struct hs_lua_wakes {
     uint32_t capacity;
 } hs_lua_wakes_t;
 
+typedef struct hs_lua_call {
+    const char *data;
+    size_t len;
+    int failed;
+} hs_lua_call_t;
+
 typedef struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
@@ -49,6 +55,7 @@ typedef struct hs_lua_api {
     uint32_t alignment_bits;
     uint32_t wants_worker;
     uint32_t has_task;
+    uint32_t runs_call;
     uint32_t is_attached;
     uint32_t streams_content;
     uint32_t ready_count;
@@ -56,6 +63,8 @@ typedef struct hs_lua_api {
     uint32_t held_count;
     int32_t reactor_index;
     double due_s;
+    const char *call_data;
+    size_t call_len;
     hs_lua_request_t *request;
     hs_lua_response_t *response;
     void *log;
@@ -66,6 +75,10 @@ typedef struct hs_lua_api {
     void (*task_begin)(void *lua, hs_view_t *view);
     void (*task_failed)(void *lua, hs_view_t *view, int level, const char *text, size_t len);
     void (*request_end)(hs_view_t *view, int failed);
+    void *(*call_begin)(void *lua, const char *data, size_t len, uint32_t id);
+    int (*call_result)(void *call, hs_lua_call_t *result);
+    void (*call_end)(void *lua, void *call);
+    void (*call_respond)(void *lua, int failed, const char *data, size_t len);
     int (*request_aborted)(hs_view_t *view);
     const char *(*request_take)(hs_view_t *view, uint32_t most);
     int (*request_collect)(hs_view_t *view);
@@ -119,6 +132,9 @@ typedef struct hs_lua_api {
  *   held_count     suspended requests, and tasks that belong to none: the state is needed
  *   streams_content   1: the handler runs before a request's content has arrived
  *   due_s          when the first timer ends, monotonic; 0: there is none
+ * call_begin gives what is run on a worker, NULL if none can take it; call_result is 0 while it
+ * runs; call_end forgets it. call_respond ends what runs on this worker, which clears runs_call.
+ *
  * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
  * Functions return what their namesakes in httpserver.h return; request_field_name and _value give

@@ -192,6 +192,27 @@ static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
     return end_ns;
 }
 
+static uint64_t run_call(worker_t *worker, hs_call_t *call, uint64_t begin_ns)
+{
+    uint64_t end_ns = begin_ns;
+    bool is_wanted = !atomic_load_explicit(&call->cancelled, memory_order_relaxed);
+    call->failed = true;
+    if (is_wanted && ensure_handler(worker) && worker->handler.call != NULL) {
+        atomic_store_explicit(&call->worker, worker->number + 1, memory_order_release);
+        worker->handler.call(worker->handler.self, call);
+        atomic_store_explicit(&call->worker, 0, memory_order_relaxed);
+        end_ns = hs_clock_monotonic_ns();
+    } else {
+        call->data.len = 0;
+    }
+    call->done.kind = HS_POST_CALL;
+    hs_completions_push(worker->pool->config.completions, &call->done);
+    worker->unannounced++;
+    if (must_announce(worker, end_ns))
+        announce(worker, end_ns);
+    return end_ns;
+}
+
 static void run_tasks(worker_t *worker)
 {
     if (worker->has_handler && hs_handler_due_ms(&worker->handler, true) == 0)
@@ -219,10 +240,11 @@ static void *work(void *argument)
     (void)ensure_handler(worker);
     while (wait != HS_WORKQ_CLOSED) {
         uint64_t now_ns = hs_clock_monotonic_ns();
-        hs_job_t *job;
-        while ((job = hs_workq_pop(&pool->queue)) != NULL) {
+        void *item;
+        while ((item = hs_workq_pop(&pool->queue)) != NULL) {
+            hs_call_t *call = hs_call_of_item(item);
             hs_workq_wake_next(&pool->queue);
-            now_ns = run_one(worker, job, now_ns);
+            now_ns = call != NULL ? run_call(worker, call, now_ns) : run_one(worker, item, now_ns);
         }
         if (worker->unannounced > 0)
             announce(worker, now_ns);
@@ -267,6 +289,31 @@ bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job)
     workers->outstanding++;
     workers->submitted++;
     return true;
+}
+
+bool hs_workers_submit_call(hs_workers_t *workers, hs_call_t *call)
+{
+    if (!hs_workq_reserve(&workers->queue, hs_call_as_item(call)))
+        return false;
+    workers->outstanding++;
+    workers->submitted++;
+    return true;
+}
+
+void hs_workers_call_returned(hs_workers_t *workers)
+{
+    HS_ASSERT(workers->outstanding > 0);
+    workers->outstanding--;
+}
+
+void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call)
+{
+    uint32_t number = atomic_load_explicit(&call->worker, memory_order_acquire);
+    if (number == 0)
+        return;
+    const hs_handler_t *handler = &workers->workers[number - 1].handler;
+    if (handler->interrupt != NULL)
+        handler->interrupt(handler->self, NULL);
 }
 
 static void publish_submitted(hs_workers_t *workers)

@@ -38,6 +38,15 @@ HS_NODISCARD hs_workers_t *hs_workers_new(const hs_workers_config_t *config);
  * False: the queue is full, the job is the caller's. */
 HS_NODISCARD bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job);
 
+/* The same for a call. */
+HS_NODISCARD bool hs_workers_submit_call(hs_workers_t *workers, hs_call_t *call);
+
+/* A call has come back. */
+void hs_workers_call_returned(hs_workers_t *workers);
+
+/* Asks the worker that runs the call, if one does, to end it. */
+void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call);
+
 /*
  * Once a turn: makes what was submitted visible to the workers, and starts one if all are busy. A
  * sleeping one is woken when enough has come together or after a few turns, so that a wake, and the

@@ -263,6 +263,7 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
             hs_errinfo_set(error, result, 0, "cannot prepare outbound sockets");
     }
     io->host = (hs_handler_host_t){
+        .executor = &io->env.executor,
         .net = &io->net,
         .busy = &io->env.executor.busy,
         .reactor_index = config->identity != NULL ? config->identity->reactor_index : -1,
