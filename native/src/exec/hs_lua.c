@@ -62,8 +62,8 @@ struct hs_lua {
     hs_lua_files_t files;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
-    hs_net_t *net;                /* of the loop's thread; NULL: not on one */
-    hs_lua_loop_t *loop;          /* on a worker, once something has waited */
+    hs_net_t *net;       /* of the loop's thread; NULL: not on one */
+    hs_lua_loop_t *loop; /* on a worker, once something has waited */
     hs_lua_sockets_t sockets;
     struct hs_executor *executor; /* of the loop's thread, as is busy */
     hs_call_t *call;              /* on a worker: the one that runs */
