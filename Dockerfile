@@ -5,7 +5,8 @@
 FROM node:24-trixie-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      cmake g++ gcc libc6-dev libllhttp-dev libluajit-5.1-dev ninja-build pkg-config zlib1g-dev \
+      cmake g++ gcc libc6-dev libllhttp-dev libluajit-5.1-dev libssl-dev \
+      ninja-build pkg-config zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./

@@ -13,7 +13,7 @@ set_target_properties(
   httpserver PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C
 )
 target_link_libraries(
-  httpserver PRIVATE moonring_llhttp moonring_zlib PkgConfig::LUAJIT Threads::Threads ${CMAKE_DL_LIBS} m
+  httpserver PRIVATE moonring_llhttp moonring_zlib PkgConfig::LUAJIT PkgConfig::OPENSSL Threads::Threads ${CMAKE_DL_LIBS} m
 )
 if(NOT APPLE)
   target_link_options(

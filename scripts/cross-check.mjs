@@ -36,6 +36,7 @@ async function testArm64(engine) {
   const libraries = [
     'libluajit-5.1-dev',
     'libllhttp-dev',
+    'libssl-dev',
     'zlib1g-dev',
     'libcmocka-dev',
     'lua-cjson',

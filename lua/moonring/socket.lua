@@ -4,7 +4,7 @@ local ffi = require 'ffi'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local VERSION = 1
+local VERSION = 2
 
 ffi.cdef(native.socket_abi)
 
@@ -18,7 +18,7 @@ local ffi_string = ffi.string
 local error, type, tostring, pairs, next, pcall, select = error, type, tostring, pairs, next, pcall,
   select
 local setmetatable, getmetatable, format = setmetatable, getmetatable, string.format
-local floor = math.floor
+local floor, concat = math.floor, table.concat
 local running, wait = scheduler.running, scheduler.wait
 
 local _M = {}
@@ -181,7 +181,8 @@ local function string_of(value, name)
   return value
 end
 
-local KNOWN = { host = true, port = true, path = true, pool = true, timeout = true }
+local KNOWN = { host = true, port = true, path = true, tls = true, pool = true, timeout = true }
+local KNOWN_TLS = { verify = true, ca = true, sni = true, cert = true, key = true, alpn = true }
 local KNOWN_POOL = { size = true, max = true, queue = true, idle = true, max_age = true,
   name = true }
 
@@ -206,6 +207,34 @@ local function set_address(target, options)
     end
     target.port = port
   end
+end
+
+-- Returns what is to stay alive until the target was copied.
+local function set_tls(target, tls)
+  if tls == nil or tls == false then
+    return nil
+  elseif tls == true then
+    tls = {}
+  elseif type(tls) ~= 'table' then
+    error('socket.connect: tls is true or a table, not ' .. tostring(tls), 3)
+  end
+  check_names(tls, KNOWN_TLS, 'tls')
+  if tls.verify ~= nil and type(tls.verify) ~= 'boolean' then
+    error('socket.connect: tls.verify is true or false, not ' .. tostring(tls.verify), 3)
+  elseif tls.key ~= nil and tls.cert == nil then
+    error('socket.connect: tls.key belongs to tls.cert, which is missing', 3)
+  end
+  local alpn = tls.alpn
+  if type(alpn) == 'table' then
+    alpn = concat(alpn, ',')
+  end
+  target.is_secure = 1
+  target.verifies = tls.verify == false and 0 or 1
+  target.server_name = string_of(tls.sni, 'tls.sni')
+  target.ca = string_of(tls.ca, 'tls.ca')
+  target.cert, target.key = string_of(tls.cert, 'tls.cert'), string_of(tls.key, 'tls.key')
+  target.alpn = string_of(alpn, 'tls.alpn')
+  return alpn
 end
 
 local function set_pool(target, pool)
@@ -250,13 +279,14 @@ function _M.connect(options)
   check_names(options, KNOWN, 'it')
   local target = target_t()
   set_address(target, options)
+  local alpn = set_tls(target, options.tls)
   set_pool(target, options.pool)
   target.timeout_ms = milliseconds(options.timeout, CONNECT_TIMEOUT_MS, 'socket.connect: timeout', 2)
   local task = running('socket.connect')
   local handle = open('socket.connect')
   local mine = sockets_of(task.request or task)
   local sock = setmetatable({ handle = handle, request = task.request, mine = mine,
-    send_ms = IO_TIMEOUT_MS, read_ms = IO_TIMEOUT_MS }, Socket)
+    send_ms = IO_TIMEOUT_MS, read_ms = IO_TIMEOUT_MS, wanted_alpn = alpn }, Socket)
   mine[sock] = true
   api.connect(handle, target)
   if handle.waits[READ] ~= 0 then
@@ -429,6 +459,13 @@ end
 function Socket.reused(sock)
   check_owner(sock, 'socket:reused')
   return sock.handle and api.reused(sock.handle) or 0
+end
+
+-- The protocol that TLS has agreed on; nil: none.
+function Socket.alpn(sock)
+  check_owner(sock, 'socket:alpn')
+  local name = sock.handle and ffi_string(api.protocol(sock.handle)) or ''
+  return name ~= '' and name or nil
 end
 
 function Socket.__tostring(sock)

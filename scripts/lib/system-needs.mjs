@@ -32,6 +32,11 @@ export const buildNeeds = [
   command('ninja', 'ninja-build'),
   command('pkg-config'),
   need('llhttp 9.2 or newer', ['libllhttp-dev'], hasLlhttp),
+  need(
+    'OpenSSL 3',
+    ['libssl-dev'],
+    () => hasHeader('openssl/ssl.h') && hasLibrary('pkgconfig/libssl.pc'),
+  ),
   need('zlib', ['zlib1g-dev'], () => isMac || (hasHeader('zlib.h') && hasLibrary('libz.a'))),
   need(
     'LuaJIT 2.1',

@@ -11,15 +11,24 @@ local socket = {}
 ---@field max_age? number seconds after which a connection is not used again; 0, the default: no limit
 ---@field name? string sets connections apart that go to the same address
 
+---@class moonring.SocketTls
+---@field verify? boolean false: any certificate is accepted
+---@field ca? string file of the certificates to trust, instead of the system's
+---@field sni? string name that is asked for and that the certificate has to be for; `host` by default
+---@field cert? string file of the client's certificate with its chain
+---@field key? string file of its key; by default the same file
+---@field alpn? string|string[] protocols, the preferred first
+
 ---@class moonring.SocketOptions
 ---@field host? string name or address; with `port`
 ---@field port? integer
 ---@field path? string of a Unix socket, instead of `host` and `port`
+---@field tls? moonring.SocketTls|boolean true: TLS 1.2 or newer with a verified certificate
 ---@field pool? moonring.SocketPool|boolean false: neither takes a kept connection nor can be kept
 ---@field timeout? number seconds for all of connecting, 10 by default; 0: no limit
 
 ---A connection; nil and why there is none: 'timeout', 'refused', 'unreachable', 'host not found',
----'resolver failed', 'resolver timeout', 'pool queue full', 'closed'… Suspends the task.
+---'resolver failed', 'resolver timeout', 'pool queue full', 'closed', 'certificate: …', 'TLS: …'… Suspends the task.
 ---@param options moonring.SocketOptions
 ---@return moonring.Socket? sock
 ---@return string? problem
@@ -82,5 +91,9 @@ function Socket:close() end
 ---How many sockets have used the connection before.
 ---@return integer
 function Socket:reused() end
+
+---The protocol that TLS has agreed on; nil: none.
+---@return string?
+function Socket:alpn() end
 
 return socket

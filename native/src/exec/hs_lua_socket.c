@@ -85,6 +85,13 @@ static void socket_connect(hs_lua_socket_t *seen, const hs_lua_socket_target_t *
         .host = target->host,
         .port = (uint16_t)target->port,
         .timeout_ms = target->timeout_ms,
+        .secure = target->is_secure != 0,
+        .tls = { .verify = target->verifies != 0,
+                 .server_name = target->server_name,
+                 .ca = target->ca,
+                 .cert = target->cert,
+                 .key = target->key,
+                 .alpn = target->alpn },
         .pooled = target->is_pooled != 0,
         .pool = target->pool,
         .limits = { .size = target->pool_size,
@@ -142,6 +149,11 @@ static const char *socket_failure(hs_lua_socket_t *seen, int side)
     return lua_socket->text;
 }
 
+static const char *socket_protocol(hs_lua_socket_t *seen)
+{
+    return hs_socket_protocol(own(seen)->socket);
+}
+
 void hs_lua_sockets_leave(hs_lua_sockets_t *sockets)
 {
     for (hs_list_t *node = sockets->open.next; node != &sockets->open; node = node->next)
@@ -166,5 +178,6 @@ void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
         .cancel = socket_cancel,
         .reused = socket_reused,
         .failure = socket_failure,
+        .protocol = socket_protocol,
     };
 }

@@ -9,7 +9,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SOCKET_ABI_VERSION 1
+#define HS_LUA_SOCKET_ABI_VERSION 2
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SOCKET_ABI(...)                                                                     \
@@ -30,6 +30,13 @@ typedef struct hs_lua_socket_target {
     const char *path;
     const char *host;
     const char *pool;
+    const char *server_name;
+    const char *ca;
+    const char *cert;
+    const char *key;
+    const char *alpn;
+    uint32_t is_secure;
+    uint32_t verifies;
     uint32_t port;
     uint32_t timeout_ms;
     uint32_t is_pooled;
@@ -54,6 +61,7 @@ typedef struct hs_lua_socket_api {
     void (*cancel)(hs_lua_socket_t *socket, int side);
     uint32_t (*reused)(hs_lua_socket_t *socket);
     const char *(*failure)(hs_lua_socket_t *socket, int side);
+    const char *(*protocol)(hs_lua_socket_t *socket);
 } hs_lua_socket_api_t;
 )
 /* clang-format on */
@@ -66,6 +74,7 @@ typedef struct hs_lua_socket_api {
  *   data, len what the last receive has given, also if it failed; until the next call
  *
  * hs_lua_socket_target_t: as hs_socket_target_t.
- * `open` gives NULL where the thread has no loop, or without memory. `free` closes, and what waits
- * is woken. `failure` is a text that ends with a NUL, until the next call.
+ * `protocol`: what TLS has agreed on, "" if nothing. `open` gives NULL where the thread has no
+ * loop, or without memory. `free` closes, and what waits is woken. `failure` is a text that ends
+ * with a NUL, until the next call.
  */

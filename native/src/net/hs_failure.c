@@ -65,7 +65,7 @@ static const char *words_of(hs_failure_kind_t kind)
     case HS_FAILURE_RESOLVER_BUSY:
         return "resolver busy";
     case HS_FAILURE_CERTIFICATE:
-        return "certificate ";
+        return "certificate: ";
     case HS_FAILURE_TLS:
         return "TLS: ";
     case HS_FAILURE_QUEUE_FULL:

@@ -9,17 +9,22 @@
 
 static ptrdiff_t link_recv(hs_stream_t *stream, struct iovec *iov, int count)
 {
-    ptrdiff_t received = hs_sock_recv(stream->watcher.fd, iov, count);
+    hs_link_t *link = hs_link_of(stream);
+    int fd = stream->watcher.fd;
+    ptrdiff_t received =
+        link->tls != NULL ? hs_tls_recv(link->tls, fd, iov, count) : hs_sock_recv(fd, iov, count);
     if (received > 0)
-        hs_link_of(stream)->net->counters.bytes_in += (size_t)received;
+        link->net->counters.bytes_in += (size_t)received;
     return received;
 }
 
 static ptrdiff_t link_send(hs_stream_t *stream, struct iovec *iov, int count, bool more)
 {
-    ptrdiff_t sent = hs_transport_plain.send(stream, iov, count, more);
+    hs_link_t *link = hs_link_of(stream);
+    ptrdiff_t sent = link->tls != NULL ? hs_tls_send(link->tls, stream->watcher.fd, iov, count)
+                                       : hs_transport_plain.send(stream, iov, count, more);
     if (sent > 0)
-        hs_link_of(stream)->net->counters.bytes_out += (size_t)sent;
+        link->net->counters.bytes_out += (size_t)sent;
     return sent;
 }
 
@@ -92,10 +97,15 @@ void hs_link_give(hs_link_t *link, const hs_protocol_t *protocol, void *user)
 
 void hs_link_updated(hs_link_t *link)
 {
-    if (!link->stream.closed || link->stream.buffers == NULL)
+    hs_stream_t *stream = &link->stream;
+    if (link->tls != NULL && stream->closed && stream->buffers != NULL)
+        hs_tls_end(link->tls, stream->watcher.fd);
+    else if (link->tls != NULL && stream->writable && !stream->closed)
+        stream->writable = hs_tls_flush(link->tls, stream->watcher.fd) != -EAGAIN;
+    if (!stream->closed || stream->buffers == NULL)
         return;
-    hs_buffers_give_back(&link->net->buffers, link->stream.buffers);
-    link->stream.buffers = NULL;
+    hs_buffers_give_back(&link->net->buffers, stream->buffers);
+    stream->buffers = NULL;
 }
 
 void hs_link_close(hs_link_t *link)
@@ -110,6 +120,7 @@ void hs_link_free(hs_link_t *link)
         hs_list_remove(&link->all);
         link->net->open--;
     }
+    hs_tls_free(link->tls);
     hs_free(link);
 }
 

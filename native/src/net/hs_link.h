@@ -14,6 +14,7 @@ typedef struct hs_link {
     hs_stream_t stream; /* first */
     hs_net_t *net;      /* NULL: the net is gone */
     void *user;         /* by the stream's protocol */
+    hs_tls_t *tls;      /* NULL: plain */
     struct hs_reuse_key *key;
     hs_list_t all;  /* in net->links */
     hs_list_t idle; /* in key->idle */
@@ -35,7 +36,8 @@ HS_NODISCARD hs_link_t *hs_link_connect(hs_net_t *net, const hs_sock_endpoint_t 
 /* Another user. Nothing is waited for from here on. */
 void hs_link_give(hs_link_t *link, const hs_protocol_t *protocol, void *user);
 
-/* At the end of every protocol's `update`: what a link that is to be closed has is given back. */
+/* At the end of every protocol's `update`: sends what TLS has to say, and gives back what a link
+ * has that is to be closed. */
 void hs_link_updated(hs_link_t *link);
 
 /* Closes at once, what is unsent is lost. The protocol's on_closed is called from the loop, whose

@@ -34,6 +34,7 @@ void hs_net_free(hs_net_t *net)
         link->net = NULL; /* its on_closed is still to come */
     }
     hs_reuse_free(net);
+    hs_tls_contexts_free(&net->tls);
     hs_resolver_free(&net->resolver);
     hs_buffers_pool_free(&net->buffers);
     hs_pool_free(&net->blocks);

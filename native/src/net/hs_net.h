@@ -8,6 +8,7 @@
 #pragma once
 
 #include "net/hs_resolver.h"
+#include "net/hs_tls_client.h"
 #include "os/hs_log.h"
 
 /* Connections of one hs_net_t at a time. */
@@ -35,6 +36,7 @@ typedef struct hs_net {
     hs_buffers_pool_t buffers;
     hs_pool_t blocks; /* of buffers */
     hs_resolver_t resolver;
+    hs_tls_contexts_t tls;
     struct hs_reuse_key *keys[HS_NET_KEY_BUCKETS]; /* net/hs_reuse.h */
     hs_net_counters_t counters;
 } hs_net_t;

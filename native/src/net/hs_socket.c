@@ -179,6 +179,35 @@ static void fail_connect(hs_socket_t *socket, hs_failure_t failure)
     report(socket, HS_SOCKET_READ, failure);
 }
 
+/* Connecting has failed with its connection. */
+static void fail_shaking(hs_socket_t *socket, hs_failure_t failure)
+{
+    hs_link_t *link = socket->link;
+    socket->link = NULL;
+    link->user = NULL;
+    link->stream.closed = true;
+    socket->net->counters.failed++;
+    fail_connect(socket, failure);
+    leave_key(socket);
+}
+
+/* The handshake is done, if it is. */
+static void finish_shaking(hs_socket_t *socket)
+{
+    if (socket->state != HS_SOCKET_SHAKING || !hs_tls_is_ready(socket->link->tls))
+        return;
+    socket->state = HS_SOCKET_OPEN;
+    socket->link->stream.writable = true; /* unless a send finds it full */
+    report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+}
+
+static hs_failure_t failure_of(const hs_link_t *link, int error)
+{
+    if (error == EPROTO && link->tls != NULL)
+        return *hs_tls_failure(link->tls);
+    return hs_failure_of_errno(error);
+}
+
 /* --- what the loop tells --- */
 
 static hs_socket_t *socket_of(hs_stream_t *stream)
@@ -194,6 +223,7 @@ static void on_data(hs_loop_t *loop, hs_stream_t *stream)
     uint32_t len = hs_ring_used(ring);
     if (socket == NULL)
         return;
+    finish_shaking(socket);
     if (len > 0) {
         if (!hs_buf_reserve(&socket->in, len)) {
             stream->closed = true;
@@ -276,11 +306,15 @@ static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
     (void)loop;
     hs_link_t *link = hs_link_of(stream);
     hs_socket_t *socket = link->user;
-    if (socket == NULL || link->broken) {
+    if (socket != NULL && socket->state == HS_SOCKET_SHAKING) {
+        fail_shaking(socket, failure_of(link, error));
+        return;
+    }
+    if (socket == NULL || link->broken || error == EPROTO) {
         stream->closed = true;
         link->user = NULL;
         if (socket != NULL)
-            die(socket, hs_failure_of_errno(error));
+            die(socket, failure_of(link, error));
         return;
     }
     link->broken = true;
@@ -296,6 +330,10 @@ static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
     hs_socket_t *socket = socket_of(stream);
     if (socket == NULL)
         return;
+    if (socket->state == HS_SOCKET_SHAKING) {
+        fail_shaking(socket, hs_failure_of(HS_FAILURE_TIMEOUT));
+        return;
+    }
     uint64_t now_ms = hs_clock_monotonic_ms();
     uint64_t read_ms = socket->deadline_ms[HS_SOCKET_READ];
     uint64_t write_ms = socket->deadline_ms[HS_SOCKET_WRITE];
@@ -316,6 +354,7 @@ static void update(hs_loop_t *loop, hs_stream_t *stream)
     hs_link_t *link = hs_link_of(stream);
     hs_socket_t *socket = link->user;
     if (socket != NULL && !stream->closed) {
+        finish_shaking(socket);
         uint64_t read_ms = socket->deadline_ms[HS_SOCKET_READ];
         uint64_t write_ms = socket->deadline_ms[HS_SOCKET_WRITE];
         stream->reads = socket->waits[HS_SOCKET_READ] && !link->ended;
@@ -347,6 +386,49 @@ static const hs_protocol_t protocol = {
 
 /* --- connecting --- */
 
+/* Everything that two users of a connection must agree on: each part with its length, so that no
+ * two targets give one key. False: out of memory. */
+static bool make_key(const hs_socket_target_t *target, hs_buf_t *key)
+{
+    char port[8];
+    const hs_tls_config_t *tls = &target->tls;
+    (void)snprintf(port, sizeof(port), "%u", target->path != NULL ? 0u : (unsigned)target->port);
+    const char *parts[] = {
+        target->path != NULL ? "unix" : "tcp",
+        target->path != NULL ? target->path : target->host,
+        port,
+        target->pool,
+        !target->secure ? ""
+        : tls->verify   ? "verified"
+                        : "unverified",
+        target->secure ? tls->server_name : NULL,
+        target->secure ? tls->ca : NULL,
+        target->secure ? tls->cert : NULL,
+        target->secure ? tls->key : NULL,
+        target->secure ? tls->alpn : NULL,
+    };
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        char len[24];
+        const char *part = parts[i] != NULL ? parts[i] : "";
+        int digits = snprintf(len, sizeof(len), "%zu:", strlen(part));
+        if (!hs_buf_append(key, len, (size_t)digits) || !hs_buf_append(key, part, strlen(part)))
+            return false;
+    }
+    return true;
+}
+
+/* The connection is there; its handshake begins. */
+static bool secure_link(hs_socket_t *socket, hs_link_t *link, hs_failure_t *failure)
+{
+    hs_buf_t peer = { 0 };
+    *failure = hs_failure_of(HS_FAILURE_NO_MEMORY);
+    if (make_key(&socket->target, &peer))
+        link->tls =
+            hs_tls_new(&socket->net->tls, &socket->target.tls, peer.data, peer.len, failure);
+    hs_buf_free(&peer);
+    return link->tls != NULL;
+}
+
 static void open_link(hs_socket_t *socket, hs_link_t *link)
 {
     socket->state = HS_SOCKET_OPEN;
@@ -365,8 +447,22 @@ static void on_dialed(void *context, hs_link_t *link, const hs_failure_t *failur
         leave_key(socket);
         return;
     }
+    if (!socket->target.secure) {
+        open_link(socket, link);
+        report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+        return;
+    }
+    hs_failure_t refused;
+    if (!secure_link(socket, link, &refused)) {
+        hs_link_finish(link);
+        fail_connect(socket, refused);
+        leave_key(socket);
+        return;
+    }
+    socket->deadline_ms[HS_SOCKET_READ] = socket->connect_deadline_ms;
     open_link(socket, link);
-    report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
+    socket->state = HS_SOCKET_SHAKING;
+    hs_stream_update(socket->net->loop, &link->stream);
 }
 
 static bool dial(hs_socket_t *socket, hs_failure_t *failure)
@@ -414,30 +510,21 @@ static void on_queue_timeout(hs_loop_t *loop, hs_timer_t *timer)
     fail_connect(socket, hs_failure_of(HS_FAILURE_TIMEOUT));
 }
 
-/* Everything that two users of a connection must agree on: each part with its length, so that no
- * two targets give one key. False: out of memory. */
-static bool make_key(const hs_socket_target_t *target, hs_buf_t *key)
-{
-    char port[8];
-    (void)snprintf(port, sizeof(port), "%u", target->path != NULL ? 0u : (unsigned)target->port);
-    const char *parts[] = { target->path != NULL ? "unix" : "tcp",
-                            target->path != NULL ? target->path : target->host, port,
-                            target->pool };
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char len[24];
-        const char *part = parts[i] != NULL ? parts[i] : "";
-        int digits = snprintf(len, sizeof(len), "%zu:", strlen(part));
-        if (!hs_buf_append(key, len, (size_t)digits) || !hs_buf_append(key, part, strlen(part)))
-            return false;
-    }
-    return true;
-}
-
 /* The target outlives the call: its strings move into one block. */
 static bool copy_target(hs_socket_t *socket, const hs_socket_target_t *target)
 {
     socket->target = *target;
-    const char **strings[] = { &socket->target.path, &socket->target.host, &socket->target.pool };
+    hs_tls_config_t *tls = &socket->target.tls;
+    if (tls->server_name == NULL)
+        tls->server_name = target->host;
+    const char **strings[] = { &socket->target.path,
+                               &socket->target.host,
+                               &socket->target.pool,
+                               &tls->server_name,
+                               &tls->ca,
+                               &tls->cert,
+                               &tls->key,
+                               &tls->alpn };
     const size_t count = sizeof(strings) / sizeof(strings[0]);
     size_t size = 1;
     for (size_t i = 0; i < count; i++)
@@ -625,6 +712,11 @@ void hs_socket_end(hs_socket_t *socket)
         hs_dial_cancel(socket->dial);
         socket->dial = NULL;
         break;
+    case HS_SOCKET_SHAKING:
+        socket->link = NULL;
+        link->user = NULL;
+        hs_link_close(link);
+        break;
     case HS_SOCKET_OPEN:
         socket->link = NULL;
         hs_link_finish(link);
@@ -668,6 +760,12 @@ void hs_socket_abandon(hs_socket_t *socket)
     hs_socket_end(socket);
     socket->net = NULL;
     hs_list_remove(&socket->all);
+}
+
+const char *hs_socket_protocol(const hs_socket_t *socket)
+{
+    bool is_secure = socket->state == HS_SOCKET_OPEN && socket->link->tls != NULL;
+    return is_secure ? hs_tls_protocol(socket->link->tls) : "";
 }
 
 uint32_t hs_socket_reused(const hs_socket_t *socket)

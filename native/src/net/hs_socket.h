@@ -56,6 +56,8 @@ typedef struct hs_socket_target {
     const char *host;
     uint16_t port;
     uint32_t timeout_ms; /* of connecting, with name, TLS and the wait for the pool; 0: none */
+    bool secure;         /* TLS as `tls` says, whose strings are copied as well */
+    hs_tls_config_t tls; /* without a server name: host */
     bool pooled;
     const char *pool; /* a name that sets connections apart, NULL or "": none */
     hs_reuse_limits_t limits;
@@ -65,6 +67,7 @@ typedef enum hs_socket_state {
     HS_SOCKET_NEW,
     HS_SOCKET_QUEUED,  /* waits for the pool */
     HS_SOCKET_DIALING, /* the connection is being made */
+    HS_SOCKET_SHAKING, /* ... and its TLS */
     HS_SOCKET_OPEN,
     HS_SOCKET_OVER, /* closed or kept; `failure` says what a call returns */
 } hs_socket_state_t;
@@ -76,7 +79,7 @@ struct hs_socket {
     hs_socket_done_fn done;
     void *context;
     hs_socket_state_t state;
-    hs_link_t *link; /* while OPEN */
+    hs_link_t *link; /* while SHAKING or OPEN */
     hs_dial_t *dial; /* while DIALING */
     hs_reuse_key_t *key;
     hs_reuse_wait_t wait; /* while QUEUED */
@@ -142,6 +145,9 @@ void hs_socket_end(hs_socket_t *socket);
 
 /* Gives up a call that waits: the socket is closed, as nothing is known of its state. */
 void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side);
+
+/* The protocol that TLS has agreed on (ALPN), "" if none. Valid while the socket is open. */
+const char *hs_socket_protocol(const hs_socket_t *socket);
 
 /* How often the connection had served before. */
 uint32_t hs_socket_reused(const hs_socket_t *socket);

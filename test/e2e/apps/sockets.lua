@@ -72,6 +72,27 @@ function routes.unix(_, res)
   res:body(failure):send()
 end
 
+-- tls=… of the test.
+function routes.tls(req, res)
+  local what = req.url:match '%?(.*)'
+  local tls = { sni = 'localhost', ca = os.getenv 'MOONRING_TEST_CA', alpn = { 'http/1.1' } }
+  if what == 'system' then
+    tls.ca = nil
+  elseif what == 'unverified' then
+    tls = { verify = false }
+  elseif what == 'name' then
+    tls.sni = 'elsewhere.test'
+  end
+  local sock, failure = upstream { tls = tls, port = tonumber(os.getenv 'MOONRING_TEST_TLS') }
+  if not sock then
+    return res:body(failure):send()
+  end
+  sock:send 'secret\n'
+  local answer = sock:receive 'line' .. ' ' .. tostring(sock:alpn()) .. ' ' .. sock:reused()
+  sock:setkeepalive()
+  res:body(answer):send()
+end
+
 -- What is wrong in a call says where.
 function routes.mistakes(_, res)
   local messages = {}

@@ -1,0 +1,50 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer } from 'node:tls';
+import t, { type Test } from 'tap';
+import { connectRaw, requestText } from './raw-client.js';
+import { startServer } from './server.js';
+
+/** A server of lines behind TLS whose certificate is for localhost, and the file of the latter. */
+async function startTls(t: Test) {
+  const directory = mkdtempSync(join(tmpdir(), 'moonring-tls-'));
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const key = join(directory, 'key.pem');
+  const cert = join(directory, 'cert.pem');
+  execFileSync('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+    ...['-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost'],
+    ...['-addext', 'subjectAltName=DNS:localhost'],
+  ]);
+  const options = { key: readFileSync(key), cert: readFileSync(cert), ALPNProtocols: ['http/1.1'] };
+  const server = createServer(options, (socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (data) => socket.write(data));
+  });
+  server.on('tlsClientError', () => undefined);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return { port: address.port, cert };
+}
+
+t.test('upstreams behind TLS are verified, asked and kept, by the OpenSSL of node', async (t) => {
+  const upstream = await startTls(t);
+  const server = await startServer(t, {
+    app: 'sockets.lua',
+    args: ['--dispatch', 'inline'],
+    env: { MOONRING_TEST_TLS: String(upstream.port), MOONRING_TEST_CA: upstream.cert },
+  });
+  const client = await connectRaw(t, server);
+  const ask = async (what: string) =>
+    (await client.request(requestText(`/tls?${what}`))).body.toString();
+  t.equal(await ask('verified'), 'secret http/1.1 0');
+  t.equal(await ask('verified'), 'secret http/1.1 1');
+  t.equal(await ask('name'), 'certificate: hostname mismatch');
+  t.match(await ask('system'), /^certificate: self.signed certificate$/);
+  t.equal(await ask('unverified'), 'secret nil 0');
+  t.equal(await ask('verified'), 'secret http/1.1 2');
+});
