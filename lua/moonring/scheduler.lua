@@ -60,7 +60,7 @@ local function is_failure(value)
   return type(value) == 'table' and getmetatable(value) == Failure
 end
 
-local getinfo, find = debug.getinfo, string.find
+local getinfo, getupvalue, find = debug.getinfo, debug.getupvalue, string.find
 -- Where the modules of the runtime lie: a directory, or the beginning of their names.
 local OWN = getinfo(1, 'S').source:gsub('scheduler[.lua]*$', '')
 
@@ -1026,12 +1026,13 @@ end
 
 -- The coroutine in what `wrap` has returned.
 local function coroutine_in(fn)
-  for index = 1, 2 do
-    local name, value = debug.getupvalue(fn, index)
-    if name == 'wrapped_coroutine' then
-      return value
-    end
+  local index = 1
+  local name, value = getupvalue(fn, index)
+  while name and name ~= 'wrapped_coroutine' do
+    index = index + 1
+    name, value = getupvalue(fn, index)
   end
+  return value
 end
 
 -- hs_queue_push(task): a function or a coroutine that goes on after it has yielded.

@@ -56,6 +56,7 @@ export const testNeeds = [
   command('curl'),
   command('wrk'),
   command('clang-format'),
+  need('h11 of Python', ['python3-h11'], () => hasLibrary('python3/dist-packages/h11')),
 ];
 
 /** True if an executable of that name is on the PATH. */

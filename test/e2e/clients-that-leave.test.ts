@@ -1,0 +1,189 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
+import { promisify } from 'node:util';
+import t from 'tap';
+import { Agent, request } from 'undici';
+import { descriptorsOf, noUsage } from './process-usage.js';
+import { connectRaw, requestText } from './raw-client.js';
+import { hasProgram, startServer } from './server.js';
+import { until } from './until.js';
+
+const ENDLESS = '/down?100000000';
+
+const server = await startServer(t, {
+  app: 'streams.lua',
+  processes: 1,
+  args: ['--dispatch', 'inline', '--write-timeout', '500ms', '--body-timeout', '500ms'],
+});
+const client = await connectRaw(t, server);
+
+let known = 0;
+
+/** How the handlers of the requests since the last call have ended. */
+async function newEnds(count: number): Promise<string[]> {
+  const all = await until('the handlers have ended', async () => {
+    const text = (await client.request(requestText('/ended'))).body.toString();
+    const ends = text === '' ? [] : text.split(', ');
+    return ends.length >= known + count && ends;
+  });
+  const ends = all.slice(known);
+  known = all.length;
+  return ends;
+}
+
+async function open(text: string) {
+  const socket = createConnection({ host: server.host, port: server.port });
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  socket.write(text);
+  return socket;
+}
+
+t.test('a client that resets its connection ends the wait of its handler', async (t) => {
+  const socket = await open(requestText('/wait'));
+  await client.request(requestText('/'));
+  socket.resetAndDestroy();
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+t.test('a handler may be told instead', async (t) => {
+  const socket = await open(requestText('/wait-told'));
+  await client.request(requestText('/'));
+  socket.resetAndDestroy();
+  t.strictSame(await newEnds(1), ['told']);
+});
+
+t.test('a client that leaves while its handler writes', async (t) => {
+  const socket = await open(requestText(ENDLESS));
+  await once(socket, 'data');
+  socket.destroy();
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+t.test('an upload that is broken off', async (t) => {
+  const headers = { 'Content-Length': '1000000' };
+  const socket = await open(requestText('/up', { method: 'PUT', headers }));
+  socket.write('the beginning');
+  await client.request(requestText('/'));
+  socket.resetAndDestroy();
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+t.test('a reader that stops is cut off after --write-timeout', async (t) => {
+  const socket = await open(requestText(ENDLESS));
+  await once(socket, 'data');
+  socket.pause();
+  t.strictSame(await newEnds(1), ['aborted']);
+  socket.destroy();
+});
+
+t.test('a writer that stops is cut off after --body-timeout', async (t) => {
+  const headers = { 'Content-Length': '1000000' };
+  const socket = await open(requestText('/up', { method: 'PUT', headers }));
+  socket.write('the beginning');
+  t.strictSame(await newEnds(1), ['aborted']);
+  socket.destroy();
+});
+
+t.test('an abort of undici', async (t) => {
+  const agent = new Agent();
+  t.teardown(() => agent.close());
+  const controller = new AbortController();
+  const options = { dispatcher: agent, signal: controller.signal };
+  const { body } = await request(`${server.url}${ENDLESS}`, options);
+  let received = 0;
+  await t.rejects(
+    (async () => {
+      for await (const piece of body) {
+        received += piece.length;
+        if (received > 1_000_000) controller.abort();
+      }
+    })(),
+    { name: 'AbortError' },
+  );
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+const noCurl = hasProgram('curl') ? false : 'curl is not installed';
+
+t.test('a slow curl that is ended', { skip: noCurl }, async (t) => {
+  const args = ['-sN', '--limit-rate', '1M', '-o', '-', `${server.url}${ENDLESS}`];
+  const curl = spawn('curl', args, { stdio: ['ignore', 'pipe', 'ignore'] });
+  await once(curl.stdout, 'data');
+  curl.kill();
+  await once(curl, 'exit');
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+/** Sends in chunks and reads the echo of each; then leaves in the middle of a response. */
+const PROGRAM = `
+import h11, socket, sys
+def connect():
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30)
+    return s, h11.Connection(our_role=h11.CLIENT)
+def next_event(s, c):
+    while True:
+        event = c.next_event()
+        if event is not h11.NEED_DATA:
+            return event
+        c.receive_data(s.recv(65536))
+s, c = connect()
+s.sendall(c.send(h11.Request(method="POST", target="/echo", headers=[("Host", "h"), ("Transfer-Encoding", "chunked")])))
+got = b""
+for piece in (b"one ", b"two ", b"three"):
+    s.sendall(c.send(h11.Data(data=piece)))
+    while len(got) < len(piece):
+        event = next_event(s, c)
+        if isinstance(event, h11.Data):
+            got += bytes(event.data)
+    print(got.decode())
+    got = b""
+s.sendall(c.send(h11.EndOfMessage()))
+print(type(next_event(s, c)).__name__)
+s, c = connect()
+s.sendall(c.send(h11.Request(method="GET", target="${ENDLESS}", headers=[("Host", "h")])) + c.send(h11.EndOfMessage()))
+while not isinstance(next_event(s, c), h11.Data):
+    pass
+s.close()
+`;
+
+const run = promisify(execFile);
+
+/** The first Python that has h11: a distribution's packages belong to its own. */
+async function pythonWithH11(): Promise<string | undefined> {
+  for (const python of ['python3', '/usr/bin/python3']) {
+    const found = await run(python, ['-c', 'import h11']).catch(() => undefined);
+    if (found) return python;
+  }
+  return undefined;
+}
+
+const python = await pythonWithH11();
+const noH11 = python ? false : 'the h11 of Python is not installed';
+
+t.test('h11 talks both ways at once, and leaves', { skip: noH11 }, async (t) => {
+  const { stdout } = await run(python ?? '', ['-c', PROGRAM, server.host, String(server.port)]);
+  t.strictSame(stdout.split('\n'), ['one ', 'two ', 'three', 'EndOfMessage', '']);
+  t.strictSame(await newEnds(1), ['aborted']);
+});
+
+t.test('a refusal while the content arrives is read by a client that sends', async (t) => {
+  const sender = await connectRaw(t, server);
+  const headers = { 'Content-Length': '1000000' };
+  await sender.send(requestText('/refuse', { method: 'PUT', headers }));
+  await sender.send(Buffer.alloc(500_000));
+  const response = await sender.next('PUT');
+  t.equal(response.status, 413);
+  t.equal(response.body.toString(), 'too much');
+});
+
+t.test('they leave no descriptors', { skip: noUsage }, async () => {
+  const reactor = server.reactorPids()[0] ?? 0;
+  const before = descriptorsOf(reactor);
+  const sockets = await Promise.all(Array.from({ length: 20 }, () => open(requestText(ENDLESS))));
+  await Promise.all(sockets.map((socket) => once(socket, 'data')));
+  for (const socket of sockets) socket.destroy();
+  await newEnds(sockets.length);
+  await until('as many as before', () => descriptorsOf(reactor) <= before);
+});

@@ -1,0 +1,66 @@
+import t, { type Test } from 'tap';
+import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+import { until } from './until.js';
+
+const SLEEPERS = 1000;
+const TASKS = 20_000;
+/** Bytes of Lua for each request or task that waits. */
+const MOST_BYTES = 1536;
+
+async function serve(t: Test): Promise<{ server: Server; client: RawClient }> {
+  const server = await startServer(t, {
+    app: 'waiting.lua',
+    args: ['--dispatch', 'inline', '--handler-timeout', '10m'],
+  });
+  return { server, client: await connectRaw(t, server) };
+}
+
+async function numberAt(client: RawClient, path: string): Promise<number> {
+  return Number((await client.request(requestText(path))).body.toString());
+}
+
+function sleepers(t: Test, server: Server): Promise<RawClient[]> {
+  return Promise.all(Array.from({ length: SLEEPERS }, () => connectRaw(t, server)));
+}
+
+t.test('1000 handlers that sleep for a second take about one, and others none', async (t) => {
+  const { server, client } = await serve(t);
+  const clients = await sleepers(t, server);
+  const begin = performance.now();
+  const slept = Promise.all(clients.map((sleeper) => sleeper.request(requestText('/sleep?1'))));
+  await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
+  t.equal((await client.request(requestText('/'))).body.toString(), 'quick', 'while they sleep');
+  for (const response of await slept) {
+    if (response.body.toString() !== 'slept') t.fail(response.head);
+  }
+  // One after another they would take a quarter of an hour.
+  t.ok(performance.now() - begin >= 1000);
+  t.ok(performance.now() - begin < 30_000);
+  t.equal(await numberAt(client, '/waiting'), 0);
+});
+
+t.test('a handler that waits holds little memory', async (t) => {
+  const { server, client } = await serve(t);
+  const clients = await sleepers(t, server);
+  const before = await numberAt(client, '/memory');
+  await Promise.all(clients.map((sleeper) => sleeper.send(requestText('/sleep?600'))));
+  await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
+  const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
+  t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
+  for (const sleeper of clients) sleeper.socket.resetAndDestroy();
+  await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
+});
+
+t.test('tens of thousands of tasks wait at once, and hold little memory', async (t) => {
+  const { client } = await serve(t);
+  const before = await numberAt(client, '/memory');
+  t.equal((await client.request(requestText(`/tasks?${TASKS}`))).body.toString(), 'begun');
+  await until('all wait', async () => (await numberAt(client, '/waiting')) === TASKS);
+  const bytes = ((await numberAt(client, '/memory')) - before) / TASKS;
+  t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
+  await client.request(requestText('/wake'));
+  await until('all have ended', async () => (await numberAt(client, '/waiting')) === 0);
+  const after = await numberAt(client, '/memory');
+  t.ok(after < before + TASKS * 100, 'their memory is free again');
+});
