@@ -425,6 +425,9 @@ local function leave(task)
     task.is_held = nil
     api.held_count = api.held_count - 1
   end
+  if task.is_last then
+    api.last_count = api.last_count - 1
+  end
   if task.killer then
     disarm(task.killer)
     task.killer = nil
@@ -787,11 +790,18 @@ function Timer.cancel(timer)
   end
 end
 
+-- A drain waits for this task.
+local function run_last(task)
+  task.is_last = true
+  api.last_count = api.last_count + 1
+end
+
 local function run_periodic(timer)
   timer.is_running = true
   local ok, failure = pcall(timer.fn, false)
   timer.is_running = nil
   if timer.ends then
+    run_last(current)
     timer.fn(true)
   elseif not timer.is_over then
     arm(timer, timer.interval)
@@ -853,7 +863,7 @@ function _M.retire(how)
     Timer.cancel(timer)
     timer.ends = true
     if not timer.is_running and how ~= RETIRE_LAST then
-      new_task(nil, create(timer.fn), true)
+      run_last(new_task(nil, create(timer.fn), true))
     end
   end
   if how >= RETIRE_REPLACED then
@@ -870,7 +880,7 @@ function _M.retire(how)
     ready, first, last = {}, 1, 0
     heap, heap_size = {}, 0
     waiting, woken = {}, {}
-    api.ready_count, api.held_count, api.due_s = 0, 0, 0
+    api.ready_count, api.held_count, api.last_count, api.due_s = 0, 0, 0, 0
   end
 end
 

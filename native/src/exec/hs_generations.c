@@ -304,6 +304,13 @@ static void seat_drain(void *self)
         handler->drain(handler->self);
 }
 
+static bool seat_is_ending(void *self)
+{
+    const seat_t *seat = self;
+    const hs_handler_t *handler = &seat->now->handler;
+    return handler->is_ending != NULL && handler->is_ending(handler->self);
+}
+
 static void stop_one(const made_t *made, const void *context)
 {
     const hs_handler_t *handler = &made->handler;
@@ -360,6 +367,7 @@ static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
         .run_tasks = seat_run_tasks,
         .overdue = seat_overdue,
         .drain = seat_drain,
+        .is_ending = seat_is_ending,
         .stop = seat_stop,
         .streams_content = seat_streams_content,
     };

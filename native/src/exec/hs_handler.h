@@ -59,8 +59,10 @@ typedef struct hs_handler {
     /* These are called on its thread and may be NULL. No further request will be given to it: what
      * is periodic runs once more, and ends. */
     void (*retire)(void *self);
-    /* The same because the thread drains. */
+    /* The same because the thread drains; and whether what then runs for the last time still does.
+     */
     void (*drain)(void *self);
+    bool (*is_ending)(void *self);
     /* Nothing of it goes on, requests that wait fail: of the one that is held_by `context`, or with
      * NULL of all. */
     void (*stop)(void *self, const void *context);

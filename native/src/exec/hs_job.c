@@ -156,6 +156,7 @@ bool hs_job_detach(hs_job_t *job)
     at += fields_size;
     memcpy(at, msg->base, msg->head_len);
     msg->base = at;
+    job->view.url = hs_msg_url(msg).data;
     at += msg->head_len;
     *at++ = '\0';
     if (body_moves) {

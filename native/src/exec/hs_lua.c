@@ -523,6 +523,12 @@ static void retire(void *self)
     call_retire(self, RETIRE_REPLACED);
 }
 
+static bool is_ending(void *self)
+{
+    const hs_lua_t *lua = self;
+    return lua->api.last_count > 0;
+}
+
 static void stop(void *self, const void *context)
 {
     (void)context;
@@ -778,6 +784,7 @@ hs_handler_t hs_lua_as_handler(hs_lua_t *lua)
         .held_by = held_by,
         .retire = retire,
         .drain = drain,
+        .is_ending = is_ending,
         .stop = stop,
         .streams_content = streams_content,
         .leave = leave,

@@ -61,6 +61,7 @@ typedef struct hs_lua_api {
     uint32_t ready_count;
     uint32_t yielded_count;
     uint32_t held_count;
+    uint32_t last_count;
     int32_t reactor_index;
     double due_s;
     const char *call_data;
@@ -131,6 +132,7 @@ typedef struct hs_lua_api {
  *   yielded_count  tasks that have yielded without waiting for anything
  *   held_count     suspended requests, and tasks that belong to none: the state is needed
  *   streams_content   1: the handler runs before a request's content has arrived
+ *   last_count     those of the tasks that run what is periodic for the last time
  *   due_s          when the first timer ends, monotonic; 0: there is none
  * call_begin gives what is run on a worker, NULL if none can take it; call_result is 0 while it
  * runs; call_end forgets it. call_respond ends what runs on this worker, which clears runs_call.

@@ -159,6 +159,14 @@ static void end_idle_grace(hs_io_t *io)
     hs_conn_for_each(&io->env, drain_conn);
 }
 
+/* What is periodic runs once more. */
+static void drain_handler(hs_io_t *io)
+{
+    const hs_handler_t *handler = &io->env.executor.handler;
+    if (handler->drain != NULL)
+        handler->drain(handler->self);
+}
+
 static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
 {
     if (io->env.draining)
@@ -173,9 +181,7 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
     hs_accept_close_all(io);
     if (!io->env.idle_grace)
         end_idle_grace(io);
-    const hs_handler_t *handler = &io->env.executor.handler;
-    if (handler->drain != NULL)
-        handler->drain(handler->self);
+    drain_handler(io);
 }
 
 static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
@@ -186,7 +192,9 @@ static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
     hs_accept_take_all(io);
     io->drain_deadline_ms = io->env.loop.now_ms + timeout_ms;
     hs_accept_close_all(io);
-    if (!hs_inbox_begin_hand_over(io))
+    if (hs_inbox_begin_hand_over(io))
+        drain_handler(io);
+    else
         begin_drain(io, timeout_ms, IDLE_GRACE_MS);
 }
 
@@ -449,8 +457,13 @@ static bool is_finished(const hs_io_t *io)
 {
     if (atomic_load_explicit(&io->stop_requested, memory_order_acquire))
         return true;
-    return is_ending(io) &&
-           (hs_list_empty(&io->env.connections) || io->env.loop.now_ms >= io->drain_deadline_ms);
+    if (!is_ending(io))
+        return false;
+    if (io->env.loop.now_ms >= io->drain_deadline_ms)
+        return true;
+    const hs_handler_t *handler = &io->env.executor.handler;
+    return hs_list_empty(&io->env.connections) &&
+           (handler->is_ending == NULL || !handler->is_ending(handler->self));
 }
 
 static void pin(hs_io_t *io)
