@@ -1,6 +1,7 @@
 // CPU time per request of several servers, measured in turns: A B C, B C A, … See bench/README.md.
 //
-//   node bench/run.mjs [--work hello,app,page,large,echo-1k,echo-1m] [--only raw,c,lua,nginx,bun]
+//   node bench/run.mjs [--work hello,app,page,large,echo-1k,echo-1m,proxy]
+//     [--only raw,c,lua,nginx,bun]
 //     [--modes plain,pipelined,paced] [--baseline directory] [--base raw] [--rounds 5]
 //     [--seconds 2] [--connections 64] [--rate 20000] [--json]
 import {
@@ -12,7 +13,7 @@ import {
   summarise,
 } from './lib/command.mjs';
 import { measure, measureWrk, runPaced } from './lib/load.mjs';
-import { buildHelpers, contenders, startChecked, WORKS } from './lib/servers.mjs';
+import { buildHelpers, contenders, startChecked, startUpstream, WORKS } from './lib/servers.mjs';
 
 /** Requests at once; 0 is a fixed rate. */
 const MODES = { plain: 1, pipelined: 16, paced: 0 };
@@ -78,6 +79,7 @@ function print({ work, mode, base, rows }) {
 
 async function compare(work, all, helpers) {
   const servers = [];
+  const upstream = work === 'proxy' ? await startUpstream(helpers) : undefined;
   try {
     for (const [name, contender] of all) {
       if (contender.works && !contender.works.includes(work)) continue;
@@ -97,7 +99,7 @@ async function compare(work, all, helpers) {
       else print(table);
     }
   } finally {
-    await Promise.all(servers.map((server) => server.stop()));
+    await Promise.all([...servers, ...(upstream ? [upstream] : [])].map((each) => each.stop()));
   }
 }
 

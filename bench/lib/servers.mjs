@@ -36,6 +36,7 @@ export const WORKS = {
     type: 'text/plain',
     responseBytes: 1024 ** 2,
   },
+  proxy: { path: '/proxy', type: 'text/plain', body: 'hello, world\n' },
 };
 
 /** Compiles the C helpers if needed and returns where they are. */
@@ -113,10 +114,19 @@ export async function warmUp({ port }, pid, path = '/') {
   return { reactorPid: pid, ioThread: spent.sort(([a], [b]) => b - a)[0][1] };
 }
 
+const APPS = { app: 'apps/app-like.lua', proxy: 'apps/proxy.lua' };
+
 /** The app of this work for a Moonring in `root`. */
 function appOf(work, root) {
   if (work === 'hello') return join(root, 'examples/hello.lua');
-  return join(BENCH, work === 'app' ? 'apps/app-like.lua' : 'apps/workloads.lua');
+  return join(BENCH, APPS[work] ?? 'apps/workloads.lua');
+}
+
+/** What the contenders pass requests on to. They find its port in their environment. */
+export async function startUpstream(helpers) {
+  const server = await startServer([helpers.raw], { cores: 'all' });
+  process.env.UPSTREAM = String(server.port);
+  return server;
 }
 
 const startNode = (file) =>
@@ -158,16 +168,17 @@ export function contenders(helpers, baseline) {
     bun: {
       missing: () =>
         existsSync(BUN) ? undefined : 'npm install --prefix bench/peers --no-package-lock',
+      works: Object.keys(WORKS).filter((work) => work !== 'proxy'),
       start: () => startServer([BUN, join(PEERS, 'bun.mjs')], {}),
     },
     node: { works: ['hello'], start: () => startNode('node-http.mjs') },
     fastify: {
-      works: ['hello'],
+      works: ['hello', 'proxy'],
       missing: () =>
-        existsSync(join(PEERS, 'node_modules/fastify'))
+        existsSync(join(PEERS, 'node_modules/@fastify/http-proxy'))
           ? undefined
           : 'npm install --prefix bench/peers --no-package-lock',
-      start: () => startNode('fastify.mjs'),
+      start: (work) => startNode(work === 'proxy' ? 'proxy.mjs' : 'fastify.mjs'),
     },
   };
 }
@@ -226,8 +237,14 @@ http {
   ${temporary}
   lua_package_path '${PEERS}/?.lua;;';
   init_by_lua_block { require 'app' }
+  upstream proxied { server 127.0.0.1:${process.env.UPSTREAM ?? 1}; keepalive 128; keepalive_requests 1000000000; }
   server {
     listen 127.0.0.1:${port} reuseport;
+    location /proxy {
+      proxy_pass http://proxied;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
     location / { content_by_lua_block { require('app').handle() } }
   }
 }

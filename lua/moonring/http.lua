@@ -110,19 +110,16 @@ end
 local function send_beside(exchange, request)
   return function()
     local sock = exchange.sock
-    local ok, problem, is_own
-    if type(request.body) == 'string' then
-      ok, problem = sock:send(request.body)
-    else
-      ok, problem, is_own = request_of.send_content(request, sock)
-    end
-    exchange.is_sent = ok or false
+    local ran, ok, problem, is_own = pcall(request_of.send_content, request, sock)
+    exchange.is_sent = ran and ok or false
     exchange.sender = nil
-    if not ok then
+    if not ran then
+      exchange.send_failure = ok
+    elseif not ok then
       exchange.send_error = problem
-      if is_own then -- nothing will make it complete
-        sock:close()
-      end
+    end
+    if not ran or is_own then -- the request will never be complete
+      sock:close()
     end
   end
 end
@@ -177,8 +174,8 @@ local function attempt(request, options, deadline, is_fresh)
   end
   local has_died = problem == 'closed' and not exchange.has_begun and sock:reused() > 0
   response_of.break_off(exchange)
-  if not ok then
-    error(done, 0)
+  if not ok or exchange.send_failure then
+    error(exchange.send_failure or done, 0)
   end
   return nil, problem, has_died
 end

@@ -225,10 +225,13 @@ function _M.head(request)
   return concat(lines)
 end
 
--- Sends what the reader function gives: chunked, or exactly the length that was announced. true;
--- nil, an error, and true if that is the reader's.
+-- Sends the content; what the reader function gives is sent chunked, or with exactly the length that
+-- was announced. true; nil, an error, and true if that is the reader's.
 function _M.send_content(request, sock)
   local reader, length, sent = request.body, request.length, 0
+  if type(reader) == 'string' then
+    return sock:send(reader)
+  end
   while true do
     local piece, problem = reader()
     if piece == nil then

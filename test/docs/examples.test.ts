@@ -5,7 +5,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { connectRaw, requestText } from '../e2e/raw-client.js';
 import { startServer } from '../e2e/server.js';
 import { ROOT, readPage } from './pages.js';
@@ -73,23 +73,33 @@ t.test('every C program of docs/c-api.md compiles and runs', async (t) => {
   }
 });
 
-t.test('every handler of docs/lua.md responds as its comments say', async (t) => {
-  const handlers = blocks('lua.md', 'lua');
-  t.ok(handlers.length >= 5);
-  for (const [i, text] of handlers.entries()) {
-    const app = join(directory, `doc-${i}.lua`);
+/** Serves each handler of the page and makes the requests of its comments. */
+async function serveHandlers(t: Test, page: string): Promise<void> {
+  for (const [i, text] of blocks(page, 'lua').entries()) {
+    const app = join(directory, `${page}-${i}.lua`);
     writeFileSync(app, text);
     const promises = [...text.matchAll(/^-- ([A-Z]+) (\S+)(?: (\S.*))? -> (\d+) ?(.*)$/gm)];
     t.ok(promises.length > 0, `handler ${i} says what it answers`);
     const server = await startServer(t, { app });
     const client = await connectRaw(t, server);
     for (const [, method = '', target = '', content = '', status, body] of promises) {
-      const sent = requestText(target, { method, headers: contentFields(content) }) + content;
+      const headers = { Host: `${server.host}:${server.port}`, ...contentFields(content) };
+      const sent = requestText(target, { method, headers }) + content;
       const response = await client.request(sent, method);
       t.equal(String(response.status), status, target);
       t.equal(response.body.toString().trimEnd(), body, target);
     }
   }
+}
+
+t.test('every handler of docs/lua.md responds as its comments say', async (t) => {
+  t.ok(blocks('lua.md', 'lua').length >= 5);
+  await serveHandlers(t, 'lua.md');
+});
+
+t.test('every handler of docs/lua-http-client.md responds as its comments say', async (t) => {
+  t.ok(blocks('lua-http-client.md', 'lua').length >= 3);
+  await serveHandlers(t, 'lua-http-client.md');
 });
 
 t.test('the examples of examples/lua load', async (t) => {

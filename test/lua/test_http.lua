@@ -157,6 +157,9 @@ end
 function cases.a_function_that_fails_ends_the_request()
   expect.failure('disk full', fetch({ OK }, { body = function() return nil, 'disk full' end }))
   expect.equal(fate(1), 'closed')
+  expect.raises('a mistake', fetch, { function(sock) return sock.closed and 'closed' end },
+    { body = function() error 'a mistake' end })
+  expect.equal(fate(1), 'closed')
   expect.failure('returned a number', fetch({ OK }, { body = function() return 1 end }))
   expect.equal(fate(1), 'closed')
 end

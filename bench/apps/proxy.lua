@@ -1,0 +1,10 @@
+-- Every request is one to the server on port UPSTREAM, whose response is passed on.
+local http = require 'moonring.http'
+
+local upstream = 'http://127.0.0.1:' .. (os.getenv 'UPSTREAM' or '0') .. '/'
+
+function handle(_, res)
+  local reply = assert(http.fetch(upstream))
+  res:status(reply.status):header('Content-Type', reply.headers['content-type'])
+  res:body(assert(reply:body())):send()
+end

@@ -1,0 +1,191 @@
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
+import t from 'tap';
+import { order, rawUpstream, upstream } from './fetching.js';
+import { startServer } from './server.js';
+import { socketDirectory } from './socket-directory.js';
+
+/*
+ * moonring.http in a handler, in front of servers that behave: content both ways, connections that
+ * are used again, redirects, decoded content, Unix sockets.
+ */
+
+t.test('requests arrive as they were made', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const { url } = await upstream(t, (request, response) => {
+    const pieces: Buffer[] = [];
+    request.on('data', (piece: Buffer) => pieces.push(piece));
+    request.on('end', () => {
+      const { method, url, headers } = request;
+      response.setHeader('X-Seen', JSON.stringify({ method, url, headers }));
+      response.end(Buffer.concat(pieces));
+    });
+  });
+  const seen = async (options: object, more: object = {}) => {
+    const outcome = await order(server, {
+      url: `${url}/a%20b?c=d`,
+      options: { ...options },
+      ...more,
+    });
+    return { body: outcome.body, ...JSON.parse(outcome.headers?.['x-seen'] ?? '{}') };
+  };
+  const get = await seen({ headers: { 'X-A': 'b', Cookie: 'c=d' } });
+  t.match(get, { body: '', method: 'GET', url: '/a%20b?c=d' });
+  t.match(get.headers, {
+    host: new URL(url).host,
+    'user-agent': 'moonring',
+    'x-a': 'b',
+    cookie: 'c=d',
+  });
+  const post = await seen({ body: 'text' });
+  t.match(post, { body: 'text', method: 'POST', headers: { 'content-length': '4' } });
+  const chunked = await seen({ method: 'PUT' }, { pieces: ['one ', 'two'] });
+  t.match(chunked, { body: 'one two', method: 'PUT', headers: { 'transfer-encoding': 'chunked' } });
+  const long = 'x'.repeat(700_000);
+  t.equal((await seen({ body: long })).body, long, 'longer than the buffers of the system');
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
+t.test('connections are used again', async (t) => {
+  const server = await startServer(t, {
+    app: 'fetching.lua',
+    args: ['--dispatch', 'inline', '--threads', '0'],
+  });
+  const { url, connections } = await upstream(t, (request, response) => {
+    request.resume();
+    if (request.url === '/none') response.writeHead(204).end();
+    else if (request.url === '/pieces') response.write('a', () => response.end('b'));
+    else response.end('all');
+  });
+  for (let i = 0; i < 5; i += 1) {
+    t.equal((await order(server, { url })).body, 'all');
+    t.equal((await order(server, { url: `${url}/pieces` })).body, 'ab');
+    t.equal((await order(server, { url: `${url}/none` })).status, 204);
+    t.equal((await order(server, { url, options: { method: 'HEAD' } })).body, '');
+    t.equal((await order(server, { url, options: { body: 'x' } })).body, 'all');
+  }
+  t.equal(connections(), 1);
+  t.equal((await order(server, { url, options: { pool: false } })).body, 'all');
+  t.equal(connections(), 2, 'but not without the pool');
+  await order(server, { url: `${url}/pieces`, take: 'nothing' });
+  t.equal((await order(server, { url })).body, 'all', 'after a response that was not read');
+});
+
+t.test('many requests at a time, each with its own response', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua', processes: 2 });
+  const { url } = await upstream(t, (request, response) => {
+    request.resume();
+    response.end(`for ${request.url}`);
+  });
+  await Promise.all(
+    Array.from({ length: 200 }, async (_, i) => {
+      t.equal((await order(server, { url: `${url}/${i}` })).body, `for /${i}`);
+    }),
+  );
+});
+
+t.test('long content streams both ways', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const piece = randomBytes(50_000).toString('base64');
+  const times = 300;
+  const { url } = await upstream(t, (request, response) => {
+    if (request.url === '/echo') {
+      request.pipe(response);
+      return;
+    }
+    let size = 0;
+    request.on('data', (data: Buffer) => {
+      size += data.length;
+    });
+    request.on('end', () => response.end(String(size)));
+  });
+  const size = String(piece.length * times);
+  t.equal((await order(server, { url, pieces: [piece], times })).body, size);
+  t.equal(
+    (await order(server, { url: `${url}/echo`, pieces: [piece], times, take: 'size' })).body,
+    size,
+    'while the server sends it back',
+  );
+  const tooLarge = await order(server, { url: `${url}/echo`, pieces: [piece], times });
+  t.equal(tooLarge.error, 'response too large');
+});
+
+t.test('an early response is read while the request is being sent', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const { url } = await rawUpstream(t, (socket) => {
+    socket.pause();
+    socket.removeAllListeners('data');
+    socket.write('HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno');
+  });
+  const piece = 'x'.repeat(100_000);
+  const outcome = await order(server, { url, pieces: [piece], times: 1000 });
+  t.match(outcome, { status: 413, body: 'no' });
+});
+
+t.test('redirects', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const other = await upstream(t, (request, response) => {
+    response.end(`other ${request.method} ${String(request.headers.authorization)}`);
+  });
+  const { url } = await upstream(t, (request, response) => {
+    request.resume();
+    if (request.url === '/a') response.writeHead(302, { Location: 'b?c' }).end('moved');
+    else if (request.url === '/away') response.writeHead(303, { Location: other.url }).end();
+    else if (request.url === '/loop') response.writeHead(307, { Location: '/loop' }).end();
+    else response.end(`${request.method} ${request.url} ${String(request.headers.authorization)}`);
+  });
+  const options = { redirect: 3, headers: { Authorization: 'x' } };
+  t.match(await order(server, { url: `${url}/a`, options }), {
+    url: `${url}/b?c`,
+    body: 'GET /b?c x',
+  });
+  t.match(await order(server, { url: `${url}/a` }), { status: 302, body: 'moved' });
+  t.match(await order(server, { url: `${url}/away`, options: { ...options, body: 'y' } }), {
+    body: 'other GET undefined',
+  });
+  t.match(await order(server, { url: `${url}/loop`, options }), { error: 'too many redirects' });
+});
+
+t.test('compressed content', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const text = 'some words, '.repeat(50_000);
+  const zeros = Buffer.alloc(64 * 1024 * 1024);
+  const contents: Record<string, readonly [string, Buffer]> = {
+    '/gzip': ['gzip', gzipSync(text)],
+    '/deflate': ['deflate', deflateSync(text)],
+    '/raw': ['deflate', deflateRawSync(text)],
+    '/bomb': ['gzip', gzipSync(zeros)],
+    '/lie': ['gzip', Buffer.from(text)],
+  };
+  const { url } = await upstream(t, (request, response) => {
+    const [coding, content] = contents[request.url ?? ''] ?? ['', Buffer.from('')];
+    response.setHeader('Content-Encoding', coding);
+    response.end(content);
+  });
+  const options = { decompress: true };
+  for (const path of ['/gzip', '/deflate', '/raw']) {
+    t.equal((await order(server, { url: url + path, options })).body, text, path);
+  }
+  const error = async (path: string, more: object = {}) =>
+    (await order(server, { url: url + path, options: { ...options, ...more } })).error;
+  t.equal(await error('/lie'), 'corrupt compressed content');
+  t.equal(await error('/bomb'), 'compressed content inflates too much');
+  t.equal(await error('/gzip', { max_body: 1000 }), 'response too large');
+  t.equal(
+    (await order(server, { url: `${url}/bomb`, options, take: 'size' })).error,
+    'compressed content inflates too much',
+  );
+});
+
+t.test('a Unix socket', async (t) => {
+  const server = await startServer(t, { app: 'fetching.lua' });
+  const path = join(socketDirectory(t), 'upstream');
+  await upstream(
+    t,
+    (request, response) => response.end(`${request.headers.host}${request.url}`),
+    path,
+  );
+  const outcome = await order(server, { url: 'http://docker/info', options: { unix: path } });
+  t.equal(outcome.body, 'docker/info');
+});
