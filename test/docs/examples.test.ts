@@ -1,14 +1,23 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { connectRaw, requestText } from '../e2e/raw-client.js';
-import { startServer } from '../e2e/server.js';
-import { ROOT, readPage } from './pages.js';
+import { type Server, startServer } from '../e2e/server.js';
+import { until } from '../e2e/until.js';
+import { ROOT, readPage, trackedFiles } from './pages.js';
 
 const LIBRARY = join(ROOT, 'build/release/native');
 const directory = mkdtempSync(join(tmpdir(), 'moonring-docs-'));
@@ -73,43 +82,100 @@ t.test('every C program of docs/c-api.md compiles and runs', async (t) => {
   }
 });
 
-/** Serves each handler of the page and makes the requests of its comments. */
-async function serveHandlers(t: Test, page: string): Promise<void> {
-  for (const [i, text] of blocks(page, 'lua').entries()) {
-    const app = join(directory, `${page}-${i}.lua`);
-    writeFileSync(app, text);
-    const promises = [...text.matchAll(/^-- ([A-Z]+) (\S+)(?: (\S.*))? -> (\d+) ?(.*)$/gm)];
-    t.ok(promises.length > 0, `handler ${i} says what it answers`);
-    const server = await startServer(t, { app });
-    const client = await connectRaw(t, server);
-    for (const [, method = '', target = '', content = '', status, body] of promises) {
-      const headers = { Host: `${server.host}:${server.port}`, ...contentFields(content) };
-      const sent = requestText(target, { method, headers }) + content;
-      const response = await client.request(sent, method);
-      t.equal(String(response.status), status, target);
-      t.equal(response.body.toString().trimEnd(), body, target);
-    }
-  }
+interface Reply {
+  readonly status: number;
+  readonly body: string;
 }
 
-t.test('every handler of docs/lua.md responds as its comments say', async (t) => {
-  t.ok(blocks('lua.md', 'lua').length >= 5);
-  await serveHandlers(t, 'lua.md');
-});
+/** The response to a request whose target goes out as it is, however its content is framed. */
+async function ask(
+  { host, port }: Server,
+  method: string,
+  path: string,
+  content: string | Buffer = '',
+): Promise<Reply> {
+  const headers = typeof content === 'string' ? contentFields(content) : {};
+  const sent = request({ host, port, method, path, headers }).end(content);
+  const [response] = await once(sent, 'response');
+  const pieces: Buffer[] = [];
+  for await (const piece of response) pieces.push(piece as Buffer);
+  return { status: response.statusCode, body: Buffer.concat(pieces).toString() };
+}
 
-t.test('every handler of docs/lua-http-client.md responds as its comments say', async (t) => {
-  t.ok(blocks('lua-http-client.md', 'lua').length >= 3);
-  await serveHandlers(t, 'lua-http-client.md');
-});
+const luaPages = trackedFiles().filter((path) => /^docs\/lua.*\.md$/.test(path));
+
+for (const page of luaPages.map((path) => basename(path))) {
+  t.test(`every handler of docs/${page} responds as its comments say`, async (t) => {
+    t.ok(blocks(page, 'lua').length > 0);
+    for (const [i, text] of blocks(page, 'lua').entries()) {
+      const app = join(directory, `${page}-${i}.lua`);
+      writeFileSync(app, text);
+      const promises = [...text.matchAll(/^-- ([A-Z]+) (\S+)(?: (\S.*))? -> (\d+) ?(.*)$/gm)];
+      t.ok(promises.length > 0, `handler ${i} says what it answers`);
+      const server = await startServer(t, { app });
+      for (const [, method = '', target = '', content = '', status, body] of promises) {
+        const reply = await ask(server, method, target, content);
+        t.equal(String(reply.status), status, target);
+        t.equal(reply.body.trimEnd(), body, target);
+      }
+    }
+  });
+}
 
 t.test('the examples of examples/lua load', async (t) => {
   const names = readdirSync(join(ROOT, 'examples/lua'));
   t.ok(names.length > 0);
   for (const name of names) {
     const server = await startServer(t, { app: `examples/lua/${name}` });
-    const client = await connectRaw(t, server);
-    t.equal((await client.request(requestText('/'))).status, 200, name);
+    t.equal((await ask(server, 'GET', '/')).status, 200, name);
   }
+});
+
+t.test('examples/lua/export.lua sends as many rows as it is asked for', async (t) => {
+  const server = await startServer(t, { app: 'examples/lua/export.lua' });
+  const { body } = await ask(server, 'GET', '/orders.csv?rows=1201');
+  const lines = body.split('\r\n');
+  t.equal(lines[0], 'number,customer,price');
+  t.equal(lines[1], '1,"customer ""1""",0.75');
+  t.equal(lines.length, 1203, 'the head, the rows, and nothing behind the last line break');
+  t.equal((await ask(server, 'GET', '/orders.csv?rows=%')).status, 400);
+});
+
+t.test('examples/lua/upload.lua stores what is whole and within its limit', async (t) => {
+  const files = join(directory, 'uploads');
+  mkdirSync(files);
+  const server = await startServer(t, {
+    app: 'examples/lua/upload.lua',
+    env: { UPLOAD_DIRECTORY: files, UPLOAD_MOST_BYTES: '1000000' },
+    args: ['--max-body', '1g'],
+  });
+  const content = Buffer.alloc(900_000, 'content ');
+  t.equal((await ask(server, 'PUT', '/notes.txt', content)).status, 201);
+  t.ok(readFileSync(join(files, 'notes.txt')).equals(content));
+  t.equal((await ask(server, 'PUT', '/large', Buffer.alloc(1_500_000))).status, 413);
+  t.equal((await ask(server, 'PUT', '/..%2fnotes', content)).status, 400);
+  t.strictSame(readdirSync(files), ['notes.txt'], 'nothing is left of the others');
+});
+
+t.test('examples/lua/fan-out.lua waits for none longer than for all', async (t) => {
+  const server = await startServer(t, { app: 'examples/lua/fan-out.lua' });
+  const results = JSON.parse((await ask(server, 'GET', '/')).body);
+  const of = (seconds: string) => results[`${server.url}/demo?${seconds}`];
+  t.strictSame(of('0'), { status: 200, text: 'waited 0' });
+  t.strictSame(of('0.1'), { status: 200, text: 'waited 0.1' });
+  t.strictSame(of('60'), { problem: 'timeout' });
+});
+
+t.test('examples/lua/periodic.lua runs again and again, and once more at the end', async (t) => {
+  const server = await startServer(t, {
+    app: 'examples/lua/periodic.lua',
+    env: { INTERVAL: '0.01' },
+  });
+  await until('the third run', async () => {
+    return JSON.parse((await ask(server, 'GET', '/')).body).runs >= 3;
+  });
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+  await server.logLine('the last run', (line) => /^rates: \d+ updates$/.test(line.msg ?? ''));
 });
 
 t.test('the library exports the functions of its header and nothing else', async (t) => {
