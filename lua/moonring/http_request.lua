@@ -63,9 +63,11 @@ end
 local function named_by_connection(headers)
   local named = {}
   for name, value in pairs(headers) do
-    if type(name) == 'string' and lower(name) == 'connection' and type(value) == 'string' then
-      for option in gmatch(lower(value), '[^%s,]+') do
-        named[option] = true
+    if type(name) == 'string' and lower(name) == 'connection' then
+      for _, text in ipairs(type(value) == 'table' and value or { value }) do
+        for option in gmatch(lower(tostring(text)), '[^%s,]+') do
+          named[option] = true
+        end
       end
     end
   end

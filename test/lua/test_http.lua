@@ -73,6 +73,8 @@ function cases.fields_of_the_connection_are_left_out()
     ['Transfer-Encoding'] = 'chunked', Upgrade = 'h2c', TE = 'x', Trailer = 'x', Expect = 'x',
     ['Proxy-Connection'] = 'x' } })
   expect.equal(fake.sent(1), 'GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: moonring\r\n\r\n')
+  fetch({ OK }, { headers = { connection = { 'keep-alive', 'X-Hop' }, ['x-hop'] = '1', X = '2' } })
+  expect.equal(fake.sent(1), 'GET / HTTP/1.1\r\nHost: a\r\nX: 2\r\nUser-Agent: moonring\r\n\r\n')
 end
 
 function cases.requests_that_would_inject_are_refused()
