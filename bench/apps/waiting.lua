@@ -1,0 +1,44 @@
+-- For waiting.mjs: handlers and tasks that sleep, and what they hold meanwhile.
+local waiting = 0
+
+local function sleep(seconds)
+  waiting = waiting + 1
+  moonring.sleep(seconds)
+  waiting = waiting - 1
+end
+
+local ways = {}
+
+-- ?<seconds>
+ways['/sleep'] = function(req, res)
+  sleep(tonumber(req.query))
+  res:body('slept'):send()
+end
+
+-- ?<tasks>-<seconds>
+ways['/tasks'] = function(req, res)
+  local count, seconds = req.query:match '^(%d+)%-(%d+)$'
+  for _ = 1, count do
+    moonring.spawn({ detached = true }, sleep, tonumber(seconds))
+  end
+  res:body('begun'):send()
+end
+
+ways['/waiting'] = function(_, res)
+  res:body(tostring(waiting)):send()
+end
+
+-- Bytes of the Lua state without garbage.
+ways['/memory'] = function(_, res)
+  collectgarbage()
+  collectgarbage()
+  res:body(('%d'):format(collectgarbage 'count' * 1024)):send()
+end
+
+function handle(req, res)
+  local way = ways[req.path]
+  if way then
+    return way(req, res)
+  end
+  res:body('hello'):send()
+end
