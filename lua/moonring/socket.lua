@@ -4,7 +4,7 @@ local ffi = require 'ffi'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local VERSION = 2
+local VERSION = 3
 
 ffi.cdef(native.socket_abi)
 
@@ -37,6 +37,9 @@ local MS_MAX = 2 ^ 31
 local Socket = {}
 Socket.__index = Socket
 
+local Udp = { is_udp = true }
+Udp.__index = Udp
+
 -- ---- Ids, used again: a wake that comes late finds a call that still waits, which waits on. ----
 
 local free_ids, free_count = {}, 0
@@ -52,6 +55,9 @@ local function take_id()
 end
 
 local function give_id(id)
+  if id == 0 then
+    return
+  end
   free_count = free_count + 1
   free_ids[free_count] = id
 end
@@ -60,6 +66,11 @@ local function collect(handle)
   give_id(handle.ids[READ])
   give_id(handle.ids[WRITE])
   api.free(handle)
+end
+
+local function collect_udp(handle)
+  give_id(handle.ids[READ])
+  api.udp_free(handle)
 end
 
 -- The descriptor is closed, or the connection kept already. A side that a task waits for keeps its
@@ -77,7 +88,12 @@ local function release(sock)
       give_id(handle.ids[side])
     end
   end
-  api.free(ffi.gc(handle, nil))
+  ffi.gc(handle, nil)
+  if sock.is_udp then
+    api.udp_free(handle)
+  else
+    api.free(handle)
+  end
 end
 
 -- ---- Whose a socket is. ----
@@ -106,7 +122,8 @@ end
 
 -- The running task may use the socket: it belongs to the same request.
 local function check_owner(sock, what)
-  if getmetatable(sock) ~= Socket then
+  local class = getmetatable(sock)
+  if class ~= Socket and class ~= Udp then
     error(what .. ': methods are called with a colon, sock:method(...)', 3)
   end
   local request = running(what).request
@@ -129,8 +146,7 @@ local function await(sock, side, what)
     if not ok then
       sock[side] = nil
       if handle then
-        api.cancel(handle, side) -- in the middle of a message: of no use to anything else
-        release(sock)
+        release(sock) -- in the middle of a message: of no use to anything else
       else
         give_id(id)
       end
@@ -467,6 +483,105 @@ function Socket.alpn(sock)
   local name = sock.handle and ffi_string(api.protocol(sock.handle)) or ''
   return name ~= '' and name or nil
 end
+
+-- ---- Datagrams. ----
+
+local UDP_TIMEOUT_MS = 5000
+local UDP_MAX = 65507
+local KNOWN_UDP = { host = true, port = true, timeout = true }
+
+function _M.udp(options)
+  if type(options) ~= 'table' then
+    error('socket.udp takes a table of options, not ' .. type(options), 2)
+  end
+  local host, port = options.host, options.port
+  if type(host) ~= 'string' or host == '' or host:find('\0', 1, true) then
+    error('socket.udp: host is a name or an address, not ' .. tostring(host), 2)
+  elseif type(port) ~= 'number' or port < 1 or port > 65535 or port ~= floor(port) then
+    error('socket.udp: port is a number from 1 to 65535, not ' .. tostring(port), 2)
+  end
+  for name in next, options do
+    if not KNOWN_UDP[name] then
+      error('socket.udp has no option ' .. tostring(name), 2)
+    end
+  end
+  local timeout_ms = milliseconds(options.timeout, UDP_TIMEOUT_MS, 'socket.udp: timeout', 2)
+  local task = running('socket.udp')
+  local id = take_id()
+  local handle = api.udp_open(api.self, id)
+  if handle == nil then
+    give_id(id)
+    error('socket.udp: this thread has no event loop, or no memory', 2)
+  end
+  ffi.gc(handle, collect_udp)
+  local mine = sockets_of(task.request or task)
+  local sock = setmetatable({ handle = handle, request = task.request, mine = mine,
+    read_ms = timeout_ms }, Udp)
+  mine[sock] = true
+  api.udp_connect(handle, host, port, timeout_ms)
+  if handle.waits[READ] ~= 0 then
+    handle = await(sock, READ, 'socket.udp')
+    if not handle then
+      return nil, 'closed'
+    end
+  end
+  if handle.failed[READ] ~= 0 then
+    local failure = ffi_string(api.udp_failure(handle))
+    release(sock)
+    return nil, failure
+  end
+  return sock
+end
+
+-- One datagram, at once.
+function Udp.send(sock, data)
+  check_owner(sock, 'socket:send')
+  if type(data) == 'table' then
+    data = concat(data)
+  elseif type(data) ~= 'string' then
+    error('socket:send takes a string or a table of strings, not ' .. type(data), 2)
+  end
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed'
+  end
+  api.udp_send(handle, data, #data)
+  if handle.failed[WRITE] == 0 then
+    return true
+  end
+  return nil, ffi_string(api.udp_failure(handle))
+end
+
+function Udp.receive(sock, max)
+  check_owner(sock, 'socket:receive')
+  if max ~= nil and (type(max) ~= 'number' or max < 1 or max > UDP_MAX) then
+    error(format('socket:receive: a datagram has 1 to %d bytes, not %s', UDP_MAX, tostring(max)), 2)
+  end
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed'
+  elseif handle.waits[READ] ~= 0 then
+    return nil, 'busy'
+  end
+  api.udp_receive(handle, max or UDP_MAX, sock.read_ms)
+  if handle.waits[READ] ~= 0 then
+    handle = await(sock, READ, 'socket:receive')
+    if not handle then
+      return nil, 'closed'
+    end
+  end
+  if handle.failed[READ] == 0 then
+    return ffi_string(handle.data, handle.len)
+  end
+  return nil, ffi_string(api.udp_failure(handle))
+end
+
+function Udp.settimeout(sock, seconds)
+  check_owner(sock, 'socket:settimeout')
+  sock.read_ms = milliseconds(seconds, sock.read_ms, 'socket:settimeout', 2)
+end
+
+Udp.close = Socket.close
 
 function Socket.__tostring(sock)
   return sock.handle and 'socket' or 'socket (closed)'

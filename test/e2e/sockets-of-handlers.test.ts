@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
@@ -46,10 +47,47 @@ for (const dispatch of ['inline', 'worker'] as const) {
   });
 }
 
+t.test('datagrams go there and back, in the reactor and on a worker', async (t) => {
+  const udp = createSocket('udp4', (message, peer) => {
+    if (message.toString() !== 'silence') udp.send(message, peer.port);
+  });
+  t.teardown(() => udp.close());
+  await new Promise<void>((resolve) => udp.bind(0, '127.0.0.1', resolve));
+  for (const dispatch of ['inline', 'worker']) {
+    const server = await startServer(t, {
+      app: 'sockets.lua',
+      args: ['--dispatch', dispatch],
+      env: { MOONRING_TEST_UDP: String(udp.address().port) },
+    });
+    const client = await connectRaw(t, server);
+    const { body } = await client.request(requestText('/udp'));
+    t.equal(body.toString(), 'datagr timeout refused closed');
+  }
+});
+
 t.test('sockets close with their request', async (t) => {
   const { upstream, text } = await start(t);
   t.equal(await text('/forget'), 'held');
   await until('the connection is closed', () => upstream.open.size === 0);
+});
+
+t.test('what a task leaves in the middle is closed, what it closes ends other waits', async (t) => {
+  const { upstream, text } = await start(t);
+  t.match(await text('/cancel'), /^nil \/ timeout.* \/ closed$/);
+  t.equal(await text('/close'), 'busy closed');
+  t.equal(await text('/full'), 'pool queue full 1');
+  await until('no connection is left', () => upstream.open.size === 0);
+});
+
+t.test('kept connections outlive a reload of the Lua code', async (t) => {
+  const { upstream, server, text, get } = await start(t);
+  t.equal(await text('/ask?echo+one'), 'one');
+  server.signal('SIGHUP');
+  await server.logLine('the reload', (line) => line.msg === 'reloaded');
+  const second = await get('/ask?echo+two');
+  t.equal(second.body.toString(), 'two');
+  t.equal(second.headers.get('x-reused'), '1');
+  t.equal(upstream.accepted(), 1);
 });
 
 t.test('a socket of another request is an error that names both', async (t) => {

@@ -73,6 +73,9 @@ function cases.socket()
     names_in(runtime, '\nfunction _M%.(%a[%w_]*)'))
   expect.equal(names_in(library, '\nfunction Socket:(%a[%w_]*)'),
     names_in(runtime, '\nfunction Socket%.(%a[%w_]*)'))
+  local datagrams = names_in(runtime, '\nfunction Udp%.(%a[%w_]*)')
+  datagrams.close = true
+  expect.equal(names_in(library, '\nfunction Udp:(%a[%w_]*)'), datagrams)
   local options = library:match 'moonring.SocketOptions(.-)\n\n'
   expect.equal(names_in(options, '%-%-%-@field ([%w_]+)%?'),
     names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))

@@ -92,6 +92,42 @@ function Socket:close() end
 ---@return integer
 function Socket:reused() end
 
+---@class moonring.UdpOptions
+---@field host string name or address
+---@field port integer
+---@field timeout? number seconds for the name and for each receive, 5 by default; 0: no limit
+
+---A socket for datagrams to and from one address; nil and why there is none.
+---@param options moonring.UdpOptions
+---@return moonring.Udp? sock
+---@return string? problem
+function socket.udp(options) end
+
+---@class moonring.Udp
+local Udp = {}
+
+---Sends one datagram of 1 to 65507 bytes.
+---@param data string|table
+---@return true? ok
+---@return string? problem
+function Udp:send(data) end
+
+---The next datagram, cut to `max` bytes. nil and why: 'timeout', 'refused' (nothing listens
+---there), 'closed', 'busy'.
+---@param max? integer
+---@return string? data
+---@return string? problem
+function Udp:receive(max) end
+
+---Seconds for each later receive; 0: no limit.
+---@param seconds number
+function Udp:settimeout(seconds) end
+
+---Closes.
+---@return true? ok
+---@return string? problem
+function Udp:close() end
+
 ---The protocol that TLS has agreed on; nil: none.
 ---@return string?
 function Socket:alpn() end

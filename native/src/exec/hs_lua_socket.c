@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "net/hs_datagram.h"
 #include "net/hs_socket.h"
 
 /* owner: the Lua object that holds it */
@@ -129,13 +130,6 @@ static int socket_keep(hs_lua_socket_t *seen, uint32_t idle_ms)
     return hs_socket_keep(own(seen)->socket, idle_ms);
 }
 
-static void socket_cancel(hs_lua_socket_t *seen, int side)
-{
-    socket_of_lua_t *lua_socket = own(seen);
-    seen->waits[side] = 0;
-    hs_socket_cancel(lua_socket->socket, (hs_socket_side_t)side);
-}
-
 static uint32_t socket_reused(hs_lua_socket_t *seen)
 {
     return hs_socket_reused(own(seen)->socket);
@@ -154,8 +148,104 @@ static const char *socket_protocol(hs_lua_socket_t *seen)
     return hs_socket_protocol(own(seen)->socket);
 }
 
+/* ---- Datagrams. ---- */
+
+/* owner: the Lua object that holds it */
+typedef struct udp_of_lua {
+    hs_lua_socket_t seen; /* first */
+    hs_list_t open;       /* in hs_lua_sockets_t.open_udp */
+    hs_datagram_t *datagram;
+    hs_lua_wakes_t *wakes;
+    char text[HS_FAILURE_TEXT_CAP];
+} udp_of_lua_t;
+
+static udp_of_lua_t *own_udp(hs_lua_socket_t *seen)
+{
+    return (udp_of_lua_t *)(void *)seen;
+}
+
+static void show_udp(udp_of_lua_t *udp, hs_socket_side_t side)
+{
+    udp->seen.waits[side] = 0;
+    udp->seen.failed[side] = udp->datagram->failure.kind != HS_FAILURE_NONE;
+    udp->seen.data = udp->datagram->data;
+    udp->seen.len = udp->datagram->len;
+}
+
+static void on_udp_done(void *context, hs_datagram_t *datagram)
+{
+    (void)datagram;
+    udp_of_lua_t *udp = context;
+    show_udp(udp, HS_SOCKET_READ);
+    hs_lua_wake(udp->wakes, udp->seen.ids[HS_SOCKET_READ]);
+}
+
+static hs_lua_socket_t *udp_open(void *self, uint32_t id)
+{
+    hs_lua_sockets_t *sockets = self;
+    hs_net_t *net = sockets->net(sockets->context);
+    udp_of_lua_t *udp = net != NULL ? hs_alloc_zeroed(1, sizeof(*udp)) : NULL;
+    if (udp == NULL)
+        return NULL;
+    udp->datagram = hs_datagram_new(net, on_udp_done, udp);
+    if (udp->datagram == NULL) {
+        hs_free(udp);
+        return NULL;
+    }
+    hs_list_init(&udp->open);
+    hs_list_push_back(&sockets->open_udp, &udp->open);
+    udp->wakes = sockets->wakes;
+    udp->seen.ids[HS_SOCKET_READ] = id;
+    return &udp->seen;
+}
+
+static void udp_free(hs_lua_socket_t *seen)
+{
+    udp_of_lua_t *udp = own_udp(seen);
+    hs_datagram_end(udp->datagram); /* wakes what waits */
+    hs_datagram_free(udp->datagram);
+    hs_list_remove(&udp->open);
+    hs_free(udp);
+}
+
+static void udp_progress(udp_of_lua_t *udp, bool is_done)
+{
+    if (is_done)
+        show_udp(udp, HS_SOCKET_READ);
+    else
+        udp->seen.waits[HS_SOCKET_READ] = 1;
+}
+
+static void udp_connect(hs_lua_socket_t *seen, const char *host, uint32_t port, uint32_t timeout_ms)
+{
+    udp_of_lua_t *udp = own_udp(seen);
+    udp_progress(udp, hs_datagram_open(udp->datagram, host, (uint16_t)port, timeout_ms));
+}
+
+static void udp_receive(hs_lua_socket_t *seen, size_t max, uint32_t timeout_ms)
+{
+    udp_of_lua_t *udp = own_udp(seen);
+    udp_progress(udp, hs_datagram_receive(udp->datagram, max, timeout_ms));
+}
+
+static void udp_send(hs_lua_socket_t *seen, const char *data, size_t len)
+{
+    udp_of_lua_t *udp = own_udp(seen);
+    hs_datagram_send(udp->datagram, data, len);
+    seen->failed[HS_SOCKET_WRITE] = udp->datagram->failure.kind != HS_FAILURE_NONE;
+}
+
+static const char *udp_failure(hs_lua_socket_t *seen)
+{
+    udp_of_lua_t *udp = own_udp(seen);
+    (void)hs_failure_text(&udp->datagram->failure, udp->text, sizeof(udp->text));
+    return udp->text;
+}
+
 void hs_lua_sockets_leave(hs_lua_sockets_t *sockets)
 {
+    for (hs_list_t *node = sockets->open_udp.next; node != &sockets->open_udp; node = node->next)
+        hs_datagram_abandon(HS_CONTAINER_OF(node, udp_of_lua_t, open)->datagram);
     for (hs_list_t *node = sockets->open.next; node != &sockets->open; node = node->next)
         hs_socket_abandon(HS_CONTAINER_OF(node, socket_of_lua_t, open)->socket);
 }
@@ -165,6 +255,7 @@ void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
 {
     *sockets = (hs_lua_sockets_t){ .wakes = wakes, .net = net, .context = context };
     hs_list_init(&sockets->open);
+    hs_list_init(&sockets->open_udp);
     sockets->api = (hs_lua_socket_api_t){
         .version = HS_LUA_SOCKET_ABI_VERSION,
         .self = sockets,
@@ -175,9 +266,14 @@ void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
         .put = socket_put,
         .send = socket_send,
         .keep = socket_keep,
-        .cancel = socket_cancel,
         .reused = socket_reused,
         .failure = socket_failure,
         .protocol = socket_protocol,
+        .udp_open = udp_open,
+        .udp_free = udp_free,
+        .udp_connect = udp_connect,
+        .udp_receive = udp_receive,
+        .udp_send = udp_send,
+        .udp_failure = udp_failure,
     };
 }

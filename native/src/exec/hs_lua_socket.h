@@ -16,7 +16,8 @@ typedef struct hs_lua_sockets {
     hs_lua_wakes_t *wakes; /* borrowed, as is context */
     hs_net_t *(*net)(void *context);
     void *context;
-    hs_list_t open;
+    hs_list_t open;     /* sockets of Lua objects */
+    hs_list_t open_udp; /* ... of datagrams */
 } hs_lua_sockets_t;
 
 /* `net(context)` is asked for each new socket: the net of the thread that runs the state, NULL if

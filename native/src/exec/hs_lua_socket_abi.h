@@ -9,7 +9,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SOCKET_ABI_VERSION 2
+#define HS_LUA_SOCKET_ABI_VERSION 3
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SOCKET_ABI(...)                                                                     \
@@ -58,10 +58,16 @@ typedef struct hs_lua_socket_api {
     void (*put)(hs_lua_socket_t *socket, const char *data, size_t len);
     void (*send)(hs_lua_socket_t *socket, uint32_t timeout_ms);
     int (*keep)(hs_lua_socket_t *socket, uint32_t idle_ms);
-    void (*cancel)(hs_lua_socket_t *socket, int side);
     uint32_t (*reused)(hs_lua_socket_t *socket);
     const char *(*failure)(hs_lua_socket_t *socket, int side);
     const char *(*protocol)(hs_lua_socket_t *socket);
+    hs_lua_socket_t *(*udp_open)(void *self, uint32_t id);
+    void (*udp_free)(hs_lua_socket_t *udp);
+    void (*udp_connect)(hs_lua_socket_t *udp, const char *host, uint32_t port,
+                        uint32_t timeout_ms);
+    void (*udp_receive)(hs_lua_socket_t *udp, size_t max, uint32_t timeout_ms);
+    void (*udp_send)(hs_lua_socket_t *udp, const char *data, size_t len);
+    const char *(*udp_failure)(hs_lua_socket_t *udp);
 } hs_lua_socket_api_t;
 )
 /* clang-format on */
@@ -72,6 +78,8 @@ typedef struct hs_lua_socket_api {
  *   failed    0: the last call on this side has succeeded
  *   ids       what exec/hs_lua_wakes.h is given
  *   data, len what the last receive has given, also if it failed; until the next call
+ *
+ * Of a datagram socket only the reading side waits; `failed` of a send is that of side 1.
  *
  * hs_lua_socket_target_t: as hs_socket_target_t.
  * `protocol`: what TLS has agreed on, "" if nothing. `open` gives NULL where the thread has no

@@ -1,5 +1,6 @@
 #include "net/hs_net.h"
 
+#include "net/hs_datagram.h"
 #include "net/hs_link.h"
 #include "net/hs_reuse.h"
 #include "net/hs_socket.h"
@@ -25,6 +26,8 @@ void hs_net_free(hs_net_t *net)
 {
     while (!hs_list_empty(&net->sockets))
         hs_socket_abandon(HS_CONTAINER_OF(net->sockets.next, hs_socket_t, all));
+    while (!hs_list_empty(&net->datagrams))
+        hs_datagram_abandon(HS_CONTAINER_OF(net->datagrams.next, hs_datagram_t, all));
     while (!hs_list_empty(&net->links)) {
         hs_link_t *link = HS_CONTAINER_OF(net->links.next, hs_link_t, all);
         link->user = NULL;

@@ -732,13 +732,6 @@ void hs_socket_end(hs_socket_t *socket)
     leave_key(socket);
 }
 
-void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side)
-{
-    socket->waits[side] = false;
-    socket->deadline_ms[side] = 0;
-    hs_socket_end(socket);
-}
-
 void hs_socket_free(hs_socket_t *socket)
 {
     if (socket == NULL)

@@ -143,9 +143,6 @@ bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms);
  * before this returns. */
 void hs_socket_end(hs_socket_t *socket);
 
-/* Gives up a call that waits: the socket is closed, as nothing is known of its state. */
-void hs_socket_cancel(hs_socket_t *socket, hs_socket_side_t side);
-
 /* The protocol that TLS has agreed on (ALPN), "" if none. Valid while the socket is open. */
 const char *hs_socket_protocol(const hs_socket_t *socket);
 

@@ -469,6 +469,19 @@ int hs_sock_connect(const hs_sock_endpoint_t *endpoint)
     return failed;
 }
 
+int hs_sock_connect_udp(const hs_sock_endpoint_t *endpoint)
+{
+    const struct sockaddr *address = (const struct sockaddr *)(const void *)endpoint->address;
+    int fd = hs_sock_adopt(socket(address->sa_family, SOCK_DGRAM | HS_SOCK_BORN_WITH, 0));
+    if (fd < 0)
+        return fd;
+    if (connect(fd, address, (socklen_t)endpoint->address_len) == 0)
+        return fd;
+    int failed = -errno;
+    hs_sock_close(fd);
+    return failed;
+}
+
 int hs_sock_connect_result(int fd)
 {
     int failed = 0;

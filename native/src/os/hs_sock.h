@@ -100,6 +100,11 @@ HS_NODISCARD int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *
  */
 HS_NODISCARD int hs_sock_connect(const hs_sock_endpoint_t *endpoint);
 
+/* A datagram socket that sends to `endpoint`, an address of the Internet, and receives from nowhere
+ * else: the descriptor, or -errno. hs_sock_recv and hs_sock_send take and give one datagram; what
+ * has no room in the buffer is lost. */
+HS_NODISCARD int hs_sock_connect_udp(const hs_sock_endpoint_t *endpoint);
+
 /* 0: connected; -EINPROGRESS: not yet; else why it failed, which the kernel says only once. */
 HS_NODISCARD int hs_sock_connect_result(int fd);
 

@@ -93,6 +93,22 @@ function routes.tls(req, res)
   res:body(answer):send()
 end
 
+-- A datagram there and back; from a port where nothing is; silence.
+function routes.udp(req, res)
+  local sock = assert(socket.udp { host = 'localhost', port = tonumber(os.getenv 'MOONRING_TEST_UDP'),
+    timeout = 0.2 })
+  sock:send { 'data', 'gram' }
+  local answer, failure = sock:receive(6)
+  sock:send 'silence'
+  local _, silence = sock:receive()
+  sock:close()
+  local nothing = assert(socket.udp { host = '127.0.0.1', port = 1 })
+  nothing:send 'x'
+  local _, refused = nothing:receive()
+  res:body(table.concat({ answer or failure, silence, refused, tostring(select(2, sock:receive())) },
+    ' ')):send()
+end
+
 -- What is wrong in a call says where.
 function routes.mistakes(_, res)
   local messages = {}
@@ -111,6 +127,44 @@ function routes.mistakes(_, res)
   note(sock.send, sock, { 'a', true })
   note(sock.send, 'a')
   res:body(table.concat(messages, '\n')):send()
+end
+
+-- A task that is given up while it receives: its socket is of no further use.
+function routes.cancel(_, res)
+  local sock = assert(upstream { pool = false })
+  sock:send 'silent\n'
+  local ok, failure = scheduler.timeout(0.05, sock.receive, sock, 'line')
+  scheduler.sleep(0) -- the task ends
+  local _, after = sock:receive 'line'
+  res:body(table.concat({ tostring(ok), tostring(failure), after }, ' / ')):send()
+end
+
+-- One task closes what another waits for.
+function routes.close(_, res)
+  local sock = assert(upstream { pool = false })
+  local task = scheduler.spawn(function()
+    return select(2, sock:receive 'line')
+  end)
+  scheduler.sleep(0) -- the task begins
+  local _, busy = sock:receive 'line'
+  sock:close()
+  res:body(busy .. ' ' .. task:wait()):send()
+end
+
+-- Of a second connection where one is allowed.
+function routes.full(_, res)
+  local pool = { max = 1, queue = 1, name = 'full' }
+  local first = assert(upstream { pool = pool })
+  local task = scheduler.spawn(function()
+    local second = assert(upstream { pool = pool })
+    return second:reused()
+  end)
+  local third = scheduler.spawn(function()
+    return select(2, upstream { pool = pool })
+  end)
+  local failure = third:wait()
+  first:setkeepalive()
+  res:body(failure .. ' ' .. task:wait()):send()
 end
 
 function routes.hang(_, res)
