@@ -287,24 +287,38 @@ local function check_can_wait(what)
   end
 end
 
+local function raise_failure(task)
+  local failure = task.failure
+  if failure then
+    forget_wait(task)
+    task.failure = nil
+    error(failure, type(failure) == 'string' and 4 or 0)
+  end
+end
+
 -- Suspends the running task until it is woken.
 local function suspend(task)
   if not task.failure then
     task.state = 'waiting'
     yield(WAITING)
   end
-  local failure = task.failure
-  if failure then
-    forget_wait(task)
-    task.failure = nil
-    error(failure, type(failure) == 'string' and 3 or 0)
-  end
+  raise_failure(task)
 end
 
 local function check_seconds(seconds, what)
   if type(seconds) ~= 'number' or not (seconds >= 0 and seconds < 1e9) then
     raise(('%s takes seconds, 0 or more, not %s'):format(what, tostring(seconds)))
   end
+end
+
+-- Lets others go on, until the next turn.
+local function take_turn(task)
+  if not task.failure then
+    task.state = 'ready'
+    put_ready(task)
+    yield(WAITING)
+  end
+  raise_failure(task)
 end
 
 function _M.now()
@@ -315,6 +329,9 @@ function _M.sleep(seconds)
   check_seconds(seconds, 'moonring.sleep')
   local task = running('moonring.sleep')
   check_can_wait('moonring.sleep')
+  if seconds == 0 then
+    return take_turn(task)
+  end
   arm(task, seconds)
   suspend(task)
 end
@@ -642,7 +659,7 @@ end
 function _M.suspended(co)
   local task = current
   current = nil
-  if not task or task.state ~= 'waiting' then
+  if not task or task.state == 'running' then
     if task then
       leave(task)
     end

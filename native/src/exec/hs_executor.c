@@ -30,8 +30,9 @@ void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers)
 static void refuse_worker(hs_job_t *job)
 {
     const hs_msg_t *msg = &job->request.msg;
-    hs_job_log(job, HS_LOG_ERROR,
-               "the handler asked for a worker and the server has none: %s %.128s",
+    const char *why = job->view.content != 0 ? "before the content of the request had arrived"
+                                             : "and the server has none";
+    hs_job_log(job, HS_LOG_ERROR, "the handler asked for a worker %s: %s %.128s", why,
                hs_parse_method_name(msg->method), hs_msg_url(msg).data);
     job->wants_worker = false;
     hs_res_replace(&job->response, 500);
@@ -93,7 +94,7 @@ static HS_NOINLINE hs_started_t go_on_elsewhere(hs_executor_t *executor, hs_job_
         executor->completions.away++;
         return HS_STARTED_AWAY;
     }
-    if (executor->workers != NULL)
+    if (executor->workers != NULL && job->view.content == 0)
         return submit(executor, job);
     refuse_worker(job);
     hs_job_set_state(job, HS_JOB_DONE);
