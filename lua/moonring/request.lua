@@ -8,6 +8,7 @@ local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
 
+local failure = require 'moonring.failure'
 local scheduler = require 'moonring.scheduler'
 
 local ffi_string = ffi.string
@@ -106,10 +107,10 @@ local function collect(self)
     result = api.request_collect(view_of(self))
   end
   if result < 0 then
-    local failure = scheduler.failure_of('limit', 'req:body: the requests being received have '
+    local refused = failure.new('limit', 'req:body: the requests being received have '
       .. 'more content than --max-body-memory: take it piece by piece, with req:chunks()')
-    failure.status = 503
-    error(failure, 0)
+    refused.status = 503
+    error(refused, 0)
   end
 end
 

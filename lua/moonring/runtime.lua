@@ -4,7 +4,10 @@ local api = require 'moonring.abi'
 require 'moonring.request'
 require 'moonring.response'
 local log = require 'moonring.log'
+local coroutines = require 'moonring.coroutines'
 local scheduler = require 'moonring.scheduler'
+local semaphore = require 'moonring.semaphore'
+local timers = require 'moonring.timers'
 local worker = require 'moonring.worker'
 
 local pcall, xpcall, error = pcall, xpcall, error
@@ -74,9 +77,8 @@ local modules = { cookies = true, forms = true, json = true, log = true, percent
 
 -- What handlers find as `moonring`: the runtime, and the modules by their names.
 local function public()
-  local names = { 'sleep', 'spawn', 'after', 'every', 'timeout', 'semaphore', 'now' }
-  local moonring = {}
-  for _, name in ipairs(names) do
+  local moonring = { after = timers.after, every = timers.every, semaphore = semaphore.new }
+  for _, name in ipairs { 'sleep', 'spawn', 'timeout', 'now' } do
     moonring[name] = scheduler[name]
   end
   moonring.worker = worker.call
@@ -92,10 +94,11 @@ end
 -- `chunk` is the compiled file at `path`. Returns what exec/hs_lua.c calls, in its order.
 function _M.load(path, chunk)
   _G.print = print_to_log
-  _G.hs_queue_push = scheduler.push
+  _G.hs_queue_push = coroutines.push
   _G.moonring = public()
   package.loaded.moonring = _G.moonring
   scheduler.install(describe)
+  coroutines.install()
   local ok, failure = xpcall(chunk, describe)
   if not ok then
     error(failure, 0)
@@ -106,7 +109,7 @@ function _M.load(path, chunk)
   end
   api.streams_content = rawget(_G, 'stream_content') and 1 or 0
   return runner(handle), scheduler.run, describe, scheduler.suspended, scheduler.ended,
-    scheduler.retire, worker.run
+    timers.retire, worker.run
 end
 
 return _M

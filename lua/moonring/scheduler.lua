@@ -3,18 +3,20 @@
 -- it. exec/hs_lua.c starts the coroutine of a request, calls `suspended` with it when it waits, and
 -- `run` in each turn in which something can go on.
 --
--- A wait is a yield with the value WAITING. It passes through coroutines of the handler's own:
--- coroutine.resume and coroutine.wrap, as replaced here, yield it on to whoever resumed them.
+-- A wait is a yield with the value WAITING, which passes through coroutines of the handler's own
+-- (coroutines.lua).
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
+local deadlines = require 'moonring.deadlines'
+local failure = require 'moonring.failure'
 local log = require 'moonring.log'
-local has_c_stack = require('moonring.native').has_c_stack
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local status, isyieldable = coroutine.status, coroutine.isyieldable
 local error, type, tostring, select, pairs, pcall = error, type, tostring, select, pairs, pcall
-local setmetatable, getmetatable, unpack = setmetatable, getmetatable, unpack
-local floor = math.floor
+local setmetatable, unpack = setmetatable, unpack
+local arm, disarm = deadlines.arm, deadlines.disarm
+local raise, failure_of, is_failure = failure.raise, failure.new, failure.is
 local cast, lshift, rshift = ffi.cast, bit.lshift, bit.rshift
 
 local _M = {}
@@ -43,104 +45,6 @@ local handle_t, view_t = ffi.typeof 'uint64_t', ffi.typeof 'hs_view_t *'
 
 -- The task that runs; nil: none, or a request that has none yet.
 local current
-
--- ---- Errors that a wait raises. ----
-
-local Failure = {}
-Failure.__index = Failure
-function Failure.__tostring(failure)
-  return failure.message
-end
-
-local function failure_of(code, message)
-  return setmetatable({ code = code, message = message }, Failure)
-end
-
-local function is_failure(value)
-  return type(value) == 'table' and getmetatable(value) == Failure
-end
-
-local getinfo, getupvalue, find = debug.getinfo, debug.getupvalue, string.find
--- Where the modules of the runtime lie: a directory, or the beginning of their names.
-local OWN = getinfo(1, 'S').source:gsub('scheduler[.lua]*$', '')
-
--- Raises at the line of the handler that called into the runtime.
-local function raise(message)
-  local level = 2
-  local info = getinfo(level, 'S')
-  while info and (info.what == 'C' or find(info.source, OWN, 1, true) == 1) do
-    level = level + 1
-    info = getinfo(level, 'S')
-  end
-  error(message, info and level or 1)
-end
-_M.raise = raise
-
--- ---- Timers: a heap, the first to end at 1. Anything with `due` and `fire` can be in it. ----
-
-local heap, heap_size = {}, 0
-
-local function rise(entry, at)
-  local due = entry.due
-  while at > 1 do
-    local above = floor(at / 2)
-    local parent = heap[above]
-    if parent.due <= due then
-      break
-    end
-    heap[at] = parent
-    parent.at = at
-    at = above
-  end
-  heap[at] = entry
-  entry.at = at
-end
-
-local function sink(entry, at)
-  local due = entry.due
-  while true do
-    local below = 2 * at
-    if below > heap_size then
-      break
-    end
-    local child = heap[below]
-    if below < heap_size and heap[below + 1].due < child.due then
-      below = below + 1
-      child = heap[below]
-    end
-    if due <= child.due then
-      break
-    end
-    heap[at] = child
-    child.at = at
-    at = below
-  end
-  heap[at] = entry
-  entry.at = at
-end
-
-local function arm(entry, seconds)
-  entry.due = api.now() + seconds
-  heap_size = heap_size + 1
-  rise(entry, heap_size)
-  api.due_s = heap[1].due
-end
-
-local function disarm(entry)
-  local at = entry.at
-  if not at then
-    return
-  end
-  entry.at = false
-  local last = heap[heap_size]
-  heap[heap_size] = nil
-  heap_size = heap_size - 1
-  if last ~= entry then
-    rise(last, at)
-    sink(last, last.at)
-  end
-  api.due_s = heap_size > 0 and heap[1].due or 0
-end
 
 -- ---- Tasks that can go on, the oldest first. ----
 
@@ -288,11 +192,11 @@ local function check_can_wait(what)
 end
 
 local function raise_failure(task)
-  local failure = task.failure
-  if failure then
+  local reason = task.failure
+  if reason then
     forget_wait(task)
     task.failure = nil
-    error(failure, type(failure) == 'string' and 4 or 0)
+    error(reason, type(reason) == 'string' and 4 or 0)
   end
 end
 
@@ -369,8 +273,8 @@ end
 
 local describe -- set by runtime.lua
 
-local function log_failure(task, failure)
-  if is_failure(failure) and (failure.code == 'cancelled' or failure.code == 'aborted') then
+local function log_failure(task, reason)
+  if is_failure(reason, 'cancelled') or is_failure(reason, 'aborted') then
     return
   end
   local root = task.request
@@ -378,7 +282,7 @@ local function log_failure(task, failure)
   if view ~= nil and view.handle ~= root.handle then
     view = nil
   end
-  local text = describe(failure, task.co)
+  local text = describe(reason, task.co)
   api.task_failed(api.lua, view, LOG_ERROR, text, #text)
 end
 
@@ -397,26 +301,28 @@ local function run_at_end(task)
   local functions = task.at_end
   task.at_end = nil
   for i = #functions, 1, -1 do
-    local ok, failure = pcall(functions[i])
+    local ok, reason = pcall(functions[i])
     if not ok then
-      log.error('lua error at the end of a request: ' .. tostring(failure))
+      log.error('lua error at the end of a request: ' .. tostring(reason))
     end
   end
 end
 
-local function cancel(task, failure)
+-- What was cancelled and does not end in time.
+local Killer = {}
+Killer.__index = Killer
+
+-- The wait in which the task is, or its next one, raises `reason`.
+local function cancel(task, reason)
   if task.state == 'ended' or task.failure then
     return
   end
+  task.failure = reason
   if task.state == 'new' then
-    task.failure = failure
     return
   end
-  task.failure = failure
   if not task.killer then
-    task.killer = setmetatable({ task = task }, { __index = { fire = function(self)
-      _M.kill(self.task)
-    end } })
+    task.killer = setmetatable({ task = task }, Killer)
     arm(task.killer, GRACE_S)
   end
   if task.state == 'waiting' then
@@ -471,8 +377,8 @@ local function leave(task)
 end
 
 -- The status of a response to a request whose handler has raised.
-local function status_of(failure)
-  return is_failure(failure) and failure.status or 500
+local function status_of(reason)
+  return is_failure(reason) and reason.status or 500
 end
 
 -- The request of this task has its response, unless it had it before. `failed`: nil, or the status
@@ -509,11 +415,9 @@ local function finish(task, ok, ...)
   leave(task)
 end
 
--- It did not end in time although it was cancelled: it is never resumed again.
-function _M.kill(task)
-  if task.state == 'ended' then
-    return
-  end
+-- It is never resumed again.
+function Killer.fire(killer)
+  local task = killer.task
   forget_wait(task)
   log.warn(('a cancelled task has not ended within %d seconds: it is dropped')
     :format(GRACE_S) .. debug.traceback(task.co, ''))
@@ -563,8 +467,8 @@ local function resumed(task, ok, what, ...)
 end
 
 local function go_on(task)
-  if task.state == 'ended' then
-    return
+  if task.state ~= 'ready' and task.state ~= 'new' then
+    return -- it has gone on meanwhile, or ended
   end
   local root = task.request
   local view = root and root.view
@@ -576,14 +480,32 @@ local function go_on(task)
   current = task
   api.task_begin(api.lua, view)
   if is_new then
-    local failure, arguments = task.failure, task.arguments
+    local arguments = task.arguments
     task.arguments = nil
-    if failure then
-      return finish(task, false, failure)
+    if task.failure then
+      return finish(task, false, task.failure)
     end
     return resumed(task, resume(task.co, unpack(arguments, 1, arguments.n)))
   end
   return resumed(task, resume(task.co))
+end
+
+local function new_task(root, co, ...)
+  local task = setmetatable({ state = 'new', co = co, request = root,
+    arguments = { n = select('#', ...), ... } }, Task)
+  if root then
+    local children = root.children
+    if not children then
+      children = {}
+      root.children = children
+    end
+    children[task] = true
+  else
+    task.is_held = true
+    api.held_count = api.held_count + 1
+  end
+  put_ready(task)
+  return task
 end
 
 local function abort(task)
@@ -596,16 +518,16 @@ local function abort(task)
   if task.on_abort and reason == ABORT_LOST then
     local handler = task.on_abort
     task.on_abort = nil
-    _M.spawn_in(task, handler)
+    new_task(task, create(handler))
     return
   end
-  local failure = reason == ABORT_TIMEOUT
+  local raised = reason == ABORT_TIMEOUT
       and failure_of('timeout', 'the handler ran into its deadline')
     or failure_of('aborted', 'aborted: the client has gone')
-  cancel(task, failure)
+  cancel(task, raised)
   if task.children then
     for child in pairs(task.children) do
-      cancel(child, failure)
+      cancel(child, raised)
     end
   end
 end
@@ -627,23 +549,12 @@ local function take_wakes()
   wakes.count = 0
 end
 
-local function fire_timers()
-  local now = api.now()
-  while heap_size > 0 and heap[1].due <= now do
-    local entry = heap[1]
-    disarm(entry)
-    entry:fire()
-  end
-end
-
 -- Called by C: what can go on does, once each.
 function _M.run()
   if api.wakes.count > 0 then
     take_wakes()
   end
-  if heap_size > 0 then
-    fire_timers()
-  end
+  deadlines.fire()
   local count = last - first + 1
   for _ = 1, count < BUDGET and count or BUDGET do
     go_on(take_ready())
@@ -691,28 +602,6 @@ local function check_function(fn, what)
   end
 end
 
-local function new_task(root, co, ...)
-  local task = setmetatable({ state = 'new', co = co, request = root,
-    arguments = { n = select('#', ...), ... } }, Task)
-  if root then
-    local children = root.children
-    if not children then
-      children = {}
-      root.children = children
-    end
-    children[task] = true
-  else
-    task.is_held = true
-    api.held_count = api.held_count + 1
-  end
-  put_ready(task)
-  return task
-end
-
-function _M.spawn_in(root, fn, ...)
-  return new_task(root, create(fn), ...)
-end
-
 -- moonring.spawn([{ detached = true },] fn, ...)
 function _M.spawn(options, ...)
   if type(options) == 'table' then
@@ -739,10 +628,10 @@ local function join(task, seconds, what)
   local waiter = running(what)
   check_can_wait(what)
   task.joiner = waiter
-  local ok, failure = pcall(wait_for_wake, waiter, seconds)
+  local ok, reason = pcall(wait_for_wake, waiter, seconds)
   task.joiner = nil
   if not ok then
-    error(failure, 0)
+    error(reason, 0)
   end
   return task.state == 'ended'
 end
@@ -791,98 +680,9 @@ function _M.timeout(seconds, fn, ...)
   return nil, 'timeout'
 end
 
--- ---- Timers. ----
-
-local periodic = {} -- timers of `every`
-local Timer = {}
-Timer.__index = Timer
-
-function Timer.cancel(timer)
-  timer.is_over = true
-  periodic[timer] = nil
-  disarm(timer)
-  if timer.is_held then
-    timer.is_held = nil
-    api.held_count = api.held_count - 1
-  end
-end
-
--- A drain waits for this task.
-local function run_last(task)
-  task.is_last = true
-  api.last_count = api.last_count + 1
-end
-
-local function run_periodic(timer)
-  timer.is_running = true
-  local ok, failure = pcall(timer.fn, false)
-  timer.is_running = nil
-  if timer.ends then
-    run_last(current)
-    timer.fn(true)
-  elseif not timer.is_over then
-    arm(timer, timer.interval)
-  end
-  if not ok then
-    error(failure, 0)
-  end
-end
-
-function Timer.fire(timer)
-  if api.is_attached == 0 then
-    return -- loaded on a worker
-  end
-  if timer.interval then
-    new_task(nil, create(run_periodic), timer)
-  else
-    Timer.cancel(timer)
-    new_task(nil, create(timer.fn), false)
-  end
-end
-
--- On a worker nothing goes on between two requests.
-local function refuse_on_worker(what)
-  if api.is_attached == 0 and api.request ~= nil then
-    raise(what .. ': not on a worker thread, where nothing goes on between two requests')
-  end
-end
-
--- Calls fn(false) once, `seconds` from now, in a task of its own.
-function _M.after(seconds, fn)
-  check_seconds(seconds, 'moonring.after')
-  check_function(fn, 'moonring.after')
-  refuse_on_worker('moonring.after')
-  local timer = setmetatable({ fn = fn, is_held = true }, Timer)
-  api.held_count = api.held_count + 1
-  arm(timer, seconds)
-  return timer
-end
-
--- Calls fn(premature) every `seconds`, each time in a task of its own, the first time after
--- `seconds`. The next interval begins when it has returned.
-function _M.every(seconds, fn)
-  check_seconds(seconds, 'moonring.every')
-  if seconds < 0.001 then
-    error('moonring.every: an interval is 1 millisecond or longer', 2)
-  end
-  check_function(fn, 'moonring.every')
-  refuse_on_worker('moonring.every')
-  local timer = setmetatable({ fn = fn, interval = seconds }, Timer)
-  periodic[timer] = true
-  arm(timer, seconds)
-  return timer
-end
-
--- Called by C when the reactor drains, or the state has a successor: what is periodic runs once
--- more, and ends. `how`: RETIRE_LAST, nothing goes on at all.
+-- The reactor drains (`how`: 0), the state has a successor (RETIRE_REPLACED), or nothing goes on at
+-- all (RETIRE_LAST).
 function _M.retire(how)
-  for timer in pairs(periodic) do
-    Timer.cancel(timer)
-    timer.ends = true
-    if not timer.is_running and how ~= RETIRE_LAST then
-      run_last(new_task(nil, create(timer.fn), true))
-    end
-  end
   if how >= RETIRE_REPLACED then
     is_replaced = true
     while yielded_last >= yielded_first do
@@ -893,76 +693,11 @@ function _M.retire(how)
     for _, task in pairs(requests) do
       end_request(task, 500)
     end
-    requests = {}
+    deadlines.forget_all()
     ready, first, last = {}, 1, 0
-    heap, heap_size = {}, 0
-    waiting, woken = {}, {}
-    api.ready_count, api.held_count, api.last_count, api.due_s = 0, 0, 0, 0
+    requests, waiting, woken = {}, {}, {}
+    api.ready_count, api.held_count, api.last_count = 0, 0, 0
   end
-end
-
--- ---- Semaphores. ----
-
-local Semaphore = {}
-Semaphore.__index = Semaphore
-
-function _M.semaphore(count)
-  if type(count) ~= 'number' or count < 0 or count ~= floor(count) then
-    error('moonring.semaphore takes a whole number, 0 or more, not ' .. tostring(count), 2)
-  end
-  return setmetatable({ count = count, first = 1, last = 0, queue = {} }, Semaphore)
-end
-
--- Takes one of those that are free, or waits for one: true. nil, 'timeout' after `seconds`.
-function Semaphore.acquire(semaphore, seconds)
-  if seconds ~= nil then
-    check_seconds(seconds, 'semaphore:acquire')
-  end
-  if semaphore.count > 0 then
-    semaphore.count = semaphore.count - 1
-    return true
-  end
-  if seconds == 0 then
-    return nil, 'timeout'
-  end
-  local task = running('semaphore:acquire')
-  check_can_wait('semaphore:acquire')
-  local place = { task = task }
-  semaphore.last = semaphore.last + 1
-  semaphore.queue[semaphore.last] = place
-  local ok, woke, why = pcall(wait_for_wake, task, seconds)
-  place.task = nil
-  if ok and woke then
-    return true
-  end
-  if place.is_given then
-    semaphore:release() -- it came in the same moment
-  end
-  if not ok then
-    error(woke, 0)
-  end
-  return nil, why
-end
-
-function Semaphore.release(semaphore)
-  while semaphore.first <= semaphore.last do
-    local place = semaphore.queue[semaphore.first]
-    semaphore.queue[semaphore.first] = nil
-    semaphore.first = semaphore.first + 1
-    local task = place.task
-    if task and task.state == 'waiting' then
-      place.is_given = true
-      wake(task)
-      return
-    end
-  end
-  semaphore.first, semaphore.last = 1, 0
-  semaphore.count = semaphore.count + 1
-end
-
--- How many can be acquired at once.
-function Semaphore.available(semaphore)
-  return semaphore.count
 end
 
 -- ---- For the modules of the runtime. ----
@@ -998,83 +733,34 @@ function _M.wait_for_request(event, what)
   return _M.wait(root.base + event, nil, what)
 end
 
-_M.failure_of = failure_of
-
--- Raises where the running task cannot wait.
+-- The running task; raises where it cannot wait.
 function _M.check(what)
-  running(what)
+  local task = running(what)
   check_can_wait(what)
+  return task
 end
 
--- ---- coroutine.resume and coroutine.wrap. ----
-
-local function passed(co, ok, what, ...)
-  while ok and what == WAITING do
-    if not isyieldable() then
-      local task = current
-      forget_wait(task)
-      task.state = 'running'
-      task.failure = 'cannot wait: this coroutine was resumed by a function of C that calls back, '
-        .. 'as table.sort and string.gsub do, or while a file is loaded'
-    else
-      yield(WAITING)
-    end
-    return passed(co, resume(co))
-  end
-  return ok, what, ...
+-- The wait of the running task cannot be: it raises `reason`.
+function _M.fail_wait(reason)
+  forget_wait(current)
+  current.state = 'running'
+  current.failure = reason
 end
 
--- Coroutines inside one another take C stack: exec/hs_lua_guard.h.
-local function pass_on(co, ...)
-  if not has_c_stack() then
-    raise('C stack overflow: coroutines are nested too deeply')
-  end
-  return passed(co, resume(co, ...))
+-- A drain waits for the running task.
+function _M.drain_waits_for()
+  current.is_last = true
+  api.last_count = api.last_count + 1
 end
 
--- Bytes of a message that get another position in front.
-local POSITIONS_MAX = 1024
+_M.WAITING, _M.RETIRE_LAST = WAITING, RETIRE_LAST
+_M.wait_for_wake, _M.wake = wait_for_wake, wake
+_M.check_seconds, _M.check_function = check_seconds, check_function
 
-local function unwrapped(ok, ...)
-  if ok then
-    return ...
-  end
-  local failure = (...)
-  -- Each level adds its position, up to a length: thousands would copy all of it.
-  error(failure, type(failure) == 'string' and #failure < POSITIONS_MAX and 2 or 0)
-end
-
-local function wrap(fn)
-  local wrapped_coroutine = create(fn)
-  return function(...)
-    return unwrapped(pass_on(wrapped_coroutine, ...))
-  end
-end
-
--- The coroutine in what `wrap` has returned.
-local function coroutine_in(fn)
-  local index = 1
-  local name, value = getupvalue(fn, index)
-  while name and name ~= 'wrapped_coroutine' do
-    index = index + 1
-    name, value = getupvalue(fn, index)
-  end
-  return value
-end
-
--- hs_queue_push(task): a function or a coroutine that goes on after it has yielded.
-function _M.push(work)
-  local co = work
-  if type(work) == 'function' then
-    co = coroutine_in(work) or create(work)
-  elseif type(work) ~= 'thread' then
-    error('hs_queue_push(task) takes a coroutine or a function, not a ' .. type(work), 2)
-  end
-  if status(co) ~= 'suspended' then
-    error('hs_queue_push(task): the coroutine is ' .. status(co), 2)
-  end
+-- hs_queue_push with a suspended coroutine, which goes on after it has yielded.
+function _M.push(co)
   if yielded_last - yielded_first + 1 >= YIELDED_MAX then
-    error(('hs_queue_push(task): %d tasks wait already'):format(YIELDED_MAX), 2)
+    raise(('hs_queue_push(task): %d tasks wait already'):format(YIELDED_MAX))
   end
   put_yielded(setmetatable({ state = 'new', co = co, may_yield = true,
     arguments = { n = 0 } }, Task))
@@ -1083,8 +769,6 @@ end
 -- Called by runtime.lua before the handler is loaded.
 function _M.install(describe_failure)
   describe = describe_failure
-  coroutine.resume = pass_on
-  coroutine.wrap = wrap
 end
 
 return _M

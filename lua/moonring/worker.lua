@@ -4,6 +4,7 @@
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local buffer = require 'string.buffer'
+local failure = require 'moonring.failure'
 local scheduler = require 'moonring.scheduler'
 
 local encode, decode = buffer.encode, buffer.decode
@@ -20,7 +21,7 @@ local LOADED_MAX = 256
 local function encoded(values, what)
   local ok, text = pcall(encode, values)
   if not ok then
-    scheduler.raise(('moonring.worker: %s cannot be copied to another thread (%s): numbers, strings, '
+    failure.raise(('moonring.worker: %s cannot be copied to another thread (%s): numbers, strings, '
       .. 'booleans and tables of these can'):format(what, tostring(text)))
   end
   return text
@@ -29,16 +30,16 @@ end
 local function check(work)
   if type(work) == 'string' then
     if not work:find('^[%w_./-]+%.[%w_]+$') then
-      scheduler.raise(("moonring.worker('module.function', ...): %q is not of this form"):format(work))
+      failure.raise(("moonring.worker('module.function', ...): %q is not of this form"):format(work))
     end
   elseif type(work) ~= 'function' then
-    scheduler.raise("moonring.worker takes a function or 'module.function', not a " .. type(work))
+    failure.raise("moonring.worker takes a function or 'module.function', not a " .. type(work))
   else
     local info = getinfo(work, 'uS')
     if info.what == 'C' then
-      scheduler.raise('moonring.worker: a function of C cannot go to another thread')
+      failure.raise('moonring.worker: a function of C cannot go to another thread')
     elseif info.nups > 0 then
-      scheduler.raise(("moonring.worker: the function uses the local '%s' from outside: pass it as an "
+      failure.raise(("moonring.worker: the function uses the local '%s' from outside: pass it as an "
         .. "argument, or name a module's function"):format((getupvalue(work, 1))))
     end
   end
@@ -64,17 +65,17 @@ function _M.call(work, ...)
   local call = api.call_begin(api.lua, text, #text, id)
   if call == nil then
     scheduler.forget(id)
-    local failure = scheduler.failure_of('busy', 'moonring.worker: no worker can take it: all are '
+    local refused = failure.new('busy', 'moonring.worker: no worker can take it: all are '
       .. 'busy and the queue is full, or there are none (--threads)')
-    failure.status = 503
-    error(failure, 0)
+    refused.status = 503
+    error(refused, 0)
   end
   local result = ffi.new 'hs_lua_call_t'
-  local ok, failure = pcall(scheduler.wait, id, nil, 'moonring.worker')
+  local ok, reason = pcall(scheduler.wait, id, nil, 'moonring.worker')
   scheduler.forget(id)
   if not ok then
     api.call_end(api.lua, call)
-    error(failure, 0)
+    error(reason, 0)
   end
   api.call_result(call, result)
   local answer, failed = result.data ~= nil and ffi_string(result.data, result.len) or '', result.failed
@@ -128,10 +129,10 @@ end
 function _M.run()
   local text = ffi_string(api.call_data, api.call_len)
   scheduler.spawn({ detached = true }, function()
-    local ok, failure = pcall(run, text)
+    local ok, reason = pcall(run, text)
     if not ok then
-      failure = tostring(failure)
-      api.call_respond(api.lua, 1, failure, #failure)
+      reason = tostring(reason)
+      api.call_respond(api.lua, 1, reason, #reason)
     end
   end)
 end

@@ -129,10 +129,10 @@ function cases.runtime()
   local found = members_of(moonring)
   found.spawn, described.spawn = nil, nil -- its first parameter may be left out
   expect.equal(described, found)
-  local scheduler = read 'lua/moonring/scheduler.lua'
-  for _, class in ipairs { 'Task', 'Timer', 'Semaphore' } do
+  local files = { Task = 'scheduler', Timer = 'timers', Semaphore = 'semaphore' }
+  for class, file in pairs(files) do
     local there = named(library, '\nfunction ' .. class .. ':([%w_]+)%(')
-    local methods = named(scheduler, '\nfunction ' .. class .. '%.([%w_]+)%(')
+    local methods = named(read('lua/moonring/' .. file .. '.lua'), '\nfunction ' .. class .. '%.([%w_]+)%(')
     for i = #methods, 1, -1 do
       if methods[i] == 'fire()' then
         table.remove(methods, i)

@@ -14,7 +14,7 @@
  * its own, look at how much of the thread's stack is left, and raise "C stack overflow" when it is
  * less than those limits allow for:
  *
- *   coroutine.resume, coroutine.wrap      a new Lua stack; in lua/moonring/scheduler.lua
+ *   coroutine.resume, coroutine.wrap      a new Lua stack; in lua/moonring/coroutines.lua
  *   string.gsub                           8 kB of buffer a call
  *   table.sort                            a frame each time it halves the table
  *   load                                  the compiler, up to 109 kB when syntax is nested

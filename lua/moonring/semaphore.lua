@@ -1,0 +1,72 @@
+-- moonring.semaphore(n): at most n tasks at a time, the others in the order in which they came.
+local failure = require 'moonring.failure'
+local scheduler = require 'moonring.scheduler'
+
+local type, tostring, pcall, error, setmetatable = type, tostring, pcall, error, setmetatable
+local floor = math.floor
+local raise, check_seconds = failure.raise, scheduler.check_seconds
+
+local _M = {}
+
+local Semaphore = {}
+Semaphore.__index = Semaphore
+
+function _M.new(count)
+  if type(count) ~= 'number' or count < 0 or count ~= floor(count) then
+    raise('moonring.semaphore takes a whole number, 0 or more, not ' .. tostring(count))
+  end
+  return setmetatable({ count = count, first = 1, last = 0, queue = {} }, Semaphore)
+end
+
+-- Takes one of those that are free, or waits for one: true. nil, 'timeout' after `seconds`.
+function Semaphore.acquire(semaphore, seconds)
+  if seconds ~= nil then
+    check_seconds(seconds, 'semaphore:acquire')
+  end
+  if semaphore.count > 0 then
+    semaphore.count = semaphore.count - 1
+    return true
+  end
+  if seconds == 0 then
+    return nil, 'timeout'
+  end
+  local task = scheduler.check('semaphore:acquire')
+  local place = { task = task }
+  semaphore.last = semaphore.last + 1
+  semaphore.queue[semaphore.last] = place
+  local ok, woke, why = pcall(scheduler.wait_for_wake, task, seconds)
+  place.task = nil
+  if ok and woke then
+    return true
+  end
+  if place.is_given then
+    semaphore:release() -- it came in the same moment
+  end
+  if not ok then
+    error(woke, 0)
+  end
+  return nil, why
+end
+
+function Semaphore.release(semaphore)
+  while semaphore.first <= semaphore.last do
+    local place = semaphore.queue[semaphore.first]
+    semaphore.queue[semaphore.first] = nil
+    semaphore.first = semaphore.first + 1
+    local task = place.task
+    if task and task.state == 'waiting' then
+      place.is_given = true
+      scheduler.wake(task)
+      return
+    end
+  end
+  semaphore.first, semaphore.last = 1, 0
+  semaphore.count = semaphore.count + 1
+end
+
+-- How many can be acquired at once.
+function Semaphore.available(semaphore)
+  return semaphore.count
+end
+
+return _M
