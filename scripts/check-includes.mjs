@@ -15,7 +15,7 @@ const floors = ['base', 'data', 'os', 'stream', 'net', 'http', 'exec', 'conn', '
 /** System headers that only some files may include. */
 const reserved = [
   [/^llhttp\.h$/, /^src\/http\//],
-  [/^openssl\//, /^src\/net\/hs_tls/],
+  [/^openssl\//, /^src\/(net\/hs_tls|exec\/hs_lua_crypto)/],
   [/^zlib\.h$/, /^src\/http\/hs_inflate\.c$/],
   [/^(lua|lualib|lauxlib|luajit)\.h(pp)?$/, /^src\/exec\/hs_lua/],
   [

@@ -72,7 +72,7 @@ local function runner(handle)
 end
 
 -- Modules that `moonring` loads when they are first asked for.
-local modules = { cookies = true, forms = true, json = true, log = true, percent = true,
+local modules = { cookies = true, crypto = true, forms = true, json = true, log = true, percent = true,
   query = true, router = true }
 
 -- What handlers find as `moonring`: the runtime, and the modules by their names.

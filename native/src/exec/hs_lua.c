@@ -8,6 +8,7 @@
 #include "exec/hs_executor.h"
 #include "exec/hs_lua_api.h"
 #include "exec/hs_lua_content.h"
+#include "exec/hs_lua_crypto.h"
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_guard.h"
 #include "exec/hs_lua_http.h"
@@ -65,6 +66,7 @@ struct hs_lua {
     hs_net_t *net;       /* of the loop's thread; NULL: not on one */
     hs_lua_loop_t *loop; /* on a worker, once something has waited */
     hs_lua_sockets_t sockets;
+    hs_lua_crypto_t crypto;
     struct hs_executor *executor; /* of the loop's thread, as is busy */
     hs_call_t *call;              /* on a worker: the one that runs */
     uint32_t calls;               /* begun, and not returned */
@@ -109,7 +111,7 @@ static void preload_embedded(lua_State *state)
 static int open_native(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, lua_upvalueindex(1));
-    lua_createtable(state, 0, 6);
+    lua_createtable(state, 0, 12);
     hs_lua_pins_open(&lua->pins, state);
     lua_setfield(state, -2, "pins");
     lua_pushcfunction(state, hs_lua_guard_has_stack);
@@ -126,6 +128,10 @@ static int open_native(lua_State *state)
     lua_setfield(state, -2, "socket_abi");
     lua_pushlightuserdata(state, &lua->sockets.api);
     lua_setfield(state, -2, "sockets");
+    lua_pushstring(state, hs_lua_crypto_abi_text);
+    lua_setfield(state, -2, "crypto_abi");
+    lua_pushlightuserdata(state, &lua->crypto.api);
+    lua_setfield(state, -2, "crypto");
     return 1;
 }
 
@@ -724,6 +730,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua->api.pins = &lua->pins;
     lua->api.lua = lua;
     hs_lua_sockets_init(&lua->sockets, &lua->api.wakes, net_of, lua);
+    hs_lua_crypto_init(&lua->crypto);
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
     lua->api.task_failed = log_failed_task;
@@ -763,6 +770,7 @@ void hs_lua_free(hs_lua_t *lua)
     }
     hs_lua_loop_free(lua->loop);
     hs_lua_wakes_free(&lua->api.wakes);
+    hs_lua_crypto_free(&lua->crypto);
     hs_free(lua);
 }
 
