@@ -154,10 +154,10 @@ end
 -- nil if the content ends with the connection, else an error.
 local function problem_of_end(exchange)
   local outcome = api.reply_end(exchange.parser)
-  if outcome == COMPLETE then
-    return nil
+  if outcome ~= COMPLETE then
+    return exchange.send_error or ffi_string(api.refusal_name(outcome))
   end
-  return exchange.send_error or ffi_string(api.refusal_name(outcome))
+  return exchange.sock:truncated() and 'truncated response' or nil
 end
 
 -- The next piece of content as it was received: a string; nil at the end; nil and an error.

@@ -4,7 +4,7 @@ local ffi = require 'ffi'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local VERSION = 3
+local VERSION = 4
 
 ffi.cdef(native.socket_abi)
 
@@ -475,6 +475,13 @@ end
 function Socket.reused(sock)
   check_owner(sock, 'socket:reused')
   return sock.handle and api.reused(sock.handle) or 0
+end
+
+-- True if the last receive failed because the connection was closed, but not by an orderly end: a
+-- reset, or TLS that was not ended. What has arrived may not be all.
+function Socket.truncated(sock)
+  check_owner(sock, 'socket:truncated')
+  return sock.handle ~= nil and sock.handle.failed[READ] == 2
 end
 
 -- The protocol that TLS has agreed on; nil: none.

@@ -78,6 +78,13 @@ const cases: readonly Case[] = [
     error: 'truncated response',
   },
   {
+    name: 'a reset in content without a length',
+    serve: (socket) => {
+      socket.write(`${HEAD}\r\nhalf`, () => socket.resetAndDestroy());
+    },
+    error: 'truncated response',
+  },
+  {
     name: 'a slow content in the total time',
     serve: (socket) => {
       socket.write(`${HEAD}Content-Length: 100000\r\n\r\n`);

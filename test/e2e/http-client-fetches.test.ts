@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import t from 'tap';
+import { makeCertificate } from './certificate.js';
 import { order, rawUpstream, upstream } from './fetching.js';
 import { startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
@@ -10,6 +14,9 @@ import { socketDirectory } from './socket-directory.js';
  * moonring.http in a handler, in front of servers that behave: content both ways, connections that
  * are used again, redirects, decoded content, Unix sockets.
  */
+
+/** One thread, and so one pool. */
+const INLINE = ['--dispatch', 'inline', '--threads', '0'];
 
 t.test('requests arrive as they were made', async (t) => {
   const server = await startServer(t, { app: 'fetching.lua' });
@@ -48,10 +55,7 @@ t.test('requests arrive as they were made', async (t) => {
 });
 
 t.test('connections are used again', async (t) => {
-  const server = await startServer(t, {
-    app: 'fetching.lua',
-    args: ['--dispatch', 'inline', '--threads', '0'],
-  });
+  const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
   const { url, connections } = await upstream(t, (request, response) => {
     request.resume();
     if (request.url === '/none') response.writeHead(204).end();
@@ -188,4 +192,51 @@ t.test('a Unix socket', async (t) => {
   );
   const outcome = await order(server, { url: 'http://docker/info', options: { unix: path } });
   t.equal(outcome.body, 'docker/info');
+});
+
+t.test('https', async (t) => {
+  const { cert, options } = makeCertificate(t);
+  const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
+  let connections = 0;
+  const behind = createHttpsServer({ ...options, keepAlive: true }, (request, response) => {
+    const { socket } = request;
+    if (request.url === '/cut' || request.url === '/ended') {
+      socket.write('HTTP/1.1 200 OK\r\n\r\nsome content', () => {
+        if (request.url === '/ended') socket.end();
+        else (socket as unknown as { _handle: { close: () => void } })._handle.close();
+      });
+      return;
+    }
+    request.pipe(response);
+  });
+  behind.on('secureConnection', () => {
+    connections += 1;
+  });
+  behind.on('tlsClientError', () => {});
+  behind.listen(0, 'localhost');
+  await once(behind, 'listening');
+  t.teardown(() => {
+    behind.close();
+    behind.closeAllConnections();
+  });
+  const { port } = behind.address() as AddressInfo;
+  const url = `https://localhost:${port}/`;
+  const trusting = { tls: { ca: cert }, body: 'secret' };
+  const long = 'x'.repeat(500_000);
+  t.equal((await order(server, { url, options: trusting })).body, 'secret');
+  t.equal((await order(server, { url, options: { ...trusting, body: long } })).body, long);
+  t.equal(connections, 1, 'the connection was used again');
+  t.match((await order(server, { url })).error, /^certificate: self.signed certificate$/);
+  const other = { tls: { ca: cert, sni: 'example.org' } };
+  t.equal((await order(server, { url, options: other })).error, 'certificate: hostname mismatch');
+  const careless = { ...trusting, tls: { verify: false } };
+  t.equal((await order(server, { url, options: careless })).body, 'secret');
+  const plain = { url: `http://localhost:${port}/` };
+  t.ok((await order(server, plain)).error, 'without TLS');
+  const tls = trusting.tls;
+  const ended = await order(server, { url: `${url}ended`, options: { tls } });
+  t.equal(ended.body, 'some content', 'content ends with the end of TLS');
+  const cut = await order(server, { url: `${url}cut`, options: { tls } });
+  t.equal(cut.body, undefined, 'and is incomplete where the connection ends without it');
+  t.match(cut.error, /^TLS: |^truncated response$/);
 });

@@ -1,24 +1,13 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { createServer } from 'node:tls';
 import t, { type Test } from 'tap';
+import { makeCertificate } from './certificate.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
 /** A server of lines behind TLS whose certificate is for localhost, and the file of the latter. */
 async function startTls(t: Test) {
-  const directory = mkdtempSync(join(tmpdir(), 'moonring-tls-'));
-  t.teardown(() => rmSync(directory, { recursive: true }));
-  const key = join(directory, 'key.pem');
-  const cert = join(directory, 'cert.pem');
-  execFileSync('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-    ...['-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost'],
-    ...['-addext', 'subjectAltName=DNS:localhost'],
-  ]);
-  const options = { key: readFileSync(key), cert: readFileSync(cert), ALPNProtocols: ['http/1.1'] };
+  const { cert, options: own } = makeCertificate(t);
+  const options = { ...own, ALPNProtocols: ['http/1.1'] };
   const server = createServer(options, (socket) => {
     socket.on('error', () => undefined);
     socket.on('data', (data) => socket.write(data));

@@ -5,7 +5,8 @@
 --
 -- One list for each connection, in the order in which they are made: bytes that receive() gives, or
 -- one of the errors below. A list may say `reused`, how many requests it has carried, `send`, the
--- error of the first send, and `refuses`, why it cannot be made.
+-- error of the first send, `truncated`, that its end is no orderly one, and `refuses`, why it cannot
+-- be made.
 local ERRORS = { closed = true, timeout = true, reset = true }
 
 local fake = { connections = {}, made = {}, clock = 0 }
@@ -58,6 +59,10 @@ end
 
 function Socket.close(sock)
   sock.closed = true
+end
+
+function Socket.truncated(sock)
+  return sock.script.truncated or false
 end
 
 function Socket.reused(sock)

@@ -206,6 +206,8 @@ end
 function cases.content_that_ends_with_the_connection()
   local res = fetch { 'HTTP/1.0 200 OK\r\n\r\nabc', 'def', 'closed' }
   expect.equal({ res:body() }, { 'abcdef' })
+  res = fetch { 'HTTP/1.0 200 OK\r\n\r\nabc', 'closed', truncated = true }
+  expect.equal({ res:body() }, { nil, 'truncated response' })
   expect.equal(fate(1), 'closed')
 end
 

@@ -88,6 +88,11 @@ function Socket:setkeepalive(idle) end
 ---@return string? problem
 function Socket:close() end
 
+---True if the last receive failed with 'closed', but the peer did not end the connection in order: it
+---was reset, or TLS was not ended. What has arrived may not be all.
+---@return boolean
+function Socket:truncated() end
+
 ---How many sockets have used the connection before.
 ---@return integer
 function Socket:reused() end

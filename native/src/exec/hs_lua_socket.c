@@ -24,7 +24,8 @@ static void show(socket_of_lua_t *lua_socket, hs_socket_side_t side)
 {
     const hs_socket_outcome_t *outcome = &lua_socket->socket->outcomes[side];
     lua_socket->seen.waits[side] = 0;
-    lua_socket->seen.failed[side] = outcome->failure.kind != HS_FAILURE_NONE;
+    bool is_cut = outcome->failure.kind == HS_FAILURE_CLOSED && outcome->failure.sys_errno != 0;
+    lua_socket->seen.failed[side] = outcome->failure.kind == HS_FAILURE_NONE ? 0 : is_cut ? 2 : 1;
     if (side != HS_SOCKET_READ)
         return;
     lua_socket->seen.data = outcome->data;

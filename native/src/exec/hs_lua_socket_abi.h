@@ -9,7 +9,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SOCKET_ABI_VERSION 3
+#define HS_LUA_SOCKET_ABI_VERSION 4
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SOCKET_ABI(...)                                                                     \
@@ -75,7 +75,8 @@ typedef struct hs_lua_socket_api {
 /*
  * hs_lua_socket_t: a socket, 0 its reading side (connect, receive), 1 its writing side (send).
  *   waits     1: the call on this side goes on; its end wakes the id
- *   failed    0: the last call on this side has succeeded
+ *   failed    0: the last call on this side has succeeded; 2: the connection was closed, but not by
+ *             an orderly end; 1: any other failure
  *   ids       what exec/hs_lua_wakes.h is given
  *   data, len what the last receive has given, also if it failed; until the next call
  *

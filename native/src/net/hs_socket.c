@@ -279,6 +279,17 @@ static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
         report(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_NONE));
 }
 
+/* Why nothing more can be received. ECONNRESET says that it was no orderly end: a reset, or the end
+ * of the connection without that of TLS. */
+static hs_failure_t end_of_input(const hs_socket_t *socket)
+{
+    hs_failure_t failure = hs_failure_of(HS_FAILURE_CLOSED);
+    const hs_link_t *link = socket->link;
+    bool is_cut = link->tls != NULL && !hs_tls_is_over(link->tls);
+    failure.sys_errno = link->broken ? socket->failure.sys_errno : is_cut ? ECONNRESET : 0;
+    return failure;
+}
+
 /* The peer sends nothing more. Its own side may still read: what is sent goes out. */
 static void on_end(hs_loop_t *loop, hs_stream_t *stream)
 {
@@ -288,7 +299,7 @@ static void on_end(hs_loop_t *loop, hs_stream_t *stream)
     if (socket == NULL || !socket->waits[HS_SOCKET_READ])
         return;
     give(socket, unread(socket), 0);
-    report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_CLOSED));
+    report(socket, HS_SOCKET_READ, end_of_input(socket));
 }
 
 static void on_nothing(hs_loop_t *loop, hs_stream_t *stream)
@@ -626,8 +637,7 @@ hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t 
             return HS_SOCKET_WAITS;
         } else {
             give(socket, unread(socket), 0);
-            failure = socket->state == HS_SOCKET_OPEN ? hs_failure_of(HS_FAILURE_CLOSED)
-                                                      : socket->failure;
+            failure = socket->state == HS_SOCKET_OPEN ? end_of_input(socket) : socket->failure;
         }
     }
     socket->waits[HS_SOCKET_READ] = false;

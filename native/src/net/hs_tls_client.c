@@ -416,6 +416,11 @@ bool hs_tls_is_ready(const hs_tls_t *tls)
     return tls->ready;
 }
 
+bool hs_tls_is_over(const hs_tls_t *tls)
+{
+    return (SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN) != 0;
+}
+
 const hs_failure_t *hs_tls_failure(const hs_tls_t *tls)
 {
     return &tls->failure;

@@ -52,6 +52,8 @@ void hs_tls_free(hs_tls_t *tls);
 
 /* The handshake is done: until then recv and send move no content. */
 bool hs_tls_is_ready(const hs_tls_t *tls);
+/* Whether the peer has said that it sends nothing more. */
+bool hs_tls_is_over(const hs_tls_t *tls);
 /* Why it has failed, kind NONE: it has not. */
 const hs_failure_t *hs_tls_failure(const hs_tls_t *tls);
 /* The session of an earlier connection was used. */
