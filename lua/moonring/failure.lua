@@ -21,6 +21,11 @@ function _M.is(value, code)
     (code == nil or value.code == code)
 end
 
+-- The status of the response to a request whose handler has raised `value`.
+function _M.status_of(value)
+  return _M.is(value) and value.status or 500
+end
+
 -- Where the modules of the runtime lie: a directory, or the beginning of their names.
 local OWN = getinfo(1, 'S').source:gsub('failure[.lua]*$', '')
 

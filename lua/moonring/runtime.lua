@@ -4,6 +4,7 @@ local api = require 'moonring.abi'
 require 'moonring.request'
 require 'moonring.response'
 local log = require 'moonring.log'
+local failure = require 'moonring.failure'
 local coroutines = require 'moonring.coroutines'
 local scheduler = require 'moonring.scheduler'
 local semaphore = require 'moonring.semaphore'
@@ -44,13 +45,11 @@ local function text_of(failure)
 end
 
 -- The text of an error with a traceback: of `co`, a coroutine that it has ended, or of the running
--- one. The message is joined here because traceback would cut it at a NUL, which a client can put
+-- one; and the status of the response. The message is joined here because traceback would cut it at a NUL, which a client can put
 -- in.
-local function describe(failure, co)
-  if co then
-    return text_of(failure) .. traceback(co, '')
-  end
-  return text_of(failure) .. traceback('', 2)
+local function describe(reason, co)
+  local trace = co and traceback(co, '') or traceback('', 2)
+  return text_of(reason) .. trace, failure.status_of(reason)
 end
 
 -- Standard output belongs to the master's log: print goes to the log as well.

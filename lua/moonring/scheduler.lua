@@ -376,11 +376,6 @@ local function leave(task)
   end
 end
 
--- The status of a response to a request whose handler has raised.
-local function status_of(reason)
-  return is_failure(reason) and reason.status or 500
-end
-
 -- The request of this task has its response, unless it had it before. `failed`: nil, or the status
 -- of a response whose head was not sent.
 local function end_request(task, failed)
@@ -407,7 +402,7 @@ local function finish(task, ok, ...)
     end
   end
   if task.request == task then
-    end_request(task, not ok and status_of(task.failed_with) or nil)
+    end_request(task, not ok and failure.status_of(task.failed_with) or nil)
     if ok then
       keep_coroutine(task.co)
     end

@@ -62,7 +62,7 @@ function _M.call(work, ...)
   local text = encoded({ is_name, is_name and work or string.dump(work), select('#', ...), ... },
     'an argument')
   local id = scheduler.id()
-  local call = api.call_begin(api.lua, text, #text, id)
+  local call = api.call_begin(api.calls, text, #text, id)
   if call == nil then
     scheduler.forget(id)
     local refused = failure.new('busy', 'moonring.worker: no worker can take it: all are '
@@ -74,12 +74,12 @@ function _M.call(work, ...)
   local ok, reason = pcall(scheduler.wait, id, nil, 'moonring.worker')
   scheduler.forget(id)
   if not ok then
-    api.call_end(api.lua, call)
+    api.call_end(api.calls, call)
     error(reason, 0)
   end
   api.call_result(call, result)
   local answer, failed = result.data ~= nil and ffi_string(result.data, result.len) or '', result.failed
-  api.call_end(api.lua, call)
+  api.call_end(api.calls, call)
   if failed ~= 0 then
     error(answer ~= '' and answer or 'moonring.worker: the worker could not run it', 0)
   end

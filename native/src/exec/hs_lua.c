@@ -5,8 +5,8 @@
 #include <luajit.h>
 #include <lualib.h>
 
-#include "exec/hs_executor.h"
 #include "exec/hs_lua_api.h"
+#include "exec/hs_lua_calls.h"
 #include "exec/hs_lua_content.h"
 #include "exec/hs_lua_crypto.h"
 #include "exec/hs_lua_embedded.h"
@@ -67,14 +67,13 @@ struct hs_lua {
     hs_lua_loop_t *loop; /* on a worker, once something has waited */
     hs_lua_sockets_t sockets;
     hs_lua_crypto_t crypto;
-    struct hs_executor *executor; /* of the loop's thread, as is busy */
-    hs_call_t *call;              /* on a worker: the one that runs */
-    uint32_t calls;               /* begun, and not returned */
-    hs_busy_t *busy;              /* NULL: not on a loop's thread */
-    uint64_t yielded_run_ms;      /* when tasks that had yielded were resumed */
-    bool keeps_worker;            /* a handler on a worker waits */
-    uint64_t task_began_ns;       /* the one that runs, or ran last */
-    uint64_t long_report_ns;      /* a further long task is reported from then on */
+    hs_call_t *call; /* on a worker: the one that runs */
+    hs_lua_calls_t calls;
+    hs_busy_t *busy;         /* NULL: not on a loop's thread */
+    uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
+    bool keeps_worker;       /* a handler on a worker waits */
+    uint64_t task_began_ns;  /* the one that runs, or ran last */
+    uint64_t long_report_ns; /* a further long task is reported from then on */
 
     /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
      * Written by another thread before it sets the hook, read by the hook, which LuaJIT runs on the
@@ -235,23 +234,26 @@ static void log_lua_error(const hs_job_t *job, hs_log_level_t level, const char 
     hs_job_log_text(job, level, prefix, text, len);
 }
 
-/* The record of a handler that raised; the error is on top of its coroutine's stack. */
-static void log_error(hs_lua_t *lua, const hs_job_t *job)
+/* The record of a handler that raised; the error is on top of its coroutine's stack. Returns the
+ * status that the response is to have. */
+static int log_error(hs_lua_t *lua, const hs_job_t *job)
 {
     lua_State *state = lua->state;
     lua_pushvalue(state, SLOT_DESCRIBE);
     lua_xmove(lua->coroutine, state, 1);
     lua_pushvalue(state, SLOT_COROUTINE);
-    (void)lua_pcall(state, 2, 1, 0);
-    if (lua_type(state, -1) == LUA_TSTRING) {
+    int status = 500;
+    if (lua_pcall(state, 2, 2, 0) == 0 && lua_type(state, -2) == LUA_TSTRING) {
         size_t len = 0;
-        const char *text = lua_tolstring(state, -1, &len);
+        const char *text = lua_tolstring(state, -2, &len);
         log_lua_error(job, HS_LOG_ERROR, text, len);
+        status = (int)lua_tointeger(state, -1);
     } else {
         const char *text = error_text(state);
         log_lua_error(job, HS_LOG_ERROR, text, strlen(text));
     }
     lua_settop(state, SLOTS);
+    return status;
 }
 
 /* Memory was refused: garbage of the handler is collected now, or the next one fails too. */
@@ -370,8 +372,11 @@ static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
 
 static HS_NOINLINE void fail(hs_lua_t *lua, hs_job_t *job)
 {
-    log_error(lua, job);
-    hs_res_break_off(&job->response);
+    int status = log_error(lua, job);
+    if (job->response.sending == HS_SENDING_BUILDING)
+        hs_res_replace(&job->response, status);
+    else
+        hs_res_break_off(&job->response);
     lua_pushnil(lua->state);
     lua_replace(lua->state, SLOT_COROUTINE);
 }
@@ -508,7 +513,7 @@ static void attach(void *self, const hs_handler_host_t *host)
     hs_lua_t *lua = self;
     lua->busy = host->busy;
     lua->net = host->net;
-    lua->executor = host->executor;
+    lua->calls.executor = host->executor;
     lua->api.is_attached = 1;
     lua->api.reactor_index = host->reactor_index;
 }
@@ -562,72 +567,8 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
     lua->keeps_worker = false;
 }
 
-/* ---- Calls: moonring.worker. ---- */
+/* ---- Calls of other states, on a worker. ---- */
 
-/* How a call is, beside what the executor knows. owner: the state's thread */
-typedef struct lua_call {
-    hs_call_t call; /* first */
-    bool has_returned;
-    bool is_forgotten;
-} lua_call_t;
-
-static void free_call(lua_call_t *call)
-{
-    hs_buf_free(&call->call.data);
-    hs_free(call);
-}
-
-static void on_call_returned(hs_call_t *returned)
-{
-    lua_call_t *call = (lua_call_t *)(void *)returned;
-    hs_lua_t *lua = returned->context;
-    lua->calls--;
-    call->has_returned = true;
-    if (call->is_forgotten)
-        free_call(call);
-    else
-        hs_lua_wake(&lua->api.wakes, returned->id);
-}
-
-static void *begin_call(void *context, const char *data, size_t len, uint32_t id)
-{
-    hs_lua_t *lua = context;
-    lua_call_t *call = hs_alloc_zeroed(1, sizeof(*call));
-    if (call == NULL)
-        return NULL;
-    call->call.returned = on_call_returned;
-    call->call.context = lua;
-    call->call.id = id;
-    if (hs_buf_append(&call->call.data, data, len) &&
-        hs_executor_call(lua->executor, &call->call)) {
-        lua->calls++;
-        return call;
-    }
-    free_call(call);
-    return NULL;
-}
-
-static int call_result(void *context, hs_lua_call_t *result)
-{
-    const lua_call_t *call = context;
-    const hs_buf_t *data = &call->call.data;
-    *result = (hs_lua_call_t){ data->data, data->len, call->call.failed };
-    return call->has_returned;
-}
-
-static void end_call(void *context, void *ended)
-{
-    hs_lua_t *lua = context;
-    lua_call_t *call = ended;
-    if (call->has_returned) {
-        free_call(call);
-        return;
-    }
-    call->is_forgotten = true;
-    hs_executor_give_up_call(lua->executor, &call->call);
-}
-
-/* On a worker. */
 static void respond_to_call(void *context, int failed, const char *data, size_t len)
 {
     hs_lua_t *lua = context;
@@ -678,7 +619,7 @@ static const void *held_by(void *self)
     const hs_lua_t *lua = self;
     if (hs_lua_pins_in_use(&lua->pins))
         return &lua->pins;
-    return lua->api.held_count > 0 || lua->calls > 0 ? lua : NULL;
+    return lua->api.held_count > 0 || lua->calls.count > 0 ? lua : NULL;
 }
 
 static hs_lua_t *lua_of(lua_State *state)
@@ -734,9 +675,8 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
     lua->api.task_failed = log_failed_task;
-    lua->api.call_begin = begin_call;
-    lua->api.call_result = call_result;
-    lua->api.call_end = end_call;
+    lua->calls.wakes = &lua->api.wakes;
+    lua->api.calls = &lua->calls;
     lua->api.call_respond = respond_to_call;
     /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
     hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);

@@ -71,14 +71,15 @@ typedef struct hs_lua_api {
     void *log;
     void *pins;
     void *lua;
+    struct hs_lua_calls *calls;
     hs_lua_wakes_t wakes;
     double (*now)(void);
     void (*task_begin)(void *lua, hs_view_t *view);
     void (*task_failed)(void *lua, hs_view_t *view, int level, const char *text, size_t len);
     void (*request_end)(hs_view_t *view, int failed);
-    void *(*call_begin)(void *lua, const char *data, size_t len, uint32_t id);
-    int (*call_result)(void *call, hs_lua_call_t *result);
-    void (*call_end)(void *lua, void *call);
+    void *(*call_begin)(struct hs_lua_calls *calls, const char *data, size_t len, uint32_t id);
+    bool (*call_result)(void *call, hs_lua_call_t *result);
+    void (*call_end)(struct hs_lua_calls *calls, void *call);
     void (*call_respond)(void *lua, int failed, const char *data, size_t len);
     int (*request_aborted)(hs_view_t *view);
     const char *(*request_take)(hs_view_t *view, uint32_t most);

@@ -1,5 +1,6 @@
 #include "exec/hs_lua_api.h"
 
+#include "exec/hs_lua_calls.h"
 #include "exec/hs_lua_content.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_res.h"
@@ -188,6 +189,9 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_take = hs_lua_content_take,
         .request_collect = hs_lua_content_collect,
         .request_end = request_end,
+        .call_begin = hs_lua_calls_begin,
+        .call_result = hs_lua_calls_result,
+        .call_end = hs_lua_calls_end,
         .response_status = response_status,
         .response_header = response_header,
         .response_body = response_body,
