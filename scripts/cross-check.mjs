@@ -4,7 +4,7 @@
  *
  *     node scripts/cross-check.mjs [arm64-linux] [aarch64-macos] [x86_64-macos]
  */
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 
@@ -73,6 +73,10 @@ async function compileForMac(target) {
     copyFileSync(llhttpHeader(), join(work, 'llhttp.h'));
     for (const name of ['zlib.h', 'zconf.h'])
       copyFileSync(`/usr/include/${name}`, join(work, name));
+    // Those that depend on the machine lie apart on Debian; for this they are the same everywhere.
+    const multiarch = (await must('gcc', ['-print-multiarch'])).stdout.trim();
+    for (const directory of ['/usr/include/openssl', `/usr/include/${multiarch}/openssl`])
+      if (existsSync(directory)) cpSync(directory, join(work, 'openssl'), { recursive: true });
     const flags = ['-Wall', '-Wextra', '-Wpedantic', '-Wconversion', '-Wshadow', '-Wundef'];
     const compile = ['-m', 'ziglang', 'cc', '-target', target, '-std=c11', ...flags, '-Werror'];
     compile.push('-Inative/src', '-Inative/include', '-isystem', work, '-isystem', luajitHeaders);

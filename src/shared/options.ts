@@ -413,7 +413,7 @@ export const OPTIONS = [
     role: 'command',
     type: 'bool',
     section: 'Configuration',
-    description: 'Print the versions of moonring, llhttp, LuaJIT and node',
+    description: 'Print the versions of moonring, llhttp, LuaJIT, OpenSSL and node',
   },
 ] as const satisfies readonly OptionSpec[];
 

@@ -65,6 +65,19 @@ t.test('datagrams go there and back, in the reactor and on a worker', async (t) 
   }
 });
 
+t.test('bytes of upstreams are not counted as those of clients', async (t) => {
+  const { server, text } = await start(t);
+  t.equal(await text('/bulk'), 'same');
+  const counted = await until('the bytes are counted', async () => {
+    const metrics = await (await fetch(`${server.admin}/metrics`)).text();
+    return [...metrics.matchAll(/^moonring_\w+_bytes_total\b.* (\d+)$/gm)].map(([, bytes]) =>
+      Number(bytes),
+    );
+  });
+  t.ok(counted.length >= 2, 'received and sent');
+  for (const bytes of counted) t.ok(bytes < 10_000, `${bytes} bytes`);
+});
+
 t.test('sockets close with their request', async (t) => {
   const { upstream, text } = await start(t);
   t.equal(await text('/forget'), 'held');

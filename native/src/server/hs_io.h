@@ -52,6 +52,9 @@ struct hs_io {
     hs_workers_t *workers; /* NULL: handlers run inline */
     hs_net_t net;          /* outbound sockets of handlers */
     bool has_net;
+    uint64_t
+        net_bytes_in; /* counted by `net` that are not those of clients, as are net_bytes_out */
+    uint64_t net_bytes_out;
     hs_handler_host_t host;
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */

@@ -195,8 +195,13 @@ void hs_io_observe_end(hs_io_t *io)
 static void count_bytes(hs_io_t *io)
 {
     hs_loop_t *loop = &io->env.loop;
-    hs_stats_add(io->observer.stats, HS_STATS_BYTES_IN, loop->bytes_in);
-    hs_stats_add(io->observer.stats, HS_STATS_BYTES_OUT, loop->bytes_out);
+    const hs_net_counters_t *net = &io->net.counters;
+    uint64_t net_in = net->bytes_in - io->net_bytes_in;
+    uint64_t net_out = net->bytes_out - io->net_bytes_out;
+    hs_stats_add(io->observer.stats, HS_STATS_BYTES_IN, loop->bytes_in - net_in);
+    hs_stats_add(io->observer.stats, HS_STATS_BYTES_OUT, loop->bytes_out - net_out);
+    io->net_bytes_in += net_in;
+    io->net_bytes_out += net_out;
     loop->bytes_in = loop->bytes_out = 0;
 }
 

@@ -183,7 +183,8 @@ function look(options: AdminOptions, path: string): Answer {
     case '/metrics': {
       const { native, snapshot } = options;
       const { luajitVersion: luajit, llhttpVersion: llhttp, statsLayout: layout } = native;
-      const build = { version, luajit, llhttp, node: process.versions.node };
+      const { node, openssl } = process.versions;
+      const build = { version, luajit, llhttp, openssl, node };
       const processes = processesOf(status);
       const families = metricFamilies({ status, snapshot: snapshot(), layout, build, processes });
       return { status: 200, body: renderExposition(families), type: EXPOSITION_TYPE };

@@ -17,7 +17,7 @@ export interface MetricsInputs {
   readonly status: Status;
   readonly snapshot: StatsSnapshot;
   readonly layout: StatsLayout;
-  readonly build: Readonly<Record<'version' | 'luajit' | 'llhttp' | 'node', string>>;
+  readonly build: Readonly<Record<'version' | 'luajit' | 'llhttp' | 'openssl' | 'node', string>>;
   readonly processes: readonly ProcessUsage[];
 }
 

@@ -164,6 +164,6 @@ function versionText(env: Environment): string {
   } catch (error) {
     lines.push(`native addon: ${messageOf(error)}`);
   }
-  lines.push(`node ${process.versions.node}`);
+  lines.push(`openssl ${process.versions.openssl}`, `node ${process.versions.node}`);
   return `${lines.join('\n')}\n`;
 }

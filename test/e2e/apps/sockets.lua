@@ -129,6 +129,17 @@ function routes.mistakes(_, res)
   res:body(table.concat(messages, '\n')):send()
 end
 
+-- A megabyte to the upstream and back.
+function routes.bulk(_, res)
+  local sock = assert(upstream { pool = false })
+  local data = ('x'):rep(1000000)
+  local task = scheduler.spawn(function()
+    return sock:receive 'line'
+  end)
+  sock:send { 'echo ', data, '\n' }
+  res:body(task:wait() == data and 'same' or 'different'):send()
+end
+
 -- A task that is given up while it receives: its socket is of no further use.
 function routes.cancel(_, res)
   local sock = assert(upstream { pool = false })

@@ -25,7 +25,7 @@ function status(): Status {
   });
 }
 
-const build = { version: '1', luajit: 'a"b', llhttp: 'c\\d', node: 'e\nf' };
+const build = { version: '1', luajit: 'a"b', llhttp: 'c\\d', openssl: '3', node: 'e\nf' };
 const usage: ProcessUsage = {
   process: 'reactor-0',
   cpuUserSeconds: 1.5,
@@ -94,7 +94,7 @@ t.test('the text can be read back', async (t) => {
   t.strictSame(parsed.get('process_max_fds'), [], 'no limit, no sample');
   t.match(parsed.get('process_cpu_seconds_total'), [{ labels: '{process="reactor-0"}', value: 2 }]);
   t.match(parsed.get('moonring_build_info'), [
-    { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",node="e\\nf"}', value: 1 },
+    { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",openssl="3",node="e\\nf"}', value: 1 },
   ]);
   t.match(parsed.get('moonring_requests_total')?.[0], { labels: /GET/, value: 30 });
   t.strictSame(parsed.get('moonring_allocator_bytes'), [
