@@ -122,11 +122,6 @@ for (const page of luaPages.map((path) => basename(path))) {
   });
 }
 
-t.test('every handler of docs/lua-services.md responds as its comments say', async (t) => {
-  t.ok(blocks('lua-services.md', 'lua').length >= 1);
-  await serveHandlers(t, 'lua-services.md');
-});
-
 t.test('the examples of examples/lua load', async (t) => {
   const names = readdirSync(join(ROOT, 'examples/lua'));
   t.ok(names.length > 0);
