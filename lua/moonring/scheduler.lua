@@ -448,6 +448,7 @@ local is_replaced = false
 -- What a resume of the task's coroutine has returned.
 local function resumed(task, ok, what, ...)
   current = nil
+  api.task_pause(api.lua)
   if ok and status(task.co) == 'suspended' then
     if what == WAITING then
       return

@@ -72,7 +72,7 @@ struct hs_lua {
     hs_busy_t *busy;         /* NULL: not on a loop's thread */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
-    uint64_t task_began_ns;  /* the one that runs, or ran last */
+    uint64_t task_began_ns;  /* when the task that runs went on */
     uint64_t long_report_ns; /* a further long task is reported from then on */
 
     /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
@@ -423,13 +423,13 @@ static void run_lua(void *self, hs_job_t *job)
 
 /* ---- Tasks. ---- */
 
-/* The task that ran last has kept the thread from others. It is not moved to a worker, which it
- * would keep while it waits: its author is told what to move. */
-static void note_long_task(hs_lua_t *lua)
+/* Called by the scheduler when a task waits or has returned. One that has kept the thread from
+ * others is not moved to a worker, which it would keep while it waits: its author is told. */
+static void pause_task(void *context)
 {
+    hs_lua_t *lua = context;
     uint64_t now_ns = hs_clock_monotonic_ns();
     uint64_t took_ns = now_ns - lua->task_began_ns;
-    lua->task_began_ns = now_ns;
     if (HS_LIKELY(took_ns < LONG_TASK_NS) || lua->busy == NULL || now_ns < lua->long_report_ns)
         return;
     lua->long_report_ns = now_ns + LONG_REPORT_NS;
@@ -449,7 +449,7 @@ static void note_long_task(hs_lua_t *lua)
 static void begin_task(void *context, hs_view_t *view)
 {
     hs_lua_t *lua = context;
-    note_long_task(lua);
+    lua->task_began_ns = hs_clock_monotonic_ns();
     hs_job_t *job = view != NULL ? hs_job_of_view(view) : NULL;
     uint64_t handle = view != NULL ? view->handle : 0;
     uint32_t count = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
@@ -477,7 +477,6 @@ static void run_tasks(void *self)
     hs_lua_t *lua = self;
     if (lua->api.yielded_count > 0)
         lua->yielded_run_ms = hs_clock_monotonic_ms();
-    lua->task_began_ns = hs_clock_monotonic_ns();
     lua->api.request = NULL;
     hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(lua->state, SLOT_TASKS);
@@ -486,7 +485,6 @@ static void run_tasks(void *self)
         hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
     }
     lua_settop(lua->state, SLOTS);
-    note_long_task(lua);
     lua->api.request = NULL;
     if (lua->busy != NULL)
         hs_busy_end_tasks(lua->busy);
@@ -674,6 +672,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     hs_lua_crypto_init(&lua->crypto);
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
+    lua->api.task_pause = pause_task;
     lua->api.task_failed = log_failed_task;
     lua->calls.wakes = &lua->api.wakes;
     lua->api.calls = &lua->calls;

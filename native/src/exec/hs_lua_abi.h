@@ -75,6 +75,7 @@ typedef struct hs_lua_api {
     hs_lua_wakes_t wakes;
     double (*now)(void);
     void (*task_begin)(void *lua, hs_view_t *view);
+    void (*task_pause)(void *lua);
     void (*task_failed)(void *lua, hs_view_t *view, int level, const char *text, size_t len);
     void (*request_end)(hs_view_t *view, int failed);
     void *(*call_begin)(struct hs_lua_calls *calls, const char *data, size_t len, uint32_t id);

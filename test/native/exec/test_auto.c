@@ -68,6 +68,24 @@ static void test_an_unseen_path_is_judged_by_its_shape(void **state)
     assert_false(hs_estimate_is_slow(&estimate, route("/report/quick")));
 }
 
+static void test_a_route_whose_handler_waits_stays(void **state)
+{
+    (void)state;
+    static hs_estimate_t estimate;
+    hs_estimate_learn(&estimate, route("/wait/1"), 10000, 1000);
+    hs_estimate_learn(&estimate, route("/report"), 10000, 1000);
+    assert_true(hs_estimate_is_slow(&estimate, route("/wait/1")));
+    hs_estimate_stay(&estimate, route("/wait/1"), 1000);
+    for (unsigned i = 0; i < 10; i++)
+        hs_estimate_learn(&estimate, route("/wait/1"), 10000, 1000);
+    assert_false(hs_estimate_is_slow(&estimate, route("/wait/1")));
+    assert_false(hs_estimate_is_slow(&estimate, route("/wait/2")));
+    assert_true(hs_estimate_is_slow(&estimate, route("/report")));
+    for (unsigned i = 0; i < 2; i++)
+        hs_estimate_stay(&estimate, route("/report"), 1000);
+    assert_int_equal(estimate.slow_count, 0);
+}
+
 /* The `number`th of 676 × 26 routes that have nothing in common. */
 static hs_route_t distinct_route(unsigned number)
 {
@@ -345,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_slow_routes_are_learnt_and_forgotten_with_hysteresis),
         cmocka_unit_test(test_one_hiccup_makes_no_route_slow),
         cmocka_unit_test(test_an_unseen_path_is_judged_by_its_shape),
+        cmocka_unit_test(test_a_route_whose_handler_waits_stays),
         cmocka_unit_test(test_many_slow_paths_of_one_shape_leave_room_for_others),
         cmocka_unit_test(test_slow_routes_that_nothing_asks_for_are_forgotten_after_a_minute),
         cmocka_unit_test(test_absurd_times_do_no_harm),

@@ -314,6 +314,52 @@ static void a_handler_may_go_on_after_its_response(void **state)
     assert_string_equal(desk.lb->body, "went on without");
 }
 
+static void a_long_computation_between_waits_is_reported(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state,
+               "function handle(req, res)\n"
+               "  moonring.sleep(0)\n"
+               "  local until_s = moonring.now() + 0.03\n"
+               "  while moonring.now() < until_s do end\n"
+               "  res:body('computed')\n"
+               "end");
+    expect(&desk, 200, "computed");
+    expect_logged(*state, "the handler of GET /x computed for");
+    expect_logged(*state, "moonring.worker");
+}
+
+static void sleep_of_zero_lets_others_go_on(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state,
+               "function handle(req, res)\n"
+               "  local order = {}\n"
+               "  local function run(name)\n"
+               "    for i = 1, 3 do order[#order + 1] = name moonring.sleep(0) end end\n"
+               "  local a, b = moonring.spawn(run, 'a'), moonring.spawn(run, 'b')\n"
+               "  a:wait() b:wait()\n"
+               "  res:body(table.concat(order))\n"
+               "end");
+    expect(&desk, 200, "ababab");
+}
+
+static void a_task_that_ignores_its_end_is_dropped(void **state)
+{
+    desk_t desk;
+    lua_bench_t *lb = *state;
+    desk_begin(&desk, lb,
+               "function handle(req, res)\n"
+               "  while true do pcall(moonring.sleep, 0.01) end\n"
+               "end");
+    assert_false(start(&desk, GET));
+    lb->bench.job->link = NULL;
+    hs_executor_cancel(&lb->bench.executor, lb->bench.job, HS_ABORT_LOST);
+    finish(&desk);
+    expect_logged(lb, "a cancelled task has not ended within 5 seconds");
+    assert_null(desk.handler.held_by(desk.handler.self));
+}
+
 static void nothing_waits_while_the_file_is_loaded(void **state)
 {
     lua_bench_t *lb = *state;
@@ -365,6 +411,9 @@ int main(void)
         TEST(timers_run_after_and_every),
         TEST(a_client_that_leaves_raises_in_the_wait),
         TEST(a_handler_may_go_on_after_its_response),
+        TEST(a_long_computation_between_waits_is_reported),
+        TEST(sleep_of_zero_lets_others_go_on),
+        TEST(a_task_that_ignores_its_end_is_dropped),
         TEST(nothing_waits_while_the_file_is_loaded),
         TEST(a_state_that_stops_fails_what_waits),
         TEST(a_hundred_thousand_tasks_sleep),
