@@ -14,7 +14,7 @@ local find, format, gmatch, match, sub = string.find, string.format, string.gmat
   string.sub
 local concat = table.concat
 local assert, ipairs, loadstring, next = assert, ipairs, loadstring, next
-local pairs, type, unpack = pairs, type, unpack
+local pairs, setmetatable, type, unpack = pairs, setmetatable, type, unpack
 
 -- Segments of a pattern: a limit on the calls that a long path leads to.
 local DEPTH = 32
@@ -31,7 +31,8 @@ local function segment_problem(kind, name, is_last)
         .. 'percent-encoded, as clients send them'):format(name)
     end
   elseif not find(name, '^[%a_][%w_]*$') then
-    return ('%q is no name for a parameter'):format(name)
+    return ('%q is not a parameter: its name is letters, digits and _, as in :id. There are no '
+      .. 'optional segments and no expressions: add a route for each path'):format(kind .. name)
   elseif kind == '*' and not is_last then
     return ('*%s takes all that is left: it can only be the last segment'):format(name)
   end
@@ -161,6 +162,18 @@ local function with_name(names, name)
   return longer
 end
 
+-- Chunks by their text. Nodes of one shape share a chunk, so that LuaJIT compiles it once for all.
+local chunks = setmetatable({}, { __mode = 'v' })
+
+local function maker(text)
+  local make = chunks[text]
+  if not make then
+    make = assert(loadstring(text, '=(routes)'))
+    chunks[text] = make
+  end
+  return make
+end
+
 local compile_node
 
 -- The functions of the literal children that have something below them, and the routes of those
@@ -199,8 +212,7 @@ compile_node = function(node, names)
     out[#out + 1] = format(TAIL, fields(names, tail.name, 'sub(path, at)'))
   end
   out[#out + 1] = 'end'
-  local make = assert(loadstring(concat(out, '\n'), '=(routes)'))
-  return make(find, sub, inner, leaves, parameter, child and child.route, tail and tail.route)
+  return maker(concat(out, '\n'))(find, sub, inner, leaves, parameter, child and child.route, tail and tail.route)
 end
 
 local function find_nothing() end

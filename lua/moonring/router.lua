@@ -1,45 +1,83 @@
--- A router: which function answers which method and path.
+-- A router: which function handles which method and path.
 --
 --   local app = require('moonring.router').new()
 --   app:get('/users/:id', function(req, res, params) res:body(params.id):send() end)
 --   handle = app:handler()
 --
 -- The path decides first: a path without parameters wins over patterns, and among these a literal
--- segment wins over a parameter. Then the method: HEAD is answered by GET's function, OPTIONS by
--- the router, another method that the path does not have with 405. Both carry Allow.
+-- segment wins over a parameter. Then the method: HEAD runs the function of GET, OPTIONS is
+-- answered by the router, another method that the path does not have with 405. Both carry Allow.
+--
+-- All of it is put together when app:handler() is called: a route without hooks is called directly.
+local failures = require 'moonring.failure'
+local log = require 'moonring.log'
 local matcher = require 'moonring.matcher'
+local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
-local find = string.find
+local find, format = string.find, string.format
 local concat, sort = table.concat, table.sort
 local decode = percent.decode
-local error, ipairs, loadstring, pairs = error, ipairs, loadstring, pairs
-local setmetatable, tostring, type = setmetatable, tostring, type
+local error, getmetatable, ipairs, loadstring, pairs = error, getmetatable, ipairs, loadstring, pairs
+local pcall, rawset, setmetatable, tostring, type = pcall, rawset, setmetatable, tostring, type
+local require, xpcall, traceback = require, xpcall, debug.traceback
 
 local _M = {}
 
+-- Methods of the app and of its groups; those of the app alone are in App.
+local Group = {}
 local App = {}
-App.__index = App
 
-local function answer_text(res, status, text)
-  return res:status(status):header('Content-Type', 'text/plain'):body(text):send()
+local TITLES = { [400] = 'Bad Request', [401] = 'Unauthorized', [403] = 'Forbidden',
+  [404] = 'Not Found', [405] = 'Method Not Allowed', [409] = 'Conflict', [410] = 'Gone',
+  [413] = 'Content Too Large', [415] = 'Unsupported Media Type', [422] = 'Unprocessable Content',
+  [429] = 'Too Many Requests', [500] = 'Internal Server Error', [503] = 'Service Unavailable' }
+
+-- ---- Responses of the router. ----
+
+local function send_text(res, status, detail)
+  return res:status(status):header('Content-Type', 'text/plain'):body(detail .. '\n'):send()
 end
 
-local function answer_not_found(_, res)
-  return answer_text(res, 404, 'not found\n')
+-- RFC 9457. `errors`, a list, is a member of ours.
+local function send_problem(res, status, detail, errors)
+  local encode = require('moonring.json').encode
+  local body = format('{"status":%d,"title":%s', status, encode(TITLES[status] or 'Error'))
+  if detail then
+    body = body .. ',"detail":' .. encode(detail)
+  end
+  if type(errors) == 'table' then
+    body = body .. ',"errors":' .. encode(errors)
+  end
+  return res:status(status):header('Content-Type', 'application/problem+json'):body(body .. '}')
+    :send()
 end
 
-local function check_open(app, level)
-  if app.closed then
+-- ---- Checks of what is called while the file is loaded. ----
+
+local function is_group(value)
+  local kind = type(value) == 'table' and getmetatable(value)
+  return kind == Group or kind == App
+end
+
+-- `call` is how the method is written. `level` is that of the line that an error names.
+local function check_open(self, call, level)
+  if not is_group(self) then
+    error(format('%s is called with a colon: write %s', call:match '^[^(]*', call), level + 1)
+  end
+  if self.app.closed then
     error('app:handler() was called: routes and hooks are added before it', level + 1)
   end
 end
 
-local function check_function(name, value, level)
+local function check_function(call, value, level)
   if type(value) ~= 'function' then
-    error(('%s takes a function, not a %s'):format(name, type(value)), level + 1)
+    error(format('%s takes a function, got %s', call, value == nil and 'nil' or 'a ' .. type(value)),
+      level + 1)
   end
 end
+
+-- ---- Routes. ----
 
 -- The route of a pattern, which holds its functions by method.
 local function route_for(app, pattern)
@@ -60,35 +98,39 @@ local function route_for(app, pattern)
     return nil, problem
   end
   if not holder[key] then
-    holder[key] = { by_method = {} }
+    holder[key] = { by_method = {}, groups = {} }
     app.routes[#app.routes + 1] = holder[key]
   end
   return holder[key]
 end
 
--- `level` is that of the line that is told in an error.
-local function add(app, method, pattern, run, level)
-  check_open(app, level + 1)
-  check_function(('the route of %s'):format(tostring(pattern)), run, level + 1)
-  local route, problem = route_for(app, pattern)
+-- `method` is false for any. A route remembers the group of each function, for its hooks.
+local function add(group, method, pattern, run, level)
+  local app = group.app
+  check_function(format('the route of %s', tostring(pattern)), run, level + 1)
+  local is_text = type(pattern) == 'string'
+  local route, problem = route_for(app, is_text and group.prefix .. pattern or pattern)
   if not route then
-    error(('the pattern %s: %s'):format(tostring(pattern), problem), level + 1)
+    error(format('the pattern %s: %s', tostring(pattern), problem), level + 1)
   end
   local is_taken = route.by_method[method]
-  if method == nil then
+  if method == false then
     is_taken = route.any
     route.any = run
   end
   if is_taken then
-    error(('%s %s was added before'):format(method or 'any method of', pattern), level + 1)
+    error(format('%s %s was added before', method or 'any method of', group.prefix .. pattern),
+      level + 1)
   end
   if method then
     route.by_method[method] = run
   end
+  route.groups[method] = group
 end
 
 -- app:route('PURGE', '/cache/:key', run): any method; names of methods are upper case.
-function App:route(method, pattern, run)
+function Group:route(method, pattern, run)
+  check_open(self, 'app:route(method, pattern, run)', 2)
   if type(method) ~= 'string' or not find(method, '^[%u-]+$') then
     error('app:route(method, pattern, run): a method is a word in upper case', 2)
   end
@@ -97,36 +139,83 @@ function App:route(method, pattern, run)
 end
 
 -- app:any(pattern, run): the methods that the pattern has no function for.
-function App:any(pattern, run)
-  add(self, nil, pattern, run, 2)
+function Group:any(pattern, run)
+  check_open(self, 'app:any(pattern, run)', 2)
+  add(self, false, pattern, run, 2)
   return self
 end
 
 -- app:get(pattern, run) and so on, with run(req, res, params).
 for _, method in ipairs { 'GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS' } do
-  App[method:lower()] = function(self, pattern, run)
+  local name = method:lower()
+  local call = format('app:%s(pattern, run)', name)
+  Group[name] = function(self, pattern, run)
+    check_open(self, call, 2)
     add(self, method, pattern, run, 2)
     return self
   end
 end
 
 -- app:before(hook): hook(req, res, params) runs before the function of every route, in the order in
--- which hooks were added. If it returns anything but nil, nothing further runs for the request, and
+-- which hooks were added. If it returns anything but nil, the route's function does not run, and
 -- that is what the handler returns.
-function App:before(hook)
-  check_open(self, 2)
+function Group:before(hook)
+  check_open(self, 'app:before(hook)', 2)
   check_function('app:before(hook)', hook, 2)
-  self.hooks[#self.hooks + 1] = hook
+  self.befores[#self.befores + 1] = hook
   return self
 end
 
--- app:not_found(run): run(req, res) answers paths that no route has, instead of a plain 404.
+-- app:after(hook): hook(req, res, params) runs after the function of every route, or after what ran
+-- instead of it: a hook that ended the request, the error handler. What it returns is not used.
+function Group:after(hook)
+  check_open(self, 'app:after(hook)', 2)
+  check_function('app:after(hook)', hook, 2)
+  self.afters[#self.afters + 1] = hook
+  return self
+end
+
+-- A group of an app: what inherits its fields is looked up in the app's own tables.
+local function new_group(app, parent, prefix)
+  return setmetatable({ app = app, parent = parent, prefix = prefix, befores = {}, afters = {} },
+    Group)
+end
+
+-- app:group(prefix): routes whose patterns begin with `prefix`, with hooks of their own, which run
+-- inside those of the app. Patterns may be '', which is the prefix itself.
+function Group:group(prefix)
+  check_open(self, 'app:group(prefix)', 2)
+  local segments, problem = matcher.parse(prefix)
+  if not segments then
+    error(format('the prefix %s: %s', tostring(prefix), problem), 2)
+  end
+  local last = segments[#segments]
+  if last.kind == '*' or last.name == '' then
+    error(format('the prefix %s: it ends with a segment, neither with / nor with *%s', prefix,
+      last.name), 2)
+  end
+  return new_group(self.app, self, self.prefix .. prefix)
+end
+
+-- app:not_found(run): run(req, res) handles paths that no route has, instead of a plain 404.
 function App:not_found(run)
-  check_open(self, 2)
+  check_open(self, 'app:not_found(run)', 2)
   check_function('app:not_found(run)', run, 2)
   self.missing = run
   return self
 end
+
+-- app:on_error(run): run(req, res, failure, trace) responds when a route's function or a hook has
+-- raised: `failure` is what was raised, `trace` a text of it with the traceback, for the log. An
+-- error that it raises itself is the server's: logged, 500.
+function App:on_error(run)
+  check_open(self, 'app:on_error(run)', 2)
+  check_function('app:on_error(run)', run, 2)
+  self.recover = run
+  return self
+end
+
+-- ---- What runs for a request. ----
 
 -- The value of Allow for the methods of some routes, sorted.
 local function allow_of(routes)
@@ -143,8 +232,9 @@ local function allow_of(routes)
   return concat(methods, ', ')
 end
 
--- Fills in what a route answers by itself: HEAD, OPTIONS and the methods that it does not have.
-local function complete(route)
+-- Fills in what the router responds by itself: HEAD, OPTIONS and the methods that a route does not
+-- have.
+local function complete(route, refuse)
   local by_method = route.by_method
   by_method.HEAD = by_method.HEAD or by_method.GET
   if route.any then
@@ -156,51 +246,150 @@ local function complete(route)
   end
   route.any = function(_, res)
     res:header('Allow', allow)
-    return answer_text(res, 405, 'method not allowed\n')
+    return refuse(res, 405, 'method not allowed')
   end
 end
 
--- One function out of the hooks and a route's own, written out so that no loop is left.
-local function with_hooks(hooks, run)
+-- One function out of hooks and a route's own, written out so that no loop is left.
+local function with_befores(hooks, run)
   if #hooks == 0 then
     return run
   end
   local out = { 'local hooks, run = ... return function(req, res, params) local result' }
   for i = 1, #hooks do
-    out[#out + 1] = ('result = hooks[%d](req, res, params)'):format(i)
+    out[#out + 1] = format('result = hooks[%d](req, res, params)', i)
     out[#out + 1] = 'if result ~= nil then return result end'
   end
   out[#out + 1] = 'return run(req, res, params) end'
   return loadstring(concat(out, '\n'), '=(hooks)')(hooks, run)
 end
 
+-- They do not run where the request is only passed on to a worker, which runs all of it again.
+local function with_afters(hooks, run)
+  if #hooks == 0 then
+    return run
+  end
+  local out = { 'local hooks, run = ... return function(req, res, params)',
+    "local result = run(req, res, params) if result == 'worker' then return result end" }
+  for i = 1, #hooks do
+    out[#out + 1] = format('hooks[%d](req, res, params)', i)
+  end
+  out[#out + 1] = 'return result end'
+  return loadstring(concat(out, '\n'), '=(hooks)')(hooks, run)
+end
+
+-- The server ends the request: its client has gone, or it has taken too long.
+local ENDS = { aborted = true, cancelled = true, timeout = true }
+
+local function is_for_server(failure)
+  -- After it the server collects garbage.
+  return failure == 'not enough memory'
+    or failures.is(failure) and ENDS[failure.code]
+end
+
+local function text_of(failure)
+  if type(failure) == 'table' and type(failure.message) == 'string' then
+    return failure.message
+  end
+  local ok, text = pcall(tostring, failure)
+  return ok and text or 'an error (a ' .. type(failure) .. ') that cannot be described'
+end
+
+-- Message handler of xpcall. The text is joined: traceback would cut it at a NUL.
+local function catch(failure)
+  if is_for_server(failure) then
+    return { failure = failure }
+  end
+  return { failure = failure, trace = text_of(failure) .. traceback('', 2) }
+end
+
+-- run() with its errors given to recover(req, res, failure, trace).
+local function guarded(recover, run)
+  if not recover then
+    return run
+  end
+  return function(req, res, params)
+    local ok, result = xpcall(run, catch, req, res, params)
+    if ok then
+      return result
+    end
+    if type(result) ~= 'table' then -- catch() could not run
+      error(result, 0)
+    end
+    local failure, trace = result.failure, result.trace
+    if not trace then
+      error(failure, 0)
+    end
+    ok, result = pcall(recover, req, res, failure, trace)
+    if ok then
+      return result
+    elseif is_for_server(result) then
+      error(result, 0)
+    end
+    error(format('%s\nthe error handler raised: %s', trace, text_of(result)), 0)
+  end
+end
+
+-- The error handler of errors = 'json'. A table with a status from 400 to 499 is a refusal that the
+-- client is to read; all else is logged, and not shown to it.
+local function recover_as_json(_, res, failure, trace)
+  local status = type(failure) == 'table' and failure.status
+  if type(status) ~= 'number' or status < 400 or status > 599 then
+    status = 500
+  end
+  if status >= 500 then
+    log.error('lua error in a route: ' .. trace)
+    return send_problem(res, status)
+  end
+  return send_problem(res, status, text_of(failure), failure.errors)
+end
+
+-- `run` with the hooks of its group and those around it, and the error handler inside the after
+-- hooks.
+local function assemble(app, group, run)
+  local befores, afters = {}, {}
+  while group do
+    for i = #group.befores, 1, -1 do
+      table.insert(befores, 1, group.befores[i])
+    end
+    for _, hook in ipairs(group.afters) do
+      afters[#afters + 1] = hook
+    end
+    group = group.parent
+  end
+  return with_afters(afters, guarded(app.recover, with_befores(befores, run)))
+end
+
+-- Decodes the parameters: nil, or what is wrong with them.
 local function decode_all(params)
   for name, text in pairs(params) do
     local decoded = decode(text)
     if not decoded then
-      return false
+      return 'bad request: a malformed percent-encoding in the path'
+    elseif find(decoded, '%z') then
+      return 'bad request: the path has a NUL'
     end
     params[name] = decoded
   end
-  return true
 end
 
 -- The function handle(req, res). Nothing can be added to the app afterwards.
 function App:handler()
-  check_open(self, 2)
+  check_open(self, 'app:handler()', 2)
   self.closed = true
+  local refuse = self.refuse
   for _, route in ipairs(self.routes) do
     for method, run in pairs(route.by_method) do
-      route.by_method[method] = with_hooks(self.hooks, run)
+      route.by_method[method] = assemble(self, route.groups[method], run)
     end
     if route.any then
-      route.any = with_hooks(self.hooks, route.any)
+      route.any = assemble(self, route.groups[false], route.any)
     end
-    complete(route)
+    complete(route, refuse)
   end
   local all = allow_of(self.routes)
+  local missing = guarded(self.recover, self.missing)
   -- OPTIONS * asks about the server as a whole (RFC 9110 §9.3.7).
-  local missing = self.missing
   self.fixed['*'] = { any = missing, by_method = { OPTIONS = function(_, res)
     return res:status(204):header('Allow', all):send()
   end } }
@@ -214,8 +403,11 @@ function App:handler()
       if not route then
         return missing(req, res)
       end
-      if find(path, '%', 1, true) and not decode_all(params) then
-        return answer_text(res, 400, 'bad request: a malformed percent-encoding in the path\n')
+      if find(path, '%', 1, true) then
+        local problem = decode_all(params)
+        if problem then
+          return refuse(res, 400, problem)
+        end
       end
     end
     local run = route.by_method[req.method] or route.any
@@ -223,15 +415,61 @@ function App:handler()
   end
 end
 
-function _M.new()
-  return setmetatable({
+-- ---- Classes. ----
+
+-- A method that is assigned, as `app.not_found = run`, would never be called.
+local function assign(self, name, value)
+  if type(name) == 'string' and (Group[name] or App[name]) then
+    error(format('app:%s is called, not assigned: write app:%s(...)', name, name), 2)
+  end
+  rawset(self, name, value)
+end
+
+local function close_class(class, owner)
+  local methods = {}
+  for name, method in pairs(Group) do
+    methods[name] = method
+  end
+  for name, method in pairs(class) do
+    methods[name] = method
+  end
+  return members.strict(methods, owner), assign
+end
+
+App.__index, App.__newindex = close_class(App, 'app')
+Group.__index, Group.__newindex = close_class({}, 'the group')
+
+-- Options: errors = 'text' (the default) or 'json', how the router writes its own 400, 404 and 405.
+-- With 'json' it also responds to errors that routes raise, unless there is an app:on_error.
+function _M.new(options)
+  options = options or {}
+  if type(options) ~= 'table' then
+    error('router.new(options): options is a ' .. type(options) .. ', not a table', 2)
+  end
+  for name, value in pairs(options) do
+    if name ~= 'errors' then
+      error(members.unknown('the options of router.new', name, { { errors = true } }), 2)
+    elseif value ~= 'text' and value ~= 'json' then
+      error(format("router.new: the option errors is 'text' or 'json', not %s", tostring(value)), 2)
+    end
+  end
+  local is_json = options.errors == 'json'
+  local refuse = is_json and send_problem or send_text
+  local app = {
     fixed = {}, -- path -> route
     tree = matcher.new_tree(), -- of the patterns with parameters
     routes = {},
-    hooks = {},
-    missing = answer_not_found,
+    parent = false,
+    prefix = '',
+    befores = {},
+    afters = {},
+    refuse = refuse,
+    missing = function(_, res) return refuse(res, 404, 'not found') end,
+    recover = is_json and recover_as_json or false,
     closed = false,
-  }, App)
+  }
+  app.app = app
+  return setmetatable(app, App)
 end
 
 return _M

@@ -27,6 +27,13 @@ local function told(name)
   end
 end
 
+-- What a request for `path` raises.
+local function failure_of(handle, path)
+  local ok, failure = pcall(ask, handle, 'GET', path)
+  expect.equal(ok, false)
+  return failure
+end
+
 local function app_of(patterns)
   local app = router.new()
   for _, pattern in ipairs(patterns) do
@@ -111,6 +118,15 @@ function cases.parameters_are_decoded()
     expect.equal(ask(handle, 'GET', path).status, 400)
   end
   expect.equal(ask(handle, 'GET', '/nowhere/%').status, 404)
+end
+
+function cases.a_parameter_with_nul_is_400()
+  local handle = app_of { '/u/:id', '/f/*path' }
+  for _, path in ipairs { '/u/%00', '/u/a%00b', '/f/a/%00' } do
+    local answer = ask(handle, 'GET', path)
+    expect.equal({ answer.status, answer.body }, { 400, 'bad request: the path has a NUL\n' })
+  end
+  expect_route(handle, '/u/a%01', '/u/:id(id=a\1)')
 end
 
 function cases.each_method_has_its_function()
@@ -225,6 +241,173 @@ function cases.hooks_run_in_order_and_may_end_the_request()
   expect.equal(#seen, 0)
 end
 
+function cases.after_hooks_run_when_the_route_has_run()
+  local app, seen = router.new(), {}
+  local function see(name)
+    return function(_, _, params) seen[#seen + 1] = name .. (params.id or '') return 'not used' end
+  end
+  app:after(see 'first'):after(see 'second'):before(function(req, res)
+    if req.path == '/ended/1' then
+      return res:status(401):send()
+    end
+  end)
+  app:get('/run/:id', function(_, res) see 'run' (nil, nil, {}) res:send() return 'kept' end)
+  app:get('/ended/:id', see 'never')
+  app:get('/worker/:id', function() return 'worker' end)
+  local handle = app:handler()
+  expect.equal(select(2, ask(handle, 'GET', '/run/1')), 'kept')
+  expect.equal(seen, { 'run', 'first1', 'second1' })
+  seen = {}
+  ask(handle, 'GET', '/ended/1')
+  expect.equal(seen, { 'first1', 'second1' })
+  seen = {}
+  expect.equal(select(2, ask(handle, 'GET', '/worker/1')), 'worker')
+  ask(handle, 'GET', '/nowhere')
+  ask(handle, 'PUT', '/run/1')
+  expect.equal(seen, {})
+end
+
+function cases.hooks_may_wait()
+  local app, seen = router.new(), {}
+  local function waits(name)
+    return function() seen[#seen + 1] = coroutine.yield(name) end
+  end
+  app:before(waits 'before'):after(waits 'after'):on_error(function(_, res)
+    waits 'handler' ()
+    res:status(503):send()
+  end)
+  app:get('/', function() waits 'run' () error 'x' end)
+  local handle = app:handler()
+  local co = coroutine.create(function() return ask(handle, 'GET', '/') end)
+  local _, value = coroutine.resume(co)
+  for i = 1, 4 do
+    expect.equal(value, ({ 'before', 'run', 'handler', 'after' })[i])
+    _, value = coroutine.resume(co, i)
+  end
+  expect.equal(value.status, 503)
+  expect.equal(seen, { 1, 2, 3, 4 })
+end
+
+function cases.the_error_handler_gets_what_was_raised()
+  local app, seen, thrown = router.new(), nil, { status = 409, message = 'taken' }
+  app:on_error(function(req, res, failure, trace)
+    seen = { failure, trace }
+    res:status(type(failure) == 'table' and failure.status or 500):body(req.path):send()
+    return 'kept'
+  end)
+  app:get('/text', function() error 'a\0b' end)
+  app:get('/table', function() error(thrown) end)
+  app:get('/hook', told 'never'):before(function(req)
+    if req.path == '/hook' then error('in the hook', 0) end
+  end)
+  app:get('/fine', told 'fine'):not_found(function() error 'missing' end)
+  local handle = app:handler()
+  local answer, result = ask(handle, 'GET', '/text')
+  expect.equal({ answer.status, answer.body, result }, { 500, '/text', 'kept' })
+  expect.equal(seen[1]:match 'test_router.lua:%d+: a%zb$' ~= nil, true)
+  expect.equal(seen[2]:match 'a%zb\nstack traceback:.*test_router.lua' ~= nil, true)
+  expect.equal(ask(handle, 'GET', '/table').status, 409)
+  expect.equal(rawequal(seen[1], thrown), true)
+  expect.equal(seen[2]:match '^taken\nstack traceback' ~= nil, true)
+  expect.equal(ask(handle, 'GET', '/hook').status, 500)
+  expect.equal(seen[1], 'in the hook')
+  expect.equal(ask(handle, 'GET', '/nowhere').status, 500)
+  expect.equal(ask(handle, 'GET', '/fine').body, 'fine()')
+end
+
+function cases.an_error_in_the_error_handler_tells_both()
+  local app = router.new()
+  app:on_error(function() error 'second' end):get('/', function() error 'first' end)
+  local failure = failure_of(app:handler(), '/')
+  expect.equal(failure:match 'first\nstack traceback' ~= nil, true)
+  expect.equal(failure:match 'the error handler raised: .*second$' ~= nil, true)
+end
+
+function cases.the_end_of_a_request_is_no_failure_of_the_route()
+  local failures = require 'moonring.failure'
+  local app = router.new { errors = 'json' }
+  app:get('/:code', function(_, _, params) error(failures.new(params.code, 'x')) end)
+  app:get('/memory', function() error('not enough memory', 0) end)
+  local handle = app:handler()
+  for _, code in ipairs { 'aborted', 'cancelled', 'timeout' } do
+    expect.equal(failure_of(handle, '/' .. code).code, code)
+  end
+  expect.equal(failure_of(handle, '/memory'), 'not enough memory')
+  expect.equal(ask(handle, 'GET', '/busy').status, 500)
+end
+
+function cases.without_an_error_handler_errors_are_the_servers()
+  local app, seen = router.new(), false
+  app:after(function() seen = true end):get('/', function() error('raised', 0) end)
+  expect.equal(failure_of(app:handler(), '/'), 'raised')
+  expect.equal(seen, false)
+end
+
+local function problem(answer)
+  expect.equal(answer.headers['Content-Type'], 'application/problem+json')
+  return require('moonring.json').decode(answer.body)
+end
+
+function cases.errors_of_the_router_as_json()
+  local app = router.new { errors = 'json' }
+  app:get('/a/:b', told 'a'):get('/broken', function() error { message = 'a secret' } end)
+  app:get('/taken', function() error { status = 409, message = 'is "taken"', errors = { 'x' } } end)
+  app:get('/odd', function() error { status = 200 } end)
+  local handle = app:handler()
+  local answer = ask(handle, 'GET', '/x')
+  expect.equal(answer.status, 404)
+  expect.equal(problem(answer), { status = 404, title = 'Not Found', detail = 'not found' })
+  answer = ask(handle, 'PUT', '/a/1')
+  expect.equal({ answer.status, answer.headers.Allow }, { 405, 'GET, HEAD, OPTIONS' })
+  expect.equal(problem(answer).title, 'Method Not Allowed')
+  answer = ask(handle, 'GET', '/a/%00')
+  expect.equal({ answer.status, problem(answer).detail }, { 400, 'bad request: the path has a NUL' })
+  expect.equal(problem(ask(handle, 'GET', '/broken')),
+    { status = 500, title = 'Internal Server Error' })
+  answer = ask(handle, 'GET', '/taken')
+  expect.equal(problem(answer),
+    { status = 409, title = 'Conflict', detail = 'is "taken"', errors = { 'x' } })
+  expect.equal(ask(handle, 'GET', '/odd').status, 500)
+end
+
+function cases.groups_have_a_prefix_and_hooks_of_their_own()
+  local app, seen = router.new(), {}
+  local function see(name)
+    return function() seen[#seen + 1] = name end
+  end
+  app:before(see 'app'):after(see 'app after')
+  app:get('/', told 'root')
+  local users = app:group('/users/:user'):before(see 'users'):after(see 'users after')
+  users:get('', told 'user'):get('/', told 'slash'):get('/posts/:post', told 'post')
+  local admin = users:group '/admin'
+  admin:before(see 'admin'):any('/*rest', told 'admin')
+  app:get('/users/:user/plain', told 'plain')
+  local handle = app:handler()
+  expect_route(handle, '/users/ann', 'user(user=ann)')
+  expect.equal(seen, { 'app', 'users', 'users after', 'app after' })
+  seen = {}
+  expect_route(handle, '/users/ann/', 'slash(user=ann)')
+  expect_route(handle, '/users/ann/posts/7', 'post(post=7,user=ann)')
+  seen = {}
+  expect_route(handle, '/users/ann/admin/x', 'admin(rest=x,user=ann)')
+  expect.equal(seen, { 'app', 'users', 'admin', 'users after', 'app after' })
+  for path, name in pairs { ['/'] = 'root()', ['/users/ann/plain'] = 'plain(user=ann)' } do
+    seen = {}
+    expect_route(handle, path, name)
+    expect.equal(seen, { 'app', 'app after' })
+  end
+end
+
+function cases.one_path_may_belong_to_two_groups()
+  local app, seen = router.new(), {}
+  app:group('/a'):before(function() seen[#seen + 1] = 'one' end):get('/b', told 'get')
+  app:group('/a'):before(function() seen[#seen + 1] = 'two' end):post('/b', told 'post')
+  local handle = app:handler()
+  expect_route(handle, '/a/b', 'get()')
+  expect.equal(ask(handle, 'POST', '/a/b').body, 'post()')
+  expect.equal(seen, { 'one', 'two' })
+end
+
 -- The error names the line of this file that made the call.
 local function mistake(words, run)
   local line = debug.getinfo(run, 'S').linedefined
@@ -242,9 +425,9 @@ function cases.malformed_patterns_raise_at_the_caller()
   mistake('is no path segment', function(app) app:route('GET', '/a*', nothing) return true end)
   mistake('is no path segment', function(app) app:get('/\195\169', nothing) return true end)
   mistake('is no path segment', function(app) app:get('/a%2', nothing) return true end)
-  mistake('is no name', function(app) app:get('/:', nothing) return true end)
-  mistake('is no name', function(app) app:get('/:a-b', nothing) return true end)
-  mistake('is no name', function(app) app:get('/*', nothing) return true end)
+  mistake('is not a parameter', function(app) app:get('/:', nothing) return true end)
+  mistake('is not a parameter', function(app) app:get('/:a-b', nothing) return true end)
+  mistake('is not a parameter', function(app) app:get('/*', nothing) return true end)
   mistake('last segment', function(app) app:get('/*a/b', nothing) return true end)
   mistake('have the name "a"', function(app) app:get('/:a/:a', nothing) return true end)
   mistake('more than 32', function(app) app:get(('/a'):rep(33), nothing) return true end)
@@ -252,6 +435,35 @@ function cases.malformed_patterns_raise_at_the_caller()
   mistake('upper case', function(app) app:route('get', '/a', nothing) return true end)
   mistake('takes a function', function(app) app:before(1) return true end)
   mistake('takes a function', function(app) app:not_found() return true end)
+end
+
+function cases.misspelt_calls_name_what_to_write()
+  local function nothing() end
+  mistake('app:get is called with a colon: write app:get(pattern, run)',
+    function(app) app.get('/a', nothing) return true end)
+  mistake('write app:before(hook)', function(app) app.before(nothing) return true end)
+  mistake('write app:handler()', function(app) app.handler() return true end)
+  mistake('app has no member "gte": did you mean "get"?',
+    function(app) app:gte('/a', nothing) return true end)
+  mistake('app has no member "on_eror": did you mean "on_error"?',
+    function(app) app:on_eror(nothing) return true end)
+  mistake('app:not_found is called, not assigned: write app:not_found(...)',
+    function(app) app.not_found = nothing return true end)
+  mistake('the group has no member "handler"',
+    function(app) app:group('/a'):handler() return true end)
+  mistake('the prefix /a/: it ends with', function(app) app:group '/a/' return true end)
+  mistake('the prefix /*a: it ends with', function(app) app:group '/*a' return true end)
+  mistake('the prefix a: a pattern', function(app) app:group 'a' return true end)
+  mistake('":id?" is not a parameter: its name is letters, digits and _, as in :id',
+    function(app) app:get('/a/:id?', nothing) return true end)
+  mistake("the option errors is 'text' or 'json', not xml",
+    function() router.new { errors = 'xml' } return true end)
+  mistake('the options of router.new has no member "error": did you mean "errors"?',
+    function() router.new { error = 'json' } return true end)
+  mistake('takes a function, got nil', function(app) app:on_error() return true end)
+  local app = router.new()
+  app.database = 'one of the application'
+  expect.equal(app.database, 'one of the application')
 end
 
 function cases.conflicts_raise_at_the_caller()

@@ -85,4 +85,14 @@ function cases.many_routes_and_hooks()
   })
 end
 
+function cases.two_hundred_routes()
+  local app, targets = router.new():after(function() end):on_error(function() end), {}
+  local group = app:group('/v1'):before(function() end)
+  for i = 1, 200 do
+    group:get(('/r%d/:id'):format(i), answer)
+    targets[i] = ('/v1/r%d/%d'):format(i, i)
+  end
+  expect_compiled(app, targets)
+end
+
 return cases

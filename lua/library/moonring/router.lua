@@ -7,77 +7,100 @@ local router = {}
 ---@alias moonring.Req moonring.Request
 ---@alias moonring.Run fun(req: moonring.Req, res: moonring.Response, params: moonring.Params): any
 
----Routes and hooks, until handler() is called. A pattern is a path; `:name` stands for a segment
----and `*name`, at the end, for all that is left. What is wrong with a call raises at its line.
----@class moonring.App
+---Routes and hooks, until the app's handler() is called. A pattern is a path; `:name` stands for a
+---segment and `*name`, at the end, for all that is left. What is wrong with a call raises at its line.
+---@class moonring.Group
+local Group = {}
+
+---@class moonring.App : moonring.Group
 local App = {}
 
 ---A method by its name, in upper case.
 ---@param method string
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:route(method, pattern, run) end
+---@return self
+function Group:route(method, pattern, run) end
 
 ---The methods that the pattern has no function for.
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:any(pattern, run) end
+---@return self
+function Group:any(pattern, run) end
 
 ---HEAD too, unless it has a function of its own.
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:get(pattern, run) end
+---@return self
+function Group:get(pattern, run) end
 
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:post(pattern, run) end
+---@return self
+function Group:post(pattern, run) end
 
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:put(pattern, run) end
+---@return self
+function Group:put(pattern, run) end
 
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:patch(pattern, run) end
+---@return self
+function Group:patch(pattern, run) end
 
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:delete(pattern, run) end
+---@return self
+function Group:delete(pattern, run) end
 
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:head(pattern, run) end
+---@return self
+function Group:head(pattern, run) end
 
 ---Without it the router answers, with Allow.
 ---@param pattern string
 ---@param run moonring.Run
----@return moonring.App
-function App:options(pattern, run) end
+---@return self
+function Group:options(pattern, run) end
 
----Runs before the function of every route; what it returns, unless nil, ends the request there.
+---Runs before the function of every route of the group, which it may replace: if it returns anything
+---but nil, the function does not run and that is what the handler returns. It may wait.
 ---@param hook moonring.Run
----@return moonring.App
-function App:before(hook) end
+---@return self
+function Group:before(hook) end
 
----Answers paths that no route has.
+---Runs after the function of every route of the group, or what ran instead of it. It may wait.
+---@param hook fun(req: moonring.Request, res: moonring.Response, params: moonring.Params)
+---@return self
+function Group:after(hook) end
+
+---Routes whose patterns begin with `prefix`; hooks of the group run inside those around it.
+---@param prefix string
+---@return moonring.Group
+function Group:group(prefix) end
+
+---Handles paths that no route has.
 ---@param run fun(req: moonring.Request, res: moonring.Response): any
 ---@return moonring.App
 function App:not_found(run) end
+
+---Responds where a route or a hook has raised `failure`; `trace` is its text with the traceback.
+---@param run fun(req: moonring.Request, res: moonring.Response, failure: any, trace: string): any
+---@return moonring.App
+function App:on_error(run) end
 
 ---The function for the global `handle`.
 ---@return fun(req: moonring.Request, res: moonring.Response): any
 function App:handler() end
 
+---@class moonring.RouterOptions
+---@field errors? 'text'|'json' how the router writes its own error responses
+
+---@param options? moonring.RouterOptions
 ---@return moonring.App
-function router.new()
+function router.new(options)
   return App
 end
 
