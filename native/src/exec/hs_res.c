@@ -526,8 +526,10 @@ void hs_res_complete(hs_job_t *job)
     } else if (response->built) {
         (void)hs_res_send(response);
     } else {
-        hs_job_log(job, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
-                   hs_parse_method_name(msg->method), hs_msg_url(msg).data);
+        /* One that was told that its client has gone has no response to send. */
+        if (atomic_load_explicit(&job->aborted, memory_order_relaxed) < HS_ABORT_LOST)
+            hs_job_log(job, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
+                       hs_parse_method_name(msg->method), hs_msg_url(msg).data);
         hs_res_replace(response, 500);
     }
 }
