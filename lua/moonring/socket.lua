@@ -4,7 +4,7 @@ local ffi = require 'ffi'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local VERSION = 4
+local VERSION = 5
 
 ffi.cdef(native.socket_abi)
 
@@ -14,7 +14,7 @@ if api.version ~= VERSION then
     VERSION, api.version))
 end
 
-local ffi_string = ffi.string
+local ffi_string, fill = ffi.string, ffi.fill
 local error, type, tostring, pairs, next, pcall, select = error, type, tostring, pairs, next, pcall,
   select
 local setmetatable, getmetatable, format = setmetatable, getmetatable, string.format
@@ -73,6 +73,10 @@ local function collect_udp(handle)
   api.udp_free(handle)
 end
 
+-- Sockets that are closed, with their ids, for new ones.
+local idle, idle_count = {}, 0
+local IDLE_MAX = 256
+
 -- The descriptor is closed, or the connection kept already. A side that a task waits for keeps its
 -- id until that task goes on.
 local function release(sock)
@@ -82,6 +86,12 @@ local function release(sock)
   if mine then
     mine[sock] = nil
     sock.mine = nil
+  end
+  if not (sock.is_udp or sock[READ] or sock[WRITE]) and idle_count < IDLE_MAX
+    and api.reset(handle) ~= 0 then
+    idle_count = idle_count + 1
+    idle[idle_count] = handle
+    return
   end
   for side = READ, WRITE do
     if not sock[side] then
@@ -275,9 +285,17 @@ end
 
 -- ---- The calls. ----
 
-local target_t = ffi.typeof 'hs_lua_socket_target_t'
+-- Filled for each call of connect, and read by it before it returns.
+local target = ffi.new 'hs_lua_socket_target_t'
+local target_size = ffi.sizeof(target)
 
 local function open(what)
+  if idle_count > 0 then
+    local handle = idle[idle_count]
+    idle[idle_count] = nil
+    idle_count = idle_count - 1
+    return handle
+  end
   local read_id, write_id = take_id(), take_id()
   local handle = api.open(api.self, read_id, write_id)
   if handle == nil then
@@ -293,7 +311,7 @@ function _M.connect(options)
     error('socket.connect takes a table of options, not ' .. type(options), 2)
   end
   check_names(options, KNOWN, 'it')
-  local target = target_t()
+  fill(target, target_size)
   set_address(target, options)
   local alpn = set_tls(target, options.tls)
   set_pool(target, options.pool)

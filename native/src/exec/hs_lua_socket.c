@@ -71,6 +71,12 @@ static hs_lua_socket_t *socket_open(void *self, uint32_t read_id, uint32_t write
     return &lua_socket->seen;
 }
 
+static int socket_reset(hs_lua_socket_t *seen)
+{
+    seen->failed[HS_SOCKET_READ] = seen->failed[HS_SOCKET_WRITE] = 0;
+    return hs_socket_reset(own(seen)->socket);
+}
+
 static void socket_free(hs_lua_socket_t *seen)
 {
     socket_of_lua_t *lua_socket = own(seen);
@@ -261,6 +267,7 @@ void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
         .version = HS_LUA_SOCKET_ABI_VERSION,
         .self = sockets,
         .open = socket_open,
+        .reset = socket_reset,
         .free = socket_free,
         .connect = socket_connect,
         .receive = socket_receive,

@@ -9,7 +9,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SOCKET_ABI_VERSION 4
+#define HS_LUA_SOCKET_ABI_VERSION 5
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SOCKET_ABI(...)                                                                     \
@@ -51,6 +51,7 @@ typedef struct hs_lua_socket_api {
     uint32_t version;
     void *self;
     hs_lua_socket_t *(*open)(void *self, uint32_t read_id, uint32_t write_id);
+    int (*reset)(hs_lua_socket_t *socket);
     void (*free)(hs_lua_socket_t *socket);
     void (*connect)(hs_lua_socket_t *socket, const hs_lua_socket_target_t *target);
     void (*receive)(hs_lua_socket_t *socket, int what, size_t wanted, const char *pattern,
@@ -84,6 +85,7 @@ typedef struct hs_lua_socket_api {
  *
  * hs_lua_socket_target_t: as hs_socket_target_t.
  * `protocol`: what TLS has agreed on, "" if nothing. `open` gives NULL where the thread has no
- * loop, or without memory. `free` closes, and what waits is woken. `failure` is a text that ends
- * with a NUL, until the next call.
+ * loop, or without memory. `reset` closes one for which nothing waits
+ * and makes it as new: 1, or 0 if it cannot be used again. `free` closes, and what waits is woken.
+ * `failure` is a text that ends with a NUL, until the next call.
  */

@@ -398,16 +398,14 @@ static const hs_protocol_t protocol = {
 /* --- connecting --- */
 
 /* Everything that two users of a connection must agree on: each part with its length, so that no
- * two targets give one key. False: out of memory. */
-static bool make_key(const hs_socket_target_t *target, hs_buf_t *key)
+ * two targets give one key. Returns how long it is; `to` NULL: only that. */
+static size_t put_key(const hs_socket_target_t *target, char *to)
 {
-    char port[8];
     const hs_tls_config_t *tls = &target->tls;
-    (void)snprintf(port, sizeof(port), "%u", target->path != NULL ? 0u : (unsigned)target->port);
+    const uint16_t port = target->path != NULL ? 0 : target->port;
     const char *parts[] = {
         target->path != NULL ? "unix" : "tcp",
         target->path != NULL ? target->path : target->host,
-        port,
         target->pool,
         !target->secure ? ""
         : tls->verify   ? "verified"
@@ -418,25 +416,52 @@ static bool make_key(const hs_socket_target_t *target, hs_buf_t *key)
         target->secure ? tls->key : NULL,
         target->secure ? tls->alpn : NULL,
     };
+    size_t at = sizeof(port);
+    if (to != NULL)
+        memcpy(to, &port, sizeof(port));
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char len[24];
-        const char *part = parts[i] != NULL ? parts[i] : "";
-        int digits = snprintf(len, sizeof(len), "%zu:", strlen(part));
-        if (!hs_buf_append(key, len, (size_t)digits) || !hs_buf_append(key, part, strlen(part)))
-            return false;
+        const uint32_t len = parts[i] != NULL ? (uint32_t)strlen(parts[i]) : 0;
+        if (to != NULL) {
+            memcpy(to + at, &len, sizeof(len));
+            if (len > 0)
+                memcpy(to + at + sizeof(len), parts[i], len);
+        }
+        at += sizeof(len) + len;
     }
-    return true;
+    return at;
+}
+
+/* The key of a target; most need no allocation. */
+typedef struct key {
+    char *bytes; /* NULL: out of memory */
+    size_t len;
+    char inlined[256];
+} socket_key_t;
+
+static void key_make(const hs_socket_target_t *target, socket_key_t *key)
+{
+    key->len = put_key(target, NULL);
+    key->bytes = key->len <= sizeof(key->inlined) ? key->inlined : hs_alloc(key->len);
+    if (key->bytes != NULL)
+        (void)put_key(target, key->bytes);
+}
+
+static void key_free(socket_key_t *key)
+{
+    if (key->bytes != key->inlined)
+        hs_free(key->bytes);
 }
 
 /* The connection is there; its handshake begins. */
 static bool secure_link(hs_socket_t *socket, hs_link_t *link, hs_failure_t *failure)
 {
-    hs_buf_t peer = { 0 };
+    socket_key_t peer;
     *failure = hs_failure_of(HS_FAILURE_NO_MEMORY);
-    if (make_key(&socket->target, &peer))
+    key_make(&socket->target, &peer);
+    if (peer.bytes != NULL)
         link->tls =
-            hs_tls_new(&socket->net->tls, &socket->target.tls, peer.data, peer.len, failure);
-    hs_buf_free(&peer);
+            hs_tls_new(&socket->net->tls, &socket->target.tls, peer.bytes, peer.len, failure);
+    key_free(&peer);
     return link->tls != NULL;
 }
 
@@ -522,20 +547,12 @@ static void on_queue_timeout(hs_loop_t *loop, hs_timer_t *timer)
 }
 
 /* The target outlives the call: its strings move into one block. */
-static bool copy_target(hs_socket_t *socket, const hs_socket_target_t *target)
+static bool keep_target(hs_socket_t *socket)
 {
-    socket->target = *target;
-    hs_tls_config_t *tls = &socket->target.tls;
-    if (tls->server_name == NULL)
-        tls->server_name = target->host;
-    const char **strings[] = { &socket->target.path,
-                               &socket->target.host,
-                               &socket->target.pool,
-                               &tls->server_name,
-                               &tls->ca,
-                               &tls->cert,
-                               &tls->key,
-                               &tls->alpn };
+    hs_socket_target_t *target = &socket->target;
+    hs_tls_config_t *tls = &target->tls;
+    const char **strings[] = { &target->path, &target->host, &target->pool, &tls->server_name,
+                               &tls->ca,      &tls->cert,    &tls->key,     &tls->alpn };
     const size_t count = sizeof(strings) / sizeof(strings[0]);
     size_t size = 1;
     for (size_t i = 0; i < count; i++)
@@ -558,12 +575,13 @@ static bool copy_target(hs_socket_t *socket, const hs_socket_target_t *target)
 /* A connection of the pool, or room to make one. */
 static hs_reuse_taken_t ask_pool(hs_socket_t *socket, hs_link_t **link)
 {
-    hs_buf_t bytes = { 0 };
+    socket_key_t key;
     hs_reuse_taken_t taken = HS_REUSE_NO_MEMORY;
-    if (make_key(&socket->target, &bytes))
-        taken = hs_reuse_take(socket->net, bytes.data, bytes.len, &socket->target.limits,
-                              &socket->key, link, &socket->wait);
-    hs_buf_free(&bytes);
+    key_make(&socket->target, &key);
+    if (key.bytes != NULL)
+        taken = hs_reuse_take(socket->net, key.bytes, key.len, &socket->target.limits, &socket->key,
+                              link, &socket->wait);
+    key_free(&key);
     return taken;
 }
 
@@ -579,8 +597,9 @@ hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_targ
 {
     if (socket->state != HS_SOCKET_NEW || socket->net == NULL)
         return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_BUSY));
-    if (!copy_target(socket, target))
-        return fail_at_once(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
+    socket->target = *target;
+    if (target->tls.server_name == NULL)
+        socket->target.tls.server_name = target->host;
     hs_link_t *link = NULL;
     hs_reuse_taken_t taken = target->pooled ? ask_pool(socket, &link) : HS_REUSE_ROOM;
     socket->wait.ready = on_pool_ready;
@@ -588,6 +607,12 @@ hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_targ
     socket->connect_deadline_ms = socket->deadline_ms[HS_SOCKET_READ];
     socket->deadline_ms[HS_SOCKET_READ] = 0; /* the dial's, or the queue's */
     hs_failure_t failure;
+    /* The strings of the caller are of no use after this call. */
+    if (taken != HS_REUSE_TAKEN && !keep_target(socket)) {
+        if (taken == HS_REUSE_WAITS)
+            leave_queue(socket);
+        taken = HS_REUSE_NO_MEMORY;
+    }
     switch (taken) {
     case HS_REUSE_TAKEN:
         socket->waits[HS_SOCKET_READ] = false;
@@ -686,7 +711,7 @@ static void end(hs_socket_t *socket)
     socket->state = HS_SOCKET_OVER;
     socket->failure = hs_failure_of(HS_FAILURE_CLOSED);
     socket->in_at = socket->given = 0;
-    hs_buf_free(&socket->in);
+    hs_buf_reset(&socket->in, RECEIVE_MIN);
     socket->outcomes[HS_SOCKET_READ].data = NULL;
     socket->outcomes[HS_SOCKET_READ].len = 0;
 }
@@ -742,11 +767,31 @@ void hs_socket_end(hs_socket_t *socket)
     leave_key(socket);
 }
 
+static void forget_waits(hs_socket_t *socket)
+{
+    socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
+    socket->deadline_ms[HS_SOCKET_READ] = socket->deadline_ms[HS_SOCKET_WRITE] = 0;
+}
+
+bool hs_socket_reset(hs_socket_t *socket)
+{
+    if (socket->net == NULL)
+        return false;
+    forget_waits(socket);
+    hs_socket_end(socket);
+    hs_free(socket->target_text);
+    socket->target_text = NULL;
+    socket->state = HS_SOCKET_NEW;
+    socket->failure = hs_failure_of(HS_FAILURE_NOT_CONNECTED);
+    socket->room = RECEIVE_MIN;
+    return true;
+}
+
 void hs_socket_free(hs_socket_t *socket)
 {
     if (socket == NULL)
         return;
-    socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
+    forget_waits(socket);
     if (socket->net != NULL)
         hs_socket_end(socket);
     hs_list_remove(&socket->all);
@@ -759,7 +804,7 @@ void hs_socket_abandon(hs_socket_t *socket)
 {
     if (socket->net == NULL)
         return;
-    socket->waits[HS_SOCKET_READ] = socket->waits[HS_SOCKET_WRITE] = false;
+    forget_waits(socket);
     hs_socket_end(socket);
     socket->net = NULL;
     hs_list_remove(&socket->all);

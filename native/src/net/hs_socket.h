@@ -149,6 +149,9 @@ const char *hs_socket_protocol(const hs_socket_t *socket);
 /* How often the connection had served before. */
 uint32_t hs_socket_reused(const hs_socket_t *socket);
 
+/* Closes, and makes it as a new one of the same net; false: that is gone. */
+bool hs_socket_reset(hs_socket_t *socket);
+
 /* Closes it and takes it out of its net, which it does not touch from here on: another thread may
  * free it. */
 void hs_socket_abandon(hs_socket_t *socket);
