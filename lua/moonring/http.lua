@@ -12,6 +12,7 @@ local now = scheduler.now
 local _M = {}
 
 local MAX_BODY = 8 * 1024 * 1024
+-- READ_TIMEOUT is what sockets have from the beginning.
 local CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
 -- Content that fits into the buffers of the system is sent before the response is awaited. Longer
 -- one is sent by a task beside, since a server may respond before it has read all.
@@ -20,38 +21,31 @@ local JOINED = 16 * 1024
 -- Of the content of a redirect so much is read, so that its connection can be used again.
 local SKIPPED = 64 * 1024
 
+local NO_OPTIONS = {}
 local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
-local function is_seconds(value)
-  return type(value) == 'number' and value > 0
-end
-
-local function is_count(value)
-  return type(value) == 'number' and value >= 0 and value % 1 == 0
-end
-
-local function is_a(...)
-  local names = { ... }
-  return function(value)
-    for i = 1, #names do
-      if type(value) == names[i] then
-        return true
-      end
-    end
-    return false
-  end
-end
-
--- What each option may be.
-local CHECKS = {
-  method = is_a 'string', headers = is_a 'table', body = is_a('string', 'function'),
-  timeout = is_seconds, connect_timeout = is_seconds, read_timeout = is_seconds,
-  redirect = is_count, retry = function(value)
-    return type(value) == 'boolean' or value == 'always'
-  end,
-  decompress = is_a 'boolean', max_body = is_count, tls = is_a('boolean', 'table'),
-  pool = is_a('boolean', 'table'), unix = is_a 'string',
+-- What each option may be, and how a number has to be.
+local TYPES = {
+  method = { string = true }, headers = { table = true },
+  body = { string = true, ['function'] = true }, timeout = { number = true },
+  connect_timeout = { number = true }, read_timeout = { number = true },
+  redirect = { number = true }, retry = { boolean = true, string = true },
+  decompress = { boolean = true }, max_body = { number = true },
+  tls = { boolean = true, table = true }, pool = { boolean = true, table = true },
+  unix = { string = true },
 }
+local IS_COUNT = { redirect = true, max_body = true }
+
+local function is_allowed(name, value)
+  if not TYPES[name][type(value)] then
+    return false
+  elseif name == 'retry' then
+    return type(value) == 'boolean' or value == 'always'
+  elseif type(value) ~= 'number' then
+    return true
+  end
+  return IS_COUNT[name] and value >= 0 and value % 1 == 0 or not IS_COUNT[name] and value > 0
+end
 
 -- Raises at the line that called fetch.
 local function check_options(options)
@@ -59,10 +53,9 @@ local function check_options(options)
     error('http.fetch(url, options): options is a ' .. type(options) .. ', not a table', 3)
   end
   for name, value in pairs(options) do
-    local check = CHECKS[name]
-    if not check then
+    if not TYPES[name] then
       error(('http.fetch: there is no option %q'):format(tostring(name)), 3)
-    elseif not check(value) then
+    elseif not is_allowed(name, value) then
       error(('http.fetch: option %s may not be %s'):format(name, tostring(value)), 3)
     end
   end
@@ -92,13 +85,13 @@ local function connect(request, options, deadline, is_fresh)
     seconds = min(left, seconds)
   end
   local pool = options.pool
-  if is_fresh or pool == nil then
-    pool = not is_fresh
+  if is_fresh then
+    pool = false
   end
   local address, path = request.address, options.unix
   local sock, problem = socket.connect {
     host = not path and address.host or nil, port = not path and address.port or nil, path = path,
-    tls = tls_of(request, options), pool = pool == true and {} or pool, timeout = seconds,
+    tls = tls_of(request, options), pool = pool, timeout = seconds,
   }
   if not sock then
     return nil, problem == 'timeout' and not is_total and 'connect timeout' or problem
@@ -164,7 +157,9 @@ local function attempt(request, options, deadline, is_fresh)
     return nil, problem
   end
   local read_timeout = options.read_timeout or READ_TIMEOUT
-  sock:settimeouts(nil, read_timeout, read_timeout)
+  if read_timeout ~= READ_TIMEOUT then
+    sock:settimeouts(nil, read_timeout, read_timeout)
+  end
   local exchange = response_of.begin(sock, request.method == 'HEAD', read_timeout, deadline)
   local response = response_of.new(request_of.url_of(request), options.max_body or MAX_BODY)
   local ok, done
@@ -206,8 +201,11 @@ end
 -- The response to a request; nil and an error. See docs/lua-http-client.md for the options and the
 -- errors.
 function _M.fetch(url, options)
-  options = options or {}
-  check_options(options)
+  if options == nil then
+    options = NO_OPTIONS
+  else
+    check_options(options)
+  end
   local request, problem = request_of.new(url, options)
   if not request then
     return nil, problem

@@ -1,9 +1,9 @@
 -- A request of moonring.http as bytes: the head, which is checked, and the content as it is sent.
+local crypto = require 'moonring.crypto'
 local url = require 'moonring.url'
 
-local byte, char, find, format, gmatch = string.byte, string.char, string.find, string.format,
-  string.gmatch
-local gsub, lower, upper = string.gsub, string.lower, string.upper
+local find, format, gmatch = string.find, string.format, string.gmatch
+local lower, upper = string.lower, string.upper
 local concat, remove = table.concat, table.remove
 local ipairs, pairs, tonumber, tostring, type = ipairs, pairs, tonumber, tostring, type
 
@@ -21,28 +21,14 @@ local FOR_ONE_ORIGIN = { authorization = true, cookie = true, ['proxy-authorizat
 -- RFC 9110 §9.2.2.
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true,
   TRACE = true }
+local KNOWN = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, POST = true,
+  PATCH = true }
 local WITH_CONTENT = { POST = true, PUT = true, PATCH = true }
+
+local NO_FIELDS = {}
 
 local NOT_IN_TOKEN = "[^%w!#$%%&'*+%-.^_`|~]"
 local NOT_IN_VALUE = '[%z\1-\8\10-\31\127]'
-
-local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
-
-local function digit(index)
-  return char(byte(DIGITS, index + 1))
-end
-
--- RFC 4648 §4.
-local function base64(text)
-  local padding = -#text % 3
-  local encoded = gsub(text .. ('\0'):rep(padding), '...', function(three)
-    local a, b, c = byte(three, 1, 3)
-    local bits = a * 65536 + b * 256 + c
-    return digit((bits - bits % 262144) / 262144) .. digit((bits - bits % 4096) / 4096 % 64)
-      .. digit((bits - bits % 64) / 64 % 64) .. digit(bits % 64)
-  end)
-  return encoded:sub(1, #encoded - padding) .. ('='):rep(padding)
-end
 
 -- Appends a field to the list; nil and what is wrong with it.
 local function add_field(fields, name, value)
@@ -76,10 +62,10 @@ end
 
 -- The fields of the caller, { name in small letters, name, value } each.
 local function read_fields(headers)
-  local fields = {}
   if headers == nil then
-    return fields
+    return NO_FIELDS
   end
+  local fields = {}
   local named = named_by_connection(headers)
   for name, value in pairs(headers) do
     if type(name) ~= 'string' then
@@ -121,7 +107,9 @@ local function take_field(fields, name)
 end
 
 local function check_method(method)
-  if method == '' or find(method, NOT_IN_TOKEN) then
+  if KNOWN[method] then
+    return method
+  elseif method == '' or find(method, NOT_IN_TOKEN) then
     return nil, ('bad method: %q is no token'):format(method)
   end
   method = upper(method)
@@ -148,9 +136,23 @@ local function length_of(body, given)
   return length
 end
 
+-- The last URL and what it says: many handlers ask for the same one.
+local last_text, last_address
+
+local function address_of(text)
+  if text == last_text then
+    return last_address
+  end
+  local address, problem = url.parse(text)
+  if address then
+    last_text, last_address = text, address
+  end
+  return address, problem
+end
+
 -- What fetch(text, options) is to send; nil and what is wrong with it.
 function _M.new(text, options)
-  local address, problem = url.parse(text)
+  local address, problem = address_of(text)
   if not address then
     return nil, problem
   end
@@ -170,8 +172,10 @@ function _M.new(text, options)
   if length == false then
     return nil, problem
   end
-  return { address = address, method = method, fields = fields, body = body,
-    length = length, decompress = options.decompress, closes = options.pool == false }
+  local decompress, closes = options.decompress, options.pool == false
+  return { address = address, method = method, fields = fields, body = body, length = length,
+    decompress = decompress, closes = closes,
+    is_plain = method == 'GET' and body == nil and not decompress and not closes }
 end
 
 -- Whether it may be sent again on another connection when the first one died.
@@ -186,6 +190,10 @@ end
 -- The bytes from the request line to the empty line.
 function _M.head(request)
   local address, fields = request.address, request.fields
+  if #fields == 0 and request.is_plain and not address.user then
+    return request.method .. ' ' .. address.target .. ' HTTP/1.1\r\nHost: ' .. address.authority
+      .. '\r\nUser-Agent: moonring\r\n\r\n'
+  end
   local _, host = find_field(fields, 'host')
   local lines = { request.method .. ' ' .. address.target .. ' HTTP/1.1\r\nHost: '
     .. (host or address.authority) .. '\r\n' }
@@ -207,7 +215,7 @@ function _M.head(request)
     lines[#lines + 1] = 'User-Agent: moonring\r\n'
   end
   if address.user and not has_credentials then
-    lines[#lines + 1] = 'Authorization: Basic ' .. base64(address.user .. ':' .. address.password)
+    lines[#lines + 1] = 'Authorization: Basic ' .. crypto.base64_encode(address.user .. ':' .. address.password)
       .. '\r\n'
   end
   if request.decompress and not has_encoding then

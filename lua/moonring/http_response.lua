@@ -9,9 +9,8 @@ local scheduler = require 'moonring.scheduler'
 
 local cast, ffi_gc, ffi_string = ffi.cast, ffi.gc, ffi.string
 local find, gmatch, gsub = string.find, string.gmatch, string.gsub
-local lower, match, concat = string.lower, string.match, table.concat
-local error, pcall, rawget, setmetatable, tonumber, type = error, pcall, rawget, setmetatable,
-  tonumber, type
+local lower, match, sub, concat = string.lower, string.match, string.sub, table.concat
+local error, pcall, setmetatable, tonumber, type = error, pcall, setmetatable, tonumber, type
 local now = scheduler.now
 
 local VERSION = 2
@@ -245,26 +244,29 @@ function _M.read_head(exchange, response, decompress)
   return response
 end
 
+-- The value of the field, `name` in small letters; nil: there is none. Values of fields that were sent
+-- more than once are joined by ", " (RFC 9110 §5.3); of Set-Cookie, which cannot be, the first.
+local function value_of(head, name)
+  local line = '\n' .. name .. ':'
+  local value
+  local _, at = find(head, line, 1, true)
+  while at do
+    local line_end = find(head, '\n', at + 1, true)
+    local text = sub(head, at + 1, line_end - 1)
+    value = value and value .. ', ' .. text or text
+    if name == 'set-cookie' then
+      return value
+    end
+    _, at = find(head, line, line_end, true)
+  end
+  return value
+end
+
 local headers_type = {
   __index = function(headers, name)
-    return type(name) == 'string' and rawget(headers, lower(name)) or nil
+    return type(name) == 'string' and value_of(headers[1], lower(name)) or nil
   end,
 }
-
--- The fields by their names in small letters. Values of fields that were sent more than once are
--- joined by ", " (RFC 9110 §5.3); of Set-Cookie, which cannot be, the first.
-local function headers_of(response)
-  local headers = {}
-  for name, value in gmatch(match(response._head, '\n(.*)'), '([^:]+):([^\n]*)\n') do
-    local before = headers[name]
-    if not before then
-      headers[name] = value
-    elseif name ~= 'set-cookie' then
-      headers[name] = before .. ', ' .. value
-    end
-  end
-  return setmetatable(headers, headers_type)
-end
 
 -- for name, value in res:fields() do: all fields in order, names in small letters.
 function methods.fields(response)
@@ -422,7 +424,7 @@ local response_type = {
     if method then
       return method
     elseif key == 'headers' then
-      local headers = headers_of(response)
+      local headers = setmetatable({ response._head }, headers_type)
       response.headers = headers
       return headers
     elseif key == 'reason' then

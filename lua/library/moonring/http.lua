@@ -22,7 +22,7 @@ local http = {}
 ---@field status integer
 ---@field reason string
 ---@field url string where it came from, redirects followed
----@field headers table<string, string> by name in any case; repeats are joined by ", ", of Set-Cookie it is the first
+---@field headers table<string, string> by name in any case, for look-ups only (see fields); repeats are joined by ", ", of Set-Cookie it is the first
 local Response = {}
 
 ---All fields in order, names in small letters: for name, value in res:fields() do.

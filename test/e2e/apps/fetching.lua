@@ -50,8 +50,8 @@ function handle(req, res)
   local body
   body, problem = take(reply, order.take or 'body')
   local headers = {}
-  for name, value in pairs(reply.headers) do
-    headers[name] = value
+  for name in reply:fields() do
+    headers[name] = reply.headers[name]
   end
   json.send(res, { status = reply.status, url = reply.url, headers = headers, body = body,
     error = problem })
