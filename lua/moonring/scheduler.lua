@@ -301,7 +301,7 @@ local function run_at_end(task)
   local functions = task.at_end
   task.at_end = nil
   for i = #functions, 1, -1 do
-    local ok, reason = pcall(functions[i])
+    local ok, reason = pcall(functions[i], task)
     if not ok then
       log.error('lua error at the end of a request: ' .. tostring(reason))
     end
@@ -698,7 +698,8 @@ end
 
 -- ---- For the modules of the runtime. ----
 
--- Calls fn() when the running task's request has ended, or the task, if it belongs to none.
+-- Calls fn(task) when the request of the running task has ended, or the task, if it belongs to none;
+-- `task` is that one.
 function _M.on_end(fn)
   local task = running('moonring')
   task = task.request or task

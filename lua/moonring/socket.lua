@@ -108,20 +108,23 @@ end
 
 -- ---- Whose a socket is. ----
 
--- The sockets of a request, or of a task that belongs to none: closed when it ends.
-local owned = setmetatable({}, { __mode = 'k' })
+local weak_keys = { __mode = 'k' }
 
+local function release_all(root)
+  local mine = root.sockets
+  root.sockets = nil
+  for sock in next, mine do
+    release(sock)
+  end
+end
+
+-- The sockets of a request, or of a task that belongs to none: closed when it ends.
 local function sockets_of(root)
-  local mine = owned[root]
+  local mine = root.sockets
   if not mine then
-    mine = setmetatable({}, { __mode = 'k' })
-    owned[root] = mine
-    scheduler.on_end(function()
-      owned[root] = nil
-      for sock in pairs(mine) do
-        release(sock)
-      end
-    end)
+    mine = setmetatable({}, weak_keys)
+    root.sockets = mine
+    scheduler.on_end(release_all)
   end
   return mine
 end
