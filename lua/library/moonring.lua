@@ -10,12 +10,19 @@
 ---@field version '1.0'|'1.1'
 ---@field id string no other request of this machine has it; it is in the access log
 ---@field peer string the client's numeric address, '' on a Unix socket
+---@field ctx table of the request's own, made when it is first asked for: it survives waits and is
+---gone with the request
 local Request = {}
 
 ---The value of the first field of this name, in any case; nil if there is none.
 ---@param name string
 ---@return string?
 function Request:header(name) end
+
+---The values of all fields of this name in the order in which they were sent; {} without any.
+---@param name string
+---@return string[]
+function Request:header_values(name) end
 
 ---All fields as they were sent: `for name, value in req:headers() do`
 ---@return fun(): string?, string?
@@ -68,6 +75,27 @@ function Response:body(text) end
 ---The response is complete.
 ---@return moonring.Response
 function Response:send() end
+
+---Sends a value as JSON (moonring.json). A status and a Content-Type that were set stay, unless
+---`status` is given.
+---@param value any
+---@param status? integer
+---@return moonring.Response
+function Response:json(value, status) end
+
+---Sends the client to another URL. Raises for what is not one: percent-encode what comes from
+---elsewhere.
+---@param url string absolute, or relative to the one that was requested
+---@param status? 301|302|303|307|308 302
+---@return moonring.Response
+function Response:redirect(url, status) end
+
+---Adds a cookie (moonring.cookies). Raises for what browsers would refuse.
+---@param name string
+---@param value string
+---@param options? moonring.CookieOptions
+---@return moonring.Response
+function Response:cookie(name, value, options) end
 
 ---Announces how many bytes res:write will send. Without it the content is sent in chunks, or up to
 ---the end of the connection if the client speaks HTTP/1.0.

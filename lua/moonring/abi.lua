@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 6
+local VERSION = 7
 
 ffi.cdef(native.abi)
 

@@ -1,10 +1,13 @@
 -- Cookies (RFC 6265): cookies.read(req) gives those that were sent; cookies.set(res, name, value,
 -- options) adds a Set-Cookie field.
+local members = require 'moonring.members'
+local raise = require('moonring.failure').raise
+
 local byte, find, format, lower = string.byte, string.find, string.format, string.lower
 local match, sub = string.match, string.sub
 local concat = table.concat
 local date = os.date
-local error, pairs, tostring, type = error, pairs, tostring, type
+local pairs, type = pairs, type
 
 local _M = {}
 
@@ -58,9 +61,10 @@ function _M.parse(text)
   return result
 end
 
--- The cookies of a request, as parse() gives them.
+-- The cookies of a request, of all its Cookie fields (RFC 9113 lets clients split them, and proxies
+-- pass them on so), as parse() gives them.
 function _M.read(req)
-  return _M.parse(req:header('Cookie') or '')
+  return _M.parse(concat(req:header_values 'Cookie', ';'))
 end
 
 local function http_date(seconds)
@@ -133,7 +137,7 @@ local function problem_of(name, value, options)
   end
   for option in pairs(options) do
     if not writers[option] then
-      return 'there is no option ' .. tostring(option)
+      return members.unknown('the options', option, { writers })
     end
   end
   return contradiction(name, options)
@@ -143,7 +147,7 @@ local function format_cookie(name, value, options)
   options = options or {}
   local problem = problem_of(name, value, options)
   if problem then
-    error('cookie: ' .. problem, 3)
+    raise('cookie: ' .. problem)
   end
   local parts = { name .. '=' .. value }
   for i = 1, #ORDER do
@@ -151,7 +155,7 @@ local function format_cookie(name, value, options)
     if options[option] ~= nil then
       local attribute = writers[option](options[option])
       if not attribute or #attribute > ATTRIBUTE_LENGTH then
-        error(('cookie: %s of %s is not valid'):format(option, name), 3)
+        raise(('cookie: %s of %s is not valid'):format(option, name))
       end
       if attribute ~= '' then
         parts[#parts + 1] = attribute
@@ -165,8 +169,7 @@ end
 -- os.time gives it), same_site ('Strict', 'Lax' or 'None'), secure, http_only, partitioned. What
 -- would be a broken field, or a cookie that browsers refuse, raises an error at the caller's line.
 function _M.format(name, value, options)
-  local text = format_cookie(name, value, options)
-  return text
+  return format_cookie(name, value, options)
 end
 
 -- Adds a Set-Cookie field to the response and returns the response; raises as format does.
@@ -175,4 +178,4 @@ function _M.set(res, name, value, options)
   return res:header('Set-Cookie', text)
 end
 
-return _M
+return members.strict(_M, 'moonring.cookies')

@@ -1,5 +1,6 @@
 -- What an HTML form sends: forms.read(req) takes application/x-www-form-urlencoded and
 -- multipart/form-data.
+local members = require 'moonring.members'
 local multipart = require 'moonring.multipart'
 local query = require 'moonring.query'
 
@@ -30,7 +31,7 @@ local function parts_of(body, content_type, limits)
     return parts, problem, too_many and 413 or 400
   end
   if kind ~= 'multipart/form-data' then
-    return nil, 'the content is no form', 415
+    return nil, 'the body is not a form: urlencoded or multipart expected', 415
   end
   local boundary = multipart.boundary(content_type)
   if not boundary then
@@ -49,7 +50,7 @@ local function parse(body, content_type, limits)
     local part = parts[i]
     local name = part.name
     if part.filename then
-      files[name] = files[name] or part
+      files[name] = files[name] or not part.no_file and part or nil
     else
       fields[name] = fields[name] or part.value
     end
@@ -61,7 +62,8 @@ end
 --   fields   name -> value, the first one where a name is repeated
 --   files    name -> { name =, filename =, content_type =, value = }, the first one; value is the
 --            content
---   parts    fields and files in the order in which they were sent, repeats too
+--   parts    fields and files in the order in which they were sent, repeats too, and file inputs in
+--            which no file was chosen: their no_file is true
 -- What is no form, malformed or over a limit: nil, what is wrong, and the status that says so: 415,
 -- 400 or 413. `limits` may change `parts` (1000) and `head_bytes` (4096).
 function _M.parse(body, content_type, limits)
@@ -75,4 +77,4 @@ function _M.read(req, limits)
   return parse(req:body(), req:header('Content-Type') or '', limits)
 end
 
-return _M
+return members.strict(_M, 'moonring.forms')

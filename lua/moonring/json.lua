@@ -1,16 +1,23 @@
--- JSON (RFC 8259): json.decode(text), json.encode(value), json.send(res, value, status). Decoding
--- is lua-cjson's work. Encoding is done here, since lua-cjson has no way to say `[]`, cuts numbers
--- to 14 digits and does not tell where a value that is no JSON stands.
+-- JSON (RFC 8259): json.decode(text, options), json.encode(value, options), json.send(res, value,
+-- status). Decoding is lua-cjson's work, after a look at what it is too lenient about
+-- (exec/hs_lua_json.h). Encoding is done here: lua-cjson has no way to say `[]`, cuts numbers to 14
+-- digits, fills the holes of arrays, passes invalid UTF-8 on, has no order of names, and does not
+-- tell where a value stands that cannot be encoded.
 local found, cjson = pcall(require, 'cjson')
 if not found then
   error('moonring.json needs lua-cjson: install the package lua-cjson (Debian, Ubuntu), or build it '
     .. 'with luarocks install lua-cjson\n' .. tostring(cjson), 0)
 end
 
-local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
-local concat, huge = table.concat, math.huge
+local json_text = require 'moonring.json_text'
+local members = require 'moonring.members'
+local json_check = require('moonring.native').json_check
+local raise = require('moonring.failure').raise
+
+local concat, sort, huge = table.concat, table.sort, math.huge
 local error, getmetatable, next, pairs = error, getmetatable, next, pairs
-local pcall, setmetatable, tonumber, tostring, type = pcall, setmetatable, tonumber, tostring, type
+local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
+local quote, number_text = json_text.quote, json_text.number
 
 -- Arrays and objects inside one another, both ways. It also ends a value that contains itself.
 local DEPTH = 100
@@ -30,6 +37,7 @@ _M.null = cjson.null
 local null = _M.null
 
 local array_type = { __name = 'json array' }
+local object_type = { __name = 'json object' }
 
 -- Marks a table (a new one by default) as an array, so that it is `[]` when it is empty, and
 -- returns it.
@@ -37,18 +45,9 @@ function _M.array(list)
   return setmetatable(list or {}, array_type)
 end
 
-local escapes = { ['"'] = '\\"', ['\\'] = '\\\\', ['\b'] = '\\b', ['\f'] = '\\f', ['\n'] = '\\n',
-  ['\r'] = '\\r', ['\t'] = '\\t' }
-
-local function escape(character)
-  return escapes[character] or format('\\u%04x', byte(character))
-end
-
-local function quote(text)
-  if find(text, '[%c"\\]') then
-    text = gsub(text, '[%z\1-\31"\\]', escape)
-  end
-  return '"' .. text .. '"'
+-- Marks a table (a new one by default) as an object whose names are written sorted, and returns it.
+function _M.object(fields)
+  return setmetatable(fields or {}, object_type)
 end
 
 local quoted, quoted_count = {}, 0
@@ -69,18 +68,6 @@ local function quote_name(name)
   return text
 end
 
--- The shortest text that means the number again.
-local function number_text(value)
-  local text = tostring(value)
-  if tonumber(text) ~= value then
-    text = format('%.16g', value)
-    if tonumber(text) ~= value then
-      text = format('%.17g', value)
-    end
-  end
-  return text
-end
-
 -- Errors while encoding: the words, and the names on the way to the place, innermost first.
 local problem, trail
 
@@ -96,20 +83,21 @@ local function within(name)
 end
 
 -- Appends the pieces of `value` to `out` behind `at`, and returns how many there are then; nil if
--- it is no JSON.
+-- it cannot be encoded. `sorts`: names are written sorted, in all objects.
 local append
 
-local function append_array(value, out, at, depth)
-  local length = #value
-  if next(value, length > 0 and length or nil) ~= nil then
-    -- Either the keys lie in another order, or there are others than 1 to length.
-    local count = 0
-    for _ in pairs(value) do
-      count = count + 1
+-- An array has the keys 1 to n and no others, whatever the order in which they were set: their
+-- number is n, and none of 1 to n is missing.
+local function append_array(value, out, at, depth, sorts)
+  local length, count = #value, 0
+  for name in pairs(value) do
+    if type(name) ~= 'number' then
+      return fail(('an array with the key %s: its keys are 1 to n'):format(tostring(name)))
     end
-    if count ~= length then
-      return fail 'an array has no holes and no names'
-    end
+    count = count + 1
+  end
+  if count ~= length then
+    return fail 'an array with holes: its keys are 1 to n'
   end
   at = at + 1
   out[at] = '['
@@ -118,7 +106,11 @@ local function append_array(value, out, at, depth)
       at = at + 1
       out[at] = ','
     end
-    local stop = append(value[i], out, at, depth)
+    local element = value[i]
+    if element == nil then
+      return fail 'an array with holes: its keys are 1 to n'
+    end
+    local stop = append(element, out, at, depth, sorts)
     if not stop then
       return within(i)
     end
@@ -128,40 +120,76 @@ local function append_array(value, out, at, depth)
   return at + 1
 end
 
-local function append_object(value, out, at, depth)
-  local separator = '{'
-  for name, member in pairs(value) do
-    if type(name) ~= 'string' then
-      return fail('a name that is a ' .. type(name))
-    end
-    out[at + 1] = separator
-    out[at + 2] = quote_name(name)
-    out[at + 3] = ':'
-    local stop = append(member, out, at + 3, depth)
-    if not stop then
-      return within(name)
-    end
-    at = stop
-    separator = ','
+local function append_member(name, member, out, at, depth, sorts)
+  if type(name) ~= 'string' then
+    return fail(('a table with the key %s: keys of an object are strings, those of an array '
+      .. '1 to n'):format(tostring(name)))
   end
-  if separator == '{' then
-    at = at + 1
-    out[at] = '{'
+  out[at + 1] = quote_name(name)
+  out[at + 2] = ':'
+  local stop = append(member, out, at + 2, depth, sorts)
+  return stop or within(name)
+end
+
+local function append_sorted(value, out, at, depth, sorts)
+  local names = {}
+  for name in pairs(value) do
+    if type(name) ~= 'string' then
+      return append_member(name)
+    end
+    names[#names + 1] = name
+  end
+  sort(names)
+  local separator = '{'
+  for i = 1, #names do
+    out[at + 1] = separator
+    at = append_member(names[i], value[names[i]], out, at + 1, depth, sorts)
+    if not at then
+      return nil
+    end
+    separator = ','
   end
   out[at + 1] = '}'
   return at + 1
 end
 
-append = function(value, out, at, depth)
+local function append_object(value, out, at, depth)
+  local separator = '{'
+  for name, member in pairs(value) do
+    out[at + 1] = separator
+    at = append_member(name, member, out, at + 1, depth, false)
+    if not at then
+      return nil
+    end
+    separator = ','
+  end
+  out[at + 1] = '}'
+  return at + 1
+end
+
+local function append_table(value, out, at, depth, sorts)
+  local first = next(value)
+  local mark = getmetatable(value)
+  if type(first) == 'number' and mark ~= object_type or mark == array_type then
+    return append_array(value, out, at, depth, sorts)
+  end
+  if first == nil then
+    out[at + 1] = '{}'
+    return at + 1
+  end
+  if sorts or mark == object_type then
+    return append_sorted(value, out, at, depth, sorts)
+  end
+  return append_object(value, out, at, depth)
+end
+
+append = function(value, out, at, depth, sorts)
   local kind = type(value)
   if kind == 'table' then
     if depth == DEPTH then
       return fail('more than ' .. DEPTH .. ' levels')
     end
-    if value[1] ~= nil or getmetatable(value) == array_type then
-      return append_array(value, out, at, depth + 1)
-    end
-    return append_object(value, out, at, depth + 1)
+    return append_table(value, out, at, depth + 1, sorts)
   end
   local text
   if kind == 'string' then
@@ -176,15 +204,28 @@ append = function(value, out, at, depth)
   elseif value == null then
     text = 'null'
   else
-    return fail('a ' .. kind)
+    return fail(value == nil and 'nil' or 'a ' .. kind)
   end
   out[at + 1] = text
   return at + 1
 end
 
-local function encode(value)
+local function check_options(call, options, known)
+  if type(options) ~= 'table' then
+    raise(('%s takes options as a table, got %s'):format(call, type(options)))
+  end
+  for name, value in pairs(options) do
+    if known[name] == nil then
+      raise(members.unknown('the options of ' .. call, name, { known }))
+    elseif type(value) ~= type(known[name]) then
+      raise(('%s: the option %s is not valid'):format(call, name))
+    end
+  end
+end
+
+local function encode(value, sorts)
   local out = {}
-  local count = append(value, out, 0, 0)
+  local count = append(value, out, 0, 0, sorts)
   if count then
     return concat(out, '', 1, count)
   end
@@ -192,36 +233,52 @@ local function encode(value)
   for i = #trail, 1, -1 do
     place = place .. trail[i]
   end
-  error(('json.encode: %s is no JSON: %s'):format(place, problem), 3)
+  raise(('json.encode: %s cannot be encoded as JSON: %s'):format(place, problem))
 end
 
--- The JSON text of strings, numbers, booleans, json.null and tables of these. A table is an array
--- if it has an element 1 or is marked by json.array, else an object. Strings are taken to be UTF-8.
--- What is no JSON (NaN, infinity, a function, an array with holes, more than 100 levels) raises an
--- error at the caller's line that says where it stands.
-function _M.encode(value)
-  local text = encode(value)
-  return text
+local ENCODE_OPTIONS, DECODE_OPTIONS = { sorted = true }, { big_integers = 'string' }
+
+-- The JSON text of strings, numbers, booleans, json.null and tables of these. A table with the keys
+-- 1 to n is an array, one whose keys are strings is an object. Bytes of strings that are not UTF-8
+-- become U+FFFD. What cannot be encoded (NaN, infinity, a function, a table with other keys, more
+-- than 100 levels) raises an error at the caller's line that says where it stands. With the option
+-- `sorted = true` names of all objects are written sorted.
+function _M.encode(value, options)
+  local sorts = false
+  if options ~= nil then
+    check_options('json.encode', options, ENCODE_OPTIONS)
+    sorts = options.sorted == true
+  end
+  return encode(value, sorts)
 end
 
 -- The value of a JSON text; nil and what is wrong, with its position, if it is none. Arrays and
 -- objects are tables, null is json.null. `null` alone is json.null too, so nil always is a failure.
-function _M.decode(text)
+-- Integers from 2^53 on lose digits; with the option `big_integers = 'string'` they are strings.
+function _M.decode(text, options)
   if type(text) ~= 'string' then
-    error('json.decode(text) takes a string, not a ' .. type(text), 2)
+    raise('json.decode(text) takes a string, got ' .. type(text))
   end
-  local ok, value = pcall(decoder.decode, text)
+  if options ~= nil then
+    check_options('json.decode', options, DECODE_OPTIONS)
+    if options.big_integers ~= nil and options.big_integers ~= 'string' then
+      raise("json.decode: the option big_integers takes 'string'")
+    end
+  end
+  local checked, problem_found = json_check(text, options ~= nil and options.big_integers ~= nil)
+  if not checked then
+    return nil, problem_found
+  end
+  local ok, value = pcall(decoder.decode, checked)
   if ok then
     return value
   end
   return nil, value
 end
 
--- Answers with `value` as JSON and with `status` (200): sets Content-Type and content, and sends.
--- Returns the response. Raises as encode does.
+-- As res:json(value, status).
 function _M.send(res, value, status)
-  local text = encode(value)
-  return res:status(status or 200):header('Content-Type', 'application/json'):body(text):send()
+  return res:json(value, status)
 end
 
-return _M
+return members.strict(_M, 'moonring.json')

@@ -1,5 +1,6 @@
 -- The server's log from a handler: log.info('text'), also debug, warn and error. One record a call.
 local api = require 'moonring.abi'
+local members = require 'moonring.members'
 
 local tostring = tostring
 
@@ -19,4 +20,4 @@ _M.info = writer(INFO)
 _M.warn = writer(WARN)
 _M.error = writer(ERROR)
 
-return _M
+return members.strict(_M, 'moonring.log')

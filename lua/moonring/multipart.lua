@@ -1,19 +1,27 @@
 -- multipart/form-data (RFC 7578) of a complete body: multipart.parse(body, boundary, limits).
 -- Every step goes forward through the body, so that the time is linear in its length.
 local find, lower, sub = string.find, string.lower, string.sub
-local gsub = string.gsub
+local gsub, match = string.gsub, string.match
+local byte, char = string.byte, string.char
 local pairs = pairs
+
+local decode = require('moonring.percent').decode
+local members = require 'moonring.members'
+local utf8_repair = require('moonring.native').utf8_repair
 
 local _M = {}
 
--- RFC 2046 §5.1.1: what a boundary may consist of; its last character is not a space.
-local BOUNDARY = "^[%w'()+_,./:=? -]+$"
+-- What a boundary may consist of; its last character is not a space. RFC 2046 §5.1.1 has fewer
+-- characters, but programs that upload use others too.
+local BOUNDARY = '^[ -~]+$'
 local BOUNDARY_LENGTH = 70
 
 -- RFC 9110 §5.6.2.
 local TOKEN = "[%w!#$%%&'*+.^_`|~-]+"
 local PARAMETER_NAME = '^[ \t]*;[ \t]*(' .. TOKEN .. ')='
 local TOKEN_VALUE = '^(' .. TOKEN .. ')'
+-- Of a Content-Type: boundaries with `=`, `/` and others are sent without quotes.
+local LENIENT_VALUE = '^([^%c ",;\128-\255]+)'
 local FIELD_NAME = '^(' .. TOKEN .. '):[ \t]*'
 
 -- What browsers write for the characters that would end a name or its line (HTML, "multipart form
@@ -21,16 +29,16 @@ local FIELD_NAME = '^(' .. TOKEN .. '):[ \t]*'
 local BROWSER_ESCAPES = { ['%22'] = '"', ['%0D'] = '\r', ['%0A'] = '\n' }
 
 -- A parameter `; name=value` at `at` of a field's value, where `\"` is a quote of the value if
--- `escapes` is true. Its name, its value and where the next one begins; nil if there is none of
--- this form.
-local function parameter_at(text, at, escapes)
+-- `escapes` is true; `unquoted` is the pattern of a value without quotes. Its name, its value and
+-- where the next one begins; nil if there is none of this form.
+local function parameter_at(text, at, escapes, unquoted)
   local _, stop, name = find(text, PARAMETER_NAME, at)
   if not stop then
     return nil
   end
   at = stop + 1
   if sub(text, at, at) ~= '"' then
-    local _, last, value = find(text, TOKEN_VALUE, at)
+    local _, last, value = find(text, unquoted, at)
     return lower(name), value, last and last + 1
   end
   local from = at + 1
@@ -48,10 +56,10 @@ local function parameter_at(text, at, escapes)
 end
 
 -- The parameters of a field's value behind its first word, nil if they are malformed.
-local function parameters(text, at, escapes)
+local function parameters(text, at, escapes, unquoted)
   local result = {}
   while not find(text, '^[ \t]*$', at) and not find(text, '^[ \t]*;[ \t]*$', at) do
-    local name, value, next_at = parameter_at(text, at, escapes)
+    local name, value, next_at = parameter_at(text, at, escapes, unquoted)
     if not value or result[name] then
       return nil
     end
@@ -64,7 +72,7 @@ end
 -- The boundary that a Content-Type names, nil if there is none that may be one.
 function _M.boundary(content_type)
   local _, stop = find(content_type, '^[%w!#$&.+^_-]+/[%w!#$&.+^_-]+')
-  local found = stop and parameters(content_type, stop + 1, true)
+  local found = stop and parameters(content_type, stop + 1, true, LENIENT_VALUE)
   local boundary = found and found.boundary
   if not boundary or #boundary > BOUNDARY_LENGTH or not find(boundary, BOUNDARY)
     or sub(boundary, -1) == ' ' then
@@ -73,15 +81,49 @@ function _M.boundary(content_type)
   return boundary
 end
 
--- The parameters of a Content-Disposition, nil if they are malformed. Other programs than browsers
--- write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the one way
--- is read the other way.
-local function disposition(text, at)
-  local found = parameters(text, at, true) or parameters(text, at, false)
-  for name, value in pairs(found or {}) do
-    found[name] = gsub(value, '%%[02][2DA]', BROWSER_ESCAPES)
+local function utf8_of_latin1(character)
+  local code = byte(character)
+  return char(code < 192 and 194 or 195, code < 192 and code or code - 64)
+end
+
+-- The value of an extended parameter (RFC 8187), `UTF-8''na%C3%AFve`, as UTF-8; nil if it is
+-- malformed or in another character set.
+local function extended(text)
+  local charset, encoded = match(text, "^([%w-]+)'[%w-]*'(.*)$")
+  local value = encoded and decode(encoded)
+  if not value then
+    return nil
   end
-  return found
+  charset = lower(charset)
+  if charset == 'utf-8' then
+    return utf8_repair(value) == value and value or nil
+  end
+  return charset == 'iso-8859-1' and gsub(value, '[\128-\255]', utf8_of_latin1) or nil
+end
+
+-- The name and filename of a Content-Disposition, nil if it is malformed. Other programs than
+-- browsers write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the
+-- one way is read the other way. `filename*=` wins over `filename=` (RFC 6266 §4.3).
+local function disposition(text, at)
+  local found = parameters(text, at, true, TOKEN_VALUE) or parameters(text, at, false, TOKEN_VALUE)
+  if not found then
+    return nil
+  end
+  local result = {}
+  for name, value in pairs(found) do
+    if name == 'name' or name == 'filename' then
+      result[name] = result[name] or gsub(value, '%%[02][2DA]', BROWSER_ESCAPES)
+    elseif name == 'name*' or name == 'filename*' then
+      local plain, decoded = sub(name, 1, -2), extended(value)
+      if not decoded and not found[plain] then
+        return nil
+      end
+      result[plain] = decoded or result[plain]
+    elseif find(name, '^filename%*') then -- in pieces (RFC 2231): it would pass for a text field
+      return nil
+    end
+  end
+  return result
 end
 
 -- Reads the fields of a part, `text`, into a part without its content. nil and what is wrong.
@@ -144,12 +186,14 @@ local function part_at(body, at, delimiter, head_limit)
     return nil, 'content without an end'
   end
   part.value = sub(body, head_end + 4, stop - 1)
+  -- What browsers send for a file input in which no file was chosen.
+  part.no_file = part.filename == '' and part.value == '' or nil
   return part, stop
 end
 
--- All parts in order: { name =, value =, filename =, content_type = }, the last two nil where they
--- were not sent. nil, what is wrong, and 400 or (over a limit) 413. Limits: `parts` and
--- `head_bytes`, the fields of one part.
+-- All parts in order: { name =, value =, filename =, content_type =, no_file = }. filename and
+-- content_type are nil where they were not sent, no_file is true for an empty file input. nil, what
+-- is wrong, and 400 or (over a limit) 413. Limits: `parts` and `head_bytes`, the fields of one part.
 function _M.parse(body, boundary, limits)
   local delimiter = '\r\n--' .. boundary
   local parts = {}
@@ -185,4 +229,4 @@ function _M.parse(body, boundary, limits)
   end
 end
 
-return _M
+return members.strict(_M, 'moonring.multipart')

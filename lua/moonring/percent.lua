@@ -1,4 +1,6 @@
 -- Percent-encoding (RFC 3986 §2.1): percent.decode(text) and percent.encode(text).
+local members = require 'moonring.members'
+
 local byte, char, find, format, gsub = string.byte, string.char, string.find, string.format,
   string.gsub
 
@@ -33,4 +35,4 @@ function _M.encode(text)
   return (gsub(text, '[^%w%-._~]', escape))
 end
 
-return _M
+return members.strict(_M, 'moonring.percent')

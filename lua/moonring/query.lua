@@ -1,5 +1,6 @@
 -- Queries: query.parse('a=1&b=two+words') and back with query.encode{ a = 1 }. Also what the body
 -- of a form in application/x-www-form-urlencoded consists of.
+local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
 local find, gsub, sub = string.find, string.gsub, string.sub
@@ -111,4 +112,4 @@ function _M.encode(fields)
   return concat(parts, '&')
 end
 
-return _M
+return members.strict(_M, 'moonring.query')

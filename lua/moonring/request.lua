@@ -1,5 +1,6 @@
 -- What a handler is asked: req.method, req.url, req.path, req.query, req.version, req.id, req.peer,
--- req:header(name), req:headers(), req:body(), req:chunks(max), req:aborted(), req:on_abort(fn),
+-- req.ctx,
+-- req:header(name), req:header_values(name), req:headers(), req:body(), req:chunks(max), req:aborted(), req:on_abort(fn),
 -- req:in_worker().
 --
 -- Once a request is over, every access to its object raises an error instead of reading another
@@ -7,8 +8,8 @@
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
-
 local failure = require 'moonring.failure'
+local members = require 'moonring.members'
 local scheduler = require 'moonring.scheduler'
 
 local ffi_string = ffi.string
@@ -57,6 +58,10 @@ local getters = {
   id = function(view)
     return ffi_string(api.request_id(view))
   end,
+  -- A table of the request's own.
+  ctx = function(view)
+    return scheduler.context_of(view)
+  end,
   -- The numeric address of the client, '' on a Unix socket.
   peer = function(view)
     return ffi_string(api.request_peer(view))
@@ -84,13 +89,29 @@ local methods = {}
 function methods.header(self, name)
   local view = view_of(self)
   if type(name) ~= 'string' then
-    error("req:header(name) takes the field's name as a string, not a " .. type(name), 2)
+    error("req:header(name) takes the field's name as a string, got " .. type(name), 2)
   end
-  local value = api.request_header(view, name, #name)
+  local value = api.request_header(view, name, #name, 0)
   if value == nil then
     return nil
   end
   return ffi_string(value, view.result_len)
+end
+
+-- The values of all fields of this name in the order in which they were sent; {} without any.
+function methods.header_values(self, name)
+  local view = view_of(self)
+  if type(name) ~= 'string' then
+    error("req:header_values(name) takes the field's name as a string, got " .. type(name), 2)
+  end
+  local values, count = {}, 0
+  local value = api.request_header(view, name, #name, 0)
+  while value ~= nil do
+    count = count + 1
+    values[count] = ffi_string(value, view.result_len)
+    value = api.request_header(view, name, #name, count)
+  end
+  return values
 end
 
 -- for name, value in req:headers() do: all fields as they were sent, repeats too.
@@ -175,7 +196,7 @@ end
 function methods.on_abort(self, fn)
   view_of(self)
   if type(fn) ~= 'function' then
-    error('req:on_abort(fn) takes a function, not a ' .. type(fn), 2)
+    error('req:on_abort(fn) takes a function, got ' .. type(fn), 2)
   end
   scheduler.on_abort(fn)
 end
@@ -193,7 +214,7 @@ local function index(self, key)
   end
   local getter = getters[key]
   if not getter then
-    return nil
+    error(members.unknown('req', key, { methods, getters }), 2)
   end
   local view = view_of(self)
   return getter(view)

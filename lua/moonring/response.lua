@@ -1,16 +1,19 @@
--- How a handler answers: res:status(code), res:header(name, value), res:body(text), res:send(); or
--- piece by piece: res:content_length(bytes), res:write(data), res:flush(), res:finish().
+-- How a handler responds: res:status(code), res:header(name, value), res:body(text), res:send(); or
+-- at once: res:json(value, status), res:redirect(url, status); or piece by piece:
+-- res:content_length(bytes), res:write(data), res:flush(), res:finish(). res:cookie(name, value,
+-- options) adds a cookie.
 -- Calls return the response, so that they can be chained. What cannot be done raises an error at
 -- the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
-
+local members = require 'moonring.members'
+local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local type, error, tostring = type, error, tostring
-local concat = table.concat
-local native = require 'moonring.native'
+local type, error, tostring, require = type, error, tostring, require
+local concat, find = table.concat, string.find
+local raise = require('moonring.failure').raise
 
 -- Strings that the server sends from where they are: exec/hs_lua_pins.h.
 local pins = native.pins
@@ -32,9 +35,9 @@ local reasons = {
   [ERR_LIMIT] = 'the response fields together are too large',
 }
 
--- Raises for a result below zero, three levels up: the line that called the method.
+-- Raises for a result below zero.
 local function fail(result, invalid)
-  error(reasons[result] or (result == ERR_INVALID and invalid) or 'error ' .. result, 3)
+  raise(reasons[result] or (result == ERR_INVALID and invalid) or 'error ' .. result)
 end
 
 local methods = {}
@@ -42,7 +45,7 @@ local methods = {}
 function methods.status(self, code)
   local view = view_of(self)
   if type(code) ~= 'number' then
-    error('res:status(code) takes a number, not a ' .. type(code), 2)
+    raise('res:status(code) takes a number, got ' .. type(code))
   end
   local result = api.response_status(view, code)
   if result < 0 then
@@ -57,7 +60,7 @@ function methods.header(self, name, value)
     value = tostring(value)
   end
   if type(name) ~= 'string' or type(value) ~= 'string' then
-    error('res:header(name, value) takes strings, not ' .. type(name) .. ' and ' .. type(value), 2)
+    raise('res:header(name, value) takes strings, got ' .. type(name) .. ' and ' .. type(value))
   end
   local result = api.response_header(view, name, #name, value, #value)
   if result < 0 then
@@ -73,7 +76,7 @@ function methods.body(self, text)
     text = tostring(text)
   end
   if type(text) ~= 'string' then
-    error('res:body(text) takes a string, not a ' .. type(text), 2)
+    raise('res:body(text) takes a string, got ' .. type(text))
   end
   local result = 0
   if #text > PIN_BYTES and view.in_worker == 0 then
@@ -109,7 +112,7 @@ end
 function methods.content_length(self, length)
   local view = view_of(self)
   if type(length) ~= 'number' then
-    error('res:content_length(bytes) takes a number, not a ' .. type(length), 2)
+    raise('res:content_length(bytes) takes a number, got ' .. type(length))
   end
   local result = api.response_length(view, length)
   if result < 0 then
@@ -127,7 +130,7 @@ function methods.write(self, data)
   elseif type(data) == 'number' then
     data = tostring(data)
   elseif type(data) ~= 'string' then
-    error('res:write(data) takes a string or a table of strings, not a ' .. type(data), 2)
+    raise('res:write(data) takes a string or a table of strings, got ' .. type(data))
   end
   local result = api.response_write(view, data, #data)
   if result == 0 then
@@ -141,7 +144,7 @@ function methods.write(self, data)
     return nil, 'aborted'
   end
   if result == ERR_LIMIT then
-    error('res:write: more content than res:content_length() has announced', 2)
+    raise('res:write: more content than res:content_length() has announced')
   end
   fail(result)
 end
@@ -179,8 +182,55 @@ function methods.send(self)
   return self
 end
 
+-- The status of a redirection (RFC 9110 §15.4) that has a Location.
+local REDIRECTIONS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
+
+-- Sends the client to `url`, an absolute or relative reference, with `status` (302).
+function methods.redirect(self, url, status)
+  view_of(self)
+  status = status or 302
+  if not REDIRECTIONS[status] then
+    raise(('res:redirect(url, status) takes 301, 302, 303, 307 or 308, got %s')
+      :format(tostring(status)))
+  end
+  if type(url) ~= 'string' then
+    raise('res:redirect(url) takes a string, got ' .. type(url))
+  end
+  -- What is not of RFC 3986: line breaks would end the field, backslashes are slashes to browsers.
+  if not find(url, '^[!#-;=?-[%]_a-z~]+$') then
+    raise(('res:redirect: %q is not a URL: percent-encode what comes from elsewhere'):format(url))
+  end
+  methods.status(self, status)
+  methods.header(self, 'Location', url)
+  return methods.send(self)
+end
+
+-- Adds a cookie: moonring.cookies.
+function methods.cookie(self, name, value, options)
+  view_of(self)
+  local text = require('moonring.cookies').format(name, value, options)
+  return methods.header(self, 'Set-Cookie', text)
+end
+
+local CONTENT_TYPE = 'Content-Type'
+
+-- Sends `value` as JSON. The status is `status`, else the one that was set (200); a Content-Type that
+-- was set stays.
+function methods.json(self, value, status)
+  local view = view_of(self)
+  local text = require('moonring.json').encode(value)
+  if status ~= nil then
+    methods.status(self, status)
+  end
+  if api.response_has(view, CONTENT_TYPE, #CONTENT_TYPE) == 0 then
+    methods.header(self, CONTENT_TYPE, 'application/json')
+  end
+  methods.body(self, text)
+  return methods.send(self)
+end
+
 ffi.metatype('hs_lua_response_t', {
-  __index = methods,
+  __index = members.strict(methods, 'res'),
   __newindex = function(_, key)
     error('a response is built with calls; ' .. tostring(key) .. ' cannot be assigned', 2)
   end,

@@ -6,6 +6,7 @@ require 'moonring.response'
 local log = require 'moonring.log'
 local failure = require 'moonring.failure'
 local coroutines = require 'moonring.coroutines'
+local members = require 'moonring.members'
 local scheduler = require 'moonring.scheduler'
 local semaphore = require 'moonring.semaphore'
 local timers = require 'moonring.timers'
@@ -86,7 +87,10 @@ local function public()
     return api.is_attached ~= 0 and api.reactor_index >= 0 and api.reactor_index or nil
   end
   return setmetatable(moonring, { __index = function(_, name)
-    return modules[name] and require('moonring.' .. name) or nil
+    if not modules[name] then
+      error(members.unknown('moonring', name, { moonring, modules }), 2)
+    end
+    return require('moonring.' .. name)
   end })
 end
 
@@ -104,7 +108,7 @@ function _M.load(path, chunk)
   end
   local handle = rawget(_G, 'handle')
   if type(handle) ~= 'function' then
-    error(path .. ': the file defines no function handle(req, res)', 0)
+    error(path .. ': the file defines no global function handle(req, res)', 0)
   end
   api.streams_content = rawget(_G, 'stream_content') and 1 or 0
   return runner(handle), scheduler.run, describe, scheduler.suspended, scheduler.ended,

@@ -147,6 +147,18 @@ local function running(what)
 end
 _M.running = running
 
+-- The table req.ctx of the request of `view`, which is not over: made when it is first asked for. It
+-- belongs to the request's task, which ends with the request, on whatever task it is asked for.
+function _M.context_of(view)
+  local task = requests[view.wake] or begin_request('req.ctx')
+  local context = task.context
+  if not context then
+    context = {}
+    task.context = context
+  end
+  return context
+end
+
 -- A number that names the request of the running task, nil where it belongs to none.
 function _M.current()
   local task = current

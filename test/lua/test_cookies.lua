@@ -25,11 +25,20 @@ function cases.more_than_the_limit_are_a_failure()
   expect.failure('more than 200 cookies', cookies.parse(('a=1;'):rep(201)))
 end
 
+local function request_with(...)
+  local fields = { ... }
+  return { header_values = function(_, name) return name == 'Cookie' and fields or {} end }
+end
+
 function cases.a_request_without_cookies_has_none()
-  local req = { header = function() return nil end }
-  expect.equal(cookies.read(req), {})
-  req.header = function(_, name) return name == 'Cookie' and 'a=b' or nil end
-  expect.equal(cookies.read(req), { a = 'b' })
+  expect.equal(cookies.read(request_with()), {})
+  expect.equal(cookies.read(request_with 'a=b'), { a = 'b' })
+end
+
+function cases.cookies_of_all_fields_count()
+  expect.equal(cookies.read(request_with('a=1; b=2', 'b=3; c=4', 'd=5')),
+    { a = '1', b = '2', c = '4', d = '5' })
+  expect.failure('more than 200 cookies', cookies.read(request_with(('a=1;'):rep(150), ('b=1;'):rep(51))))
 end
 
 function cases.every_option_is_written()
@@ -85,7 +94,7 @@ function cases.bad_options_raise()
       expect.raises(option .. ' of a is not valid', cookies.format, 'a', 'b', { [option] = value })
     end
   end
-  expect.raises('no option httponly', cookies.format, 'a', 'b', { httponly = true })
+  expect.raises('has no member "httponly": did you mean "http_only"?', cookies.format, 'a', 'b', { httponly = true })
   expect.raises('path of a is not valid', cookies.format, 'a', 'b', { path = '/' .. ('x'):rep(1024) })
   expect.raises('longer than 4096 bytes', cookies.format, 'a', ('x'):rep(4096))
 end

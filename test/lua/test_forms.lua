@@ -106,6 +106,18 @@ function cases.boundaries_in_any_form()
   expect.equal(form.parts, {})
 end
 
+-- What uploaders send, though RFC 2046 has fewer characters.
+function cases.boundaries_of_any_visible_characters()
+  for parameter, boundary in pairs {
+    ['*****'] = '*****', ['==_Part=1=='] = '==_Part=1==', ['a/b:c?d'] = 'a/b:c?d', ['!#$&^`|~'] = '!#$&^`|~',
+    ['"a\\b<>@"'] = 'a\\b<>@', ['"[x] {y}"'] = '[x] {y}', ['(x)'] = '(x)',
+  } do
+    local body = ('--%s\r\n%s\r\n--%s--'):format(boundary, field('a', 'b'), boundary)
+    local form = forms.parse(body, 'multipart/form-data; boundary=' .. parameter)
+    expect.equal(form and form.fields, { a = 'b' })
+  end
+end
+
 function cases.missing_or_bad_boundaries_are_400()
   for _, parameters in ipairs {
     '', ';', '; boundary', '; boundary=', '; boundary=""', '; boundary="a', '; boundary="a "',
@@ -119,7 +131,7 @@ end
 
 function cases.other_content_is_415()
   for _, kind in ipairs { '', 'text/plain', 'multipart/mixed; boundary=XX', 'application/json' } do
-    failure(415, 'no form', 'a=b', kind)
+    failure(415, 'the body is not a form: urlencoded or multipart expected', 'a=b', kind)
   end
 end
 
@@ -148,6 +160,43 @@ function cases.malformed_bodies_are_400()
     failure(400, 'a malformed Content-Disposition',
       multipart('Content-Disposition: ' .. value .. '\r\n\r\nb'), MULTIPART)
   end
+end
+
+local function filename_of(parameters)
+  local form, problem = forms.parse(multipart('Content-Disposition: form-data; name="a"' .. parameters
+    .. '\r\n\r\ncontent'), MULTIPART)
+  if not form then
+    return nil, problem
+  end
+  expect.equal(form.fields, {})
+  return form.files.a.filename
+end
+
+function cases.an_extended_filename_is_a_file()
+  expect.equal(filename_of "; filename*=UTF-8''%e2%82%ac%20rates.txt", '\226\130\172 rates.txt')
+  expect.equal(filename_of "; filename*=utf-8'en'a.txt", 'a.txt')
+  expect.equal(filename_of "; filename*=ISO-8859-1''%e9.txt", '\195\169.txt')
+  expect.equal(filename_of "; FileName*=UTF-8''b.txt; filename=\"c.txt\"", 'b.txt')
+  expect.equal(filename_of "; filename=\"c.txt\"; filename*=UTF-8''b.txt", 'b.txt')
+  expect.equal(filename_of "; filename*=UTF-8''a%22b", 'a"b')
+  expect.equal(filename_of "; filename=c.txt; filename*=KOI8-R''%e9", 'c.txt')
+  for _, parameters in ipairs {
+    "; filename*=KOI8-R''%e9", "; filename*=UTF-8''%e9", "; filename*=UTF-8''%zz", '; filename*=plain.txt',
+    '; filename*0="a"; filename*1="b"', "; filename*0*=UTF-8''a",
+  } do
+    expect.failure('a malformed Content-Disposition', filename_of(parameters))
+  end
+end
+
+function cases.an_empty_file_input_is_no_file()
+  local input = 'Content-Disposition: form-data; name="%s"; filename=""\r\n'
+    .. 'Content-Type: application/octet-stream\r\n\r\n%s'
+  local form = forms.parse(multipart(input:format('empty', ''), input:format('nameless', 'x')), MULTIPART)
+  expect.equal(form.fields, {})
+  expect.equal(form.files.empty, nil)
+  expect.equal(form.parts[1].no_file, true)
+  expect.equal(form.files.nameless.value, 'x')
+  expect.equal(form.parts[2].no_file, nil)
 end
 
 function cases.every_prefix_of_a_body_is_refused_or_complete()

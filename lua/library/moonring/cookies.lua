@@ -19,7 +19,7 @@ local cookies = {}
 ---@return string? problem
 function cookies.parse(text) end
 
----The cookies of a request.
+---The cookies of a request, of all its Cookie fields.
 ---@param req moonring.Request
 ---@return table<string, string>? cookies
 ---@return string? problem

@@ -7,6 +7,7 @@ local forms = {}
 ---@field name string
 ---@field value string a field's value, a file's content
 ---@field filename? string as the client sent it; only of a file
+---@field no_file? true of a file input in which no file was chosen; it is in `parts` only
 ---@field content_type? string of a part of multipart/form-data, if it was sent
 
 ---@class moonring.Form

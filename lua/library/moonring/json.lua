@@ -10,18 +10,34 @@ local json = { null = nil }
 ---@return T
 function json.array(list) end
 
----The JSON text of a value. Raises for what is no JSON, and says where it stands.
----@param value any
----@return string
-function json.encode(value) end
+---Marks a table (a new one by default) as an object whose names are written sorted.
+---@generic T: table
+---@param fields? T
+---@return T
+function json.object(fields) end
 
----The value of a JSON text; nil and what is wrong if it is none.
+---@class moonring.JsonEncodeOptions
+---@field sorted? boolean names of all objects are written sorted
+
+---@class moonring.JsonDecodeOptions
+---@field big_integers? 'string' integers from 2^53 on become strings instead of losing digits
+
+---The JSON text of a value: a table with the keys 1 to n is an array, one whose keys are strings an
+---object. Bytes that are not UTF-8 become U+FFFD. Raises for what cannot be encoded, and says where
+---it stands.
+---@param value any
+---@param options? moonring.JsonEncodeOptions
+---@return string
+function json.encode(value, options) end
+
+---The value of a JSON text; nil and what is wrong if it is none, or not UTF-8.
 ---@param text string
+---@param options? moonring.JsonDecodeOptions
 ---@return any value
 ---@return string? problem
-function json.decode(text) end
+function json.decode(text, options) end
 
----Sets status (200), Content-Type and content, and sends.
+---res:json(value, status).
 ---@param res moonring.Response
 ---@param value any
 ---@param status? integer

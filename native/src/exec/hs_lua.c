@@ -12,6 +12,7 @@
 #include "exec/hs_lua_embedded.h"
 #include "exec/hs_lua_guard.h"
 #include "exec/hs_lua_http.h"
+#include "exec/hs_lua_json.h"
 #include "exec/hs_lua_loop.h"
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_lua_pins.h"
@@ -115,6 +116,10 @@ static int open_native(lua_State *state)
     lua_setfield(state, -2, "pins");
     lua_pushcfunction(state, hs_lua_guard_has_stack);
     lua_setfield(state, -2, "has_c_stack");
+    lua_pushcfunction(state, hs_lua_json_check);
+    lua_setfield(state, -2, "json_check");
+    lua_pushcfunction(state, hs_lua_utf8_repair);
+    lua_setfield(state, -2, "utf8_repair");
     lua_pushstring(state, hs_lua_abi_text);
     lua_setfield(state, -2, "abi");
     lua_pushlightuserdata(state, &lua->api);
@@ -381,6 +386,22 @@ static HS_NOINLINE void fail(hs_lua_t *lua, hs_job_t *job)
     lua_replace(lua->state, SLOT_COROUTINE);
 }
 
+/* The handler has returned 'worker', which a worker runs it for already, or which comes too late.
+ */
+static HS_NOINLINE void choose_worker(hs_lua_t *lua, hs_job_t *job)
+{
+    const hs_response_t *response = &job->response;
+    lua->api.wants_worker = 0;
+    if (response->sending == HS_SENDING_BUILDING && !response->built) {
+        job->wants_worker = !job->in_worker;
+        return;
+    }
+    static const char text[] = "return 'worker' must come before anything of the response is "
+                               "built: the handler runs again, from its beginning";
+    log_lua_error(job, HS_LOG_ERROR, text, sizeof(text) - 1);
+    hs_res_break_off(&job->response);
+}
+
 /* Starts the one coroutine of a request. */
 static void run_lua(void *self, hs_job_t *job)
 {
@@ -404,9 +425,7 @@ static void run_lua(void *self, hs_job_t *job)
         } else if (HS_UNLIKELY(result != 0)) {
             fail(lua, job);
         } else if (HS_UNLIKELY(lua->api.wants_worker != 0)) {
-            lua->api.wants_worker = 0;
-            bool untouched = response->sending == HS_SENDING_BUILDING && !response->built;
-            job->wants_worker = untouched && !job->in_worker;
+            choose_worker(lua, job);
         }
     }
     if (HS_UNLIKELY(lua->api.has_task != 0))

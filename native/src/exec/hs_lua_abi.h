@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 6
+#define HS_LUA_ABI_VERSION 7
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -88,7 +88,8 @@ typedef struct hs_lua_api {
     const char *(*method_name)(uint32_t method);
     const char *(*request_path)(hs_view_t *view);
     const char *(*request_query)(hs_view_t *view);
-    const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len);
+    const char *(*request_header)(hs_view_t *view, const char *name, uint32_t name_len,
+                                  uint32_t skip);
     const char *(*request_field_name)(hs_view_t *view, uint32_t number);
     const char *(*request_field_value)(hs_view_t *view, uint32_t number);
     const char *(*request_body)(hs_view_t *view);
@@ -98,6 +99,7 @@ typedef struct hs_lua_api {
     int (*response_status)(hs_view_t *view, int status);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);
+    int (*response_has)(hs_view_t *view, const char *name, size_t name_len);
     int (*response_body)(hs_view_t *view, const char *data, size_t len);
     int (*response_pin)(hs_view_t *view, void *pins, const char *data, size_t len);
     int (*response_send)(hs_view_t *view);
@@ -141,8 +143,9 @@ typedef struct hs_lua_api {
  *
  * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
- * Functions return what their namesakes in httpserver.h return; request_field_name and _value give
- * NULL where there is no field of this number, from 0.
+ * response_has is 1 where a field of the name was added. request_header passes over `skip` fields
+ * of the name. Functions return what their namesakes in httpserver.h return; request_field_name and
+ * _value give NULL where there is no field of this number, from 0.
  */
 
 /*

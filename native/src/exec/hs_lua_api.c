@@ -38,10 +38,22 @@ static const char *request_query(hs_view_t *view)
     return query;
 }
 
-static const char *request_header(hs_view_t *view, const char *name, uint32_t name_len)
+/* The next field of a name behind `field`, NULL if there is none. */
+static const hs_field_t *next_field(const hs_msg_t *msg, const hs_field_t *field, hs_span_t name)
+{
+    while (++field < msg->fields + msg->field_count)
+        if (hs_span_equals_nocase(hs_msg_field_name(msg, field), name))
+            return field;
+    return NULL;
+}
+
+static const char *request_header(hs_view_t *view, const char *name, uint32_t name_len,
+                                  uint32_t skip)
 {
     const hs_msg_t *msg = &request_of(view)->msg;
     const hs_field_t *field = hs_msg_find(msg, hs_span(name, name_len));
+    for (; field != NULL && skip > 0; skip--)
+        field = next_field(msg, field, hs_span(name, name_len));
     if (field == NULL)
         return NULL;
     view->result_len = field->value_len;
@@ -147,6 +159,11 @@ static int response_header(hs_view_t *view, const char *name, size_t name_len, c
     return hs_res_add_field(response_of(view), hs_span(name, name_len), hs_span(value, value_len));
 }
 
+static int response_has(hs_view_t *view, const char *name, size_t name_len)
+{
+    return hs_res_has_field(response_of(view), hs_span(name, name_len));
+}
+
 static int response_body(hs_view_t *view, const char *data, size_t len)
 {
     return hs_res_set_body(response_of(view), hs_span(data, len));
@@ -194,6 +211,7 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .call_end = hs_lua_calls_end,
         .response_status = response_status,
         .response_header = response_header,
+        .response_has = response_has,
         .response_body = response_body,
         .response_pin = response_pin,
         .response_send = response_send,

@@ -114,6 +114,21 @@ int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
     return HS_OK;
 }
 
+bool hs_res_has_field(const hs_response_t *response, hs_span_t name)
+{
+    const hs_buf_t *fields = &response->fields;
+    for (size_t at = 0; at < fields->len;) {
+        const char *line = fields->data + at;
+        size_t left = fields->len - at;
+        if (left > name.len && line[name.len] == ':' &&
+            hs_span_equals_nocase(hs_span(line, name.len), name))
+            return true;
+        const char *end = memchr(line, '\n', left);
+        at = end != NULL ? (size_t)(end - fields->data) + 1 : fields->len;
+    }
+    return false;
+}
+
 /* Content of another kind was set before, or there is no room. */
 static HS_NOINLINE int set_any_body(hs_response_t *response, hs_span_t body)
 {

@@ -26,6 +26,8 @@ static inline void hs_res_begin(hs_response_t *response)
 }
 
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value);
+/* Whether a field of this name was added. */
+bool hs_res_has_field(const hs_response_t *response, hs_span_t name);
 int hs_res_set_body(hs_response_t *response, hs_span_t body);
 int hs_res_pin_body(hs_response_t *response, hs_span_t body, hs_release_t release);
 

@@ -103,8 +103,8 @@ static bool ensure_handler(worker_t *worker)
     hs_errinfo_t error = { 0 };
     worker->has_handler = factory->make(factory->context, &worker->handler, &error) == HS_OK;
     if (!worker->has_handler)
-        hs_log_write(worker->pool->config.log, HS_LOG_ERROR, "worker %u has no handler: %s",
-                     worker->number, error.text);
+        hs_log_write(worker->pool->config.log, HS_LOG_ERROR,
+                     "worker %u could not load the handler: %s", worker->number, error.text);
     return worker->has_handler;
 }
 

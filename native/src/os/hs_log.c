@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hs_utf8.h"
 #include "os/hs_clock.h"
 #include "os/hs_nowait.h"
 
@@ -57,33 +58,11 @@ static void hs_log_line_format(hs_log_line_t *line, const char *format, ...)
         hs_log_line_add(line, text, hs_min((size_t)len, sizeof(text) - 1));
 }
 
-/*
- * The length of the well-formed UTF-8 sequence at `bytes` (Unicode 15, table 3-7: no overlong form,
- * no surrogate, nothing above U+10FFFF), 0 if there is none.
- */
-static size_t hs_log_utf8_len(const unsigned char *bytes, size_t available)
-{
-    unsigned first = bytes[0];
-    if (first < 0x80)
-        return 1;
-    size_t len = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || available < len)
-        return 0;
-    unsigned low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    unsigned high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    if (bytes[1] < low || bytes[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if (bytes[i] < 0x80 || bytes[i] > 0xBF)
-            return 0;
-    return len;
-}
-
 /* Adds one character, escaped as JSON does; returns how many bytes of the input it was. */
 static size_t hs_log_line_escape(hs_log_line_t *line, const unsigned char *bytes, size_t available)
 {
     static const char names[] = "\"\"\\\\\bb\ff\nn\rr\tt"; /* pairs: the byte, its letter */
-    size_t len = hs_log_utf8_len(bytes, available);
+    size_t len = hs_utf8_len(bytes, available);
     for (size_t i = line->is_json ? 0 : 2; len == 1 && i + 1 < sizeof(names); i += 2)
         if ((char)bytes[0] == names[i]) {
             hs_log_line_add(line, (const char[]){ '\\', names[i + 1] }, 2);

@@ -1,4 +1,4 @@
--- A file that defines no function handle(req, res).
+-- A file that defines no global function handle(req, res).
 handler = function(_, res)
   res:send()
 end

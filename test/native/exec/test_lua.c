@@ -40,14 +40,14 @@ static void the_request_as_lua_sees_it(void **state)
     load(lb, "function handle(req, res)\n"
              "  local parts = { req.method, req.url, req.version, req:header('x-a'),\n"
              "    req:header('X-A'), tostring(req:header('nope')), req:header('empty'),\n"
-             "    tostring(req.nope), req:body(), #req:body() }\n"
+             "    req:body(), #req:body() }\n"
              "  res:body(table.concat(parts, '|')):send()\n"
              "end\n");
     lua_bench_run(lb, "PUT /p%20q?r=s HTTP/1.1\r\nHost: h\r\nX-A:  one two \r\nEmpty:\r\n"
                       "X-A: later\r\nContent-Length: 4\r\n\r\nbody");
-    assert_string_equal(lb->body, "PUT|/p%20q?r=s|1.1|one two|one two|nil||nil|body|4");
+    assert_string_equal(lb->body, "PUT|/p%20q?r=s|1.1|one two|one two|nil||body|4");
     lua_bench_run(lb, "M-SEARCH /s HTTP/1.0\r\nX-A: \xc3\xa9\r\nEmpty: e\r\n\r\n");
-    assert_string_equal(lb->body, "M-SEARCH|/s|1.0|\xc3\xa9|\xc3\xa9|nil|e|nil||0");
+    assert_string_equal(lb->body, "M-SEARCH|/s|1.0|\xc3\xa9|\xc3\xa9|nil|e||0");
 }
 
 static void path_and_query_of_every_form(void **state)
@@ -87,6 +87,22 @@ static void fields_one_after_the_other(void **state)
     }
     lua_bench_run(lb, "GET / HTTP/1.0\r\n\r\n");
     assert_int_equal(lb->status, 500);
+}
+
+static void all_values_of_a_field(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(
+        lb,
+        "local cookies = require 'moonring.cookies'\n"
+        "function handle(req, res)\n"
+        "  local sent = cookies.read(req)\n"
+        "  res:body(table.concat(req:header_values 'x-a', '|') .. ' ' .. #req:header_values 'X-B'\n"
+        "    .. ' ' .. sent.a .. sent.b .. sent.c):send()\n"
+        "end\n");
+    lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nCookie: a=x; b=y\r\nx-a:\r\n"
+                      "X-AB: no\r\ncookie: b=no; c=z\r\nX-A: 3\r\n\r\n");
+    assert_string_equal(lb->body, "1||3 0 xyz");
 }
 
 static void fields_of_a_request_that_is_over(void **state)
@@ -221,6 +237,20 @@ static void modules_beside_the_script(void **state)
 }
 
 /* Also from a directory whose name has signs that mean something in package.path: see lua_bench. */
+/* lua/demo.lua, lua/library and others that lie beside the runtime are no modules. */
+static void modules_of_the_app_win(void **state)
+{
+    lua_bench_t *lb = *state;
+    lua_bench_write(lb, "demo.lua", "return 'of the app'\n");
+    load(lb, "local found = require 'demo'\n"
+             "local has_library = pcall(require, 'library.moonring')\n"
+             "function handle(req, res)\n"
+             "  res:body(found .. ' ' .. tostring(has_library)):send()\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "of the app false");
+}
+
 static void missing_modules_name_what_was_looked_for(void **state)
 {
     lua_bench_t *lb = *state;
@@ -289,8 +319,8 @@ static void an_error_at_load_names_file_and_line(void **state)
 static void a_file_without_handle(void **state)
 {
     lua_bench_t *lb = *state;
-    expect_no_load(lb, "local function handle() end\n", "defines no function handle");
-    expect_no_load(lb, "handle = 'a string'\n", "defines no function handle");
+    expect_no_load(lb, "local function handle() end\n", "defines no global function handle");
+    expect_no_load(lb, "handle = 'a string'\n", "defines no global function handle");
     assert_non_null(strstr(lb->error.text, lb->script));
 }
 
@@ -344,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_request_as_lua_sees_it, begin, end),
         cmocka_unit_test_setup_teardown(path_and_query_of_every_form, begin, end),
         cmocka_unit_test_setup_teardown(fields_one_after_the_other, begin, end),
+        cmocka_unit_test_setup_teardown(all_values_of_a_field, begin, end),
         cmocka_unit_test_setup_teardown(fields_of_a_request_that_is_over, begin, end),
         cmocka_unit_test_setup_teardown(content_is_bytes, begin, end),
         cmocka_unit_test_setup_teardown(the_response_as_lua_builds_it, begin, end),
@@ -352,6 +383,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(print_goes_to_the_log, begin, end),
         cmocka_unit_test_setup_teardown(the_log_module, begin, end),
         cmocka_unit_test_setup_teardown(modules_beside_the_script, begin, end),
+        cmocka_unit_test_setup_teardown(modules_of_the_app_win, begin, end),
         cmocka_unit_test_setup_teardown(missing_modules_name_what_was_looked_for, begin, end),
         cmocka_unit_test_setup_teardown(random_numbers_differ_between_states, begin, end),
         cmocka_unit_test_setup_teardown(modules_are_compiled_in, begin, end),
