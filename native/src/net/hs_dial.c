@@ -97,8 +97,10 @@ static void on_connected(hs_loop_t *loop, hs_stream_t *stream)
 
 static void note_failure(hs_dial_t *dial, int sys_errno)
 {
-    if (dial->failure.kind == HS_FAILURE_NONE)
-        dial->failure = hs_failure_of_errno(sys_errno);
+    if (dial->failure.kind != HS_FAILURE_NONE)
+        return;
+    dial->failure = dial->net->open < HS_NET_LINKS_MAX ? hs_failure_of_errno(sys_errno)
+                                                       : hs_failure_of(HS_FAILURE_LIMIT);
 }
 
 static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
@@ -145,24 +147,35 @@ static const hs_protocol_t attempting = {
     .on_closed = on_closed,
 };
 
+static bool is_on_its_way(const hs_dial_t *dial)
+{
+    return dial->attempt_count > 0 || dial->stagger_ms != 0;
+}
+
 /* Tries addresses until one is on its way. With none left and none on its way it has failed, which
  * hs_dial_begin reports itself while it runs. */
 static void try_next(hs_dial_t *dial)
 {
     bool begun = false;
-    while (!begun && dial->next < dial->addresses.count) {
-        int error = 0;
+    int error = 0;
+    while (!begun && error != EAGAIN && dial->next < dial->addresses.count) {
+        error = 0;
         hs_link_t *link = hs_link_connect(dial->net, &dial->addresses.list[dial->next++],
                                           &attempting, dial, &error);
-        if (link == NULL)
-            note_failure(dial, error);
-        else
+        if (link != NULL)
             dial->attempts[dial->attempt_count++] = link;
+        else if (error != EAGAIN)
+            note_failure(dial, error);
         begun = link != NULL;
     }
     bool has_more = dial->next < dial->addresses.count;
     dial->stagger_ms = begun && has_more ? hs_clock_monotonic_ms() + HS_DIAL_STAGGER_MS : 0;
-    if (dial->attempt_count > 0)
+    if (error == EAGAIN) {
+        /* The backlog of the Unix socket is full: the same again a little later. */
+        dial->next--;
+        dial->stagger_ms = hs_clock_monotonic_ms() + HS_DIAL_RETRY_MS;
+    }
+    if (is_on_its_way(dial))
         set_timer(dial);
     else if (!dial->beginning)
         fail(dial, dial->failure);
@@ -235,7 +248,7 @@ static bool begin(hs_dial_t *dial, const hs_dial_target_t *target)
         }
         dial->addresses.count = 1;
         try_next(dial);
-        return dial->attempt_count > 0;
+        return is_on_its_way(dial);
     }
     hs_resolved_t resolved =
         hs_resolver_lookup(&dial->net->resolver, target->host, &dial->addresses, &dial->wait);
@@ -249,7 +262,7 @@ static bool begin(hs_dial_t *dial, const hs_dial_target_t *target)
         return false;
     }
     take_addresses(dial);
-    return dial->attempt_count > 0;
+    return is_on_its_way(dial);
 }
 
 hs_dial_t *hs_dial_begin(hs_net_t *net, const hs_dial_target_t *target, hs_dial_done_fn done,

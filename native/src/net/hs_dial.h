@@ -11,6 +11,8 @@
 #include "net/hs_link.h"
 
 #define HS_DIAL_STAGGER_MS 250
+/* A Unix socket whose backlog is full is tried again after this time. */
+#define HS_DIAL_RETRY_MS 20
 
 typedef struct hs_dial hs_dial_t;
 

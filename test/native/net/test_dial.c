@@ -294,6 +294,64 @@ static void the_next_address_is_tried_when_one_is_silent(void **state)
     names_close(&names);
 }
 
+/* Nothing reports when there is room again: it is tried until the deadline. */
+static void a_unix_socket_with_a_full_backlog_is_waited_for(void **state)
+{
+    (void)state;
+    rig_t rig;
+    user_t user;
+    hs_sock_endpoint_t endpoint;
+    int fillers[4];
+    char path[64];
+    rig_open(&rig);
+    snprintf(path, sizeof(path), "/tmp/moonring-dial-%ld.sock", (long)getpid());
+    rig.listener = hs_sock_listen_uds(path, 0600, 1, NULL);
+    assert_true(rig.listener >= 0);
+    assert_int_equal(hs_sock_endpoint_uds(&endpoint, path), HS_OK);
+    for (int i = 0; i < 4; i++)
+        fillers[i] = hs_sock_connect(&endpoint);
+    assert_int_equal(fillers[3], -EAGAIN);
+    user_open(&rig, &user);
+    hs_socket_target_t target = { .path = path, .timeout_ms = 50 };
+    assert_int_equal(connect_to(&rig, &user, &target), HS_FAILURE_TIMEOUT);
+    hs_socket_free(user.socket);
+    target.timeout_ms = WAIT_MS;
+    user_open(&rig, &user);
+    assert_int_equal(hs_socket_connect(user.socket, &target), HS_SOCKET_WAITS);
+    int first = rig_accept(&rig);
+    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 1);
+    assert_int_equal(failure_of_side(&user, HS_SOCKET_READ), HS_FAILURE_NONE);
+    hs_socket_free(user.socket);
+    hs_sock_close(first);
+    for (int i = 0; i < 4; i++)
+        hs_sock_close(fillers[i]);
+    unlink(path);
+    rig_close(&rig);
+}
+
+static void connections_have_a_limit(void **state)
+{
+    (void)state;
+    rig_t rig;
+    user_t user;
+    rig_open(&rig);
+    rig_listen(&rig, "127.0.0.1", 8);
+    /* The buffers of that many. */
+    static hs_buffers_t *taken[HS_NET_LINKS_MAX];
+    for (size_t i = 0; i < HS_NET_LINKS_MAX; i++)
+        assert_non_null(taken[i] = hs_buffers_lease(&rig.net.buffers));
+    rig.net.open = HS_NET_LINKS_MAX;
+    user_open(&rig, &user);
+    hs_socket_target_t target = named(&rig, "127.0.0.1");
+    assert_int_equal(connect_to(&rig, &user, &target), HS_FAILURE_LIMIT);
+    hs_socket_free(user.socket);
+    rig.net.open = 0;
+    for (size_t i = 0; i < HS_NET_LINKS_MAX; i++)
+        hs_buffers_give_back(&rig.net.buffers, taken[i]);
+    connect_and_close(&rig, "127.0.0.1", HS_FAILURE_NONE);
+    rig_close(&rig);
+}
+
 static void the_system_knows_localhost(void **state)
 {
     (void)state;
@@ -321,6 +379,8 @@ int main(void)
         cmocka_unit_test(names_beyond_the_queue_are_refused),
         cmocka_unit_test(the_next_address_is_tried_when_one_refuses),
         cmocka_unit_test(the_next_address_is_tried_when_one_is_silent),
+        cmocka_unit_test(a_unix_socket_with_a_full_backlog_is_waited_for),
+        cmocka_unit_test(connections_have_a_limit),
         cmocka_unit_test(the_system_knows_localhost),
     };
     return cmocka_run_group_tests_name("dial", tests, NULL, NULL);
