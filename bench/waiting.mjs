@@ -1,9 +1,10 @@
 // Handlers and tasks that wait: how many at once, what each holds, and how quick others are beside
 // them. See bench/README.md.
 //
-//   node bench/waiting.mjs [--sleepers 1000] [--held 10000] [--tasks 100000] [--json]
+//   node bench/waiting.mjs [--sleepers 1000] [--held 10000] [--tasks 100000] [--slow 32] [--json]
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,10 +19,12 @@ const PER_ADDRESS = 4000;
 const INTERVAL_MS = 2;
 /** As long as it takes to look at what is held. */
 const HELD_SECONDS = 30;
+/** How long the server that is asked takes for each response. */
+const UPSTREAM_MS = 2000;
 /** jemalloc gives pages back a second after they were freed. */
 const SETTLE_MS = 3000;
 
-const { values } = readOptions({ sleepers: '1000', held: '10000', tasks: '100000' });
+const { values } = readOptions({ sleepers: '1000', held: '10000', tasks: '100000', slow: '32' });
 
 /** A connection that has one request on it at a time; the content of responses, as text. */
 async function open(port, localAddress = '127.0.0.1') {
@@ -31,7 +34,7 @@ async function open(port, localAddress = '127.0.0.1') {
     socket.write(`GET ${path} HTTP/1.1\r\nHost: waiting\r\n\r\n`);
     const [bytes] = await once(socket, 'data');
     const text = bytes.toString('latin1');
-    if (!text.startsWith('HTTP/1.1 200 ')) throw new Error(`${path}: ${text.slice(0, 100)}`);
+    if (!/^HTTP\/1\.1 (200|302) /.test(text)) throw new Error(`${path}: ${text.slice(0, 100)}`);
     return text.slice(text.indexOf('\r\n\r\n') + 4);
   };
   return { socket, ask };
@@ -79,8 +82,36 @@ async function hold(server, count) {
   };
 }
 
-/** Latencies of quick requests while `work` goes on: { result, p50, p99, most } in milliseconds. */
-async function beside(client, work) {
+/** A server that takes its time. */
+async function startUpstream() {
+  const server = createServer((_, response) => {
+    setTimeout(() => response.end('slow'), UPSTREAM_MS);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  process.env.UPSTREAM = `http://127.0.0.1:${server.address().port}/`;
+  return server;
+}
+
+/** `count` requests that wait for the upstream at a time, for as long as `work` goes on. */
+async function besideSlowOnes(server, count, work) {
+  let isOver = false;
+  const slow = Array.from({ length: count }, async () => {
+    const { socket, ask } = await open(server.port);
+    while (!isOver) await ask('/slow');
+    socket.destroy();
+  });
+  await delay(UPSTREAM_MS / 2);
+  const result = await work().finally(() => {
+    isOver = true;
+  });
+  await Promise.all(slow);
+  return result;
+}
+
+/**
+ * Latencies of quick requests while `work` goes on: { result, p50, p99, most } in milliseconds.
+ */
+async function beside(client, work, path = '/') {
   const latencies = [];
   let isOver = false;
   const result = work.finally(() => {
@@ -88,7 +119,7 @@ async function beside(client, work) {
   });
   while (!isOver) {
     const begin = performance.now();
-    await client.ask('/');
+    await client.ask(path);
     latencies.push(performance.now() - begin);
     await delay(INTERVAL_MS);
   }
@@ -111,6 +142,7 @@ const eachOf = (before, after, count) => ({
 
 async function main() {
   const [sleepers, held, tasks] = [values.sleepers, values.held, values.tasks].map(Number);
+  const upstream = await startUpstream();
   const server = await startMoonring(join(BENCH, 'apps/waiting.lua'), {
     options: [
       ...['--dispatch', 'inline', '--handler-timeout', '10m', '--keepalive-timeout', '10m'],
@@ -127,6 +159,11 @@ async function main() {
     const one = await beside(client, few.sleep(1));
     figures.sleep = { sleepers, allMs: one.result, p50: one.p50, p99: one.p99, most: one.most };
     await few.end();
+
+    const redirects = () => beside(client, delay(2 * UPSTREAM_MS), '/redirect');
+    const alone = await redirects();
+    const busy = await besideSlowOnes(server, Number(values.slow), redirects);
+    figures.slow = { upstreams: Number(values.slow), ratio: busy.p50 / alone.p50, ...busy };
 
     const many = await hold(server, held);
     const idle = await settled(server, client);
@@ -146,6 +183,8 @@ async function main() {
   } finally {
     client.socket.destroy();
     await server.stop();
+    upstream.close();
+    upstream.closeAllConnections();
   }
   if (values.json) return console.log(JSON.stringify(figures));
   const quick = ({ p50, p99, most }) =>
@@ -154,6 +193,8 @@ async function main() {
     `${luaBytes.toFixed(0)} bytes of Lua each, ${residentBytes.toFixed(0)} resident`;
   console.log(
     `${sleepers} × sleep(1) took ${figures.sleep.allMs.toFixed(0)} ms; ${quick(figures.sleep)}\n` +
+      `redirects beside ${figures.slow.upstreams} waits for another server: ` +
+      `${figures.slow.ratio.toFixed(2)} × the p50 without them; ${quick(figures.slow)}\n` +
       `${held} sleeping requests: ${memory(figures.held)}\n` +
       `${tasks} sleeping tasks: ${memory(figures.tasks)}; ${quick(figures.tasks)}`,
   );

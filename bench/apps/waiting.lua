@@ -1,4 +1,9 @@
--- For waiting.mjs: handlers and tasks that sleep, and what they hold meanwhile.
+-- For waiting.mjs: handlers and tasks that sleep, or wait for another server, and what they hold
+-- meanwhile.
+local http = require 'moonring.http'
+
+local UPSTREAM = os.getenv 'UPSTREAM'
+
 local waiting = 0
 
 local function sleep(seconds)
@@ -22,6 +27,20 @@ ways['/tasks'] = function(req, res)
     moonring.spawn({ detached = true }, sleep, tonumber(seconds))
   end
   res:body('begun'):send()
+end
+
+-- What another server says after a while.
+ways['/slow'] = function(_, res)
+  local reply, problem = http.fetch(UPSTREAM)
+  if not reply then
+    return res:status(502):body(problem):send()
+  end
+  res:body(reply:body()):send()
+end
+
+-- As an URL shortener responds.
+ways['/redirect'] = function(_, res)
+  res:status(302):header('Location', 'https://example.com/'):send()
 end
 
 ways['/waiting'] = function(_, res)
