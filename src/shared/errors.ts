@@ -53,6 +53,11 @@ const ERRORS = {
     meaning: 'the server cannot serve requests now',
     advice: 'it is starting or draining, or has no reactor: see its log',
   },
+  ERR_MOONRING_TEST: {
+    exitCode: 1,
+    meaning: '`moonring test`: a case has failed, or a test file does not load',
+    advice: 'the report says which, with file and line',
+  },
   ERR_MOONRING_DRAIN: {
     exitCode: 1,
     meaning: 'a drain did not end cleanly',

@@ -30,7 +30,7 @@ export interface ServerTerminal {
 export function startsServer(command: string): boolean {
   if (/^npm start\b/.test(command)) return true;
   const words = /^node dist\/master\.js\b(.*)$/s.exec(command)?.[1];
-  return words !== undefined && !/ (--check|--help|--version|health|ctl)\b/.test(words);
+  return words !== undefined && !/ (--check|--help|--version|health|ctl)\b|^ test /.test(words);
 }
 
 /**

@@ -97,6 +97,21 @@ function cases.app_of_the_router()
   expect.equal(described { 'Group' }, members_of(getmetatable(app:group '/a').__index))
 end
 
+-- Read instead of loaded: it would become the handler.
+function cases.test()
+  local library, runtime = read 'lua/library/moonring/test.lua', read 'lua/moonring/test.lua'
+  expect.equal(names_in(library, '\nfunction test%.(%a[%w_]*)'),
+    names_in(runtime, '\nfunction _M%.(%a[%w_]*)'))
+  expect.equal(names_in(library, '\nfunction Response:(%a[%w_]*)'),
+    names_in(runtime, '\nfunction Response:(%a[%w_]*)'))
+  local methods = names_in(runtime:match '\nlocal METHODS = (%b{})', "'(%a+)'")
+  methods.request = true
+  expect.equal(names_in(library, '\nfunction App:(%a[%w_]*)'), methods)
+  local options = names_in(library, '%-%-%-@field ([%w_]+)%?')
+  options.failure = nil
+  expect.equal(options, names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))
+end
+
 -- What the text names, with the parameters of functions; sorted.
 local function named(text, ...)
   local found = {}

@@ -15,6 +15,7 @@ import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' | 'build' }
+  | { readonly action: 'test'; readonly paths: readonly string[] }
   | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig }
   | {
       readonly action: 'control';
@@ -93,6 +94,13 @@ function makeProgram(
     .command('build')
     .description('Install the dependencies of the native addon and build it, unless that is done')
     .action(() => onRead({ action: 'build' }));
+  program
+    .command('test')
+    .description('Run the tests of handlers: *_test.lua files, written with moonring.test')
+    .argument('[paths...]', 'files, and directories that are searched (default: .)')
+    .action((paths: string[]) =>
+      onRead({ action: 'test', paths: paths.length === 0 ? ['.'] : paths }),
+    );
   const health = program
     .command('health')
     .description('Ask the server with these options whether it can serve: exit code 0 or 1')

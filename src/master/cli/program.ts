@@ -13,6 +13,7 @@ import { buildAddon } from './addon-build.js';
 import { type CommandLine, readCommandLine } from './cli.js';
 import { sendOrder } from './control.js';
 import { askHealth, healthQuestion } from './health.js';
+import { runTests } from './test.js';
 
 export interface ProgramInputs {
   readonly argv: readonly string[];
@@ -46,6 +47,14 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
       return null;
     case 'build':
       await buildAddon(packageRoot);
+      return null;
+    case 'test':
+      await runTests({
+        paths: line.paths,
+        cwd: inputs.cwd,
+        write: (text) => process.stdout.write(text),
+        writeLog: (text) => process.stderr.write(text),
+      });
       return null;
     case 'control': {
       const { order, timeoutMs, resolved } = line;

@@ -133,6 +133,11 @@ t.test('health takes the options of the server', async (t) => {
   t.match(help, { action: 'help', text: /^Usage: moonring health/ });
 });
 
+t.test('test takes files and directories', async (t) => {
+  t.strictSame(read(['test']), { action: 'test', paths: ['.'] });
+  t.strictSame(read(['test', 'a', 'b_test.lua']), { action: 'test', paths: ['a', 'b_test.lua'] });
+});
+
 t.test('ctl takes one order, its number, and how long to wait', async (t) => {
   const admin = ['--admin', './a.sock'];
   t.match(read(['ctl', 'scale', '3', ...admin]), {

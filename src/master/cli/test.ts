@@ -1,0 +1,135 @@
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { MoonringError, messageOf } from '../../shared/errors.js';
+import type { PinoLogger } from '../log/log.js';
+import { createServer } from '../server.js';
+
+/** `moonring test`: runs the cases of Lua test files, each file in a server of its own. */
+export interface TestInputs {
+  /** Files, and directories that are searched for `*_test.lua`. */
+  readonly paths: readonly string[];
+  readonly cwd: string;
+  /** Gets the report, in TAP. */
+  readonly write: (text: string) => void;
+  /** Gets what handlers write to the log. */
+  readonly writeLog: (text: string) => void;
+}
+
+/** A line of lua/moonring/test.lua. `failure` is null for a case that has passed. */
+type Line =
+  | { readonly name: string; readonly failure: string | null; readonly seconds: number }
+  | { readonly cases: number };
+
+const SUFFIX = '_test.lua';
+
+/**
+ * Resolves when all have run. Throws ERR_MOONRING_USAGE if there is no test file, and
+ * ERR_MOONRING_TEST if a case has failed or a file does not load.
+ */
+export async function runTests({ paths, cwd, write, writeLog }: TestInputs): Promise<void> {
+  const files = paths.flatMap((path) => testFiles(resolve(cwd, path)));
+  if (files.length === 0) {
+    throw new MoonringError('ERR_MOONRING_USAGE', `no *${SUFFIX} in ${paths.join(', ')}`);
+  }
+  let count = 0;
+  let failed = 0;
+  const report = (name: string, failure: string | null, seconds: number) => {
+    count += 1;
+    if (failure !== null) failed += 1;
+    write(point(count, name, failure?.replaceAll(`${cwd}/`, '') ?? null, seconds));
+  };
+  write('TAP version 14\n');
+  for (const file of files) {
+    const name = relative(cwd, file);
+    write(`# ${name}\n`);
+    try {
+      await runFile(file, writeLog, report);
+    } catch (error) {
+      report(name, messageOf(error), 0);
+    }
+  }
+  write(`1..${count}\n`);
+  if (failed > 0) {
+    const message = `${failed} of ${count} tests failed`;
+    throw new MoonringError('ERR_MOONRING_TEST', message);
+  }
+}
+
+function testFiles(path: string): string[] {
+  let isFile: boolean;
+  try {
+    isFile = statSync(path).isFile();
+  } catch (cause) {
+    throw new MoonringError('ERR_MOONRING_USAGE', `no tests in ${path}: ${messageOf(cause)}`);
+  }
+  if (isFile) return [path];
+  return readdirSync(path, { withFileTypes: true })
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .filter(({ name }) => name !== 'node_modules' && !name.startsWith('.'))
+    .flatMap((entry) => {
+      const inside = join(path, entry.name);
+      if (entry.isDirectory()) return testFiles(inside);
+      return entry.name.endsWith(SUFFIX) ? [inside] : [];
+    });
+}
+
+type Report = (name: string, failure: string | null, seconds: number) => void;
+
+async function runFile(file: string, writeLog: (text: string) => void, report: Report) {
+  const directory = mkdtempSync(join(tmpdir(), 'moonring-test-'));
+  const uds = join(directory, 'socket');
+  const server = createServer({
+    app: file,
+    port: 'off',
+    uds,
+    admin: 'off',
+    processes: 1,
+    dispatch: 'inline',
+    logger: reactorLog(writeLog),
+  });
+  try {
+    await server.start();
+    await askForCases(uds, report);
+  } finally {
+    await server.stop().catch(() => {});
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** Throws an Error if the file ends the server, or does not run its cases. */
+async function askForCases(socketPath: string, report: Report): Promise<void> {
+  const response = await new Promise<IncomingMessage>((done, reject) => {
+    request({ socketPath, headers: { 'Moonring-Test-Socket': socketPath }, agent: false }, done)
+      .on('error', reject)
+      .end();
+  });
+  if (response.headers['content-type'] !== 'application/x-ndjson') {
+    response.resume();
+    throw new Error("the file does not run cases: it begins with require 'moonring.test'");
+  }
+  let isWhole = false;
+  for await (const text of createInterface({ input: response })) {
+    const line = JSON.parse(text) as Line;
+    if ('cases' in line) isWhole = true;
+    else report(line.name, line.failure, line.seconds);
+  }
+  if (!isWhole) throw new Error('the reactor has ended before all cases had run');
+}
+
+function point(count: number, name: string, failure: string | null, seconds: number): string {
+  const shown = name.replaceAll(/[\\#]/g, '\\$&').replaceAll(/\s+/g, ' ');
+  if (failure === null) return `ok ${count} - ${shown} # time=${(seconds * 1000).toFixed(1)}ms\n`;
+  const lines = failure.split('\n').map((line) => `    ${line}\n`);
+  return `not ok ${count} - ${shown}\n  ---\n  message: |\n${lines.join('')}  ...\n`;
+}
+
+/** What reactors write, handlers above all; not that the server starts and stops. */
+function reactorLog(write: (text: string) => void): PinoLogger {
+  const log = (fields: object, message: string) => {
+    if ('reactorPid' in fields) write(`${message}\n`);
+  };
+  return { debug: log, info: log, warn: log, error: log, fatal: log };
+}
