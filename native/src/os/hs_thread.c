@@ -10,6 +10,7 @@
 #include "os/hs_affinity.h"
 
 #ifdef __linux__
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #endif
 
@@ -114,6 +115,11 @@ int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
                           strerror(failed));
 }
 
+#if defined(__linux__) && !defined(__GLIBC__)
+/* What a stack without a limit may be taken for. */
+#define UNLIMITED_STACK_BYTES ((size_t)8 * 1024 * 1024)
+#endif
+
 bool hs_thread_stack(uintptr_t *lowest, size_t *size)
 {
 #if defined(__APPLE__)
@@ -128,6 +134,15 @@ bool hs_thread_stack(uintptr_t *lowest, size_t *size)
     bool is_known = pthread_attr_getstack(&attributes, &address, size) == 0;
     *lowest = (uintptr_t)address;
     pthread_attr_destroy(&attributes);
+#if !defined(__GLIBC__)
+    /* musl tells of the first thread's stack only what has been used so far. */
+    struct rlimit limit;
+    if (is_known && syscall(SYS_gettid) == getpid() && getrlimit(RLIMIT_STACK, &limit) == 0) {
+        uintptr_t end = *lowest + *size;
+        *size = limit.rlim_cur == RLIM_INFINITY ? UNLIMITED_STACK_BYTES : (size_t)limit.rlim_cur;
+        *lowest = end - *size;
+    }
+#endif
     return is_known;
 #else
     (void)lowest;
