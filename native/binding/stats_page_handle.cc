@@ -52,6 +52,7 @@ Napi::Function StatsPageHandle::define(Napi::Env env)
                        {
                            InstanceAccessor<&StatsPageHandle::descriptor>("fd"),
                            InstanceMethod<&StatsPageHandle::read>("read"),
+                           InstanceMethod<&StatsPageHandle::read_metrics>("readMetrics"),
                            InstanceMethod<&StatsPageHandle::read_serving>("readServing"),
                            InstanceMethod<&StatsPageHandle::reset_side>("resetSide"),
                            InstanceMethod<&StatsPageHandle::close>("close"),
@@ -240,6 +241,79 @@ Napi::Value StatsPageHandle::read(const Napi::CallbackInfo &info)
     snapshot.Set("takenMs", number(env, hs_monotonic_ms()));
     snapshot.Set("slots", slots);
     return snapshot;
+}
+
+static const char *const metric_kinds[] = { "counter", "gauge", "histogram" };
+
+static Napi::Object metric_record(Napi::Env env, const hs_metric_t &metric)
+{
+    Napi::Object record = Napi::Object::New(env);
+    Napi::Array labels = Napi::Array::New(env, metric.label_count);
+    for (uint32_t i = 0; i < metric.label_count; i++)
+        labels.Set(i, Napi::String::New(env, metric.labels[i]));
+    Napi::Array bounds = Napi::Array::New(env, metric.bound_count);
+    for (uint32_t i = 0; i < metric.bound_count; i++)
+        bounds.Set(i, Napi::Number::New(env, metric.bounds[i]));
+    record.Set("name", Napi::String::New(env, metric.name));
+    record.Set("help", Napi::String::New(env, metric.help));
+    record.Set("kind", metric_kinds[metric.kind]);
+    record.Set("labels", labels);
+    record.Set("bounds", bounds);
+    record.Set("series", Napi::Array::New(env));
+    return record;
+}
+
+static Napi::Object series_record(Napi::Env env, const hs_metric_series_t &series)
+{
+    Napi::Object record = Napi::Object::New(env);
+    Napi::Array values = Napi::Array::New(env, series.value_count);
+    for (uint32_t i = 0; i < series.value_count; i++)
+        values.Set(i, Napi::String::New(env, series.values[i].data, series.values[i].len));
+    Napi::Array cells = Napi::Array::New(env, series.cell_count);
+    for (uint32_t i = 0; i < series.cell_count; i++)
+        cells.Set(i, Napi::Number::New(env, series.cells[i]));
+    record.Set("values", values);
+    record.Set("cells", cells);
+    return record;
+}
+
+void StatsPageHandle::read_board(Napi::Array metrics, uint32_t slot, uint32_t side)
+{
+    Napi::Env env = metrics.Env();
+    uint32_t places[HS_METRICS_MAX]; /* of the metrics of the board; UINT32_MAX: damaged */
+    uint32_t next = metrics.Length();
+    uint32_t count = 0;
+    hs_metric_t metric;
+    for (uint32_t i = 0; i == 0 || i < count; i++) {
+        places[i] = UINT32_MAX;
+        if (!hs_stats_page_metric(page_, slot, side, i, &count, &metric))
+            continue;
+        places[i] = next;
+        metrics.Set(next++, metric_record(env, metric));
+    }
+    uint32_t series_count = 0;
+    hs_metric_series_t series;
+    for (uint32_t i = 0; count > 0 && (i == 0 || i < series_count); i++) {
+        if (!hs_stats_page_series(page_, slot, side, i, &series_count, &series))
+            continue;
+        uint32_t place = series.metric < count ? places[series.metric] : UINT32_MAX;
+        if (place == UINT32_MAX)
+            continue;
+        Napi::HandleScope scope(env);
+        Napi::Array list = metrics.Get(place).As<Napi::Object>().Get("series").As<Napi::Array>();
+        list.Set(list.Length(), series_record(env, series));
+    }
+}
+
+Napi::Value StatsPageHandle::read_metrics(const Napi::CallbackInfo &info)
+{
+    Napi::Env env = info.Env();
+    uint32_t slot_count = hs_stats_page_slots(page(env));
+    Napi::Array metrics = Napi::Array::New(env);
+    for (uint32_t slot = 0; slot < slot_count; slot++)
+        for (uint32_t side = 0; side < HS_STATS_SIDES; side++)
+            read_board(metrics, slot, side);
+    return metrics;
 }
 
 struct Side {

@@ -23,11 +23,13 @@ public:
 private:
     Napi::Value descriptor(const Napi::CallbackInfo &info);
     Napi::Value read(const Napi::CallbackInfo &info);
+    Napi::Value read_metrics(const Napi::CallbackInfo &info);
     Napi::Value read_serving(const Napi::CallbackInfo &info);
     void reset_side(const Napi::CallbackInfo &info);
     void close(const Napi::CallbackInfo &info);
 
     Napi::Value read_slot(Napi::Env env, uint32_t slot);
+    void read_board(Napi::Array metrics, uint32_t slot, uint32_t side);
     Napi::Value read_process(Napi::Env env, uint32_t slot, uint32_t side,
                              const hs_stats_process_t &process);
 

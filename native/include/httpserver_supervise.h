@@ -117,8 +117,60 @@ void hs_stats_page_sum(hs_stats_page_t *page, uint32_t slot, uint64_t sums[HS_ST
 uint64_t hs_stats_page_thread(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t thread,
                               bool *is_serving, hs_stats_serving_t *serving);
 
-/* The process of this side is gone: gauges, pid and serving become 0; counters stay. */
+/* The process of this side is gone: gauges, those of its handlers too, pid and serving become 0;
+ * counters stay. */
 void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side);
+
+/* ---- Metrics of the handlers, which moonring.metrics makes. Each side has its own; those of the
+ * same name belong together. ---- */
+
+#define HS_METRICS_MAX 128        /* of a process, as are series and cells */
+#define HS_METRIC_SERIES_MAX 1024 /* combinations of values of labels */
+#define HS_METRIC_CELLS_MAX 8192  /* numbers: 1 per series, of a histogram its bounds and 2 more */
+#define HS_METRIC_NAME_CAP 96     /* with the NUL, as are the next two */
+#define HS_METRIC_HELP_CAP 208
+#define HS_METRIC_LABEL_CAP 48
+#define HS_METRIC_LABELS_MAX 4
+#define HS_METRIC_BOUNDS_MAX 24
+#define HS_METRIC_KEY_MAX 244 /* values of the labels of a series, and a byte for each */
+
+typedef enum {
+    HS_METRIC_COUNTER,
+    HS_METRIC_GAUGE,
+    HS_METRIC_HISTOGRAM,
+} hs_metric_kind_t;
+
+typedef struct hs_metric {
+    uint32_t kind; /* an hs_metric_kind_t */
+    uint32_t label_count;
+    uint32_t bound_count; /* of a histogram */
+    uint32_t _unused;
+    char name[HS_METRIC_NAME_CAP];
+    char help[HS_METRIC_HELP_CAP];
+    char labels[HS_METRIC_LABELS_MAX][HS_METRIC_LABEL_CAP];
+    double bounds[HS_METRIC_BOUNDS_MAX];
+} hs_metric_t;
+
+/* Counts per bucket of a histogram are not cumulative; the last bucket is above all bounds, and the
+ * sum of what was observed follows. */
+typedef struct hs_metric_series {
+    uint32_t metric;
+    uint32_t value_count;
+    uint32_t cell_count;
+    struct {
+        const char *data; /* in key */
+        size_t len;
+    } values[HS_METRIC_LABELS_MAX];
+    double cells[HS_METRIC_BOUNDS_MAX + 2];
+    char key[HS_METRIC_KEY_MAX];
+} hs_metric_series_t;
+
+/* The metric or series of this number, from 0. False if there is none, or if it is damaged; *count
+ * is how many there are. */
+bool hs_stats_page_metric(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t number,
+                          uint32_t *count, hs_metric_t *out);
+bool hs_stats_page_series(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t number,
+                          uint32_t *count, hs_metric_series_t *out);
 
 /* The clock of all monotonic numbers here. */
 uint64_t hs_monotonic_ms(void);

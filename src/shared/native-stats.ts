@@ -21,6 +21,8 @@ export interface NativeStatsPage {
   readonly fd: number;
   /** Never blocks and asks no reactor. */
   read(): StatsSnapshot;
+  /** The handlers' own metrics, per process that has or had some: those of one name belong together. */
+  readMetrics(): OwnMetric[];
   /** What each thread of a process was serving when it stopped. */
   readServing(slot: number, side: number): ServingRecord[];
   /** After the process of that side has exited: clears its gauges. Counters stay. */
@@ -95,6 +97,25 @@ export interface ThreadStats {
   readonly thread: number;
   readonly heartbeatMs: number;
   readonly serving: ServingRecord | null;
+}
+
+/** A metric that a handler has made with moonring.metrics, as one process counts it. */
+export interface OwnMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'counter' | 'gauge' | 'histogram';
+  /** Names. */
+  readonly labels: readonly string[];
+  /** Upper bounds of a histogram. */
+  readonly bounds: readonly number[];
+  readonly series: readonly OwnSeries[];
+}
+
+export interface OwnSeries {
+  /** In the order of the labels. */
+  readonly values: readonly string[];
+  /** One number; of a histogram the counts of its buckets, not cumulative, and the sum. */
+  readonly cells: readonly number[];
 }
 
 export interface ServingRecord {

@@ -15,6 +15,7 @@
 #include "exec/hs_lua_json.h"
 #include "exec/hs_lua_loop.h"
 #include "exec/hs_lua_memory.h"
+#include "exec/hs_lua_metrics.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
 #include "exec/hs_lua_require.h"
@@ -68,6 +69,7 @@ struct hs_lua {
     hs_lua_loop_t *loop; /* on a worker, once something has waited */
     hs_lua_sockets_t sockets;
     hs_lua_crypto_t crypto;
+    hs_lua_metrics_t metrics;
     hs_call_t *call; /* on a worker: the one that runs */
     hs_lua_calls_t calls;
     hs_busy_t *busy;         /* NULL: not on a loop's thread */
@@ -111,7 +113,7 @@ static void preload_embedded(lua_State *state)
 static int open_native(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, lua_upvalueindex(1));
-    lua_createtable(state, 0, 12);
+    lua_createtable(state, 0, 14);
     hs_lua_pins_open(&lua->pins, state);
     lua_setfield(state, -2, "pins");
     lua_pushcfunction(state, hs_lua_guard_has_stack);
@@ -136,6 +138,10 @@ static int open_native(lua_State *state)
     lua_setfield(state, -2, "crypto_abi");
     lua_pushlightuserdata(state, &lua->crypto.api);
     lua_setfield(state, -2, "crypto");
+    lua_pushstring(state, hs_lua_metrics_abi_text);
+    lua_setfield(state, -2, "metrics_abi");
+    lua_pushlightuserdata(state, &lua->metrics.api);
+    lua_setfield(state, -2, "metrics");
     return 1;
 }
 
@@ -689,6 +695,11 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua->api.lua = lua;
     hs_lua_sockets_init(&lua->sockets, &lua->api.wakes, net_of, lua);
     hs_lua_crypto_init(&lua->crypto);
+    if (!hs_lua_metrics_init(&lua->metrics, config->metrics)) {
+        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the metrics of a Lua state");
+        hs_lua_free(lua);
+        return NULL;
+    }
     lua->api.now = now_seconds;
     lua->api.task_begin = begin_task;
     lua->api.task_pause = pause_task;
@@ -729,6 +740,7 @@ void hs_lua_free(hs_lua_t *lua)
     hs_lua_loop_free(lua->loop);
     hs_lua_wakes_free(&lua->api.wakes);
     hs_lua_crypto_free(&lua->crypto);
+    hs_lua_metrics_free(&lua->metrics);
     hs_free(lua);
 }
 

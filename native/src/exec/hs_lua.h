@@ -8,6 +8,7 @@
 
 #include "exec/hs_handler.h"
 #include "exec/hs_lua_require.h"
+#include "exec/hs_metrics.h"
 
 typedef struct hs_lua hs_lua_t;
 
@@ -15,7 +16,8 @@ typedef struct hs_lua hs_lua_t;
 typedef struct hs_lua_config {
     hs_lua_files_t files; /* without a root: the modules that were compiled in */
     hs_log_t *log;
-    size_t memory_cap; /* bytes, 0: none */
+    hs_metrics_t *metrics; /* of the process; NULL: the state's own, which nothing else reads */
+    size_t memory_cap;     /* bytes, 0: none */
 } hs_lua_config_t;
 
 /* Loads the script. NULL on failure; `error` then names file and line. */

@@ -5,7 +5,7 @@
 #include "os/hs_sock.h"
 
 #define MAGIC 0x6d6f6f6e73746174u /* "moonstat" */
-#define VERSION 3
+#define VERSION 4
 
 /* Written once by the supervisor, before another process maps the page; read once, when the page is
  * attached: later every reactor may have written to it by mistake. */
@@ -17,7 +17,8 @@ typedef struct header {
     uint32_t threads;
     uint32_t area_size;
     uint32_t counters;
-    char _pad[HS_CACHE_LINE - 32];
+    uint32_t board_size;
+    char _pad[HS_CACHE_LINE - 36];
 } header_t;
 
 /* Writer: the process of the side while it lives, else the supervisor. */
@@ -47,7 +48,8 @@ struct hs_stats_page {
 
 static size_t page_size(uint32_t slots)
 {
-    size_t side = sizeof(side_head_t) + HS_STATS_THREADS * sizeof(hs_stats_area_t);
+    size_t side = sizeof(side_head_t) + HS_STATS_THREADS * sizeof(hs_stats_area_t) +
+                  sizeof(hs_metrics_board_t);
     return sizeof(header_t) + (size_t)slots * HS_STATS_SIDES * side;
 }
 
@@ -68,6 +70,16 @@ static hs_stats_area_t *area_of(const hs_stats_page_t *page, uint32_t slot, uint
     hs_stats_area_t *areas =
         (hs_stats_area_t *)(void *)(heads + (size_t)page->slots * HS_STATS_SIDES);
     return &areas[((size_t)slot * HS_STATS_SIDES + side) * HS_STATS_THREADS + thread];
+}
+
+hs_metrics_board_t *hs_stats_page_board(hs_stats_page_t *page, uint32_t slot, uint32_t side)
+{
+    HS_ASSERT(slot < page->slots && side < HS_STATS_SIDES);
+    hs_stats_area_t *areas = area_of(page, 0, 0, 0);
+    hs_metrics_board_t *boards =
+        (hs_metrics_board_t *)(void *)(areas +
+                                       (size_t)page->slots * HS_STATS_SIDES * HS_STATS_THREADS);
+    return &boards[(size_t)slot * HS_STATS_SIDES + side];
 }
 
 /* Maps `fd`, which becomes the page's; closes it on failure. */
@@ -111,6 +123,7 @@ hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error)
             .threads = HS_STATS_THREADS,
             .area_size = sizeof(hs_stats_area_t),
             .counters = HS_STATS_COUNTERS,
+            .board_size = sizeof(hs_metrics_board_t),
         };
     }
     return page;
@@ -121,8 +134,8 @@ static bool is_ours(const header_t *header, size_t size)
     return header->magic == MAGIC && header->version == VERSION &&
            header->sides == HS_STATS_SIDES && header->threads == HS_STATS_THREADS &&
            header->area_size == sizeof(hs_stats_area_t) && header->counters == HS_STATS_COUNTERS &&
-           header->slots >= 1 && header->slots <= HS_STATS_SLOTS_MAX &&
-           size >= page_size(header->slots);
+           header->board_size == sizeof(hs_metrics_board_t) && header->slots >= 1 &&
+           header->slots <= HS_STATS_SLOTS_MAX && size >= page_size(header->slots);
 }
 
 hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error)
@@ -185,7 +198,8 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
     hs_stats_set(&head->resident, resident);
 }
 
-void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
+/* The process of the side has nothing in it any more, or not yet. */
+static void clear_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
 {
     side_head_t *head = head_of(page, slot, side);
     if (head == NULL)
@@ -199,10 +213,18 @@ void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t sid
     }
 }
 
+void hs_stats_page_reset_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
+{
+    if (head_of(page, slot, side) == NULL)
+        return;
+    clear_side(page, slot, side);
+    hs_metrics_board_clear_gauges(hs_stats_page_board(page, slot, side));
+}
+
 void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t pid,
                          uint64_t generation, uint64_t now_ms)
 {
-    hs_stats_page_reset_side(page, slot, side);
+    clear_side(page, slot, side);
     side_head_t *head = head_of(page, slot, side);
     if (head == NULL)
         return;
@@ -294,4 +316,26 @@ uint64_t hs_stats_page_thread(hs_stats_page_t *page, uint32_t slot, uint32_t sid
     hs_stats_area_t *area = hs_stats_page_find(page, slot, side, thread);
     *is_serving = area != NULL && hs_stats_read_serving(area, serving);
     return area == NULL ? 0 : atomic_load_explicit(&area->heartbeat_ms, memory_order_relaxed);
+}
+
+bool hs_stats_page_metric(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t number,
+                          uint32_t *count, hs_metric_t *out)
+{
+    *count = 0;
+    if (head_of(page, slot, side) == NULL)
+        return false;
+    const hs_metrics_board_t *board = hs_stats_page_board(page, slot, side);
+    *count = hs_metrics_board_count(board);
+    return hs_metrics_board_metric(board, number, out);
+}
+
+bool hs_stats_page_series(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t number,
+                          uint32_t *count, hs_metric_series_t *out)
+{
+    *count = 0;
+    if (head_of(page, slot, side) == NULL)
+        return false;
+    const hs_metrics_board_t *board = hs_stats_page_board(page, slot, side);
+    *count = hs_metrics_board_series_count(board);
+    return hs_metrics_board_series(board, number, out);
 }

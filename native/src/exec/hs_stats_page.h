@@ -7,12 +7,14 @@
  * live in one slot, and an area has one writer. The supervisor gives a process a side that no
  * living process uses. Counters of a slot are the sum of its sides and never go down.
  *
- * Layout: header, then a head for every side, then areas [slot][side][thread]. Sides that were
- * never used are never touched: the memory is sparse.
+ * Layout: header, then a head for every side, then areas [slot][side][thread], then boards
+ * [slot][side] of the handlers' own metrics. Sides that were never used are never touched: the
+ * memory is sparse.
  */
 #pragma once
 
 #include "base/hs_err.h"
+#include "exec/hs_metrics.h"
 #include "exec/hs_stats.h"
 
 /* New shared memory for `slots` (1 to HS_STATS_SLOTS_MAX). NULL on failure. */
@@ -27,7 +29,8 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
                               uint64_t allocated, uint64_t resident);
 
 /*
- * This process takes a side: gauges start at 0, counters go on. `slot`, `side` must be in range.
+ * This process takes a side: gauges start at 0, counters go on; its board was cleared before its
+ * handlers were made. `slot`, `side` must be in range.
  */
 void hs_stats_page_begin(hs_stats_page_t *page, uint32_t slot, uint32_t side, uint32_t pid,
                          uint64_t generation, uint64_t now_ms);
@@ -39,6 +42,9 @@ void hs_stats_page_set_generation(hs_stats_page_t *page, uint32_t slot, uint32_t
 /* The area of a thread of a side that was begun. Any thread of that process. */
 hs_stats_area_t *hs_stats_page_area(hs_stats_page_t *page, uint32_t slot, uint32_t side,
                                     uint32_t thread);
+
+/* The board of a side, which is in range, for its process. */
+hs_metrics_board_t *hs_stats_page_board(hs_stats_page_t *page, uint32_t slot, uint32_t side);
 
 /* NULL if that thread never ran in the side. */
 hs_stats_area_t *hs_stats_page_find(hs_stats_page_t *page, uint32_t slot, uint32_t side,

@@ -243,19 +243,13 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     io->access_file.fd = -1;
     io->observer.stats = &io->private_stats;
     hs_ev_t *ev = hs_ev_new(io, HS_IO_BATCH);
-    if (ev == NULL) {
-        if (config->identity != NULL)
-            hs_sock_close(config->identity->stats_fd);
+    if (ev == NULL)
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
                               strerror(errno));
-    }
     int result = hs_conn_env_init(&io->env, config->limits, SHED_SLOTS, config->log, ev,
                                   &hs_transport_plain, hs_clock_monotonic_ms(), error);
-    if (result != HS_OK) {
-        if (config->identity != NULL)
-            hs_sock_close(config->identity->stats_fd);
+    if (result != HS_OK)
         return result;
-    }
     io->env.streams_content = config->streams_content;
     io->env.on_conn_closed = on_conn_closed;
     io->env.loop.on_turn = on_turn;

@@ -80,7 +80,7 @@ struct hs_io {
     hs_observer_t observer;
     uint32_t stats_slot;
     uint32_t stats_side;
-    hs_stats_page_t *page; /* NULL: counters go to private_stats */
+    hs_stats_page_t *page; /* borrowed; NULL: counters go to private_stats */
     uint64_t by_state[HS_STATS_STATES];
     hs_append_t access_file;
     char *access_path;
@@ -109,7 +109,7 @@ struct hs_io {
 typedef struct hs_io_identity {
     int reactor_index; /* -1: it has none */
     uint64_t generation;
-    int stats_fd; /* -1: none; the io owns it, also when this fails */
+    hs_stats_page_t *page; /* borrowed, with a slot and a side of this number; NULL: none */
     uint32_t stats_slot;
     uint32_t stats_side;
     hs_access_log_format_t access_log;

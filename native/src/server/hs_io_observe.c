@@ -21,6 +21,7 @@ _Static_assert(HALF_FULL >= 32 * HS_ACCESS_LOG_LINE_MAX, "room for many lines");
 
 static void begin_stats(hs_io_t *io, const hs_io_identity_t *identity)
 {
+    io->page = identity->page;
     if (io->page == NULL)
         return;
     io->stats_slot = identity->stats_slot;
@@ -29,20 +30,6 @@ static void begin_stats(hs_io_t *io, const hs_io_identity_t *identity)
                         identity->generation, hs_clock_monotonic_ms());
     io->observer.stats =
         hs_stats_page_area(io->page, identity->stats_slot, identity->stats_side, 0);
-}
-
-static int attach_page(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo_t *error)
-{
-    if (identity->stats_fd < 0)
-        return HS_OK;
-    io->page = hs_stats_page_attach(identity->stats_fd, error);
-    if (io->page == NULL)
-        return HS_ERR_SYSTEM;
-    if (identity->stats_slot >= hs_stats_page_slots(io->page) ||
-        identity->stats_side >= HS_STATS_SIDES)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats page: no slot %u side %u",
-                              identity->stats_slot, identity->stats_side);
-    return HS_OK;
 }
 
 static void make_id_prefix(char prefix[HS_REQUEST_ID_PREFIX_CAP], int reactor)
@@ -94,9 +81,6 @@ int hs_io_observe_init(hs_io_t *io, const hs_io_identity_t *identity, hs_errinfo
     make_id_prefix(io->env.jobs.id_prefix, identity != NULL ? identity->reactor_index : -1);
     if (identity == NULL)
         return HS_OK;
-    int result = attach_page(io, identity, error);
-    if (result != HS_OK)
-        return result;
     begin_stats(io, identity);
     return open_access_log(io, identity, error);
 }
@@ -109,7 +93,6 @@ void hs_io_observe_free(hs_io_t *io)
     hs_free(io->access_path);
     io->observer.access_log = NULL;
     io->access_path = NULL;
-    hs_stats_page_free(io->page);
     io->page = NULL;
     io->observer.stats = &io->private_stats;
 }

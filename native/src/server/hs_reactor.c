@@ -7,11 +7,8 @@ int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *config, hs_erri
     hs_io_config_t own = *config;
     reactor->factory = config->factory;
     int result = reactor->factory.make(reactor->factory.context, &reactor->handler, error);
-    if (result != HS_OK) {
-        if (config->identity != NULL)
-            hs_sock_close(config->identity->stats_fd);
+    if (result != HS_OK)
         return result;
-    }
     reactor->has_handler = true;
     own.handler = reactor->handler;
     return hs_io_init(&reactor->io, &own, error);

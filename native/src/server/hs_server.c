@@ -17,6 +17,9 @@ struct hs_server {
     hs_log_json_t log_json;
     hs_source_t source;
     hs_reactor_t *reactors;
+    hs_stats_page_t *page; /* NULL: none */
+    hs_metrics_t metrics;  /* of the handlers, in the page if there is one */
+    bool has_metrics;
     hs_io_t **ios; /* of the reactors */
     size_t reactor_count;
     hs_io_t boss; /* HS_REACTOR_MULTI: accepts and hands over */
@@ -151,8 +154,7 @@ static uint32_t worker_count(const hs_config_t *config)
     return count < HS_WORKERS_MAX ? (uint32_t)count : HS_WORKERS_MAX;
 }
 
-static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t *given,
-                         hs_errinfo_t *error)
+static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
 {
     hs_io_config_t io_config = {
         .limits = &server->limits,
@@ -167,7 +169,7 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
     hs_io_identity_t identity = {
         .reactor_index = config->reactor_index,
         .generation = config->generation,
-        .stats_fd = -1,
+        .page = server->page,
         .stats_slot = config->stats_slot,
         .stats_side = config->stats_side,
         .access_log = (hs_access_log_format_t)config->access_log,
@@ -192,8 +194,8 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, given_t
     while (server->reactor_count < count && result == HS_OK) {
         hs_reactor_t *reactor = &server->reactors[server->reactor_count];
         server->ios[server->reactor_count++] = &reactor->io;
-        identity.stats_fd = take(&given->stats_fd);
         result = hs_reactor_init(reactor, &io_config, error);
+        identity.page = NULL; /* an area has one writer */
         identity.reactor_index++;
         identity.pin_cpu += identity.pin_cpu >= 0;
     }
@@ -215,12 +217,37 @@ static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_
     return result;
 }
 
+/* Before handlers are made: they may count while they are loaded. */
+static int open_metrics(hs_server_t *server, const hs_config_t *config, given_t *given,
+                        hs_errinfo_t *error)
+{
+    hs_metrics_board_t *board = NULL;
+    if (given->stats_fd >= 0) {
+        server->page = hs_stats_page_attach(take(&given->stats_fd), error);
+        if (server->page == NULL)
+            return HS_ERR_SYSTEM;
+        if (config->stats_slot >= hs_stats_page_slots(server->page) ||
+            config->stats_side >= HS_STATS_SIDES)
+            return hs_errinfo_set(error, HS_ERR_INVALID, 0, "stats page: no slot %u side %u",
+                                  config->stats_slot, config->stats_side);
+        board = hs_stats_page_board(server->page, config->stats_slot, config->stats_side);
+        hs_metrics_board_clear_gauges(board);
+    }
+    server->has_metrics = hs_metrics_init(&server->metrics, board);
+    return server->has_metrics
+               ? HS_OK
+               : hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for metrics");
+}
+
 static int open_server(hs_server_t *server, const hs_config_t *config, given_t *given,
                        hs_errinfo_t *error)
 {
-    int result = hs_source_open(&server->source, config, given->app_fd, &server->log, error);
+    int result = open_metrics(server, config, given, error);
     if (result == HS_OK)
-        result = open_reactors(server, config, given, error);
+        result = hs_source_open(&server->source, config, given->app_fd, &server->metrics,
+                                &server->log, error);
+    if (result == HS_OK)
+        result = open_reactors(server, config, error);
     if (result == HS_OK && server->has_boss)
         result = open_boss(server, config, error);
     return result == HS_OK ? open_listeners(server, config, given, error) : result;
@@ -383,6 +410,9 @@ void hs_server_free(hs_server_t *server)
                      left);
         return;
     }
+    if (server->has_metrics)
+        hs_metrics_free(&server->metrics);
+    hs_stats_page_free(server->page);
     hs_free(server->ios);
     hs_free(server->reactors);
     hs_free(server);

@@ -39,8 +39,8 @@ static int open_app(const hs_source_t *source, int app_fd, hs_generation_source_
     return HS_OK;
 }
 
-static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd, hs_log_t *log,
-                    hs_errinfo_t *error)
+static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd,
+                    hs_metrics_t *metrics, hs_log_t *log, hs_errinfo_t *error)
 {
     if (!copy_text(&source->lua_script, config->lua_script) ||
         !copy_text(&source->lua_root, config->lua_root))
@@ -48,6 +48,7 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd, 
     source->lua = (hs_lua_config_t){
         .files = { .root = source->lua_root, .script = source->lua_script },
         .log = log,
+        .metrics = metrics,
         .memory_cap = config->lua_memory_cap,
     };
     hs_generation_source_t app;
@@ -61,8 +62,8 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd, 
     return HS_OK;
 }
 
-int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd, hs_log_t *log,
-                   hs_errinfo_t *error)
+int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd,
+                   hs_metrics_t *metrics, hs_log_t *log, hs_errinfo_t *error)
 {
     *source = (hs_source_t){ .c_handler = { config->handler, config->handler_ud } };
     if (config->module_path != NULL) {
@@ -72,7 +73,7 @@ int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd, h
         return result;
     }
     if (config->lua_script != NULL)
-        return open_lua(source, config, app_fd, log, error);
+        return open_lua(source, config, app_fd, metrics, log, error);
     source->factory = hs_c_handler_factory(&source->c_handler);
     return HS_OK;
 }

@@ -21,9 +21,9 @@ typedef struct hs_source {
     hs_handler_factory_t factory; /* refers to the source: which must not move */
 } hs_source_t;
 
-/* `app_fd`: hs_config_t.app_fd, borrowed. */
+/* `app_fd`: hs_config_t.app_fd, borrowed. `metrics` outlives the source. */
 HS_NODISCARD int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd,
-                                hs_log_t *log, hs_errinfo_t *error);
+                                hs_metrics_t *metrics, hs_log_t *log, hs_errinfo_t *error);
 
 /* hs_generations_prepare for the Lua files behind `app_fd`, which is borrowed. HS_ERR_STATE if the
  * source is not in Lua. */

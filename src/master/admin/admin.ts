@@ -3,7 +3,7 @@ import { type Address, formatAddress } from '../../shared/addresses.js';
 import { MoonringError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
-import type { StatsSnapshot } from '../../shared/native-stats.js';
+import type { OwnMetric, StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
 import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
 import type { ReloadResult } from '../supervisor/state.js';
@@ -25,6 +25,7 @@ export interface AdminOptions {
   readonly livenessGraceMs: number;
   readonly status: () => Status;
   readonly snapshot: () => StatsSnapshot;
+  readonly ownMetrics: () => OwnMetric[];
   readonly orders: AdminOrders;
 }
 
@@ -181,12 +182,19 @@ function look(options: AdminOptions, path: string): Answer {
     case '/status':
       return { status: 200, body: status };
     case '/metrics': {
-      const { native, snapshot } = options;
+      const { native, snapshot, ownMetrics } = options;
       const { luajitVersion: luajit, llhttpVersion: llhttp, statsLayout: layout } = native;
       const { node, openssl } = process.versions;
       const build = { version, luajit, llhttp, openssl, node };
       const processes = processesOf(status);
-      const families = metricFamilies({ status, snapshot: snapshot(), layout, build, processes });
+      const families = metricFamilies({
+        status,
+        snapshot: snapshot(),
+        own: ownMetrics(),
+        layout,
+        build,
+        processes,
+      });
       return { status: 200, body: renderExposition(families), type: EXPOSITION_TYPE };
     }
     default:

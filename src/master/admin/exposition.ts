@@ -45,9 +45,15 @@ export function histogramSamples(
 
 function renderFamily({ name, type, help, samples }: Family): string {
   const lines = samples.map(
-    ({ suffix = '', labels, value }) => `${name}${suffix}${renderLabels(labels)} ${value}\n`,
+    ({ suffix = '', labels, value }) =>
+      `${name}${suffix}${renderLabels(labels)} ${renderValue(value)}\n`,
   );
   return `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${type}\n${lines.join('')}`;
+}
+
+function renderValue(value: number): string {
+  if (Number.isFinite(value) || Number.isNaN(value)) return String(value);
+  return value > 0 ? '+Inf' : '-Inf';
 }
 
 function renderLabels(labels: Labels): string {

@@ -1,21 +1,24 @@
 import type {
+  OwnMetric,
   SlotCounters,
   SlotStats,
   StatsLayout,
   StatsSnapshot,
 } from '../../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
+import { ownFamilies } from './own-metrics.js';
 import type { ProcessUsage } from './process-usage.js';
 import { type ReactorStatus, type Status, sum } from './status.js';
 
 /**
  * /metrics: the counters of the stats page, the state of the supervisor and the usage of the
  * processes, under the names of the OpenTelemetry HTTP conventions, `process_` of the client
- * libraries, or `moonring_`. Pure.
+ * libraries, or `moonring_`; and the handlers' own metrics. Pure.
  */
 export interface MetricsInputs {
   readonly status: Status;
   readonly snapshot: StatsSnapshot;
+  readonly own: readonly OwnMetric[];
   readonly layout: StatsLayout;
   readonly build: Readonly<Record<'version' | 'luajit' | 'llhttp' | 'openssl' | 'node', string>>;
   readonly processes: readonly ProcessUsage[];
@@ -34,6 +37,7 @@ export function metricFamilies(inputs: MetricsInputs): Family[] {
     ...connectionFamilies(inputs),
     ...masterFamilies(inputs),
     ...processFamilies(inputs),
+    ...ownFamilies(inputs.own),
   ];
 }
 

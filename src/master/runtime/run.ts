@@ -229,6 +229,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
     livenessGraceMs: config.livenessGrace,
     status,
     snapshot: () => resources.stats.read(),
+    ownMetrics: () => resources.stats.readMetrics(),
     orders,
   }).catch((error: unknown) => {
     supervisor.close();

@@ -103,7 +103,7 @@ static void what_is_no_page_is_refused(void **state)
     (void)state;
     hs_errinfo_t error;
     assert_null(hs_stats_page_attach(open("/dev/null", O_RDWR | O_CLOEXEC), &error));
-    int fd = hs_shm_new(1024 * 1024);
+    int fd = hs_shm_new(16 * 1024 * 1024);
     assert_true(fd >= 0);
     assert_null(hs_stats_page_attach(fd, &error));
     assert_non_null(strstr(error.text, "version"));

@@ -40,6 +40,7 @@ const usage: ProcessUsage = {
 const families = metricFamilies({
   status: status(),
   snapshot,
+  own: [],
   layout: statsLayout,
   build,
   processes: [usage],

@@ -25,6 +25,7 @@ function inputsFor(script: string, onLog: (message: string) => void, onEnd: () =
     inheritedBy: () => inherited,
     stats: {
       read: () => ({ takenMs: 0, slots: [] }),
+      readMetrics: () => [],
       readServing: () => [],
       resetSide: () => {},
     },
