@@ -10,6 +10,7 @@ local api = require 'moonring.abi'
 local deadlines = require 'moonring.deadlines'
 local failure = require 'moonring.failure'
 local log = require 'moonring.log'
+local queue = require 'moonring.queue'
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
 local status, isyieldable = coroutine.status, coroutine.isyieldable
@@ -17,6 +18,7 @@ local error, type, tostring, select, pairs, pcall = error, type, tostring, selec
 local setmetatable, unpack = setmetatable, unpack
 local arm, disarm = deadlines.arm, deadlines.disarm
 local raise, failure_of, is_failure = failure.raise, failure.new, failure.is
+local min = math.min
 local cast, lshift, rshift = ffi.cast, bit.lshift, bit.rshift
 
 local _M = {}
@@ -48,23 +50,11 @@ local current
 
 -- ---- Tasks that can go on, the oldest first. ----
 
-local ready, first, last = {}, 1, 0
+local ready = queue.new()
 
 local function put_ready(task)
-  last = last + 1
-  ready[last] = task
-  api.ready_count = last - first + 1
-end
-
-local function take_ready()
-  local task = ready[first]
-  ready[first] = nil
-  first = first + 1
-  if first > last then
-    first, last = 1, 0
-  end
-  api.ready_count = last - first + 1
-  return task
+  ready:put(task)
+  api.ready_count = ready.count
 end
 
 -- ---- Ids: what C wakes. ----
@@ -433,23 +423,11 @@ end
 
 -- ---- Tasks that have yielded without waiting: hs_queue_push of the original. ----
 
-local yielded, yielded_first, yielded_last = {}, 1, 0
+local yielded = queue.new()
 
 local function put_yielded(task)
-  yielded_last = yielded_last + 1
-  yielded[yielded_last] = task
-  api.yielded_count = yielded_last - yielded_first + 1
-end
-
-local function take_yielded()
-  local task = yielded[yielded_first]
-  yielded[yielded_first] = nil
-  yielded_first = yielded_first + 1
-  if yielded_first > yielded_last then
-    yielded_first, yielded_last = 1, 0
-  end
-  api.yielded_count = yielded_last - yielded_first + 1
-  return task
+  yielded:put(task)
+  api.yielded_count = yielded.count
 end
 
 -- The state has a successor: what only yields ends.
@@ -563,14 +541,15 @@ function _M.run()
     take_wakes()
   end
   deadlines.fire()
-  local count = last - first + 1
-  for _ = 1, count < BUDGET and count or BUDGET do
-    go_on(take_ready())
+  -- Not what is put there meanwhile: that has its turn.
+  for _ = 1, min(ready.count, BUDGET) do
+    go_on(ready:take())
   end
-  count = yielded_last - yielded_first + 1
-  for _ = 1, count < YIELDED_BUDGET and count or YIELDED_BUDGET do
-    go_on(take_yielded())
+  api.ready_count = ready.count
+  for _ = 1, min(yielded.count, YIELDED_BUDGET) do
+    go_on(yielded:take())
   end
+  api.yielded_count = yielded.count
 end
 
 -- Called by C when the coroutine of a request has yielded. Returns one for the next request, nil if
@@ -693,16 +672,17 @@ end
 function _M.retire(how)
   if how >= RETIRE_REPLACED then
     is_replaced = true
-    while yielded_last >= yielded_first do
-      leave(take_yielded())
+    for task in yielded.take, yielded do
+      leave(task)
     end
+    api.yielded_count = 0
   end
   if how == RETIRE_LAST then
     for _, task in pairs(requests) do
       end_request(task, 500)
     end
     deadlines.forget_all()
-    ready, first, last = {}, 1, 0
+    ready = queue.new()
     requests, waiting, woken = {}, {}, {}
     api.ready_count, api.held_count, api.last_count = 0, 0, 0
   end
@@ -768,7 +748,7 @@ _M.check_seconds, _M.check_function = check_seconds, check_function
 
 -- hs_queue_push with a suspended coroutine, which goes on after it has yielded.
 function _M.push(co)
-  if yielded_last - yielded_first + 1 >= YIELDED_MAX then
+  if yielded.count >= YIELDED_MAX then
     raise(('hs_queue_push(task): %d tasks wait already'):format(YIELDED_MAX))
   end
   put_yielded(setmetatable({ state = 'new', co = co, may_yield = true,

@@ -1,5 +1,6 @@
 -- moonring.semaphore(n): at most n tasks at a time, the others in the order in which they came.
 local failure = require 'moonring.failure'
+local queue = require 'moonring.queue'
 local scheduler = require 'moonring.scheduler'
 
 local type, tostring, pcall, error, setmetatable = type, tostring, pcall, error, setmetatable
@@ -15,7 +16,7 @@ function _M.new(count)
   if type(count) ~= 'number' or count < 0 or count ~= floor(count) then
     raise('moonring.semaphore takes a whole number, 0 or more, not ' .. tostring(count))
   end
-  return setmetatable({ count = count, first = 1, last = 0, queue = {} }, Semaphore)
+  return setmetatable({ count = count, waiting = queue.new() }, Semaphore)
 end
 
 -- Takes one of those that are free, or waits for one: true. nil, 'timeout' after `seconds`.
@@ -32,8 +33,7 @@ function Semaphore.acquire(semaphore, seconds)
   end
   local task = scheduler.check('semaphore:acquire')
   local place = { task = task }
-  semaphore.last = semaphore.last + 1
-  semaphore.queue[semaphore.last] = place
+  semaphore.waiting:put(place)
   local ok, woke, why = pcall(scheduler.wait_for_wake, task, seconds)
   place.task = nil
   if ok and woke then
@@ -49,10 +49,7 @@ function Semaphore.acquire(semaphore, seconds)
 end
 
 function Semaphore.release(semaphore)
-  while semaphore.first <= semaphore.last do
-    local place = semaphore.queue[semaphore.first]
-    semaphore.queue[semaphore.first] = nil
-    semaphore.first = semaphore.first + 1
+  for place in semaphore.waiting.take, semaphore.waiting do
     local task = place.task
     if task and task.state == 'waiting' then
       place.is_given = true
@@ -60,7 +57,6 @@ function Semaphore.release(semaphore)
       return
     end
   end
-  semaphore.first, semaphore.last = 1, 0
   semaphore.count = semaphore.count + 1
 end
 

@@ -320,9 +320,10 @@ static int begin_streaming(hs_response_t *response)
     return HS_OK;
 }
 
-int hs_res_write(hs_response_t *response, const char *data, size_t length)
+/* Content may follow. */
+static int go_on_streaming(hs_response_t *response)
 {
-    hs_job_t *job = hs_job_of_response(response);
+    const hs_job_t *job = hs_job_of_response(response);
     int result = HS_OK;
     if (response->sending == HS_SENDING_BUILDING)
         result = begin_streaming(response);
@@ -330,8 +331,16 @@ int hs_res_write(hs_response_t *response, const char *data, size_t length)
         result = HS_ERR_STATE;
     if (result != HS_OK)
         return result;
-    if (atomic_load_explicit(&job->aborted, memory_order_relaxed) >= HS_ABORT_LOST)
-        return HS_ERR_ABORTED;
+    bool is_aborted = atomic_load_explicit(&job->aborted, memory_order_relaxed) >= HS_ABORT_LOST;
+    return is_aborted ? HS_ERR_ABORTED : HS_OK;
+}
+
+int hs_res_write(hs_response_t *response, const char *data, size_t length)
+{
+    hs_job_t *job = hs_job_of_response(response);
+    int result = go_on_streaming(response);
+    if (result != HS_OK)
+        return result;
     if (response->has_length && length > response->content_length - response->written)
         return HS_ERR_LIMIT;
     if (length == 0)
@@ -367,15 +376,9 @@ static bool post_written(hs_job_t *job)
 int hs_res_flush(hs_response_t *response)
 {
     hs_job_t *job = hs_job_of_response(response);
-    int result = HS_OK;
-    if (response->sending == HS_SENDING_BUILDING)
-        result = begin_streaming(response);
-    else if (response->sending != HS_SENDING_STREAMING)
-        result = HS_ERR_STATE;
+    int result = go_on_streaming(response);
     if (result != HS_OK)
         return result;
-    if (atomic_load_explicit(&job->aborted, memory_order_relaxed) >= HS_ABORT_LOST)
-        return HS_ERR_ABORTED;
     atomic_store_explicit(&job->waits, true, memory_order_relaxed);
     if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker)
         result = post_piece(job, "", 0);
