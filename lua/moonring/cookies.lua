@@ -1,6 +1,8 @@
 -- Cookies (RFC 6265): cookies.read(req) gives those that were sent; cookies.set(res, name, value,
--- options) adds a Set-Cookie field.
+-- options) adds a Set-Cookie field; set_signed and read_signed do so with values that clients cannot
+-- make up.
 local members = require 'moonring.members'
+local signing = require 'moonring.cookie_signing'
 local raise = require('moonring.failure').raise
 
 local byte, find, format, lower = string.byte, string.find, string.format, string.lower
@@ -176,6 +178,35 @@ end
 function _M.set(res, name, value, options)
   local text = format_cookie(name, value, options)
   return res:header('Set-Cookie', text)
+end
+
+-- A signed text for the value of the cookie `name`, valid for max_age seconds. `keys` is a key of at
+-- least 16 bytes, or a list: the first one signs.
+function _M.sign(name, value, keys, max_age)
+  return signing.sign('sign', name, value, keys, max_age)
+end
+
+-- The value that was signed for the cookie `name` with one of the keys; nil and what is wrong:
+-- 'malformed', 'not signed with these keys' or 'expired'.
+function _M.verify(name, text, keys)
+  return signing.verify('verify', name, text, keys)
+end
+
+-- cookies.set of a signed value, which may be any string; the options need max_age.
+function _M.set_signed(res, name, value, keys, options)
+  local max_age = type(options) == 'table' and options.max_age or nil
+  return _M.set(res, name, signing.sign('set_signed', name, value, keys, max_age), options)
+end
+
+-- The value of a signed cookie of the request; nil and what is wrong: 'missing', or as verify.
+function _M.read_signed(req, name, keys)
+  local cookies, problem = _M.read(req)
+  if not cookies then
+    return nil, problem
+  elseif not cookies[name] then
+    return nil, 'missing'
+  end
+  return signing.verify('read_signed', name, cookies[name], keys)
 end
 
 return members.strict(_M, 'moonring.cookies')

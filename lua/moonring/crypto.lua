@@ -1,6 +1,7 @@
 -- Digests, HMAC, random bytes, UUIDs and encodings, by OpenSSL: crypto.sha256(data, 'hex'). See
 -- docs/lua-crypto.md.
 local ffi = require 'ffi'
+local members = require 'moonring.members'
 local native = require 'moonring.native'
 
 local VERSION = 1
@@ -161,4 +162,4 @@ end
 _M.uuid4 = uuid_maker(4)
 _M.uuid7 = uuid_maker(7)
 
-return _M
+return members.strict(_M, 'moonring.crypto')

@@ -1,5 +1,7 @@
 -- Environment variables, checked when the file is loaded: env.required 'DB_URL', env.number('PORT',
 -- 80). What is missing or wrong is an error, which a start or a reload reports.
+local members = require 'moonring.members'
+
 local getenv = os.getenv
 local error, tonumber, tostring, type = error, tonumber, tostring, type
 local concat = table.concat
@@ -133,4 +135,4 @@ function _M.one_of(name, values, default)
   return value
 end
 
-return _M
+return members.strict(_M, 'moonring.env')

@@ -1,6 +1,7 @@
 -- Metrics of the handler's own: metrics.counter('shop_orders_total', 'Orders taken.'):inc(). They
 -- are in the shared memory that /metrics is read from; see docs/lua-services.md.
 local ffi = require 'ffi'
+local members = require 'moonring.members'
 local native = require 'moonring.native'
 local log = require 'moonring.log'
 
@@ -364,4 +365,4 @@ _M.counter = declarer(COUNTER)
 _M.gauge = declarer(GAUGE)
 _M.histogram = declarer(HISTOGRAM)
 
-return _M
+return members.strict(_M, 'moonring.metrics')

@@ -40,4 +40,37 @@ function cookies.format(name, value, options) end
 ---@return moonring.Response
 function cookies.set(res, name, value, options) end
 
+---A signed text for the value of a cookie: bound to its name, valid for max_age seconds.
+---@param name string
+---@param value string any string; clients can read it
+---@param keys string|string[] of at least 16 bytes; the first one signs
+---@param max_age integer seconds
+---@return string
+function cookies.sign(name, value, keys, max_age) end
+
+---The value that was signed; nil and 'malformed', 'not signed with these keys' or 'expired'.
+---@param name string
+---@param text string
+---@param keys string|string[]
+---@return string? value
+---@return string? problem
+function cookies.verify(name, text, keys) end
+
+---cookies.set of a signed value; the options need max_age.
+---@param res moonring.Response
+---@param name string
+---@param value string
+---@param keys string|string[]
+---@param options moonring.CookieOptions
+---@return moonring.Response
+function cookies.set_signed(res, name, value, keys, options) end
+
+---The value of a signed cookie of the request; nil and 'missing', or as verify.
+---@param req moonring.Request
+---@param name string
+---@param keys string|string[]
+---@return string? value
+---@return string? problem
+function cookies.read_signed(req, name, keys) end
+
 return cookies
