@@ -14,6 +14,8 @@ const underAsan = [
   'test/e2e/mutated-requests.test.ts',
   'test/e2e/drain-exits-zero.test.ts',
   'test/e2e/clients-that-leave.test.ts',
+  'test/e2e/sockets-of-handlers.test.ts',
+  'test/e2e/tls-of-sockets.test.ts',
 ];
 /** Where the most threads meet: workers, scaling, reload, drain. */
 const underTsan = [
@@ -21,6 +23,7 @@ const underTsan = [
   'test/e2e/stuck-handlers.test.ts',
   'test/e2e/background-tasks.test.ts',
   'test/e2e/drain-under-load.test.ts',
+  'test/e2e/sockets-of-handlers.test.ts',
 ];
 
 const check = (project) => runChecker('node_modules/typescript/bin/tsc', '-p', project);
