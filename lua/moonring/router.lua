@@ -47,7 +47,7 @@ local function send_problem(res, status, detail, errors)
     body = body .. ',"detail":' .. encode(detail)
   end
   if type(errors) == 'table' then
-    body = body .. ',"errors":' .. encode(errors)
+    body = body .. ',"errors":' .. encode(errors, { sorted = true })
   end
   return res:status(status):header('Content-Type', 'application/problem+json'):body(body .. '}')
     :send()

@@ -81,6 +81,22 @@ function cases.socket()
     names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))
 end
 
+function cases.validation()
+  local library, validation = read 'lua/library/moonring/validation.lua', require 'moonring.validation'
+  expect.equal(members_of(defined 'validation'), members_of(validation))
+  local checker = validation.new { type = 'any' }
+  local methods = {}
+  for name in pairs(getmetatable(checker).__index) do
+    methods[name] = true
+  end
+  expect.equal(names_in(library, '\nfunction Checker:(%a[%w_]*)'), methods)
+  local keys, runtime = {}, read 'lua/moonring/validation.lua'
+  for name in runtime:match('\nlocal COMMON = (.-)\nlocal KINDS'):gmatch '([%w_]+) = true' do
+    keys[name] = true
+  end
+  expect.equal(names_in(library, '%-%-%-@field ([%w_]+)%?'), keys)
+end
+
 function cases.app_of_the_router()
   local app = require('moonring.router').new()
   local library = read 'lua/library/moonring/router.lua'
