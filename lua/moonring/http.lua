@@ -6,7 +6,7 @@ local scheduler = require 'moonring.scheduler'
 local socket = require 'moonring.socket'
 
 local error, pairs, pcall, tostring, type = error, pairs, pcall, tostring, type
-local min = math.min
+local max, min = math.max, math.min
 local now = scheduler.now
 
 local _M = {}
@@ -14,6 +14,8 @@ local _M = {}
 local MAX_BODY = 8 * 1024 * 1024
 -- READ_TIMEOUT is what sockets have from the beginning.
 local CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
+-- Sockets count milliseconds, and take 0 for no limit.
+local LEAST_TIMEOUT = 0.001
 -- Content that fits into the buffers of the system is sent before the response is awaited. Longer
 -- one is sent by a task beside, since a server may respond before it has read all.
 local SENT_AT_ONCE = 64 * 1024
@@ -140,7 +142,9 @@ local function exchange_on(exchange, request, response)
   local ok, send_error = send(exchange, request)
   -- A server may refuse a request, respond and close before it has read all of it.
   if not ok and send_error ~= 'closed' then
-    return nil, send_error == 'timeout' and 'send timeout' or send_error
+    local deadline = exchange.deadline
+    local is_total = deadline and deadline - now() <= LEAST_TIMEOUT
+    return nil, send_error == 'timeout' and not is_total and 'send timeout' or send_error
   end
   local done, problem = response_of.read_head(exchange, response, request.decompress)
   if not done then
@@ -157,8 +161,10 @@ local function attempt(request, options, deadline, is_fresh)
     return nil, problem
   end
   local read_timeout = options.read_timeout or READ_TIMEOUT
-  if read_timeout ~= READ_TIMEOUT then
-    sock:settimeouts(nil, read_timeout, read_timeout)
+  local send_timeout = deadline and min(read_timeout, max(deadline - now(), LEAST_TIMEOUT))
+    or read_timeout
+  if read_timeout ~= READ_TIMEOUT or deadline then
+    sock:settimeouts(nil, send_timeout, read_timeout)
   end
   local exchange = response_of.begin(sock, request.method == 'HEAD', read_timeout, deadline)
   local response = response_of.new(request_of.url_of(request), options.max_body or MAX_BODY)

@@ -19,6 +19,7 @@ function Socket.send(sock, data)
   if sock.script.send then
     local problem = sock.script.send
     sock.script.send = nil
+    problem = type(problem) == 'function' and problem() or problem
     return nil, problem
   end
   sock.sent[#sock.sent + 1] = type(data) == 'table' and table.concat(data) or data
