@@ -13,6 +13,7 @@ const underAsan = [
   'test/e2e/refusal-reaches-a-sender.test.ts',
   'test/e2e/mutated-requests.test.ts',
   'test/e2e/drain-exits-zero.test.ts',
+  'test/e2e/http-client-errors.test.ts',
   'test/e2e/clients-that-leave.test.ts',
   'test/e2e/sockets-of-handlers.test.ts',
   'test/e2e/tls-of-sockets.test.ts',
