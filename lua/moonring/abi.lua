@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 7
+local VERSION = 8
 
 ffi.cdef(native.abi)
 

@@ -211,15 +211,27 @@ size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
     return len;
 }
 
+static hs_log_request_t log_request_of(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
+{
+    const hs_msg_t *msg = &job->request.msg;
+    (void)hs_job_format_id(job, id);
+    hs_span_t target = hs_msg_url(msg);
+    return (hs_log_request_t){ id, hs_parse_method_name(msg->method), target.data, target.len };
+}
+
 void hs_job_log_text(const hs_job_t *job, hs_log_level_t level, const char *prefix,
                      const char *text, size_t len)
 {
-    const hs_msg_t *msg = &job->request.msg;
     char id[HS_REQUEST_ID_CAP];
-    (void)hs_job_format_id(job, id);
-    hs_span_t target = hs_msg_url(msg);
-    hs_log_request_t request = { id, hs_parse_method_name(msg->method), target.data, target.len };
+    hs_log_request_t request = log_request_of(job, id);
     hs_log_write_request(job->log, level, &request, prefix, text, len);
+}
+
+void hs_job_log_fields(const hs_job_t *job, hs_log_level_t level, hs_span_t fields, hs_span_t text)
+{
+    char id[HS_REQUEST_ID_CAP];
+    hs_log_request_t request = log_request_of(job, id);
+    hs_log_write_fields(job->log, level, &request, fields.data, fields.len, text.data, text.len);
 }
 
 void hs_job_log(const hs_job_t *job, hs_log_level_t level, const char *format, ...)

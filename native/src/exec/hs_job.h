@@ -254,6 +254,9 @@ void hs_job_log(const hs_job_t *job, hs_log_level_t level, const char *format, .
 void hs_job_log_text(const hs_job_t *job, hs_log_level_t level, const char *prefix,
                      const char *text, size_t len);
 
+/* The same with further fields: hs_log_write_fields. */
+void hs_job_log_fields(const hs_job_t *job, hs_log_level_t level, hs_span_t fields, hs_span_t text);
+
 static inline hs_job_state_t hs_job_state(const hs_job_t *job)
 {
     return (hs_job_state_t)atomic_load_explicit(&job->state, memory_order_acquire);

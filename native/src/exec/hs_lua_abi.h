@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 7
+#define HS_LUA_ABI_VERSION 8
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -48,7 +48,9 @@ typedef struct hs_lua_call {
     int failed;
 } hs_lua_call_t;
 
-typedef struct hs_lua_api {
+typedef struct hs_lua_api hs_lua_api_t;
+
+struct hs_lua_api {
     uint32_t version;
     uint32_t view_size;
     uint32_t generation_bits;
@@ -107,8 +109,10 @@ typedef struct hs_lua_api {
     int (*response_write)(hs_view_t *view, const char *data, size_t len);
     int (*response_flush)(hs_view_t *view);
     int (*response_is_full)(hs_view_t *view);
-    void (*log_write)(void *log, int level, const char *text, size_t len);
-} hs_lua_api_t;
+    int (*log_enabled)(void *log, int level);
+    void (*log_write)(const hs_lua_api_t *api, int level, const char *fields, size_t fields_len,
+                      const char *text, size_t len);
+};
 )
 /* clang-format on */
 
@@ -143,9 +147,11 @@ typedef struct hs_lua_api {
  *
  * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
- * response_has is 1 where a field of the name was added. request_header passes over `skip` fields
- * of the name. Functions return what their namesakes in httpserver.h return; request_field_name and
- * _value give NULL where there is no field of this number, from 0.
+ * log_write names the request that is handled, `request`, in the record; `fields` as
+ * hs_log_write_fields takes them. response_has is 1 where a field of the name was added.
+ * request_header passes over `skip` fields of the name. Functions return what their namesakes in
+ * httpserver.h return; request_field_name and _value give NULL where there is no field of this
+ * number, from 0.
  */
 
 /*

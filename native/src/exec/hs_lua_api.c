@@ -179,9 +179,20 @@ static int response_send(hs_view_t *view)
     return hs_res_send(response_of(view));
 }
 
-static void log_write(void *log, int level, const char *text, size_t len)
+static int log_enabled(void *log, int level)
 {
-    hs_log_write_text(log, (hs_log_level_t)level, "", text, len);
+    return hs_log_enabled(log, (hs_log_level_t)level);
+}
+
+static void log_write(const hs_lua_api_t *api, int level, const char *fields, size_t fields_len,
+                      const char *text, size_t len)
+{
+    const hs_job_t *job = hs_job_of((uintptr_t)api->request);
+    if (job != NULL)
+        hs_job_log_fields(job, (hs_log_level_t)level, hs_span(fields, fields_len),
+                          hs_span(text, len));
+    else
+        hs_log_write_fields(api->log, (hs_log_level_t)level, NULL, fields, fields_len, text, len);
 }
 
 void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
@@ -219,6 +230,7 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .response_write = response_write,
         .response_flush = response_flush,
         .response_is_full = response_is_full,
+        .log_enabled = log_enabled,
         .log_write = log_write,
     };
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/hs_span.h"
 #include "base/hs_utf8.h"
 #include "os/hs_clock.h"
 #include "os/hs_nowait.h"
@@ -119,6 +120,8 @@ typedef struct hs_log_form {
     bool is_json;
     int reactor;
     const hs_log_request_t *request; /* NULL: about none */
+    const char *fields;              /* further members, fields_len bytes */
+    size_t fields_len;
 } hs_log_form_t;
 
 /* One line per message whatever its bytes, so that a peer cannot forge a second one. */
@@ -159,6 +162,10 @@ static void hs_log_render_json(hs_log_line_t *line, const hs_log_form_t *form, h
         hs_log_line_format(line, ",\"reactor\":%d", form->reactor);
     if (form->request != NULL)
         hs_log_add_request(line, form->request);
+    if (form->fields_len > 0) {
+        hs_log_line_add(line, ",", 1);
+        hs_log_line_add(line, form->fields, form->fields_len);
+    }
     hs_log_line_format(line, ",\"msg\":\"");
     hs_log_line_finish(line, message, len, "\"}\n");
 }
@@ -267,6 +274,21 @@ void hs_log_write_text(hs_log_t *log, hs_log_level_t level, const char *prefix, 
     hs_log_write_request(log, level, NULL, prefix, text, len);
 }
 
+/* The message of `parts`, as much of them as fits. Returns its length. */
+static size_t hs_log_join(char message[HS_LOG_MESSAGE_CAP], const hs_span_t *parts, size_t count)
+{
+    size_t wanted = 0, copied = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t fitting = hs_min(parts[i].len, HS_LOG_MESSAGE_CAP - 1 - copied);
+        if (fitting > 0)
+            memcpy(message + copied, parts[i].data, fitting);
+        copied += fitting;
+        wanted += parts[i].len;
+    }
+    message[copied] = '\0';
+    return hs_log_cut(message, wanted);
+}
+
 void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
                           const char *prefix, const char *text, size_t len)
 {
@@ -274,17 +296,44 @@ void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_requ
         return;
     int saved_errno = errno;
     char message[HS_LOG_MESSAGE_CAP];
-    size_t prefix_len = hs_min(strlen(prefix), sizeof(message) - 1);
-    size_t copied = hs_min(len, sizeof(message) - 1 - prefix_len);
-    memcpy(message, prefix, prefix_len);
-    memcpy(message + prefix_len, text, copied);
-    message[prefix_len + copied] = '\0';
-    len = hs_log_cut(message, prefix_len + len);
+    const hs_span_t parts[] = { hs_span(prefix, strlen(prefix)), hs_span(text, len) };
+    len = hs_log_join(message, parts, 2);
     if (request != NULL && log->sink == hs_log_json_sink) {
         hs_log_json_t *json = log->sink_ud;
-        const hs_log_form_t form = { true, json->reactor, request };
+        const hs_log_form_t form = { .is_json = true,
+                                     .reactor = json->reactor,
+                                     .request = request };
         hs_log_put(json->fd, &form, &json->loss, level, message, len);
     } else {
+        log->sink(log->sink_ud, level, message, len);
+    }
+    errno = saved_errno;
+}
+
+void hs_log_write_fields(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
+                         const char *fields, size_t fields_len, const char *text, size_t len)
+{
+    if (fields_len == 0 || fields_len > HS_LOG_FIELDS_MAX) {
+        hs_log_write_request(log, level, request, "", text, len);
+        return;
+    }
+    if (!hs_log_enabled(log, level))
+        return;
+    int saved_errno = errno;
+    char message[HS_LOG_MESSAGE_CAP];
+    const hs_span_t parts[] = { hs_span(text, len), hs_span(len > 0 ? " {" : "{", len > 0 ? 2 : 1),
+                                hs_span(fields, fields_len), hs_span("}", 1) };
+    if (log->sink == hs_log_json_sink) {
+        hs_log_json_t *json = log->sink_ud;
+        const hs_log_form_t form = { .is_json = true,
+                                     .reactor = json->reactor,
+                                     .request = request,
+                                     .fields = fields,
+                                     .fields_len = fields_len };
+        len = hs_log_join(message, parts, 1);
+        hs_log_put(json->fd, &form, &json->loss, level, message, len);
+    } else {
+        len = hs_log_join(message, parts, 4);
         log->sink(log->sink_ud, level, message, len);
     }
     errno = saved_errno;

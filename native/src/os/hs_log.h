@@ -73,9 +73,20 @@ typedef struct hs_log_request {
 #define HS_LOG_TARGET_MAX 512
 
 /* Like hs_log_write_text. A JSON record also has the fields `reqId` and `req`, as in the access
- * log. */
+ * log. `request` NULL: it is about none. */
 void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
                           const char *prefix, const char *text, size_t len);
+
+/* Further fields of one record together; with more bytes they are left out. */
+#define HS_LOG_FIELDS_MAX 6144
+
+/*
+ * Like hs_log_write_request. `fields` has `fields_len` bytes of JSON members, `"a":1,"b":"c"`, on
+ * one line, none with a name that the record has already: they are members of a JSON record, and
+ * follow the message in braces elsewhere.
+ */
+void hs_log_write_fields(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
+                         const char *fields, size_t fields_len, const char *text, size_t len);
 
 /*
  * A sink that writes pino's JSON:
