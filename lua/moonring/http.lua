@@ -34,7 +34,7 @@ local TYPES = {
   redirect = { number = true }, retry = { boolean = true, string = true },
   decompress = { boolean = true }, max_body = { number = true },
   tls = { boolean = true, table = true }, pool = { boolean = true, table = true },
-  unix = { string = true },
+  trace = { table = true }, unix = { string = true },
 }
 local IS_COUNT = { redirect = true, max_body = true }
 

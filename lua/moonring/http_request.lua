@@ -106,6 +106,23 @@ local function take_field(fields, name)
   return value
 end
 
+-- The trace that the request belongs to, in place of the one in fields that are passed on.
+local function set_trace(fields, trace)
+  if fields == NO_FIELDS then
+    fields = {}
+  end
+  for _, name in ipairs { 'traceparent', 'tracestate' } do
+    while take_field(fields, name) do end
+    if trace[name] ~= nil then
+      local ok, problem = add_field(fields, name, trace[name])
+      if not ok then
+        return nil, problem
+      end
+    end
+  end
+  return fields
+end
+
 local function check_method(method)
   if KNOWN[method] then
     return method
@@ -164,6 +181,9 @@ function _M.new(text, options)
   end
   local fields
   fields, problem = read_fields(options.headers)
+  if fields and options.trace then
+    fields, problem = set_trace(fields, options.trace)
+  end
   if not fields then
     return nil, problem
   end

@@ -73,7 +73,8 @@ end
 
 -- Modules that `moonring` loads when they are first asked for.
 local modules = { cookies = true, crypto = true, env = true, forms = true, json = true, log = true,
-  metrics = true, percent = true, query = true, router = true, test = true, validation = true }
+  metrics = true, percent = true, query = true, router = true, test = true, trace = true,
+  validation = true }
 
 -- What handlers find as `moonring`: the runtime, and the modules by their names.
 local function public()

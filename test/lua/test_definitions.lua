@@ -25,7 +25,7 @@ local function defined(name)
   return dofile('lua/library/moonring/' .. name .. '.lua')
 end
 
-for _, name in ipairs { 'cookies', 'crypto', 'env', 'forms', 'log', 'metrics', 'percent', 'query', 'router',
+for _, name in ipairs { 'cookies', 'crypto', 'env', 'forms', 'log', 'metrics', 'percent', 'query', 'router', 'trace',
   'url' } do
   cases[name] = function()
     expect.equal(members_of(defined(name)), members_of(require('moonring.' .. name)))

@@ -30,6 +30,23 @@ function cases.a_plain_request()
     { 'a', 80, nil, nil })
 end
 
+function cases.a_trace_is_passed_on()
+  local function sent(options)
+    fetch({ OK }, options)
+    local fields = {}
+    for name, value in fake.sent(1):gmatch '(trace%w+): ([^\r]*)' do
+      fields[#fields + 1] = name .. '=' .. value
+    end
+    return fields
+  end
+  expect.equal(sent { trace = { traceparent = 'a', tracestate = 'b' } },
+    { 'traceparent=a', 'tracestate=b' })
+  local headers = { traceparent = 'old', tracestate = { 'old', 'older' } }
+  expect.equal(sent { trace = { traceparent = 'a' }, headers = headers }, { 'traceparent=a' })
+  expect.equal(sent { headers = { traceparent = 'old' } }, { 'traceparent=old' })
+  expect.equal(sent {}, {}) -- nothing stays from before
+end
+
 function cases.where_it_connects_to()
   fetch({ OK }, nil, 'https://Example.org:8443/x?y')
   local options = fake.made[1].options

@@ -16,6 +16,7 @@ local http = {}
 ---@field max_body? integer bytes that res:body() reads at most; 8 MiB
 ---@field tls? boolean|table as in socket.connect; the certificate is verified by default
 ---@field pool? boolean|table as in socket.connect; false: the connection is closed behind the response
+---@field trace? moonring.TraceContext the trace that the request belongs to (moonring.trace)
 ---@field unix? string path of a Unix socket to connect to; the URL gives Host and target
 
 ---@class moonring.FetchResponse
