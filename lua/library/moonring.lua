@@ -39,6 +39,11 @@ function Request:body() end
 ---@return fun(): string?
 function Request:chunks(max) end
 
+---The numeric address of the client that trusted proxies (--trusted-proxy) forward the request for;
+---the peer's where it is none of them. '' for a Unix socket's peer.
+---@return string
+function Request:trusted_peer() end
+
 ---Whether the client has gone.
 ---@return boolean
 function Request:aborted() end

@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 8
+local VERSION = 9
 
 ffi.cdef(native.abi)
 

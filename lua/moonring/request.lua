@@ -1,7 +1,7 @@
 -- What a handler is asked: req.method, req.url, req.path, req.query, req.version, req.id, req.peer,
 -- req.ctx,
 -- req:header(name), req:header_values(name), req:headers(), req:body(), req:chunks(max), req:aborted(), req:on_abort(fn),
--- req:in_worker().
+-- req:trusted_peer(), req:in_worker().
 --
 -- Once a request is over, every access to its object raises an error instead of reading another
 -- request's memory (handle.lua).
@@ -184,6 +184,12 @@ function methods.chunks(self, max)
     at = at + #chunk
     return chunk
   end
+end
+
+-- The numeric address of the client that trusted proxies (--trusted-proxy) forward the request for;
+-- req.peer if its peer is none of them.
+function methods.trusted_peer(self)
+  return ffi_string(api.request_trusted_peer(view_of(self)))
 end
 
 -- Whether the client has gone.

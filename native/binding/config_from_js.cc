@@ -72,6 +72,40 @@ static hs_log_level_t log_level_property(const Napi::Object &object, const char 
                                std::string("option '") + name + "' is not a log level: " + value);
 }
 
+static bool bool_property(const Napi::Object &object, const char *name)
+{
+    Napi::Value value = property(object, name);
+    if (!value.IsBoolean())
+        throw Napi::TypeError::New(object.Env(),
+                                   std::string("option '") + name + "' must be true or false");
+    return value.As<Napi::Boolean>().Value();
+}
+
+/* An array of strings, with commas between them. */
+static std::string list_property(const Napi::Object &object, const char *name)
+{
+    Napi::Value value = property(object, name);
+    if (!value.IsArray())
+        throw Napi::TypeError::New(object.Env(),
+                                   std::string("option '") + name + "' must be an array");
+    Napi::Array array = value.As<Napi::Array>();
+    std::string list;
+    for (uint32_t i = 0; i < array.Length(); i++)
+        list += (i > 0 ? "," : "") + array.Get(i).ToString().Utf8Value();
+    return list;
+}
+
+static hs_forwarded_field_t forwarded_property(const Napi::Object &object, const char *name)
+{
+    std::string value = string_property(object, name);
+    if (value == "x-forwarded-for")
+        return HS_FORWARDED_X_FORWARDED_FOR;
+    if (value == "forwarded")
+        return HS_FORWARDED_RFC7239;
+    throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
+                                                 "' is not a field of proxies: " + value);
+}
+
 static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const char *name)
 {
     static const char *const names[] = { "auto", "inline", "worker" };
@@ -120,6 +154,10 @@ ReactorConfig::ReactorConfig(const Napi::Object &options)
     config.listen_fds = listen_fds.data();
     config.listen_fd_count = listen_fds.size();
     config.control_fd = int_property(options, "controlFd");
+    trusted_proxies = list_property(options, "trustedProxy");
+    config.trusted_proxies = trusted_proxies.c_str();
+    config.forwarded_field = forwarded_property(options, "forwardedField");
+    config.proxy_protocol = bool_property(options, "proxyProtocol");
     config.conn_pool_cap = int_property(options, "maxConnections");
     config.ring_size = uint32_property(options, "ringSize");
     config.max_body_size = uint32_property(options, "maxBody");

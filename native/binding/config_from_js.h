@@ -24,6 +24,7 @@ struct ReactorConfig {
     AppSource app;
     std::string lua_root;
     std::string access_log_path;
+    std::string trusted_proxies;
     std::vector<int> listen_fds;
 
     explicit ReactorConfig(const Napi::Object &options);

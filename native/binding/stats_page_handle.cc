@@ -187,6 +187,7 @@ static Napi::Object counters_of(Napi::Env env, const uint64_t *sums)
         { "accepted", HS_STATS_ACCEPTED },
         { "rejectedLimit", HS_STATS_REJECTED_LIMIT },
         { "rejectedDescriptors", HS_STATS_REJECTED_DESCRIPTORS },
+        { "rejectedProxy", HS_STATS_REJECTED_PROXY },
         { "handlerErrors", HS_STATS_HANDLER_ERRORS },
         { "clientAborts", HS_STATS_CLIENT_ABORTS },
         { "movedOut", HS_STATS_MOVED_OUT },

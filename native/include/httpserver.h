@@ -88,6 +88,12 @@ typedef enum {
     HS_ACCESS_COMBINED, /* as Apache and nginx write them */
 } hs_access_format_t;
 
+/* The field in which proxies say whom they forward for: hs_req_trusted_peer. */
+typedef enum {
+    HS_FORWARDED_X_FORWARDED_FOR = 0,
+    HS_FORWARDED_RFC7239 = 1, /* Forwarded */
+} hs_forwarded_field_t;
+
 /* Answers one request. `request` and `response` are valid until it returns, or, after
  * hs_res_defer, until hs_res_send or hs_res_fail. */
 typedef void (*hs_handler_fn)(hs_request_t *request, hs_response_t *response, void *user_data);
@@ -147,7 +153,16 @@ typedef struct hs_config {
     size_t listen_fd_count; /* number of listen_fds, default 0 */
     const char *uds_path;   /* HS_LISTEN_UDS: made by hs_server_new, removed by hs_server_free */
     unsigned uds_mode;      /* its permissions, default 0660 */
-    int control_fd;         /* its end means that the supervisor died; owned likewise; default -1 */
+    const char *trusted_proxies; /* addresses and networks (10.0.0.0/8, 2001:db8::/32), loopback,
+                                    link-local, private, or unix for peers of Unix sockets, with
+                                    commas or spaces between; at most 128. Default NULL: none. See
+                                    hs_req_trusted_peer */
+    hs_forwarded_field_t forwarded_field; /* which the trusted proxies write; the other one is not
+                                             read. Default HS_FORWARDED_X_FORWARDED_FOR */
+    bool proxy_protocol; /* every connection begins with a header of the PROXY protocol, version
+                            1 or 2, which says who its peer is; one without it, or, if there are
+                            trusted_proxies, from another address, is closed. Default false */
+    int control_fd;      /* its end means that the supervisor died; owned likewise; default -1 */
 
     hs_reactor_mode_t reactor_mode; /* default HS_REACTOR_SINGLE */
     int num_io_threads;             /* reactors of HS_REACTOR_MULTI; 0 (default): one a processor */
@@ -354,6 +369,16 @@ bool hs_req_header_at(const hs_request_t *request, size_t index, const char **na
 /* The numeric address of the client, "" on a Unix socket, and its port (0 there). */
 const char *hs_req_peer_address(const hs_request_t *request);
 uint16_t hs_req_peer_port(const hs_request_t *request);
+
+/*
+ * The numeric address of the client that trusted proxies (trusted_proxies) forward this request
+ * for: the last one in the forwarded_field that is not a trusted proxy's itself, read from the end
+ * and with the peer as the last. At most 32 proxies are gone through. It is hs_req_peer_address
+ * unless the peer is a trusted proxy; it is that of the last known proxy where the list ends, or
+ * says `unknown`, an obfuscated name or what is no address; "" for a peer without address. Computed
+ * at each call.
+ */
+const char *hs_req_trusted_peer(const hs_request_t *request);
 
 /* True if the handler runs on a worker, where it may take its time. */
 bool hs_req_in_worker(const hs_request_t *request);

@@ -56,6 +56,7 @@ enum {
     HS_STATS_ACCEPTED, /* from listeners, or new from the boss */
     HS_STATS_REJECTED_LIMIT,
     HS_STATS_REJECTED_DESCRIPTORS,
+    HS_STATS_REJECTED_PROXY, /* no valid PROXY header, or from another address than is trusted */
     HS_STATS_HANDLER_ERRORS,
     HS_STATS_CLIENT_ABORTS,
     HS_STATS_MOVED_OUT,

@@ -113,9 +113,16 @@ export async function runFuzz(seconds) {
   const programs = join(root, 'build/fuzz/test/fuzz/native');
   const requests = ['build/fuzz/corpus', 'test/fuzz/regression'];
   const responses = ['build/fuzz/corpus-responses', 'test/fuzz/regression-responses'];
-  for (const [corpus] of [requests, responses]) mkdirSync(join(root, corpus), { recursive: true });
+  const proxies = ['build/fuzz/corpus-proxies', 'test/fuzz/regression-proxies'];
+  for (const [corpus] of [requests, responses, proxies])
+    mkdirSync(join(root, corpus), { recursive: true });
   await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
-  const fuzzers = { fuzz_parse: requests, fuzz_conn: requests, fuzz_parse_response: responses };
+  const fuzzers = {
+    fuzz_parse: requests,
+    fuzz_conn: requests,
+    fuzz_parse_response: responses,
+    fuzz_proxies: proxies,
+  };
   const runs = [];
   for (const [fuzzer, inputs] of Object.entries(fuzzers)) {
     runs.push(

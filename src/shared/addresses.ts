@@ -56,6 +56,35 @@ export function parseHosts(text: string): Parsed<readonly string[]> {
   return parsed(hosts.includes('::') ? hosts.filter((host) => host !== '0.0.0.0') : hosts);
 }
 
+/** Names of networks (os/hs_networks.h), and how many there may be after those are spelt out. */
+const NETWORK_NAMES = ['loopback', 'link-local', 'private', 'unix'];
+const NETWORKS_MAX = 32;
+
+/** Addresses, networks and names of networks with commas between them. The core reads them. */
+export function parseNetworks(text: string): Parsed<readonly string[]> {
+  const networks = [...new Set(text.split(','))];
+  for (const network of networks) {
+    if (!NETWORK_NAMES.includes(network) && !isNetwork(network)) {
+      return problem(
+        `"${network}" is not an address, a network like 10.0.0.0/8, ${NETWORK_NAMES.slice(0, -1).join(', ')} or unix`,
+      );
+    }
+  }
+  if (networks.length > NETWORKS_MAX)
+    return problem(`there are more than ${NETWORKS_MAX} networks`);
+  return parsed(networks);
+}
+
+/** `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32`; no zone. */
+function isNetwork(text: string): boolean {
+  const [, address = '', prefix] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const version = isIP(address);
+  if (version === 0) return false;
+  const isMapped = /^[0:]*:ffff:/i.test(address) && address.includes('.');
+  const bits = prefix === undefined ? 32 : Number(prefix);
+  return bits <= (version === 4 ? 32 : 128) && (!isMapped || prefix === undefined || bits >= 96);
+}
+
 /**
  * The address with a path that is resolved against `base`. A problem if the path is too long for a
  * socket.

@@ -8,7 +8,7 @@ import { keyOf, type NativeConfig, nativeSettings } from './options.js';
  * both speak the same version, and serve when its time has come. Change the version with any change
  * of a message.
  */
-export const PROTOCOL_VERSION = 9;
+export const PROTOCOL_VERSION = 10;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -181,6 +181,10 @@ function decodeSetting(spec: OptionSpec, fields: Fields): unknown {
   switch (spec.type) {
     case 'choice':
       return choiceIn(fields, key, spec.choices);
+    case 'switch':
+      return flagIn(fields, key);
+    case 'networks':
+      return textsIn(fields, key);
     case 'path':
       return fields[key] === null ? null : textIn(fields, key);
     case 'count':
@@ -208,6 +212,14 @@ function fieldsOf(value: unknown): Fields {
 function textIn(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value !== 'string') throw unreadable(name, value);
+  return value;
+}
+
+function textsIn(fields: Fields, name: string): string[] {
+  const value = fields[name];
+  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) {
+    throw unreadable(name, value);
+  }
   return value;
 }
 

@@ -55,6 +55,7 @@ export interface SlotCounters {
   readonly accepted: number;
   readonly rejectedLimit: number;
   readonly rejectedDescriptors: number;
+  readonly rejectedProxy: number;
   readonly refusals: readonly number[];
   readonly handlerErrors: number;
   readonly timeouts: readonly number[];

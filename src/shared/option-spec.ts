@@ -72,6 +72,13 @@ interface HostsOption extends OptionBase {
   readonly default: string;
 }
 
+/** Networks that peers are told apart by: a list with commas, or an array in the file. */
+interface NetworksOption extends OptionBase {
+  readonly type: 'networks';
+  /** Stands for the default, an empty list, in the documentation. */
+  readonly absent: string;
+}
+
 interface PathOption extends OptionBase {
   readonly type: 'path';
   /** Stands for the default in the documentation. */
@@ -110,6 +117,7 @@ export type OptionSpec =
   | ChoiceOption
   | PortOption
   | HostsOption
+  | NetworksOption
   | PathOption
   | SwitchOption
   | ModeOption

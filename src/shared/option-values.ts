@@ -1,4 +1,4 @@
-import { type Address, parseAddresses, parseHosts } from './addresses.js';
+import { type Address, parseAddresses, parseHosts, parseNetworks } from './addresses.js';
 import { unreachable } from './assert.js';
 import type { OptionSpec } from './option-spec.js';
 import { keyOf } from './options.js';
@@ -33,6 +33,8 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
       return problem(`"${text}" is not one of ${spec.choices.join(', ')}`);
     case 'hosts':
       return parseHosts(text);
+    case 'networks':
+      return parseNetworks(text);
     case 'path':
       if (text.includes('\0')) return problem('a path cannot contain NUL');
       return text === '' ? problem('the path is empty') : parsed(text);
@@ -57,16 +59,16 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
 export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
   if (typeof value === 'string') return parseText(spec, value);
   if (typeof value === 'boolean' && spec.type === 'switch') return parsed(value);
-  if (spec.type === 'hosts' && Array.isArray(value) && value.length > 0) {
-    const hosts = value.filter((host) => typeof host === 'string');
-    if (hosts.length === value.length) return parseText(spec, hosts.join(','));
+  if (isList(spec) && Array.isArray(value) && value.length > 0) {
+    const texts = value.filter((text) => typeof text === 'string');
+    if (texts.length === value.length) return parseText(spec, texts.join(','));
   }
   const takesNumber = spec.type === 'count' || spec.type === 'size' || spec.type === 'port';
   if (typeof value === 'number' && (takesNumber || value === 0)) return parseText(spec, `${value}`);
   if (spec.type === 'switch') return problem('must be true or false');
   const expected = takesNumber
     ? 'a number or text'
-    : spec.type === 'hosts'
+    : isList(spec)
       ? 'text or a list of text'
       : 'text';
   return problem(`must be ${expected}, like ${JSON.stringify(exampleOf(spec))}`);
@@ -75,12 +77,19 @@ export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue>
 /** The default as a value. A path has none. */
 export function defaultOf(spec: OptionSpec): OptionValue | null {
   if (spec.type === 'path' || spec.type === 'bool') return null;
+  if (spec.type === 'networks') return [];
   const result = parseText(spec, spec.default);
   if (!result.ok) throw new TypeError(`default of ${keyOf(spec)}: ${result.problem}`);
   return result.value;
 }
 
+/** Written with commas in text, and as an array in the file. */
+export function isList({ type }: OptionSpec): boolean {
+  return type === 'hosts' || type === 'networks';
+}
+
 function exampleOf(spec: OptionSpec): string {
+  if (spec.type === 'networks') return '10.0.0.0/8';
   return 'default' in spec ? spec.default : './file';
 }
 
@@ -134,7 +143,7 @@ function parseSwitch(text: string): Parsed<boolean> {
 /** The default as text, `null` where there is none. */
 export function defaultText(spec: OptionSpec): string | null {
   if (spec.type === 'bool') return null;
-  return spec.type === 'path' ? spec.absent : spec.default;
+  return 'absent' in spec ? spec.absent : spec.default;
 }
 
 /** The placeholder of the value: `<size>`, `<port|off>`. */
@@ -149,6 +158,8 @@ export function valueText(spec: OptionSpec): string {
       return '<address>';
     case 'hosts':
       return '<host>';
+    case 'networks':
+      return '<network>';
     case 'port':
       return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
     case 'count':

@@ -89,6 +89,34 @@ export const OPTIONS = [
     description: 'With --accept boss: in turn, or to the reactor with the fewest connections',
   },
   {
+    name: 'trusted-proxy',
+    type: 'networks',
+    section: 'Listening',
+    absent: 'none',
+    native: true,
+    description:
+      'Proxies whose word about clients counts: addresses, networks like 10.0.0.0/8, loopback, link-local, private, or unix (peers of the Unix socket); repeat it, or write a list with commas',
+  },
+  {
+    name: 'forwarded-field',
+    type: 'choice',
+    section: 'Listening',
+    placeholder: 'field',
+    choices: ['x-forwarded-for', 'forwarded'],
+    default: 'x-forwarded-for',
+    native: true,
+    description: 'The field in which trusted proxies name the client; the other one is not read',
+  },
+  {
+    name: 'proxy-protocol',
+    type: 'switch',
+    section: 'Listening',
+    default: 'off',
+    native: true,
+    description:
+      'Connections begin with a PROXY header, version 1 or 2, that names the peer; others are closed, as are those of other addresses than --trusted-proxy, if it is given',
+  },
+  {
     name: 'processes',
     short: 'n',
     type: 'count',
@@ -435,7 +463,7 @@ type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends s
         ? string | null
         : S extends { type: 'switch' }
           ? boolean
-          : S extends { type: 'hosts' }
+          : S extends { type: 'hosts' | 'networks' }
             ? readonly string[]
             : S extends { type: 'addresses' }
               ? readonly Address[]
@@ -458,7 +486,7 @@ type WrittenOf<S> = S extends { type: 'size' }
   ? number | string
   : S extends { type: 'duration' | 'mode' }
     ? string
-    : S extends { type: 'hosts' }
+    : S extends { type: 'hosts' | 'networks' }
       ? string | readonly string[]
       : S extends { type: 'addresses' }
         ? string

@@ -113,7 +113,7 @@ static hs_span_t field(const hs_msg_t *msg, const char *name)
 static void put_peer(hs_access_log_t *log, const hs_peer_t *peer)
 {
     char text[HS_PEER_TEXT_CAP];
-    put_text(log, peer->family != 0 ? hs_peer_text(peer, text) : "-");
+    put_text(log, hs_peer_has_address(peer) ? hs_peer_text(peer, text) : "-");
 }
 
 /* The line up to its last number; returns where that goes. */
@@ -142,6 +142,11 @@ static size_t put_json(hs_access_log_t *log, const hs_access_log_entry_t *entry)
     put_peer(log, entry->peer);
     put_text(log, "\",\"remotePort\":");
     put_number(log, entry->peer->port);
+    if (entry->client != NULL) {
+        put_text(log, ",\"clientAddress\":\"");
+        put_peer(log, entry->client);
+        put_text(log, "\"");
+    }
     put_text(log, "},\"res\":{\"statusCode\":");
     put_number(log, (uint64_t)entry->status);
     put_text(log, "},\"bytesOut\":");
@@ -170,7 +175,7 @@ static void put_date(hs_access_log_t *log, int64_t time_ms)
 static void put_combined(hs_access_log_t *log, const hs_access_log_entry_t *entry)
 {
     const hs_msg_t *msg = &entry->job->request.msg;
-    put_peer(log, entry->peer);
+    put_peer(log, entry->client != NULL ? entry->client : entry->peer);
     put_text(log, " - - [");
     put_date(log, entry->time_ms);
     put_text(log, "] \"");

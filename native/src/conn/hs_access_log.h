@@ -48,9 +48,10 @@ typedef struct hs_access_log {
 typedef struct hs_access_log_entry {
     const hs_job_t *job;
     const hs_peer_t *peer;
-    int64_t time_ms;   /* wall clock */
-    uint64_t begun_us; /* monotonic: when the request began to arrive */
-    size_t bytes_out;  /* content of the answer */
+    const hs_peer_t *client; /* for whom trusted proxies forward; NULL: none are trusted */
+    int64_t time_ms;         /* wall clock */
+    uint64_t begun_us;       /* monotonic: when the request began to arrive */
+    size_t bytes_out;        /* content of the answer */
     int status;
     bool is_refused; /* answered by the server: there may be no method and no target */
 } hs_access_log_entry_t;

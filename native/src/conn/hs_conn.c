@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "conn/hs_observer.h"
+#include "http/hs_proxy_header.h"
 #include "http/hs_status.h"
 
 /* Pipelined requests handled before other connections get their turn. */
@@ -686,6 +687,88 @@ int hs_conn_open(hs_conn_t *conn, hs_conn_env_t *env, int fd, const hs_peer_t *p
     if (result == 0)
         hs_list_push_back(&env->connections, &conn->all);
     return result;
+}
+
+/* The connection does not begin as it must. A response would tell a scanner what is here, and
+ * proxies report one to a client that has asked for nothing. */
+static void reject_proxy(hs_conn_t *conn, hs_conn_env_t *env, const char *reason)
+{
+    char text[HS_PEER_TEXT_CAP];
+    if (hs_log_enabled(env->log, HS_LOG_DEBUG))
+        hs_log_write(env->log, HS_LOG_DEBUG, "connection from %s closed: %s",
+                     hs_peer_has_address(&conn->peer) ? hs_peer_text(&conn->peer, text)
+                                                      : "an unknown address",
+                     reason);
+    if (env->observer != NULL)
+        hs_stats_add(env->observer->stats, HS_STATS_REJECTED_PROXY, 1);
+    conn->phase = HS_CONN_CLOSED;
+}
+
+static void on_proxy_data(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_conn_env_t *env = env_of(loop);
+    hs_conn_t *conn = hs_conn_of(stream);
+    hs_buffers_t *buffers = stream->buffers;
+    if (conn->phase != HS_CONN_OPEN || buffers == NULL || !hs_buffers_has_unparsed(buffers))
+        return;
+    /* The header is the first thing in the ring: it lies there in one piece. */
+    const hs_ring_t *ring = &buffers->ring;
+    hs_proxy_header_t header;
+    switch (hs_proxy_header_read(hs_ring_at(ring, buffers->parsed),
+                                 hs_ring_readable(ring, buffers->parsed), &header)) {
+    case HS_PROXY_NEED_MORE:
+        if (header.len > env->http1.limits->ring_size || hs_ring_free(ring) == 0)
+            reject_proxy(conn, env, "its PROXY header is longer than the receive buffer");
+        return;
+    case HS_PROXY_MALFORMED:
+        reject_proxy(conn, env, "it does not begin with a valid PROXY header");
+        return;
+    case HS_PROXY_COMPLETE:
+        break;
+    }
+    if (header.has_source)
+        conn->peer = header.source;
+    buffers->parsed += (uint32_t)header.len;
+    hs_buffers_release_parsed(buffers);
+    /* The deadline goes on: it counts from accept to the first byte of a request. */
+    uint64_t deadline_ms = stream->deadline_ms;
+    hs_stream_set_protocol(loop, stream, &server_protocol);
+    stream->deadline_ms = deadline_ms;
+}
+
+/* One that ends before its first byte is a check whether the port is open. */
+static void on_proxy_end(hs_loop_t *loop, hs_stream_t *stream)
+{
+    hs_conn_t *conn = hs_conn_of(stream);
+    if (stream->buffers != NULL && hs_buffers_has_unparsed(stream->buffers))
+        reject_proxy(conn, env_of(loop), "it ends within its PROXY header");
+    conn->phase = HS_CONN_CLOSED;
+}
+
+/* Until the header of the PROXY protocol has been read; then server_protocol takes over. */
+static const hs_protocol_t proxy_protocol = {
+    .on_data = on_proxy_data,
+    .on_drained = on_drained,
+    .on_end = on_proxy_end,
+    .on_peer_shut = on_peer_shut,
+    .on_error = on_error,
+    .on_deadline = on_deadline,
+    .update = update,
+    .on_closed = on_closed,
+};
+
+void hs_conn_expect_proxy(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    const hs_forwarding_t *forwarding = env->jobs.forwarding;
+    if (forwarding != NULL && !hs_networks_contain(&forwarding->trusted, &conn->peer))
+        reject_proxy(conn, env, "PROXY headers are taken from --trusted-proxy alone");
+    else
+        conn->stream.protocol = &proxy_protocol;
+}
+
+bool hs_conn_expects_proxy(const hs_conn_t *conn)
+{
+    return conn->stream.protocol == &proxy_protocol;
 }
 
 void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)

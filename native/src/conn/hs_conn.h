@@ -81,6 +81,7 @@ typedef struct hs_conn_env {
     bool draining;        /* every response closes its connection */
     bool idle_grace;      /* while draining: idle connections may still ask once */
     bool streams_content; /* handlers are called at the end of the head */
+    bool proxy_protocol;  /* accepted connections begin with its header */
     /* The memory of a closed connection may be reused. */
     void (*on_conn_closed)(struct hs_conn_env *env, hs_conn_t *conn);
 } hs_conn_env_t;
@@ -105,6 +106,14 @@ void hs_conn_env_free(hs_conn_env_t *env);
 /* A connection over a connected descriptor, which it owns unless this fails (-errno). `peer` is
  * copied. It is to be updated (hs_stream_update) before the turn ends. */
 HS_NODISCARD int hs_conn_open(hs_conn_t *conn, hs_conn_env_t *env, int fd, const hs_peer_t *peer);
+
+/* A connection that begins with a header of the PROXY protocol: it says who the peer is. `conn` was
+ * just opened. It is closed if the header is malformed or, where some proxies are trusted
+ * (env->jobs.forwarding), the peer is none of them. */
+void hs_conn_expect_proxy(hs_conn_t *conn, hs_conn_env_t *env);
+
+/* The header has not been read yet. */
+bool hs_conn_expects_proxy(const hs_conn_t *conn);
 
 /* For a connection beyond the limit: whatever it asks, the response is 503 and the end. */
 void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env);

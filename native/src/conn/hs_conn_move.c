@@ -13,7 +13,9 @@ bool hs_conn_is_movable(const hs_conn_t *conn)
 int hs_conn_export(const hs_conn_t *conn, hs_conn_moved_t *moved, struct iovec iov[2])
 {
     HS_ASSERT(hs_conn_is_movable(conn));
-    *moved = (hs_conn_moved_t){ .answered = conn->answered };
+    *moved = (hs_conn_moved_t){ .answered = conn->answered,
+                                .expects_proxy = hs_conn_expects_proxy(conn),
+                                .peer = conn->peer };
     if (conn->stream.buffers == NULL)
         return 0;
     /* The tail is where the message begins: nothing of it has been let go. */
@@ -33,6 +35,9 @@ bool hs_conn_import(hs_conn_t *conn, hs_conn_env_t *env, const hs_conn_moved_t *
                     const char *data)
 {
     conn->answered = moved->answered;
+    conn->peer = moved->peer;
+    if (moved->expects_proxy)
+        hs_conn_expect_proxy(conn, env);
     if (moved->len == 0)
         return true;
     if (moved->len > env->http1.limits->ring_size || !hs_stream_lease(&env->loop, &conn->stream)) {

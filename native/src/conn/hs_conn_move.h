@@ -17,8 +17,10 @@
 
 /* What travels besides the bytes. */
 typedef struct hs_conn_moved {
-    bool answered; /* at least one request */
-    uint32_t len;  /* received, not yet handled */
+    bool answered;      /* at least one request */
+    bool expects_proxy; /* the header of the PROXY protocol has not been read yet */
+    uint32_t len;       /* received, not yet handled */
+    hs_peer_t peer;
 } hs_conn_moved_t;
 
 bool hs_conn_is_movable(const hs_conn_t *conn);

@@ -8,9 +8,12 @@ void hs_observer_log_response(hs_observer_t *observer, const hs_job_t *job, int 
         hs_stats_add(observer->stats, HS_STATS_LOG_LOST, 1);
         return;
     }
+    /* Of a request that was refused the fields may be missing. */
+    hs_peer_t client = is_refused ? job->peer : hs_job_client(job);
     hs_access_log_entry_t entry = {
         .job = job,
         .peer = &job->peer,
+        .client = job->pool->forwarding != NULL ? &client : NULL,
         .time_ms = observer->time_ms,
         .begun_us = job->number != 0 ? job->begun_us : observer->now_us,
         .bytes_out = content_len,

@@ -193,6 +193,14 @@ int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact)
 }
 
 /* Base 36: 12 digits hold more requests than a reactor will see. */
+hs_peer_t hs_job_client(const hs_job_t *job)
+{
+    const hs_forwarding_t *forwarding = job->pool->forwarding;
+    if (forwarding == NULL)
+        return job->peer;
+    return hs_forwarded_client(forwarding, &job->request.msg, &job->peer);
+}
+
 size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
 {
     char digits[13];

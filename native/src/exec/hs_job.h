@@ -31,6 +31,7 @@
 #include "data/hs_out.h"
 #include "data/hs_pool.h"
 #include "exec/hs_lua_abi.h"
+#include "http/hs_forwarded.h"
 #include "http/hs_msg.h"
 #include "httpserver.h"
 #include "os/hs_log.h"
@@ -184,6 +185,7 @@ struct hs_job {
      * loop, which sees it with the post. */
     _Atomic bool waits;
     hs_job_t *next; /* in the pool */
+    char client_text[HS_PEER_TEXT_CAP];
 };
 
 _Static_assert(offsetof(hs_job_t, view) == 0, "Lua's pointer to a view is a pointer to the job");
@@ -198,6 +200,9 @@ struct hs_job_pool {
     hs_completions_t *completions;
     size_t content_bytes; /* request content that leased jobs hold outside of rings */
     uint64_t content_max; /* ... at most; 0: no limit */
+    /* Whose word about clients counts; NULL: only that of sockets. Set before the first job, then
+     * read by any thread. */
+    const hs_forwarding_t *forwarding;
     char id_prefix[HS_REQUEST_ID_PREFIX_CAP]; /* with a request's number: an id that no other has */
 };
 
@@ -242,6 +247,9 @@ HS_NODISCARD int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size
 
 /* The same for the inbox, within the pool's content_max. */
 HS_NODISCARD int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact);
+
+/* The client of the request: hs_req_trusted_peer. */
+hs_peer_t hs_job_client(const hs_job_t *job);
 
 /* The request's id: "prefix-number". The length without NUL. */
 size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP]);

@@ -103,6 +103,11 @@ static const char *request_peer(hs_view_t *view)
     return hs_req_peer_address(request_of(view));
 }
 
+static const char *request_trusted_peer(hs_view_t *view)
+{
+    return hs_req_trusted_peer(request_of(view));
+}
+
 static int request_aborted(hs_view_t *view)
 {
     return atomic_load_explicit(&hs_job_of_view(view)->aborted, memory_order_relaxed);
@@ -213,6 +218,7 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_version = request_version,
         .request_id = request_id,
         .request_peer = request_peer,
+        .request_trusted_peer = request_trusted_peer,
         .request_aborted = request_aborted,
         .request_take = hs_lua_content_take,
         .request_collect = hs_lua_content_collect,

@@ -113,6 +113,13 @@ const char *hs_req_peer_address(const hs_request_t *request)
     return hs_peer_text(&job->peer, job->peer_text);
 }
 
+const char *hs_req_trusted_peer(const hs_request_t *request)
+{
+    hs_job_t *job = HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
+    hs_peer_t client = hs_job_client(job);
+    return hs_peer_text(&client, job->client_text);
+}
+
 static const hs_job_t *job_of_request(const hs_request_t *request)
 {
     return (const hs_job_t *)(const void *)((const char *)request - offsetof(hs_job_t, request));

@@ -5,7 +5,7 @@
 #include "os/hs_sock.h"
 
 #define MAGIC 0x6d6f6f6e73746174u /* "moonstat" */
-#define VERSION 4
+#define VERSION 5
 
 /* Written once by the supervisor, before another process maps the page; read once, when the page is
  * attached: later every reactor may have written to it by mistake. */

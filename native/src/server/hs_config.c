@@ -89,6 +89,10 @@ static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
                               config->work_queue_cap, QUEUE_MAX);
     if (config->max_generations < 1)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "max_generations must be 1 or more");
+    if (config->forwarded_field != HS_FORWARDED_X_FORWARDED_FOR &&
+        config->forwarded_field != HS_FORWARDED_RFC7239)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "forwarded_field %d is unknown",
+                              (int)config->forwarded_field);
     switch (config->dispatch) {
     case HS_DISPATCH_AUTO:
     case HS_DISPATCH_INLINE:

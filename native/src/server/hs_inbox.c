@@ -64,8 +64,12 @@ static void open_one(hs_io_t *io, int fd, const hs_passage_record_t *record, con
         return;
     }
     /* A moved connection was let in before: the room kept for refusals is available to it too. */
-    hs_conn_moved_t moved = { .answered = (record->flags & HS_PASSAGE_ANSWERED) != 0,
-                              .len = record->len };
+    hs_conn_moved_t moved = {
+        .answered = (record->flags & HS_PASSAGE_ANSWERED) != 0,
+        .expects_proxy = (record->flags & HS_PASSAGE_EXPECTS_PROXY) != 0,
+        .len = record->len,
+        .peer = record->peer,
+    };
     hs_stats_add(io->observer.stats, HS_STATS_MOVED_IN, 1);
     if (hs_io_adopt_conn(io, fd, &moved, bytes) != HS_OK)
         hs_sock_close(fd);
@@ -179,8 +183,10 @@ static int send_connection(hs_io_t *io, const hs_conn_t *conn)
     int pieces = hs_conn_export(conn, &moved, iov + 1);
     hs_passage_begin(&head, 1);
     head.records[0] = (hs_passage_record_t){
-        .flags = HS_PASSAGE_MOVED | (moved.answered ? (unsigned)HS_PASSAGE_ANSWERED : 0),
+        .flags = HS_PASSAGE_MOVED | (moved.answered ? (unsigned)HS_PASSAGE_ANSWERED : 0) |
+                 (moved.expects_proxy ? (unsigned)HS_PASSAGE_EXPECTS_PROXY : 0),
         .len = moved.len,
+        .peer = moved.peer,
     };
     iov[0] = (struct iovec){ &head, hs_passage_head_size(1) };
     return hs_pass_send(io->inbox.watcher.fd, iov, 1 + pieces, &conn->stream.watcher.fd, 1);

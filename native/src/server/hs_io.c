@@ -122,14 +122,15 @@ int hs_io_open_conn(hs_io_t *io, int fd, const hs_peer_t *peer, bool shed)
         return HS_ERR_NOMEM;
     if (shed)
         hs_conn_shed(conn, &io->env);
+    else if (io->env.proxy_protocol)
+        hs_conn_expect_proxy(conn, &io->env);
     hs_stream_update(&io->env.loop, &conn->stream);
     return HS_OK;
 }
 
 int hs_io_adopt_conn(hs_io_t *io, int fd, const hs_conn_moved_t *moved, const char *bytes)
 {
-    hs_peer_t peer = hs_peer_of(fd);
-    hs_conn_t *conn = open_conn(io, fd, &peer);
+    hs_conn_t *conn = open_conn(io, fd, &moved->peer);
     if (conn == NULL)
         return HS_ERR_NOMEM;
     if (!hs_conn_import(conn, &io->env, moved, bytes))
@@ -251,6 +252,8 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     if (result != HS_OK)
         return result;
     io->env.streams_content = config->streams_content;
+    io->env.proxy_protocol = config->proxy_protocol;
+    io->env.jobs.forwarding = config->forwarding;
     io->env.on_conn_closed = on_conn_closed;
     io->env.loop.on_turn = on_turn;
     io->env.loop.on_event_done = on_event_done;

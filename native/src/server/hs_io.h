@@ -120,7 +120,9 @@ typedef struct hs_io_identity {
 
 typedef struct hs_io_config {
     const hs_limits_t *limits;
-    hs_handler_t handler; /* of the I/O thread */
+    const hs_forwarding_t *forwarding; /* NULL: no proxy is trusted. It outlives the io */
+    bool proxy_protocol;               /* connections begin with its header */
+    hs_handler_t handler;              /* of the I/O thread */
     hs_dispatch_mode_t dispatch;
     uint32_t worker_count;        /* 0: none */
     uint32_t queue_capacity;      /* requests that may wait for a worker */

@@ -9,17 +9,19 @@
 #include "conn/hs_conn_move.h"
 #include "os/hs_pass.h"
 
-#define HS_PASSAGE_VERSION 1
+#define HS_PASSAGE_VERSION 2
 #define HS_PASSAGE_MAGIC 0x4d52 /* "MR" */
 
 enum {
-    HS_PASSAGE_MOVED = 1,    /* was open in another reactor; else newly accepted */
-    HS_PASSAGE_ANSWERED = 2, /* at least one request was answered */
+    HS_PASSAGE_MOVED = 1,         /* was open in another reactor; else newly accepted */
+    HS_PASSAGE_ANSWERED = 2,      /* at least one request was answered */
+    HS_PASSAGE_EXPECTS_PROXY = 4, /* its header of the PROXY protocol is still to be read */
 };
 
 typedef struct hs_passage_record {
     uint32_t flags;
-    uint32_t len; /* received bytes that travel with it */
+    uint32_t len;   /* received bytes that travel with it */
+    hs_peer_t peer; /* of one that has moved: a PROXY header may have named it */
 } hs_passage_record_t;
 
 typedef struct hs_passage_head {

@@ -13,6 +13,7 @@
 
 struct hs_server {
     hs_limits_t limits;
+    hs_forwarding_t forwarding;
     hs_log_t log;
     hs_log_json_t log_json;
     hs_source_t source;
@@ -158,6 +159,8 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
 {
     hs_io_config_t io_config = {
         .limits = &server->limits,
+        .forwarding = server->forwarding.trusted.count > 0 ? &server->forwarding : NULL,
+        .proxy_protocol = config->proxy_protocol,
         .dispatch = config->dispatch,
         .streams_content = server->source.module.streams_content ||
                            (config->stream_content && config->lua_script == NULL),
@@ -242,7 +245,10 @@ static int open_metrics(hs_server_t *server, const hs_config_t *config, given_t 
 static int open_server(hs_server_t *server, const hs_config_t *config, given_t *given,
                        hs_errinfo_t *error)
 {
+    server->forwarding.field = config->forwarded_field;
     int result = open_metrics(server, config, given, error);
+    if (result == HS_OK && config->trusted_proxies != NULL)
+        result = hs_networks_parse(&server->forwarding.trusted, config->trusted_proxies, error);
     if (result == HS_OK)
         result = hs_source_open(&server->source, config, given->app_fd, &server->metrics,
                                 &server->log, error);

@@ -132,10 +132,11 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     counter(
       'moonring_connections_rejected_total',
-      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free.',
+      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free; proxy is a PROXY header that is missing, malformed or not from a trusted proxy.',
       perKey('reason', {
         limit: total(slots, 'rejectedLimit'),
         descriptors: total(slots, 'rejectedDescriptors'),
+        proxy: total(slots, 'rejectedProxy'),
       }),
     ),
     counter(

@@ -7,7 +7,7 @@ import {
 } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { OptionSpec } from '../../shared/option-spec.js';
-import { defaultText, valueText } from '../../shared/option-values.js';
+import { defaultText, isList, valueText } from '../../shared/option-values.js';
 import { flagOf, OPTIONS } from '../../shared/options.js';
 import { formatDuration, parseDuration } from '../../shared/units.js';
 import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
@@ -145,9 +145,9 @@ function addOption(command: Command, spec: OptionSpec): void {
     return;
   }
   const option = new Option(flagsOf(spec.name, spec.short, spec), description);
-  if (spec.type === 'hosts') {
-    option.argParser((host: string, hosts?: string) =>
-      hosts === undefined ? host : `${hosts},${host}`,
+  if (isList(spec)) {
+    option.argParser((text: string, texts?: string) =>
+      texts === undefined ? text : `${texts},${text}`,
     );
   }
   command.addOption(option.helpGroup(`${spec.section}:`));

@@ -138,7 +138,7 @@ static void unix_sockets_connect_at_once_or_say_why_not(void **state)
     hs_peer_t peer = { .family = 4 };
     int server = hs_sock_accept(listener, &peer);
     assert_true(server >= 0);
-    assert_int_equal(peer.family, 0);
+    assert_int_equal(peer.family, HS_PEER_UNIX);
     hs_sock_close(client);
     hs_sock_close(server);
     hs_sock_close(listener);

@@ -3,6 +3,7 @@ import {
   formatAddress,
   parseAddresses,
   parseHosts,
+  parseNetworks,
   resolveAddress,
 } from '../../../src/shared/addresses.js';
 
@@ -37,6 +38,30 @@ t.test('other lines are no records', async (t) => {
     t.match(parseAddresses(text), { ok: false, problem: /is neither host:port/ }, text);
   }
   t.match(parseAddresses('a:1,b:2'), { ok: false, problem: /two addresses of one kind/ });
+});
+
+t.test('networks: addresses, blocks of CIDR, names', async (t) => {
+  const good = [
+    '10.0.0.1',
+    '10.0.0.0/8',
+    '0.0.0.0/0',
+    '1.2.3.4/32',
+    '::1',
+    '2001:db8::/128',
+    '::ffff:10.0.0.0/104',
+    'loopback',
+    'link-local',
+    'private',
+    'unix',
+  ];
+  for (const text of good) t.strictSame(parseNetworks(text), { ok: true, value: [text] }, text);
+  t.strictSame(parseNetworks('::1,unix,::1'), { ok: true, value: ['::1', 'unix'] });
+  const wrong = ['', 'a', '10.0.0.0/33', '::/129', '10.0.0.0/', '/8', '1.2.3/8', '::1,', '[::1]'];
+  for (const text of [...wrong, '10.0.0.1:80', 'fe80::1%eth0', '::ffff:1.2.3.4/95', '*', 'Unix']) {
+    t.match(parseNetworks(text), { ok: false, problem: /is not an address, a network/ }, text);
+  }
+  const many = Array.from({ length: 33 }, (_, i) => `10.0.0.${i}`).join(',');
+  t.match(parseNetworks(many), { ok: false, problem: /more than 32 networks/ });
 });
 
 t.test('hosts: names, addresses with or without brackets, a list, all addresses', async (t) => {

@@ -34,6 +34,9 @@ t.test('defaults', async (t) => {
     udsMode: 0o660,
     accept: 'auto',
     bossPolicy: 'round-robin',
+    trustedProxy: [],
+    forwardedField: 'x-forwarded-for',
+    proxyProtocol: false,
     admin: [{ type: 'tcp', host: '127.0.0.1', port: 9464 }],
     livenessGrace: 90_000,
     watch: false,
@@ -123,6 +126,16 @@ t.test('several hosts: a list in text, an array in the file', async (t) => {
   t.strictSame(host({ file: { host: ['::1', '127.0.0.1'] } }), ['::1', '127.0.0.1']);
   t.match(errorOf({ file: { host: [] } }).message, '"host": must be text or a list of text');
   t.match(errorOf({ file: { host: ['::1', 4] } }).message, '"host": must be text or a list');
+});
+
+t.test('trusted proxies: a list in text, an array in the file', async (t) => {
+  const proxies = (given: Given) => resolveConfig(inputs(given)).config.trustedProxy;
+  t.strictSame(proxies({ flags: { trustedProxy: '10.0.0.0/8,unix' } }), ['10.0.0.0/8', 'unix']);
+  t.strictSame(proxies({ env: { MOONRING_TRUSTED_PROXY: 'loopback' } }), ['loopback']);
+  t.strictSame(proxies({ file: { trustedProxy: ['::1', 'private'] } }), ['::1', 'private']);
+  t.match(errorOf({ file: { trustedProxy: 10 } }).message, 'a list of text, like "10.0.0.0/8"');
+  const wrong = errorOf({ flags: { trustedProxy: '::1,10.0.0.0/33' } }).message;
+  t.match(wrong, '--trusted-proxy: "10.0.0.0/33" is not an address, a network like 10.0.0.0/8');
 });
 
 t.test('a switch can be turned off in every place', async (t) => {

@@ -28,6 +28,7 @@ export const snapshot: StatsSnapshot = {
       accepted: 5,
       rejectedLimit: 0,
       rejectedDescriptors: 0,
+      rejectedProxy: 0,
       refusals: [1, 0],
       handlerErrors: 0,
       timeouts: [0, 0],

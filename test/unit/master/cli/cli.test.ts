@@ -125,6 +125,11 @@ t.test('--host may be repeated', async (t) => {
   t.strictSame(configOf(line).host, ['127.0.0.1', '::1']);
 });
 
+t.test('--trusted-proxy may be repeated', async (t) => {
+  const line = read(['--trusted-proxy', '10.0.0.0/8', '--trusted-proxy', 'unix,::1']);
+  t.strictSame(configOf(line).trustedProxy, ['10.0.0.0/8', 'unix', '::1']);
+});
+
 t.test('health takes the options of the server', async (t) => {
   const line = read(['health', '--admin', '/run/a.sock', '-p', '1', 'app.lua']);
   t.match(line, { action: 'health', resolved: { config: { port: 1 } } });

@@ -1,0 +1,27 @@
+/*
+ * The header of the PROXY protocol, versions 1 (text) and 2 (binary), with which a proxy begins a
+ * connection to say for whom it is. Pure. Specification: HAProxy's doc/proxy-protocol.txt.
+ */
+#pragma once
+
+#include "os/hs_peer.h"
+
+/* The longest of version 1, CR LF included. */
+#define HS_PROXY_HEADER_V1_MAX 107
+
+typedef enum hs_proxy_outcome {
+    HS_PROXY_NEED_MORE, /* of a header that is well-formed so far */
+    HS_PROXY_COMPLETE,
+    HS_PROXY_MALFORMED, /* or no header */
+} hs_proxy_outcome_t;
+
+typedef struct hs_proxy_header {
+    size_t len;       /* of the header, what follows addresses included */
+    bool has_source;  /* else (LOCAL, UNKNOWN, not TCP): the connection is the proxy's own, or its
+                         peer has no address; the socket's peer stays */
+    hs_peer_t source; /* address and port of the client */
+} hs_proxy_header_t;
+
+/* Reads a header from the first `len` bytes of a connection; any number of them. */
+HS_NODISCARD hs_proxy_outcome_t hs_proxy_header_read(const char *data, size_t len,
+                                                     hs_proxy_header_t *header);
