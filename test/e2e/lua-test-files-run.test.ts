@@ -108,3 +108,9 @@ t.test('a file that is no test, and none at all', async (t) => {
   t.match(none.stderr, /no \*_test\.lua in /);
   t.equal((await runMaster(['test', join(directory, 'nowhere')])).code, 2);
 });
+
+t.test('the tests of the examples pass', async (t) => {
+  const { code, stdout } = await runMaster(['test', 'examples/lua']);
+  t.equal(code, 0, stdout);
+  t.match(stdout, /^# examples\/lua\/shortener_test\.lua$/m);
+});

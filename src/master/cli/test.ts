@@ -128,8 +128,11 @@ function point(count: number, name: string, failure: string | null, seconds: num
 
 /** What reactors write, handlers above all; not that the server starts and stops. */
 function reactorLog(write: (text: string) => void): PinoLogger {
-  const log = (fields: object, message: string) => {
-    if ('reactorPid' in fields) write(`${message}\n`);
+  const log = (fields: Readonly<Record<string, unknown>>, message: string) => {
+    const { reactorPid, reactor: _, reqId: _id, req: _req, ...others } = fields;
+    if (reactorPid === undefined) return;
+    const shown = Object.keys(others).length === 0 ? '' : ` ${JSON.stringify(others)}`;
+    write(`${message}${shown}\n`);
   };
   return { debug: log, info: log, warn: log, error: log, fatal: log };
 }
