@@ -152,7 +152,7 @@ function cases.request_and_response()
     methods[#methods + 1] = name .. '()'
   end
   table.sort(methods)
-  expect.equal(#methods, 16)
+  expect.equal(#methods, 17)
   expect.equal(named(library, '\n%-%-%-@field ([%w_]+)', '\nfunction Request:([%w_]+)%((.-)%)'),
     methods)
   expect.equal(named(library, '\nfunction Response:([%w_]+)%((.-)%)'),
