@@ -62,6 +62,10 @@ function Request:in_worker() end
 ---@class moonring.Response
 local Response = {}
 
+---Forgets status, fields and content: for an error handler.
+---@return moonring.Response
+function Response:reset() end
+
 ---@param code integer 200 to 599; 200 if it is never called
 ---@return moonring.Response
 function Response:status(code) end

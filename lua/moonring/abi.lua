@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 9
+local VERSION = 10
 
 ffi.cdef(native.abi)
 

@@ -42,6 +42,15 @@ end
 
 local methods = {}
 
+-- Forgets status, fields and content: for an error handler.
+function methods.reset(self)
+  local result = api.response_reset(view_of(self))
+  if result < 0 then
+    fail(result)
+  end
+  return self
+end
+
 function methods.status(self, code)
   local view = view_of(self)
   if type(code) ~= 'number' then

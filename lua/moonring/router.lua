@@ -337,6 +337,7 @@ local function recover_as_json(_, res, failure, trace)
   if type(status) ~= 'number' or status < 400 or status > 599 then
     status = 500
   end
+  res:reset()
   if status >= 500 then
     log.error('lua error in a route: ' .. trace)
     return send_problem(res, status)

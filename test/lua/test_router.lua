@@ -7,6 +7,7 @@ local cases = {}
 local function ask(handle, method, path)
   local answer = { status = 200, headers = {} }
   local res = {}
+  function res:reset() answer.status, answer.headers, answer.body = 200, {}, nil return self end
   function res:status(code) answer.status = code return self end
   function res:header(name, value) answer.headers[name] = value return self end
   function res:body(text) answer.body = text return self end

@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 9
+#define HS_LUA_ABI_VERSION 10
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -99,6 +99,7 @@ struct hs_lua_api {
     const char *(*request_id)(hs_view_t *view);
     const char *(*request_peer)(hs_view_t *view);
     const char *(*request_trusted_peer)(hs_view_t *view);
+    int (*response_reset)(hs_view_t *view);
     int (*response_status)(hs_view_t *view, int status);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);

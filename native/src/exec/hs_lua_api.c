@@ -153,6 +153,15 @@ static void request_end(hs_view_t *view, int failed)
         hs_res_end_suspended(&job->response);
 }
 
+static int response_reset(hs_view_t *view)
+{
+    hs_response_t *response = response_of(view);
+    if (response->sending != HS_SENDING_BUILDING)
+        return HS_ERR_STATE;
+    hs_res_begin(response);
+    return HS_OK;
+}
+
 static int response_status(hs_view_t *view, int status)
 {
     return hs_res_status(response_of(view), status);
@@ -226,6 +235,7 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .call_begin = hs_lua_calls_begin,
         .call_result = hs_lua_calls_result,
         .call_end = hs_lua_calls_end,
+        .response_reset = response_reset,
         .response_status = response_status,
         .response_header = response_header,
         .response_has = response_has,

@@ -42,6 +42,28 @@ static void what_was_set_before_json_stays(void **state)
     assert_string_equal(lb->fields, "X: y\r\ncontent-type: application/problem+json\r\n");
 }
 
+static void reset_forgets_what_was_built_and_not_what_was_sent(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "res:status(404):header('X', 'y'):body('old'):reset():body('new')");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 200);
+    assert_string_equal(lb->fields, "");
+    assert_string_equal(lb->body, "new");
+    load_body(lb, "res:body('sent'):send() pcall(res.reset, res)");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "sent");
+    load_body(
+        lb,
+        "local app = require('moonring.router').new{ errors = 'json' }\n"
+        "app:get('/', function(_, res)\n"
+        "  res:status(201):header('Content-Type', 'text/html'):body('<p>') error('broken') end)\n"
+        "return app:handler()(req, res)");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    assert_string_equal(lb->fields, "Content-Type: application/problem+json\r\n");
+}
+
 static void redirections(void **state)
 {
     lua_bench_t *lb = *state;
@@ -136,6 +158,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(json_sends_a_value, begin, end),
         cmocka_unit_test_setup_teardown(what_was_set_before_json_stays, begin, end),
+        cmocka_unit_test_setup_teardown(reset_forgets_what_was_built_and_not_what_was_sent, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(redirections, begin, end),
         cmocka_unit_test_setup_teardown(cookies_are_chained, begin, end),
         cmocka_unit_test_setup_teardown(a_context_belongs_to_one_request, begin, end),
