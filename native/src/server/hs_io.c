@@ -179,6 +179,8 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
     io->drain_deadline_ms = io->env.loop.now_ms + timeout_ms;
     io->idle_grace_end_ms = io->env.loop.now_ms + hs_min(timeout_ms, grace_ms);
     io->env.idle_grace = io->idle_grace_end_ms > io->env.loop.now_ms;
+    if (io->accepted_all != NULL)
+        io->accepted_all(io->accepted_context, timeout_ms);
     hs_accept_close_all(io);
     if (!io->env.idle_grace)
         end_idle_grace(io);

@@ -58,6 +58,9 @@ struct hs_io {
     hs_handler_host_t host;
     hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
+    /* It drains, and has handed over all that was there to accept: before it closes its listeners.
+     * With `accepted`. */
+    void (*accepted_all)(void *context, uint32_t drain_timeout_ms);
     void *accepted_context;
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;

@@ -147,6 +147,15 @@ static void hand_over(void *context, int fd)
     hs_sock_close(fd);
 }
 
+/* The boss has handed over what it had accepted: the reactors drain. A client that finds the port
+ * closed is told that its connection closes. */
+static void drain_reactors(void *context, uint32_t timeout_ms)
+{
+    hs_server_t *server = context;
+    for (size_t i = 0; i < server->reactor_count; i++)
+        hs_io_request_drain(&server->reactors[i].io, timeout_ms);
+}
+
 static uint32_t worker_count(const hs_config_t *config)
 {
     if (config->num_threads != 0)
@@ -216,6 +225,7 @@ static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_
     };
     int result = hs_io_init(&server->boss, &io_config, error);
     server->boss.accepted = hand_over;
+    server->boss.accepted_all = drain_reactors;
     server->boss.accepted_context = server;
     return result;
 }
@@ -326,14 +336,8 @@ static int run_behind_boss(hs_server_t *server)
         result = hs_io_run(&server->boss);
     else
         hs_log_write(&server->log, HS_LOG_FATAL, "%s", error.text);
-    uint32_t timeout_ms =
-        atomic_load_explicit(&server->boss.drain_timeout_ms, memory_order_relaxed);
-    for (size_t i = 0; i < server->reactor_count; i++) {
-        if (server->boss.env.draining)
-            hs_io_request_drain(&server->reactors[i].io, timeout_ms);
-        else
-            hs_io_request_stop(&server->reactors[i].io);
-    }
+    for (size_t i = 0; !server->boss.env.draining && i < server->reactor_count; i++)
+        hs_io_request_stop(&server->reactors[i].io);
     for (size_t i = 0; i < server->reactor_count; i++)
         hs_reactor_join(&server->reactors[i]);
     return result;
