@@ -75,7 +75,7 @@ t.test('bodies that cannot be parsed get their status', async (t) => {
     [typed(FORM, 'text=%4'), 400, /malformed percent-encoding/],
     [typed(FORM, 'a&'.repeat(1001)), 413, /more than 1000/],
     [typed(MULTIPART, '------x\r\n'), 400, /without an end/],
-    [typed('text/plain', 'text'), 415, /no form/],
+    [typed('text/plain', 'text'), 415, /not a form/],
   ];
   for (const [sent, status, problem] of cases) {
     const response = await ask('POST', '/notes', sent);
