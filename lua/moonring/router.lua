@@ -339,10 +339,13 @@ local function recover_as_json(_, res, failure, trace)
   end
   res:reset()
   if status >= 500 then
+    -- First the response: where it was sent already this raises, and the server logs the error.
+    local result = send_problem(res, status)
     log.error('lua error in a route: ' .. trace)
-    return send_problem(res, status)
+    return result
   end
-  return send_problem(res, status, text_of(failure), failure.errors)
+  local message = failure.message
+  return send_problem(res, status, type(message) == 'string' and message or nil, failure.errors)
 end
 
 -- `run` with the hooks of its group and those around it, and the error handler inside the after

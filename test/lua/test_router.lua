@@ -354,6 +354,7 @@ function cases.errors_of_the_router_as_json()
   app:get('/a/:b', told 'a'):get('/broken', function() error { message = 'a secret' } end)
   app:get('/taken', function() error { status = 409, message = 'is "taken"', errors = { 'x' } } end)
   app:get('/odd', function() error { status = 200 } end)
+  app:get('/bare', function() error { status = 404 } end)
   local handle = app:handler()
   local answer = ask(handle, 'GET', '/x')
   expect.equal(answer.status, 404)
@@ -369,6 +370,22 @@ function cases.errors_of_the_router_as_json()
   expect.equal(problem(answer),
     { status = 409, title = 'Conflict', detail = 'is "taken"', errors = { 'x' } })
   expect.equal(ask(handle, 'GET', '/odd').status, 500)
+  expect.equal(problem(ask(handle, 'GET', '/bare')), { status = 404, title = 'Not Found' })
+end
+
+function cases.an_error_behind_a_sent_response_is_logged_by_the_server_alone()
+  local log = require 'moonring.log'
+  local app, records, write = router.new { errors = 'json' }, 0, log.error
+  app:get('/', function(_, res)
+    -- As the server's response does after send().
+    function res:status() error 'the response was already sent' end
+    error 'too late'
+  end)
+  log.error = function() records = records + 1 end
+  local ok, failure = pcall(failure_of, app:handler(), '/')
+  log.error = write
+  expect.equal({ ok, records }, { true, 0 })
+  expect.equal(failure:match 'too late\nstack traceback' ~= nil, true)
 end
 
 function cases.groups_have_a_prefix_and_hooks_of_their_own()
