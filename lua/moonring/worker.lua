@@ -45,6 +45,16 @@ local function check(work)
   end
 end
 
+-- The function that 'module.function' names.
+local function function_named(name)
+  local module, member = name:match('^(.*)%.([%w_]+)$')
+  local fn = require(module)[member]
+  if type(fn) ~= 'function' then
+    error(("moonring.worker: the module '%s' has no function '%s'"):format(module, member), 0)
+  end
+  return fn
+end
+
 -- Runs `work`, a function without upvalues or 'module.function', with copies of the arguments, and
 -- returns copies of its results; raises what it raises, as text.
 function _M.call(work, ...)
@@ -52,8 +62,7 @@ function _M.call(work, ...)
   if api.is_attached == 0 then
     -- This is a worker already.
     if type(work) == 'string' then
-      local module, name = work:match('^(.*)%.([%w_]+)$')
-      work = require(module)[name]
+      work = function_named(work)
     end
     return work(...)
   end
@@ -97,11 +106,7 @@ local function function_of(is_name, text)
     return fn
   end
   if is_name then
-    local module, name = text:match('^(.*)%.([%w_]+)$')
-    fn = require(module)[name]
-    if type(fn) ~= 'function' then
-      error(("moonring.worker: the module '%s' has no function '%s'"):format(module, name), 0)
-    end
+    fn = function_named(text)
   else
     fn = assert(loadstring(text, '=(moonring.worker)'))
   end

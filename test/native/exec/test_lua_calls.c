@@ -123,6 +123,21 @@ static void a_function_of_a_module_is_found_there(void **state)
     desk_end(&desk);
 }
 
+static void a_worker_names_the_function_that_a_module_lacks(void **state)
+{
+    desk_t desk;
+    lua_bench_write(*state, "sums.lua", "return { add = function(a, b) return a + b end }");
+    desk_begin(&desk, *state, 4,
+               "function handle(req, res)\n"
+               "  res:body(moonring.worker(function()\n"
+               "    local ok, why = pcall(moonring.worker, 'sums.subtract', 1)\n"
+               "    return moonring.worker('sums.add', 40, 2) .. ' ' .. why\n"
+               "  end))\n"
+               "end");
+    expect(&desk, "42 moonring.worker: the module 'sums' has no function 'subtract'");
+    desk_end(&desk);
+}
+
 static void what_cannot_go_there_is_an_error_with_its_line(void **state)
 {
     desk_t desk;
@@ -197,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(values_go_there_and_results_come_back),
         TEST(a_function_of_a_module_is_found_there),
+        TEST(a_worker_names_the_function_that_a_module_lacks),
         TEST(what_cannot_go_there_is_an_error_with_its_line),
         TEST(errors_come_back_as_text),
         TEST(the_function_may_wait_on_the_worker),
