@@ -139,7 +139,7 @@ local function problem_of(name, value, options)
   end
   for option in pairs(options) do
     if not writers[option] then
-      return members.unknown('the options', option, { writers })
+      return members.unknown('the table of options', option, { writers })
     end
   end
   return contradiction(name, options)

@@ -13,11 +13,12 @@ local _M = {}
 local TRUE = { ['1'] = true, ['true'] = true, yes = true, on = true }
 local FALSE = { ['0'] = true, ['false'] = true, no = true, off = true }
 
--- The value, nil if it is not set; raises at the line that called the function of this module.
-local function read(what, name)
+-- The value, nil if it is not set; raises at the line that called the function of this module, 3
+-- levels up unless `level` says otherwise.
+local function read(what, name, level)
   if type(name) ~= 'string' or not find(name, '^[^%z=]+$') then
     error(('env.%s: the first argument has to be the name of a variable, not %s'):format(what,
-      tostring(name)), 3)
+      tostring(name)), level or 3)
   end
   return getenv(name)
 end
@@ -55,7 +56,7 @@ function _M.string(name, default)
 end
 
 local function number_of(what, name, default)
-  local value = read(what, name)
+  local value = read(what, name, 4)
   if value == nil or value == '' then
     return default
   end

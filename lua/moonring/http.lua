@@ -1,5 +1,6 @@
 -- An HTTP/1.1 client for handlers: http.fetch(url, options). It waits without holding up other
 -- requests; see docs/lua-http-client.md.
+local members = require 'moonring.members'
 local request_of = require 'moonring.http_request'
 local response_of = require 'moonring.http_response'
 local scheduler = require 'moonring.scheduler'
@@ -56,9 +57,9 @@ local function check_options(options)
   end
   for name, value in pairs(options) do
     if not TYPES[name] then
-      error(('http.fetch: there is no option %q'):format(tostring(name)), 3)
+      error('http.fetch: ' .. members.unknown('the table of options', name, { TYPES }), 3)
     elseif not is_allowed(name, value) then
-      error(('http.fetch: option %s may not be %s'):format(name, tostring(value)), 3)
+      error(('http.fetch: option %s may not be %s (a %s)'):format(name, tostring(value), type(value)), 3)
     end
   end
 end
@@ -242,4 +243,4 @@ function _M.fetch(url, options)
   end
 end
 
-return _M
+return members.strict(_M, 'moonring.http')

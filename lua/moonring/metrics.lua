@@ -258,6 +258,9 @@ end
 -- ---- Counting. ----
 
 local function check_number(metric, what, value, level)
+  if type(metric) ~= 'table' then
+    error(('a metric: methods are called with a colon, metric:%s(…)'):format(what), level + 1)
+  end
   if type(value) ~= 'number' or not (value > -huge and value < huge) then
     error(('metric %s: %s(n, …): n has to be a finite number, not %s'):format(metric.name, what,
       tostring(value)), level + 1)
@@ -300,8 +303,9 @@ function Histogram.observe(metric, n, a, b, c, d)
 end
 
 local classes = {
-  [COUNTER] = { __index = Counter }, [GAUGE] = { __index = Gauge },
-  [HISTOGRAM] = { __index = Histogram },
+  [COUNTER] = { __index = members.strict(Counter, 'a counter') },
+  [GAUGE] = { __index = members.strict(Gauge, 'a gauge') },
+  [HISTOGRAM] = { __index = members.strict(Histogram, 'a histogram') },
 }
 
 local function refuse(kind, name, problem)

@@ -64,8 +64,11 @@ local function take_pair(to, name, value)
   to[#to + 1] = { name = name, value = value }
 end
 
-local function parser(take)
+local function parser(call, take)
   return function(text, limit)
+    if type(text) ~= 'string' then
+      error(('query.%s(text, limit) takes a string, not a %s'):format(call, type(text)), 2)
+    end
     local result = {}
     local ok, problem, too_many = each_pair(text, limit or LIMIT, take, result)
     if not ok then
@@ -79,9 +82,9 @@ end
 -- whether it was the limit.
 -- parse: name -> value, the first one where a name is repeated. parse_all: name -> all its values.
 -- parse_pairs: { { name =, value = }, ... } as they were sent.
-_M.parse = parser(take_first)
-_M.parse_all = parser(take_all)
-_M.parse_pairs = parser(take_pair)
+_M.parse = parser('parse', take_first)
+_M.parse_all = parser('parse_all', take_all)
+_M.parse_pairs = parser('parse_pairs', take_pair)
 
 local function text_of(name, value)
   local kind = type(value)
@@ -93,6 +96,9 @@ end
 
 -- The query that means `fields`: name -> string, number, boolean or a list of them. Sorted by name.
 function _M.encode(fields)
+  if type(fields) ~= 'table' then
+    error('query.encode(fields) takes a table, not a ' .. type(fields), 2)
+  end
   local names = {}
   for name in pairs(fields) do
     if type(name) ~= 'string' then

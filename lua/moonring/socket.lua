@@ -1,6 +1,7 @@
 -- Outbound sockets for handlers: TCP and Unix sockets that suspend the task instead of the reactor.
 -- C does the work (net/hs_socket.h); a call that cannot end at once waits for its id, which C wakes.
 local ffi = require 'ffi'
+local members = require 'moonring.members'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
@@ -615,4 +616,4 @@ function Socket.__tostring(sock)
   return sock.handle and 'socket' or 'socket (closed)'
 end
 
-return _M
+return members.strict(_M, 'moonring.socket')

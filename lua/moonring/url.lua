@@ -1,5 +1,6 @@
 -- URLs of HTTP (RFC 3986, RFC 9110 §4.2): url.parse(text) and url.resolve(base, reference). Strict:
 -- what would have to be encoded to be sent is refused, not repaired.
+local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
 local find, format, gmatch, gsub = string.find, string.format, string.gmatch, string.gsub
@@ -245,4 +246,4 @@ function _M.resolve(base, reference)
   return parts.origin .. remove_dot_segments(path) .. query
 end
 
-return _M
+return members.strict(_M, 'moonring.url')

@@ -89,6 +89,7 @@ function cases.errors_are_at_the_line_that_asked()
     function() env.boolean 'NOT_SET_X' end,
     function() env.one_of('NOT_SET_X', { 'a' }) end,
     function() env.string(5) end,
+    function() env.integer(5) end,
     function() env.number('PATH') end,
     function() env.string('a=b') end,
   } do

@@ -119,7 +119,8 @@ end
 
 function cases.mistakes_in_the_call_are_raised_at_its_line()
   for words, options in pairs {
-    ['there is no option "redirects"'] = { redirects = 1 },
+    ['has no member "redirects": did you mean "redirect"?'] = { redirects = 1 },
+    ['option timeout may not be 3 (a string)'] = { timeout = '3' },
     ['option method may not be 1'] = { method = 1 },
     ['option timeout may not be -1'] = { timeout = -1 },
     ['option body may not be table'] = { body = {} },

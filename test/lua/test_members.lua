@@ -27,7 +27,8 @@ function cases.other_words_are_only_named()
 end
 
 function cases.modules_raise_at_the_line_that_asks()
-  for _, name in ipairs { 'json', 'forms', 'cookies', 'query', 'percent', 'multipart', 'log' } do
+  for _, name in ipairs { 'json', 'forms', 'cookies', 'query', 'percent', 'multipart', 'log', 'http',
+    'socket', 'url' } do
     local module = require('moonring.' .. name)
     local message = expect.raises(('moonring.%s has no member "nonsense"'):format(name), function()
       return module.nonsense()

@@ -102,6 +102,16 @@ function cases.errors_are_at_the_line_of_the_handler()
   end
 end
 
+function cases.misspelt_calls_name_what_to_write()
+  local counter = metrics.counter('misspelt_total', 'F.')
+  for words, run in pairs {
+    ['a counter has no member "incr": did you mean "inc"?'] = function() counter:incr() end,
+    ['called with a colon, metric:inc('] = function() counter.inc(1) end,
+  } do
+    expect.equal(expect.raises(words, run):match '^[^:]*test_metrics%.lua:%d+:' ~= nil, true)
+  end
+end
+
 function cases.further_series_count_as_other()
   local counter = metrics.counter('g_total', 'G.', { labels = { 'kind' }, max_series = 3 })
   for i = 1, 1000 do

@@ -70,6 +70,16 @@ function cases.what_cannot_be_encoded_raises_at_the_caller()
   expect.raises('"a" is a table', query.encode, { a = { {} } })
 end
 
+function cases.other_values_than_texts_raise_at_the_caller()
+  for words, run in pairs {
+    ['query.parse(text, limit) takes a string, not a nil'] = function() query.parse() end,
+    ['query.parse_all(text, limit) takes a string, not a table'] = function() query.parse_all {} end,
+    ['query.encode(fields) takes a table, not a nil'] = function() query.encode() end,
+  } do
+    expect.equal(expect.raises(words, run):match '^[^:]*test_query%.lua:%d+:' ~= nil, true)
+  end
+end
+
 function cases.long_texts_take_linear_time()
   for _, piece in ipairs { 'a', '&', '=', '+', 'a=b&', '%41', 'a&' } do
     expect.linear(function(length)
