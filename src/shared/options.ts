@@ -312,7 +312,7 @@ export const OPTIONS = [
     default: '30s',
     native: true,
     description:
-      'For a handler on a worker thread, then 503; one that blocks the event loop is logged, and after twice the time its reactor is replaced. 0: off',
+      'For a handler that waits or runs on a worker thread, then 503; one that blocks the event loop is logged, and after twice the time its reactor is replaced. 0: off',
   },
   {
     name: 'drain-delay',
