@@ -276,7 +276,8 @@ end
 local describe -- set by runtime.lua
 
 local function log_failure(task, reason)
-  if is_failure(reason, 'cancelled') or is_failure(reason, 'aborted') then
+  if is_failure(reason, 'cancelled') or is_failure(reason, 'aborted') or
+    (is_failure(reason, 'timeout') and task.request ~= task) then -- its request's says it
     return
   end
   local root = task.request

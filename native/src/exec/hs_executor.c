@@ -309,10 +309,11 @@ void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeou
     const char *method = hs_parse_method_name(msg->method);
     const char *url = hs_msg_url(msg).data;
     bool is_suspended = hs_job_state(job) == HS_JOB_SUSPENDED;
+    const char *why = job->suspended_by != NULL ? "its handler still waits" : "it was deferred";
     hs_executor_cancel(executor, job, HS_ABORT_TIMEOUT);
     if (is_suspended)
-        hs_job_log(job, HS_LOG_ERROR, "%s %.128s was deferred and has no response after %u ms",
-                   method, url, timeout_ms);
+        hs_job_log(job, HS_LOG_ERROR, "%s %.128s has no response after %u ms: %s", method, url,
+                   timeout_ms, why);
     else if (hs_workers_give_up(executor->workers, job))
         hs_job_log(job, HS_LOG_ERROR,
                    "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
