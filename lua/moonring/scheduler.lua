@@ -273,6 +273,13 @@ end
 
 -- ---- The end of a task. ----
 
+-- What C has of the task's request; nil: it belongs to none, or to one that is over.
+local function live_view(task)
+  local root = task.request
+  local view = root and root.view
+  return view and view.handle == root.handle and view or nil
+end
+
 local describe -- set by runtime.lua
 
 local function log_failure(task, reason)
@@ -280,13 +287,8 @@ local function log_failure(task, reason)
     (is_failure(reason, 'timeout') and task.request ~= task) then -- its request's says it
     return
   end
-  local root = task.request
-  local view = root and root.view
-  if view ~= nil and view.handle ~= root.handle then
-    view = nil
-  end
   local text = describe(reason, task.co)
-  api.task_failed(api.lua, view, LOG_ERROR, text, #text)
+  api.task_failed(api.lua, live_view(task), LOG_ERROR, text, #text)
 end
 
 -- One that C has made waits for its next request; its end has emptied it.
@@ -457,15 +459,10 @@ local function go_on(task)
   if task.state ~= 'ready' and task.state ~= 'new' then
     return -- it has gone on meanwhile, or ended
   end
-  local root = task.request
-  local view = root and root.view
-  if view ~= nil and view.handle ~= root.handle then
-    view = nil
-  end
   local is_new = task.state == 'new'
   task.state = 'running'
   current = task
-  api.task_begin(api.lua, view)
+  api.task_begin(api.lua, live_view(task))
   if is_new then
     local arguments = task.arguments
     task.arguments = nil

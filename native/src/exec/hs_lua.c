@@ -371,23 +371,19 @@ static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
     lua_settop(lua->coroutine, 0); /* what it has yielded */
     bool is_open = response->sending != HS_SENDING_ENDED;
     if (!hand_to_scheduler(lua, job)) {
-        hs_res_break_off(response);
+        hs_res_break_off(response, 500);
     } else if (job->in_worker && own_loop(lua)) {
         wait_on_worker(lua, job);
     } else if (is_open && !job->in_worker) {
         hs_callbacks_t callbacks = suspended_callbacks(lua);
         if (!hs_res_suspend(response, lua, &callbacks))
-            hs_res_break_off(response); /* the task finds its request over */
+            hs_res_break_off(response, 500); /* the task finds its request over */
     }
 }
 
 static HS_NOINLINE void fail(hs_lua_t *lua, hs_job_t *job)
 {
-    int status = log_error(lua, job);
-    if (job->response.sending == HS_SENDING_BUILDING)
-        hs_res_replace(&job->response, status);
-    else
-        hs_res_break_off(&job->response);
+    hs_res_break_off(&job->response, log_error(lua, job));
     lua_pushnil(lua->state);
     lua_replace(lua->state, SLOT_COROUTINE);
 }
@@ -405,7 +401,7 @@ static HS_NOINLINE void choose_worker(hs_lua_t *lua, hs_job_t *job)
     static const char text[] = "return 'worker' must come before anything of the response is "
                                "built: the handler runs again, from its beginning";
     log_lua_error(job, HS_LOG_ERROR, text, sizeof(text) - 1);
-    hs_res_break_off(&job->response);
+    hs_res_break_off(&job->response, 500);
 }
 
 /* Starts the one coroutine of a request. */
@@ -422,7 +418,7 @@ static void run_lua(void *self, hs_job_t *job)
     if (HS_UNLIKELY(coroutine == NULL)) {
         static const char no_memory[] = "not enough memory for a coroutine";
         log_lua_error(job, HS_LOG_ERROR, no_memory, sizeof(no_memory) - 1);
-        hs_res_break_off(response);
+        hs_res_break_off(response, 500);
     } else {
         lua_pushvalue(coroutine, SLOT_RUN);
         result = lua_resume(coroutine, 0);
@@ -574,6 +570,13 @@ static void drain(void *self)
     call_retire(self, RETIRE_DRAINED);
 }
 
+/* What waits on a worker goes on, at the latest when it is to look whether it was given up. */
+static void turn_on_worker(hs_lua_t *lua)
+{
+    uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
+    hs_lua_loop_turn(lua->loop, due);
+}
+
 /* A handler on a worker that waits keeps the worker. */
 static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
 {
@@ -581,8 +584,7 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
     lua->keeps_worker = true;
     job->waited = true;
     while (job->view.wake != 0 && job->view.handle == handle) {
-        uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
-        hs_lua_loop_turn(lua->loop, due);
+        turn_on_worker(lua);
         if (atomic_load_explicit(&job->aborted, memory_order_relaxed) > HS_ABORT_SHUT)
             hs_lua_wake(&lua->api.wakes, job->view.wake + HS_LUA_WAKE_ABORT);
         run_tasks(lua);
@@ -606,11 +608,12 @@ static void run_call(void *self, hs_call_t *call)
 {
     hs_lua_t *lua = self;
     lua_State *state = lua->state;
-    hs_errinfo_t error = { 0 };
-    if (lua->loop == NULL)
-        lua->loop = hs_lua_loop_new(lua->api.log, &error);
+    if (!own_loop(lua)) {
+        call->data.len = 0;
+        return;
+    }
     lua->call = call;
-    lua->api.runs_call = lua->loop != NULL;
+    lua->api.runs_call = 1;
     lua->api.call_data = call->data.data;
     lua->api.call_len = call->data.len;
     hs_lua_pins_begin(&lua->pins);
@@ -620,12 +623,11 @@ static void run_call(void *self, hs_call_t *call)
     hs_lua_pins_end(&lua->pins);
     lua->keeps_worker = true;
     while (failed == 0 && lua->api.runs_call != 0) {
-        uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
-        hs_lua_loop_turn(lua->loop, due);
+        turn_on_worker(lua);
         run_tasks(lua);
     }
     lua->keeps_worker = false;
-    if (failed != 0 || lua->loop == NULL)
+    if (failed != 0)
         call->data.len = 0;
     lua->api.runs_call = 0;
     lua->call = NULL;

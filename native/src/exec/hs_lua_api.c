@@ -145,10 +145,8 @@ static void request_end(hs_view_t *view, int failed)
 {
     hs_job_t *job = hs_job_of_view(view);
     view->wake = 0;
-    if (failed && job->response.sending == HS_SENDING_BUILDING)
-        hs_res_replace(&job->response, failed);
-    else if (failed)
-        hs_res_break_off(&job->response);
+    if (failed)
+        hs_res_break_off(&job->response, failed);
     if (hs_job_state(job) == HS_JOB_SUSPENDED)
         hs_res_end_suspended(&job->response);
 }

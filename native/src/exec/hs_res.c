@@ -509,10 +509,10 @@ void hs_res_replace(hs_response_t *response, int status)
     response->sending = HS_SENDING_ENDED;
 }
 
-void hs_res_break_off(hs_response_t *response)
+void hs_res_break_off(hs_response_t *response, int status)
 {
     if (response->sending == HS_SENDING_BUILDING)
-        hs_res_replace(response, 500);
+        hs_res_replace(response, status);
     else if (response->sending == HS_SENDING_STREAMING)
         response->failed = true;
 }

@@ -35,9 +35,9 @@ int hs_res_pin_body(hs_response_t *response, hs_span_t body, hs_release_t releas
  * reason phrase. The head must not have left. */
 void hs_res_replace(hs_response_t *response, int status);
 
-/* The handler failed: 500, or, where the head has left, content that ends before its end. Nothing
- * where the response is complete. */
-void hs_res_break_off(hs_response_t *response);
+/* The handler failed: `status`, or, where the head has left, content that ends before its end.
+ * Nothing where the response is complete. */
+void hs_res_break_off(hs_response_t *response, int status);
 
 /* Memory did not suffice for what was built: ends the response, so that the client does not take it
  * for a whole one. */

@@ -98,23 +98,6 @@ static void open_to(hs_datagram_t *datagram, const hs_addresses_t *addresses)
     datagram->failure = hs_failure_of(HS_FAILURE_NONE);
 }
 
-static hs_failure_t failure_of(hs_resolved_t resolved)
-{
-    switch (resolved) {
-    case HS_RESOLVED_NOT_FOUND:
-        return hs_failure_of(HS_FAILURE_NOT_FOUND);
-    case HS_RESOLVED_BUSY:
-        return hs_failure_of(HS_FAILURE_RESOLVER_BUSY);
-    case HS_RESOLVED_NO_MEMORY:
-        return hs_failure_of(HS_FAILURE_NO_MEMORY);
-    case HS_RESOLVED_FAILED:
-    case HS_RESOLVED_FOUND:
-    case HS_RESOLVED_LATER:
-        break;
-    }
-    return hs_failure_of(HS_FAILURE_RESOLVER);
-}
-
 static void on_resolved(hs_resolver_wait_t *wait, hs_resolved_t resolved,
                         const hs_addresses_t *addresses)
 {
@@ -123,7 +106,7 @@ static void on_resolved(hs_resolver_wait_t *wait, hs_resolved_t resolved,
         open_to(datagram, addresses);
     } else {
         datagram->state = HS_DATAGRAM_OVER;
-        datagram->failure = failure_of(resolved);
+        datagram->failure = hs_failure_of_resolved(resolved);
     }
     report(datagram, datagram->failure);
 }
@@ -148,7 +131,7 @@ bool hs_datagram_open(hs_datagram_t *datagram, const char *host, uint16_t port, 
         open_to(datagram, &addresses);
     } else {
         datagram->state = HS_DATAGRAM_OVER;
-        datagram->failure = failure_of(resolved);
+        datagram->failure = hs_failure_of_resolved(resolved);
     }
     return true;
 }

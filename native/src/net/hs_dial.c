@@ -208,30 +208,13 @@ static void take_addresses(hs_dial_t *dial)
     try_next(dial);
 }
 
-static hs_failure_t failure_of(hs_resolved_t resolved)
-{
-    switch (resolved) {
-    case HS_RESOLVED_NOT_FOUND:
-        return hs_failure_of(HS_FAILURE_NOT_FOUND);
-    case HS_RESOLVED_BUSY:
-        return hs_failure_of(HS_FAILURE_RESOLVER_BUSY);
-    case HS_RESOLVED_NO_MEMORY:
-        return hs_failure_of(HS_FAILURE_NO_MEMORY);
-    case HS_RESOLVED_FAILED:
-    case HS_RESOLVED_FOUND:
-    case HS_RESOLVED_LATER:
-        break;
-    }
-    return hs_failure_of(HS_FAILURE_RESOLVER);
-}
-
 static void on_resolved(hs_resolver_wait_t *wait, hs_resolved_t resolved,
                         const hs_addresses_t *addresses)
 {
     hs_dial_t *dial = HS_CONTAINER_OF(wait, hs_dial_t, wait);
     dial->resolving = false;
     if (resolved != HS_RESOLVED_FOUND) {
-        fail(dial, failure_of(resolved));
+        fail(dial, hs_failure_of_resolved(resolved));
         return;
     }
     dial->addresses = *addresses;
@@ -258,7 +241,7 @@ static bool begin(hs_dial_t *dial, const hs_dial_target_t *target)
         return true;
     }
     if (resolved != HS_RESOLVED_FOUND) {
-        dial->failure = failure_of(resolved);
+        dial->failure = hs_failure_of_resolved(resolved);
         return false;
     }
     take_addresses(dial);

@@ -86,6 +86,23 @@ static const char *words_of(hs_failure_kind_t kind)
     return NULL;
 }
 
+hs_failure_t hs_failure_of_resolved(hs_resolved_t resolved)
+{
+    switch (resolved) {
+    case HS_RESOLVED_NOT_FOUND:
+        return hs_failure_of(HS_FAILURE_NOT_FOUND);
+    case HS_RESOLVED_BUSY:
+        return hs_failure_of(HS_FAILURE_RESOLVER_BUSY);
+    case HS_RESOLVED_NO_MEMORY:
+        return hs_failure_of(HS_FAILURE_NO_MEMORY);
+    case HS_RESOLVED_FAILED:
+    case HS_RESOLVED_FOUND:
+    case HS_RESOLVED_LATER:
+        break;
+    }
+    return hs_failure_of(HS_FAILURE_RESOLVER);
+}
+
 size_t hs_failure_text(const hs_failure_t *failure, char *text, size_t size)
 {
     const char *words = words_of(failure->kind);

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "base/hs_base.h"
+#include "net/hs_resolver.h"
 
 typedef enum hs_failure_kind {
     HS_FAILURE_NONE,
@@ -39,6 +39,9 @@ hs_failure_t hs_failure_of(hs_failure_kind_t kind);
 
 /* Of the errno that a connection died of, or could not be made for. */
 hs_failure_t hs_failure_of_errno(int sys_errno);
+
+/* Of a name that the resolver has not found. */
+hs_failure_t hs_failure_of_resolved(hs_resolved_t resolved);
 
 /* Up to `size` bytes with the NUL; at most HS_FAILURE_TEXT_CAP are needed. Returns the length. */
 #define HS_FAILURE_TEXT_CAP (HS_FAILURE_DETAIL_CAP + 32)
