@@ -40,7 +40,7 @@ async function open(port, localAddress = '127.0.0.1') {
   return { socket, ask };
 }
 
-/** The process of `hold`: connections that sleep when they are told to. */
+/** The child process of `hold`: opens connections and sends sleep requests when the parent asks. */
 async function holdConnections(port, count) {
   const clients = [];
   let next = 0;

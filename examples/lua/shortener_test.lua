@@ -22,7 +22,7 @@ test.case('a code can be chosen once', function()
   test.equal(app:get('/mine').status, 404)
 end)
 
-test.case('what is wrong with a link is said', function()
+test.case('a refused link names the reason', function()
   for _, url in ipairs { 'javascript:alert(1)', 'https://', 'https://a b', ('https://a'):rep(300), 7 } do
     local refused = create { url = url }
     test.equal({ refused.status, refused:json().errors[1].path }, { 400, 'url' })
