@@ -5,8 +5,8 @@
 FROM node:24-trixie-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      cmake g++ gcc libc6-dev libllhttp-dev libluajit-5.1-dev libssl-dev \
-      ninja-build pkg-config zlib1g-dev \
+      cmake g++ gcc libbrotli-dev libc6-dev libdeflate-dev libllhttp-dev libluajit-5.1-dev \
+      libpcre2-dev libssl-dev ninja-build pkg-config zlib1g-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
@@ -19,9 +19,9 @@ RUN cmake --preset release -DMOONRING_BUILD_TESTS=OFF -DMOONRING_WERROR=OFF \
  && strip --strip-debug build/release/moonring.node
 COPY src ./src
 RUN npm run build:ts
-# What only the build needs stays here: development packages, and the headers of Node-API.
+# What only the build needs stays here.
 RUN npm prune --omit=dev --no-audit --no-fund \
- && rm -rf node_modules/node-addon-api node_modules/node-api-headers dist/.tsbuildinfo \
+ && rm -rf dist/.tsbuildinfo \
  && find node_modules -type d -empty -delete
 
 FROM node:24-trixie-slim
@@ -31,6 +31,7 @@ RUN apt-get update \
 WORKDIR /app
 COPY package.json LICENSE ./
 COPY lua ./lua
+COPY web ./web
 COPY examples ./examples
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/dist ./dist

@@ -72,3 +72,16 @@ function(moonring_compile_options target)
     set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION ON)
   endif()
 endfunction()
+
+# Calls inside a shared object stay inside, whatever the process exports under the same names.
+include(CheckLinkerFlag)
+function(moonring_link_inside target)
+  set(archives libllhttp.a:libz.a:libpcre2-8.a:libdeflate.a:libbrotlienc.a:libbrotlicommon.a)
+  check_linker_flag(C "-Wl,--exclude-libs,${archives},-Bsymbolic-functions" moonring_links_gnu)
+  if(moonring_links_gnu)
+    target_link_options(${target} PRIVATE "-Wl,--exclude-libs,${archives},-Bsymbolic-functions")
+  else()
+    # zig's compiler has neither; the version script hides the archives as well.
+    target_link_options(${target} PRIVATE -Wl,-Bsymbolic)
+  endif()
+endfunction()

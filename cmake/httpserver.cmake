@@ -13,14 +13,14 @@ set_target_properties(
   httpserver PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE C
 )
 target_link_libraries(
-  httpserver PRIVATE moonring_llhttp moonring_zlib PkgConfig::LUAJIT PkgConfig::OPENSSL Threads::Threads ${CMAKE_DL_LIBS} m
+  httpserver PRIVATE moonring_llhttp moonring_zlib moonring_pcre2 moonring_compression PkgConfig::LUAJIT PkgConfig::OPENSSL Threads::Threads ${CMAKE_DL_LIBS} m
 )
 if(NOT APPLE)
   target_link_options(
     httpserver PRIVATE "-Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/httpserver.map"
-    -Wl,--exclude-libs,libllhttp.a:libz.a
-    -Wl,-Bsymbolic-functions
+    -Wl,-z,now # as for the addon
   )
+  moonring_link_inside(httpserver)
   set_property(
     TARGET httpserver APPEND PROPERTY LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/httpserver.map"
   )

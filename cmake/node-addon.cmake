@@ -41,9 +41,11 @@ function(moonring_add_addon target)
     target_link_options(${target} PRIVATE -undefined dynamic_lookup)
   else()
     target_link_options(
-      ${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/addon.map" -Wl,--exclude-libs,libllhttp.a:libz.a
-                        -Wl,-Bsymbolic-functions
+      ${target} PRIVATE "-Wl,--version-script=${CMAKE_SOURCE_DIR}/cmake/addon.map"
+                        # A keeper (server/hs_keeper.h) has no memory for a late resolution.
+                        -Wl,-z,now
     )
+    moonring_link_inside(${target})
     set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/addon.map")
   endif()
 endfunction()

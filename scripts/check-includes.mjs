@@ -10,13 +10,27 @@ import { dirname, join, resolve } from 'node:path';
 import { root } from './lib/root.mjs';
 
 /** Floors of native/src, lowest first. A file includes its own floor and lower ones. */
-const floors = ['base', 'data', 'os', 'stream', 'net', 'http', 'exec', 'conn', 'server'];
+const floors = [
+  'base',
+  'data',
+  'os',
+  'shared',
+  'stream',
+  'net',
+  'http',
+  'ws',
+  'exec',
+  'conn',
+  'server',
+];
 
 /** System headers that only some files may include. */
 const reserved = [
   [/^llhttp\.h$/, /^src\/http\//],
-  [/^openssl\//, /^src\/(net\/hs_tls|exec\/hs_lua_crypto)/],
-  [/^zlib\.h$/, /^src\/http\/hs_inflate\.c$/],
+  [/^openssl\//, /^src\/(net\/hs_tls|ws\/hs_ws_handshake|exec\/hs_lua_(crypto|ngx))/],
+  [/^zlib\.h$/, /^src\/(http\/hs_(inflate|coder)|ws\/hs_ws_deflate)\.c$/],
+  [/^(libdeflate\.h|brotli\/)/, /^src\/http\/hs_coder\.c$/],
+  [/^pcre2\.h$/, /^src\/exec\/hs_regex\.c$/],
   [/^(lua|lualib|lauxlib|luajit)\.h(pp)?$/, /^src\/exec\/hs_lua/],
   [
     /^(sys\/(socket|un|epoll|event|eventfd|timerfd|signalfd|select|poll|time)|poll|netdb)\.h$/,

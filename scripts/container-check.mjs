@@ -5,13 +5,23 @@
  *     node scripts/container-check.mjs
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { expect, runChecks, until } from './lib/checks.mjs';
 import { findEngine } from './lib/engine.mjs';
 import { root } from './lib/root.mjs';
+import { must } from './lib/run-command.mjs';
 
 const image = 'localhost/moonring-check';
 /** As a careful user starts it; there is nothing but loopback inside. */
@@ -248,7 +258,55 @@ RUN useradd --uid 1000 --create-home node
       await container.remove();
     });
   }
+  await check('the image of a service that moonring init has written', () =>
+    tryService(engine, 'localhost/moonring-service-check'),
+  );
 });
+
+/**
+ * With this package and the platform packages that lie in packages/; without one for this machine
+ * the image's build compiles the addon.
+ */
+async function tryService(engine, name) {
+  const directory = mkdtempSync(join(tmpdir(), 'moonring-service-'));
+  try {
+    await must('node', ['dist/master.js', 'init', directory]);
+    await must('npm', ['pack', '--ignore-scripts', '--pack-destination', directory]);
+    const packages = join(root, 'packages');
+    const built = existsSync(packages) ? readdirSync(packages) : [];
+    for (const file of built.filter((each) => /^moonring-linux-.*\.tgz$/.test(each))) {
+      copyFileSync(join(packages, file), join(directory, file));
+    }
+    const path = join(directory, 'package.json');
+    const manifest = JSON.parse(readFileSync(path, 'utf8'));
+    for (const file of readdirSync(directory).filter((each) => each.endsWith('.tgz'))) {
+      const [, platform] = /^moonring-(?:(linux-.*)-)?\d+\.\d+\.\d+.*\.tgz$/.exec(file);
+      const fields =
+        platform === undefined
+          ? ['dependencies', 'moonring']
+          : ['optionalDependencies', `@moonring/${platform}`];
+      manifest[fields[0]] = { ...manifest[fields[0]], [fields[1]]: `file:${file}` };
+    }
+    writeFileSync(path, JSON.stringify(manifest));
+    await engine.build(name, directory);
+    const container = await engine.start([...confined, name]);
+    try {
+      await until('the ready line', async () => (await container.logs()).includes('"msg":"ready"'));
+      const script =
+        "fetch('http://127.0.0.1:8080/hello/ann').then(async (response) => console.log(await response.text()))";
+      const greeting = (await container.exec(['node', '-e', script])).output;
+      expect(greeting === '{"message":"hello, ann"}\n', greeting);
+      const health = ['node_modules/.bin/moonring', 'health', '--config', 'moonring.json'];
+      expectCode((await container.exec(health)).code, 0, 'health');
+      await container.signal('TERM');
+      expectCode(await container.exitCode(), 0, await container.logs());
+    } finally {
+      await container.remove();
+    }
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
 
 /** Runs the slow client inside; see there. */
 async function startSlowRequest(container) {

@@ -38,6 +38,9 @@ async function testArm64(engine) {
     'libllhttp-dev',
     'libssl-dev',
     'zlib1g-dev',
+    'libpcre2-dev',
+    'libdeflate-dev',
+    'libbrotli-dev',
     'libcmocka-dev',
     'lua-cjson',
   ];
@@ -71,8 +74,9 @@ async function compileForMac(target) {
     }
     // Of /usr/include only these files may be seen: the rest is Linux's.
     copyFileSync(llhttpHeader(), join(work, 'llhttp.h'));
-    for (const name of ['zlib.h', 'zconf.h'])
+    for (const name of ['zlib.h', 'zconf.h', 'pcre2.h', 'libdeflate.h'])
       copyFileSync(`/usr/include/${name}`, join(work, name));
+    cpSync('/usr/include/brotli', join(work, 'brotli'), { recursive: true });
     // Those that depend on the machine lie apart on Debian; for this they are the same everywhere.
     const multiarch = (await must('gcc', ['-print-multiarch'])).stdout.trim();
     for (const directory of ['/usr/include/openssl', `/usr/include/${multiarch}/openssl`])

@@ -5,7 +5,9 @@
  */
 import { buildNative, requireWritableBuild } from './lib/native-build.mjs';
 import { requireNode } from './lib/node-version.mjs';
-import { ensureNpmPackages } from './lib/npm-packages.mjs';
+import { ensureHeaderPackages, ensureNpmPackages } from './lib/npm-packages.mjs';
+import { findPrebuilt, hasPrebuilt } from './lib/prebuilt.mjs';
+import { say } from './lib/progress.mjs';
 import { isClone } from './lib/root.mjs';
 import { buildNeeds, testNeeds } from './lib/system-needs.mjs';
 import { ensureSystemPackages } from './lib/system-packages.mjs';
@@ -23,11 +25,28 @@ export async function setUpServer() {
   await Promise.all([buildNative('release', ['moonring']), buildTypeScript()]);
 }
 
+/**
+ * What `npm start` needs when packages/ holds an addon for this machine and these sources: no system
+ * package and no compiler. False: there is none.
+ */
+export async function setUpPrebuilt() {
+  if (!isClone || process.env.MOONRING_ADDON || !hasPrebuilt()) return false;
+  requireNode();
+  await ensureNpmPackages();
+  await buildTypeScript();
+  const path = await findPrebuilt();
+  if (path === null) return false;
+  say(`the addon is ${path}`);
+  process.env.MOONRING_ADDON = path;
+  return true;
+}
+
 /** What `moonring build` does. */
 export async function setUpAddon() {
   requireNode();
   requireWritableBuild();
   await ensureSystemPackages(buildNeeds);
+  if (!isClone) await ensureHeaderPackages();
   await buildNative('release', ['moonring']);
 }
 

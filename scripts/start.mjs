@@ -3,9 +3,9 @@
  * and the exit code reach the server and the shell without a process in between.
  */
 import { runMain } from './lib/setup-error.mjs';
-import { setUpServer } from './setup.mjs';
+import { setUpPrebuilt, setUpServer } from './setup.mjs';
 
 await runMain(async () => {
-  await setUpServer();
+  if (!(await setUpPrebuilt())) await setUpServer();
   await import('../dist/master.js');
 });

@@ -17,6 +17,7 @@ const underAsan = [
   'test/e2e/clients-that-leave.test.ts',
   'test/e2e/sockets-of-handlers.test.ts',
   'test/e2e/tls-of-sockets.test.ts',
+  'test/e2e/ngx-raw-sockets.test.ts',
 ];
 /** Where the most threads meet: workers, scaling, reload, drain. */
 const underTsan = [
@@ -50,6 +51,7 @@ export const suites = {
   wire: () => runTap('test/wire', 1),
   fuzz: () => runFuzz(5),
   e2e: () => runTap('test/e2e', 4),
+  websocket: () => runChecker('scripts/websocket-check.mjs', '--short'),
   docs: async () => {
     await buildNative('release', ['httpserver', 'moonring_core']);
     await buildNative('asan');
@@ -60,11 +62,26 @@ export const suites = {
 /** What repeats the others in another environment. */
 export const repeats = {
   load: () => runTap('test/load', 1),
+  autobahn: () => runChecker('scripts/websocket-check.mjs'),
+  tls: () => runChecker('scripts/tls-check.mjs'),
+  openresty: () => runChecker('test/openresty/run.mjs', '--compare'),
   'native-tsan': () => runCtest('tsan'),
   'tsan-e2e': () => runSanitizedServer('tsan', underTsan, 1),
+  // As in `e2e`, for a minute each.
+  'redis-soak': () =>
+    runTap(['test/e2e/redis-failures.test.ts'], 1, { env: { REDIS_SECONDS: '60' } }),
+  // As in `e2e`, with all kinds of server, and 20 ends of each kind on each.
+  'crash-table': () =>
+    runTap(['test/e2e/crashes-lose-no-connection.test.ts'], 1, {
+      env: { CRASHES: '20', RANDOM_ENDS: '200' },
+      timeoutSeconds: 3600,
+    }),
+  shared: () => runChecker('scripts/shared-check.mjs', '60'),
   container: () => runChecker('scripts/container-check.mjs'),
   newcomer: () => runChecker('scripts/newcomer-check.mjs'),
+  'node-versions': () => runChecker('scripts/node-versions-check.mjs'),
   cross: () => runChecker('scripts/cross-check.mjs'),
+  packages: () => runChecker('scripts/packages-check.mjs'),
 };
 
 /** Suites that start no server. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { say } from './progress.mjs';
@@ -16,10 +16,31 @@ export async function ensureNpmPackages() {
   );
   if (matches && Object.keys(found).every((path) => path in wanted)) return;
   say('npm ci');
-  const npm = process.env.npm_execpath;
-  const command = npm?.endsWith('.js') ? [process.execPath, npm] : ['npm'];
-  const [first, ...rest] = [...command, 'ci', '--include=dev', '--no-audit', '--no-fund'];
-  await mustWithRetry(first, [...rest, '--no-progress']);
+  await npm('ci', '--include=dev');
+}
+
+/** Packages whose files are compiled into the addon: the server itself never needs them. */
+const HEADERS = ['mime-db', 'node-addon-api', 'node-api-headers'];
+
+/** For an addon that is built where npm has unpacked the package: they go beside it, for CMake's node. */
+export async function ensureHeaderPackages() {
+  const directory = join(root, 'build', 'npm');
+  const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const wanted = HEADERS.map((name) => `${name}@${devDependencies[name]}`);
+  if (!HEADERS.every((name) => existsSync(join(directory, 'node_modules', name)))) {
+    say(`npm install ${wanted.join(' ')}`);
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, 'package.json'), '{"private":true}\n');
+    await npm('install', '--prefix', directory, '--ignore-scripts', '--prefer-offline', ...wanted);
+  }
+  process.env.NODE_PATH = join(directory, 'node_modules');
+}
+
+async function npm(...args) {
+  const path = process.env.npm_execpath;
+  const command = path?.endsWith('.js') ? [process.execPath, path] : ['npm'];
+  const [first, ...rest] = [...command, ...args, '--no-audit', '--no-fund', '--no-progress'];
+  await mustWithRetry(first, rest);
 }
 
 function readPackages(path) {

@@ -64,24 +64,35 @@ export function countCtest(text, code) {
  * @param {number} jobs how many files at a time
  * @param {{ env?: Record<string, string>, timeoutSeconds?: number }} [options]
  */
-export async function runTap(what, jobs, { env, timeoutSeconds = 600 } = {}) {
-  const files = typeof what === 'string' ? testFiles(what) : [...what];
+export async function runTap(what, jobs, { env, timeoutSeconds = 300 } = {}) {
+  const files = typeof what === 'string' ? testFiles(what) : what;
   const total = { passed: 0, failed: 0, output: '' };
-  const takeFiles = async () => {
-    for (let file = files.shift(); file !== undefined; file = files.shift()) {
-      const { code, output } = await capture(process.execPath, ['--import=tsx', file], {
-        env: { ...env, TAP_TIMEOUT: String(timeoutSeconds) },
-        timeoutMs: (timeoutSeconds + 10) * 1000,
-      });
-      const { passed, failed } = countTap(output, code);
-      total.passed += passed;
-      total.failed += failed;
-      const report = output.replace(/^ *ok \d.*\n/gm, '');
-      if (failed > 0) total.output += `${file}:\n${report}\n`;
+  await inParallel(jobs, files, async (file) => {
+    const { code, output } = await capture(process.execPath, ['--import=tsx', file], {
+      env: { ...env, TAP_TIMEOUT: String(timeoutSeconds) },
+      timeoutMs: (timeoutSeconds + 10) * 1000,
+    });
+    const { passed, failed } = countTap(output, code);
+    total.passed += passed;
+    total.failed += failed;
+    const report = output.replace(/^ *ok \d.*\n/gm, '');
+    if (failed > 0) total.output += `${file}:\n${report}\n`;
+  });
+  return total;
+}
+
+/** Runs so many at a time, in their order; resolves to their results, in their order too. */
+async function inParallel(jobs, items, run) {
+  const results = [];
+  let next = 0;
+  const takeItems = async () => {
+    while (next < items.length) {
+      const index = next++;
+      results[index] = await run(items[index]);
     }
   };
-  await Promise.all(Array.from({ length: jobs }, takeFiles));
-  return total;
+  await Promise.all(Array.from({ length: jobs }, takeItems));
+  return results;
 }
 
 function testFiles(directory) {
@@ -111,32 +122,33 @@ export async function runFuzz(seconds) {
   }
   await buildNative('fuzz');
   const programs = join(root, 'build/fuzz/test/fuzz/native');
-  const requests = ['build/fuzz/corpus', 'test/fuzz/regression'];
-  const responses = ['build/fuzz/corpus-responses', 'test/fuzz/regression-responses'];
-  const proxies = ['build/fuzz/corpus-proxies', 'test/fuzz/regression-proxies'];
-  for (const [corpus] of [requests, responses, proxies])
-    mkdirSync(join(root, corpus), { recursive: true });
-  await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
+  const corpus = (name = '') => [`build/fuzz/corpus${name}`, `test/fuzz/regression${name}`];
   const fuzzers = {
-    fuzz_parse: requests,
-    fuzz_conn: requests,
-    fuzz_parse_response: responses,
-    fuzz_proxies: proxies,
+    fuzz_parse: corpus(),
+    fuzz_conn: corpus(),
+    fuzz_parse_response: corpus('-responses'),
+    fuzz_proxies: corpus('-proxies'),
+    fuzz_accept_encoding: corpus('-accept-encoding'),
+    fuzz_regex: corpus('-regex'),
+    fuzz_topics: corpus('-topics'),
+    fuzz_ws: corpus('-ws'),
+    fuzz_ws_deflate: corpus('-ws-deflate'),
   };
-  const runs = [];
-  for (const [fuzzer, inputs] of Object.entries(fuzzers)) {
-    runs.push(
-      await capture(join(programs, fuzzer), [
-        '-dict=test/fuzz/http.dict',
-        '-max_len=4096',
-        '-verbosity=0',
-        '-print_final_stats=1',
-        `-max_total_time=${seconds}`,
-        '-artifact_prefix=build/fuzz/finding-',
-        ...inputs,
-      ]),
-    );
+  for (const [directory] of Object.values(fuzzers)) {
+    mkdirSync(join(root, directory), { recursive: true });
   }
+  await must(join(programs, 'write_seeds'), ['test/wire', 'build/fuzz/corpus']);
+  const run = ([fuzzer, directories]) =>
+    capture(join(programs, fuzzer), [
+      '-dict=test/fuzz/http.dict',
+      '-max_len=4096',
+      '-verbosity=0',
+      '-print_final_stats=1',
+      `-max_total_time=${seconds}`,
+      '-artifact_prefix=build/fuzz/finding-',
+      ...directories,
+    ]);
+  const runs = await inParallel(2, Object.entries(fuzzers), run);
   const failed = runs.filter(({ code }) => code !== 0);
   return {
     passed: runs.length - failed.length,

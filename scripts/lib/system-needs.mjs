@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -39,6 +40,21 @@ export const buildNeeds = [
   ),
   need('zlib', ['zlib1g-dev'], () => isMac || (hasHeader('zlib.h') && hasLibrary('libz.a'))),
   need(
+    'PCRE2',
+    ['libpcre2-dev'],
+    () => hasHeader('pcre2.h') && (isMac || hasLibrary('libpcre2-8.a')),
+  ),
+  need(
+    'libdeflate',
+    ['libdeflate-dev'],
+    () => hasHeader('libdeflate.h') && (isMac || hasLibrary('libdeflate.a')),
+  ),
+  need(
+    'brotli',
+    ['libbrotli-dev'],
+    () => hasHeader('brotli/encode.h') && (isMac || hasLibrary('libbrotlienc.a')),
+  ),
+  need(
     'LuaJIT 2.1',
     ['libluajit2-5.1-dev', 'libluajit-5.1-dev'],
     () => hasHeader('luajit-2.1/lua.h') && hasLibrary('pkgconfig/luajit.pc'),
@@ -49,6 +65,20 @@ export const buildNeeds = [
   need('lua-cjson', ['lua-cjson'], () => isMac || hasLibrary('lua/5.1/cjson.so')),
 ];
 
+/** @type {readonly Need[]} to build the platform packages; libraries come as sources */
+export const packageNeeds = [
+  command('cmake'),
+  command('ninja', 'ninja-build'),
+  command('make'),
+  command('perl'),
+  command('pkg-config'),
+  command('cargo'),
+  need('pip of Python', ['python3-pip'], () => hasCommand('pip') || hasCommand('pip3')),
+];
+
+/** A file of each package that has not its name. */
+const NGINX_FILES = { dns: 'dns/resolver', websocket: 'websocket/client' };
+
 /** @type {readonly Need[]} what the tests use on top */
 export const testNeeds = [
   need('cmocka', ['libcmocka-dev'], () => hasLibrary('pkgconfig/cmocka.pc')),
@@ -56,8 +86,37 @@ export const testNeeds = [
   command('curl'),
   command('wrk'),
   command('clang-format'),
+  need('PostgreSQL', ['postgresql'], hasPostgres),
+  command('pgbouncer'),
+  command('redis-server'),
+  command('memcached'),
+  ...['redis', 'memcached', 'dns', 'websocket', 'string'].map((name) =>
+    need(`nginx.${name}`, [`lua-nginx-${name}`], () =>
+      hasLuaModule(`nginx/${NGINX_FILES[name] ?? name}`),
+    ),
+  ),
+  need('resty.lrucache', ['lua-resty-lrucache'], () => hasLuaModule('resty/lrucache')),
+  need('environments of Python', ['python3-venv'], hasEnvironments),
   need('h11 of Python', ['python3-h11'], () => hasLibrary('python3/dist-packages/h11')),
+  need('websockets of Python', ['python3-websockets'], () =>
+    hasLibrary('python3/dist-packages/websockets'),
+  ),
 ];
+
+/** OpenResty's libraries in Debian, in Lua: any machine runs them. */
+function hasLuaModule(name) {
+  return prefixes.some((prefix) => existsSync(join(prefix, 'share/lua/5.1', `${name}.lua`)));
+}
+
+/** Debian has taken what `python3 -m venv` needs out of Python. */
+function hasEnvironments() {
+  return isMac || spawnSync('python3', ['-c', 'import ensurepip']).status === 0;
+}
+
+/** Debian has a directory for each version of its programs. */
+function hasPostgres() {
+  return existsSync('/usr/lib/postgresql') || hasCommand('initdb');
+}
 
 /** True if an executable of that name is on the PATH. */
 export function hasCommand(name) {
