@@ -1,5 +1,5 @@
 /*
- * The one place that names an allocator. Which malloc this is, is a link or preload choice
+ * The only place that names an allocator. Which malloc it is depends on linking or preloading
  * (docs/architecture.md): the core never calls je_*.
  */
 #pragma once
@@ -46,7 +46,7 @@ static inline void hs_free(void *memory)
     free(memory);
 }
 
-/* Memory of ours that holds nothing now: AddressSanitizer reports an access to it. */
+/* Marks our memory as unused: AddressSanitizer reports any access to it. */
 static inline void hs_poison(const void *memory, size_t size)
 {
 #ifdef HS_HAS_ASAN

@@ -1,9 +1,9 @@
 /*
- * Words that every floor uses: assertions, attributes, small arithmetic.
+ * Common definitions for all floors: assertions, attributes, small arithmetic.
  *
  * HS_ASSERT states an invariant of our own code. It is compiled in when HS_DEBUG is defined (the
- * debug and sanitizer presets) and has no side effect. Input from outside is never asserted: it is
- * checked and answered.
+ * debug and sanitizer presets) and has no side effect. External input is never asserted: it is
+ * checked and handled.
  */
 #pragma once
 

@@ -21,7 +21,7 @@
 #define HS_CHAR_4(is, c) is(c), is((c) + 1), is((c) + 2), is((c) + 3)
 #define HS_CHAR_16(is, c)                                                                          \
     HS_CHAR_4(is, c), HS_CHAR_4(is, (c) + 4), HS_CHAR_4(is, (c) + 8), HS_CHAR_4(is, (c) + 12)
-/* One look-up a character. Those above 127 are none of them. */
+/* One lookup per character. Those above 127 are in no class. */
 #define HS_CHAR_TABLE(is)                                                                          \
     {                                                                                              \
         HS_CHAR_16(is, 0x00), HS_CHAR_16(is, 0x10), HS_CHAR_16(is, 0x20), HS_CHAR_16(is, 0x30),    \
@@ -48,7 +48,7 @@ static inline bool hs_is_marked(hs_marks16_t marks)
     return (words[0] | words[1]) != 0;
 }
 
-/* Not a letter, digit or '-', of which nearly all field names consist. */
+/* Not a letter, digit or '-', which make up nearly all field names. */
 static inline hs_marks16_t hs_mark_unusual_in_name(hs_bytes16_t c)
 {
     return ~(((c | 0x20) - 'a' <= 'z' - 'a') | (c - '0' <= '9' - '0') | (c == '-'));

@@ -1,8 +1,8 @@
 /*
- * Condition variables whose waits end in time whatever happens to the wall clock: a deadline on
- * CLOCK_REALTIME, which POSIX takes where nothing else is said, lies an hour further away when the
- * clock is set back by an hour. Deadlines have a type, so that pthread_cond_timedwait cannot be
- * called with one by mistake. The one platform difference below os/: hs_workq.h sleeps too.
+ * Condition variables whose timeouts do not depend on the wall clock: a deadline on CLOCK_REALTIME,
+ * the POSIX default, moves an hour away when the clock is set back by an hour. Deadlines have a
+ * type, so that pthread_cond_timedwait cannot be called with one by mistake. The one platform
+ * difference below os/: hs_workq.h sleeps too.
  */
 #pragma once
 

@@ -1,7 +1,6 @@
 /*
- * Errors: an int that is 0 (or a positive result) or a negative hs_err_t. Calls that set something
- * up also fill an hs_errinfo_t, which says in words what failed, so that no message is formatted on
- * a hot path.
+ * Errors: an int that is 0 (or a positive result) or a negative hs_err_t. Setup calls also fill an
+ * hs_errinfo_t with a message about what failed, so that no message is formatted on a hot path.
  */
 #pragma once
 

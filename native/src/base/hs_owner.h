@@ -1,7 +1,7 @@
 /*
- * Which thread owns a struct, checked in debug builds and free of cost in others. An owner mark is
- * handed over with the struct that holds it: whoever takes the struct (through a queue, with
- * acquire) takes the mark.
+ * Which thread owns a struct, checked in debug builds and free in others. An owner mark is handed
+ * over with its struct: the thread that takes the struct (through a queue, with acquire) takes the
+ * mark.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * A run of bytes owned elsewhere. A span says nothing about a terminating NUL; where one is
- * promised, the function that returns it says so.
+ * A run of bytes owned elsewhere. A span does not imply a terminating NUL; functions that guarantee
+ * one say so.
  */
 #pragma once
 

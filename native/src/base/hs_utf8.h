@@ -1,5 +1,8 @@
-/* UTF-8: where a well-formed sequence ends. Pure; any thread. */
+/* UTF-8: where a well-formed sequence ends, and whether text that arrives in pieces is well-formed.
+ * Pure; any thread. */
 #pragma once
+
+#include <string.h>
 
 #include "base/hs_base.h"
 
@@ -23,4 +26,64 @@ static inline size_t hs_utf8_len(const unsigned char *bytes, size_t available)
         if (bytes[i] < 0x80 || bytes[i] > 0xBF)
             return 0;
     return len;
+}
+
+/* Text that arrives in pieces: what the current sequence still needs. Zeroed: between two
+ * sequences. */
+typedef struct hs_utf8_state {
+    uint8_t missing; /* bytes of the sequence in hand */
+    uint8_t low;     /* the next one is not below */
+    uint8_t high;    /* ... nor above */
+} hs_utf8_state_t;
+
+/* One byte that is not ASCII, or that a sequence in hand needs. False: it cannot stand here. */
+HS_NODISCARD static inline bool hs_utf8_step(hs_utf8_state_t *state, unsigned byte)
+{
+    if (state->missing > 0) {
+        if (byte < state->low || byte > state->high)
+            return false;
+        state->missing--;
+        state->low = 0x80;
+        state->high = 0xBF;
+        return true;
+    }
+    if (byte < 0x80)
+        return true;
+    if (byte < 0xC2 || byte > 0xF4)
+        return false;
+    state->missing = byte >= 0xF0 ? 3 : byte >= 0xE0 ? 2 : 1;
+    state->low = byte == 0xE0 ? 0xA0 : byte == 0xF0 ? 0x90 : 0x80;
+    state->high = byte == 0xED ? 0x9F : byte == 0xF4 ? 0x8F : 0xBF;
+    return true;
+}
+
+/* Whether the text is valid so far: false at the first invalid byte. It is complete if nothing is
+ * missing. */
+HS_NODISCARD static inline bool hs_utf8_feed(hs_utf8_state_t *state, const char *text, size_t len)
+{
+    const uint64_t high_bits = UINT64_C(0x8080808080808080);
+    size_t at = 0;
+    while (at < len) {
+        if (state->missing == 0) {
+            uint64_t word;
+            while (len - at >= sizeof(word)) {
+                memcpy(&word, text + at, sizeof(word));
+                if ((word & high_bits) != 0)
+                    break;
+                at += sizeof(word);
+            }
+            if (at == len)
+                break;
+        }
+        if (!hs_utf8_step(state, (unsigned char)text[at++]))
+            return false;
+    }
+    return true;
+}
+
+/* Whether all of the text is well-formed. */
+HS_NODISCARD static inline bool hs_utf8_is_valid(const char *text, size_t len)
+{
+    hs_utf8_state_t state = { 0 };
+    return hs_utf8_feed(&state, text, len) && state.missing == 0;
 }

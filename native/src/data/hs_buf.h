@@ -4,9 +4,10 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <string.h>
 
-#include "base/hs_alloc.h"
+#include "data/hs_kept.h"
 
 typedef struct hs_buf {
     char *data;
@@ -18,12 +19,12 @@ typedef struct hs_buf {
 
 static inline void hs_buf_free(hs_buf_t *buf)
 {
-    hs_free(buf->data);
+    hs_kept_free(buf->data);
     *buf = (hs_buf_t){ 0 };
 }
 
-/* Forgets the content; gives memory above `keep` bytes back, so that one large message does not
- * stay paid for. */
+/* Drops the content; frees memory above `keep` bytes, so that one large message does not keep its
+ * memory. */
 static inline void hs_buf_reset(hs_buf_t *buf, size_t keep)
 {
     if (buf->capacity > keep)
@@ -31,12 +32,39 @@ static inline void hs_buf_reset(hs_buf_t *buf, size_t keep)
     buf->len = 0;
 }
 
-/* Makes room for exactly `capacity` bytes in all: for content whose size is known. False: out of
+/* `data` holds the content at every moment: if the process dies here, another one reads it. */
+HS_NODISCARD static inline bool hs__buf_move(hs_buf_t *buf, size_t capacity)
+{
+    char *before = buf->data;
+    bool is_foreign = capacity > HS_KEPT_MAX && !hs_kept_has(before);
+    if (capacity > SIZE_MAX / 2)
+        return false;
+    char *data = is_foreign ? hs_realloc(before, capacity) : hs__kept_alloc(capacity);
+    if (data == NULL)
+        return false;
+    if (is_foreign) {
+        buf->data = data;
+        buf->capacity = capacity;
+        return true;
+    }
+    if (buf->len > 0)
+        memcpy(data, before, buf->len);
+    atomic_signal_fence(memory_order_seq_cst);
+    buf->data = data;
+    buf->capacity = capacity;
+    atomic_signal_fence(memory_order_seq_cst);
+    hs__kept_free(before);
+    return true;
+}
+
+/* Makes room for exactly `capacity` bytes in total: for content of known size. False: out of
  * memory. */
 HS_NODISCARD static inline bool hs_buf_reserve_exact(hs_buf_t *buf, size_t capacity)
 {
     if (capacity <= buf->capacity)
         return true;
+    if (HS_UNLIKELY(hs_kept_is_open))
+        return hs__buf_move(buf, capacity);
     char *data = capacity <= SIZE_MAX / 2 ? hs_realloc(buf->data, capacity) : NULL;
     if (data == NULL)
         return false;

@@ -1,7 +1,7 @@
 /*
- * The free things that were given back last, the last one on top: they keep the memory that makes
- * them quick to use again. One that has become cold, because as many were given back after it, is
- * for its owner to strip. Pure bookkeeping, no allocation. One thread at a time.
+ * The most recently released items, the last one on top: they keep the memory that makes reuse
+ * fast. When an item becomes cold, because enough others were released after it, its owner frees
+ * its memory. Pure bookkeeping, no allocation. One thread at a time.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ typedef struct hs_hot {
     uint32_t count;
 } hs_hot_t;
 
-/* Returns the item that has become cold and is out, NULL if there was room. */
+/* Returns the item that became cold and was removed, NULL if there was room. */
 HS_NODISCARD static inline void *hs_hot_push(hs_hot_t *hot, void *item)
 {
     void *cold = NULL;

@@ -1,6 +1,6 @@
 /*
- * An intrusive, circular, doubly linked list: the node is a member of what is listed, so that
- * linking never allocates and unlinking needs no search. An unlinked node points to itself.
+ * An intrusive, circular, doubly linked list: the node is a member of the listed struct, so linking
+ * never allocates and unlinking needs no search. An unlinked node points to itself.
  * Single-threaded.
  */
 #pragma once
@@ -17,7 +17,7 @@ static inline void hs_list_init(hs_list_t *node)
     node->next = node->prev = node;
 }
 
-/* True for an empty list, and for a node that is in none. */
+/* True for an empty list, and for an unlinked node. */
 static inline bool hs_list_empty(const hs_list_t *node)
 {
     return node->next == node;

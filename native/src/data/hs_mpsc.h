@@ -1,9 +1,9 @@
 /*
  * Many threads push, one takes everything. Lock-free and without allocation: the link is a member
- * of what is pushed. What one producer pushes comes out in its order.
+ * of the pushed struct. Items of one producer come out in order.
  *
- * The list is a stack that the consumer takes whole and turns round, so there is no moment at which
- * a slow producer hides what others have pushed, and no ABA: nobody pops single nodes.
+ * The list is a stack that the consumer takes whole and reverses, so a slow producer never hides
+ * what others pushed, and there is no ABA problem: no thread pops single nodes.
  */
 #pragma once
 
@@ -17,10 +17,10 @@ typedef struct hs_mpsc_node {
 } hs_mpsc_node_t;
 
 typedef struct hs_mpsc {
-    /* The last node pushed. Written by producers, so that what they wrote into the node is seen;
-     * exchanged for NULL by the consumer with acquire. Pushing and asking whether it is empty are
-     * sequentially consistent: a consumer that says "I sleep" and then finds nothing is seen
-     * sleeping by whoever pushes afterwards (exec/hs_mailbox.h). */
+    /* The last node pushed. Written by producers with release, so that the node's contents are
+     * visible; exchanged for NULL by the consumer with acquire. Pushing and asking whether it is
+     * empty are sequentially consistent: a consumer that announces its sleep and then finds nothing
+     * is seen sleeping by any later push (exec/hs_mailbox.h). */
     _Atomic(hs_mpsc_node_t *) last;
 } hs_mpsc_t;
 
@@ -40,7 +40,7 @@ static inline bool hs_mpsc_push(hs_mpsc_t *list, hs_mpsc_node_t *node)
     return last == NULL;
 }
 
-/* The consumer, or anybody who only wants a hint. */
+/* The consumer, or any thread that only needs a hint. */
 static inline bool hs_mpsc_empty(const hs_mpsc_t *list)
 {
     return atomic_load_explicit(&list->last, memory_order_seq_cst) == NULL;

@@ -1,6 +1,6 @@
 #include "data/hs_out.h"
 
-/* What was taken is dropped from the front of the copies when it is as large. */
+/* Sent bytes are dropped from the front of the copies when they reach this size. */
 #define COMPACT_BYTES (32 * 1024)
 
 static hs_out_segment_t *segment_new(hs_out_t *out)
@@ -9,7 +9,7 @@ static hs_out_segment_t *segment_new(hs_out_t *out)
         out->inlined_used = true;
         return &out->inlined;
     }
-    return hs_alloc(sizeof(hs_out_segment_t));
+    return hs_kept_alloc(sizeof(hs_out_segment_t));
 }
 
 static void segment_free(hs_out_t *out, hs_out_segment_t *segment)
@@ -17,7 +17,7 @@ static void segment_free(hs_out_t *out, hs_out_segment_t *segment)
     if (segment == &out->inlined)
         out->inlined_used = false;
     else
-        hs_free(segment);
+        hs_kept_free(segment);
 }
 
 static bool add(hs_out_t *out, hs_out_segment_t segment)
@@ -57,12 +57,16 @@ bool hs_out_pin(hs_out_t *out, const char *data, size_t len, hs_release_t releas
                                         .release = release });
 }
 
-bool hs_out_add_file(hs_out_t *out, int file, uint64_t offset, size_t len, hs_release_t release)
+bool hs_out_add_file(hs_out_t *out, int file, uint64_t offset, size_t len, int64_t modified_ns,
+                     uint64_t resident, hs_release_t release)
 {
-    return add(
-        out,
-        (hs_out_segment_t){
-            .kind = HS_OUT_FILE, .file = file, .offset = offset, .left = len, .release = release });
+    return add(out, (hs_out_segment_t){ .kind = HS_OUT_FILE,
+                                        .file = file,
+                                        .offset = offset,
+                                        .modified_ns = modified_ns,
+                                        .resident = resident,
+                                        .left = len,
+                                        .release = release });
 }
 
 int hs_out_pieces(const hs_out_t *out, struct iovec iov[HS_OUT_IOV_MAX])
@@ -84,14 +88,14 @@ int hs_out_pieces(const hs_out_t *out, struct iovec iov[HS_OUT_IOV_MAX])
     return count;
 }
 
-const hs_out_segment_t *hs_out_next_file(const hs_out_t *out)
+hs_out_segment_t *hs_out_next_file(const hs_out_t *out)
 {
-    const hs_out_segment_t *first = out->first;
+    hs_out_segment_t *first = out->first;
     bool is_next = first != NULL && first->kind == HS_OUT_FILE && first->at == out->bytes_taken;
     return is_next ? first : NULL;
 }
 
-/* Ends the first segment: its bytes were taken, or are forgotten. */
+/* Ends the first segment: its bytes were sent, or are dropped. */
 static void end_first(hs_out_t *out)
 {
     hs_out_segment_t *segment = out->first;

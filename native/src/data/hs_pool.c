@@ -44,7 +44,7 @@ bool hs_pool_init(hs_pool_t *pool, void *memory, size_t page_size, size_t size, 
 
 void hs_pool_free(hs_pool_t *pool)
 {
-    /* The addresses will be others' memory. */
+    /* The addresses will be reused for other memory. */
     for (uint32_t i = 0; i < pool->free_count; i++)
         hs_unpoison(pool->free_blocks[i], pool->block_size);
     while (pool->chunks != NULL) {
@@ -62,7 +62,7 @@ bool hs__pool_grow(hs_pool_t *pool)
     if (pool->memory != NULL || pool->taken_count >= pool->max_blocks)
         return false;
     uint32_t count = (uint32_t)hs_min(CHUNK_BLOCKS, pool->max_blocks - pool->taken_count);
-    /* The link takes as much as keeps the blocks aligned. */
+    /* The link is padded to keep the blocks aligned. */
     char *chunk = hs_alloc_aligned(pool->alignment, pool->alignment + count * pool->block_size);
     if (chunk == NULL)
         return false;

@@ -1,9 +1,8 @@
 /*
- * Blocks of one size out of one run of memory, reused last-in first-out, so that the hottest memory
- * is used next and memory that was never needed is never touched. What is free is known outside the
- * blocks: their memory can go back to the system (hs_pool_trim), and AddressSanitizer reports every
- * access to a block that was given back. Pure bookkeeping: the memory comes from hs_region. One
- * thread at a time.
+ * Blocks of one size from one run of memory, reused last-in first-out, so that the hottest memory
+ * is used next and unneeded memory is never touched. Free blocks are tracked outside the blocks:
+ * their memory can be returned to the system (hs_pool_trim), and AddressSanitizer reports every
+ * access to a freed block. Pure bookkeeping: the memory comes from hs_region. One thread at a time.
  */
 #pragma once
 
@@ -11,9 +10,10 @@
 
 /* owner: the thread that made it. The memory of a block belongs to the code that took it. */
 typedef struct hs_pool {
-    void **free_blocks; /* a stack: the top was given last and is taken next */
+    void **free_blocks; /* a stack: the top was freed last and is taken next */
     uint32_t free_count;
-    uint32_t trimmed_count; /* the lowest entries of the stack: their memory is the system's */
+    uint32_t trimmed_count; /* the lowest entries of the stack: their memory was returned to the
+                               system */
     char *next_fresh;       /* the first block that was never taken */
     uint32_t fresh_count;   /* as many follow each other from there */
     uint32_t taken_count;   /* blocks that were ever taken */
@@ -22,10 +22,10 @@ typedef struct hs_pool {
     char *memory;          /* borrowed, page-aligned; NULL: chunks from the allocator */
     void *chunks;          /* each begins with the address of the one before */
     size_t alignment;      /* of blocks */
-    size_t page_size;      /* what can be given back to the system, a power of two */
+    size_t page_size;      /* the unit that can be returned to the system, a power of two */
     uint32_t span_blocks;  /* blocks on the fewest pages that hold no part of another block */
     uint16_t *span_free;   /* scratch memory of a trim: free blocks of each span */
-    uint32_t settled_keep; /* since a trim with this `keep` found no more, no block was given back;
+    uint32_t settled_keep; /* since a trim with this `keep` found no more, no block was freed;
                               UINT32_MAX: one was */
 } hs_pool_t;
 
@@ -42,7 +42,7 @@ static inline size_t hs_pool_block_size(size_t size, size_t alignment)
 HS_NODISCARD bool hs_pool_init(hs_pool_t *pool, void *memory, size_t page_size, size_t size,
                                size_t alignment, uint32_t max_blocks);
 
-/* No block is used any more. The memory itself stays its owner's. */
+/* No block is in use any more. The owner keeps the memory. */
 void hs_pool_free(hs_pool_t *pool);
 
 HS_NODISCARD bool hs__pool_grow(hs_pool_t *pool);
@@ -91,9 +91,9 @@ static inline uint32_t hs_pool_idle(const hs_pool_t *pool)
 }
 
 /*
- * Gives the memory of free blocks back to the system, that of the coldest first, until about `keep`
- * free blocks have theirs, or after `max_ranges` calls of `release(context, memory, len)`. Only
- * whole pages can go: a page stays while a block on it is taken. The number of calls made. Takes
+ * Returns the memory of free blocks to the system, coldest first, until about `keep` free blocks
+ * have theirs, or after `max_ranges` calls of `release(context, memory, len)`. Only whole pages can
+ * be returned: a page stays while a block on it is in use. Returns the number of calls made. Takes
  * time in proportion to the free blocks: not for every request. Blocks of chunks keep their memory.
  */
 uint32_t hs_pool_trim(hs_pool_t *pool, uint32_t keep, uint32_t max_ranges,

@@ -1,11 +1,10 @@
 /*
  * A receive ring: a fixed power-of-two block of bytes with a write end and a release end.
  *
- * Positions are counters that grow for ever (modulo 2^32); the byte at position p lies at data[p &
- * (capacity - 1)]. `head` is where the next received byte goes, `tail` the oldest byte that
- * somebody still uses. How far the parser has read is not the ring's business: the reader keeps its
- * own position between the two, so that bytes stay put until they are released. Single-threaded:
- * owned by what holds it.
+ * Positions are ever-growing counters (modulo 2^32); the byte at position p is at data[p &
+ * (capacity - 1)]. `head` is where the next received byte goes, `tail` the oldest byte still in
+ * use. The ring does not track the parser: the reader keeps its own position between the two, so
+ * bytes stay put until they are released. Single-threaded: owned by what holds it.
  */
 #pragma once
 
@@ -42,13 +41,13 @@ static inline char *hs_ring_at(const hs_ring_t *ring, uint32_t position)
     return ring->data + (position & (ring->capacity - 1));
 }
 
-/* Bytes from `position` to the end of the memory block: what is contiguous there, used or not. */
+/* Bytes from `position` to the end of the memory block: the contiguous part, used or not. */
 static inline uint32_t hs_ring_room(const hs_ring_t *ring, uint32_t position)
 {
     return ring->capacity - (position & (ring->capacity - 1));
 }
 
-/* Received bytes that lie in one piece from `position` on. */
+/* Contiguous received bytes from `position` on. */
 static inline uint32_t hs_ring_readable(const hs_ring_t *ring, uint32_t position)
 {
     uint32_t pending = ring->head - position;
@@ -78,22 +77,21 @@ static inline void hs_ring_commit(hs_ring_t *ring, uint32_t received)
     ring->head += received;
 }
 
-/* Nobody uses the bytes before `position` any more. */
+/* The bytes before `position` are no longer used. */
 static inline void hs_ring_release(hs_ring_t *ring, uint32_t position)
 {
     HS_ASSERT(position - ring->tail <= hs_ring_used(ring));
     ring->tail = position;
 }
 
-/* Starts again at the first byte of memory, so that the next message lies in one piece. Only when
- * empty. */
+/* Restarts at the first byte of memory, so that the next message is contiguous. Only when empty. */
 static inline void hs_ring_rewind(hs_ring_t *ring)
 {
     HS_ASSERT(hs_ring_used(ring) == 0);
     ring->head = ring->tail = 0;
 }
 
-/* Copies `len` received bytes from `position` on, over the end of the block if need be. */
+/* Copies `len` received bytes from `position` on, wrapping at the end of the block if necessary. */
 static inline void hs_ring_copy(const hs_ring_t *ring, uint32_t position, char *to, uint32_t len)
 {
     HS_ASSERT(len <= ring->head - position);

@@ -1,11 +1,11 @@
 /*
- * A hashed timing wheel with lazy entries. Time is milliseconds from any clock that never goes
- * back; the wheel reads none itself. Single-threaded.
+ * A hashed timing wheel with lazy entries. Time is milliseconds from any monotonic clock; the wheel
+ * itself reads none. Single-threaded.
  *
  * Deadlines move later far more often than they fire, so the owner keeps the exact deadline and the
- * wheel only the slot where it will look next: hs_wheel_arm relinks an entry when the deadline
- * comes closer and is two compares otherwise. When a slot comes up, the wheel asks the owner for
- * the deadline that counts now.
+ * wheel only the slot to check next: hs_wheel_arm relinks an entry when the deadline moves earlier
+ * and is two comparisons otherwise. When a slot comes up, the wheel asks the owner for the current
+ * deadline.
  */
 #pragma once
 
@@ -28,7 +28,7 @@ typedef struct hs_wheel {
     uint32_t armed;
 } hs_wheel_t;
 
-/* Called for an entry whose slot came up: returns the deadline that counts, 0 if there is none any
+/* Called for an entry whose slot came up: returns the current deadline, 0 if there is none any
  * more. */
 typedef uint64_t (*hs_wheel_deadline_fn)(hs_wheel_entry_t *entry);
 typedef void (*hs_wheel_expired_fn)(void *context, hs_wheel_entry_t *entry);
@@ -57,7 +57,7 @@ static inline void hs_wheel_disarm(hs_wheel_t *wheel, hs_wheel_entry_t *entry)
     wheel->armed--;
 }
 
-/* Sees to it that the entry is looked at when `deadline_ms` has passed, or earlier. */
+/* Ensures that the entry is checked when `deadline_ms` has passed, or earlier. */
 static inline void hs_wheel_arm(hs_wheel_t *wheel, hs_wheel_entry_t *entry, uint64_t deadline_ms)
 {
     /* Rounded up: an entry never fires before its deadline. */
@@ -88,7 +88,7 @@ static inline void hs_wheel_find_earliest(hs_wheel_t *wheel)
     wheel->earliest = tick;
 }
 
-/* Looks at every slot that has come up by `now_ms` and reports the entries whose deadline has
+/* Checks every slot that has come up by `now_ms` and reports the entries whose deadline has
  * passed. */
 static inline void hs_wheel_advance(hs_wheel_t *wheel, uint64_t now_ms,
                                     hs_wheel_deadline_fn deadline_of, hs_wheel_expired_fn expired,
@@ -122,7 +122,8 @@ static inline void hs_wheel_advance(hs_wheel_t *wheel, uint64_t now_ms,
     hs_wheel_find_earliest(wheel);
 }
 
-/* How long a poll may sleep: -1 for ever, else milliseconds until a slot with entries may come up.
+/* How long a poll may sleep: -1 without limit, else milliseconds until a slot with entries may come
+ * up.
  */
 static inline int hs_wheel_timeout_ms(const hs_wheel_t *wheel, uint64_t now_ms)
 {

@@ -1,10 +1,10 @@
 /*
  * A bounded queue of work: one thread pushes batches, many pop single items. Pushing never blocks
- * and never allocates; a full queue says so at once.
+ * and never allocates; a full queue is reported at once.
  *
  * Items lie in a ring of slots. The producer publishes a whole batch with one store of `tail`; a
  * consumer takes the oldest item with one compare-and-swap of `head`. Consumers take one item at a
- * time, so that no quick item waits behind a slow one in somebody's private batch. Only going to
+ * time, so that no quick item waits behind a slow one in a consumer's private batch. Only going to
  * sleep and waking a sleeper take the lock: a batch wakes at most one consumer, which wakes the
  * next if there is more to do (hs_workq_wake_next).
  */
@@ -31,10 +31,10 @@ typedef struct hs_workq {
      * reads it with acquire, overwrites a slot only after it was read. */
     _Alignas(HS_CACHE_LINE) _Atomic uint64_t head;
 
-    /* Consumers that sleep and that nobody has woken yet. Changed under the lock, read by the
-     * producer without it. A consumer adds itself, then reads tail; the producer writes tail, then
-     * reads idle: all four sequentially consistent, so that either the producer sees the sleeper
-     * or the sleeper sees the item. */
+    /* Sleeping consumers that were not woken yet. Changed under the lock, read by the producer
+     * without it. A consumer adds itself, then reads tail; the producer writes tail, then reads
+     * idle: all four sequentially consistent, so that either the producer sees the sleeper or the
+     * sleeper sees the item. */
     _Alignas(HS_CACHE_LINE) _Atomic uint32_t idle;
     uint32_t wakes; /* under the lock: sleepers that were woken and have not noticed yet */
     bool closed;    /* under the lock */
@@ -45,7 +45,7 @@ typedef struct hs_workq {
 typedef enum hs_workq_wait {
     HS_WORKQ_WORK,    /* there may be something to pop */
     HS_WORKQ_TIMEOUT, /* the time is over */
-    HS_WORKQ_CLOSED,  /* closed and empty: nothing will come any more */
+    HS_WORKQ_CLOSED,  /* closed and empty: nothing will follow */
 } hs_workq_wait_t;
 
 /* `capacity` is a power of two. False: out of memory. */
@@ -61,7 +61,7 @@ HS_NODISCARD static inline bool hs_workq_init(hs_workq_t *queue, uint32_t capaci
     return true;
 }
 
-/* No thread uses the queue any more; items still in it are forgotten. */
+/* No thread uses the queue any more; items still in it are dropped. */
 static inline void hs_workq_free(hs_workq_t *queue)
 {
     if (queue->slots == NULL)
@@ -85,7 +85,7 @@ HS_NODISCARD static inline bool hs_workq_reserve(hs_workq_t *queue, void *item)
     return true;
 }
 
-/* True if a consumer sleeps that nobody has woken. */
+/* True if there is a sleeping consumer that was not woken. */
 static inline bool hs_workq_has_idle(const hs_workq_t *queue)
 {
     return atomic_load_explicit(&queue->idle, memory_order_seq_cst) > 0;
@@ -112,8 +112,8 @@ static inline bool hs_workq_has_unpublished(const hs_workq_t *queue)
 }
 
 /*
- * The producer. Makes the batch visible to consumers that are awake. Sleepers are the producer's to
- * wake, now or a little later.
+ * The producer. Makes the batch visible to consumers that are awake. The producer must wake
+ * sleepers, now or a little later.
  */
 static inline void hs_workq_publish(hs_workq_t *queue)
 {
@@ -130,7 +130,7 @@ static inline void hs_workq_publish_and_wake(hs_workq_t *queue)
         hs_workq_wake_one(queue);
 }
 
-/* Items that wait, as far as this thread can tell. Any thread. */
+/* Waiting items, as far as this thread can tell. Any thread. */
 static inline uint64_t hs_workq_length(const hs_workq_t *queue)
 {
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
@@ -143,7 +143,7 @@ HS_NODISCARD static inline void *hs_workq_pop(hs_workq_t *queue)
 {
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
     for (;;) {
-        /* An old head may lie behind a slot's next use: then the swap fails and says the new one.
+        /* An old head may predate a slot's next use: then the swap fails and returns the new one.
          */
         if (atomic_load_explicit(&queue->tail, memory_order_acquire) <= head)
             return NULL;
@@ -154,7 +154,7 @@ HS_NODISCARD static inline void *hs_workq_pop(hs_workq_t *queue)
     }
 }
 
-/* A consumer that has just got an item: if more wait and somebody sleeps, wakes one. */
+/* A consumer that just got an item: if more are waiting and a consumer sleeps, wakes one. */
 static inline void hs_workq_wake_next(hs_workq_t *queue)
 {
     if (hs_workq_length(queue) > 0 && hs_workq_has_idle(queue))
@@ -176,8 +176,8 @@ HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
            timed_out != ETIMEDOUT)
         timed_out = until ? hs_cond_wait_until(&queue->wake, &queue->lock, until)
                           : pthread_cond_wait(&queue->wake, &queue->lock);
-    /* Whoever leaves takes one wake with it, or itself off the sleepers: their sum is the number of
-     * threads in here. */
+    /* A thread that leaves consumes one wake, or removes itself from the sleepers: their sum is the
+     * number of threads in here. */
     if (queue->wakes > 0)
         queue->wakes--;
     else
@@ -188,7 +188,7 @@ HS_NODISCARD static inline hs_workq_wait_t hs_workq_wait(hs_workq_t *queue,
     return result;
 }
 
-/* Any thread. What is in the queue can still be popped; those who wait wake up. */
+/* Any thread. Queued items can still be popped; waiting consumers wake up. */
 static inline void hs_workq_close(hs_workq_t *queue)
 {
     pthread_mutex_lock(&queue->lock);

@@ -8,8 +8,8 @@
 #include "os/hs_nowait.h"
 #include "os/hs_sock.h"
 
-/* The mode of an inherited descriptor is shared with other processes; that of another description
- * of the same terminal is not. -1: it is not a terminal, or has no name here. */
+/* The mode of an inherited descriptor is shared with other processes; that of a newly opened
+ * description of the same terminal is not. -1: it is not a terminal, or has no name here. */
 static int open_terminal_without_waiting(int inherited)
 {
     char name[128];
@@ -27,7 +27,7 @@ int hs_append_open(hs_append_t *append, const char *path, int inherited, hs_erri
         if (append->is_owned)
             append->fd = fd;
     } else {
-        /* Not waiting: a FIFO that no process reads would hold this thread indefinitely. */
+        /* Non-blocking: opening a FIFO without a reader would block this thread indefinitely. */
         append->fd =
             open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
         if (append->fd == -1)

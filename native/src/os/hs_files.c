@@ -166,3 +166,22 @@ int hs_files_walk(const char *directory, const char *ending, size_t entries_max,
     visit_t visit = { NULL, info.st_dev, info.st_ino, 0 };
     return walk_directory(&walk, &visit);
 }
+
+void hs_files_path(int fd, char *path, size_t size)
+{
+    snprintf(path, size, "a file");
+    if (fd < 0)
+        return;
+#ifdef __linux__
+    char link[64];
+    char found[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, found, sizeof(found) - 1);
+    if (len > 0)
+        snprintf(path, size, "%.*s", (int)len, found);
+#elif defined(F_GETPATH)
+    char found[PATH_MAX];
+    if (fcntl(fd, F_GETPATH, found) == 0)
+        snprintf(path, size, "%s", found);
+#endif
+}

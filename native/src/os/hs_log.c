@@ -16,7 +16,7 @@
 #include "os/hs_clock.h"
 #include "os/hs_nowait.h"
 
-/* For so long after a lost line no line is waited for. */
+/* How long after a lost line no line is waited for. */
 #define NO_WAIT_MS 1000
 
 /* A line under construction in a fixed buffer. What does not fit sets `is_cut` and adds nothing. */
@@ -97,7 +97,7 @@ static void hs_log_line_finish(hs_log_line_t *line, const char *message, size_t 
     hs_log_line_add(line, tail, strlen(tail));
 }
 
-/* True: written, or it never can be. False: there was no room for it. */
+/* True: written, or can never be. False: there was no room for it. */
 static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
 {
     size_t piece = hs_nowait_piece(fd);
@@ -115,7 +115,7 @@ static bool hs_log_line_offer(const hs_log_line_t *line, int fd, int wait_ms)
     return true;
 }
 
-/* How a line is rendered: JSON of a reactor (-1: of none), or text. */
+/* The format of a line: JSON of a reactor (-1: none), or text. */
 typedef struct hs_log_form {
     bool is_json;
     int reactor;
@@ -149,6 +149,10 @@ static void hs_log_add_request(hs_log_line_t *line, const hs_log_request_t *requ
     for (size_t i = 0; i < len;)
         i += hs_log_line_escape(line, target + i, len - i);
     hs_log_line_format(line, "\"}");
+    if (request->trace_id != NULL)
+        hs_log_line_format(line, ",\"traceId\":\"%.32s\"", request->trace_id);
+    if (request->span_id != NULL)
+        hs_log_line_format(line, ",\"spanId\":\"%.16s\"", request->span_id);
 }
 
 static void hs_log_render_json(hs_log_line_t *line, const hs_log_form_t *form, hs_log_level_t level,
@@ -262,7 +266,7 @@ void hs_log_write(hs_log_t *log, hs_log_level_t level, const char *format, ...)
     int wanted = vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     if (wanted < 0)
-        message[0] = '\0'; /* a failed conversion: the line still says that something was logged */
+        message[0] = '\0'; /* a failed conversion: the line still shows that something was logged */
     size_t len = hs_log_cut(message, wanted > 0 ? (size_t)wanted : 0);
     log->sink(log->sink_ud, level, message, len);
     errno = saved_errno;

@@ -1,8 +1,8 @@
 /*
- * The log: a level and a sink that hang from the server; there is no global one. Any thread may
+ * The log: a level and a sink that belong to the server; there is no global one. Any thread may
  * write at any time. A line below the level costs one relaxed load and formats nothing. Writing
- * never allocates and reports no error: a line that the sink cannot put anywhere is lost. It is not
- * an access log (a line a request goes another way).
+ * never allocates and reports no error: a line that the sink cannot write is lost. It is not the
+ * access log (conn/hs_access_log.h).
  */
 #pragma once
 
@@ -34,16 +34,16 @@ typedef struct hs_log {
  * registered. `sink_ud` is borrowed for the log's life. */
 void hs_log_init(hs_log_t *log, hs_log_level_t level, hs_log_sink_fn sink, void *sink_ud);
 
-/* True if a message of this level is written: ask first where preparing the arguments costs
- * something. */
+/* True if a message of this level is written: check first if preparing the arguments is
+ * expensive. */
 static inline bool hs_log_enabled(const hs_log_t *log, hs_log_level_t level)
 {
     return (int)level >= atomic_load_explicit(&log->level, memory_order_relaxed) &&
            level < HS_LOG_OFF;
 }
 
-/* For a state that repeats while its cause lasts: true at most once per HS_LOG_REPEAT_MS. `due_ms`
- * starts as 0. */
+/* For a condition that repeats while its cause lasts: true at most once per HS_LOG_REPEAT_MS.
+ * `due_ms` starts at 0. */
 #define HS_LOG_REPEAT_MS 60000
 
 static inline bool hs_log_due(uint64_t *due_ms, uint64_t now_ms)
@@ -68,12 +68,14 @@ typedef struct hs_log_request {
     const char *method;
     const char *target; /* its first HS_LOG_TARGET_MAX bytes are logged */
     size_t target_len;
+    const char *trace_id; /* 32 characters; NULL: it belongs to no trace */
+    const char *span_id;  /* 16 characters; NULL: none was begun */
 } hs_log_request_t;
 
 #define HS_LOG_TARGET_MAX 512
 
-/* Like hs_log_write_text. A JSON record also has the fields `reqId` and `req`, as in the access
- * log. `request` NULL: it is about none. */
+/* Like hs_log_write_text. A JSON record also has the fields `reqId` and `req`, and of a
+ * trace `traceId` and `spanId`, as in the access log. `request` NULL: no request. */
 void hs_log_write_request(hs_log_t *log, hs_log_level_t level, const hs_log_request_t *request,
                           const char *prefix, const char *text, size_t len);
 
@@ -95,14 +97,14 @@ void hs_log_write_fields(hs_log_t *log, hs_log_level_t level, const hs_log_reque
  * terminal do not mix; on a pipe that holds for lines up to PIPE_BUF bytes (4096 on Linux). Quotes,
  * backslashes, control characters (C1 ones too) and bytes that are not UTF-8 are escaped, the
  * latter as \u00XX of the byte. A line that would pass HS_LOG_JSON_LINE_CAP is cut like a message.
- * No thread waits long for a reader: a line that is not taken within HS_LOG_WAIT_MS is lost, and
- * for a second after that none is waited for. What was lost is counted, and logged when there is
- * room.
+ * No thread waits long for a reader: a line that cannot be written within HS_LOG_WAIT_MS is lost,
+ * and for a second after that no line is waited for. Lost lines are counted, and logged when there
+ * is room.
  */
 #define HS_LOG_JSON_LINE_CAP 16384
 #define HS_LOG_WAIT_MS 20
 
-/* Written and read by any thread that logs; relaxed: numbers that nothing else depends on. */
+/* Written and read by any logging thread; relaxed: nothing else depends on these numbers. */
 typedef struct hs_log_loss {
     _Atomic uint32_t lines;            /* lost and not reported yet */
     _Atomic uint64_t no_wait_until_ms; /* monotonic */
@@ -130,8 +132,8 @@ void hs_log_process_sink(void *ud, hs_log_level_t level, const char *message, si
 
 /*
  * From now on hs_log of this process writes JSON lines of `reactor` to `fd`, by default from
- * `level` up, so that records of handlers arrive as the server's do; a registered callback goes
- * before. Until hs_log_process_end(fd), or the next call. Any thread.
+ * `level` up, so that records of handlers arrive like the server's; a registered callback takes
+ * precedence. Until hs_log_process_end(fd), or the next call. Any thread.
  */
 void hs_log_process_begin(int fd, int reactor, hs_log_level_t level);
 void hs_log_process_end(int fd);

@@ -1,7 +1,7 @@
 /*
  * The log of the whole process: hs_log in httpserver.h. Its callback and its level are the only
- * state of the library that does not hang from a server, because the interface that handlers know
- * has no server in it.
+ * state of the library that does not belong to a server, because the handlers' interface has no
+ * server.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -69,7 +69,7 @@ static bool is_written(hs_log_level_t level, hs_log_level_t unset)
            (int)level >= (least == LEVEL_UNSET ? (int)unset : least);
 }
 
-/* What a callback gets is a C string: a NUL in it becomes visible, or it would hide the rest. */
+/* A callback gets a C string: a NUL is made visible, since it would hide the rest. */
 static void escape_nul(char escaped[HS_LOG_MESSAGE_CAP], const char *message, size_t len)
 {
     static const char nul[] = "\\u0000";

@@ -1,15 +1,15 @@
 /*
  * Host names to addresses by the system's resolver, getaddrinfo: hosts file, search domains and
- * name servers as the machine is set up. It blocks, for as long as name servers take: never called
- * on a thread that serves. Any thread.
+ * name servers as configured on the machine. It blocks as long as name servers take: never called
+ * on a serving thread. Any thread.
  */
 #pragma once
 
 #include "os/hs_sock.h"
 
 enum {
-    HS_NAMES_NOT_FOUND = -1, /* there is no such name, or it has no address */
-    HS_NAMES_FAILED = -2,    /* no name server gave an answer, or memory was short */
+    HS_NAMES_NOT_FOUND = -1, /* the name does not exist, or has no address */
+    HS_NAMES_FAILED = -2,    /* no name server answered, or memory ran out */
 };
 
 /* Up to `max` addresses of `host`, the preferred first (RFC 6724), with port 0: how many, or one of

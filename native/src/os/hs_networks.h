@@ -1,6 +1,6 @@
 /*
- * A set of networks, by which peers are told apart: addresses and CIDR blocks, peers of Unix
- * sockets, and names for what is meant often:
+ * A set of networks to match peers against: addresses and CIDR blocks, peers of Unix sockets, and
+ * names for common sets:
  *
  *   loopback     127.0.0.0/8, ::1
  *   link-local   169.254.0.0/16, fe80::/10
@@ -29,8 +29,8 @@ typedef struct hs_networks {
 } hs_networks_t;
 
 /*
- * Reads a list with commas or spaces between its elements. Bits of an address behind its prefix do
- * not count. HS_ERR_INVALID with a text that names the element, HS_ERR_LIMIT.
+ * Parses a list separated by commas or spaces. Bits of an address after its prefix are ignored.
+ * HS_ERR_INVALID with a text that names the element, HS_ERR_LIMIT.
  */
 HS_NODISCARD int hs_networks_parse(hs_networks_t *networks, const char *text, hs_errinfo_t *error);
 

@@ -1,6 +1,6 @@
 /*
- * A descriptor that becomes readable when another thread says so: for a watcher of its own beside
- * the wake of a loop (hs_ev_wake), which has one taker.
+ * A descriptor that another thread makes readable: for a separate watcher beside the loop's wake
+ * (hs_ev_wake), which has only one callback.
  */
 #pragma once
 
@@ -16,8 +16,8 @@ typedef struct hs_notify {
 HS_NODISCARD int hs_notify_open(hs_notify_t *notify);
 void hs_notify_close(hs_notify_t *notify);
 
-/* Makes it readable. Never blocks; several before one hs_notify_take are one. */
+/* Makes it readable. Never blocks; several before one hs_notify_take count as one. */
 void hs_notify_send(const hs_notify_t *notify);
 
-/* It is not readable any more. */
+/* Resets it to not readable. */
 void hs_notify_take(const hs_notify_t *notify);

@@ -1,6 +1,6 @@
 /*
- * Writing to a descriptor of any kind without waiting for its reader, in blocking mode too: pipes
- * and terminals are shared with other processes, so their mode is not ours to change. Any thread.
+ * Writes to any kind of descriptor without waiting for its reader, even in blocking mode: pipes and
+ * terminals are shared with other processes, so we must not change their mode. Any thread.
  */
 #pragma once
 
@@ -12,14 +12,13 @@
 
 /*
  * How many bytes a write to `fd` should have at most: SIZE_MAX for a file, which is never full.
- * A pipe that is writable takes PIPE_BUF bytes at once. A terminal in blocking mode promises one
- * byte only: little at a time makes it improbable, not impossible, that one which was stopped holds
- * the writer up.
+ * A writable pipe accepts PIPE_BUF bytes at once. A terminal in blocking mode guarantees only one
+ * byte: small pieces make it improbable, not impossible, that a stopped terminal blocks the writer.
  */
 HS_NODISCARD size_t hs_nowait_piece(int fd);
 
-/* As write(2), of at most `piece` bytes (hs_nowait_piece) unless `fd` is a socket; what is full is
- * EAGAIN. */
+/* As write(2), of at most `piece` bytes (hs_nowait_piece) unless `fd` is a socket; EAGAIN if
+ * full. */
 HS_NODISCARD ssize_t hs_nowait_write(int fd, size_t piece, const char *data, size_t len);
 
 /* False if nothing can be written within `wait_ms`. */

@@ -1,12 +1,12 @@
 /*
- * Questions to the dynamic linker: which loaded object holds an address, and which allocator is in
+ * Queries to the dynamic linker: which loaded object contains an address, and which allocator is in
  * use.
  */
 #pragma once
 
 #include "base/hs_err.h"
 
-/* True if both addresses lie in one loaded object (program or library). */
+/* True if both addresses are in one loaded object (program or library). */
 bool hs_object_is_same(const void *a, const void *b);
 
 /* jemalloc's version ("5.3.0-…") if one is loaded into this process, else "system". A static
@@ -18,18 +18,18 @@ typedef struct hs_memory {
     uint64_t resident;  /* bytes that the allocator has of the system */
 } hs_memory_t;
 
-/* What jemalloc has given out, as of now; some microseconds of work. False without jemalloc. */
+/* What jemalloc has currently allocated; takes some microseconds. False without jemalloc. */
 HS_NODISCARD bool hs_object_memory(hs_memory_t *memory);
 
 /*
- * Lets objects that are loaded later find the symbols of the one that holds `address`: node and
- * other hosts load us, and what we are linked with, out of their sight. Any thread.
+ * Makes the symbols of the object that contains `address` visible to objects loaded later: node and
+ * other hosts load us, and our libraries, with local symbols. Any thread.
  */
 void hs_object_show_symbols(const void *address);
 
 /*
- * Loads a shared object, whose undefined symbols may be met by the object that holds this code.
- * NULL: `error` says why.
+ * Loads a shared object, whose undefined symbols may be resolved by the object that contains this
+ * code. NULL: `error` says why.
  */
 HS_NODISCARD void *hs_object_open(const char *path, hs_errinfo_t *error);
 

@@ -1,5 +1,5 @@
 /*
- * The address of the peer, in the few bytes that a connection can afford to keep. Any thread.
+ * The address of the peer, in few bytes, since every connection keeps one. Any thread.
  */
 #pragma once
 
@@ -21,11 +21,11 @@ typedef struct hs_peer {
 
 struct sockaddr;
 
-/* The peer that an address of the system stands for; unknown if it is none of the above. */
+/* The peer for a system address; unknown if it is none of the above. */
 hs_peer_t hs_peer_from(const struct sockaddr *address);
 
-/* The peer of a connected socket; unknown if it is gone already. A system call: hs_sock_accept
- * reports the peer without one. */
+/* The peer of a connected socket; unknown if it is already gone. Makes a system call:
+ * hs_sock_accept reports the peer without one. */
 hs_peer_t hs_peer_of(int fd);
 
 /* Network order, 4 or 16 bytes. An IPv4-mapped IPv6 address is the IPv4 address that it is. */
@@ -42,3 +42,9 @@ static inline bool hs_peer_has_address(const hs_peer_t *peer)
 
 /* The numeric address without port, "" if there is none. Returns `text`. */
 const char *hs_peer_text(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP]);
+
+/* The same for log records: peers without an address are described in words. */
+static inline const char *hs_peer_name(const hs_peer_t *peer, char text[HS_PEER_TEXT_CAP])
+{
+    return hs_peer_has_address(peer) ? hs_peer_text(peer, text) : "an unknown address";
+}

@@ -76,10 +76,9 @@ int hs_region_pool_init(hs_region_t *region, hs_pool_t *pool, size_t block_size,
     return HS_OK;
 }
 
-/* What fails here costs memory only. */
-static void release_pages(void *context, void *memory, size_t len)
+/* A failure here costs only memory. */
+void hs_region_release(const hs_region_t *region, void *memory, size_t len)
 {
-    const hs_region_t *region = context;
 #ifdef MADV_REMOVE
     /* In a shared mapping MADV_DONTNEED only drops this process's view. */
     int advice = region->flags & HS_REGION_SHARED ? MADV_REMOVE : MADV_DONTNEED;
@@ -88,6 +87,11 @@ static void release_pages(void *context, void *memory, size_t len)
     (void)region;
 #endif
     (void)madvise(memory, len, advice);
+}
+
+static void release_pages(void *context, void *memory, size_t len)
+{
+    hs_region_release(context, memory, len);
 }
 
 bool hs_region_trim(hs_region_t *region, hs_pool_t *pool, uint32_t keep)

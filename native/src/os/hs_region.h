@@ -1,8 +1,8 @@
 /*
- * One large mapping, reserved at once and touched as it is needed, from which pools of fixed-size
- * blocks are cut (data/hs_pool.h): everything that a server keeps per connection lies in one place,
- * whose size follows from the options. A shared region means the same addresses in a process that
- * is forked from this one. Made and freed by one thread.
+ * One large mapping, reserved at once and touched as needed, from which pools of fixed-size blocks
+ * are cut (data/hs_pool.h): everything that a server keeps per connection is in one place, whose
+ * size follows from the options. A shared region means the same addresses in a process that is
+ * forked from this one. Made and freed by one thread.
  */
 #pragma once
 
@@ -10,13 +10,13 @@
 #include "data/hs_pool.h"
 
 enum {
-    HS_REGION_SHARED = 1,  /* stays one memory across a fork */
+    HS_REGION_SHARED = 1,  /* stays shared across a fork */
     HS_REGION_NO_DUMP = 2, /* not in a core dump, which would be as large as the reservation */
 };
 
 /* owner: the thread that made it */
 typedef struct hs_region {
-    char *memory; /* NULL: not to be had; the pools take chunks from the allocator */
+    char *memory; /* NULL: not available; the pools take chunks from the allocator */
     size_t size;
     size_t used; /* by pools, whole pages */
     size_t page_size;
@@ -27,9 +27,9 @@ typedef struct hs_region {
 HS_NODISCARD size_t hs_region_pool_size(size_t block_size, size_t alignment, uint32_t max_blocks);
 
 /*
- * Reserves `size` bytes of addresses; memory is used where blocks are. Where a private region
- * cannot be had (a limit on address space), its pools allocate chunks instead, which is no failure:
- * `region->memory` is NULL then. HS_ERR_SYSTEM: a shared region cannot be had. HS_ERR_INVALID:
+ * Reserves `size` bytes of addresses; memory is used where blocks are. If a private region is not
+ * available (a limit on address space), its pools allocate chunks instead, which is not a failure:
+ * `region->memory` is NULL then. HS_ERR_SYSTEM: a shared region is not available. HS_ERR_INVALID:
  * `size` is 0.
  */
 HS_NODISCARD int hs_region_init(hs_region_t *region, size_t size, unsigned flags,
@@ -47,7 +47,10 @@ HS_NODISCARD int hs_region_pool_init(hs_region_t *region, hs_pool_t *pool, size_
                                      size_t alignment, uint32_t max_blocks, hs_errinfo_t *error);
 
 /*
- * Gives memory of free blocks back to the system, all but about `keep` blocks of it. One call does
- * a bounded piece of work, some 100 us: call it now and then while idle. True: more is to be done.
+ * Returns memory of free blocks to the system, except about `keep` blocks. One call does a bounded
+ * amount of work, some 100 us: call it now and then while idle. True: there is more to do.
  */
 bool hs_region_trim(hs_region_t *region, hs_pool_t *pool, uint32_t keep);
+
+/* The same for whole pages of it that hold nothing. */
+void hs_region_release(const hs_region_t *region, void *memory, size_t len);

@@ -1,6 +1,6 @@
 /*
- * What a service manager hands over and wants to hear: inherited listening sockets, and datagrams
- * that say how far the service is. Any thread; nothing blocks.
+ * The interface of service managers: inherited listening sockets, and datagrams that report the
+ * service's state. Any thread; nothing blocks.
  */
 #pragma once
 

@@ -17,7 +17,9 @@
 
 #if defined(__linux__)
 #ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U /* since Linux 6.3; some forbid programs in memory unless it is given */
+#define MFD_EXEC                                                                                   \
+    0x0010U /* since Linux 6.3; some systems forbid executable memory files without                \
+               it */
 #endif
 
 static int open_nameless(bool is_program)
@@ -52,7 +54,7 @@ int hs_shm_new(size_t size)
         return fd;
     int failed = ftruncate(fd, (off_t)size) == -1 ? -errno : 0;
 #if defined(__linux__)
-    /* Memory that shrinks under a mapping is a SIGBUS in every process that has it. */
+    /* Shrinking memory under a mapping causes a SIGBUS in every process that maps it. */
     if (!failed && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == -1)
         failed = -errno;
 #endif

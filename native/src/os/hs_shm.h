@@ -1,5 +1,5 @@
 /*
- * Shared memory without a name, handed on by descriptor. Any thread.
+ * Anonymous shared memory, passed by descriptor. Any thread.
  */
 #pragma once
 
@@ -18,8 +18,8 @@ HS_NODISCARD int hs_shm_map(int fd, size_t size, void **memory);
 void hs_shm_unmap(const void *memory, size_t size);
 
 /*
- * A close-on-exec descriptor of memory that holds the pieces one after the other, and that nobody
- * can change (Linux). `is_program`: it can be loaded as a shared object (not on macOS: -ENOTSUP).
+ * A close-on-exec descriptor of memory that contains the concatenated pieces, sealed against
+ * changes (Linux). `is_program`: it can be loaded as a shared object (not on macOS: -ENOTSUP).
  * -errno on failure.
  */
 HS_NODISCARD int hs_shm_store(const struct iovec *pieces, size_t count, bool is_program);

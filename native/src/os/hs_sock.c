@@ -23,6 +23,8 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <time.h>
+
+#include "os/hs_thread.h"
 #endif
 
 #ifndef MSG_NOSIGNAL
@@ -97,7 +99,7 @@ void hs_sock_close(int fd)
 {
     int saved_errno = errno;
     if (fd >= 0)
-        (void)close(fd); /* never again, EINTR or not: the number may be another's by then */
+        (void)close(fd); /* never retried, EINTR or not: the number may have been reused by then */
     errno = saved_errno;
 }
 
@@ -170,7 +172,7 @@ static int hs_sock_bind_one(const hs_sock_target_t *target, unsigned flags)
     return failed ? failed : fd;
 }
 
-/* The address cannot be had on this machine, another of the same name perhaps can. */
+/* The address is not available on this machine, but another of the same name may be. */
 static bool hs_sock_is_absent(int negative_errno)
 {
     return negative_errno == -EADDRNOTAVAIL || negative_errno == -EAFNOSUPPORT;
@@ -360,7 +362,7 @@ void hs_sock_remove_file(const char *path, hs_sock_file_t file)
         (void)unlink(path);
 }
 
-/* Errors of one connection that accept(2) reports in its place; the listening socket is fine. */
+/* Errors of a connection reported by accept(2); the listening socket is fine. */
 static bool hs_sock_is_of_connection(int sys_errno)
 {
     switch (sys_errno) {
@@ -460,7 +462,7 @@ int hs_sock_connect(const hs_sock_endpoint_t *endpoint)
         return fd;
     if (address->sa_family != AF_UNIX)
         (void)hs_sock_set_nodelay(fd);
-    /* An interrupted connect goes on without us, as one in progress does. */
+    /* An interrupted connect continues asynchronously, like one in progress. */
     if (connect(fd, address, (socklen_t)endpoint->address_len) == 0 || errno == EINPROGRESS ||
         errno == EINTR)
         return fd;
@@ -533,25 +535,32 @@ ptrdiff_t hs_sock_send_more(int fd, struct iovec *iov, int iov_count)
 }
 
 #ifdef __linux__
-/*
- * sendfile(2) has no MSG_NOSIGNAL, and a library must not change what the program does on SIGPIPE:
- * the signal is blocked for the call and, if the call has raised it, taken before it is unblocked.
- * Threads of ours block every signal anyway; there it stays pending, without effect.
- */
-ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len)
+static ptrdiff_t send_file(int fd, int file_fd, uint64_t offset, size_t len)
 {
-    HS_ASSERT(len > 0);
-    sigset_t pipe_signal;
-    sigset_t before;
-    sigemptyset(&pipe_signal);
-    sigaddset(&pipe_signal, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
     ssize_t n;
     do {
         off_t position = (off_t)offset;
         n = sendfile(fd, file_fd, &position, len);
     } while (n == -1 && errno == EINTR);
-    ptrdiff_t result = n == -1 ? -errno : n;
+    return n == -1 ? -errno : n;
+}
+
+/*
+ * sendfile(2) has no MSG_NOSIGNAL, and a library must not change what the program does on SIGPIPE:
+ * the signal is blocked during the call and, if the call raised it, consumed before it is
+ * unblocked. On our own threads it is blocked anyway, and stays pending without effect.
+ */
+ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len)
+{
+    HS_ASSERT(len > 0);
+    if (hs_thread_is_own())
+        return send_file(fd, file_fd, offset, len);
+    sigset_t pipe_signal;
+    sigset_t before;
+    sigemptyset(&pipe_signal);
+    sigaddset(&pipe_signal, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    ptrdiff_t result = send_file(fd, file_fd, offset, len);
     if (sigismember(&before, SIGPIPE) == 0) {
         const struct timespec at_once = { 0, 0 };
         if (result == -EPIPE)

@@ -42,8 +42,8 @@ HS_NODISCARD int hs_sock_probe_tcp(const char *host, uint16_t port, hs_errinfo_t
 /*
  * Listens on a Unix socket at `path`, with exactly the permissions `mode` (at most 0777) before the
  * first connection can be made. A socket file without a listener is replaced; a served one is
- * EADDRINUSE; any other file is left alone (ENOTSOCK). The file is the caller's to remove. Fails
- * with HS_ERR_SYSTEM, or HS_ERR_INVALID (empty or too long path, mode, backlog).
+ * EADDRINUSE; any other file is left alone (ENOTSOCK). The caller removes the file. Fails with
+ * HS_ERR_SYSTEM, or HS_ERR_INVALID (empty or too long path, mode, backlog).
  */
 HS_NODISCARD int hs_sock_listen_uds(const char *path, unsigned mode, int backlog,
                                     hs_errinfo_t *err);
@@ -58,8 +58,8 @@ hs_sock_file_t hs_sock_file_at(const char *path);
 
 /*
  * Removes the file at `path` if it is still `file`: another server's socket, or any other file that
- * has taken its place, stays. Call it while the socket is open, for the number of a file that is
- * gone may be given to the next one.
+ * has taken its place, stays. Call it while the socket is open, since the inode number of a removed
+ * file may be reused.
  */
 void hs_sock_remove_file(const char *path, hs_sock_file_t file);
 
@@ -80,7 +80,7 @@ typedef struct hs_sock_endpoint {
 } hs_sock_endpoint_t;
 
 /* The endpoint of an IPv4 or IPv6 literal (no brackets; a zone after % is allowed). Never blocks,
- * never asks a name server. HS_ERR_INVALID if `literal` is none. */
+ * never queries a name server. HS_ERR_INVALID if `literal` is not one. */
 HS_NODISCARD int hs_sock_endpoint_tcp(hs_sock_endpoint_t *endpoint, const char *literal,
                                       uint16_t port);
 
@@ -101,8 +101,8 @@ HS_NODISCARD int hs_sock_endpoint_uds(hs_sock_endpoint_t *endpoint, const char *
 HS_NODISCARD int hs_sock_connect(const hs_sock_endpoint_t *endpoint);
 
 /* A datagram socket that sends to `endpoint`, an address of the Internet, and receives from nowhere
- * else: the descriptor, or -errno. hs_sock_recv and hs_sock_send take and give one datagram; what
- * has no room in the buffer is lost. */
+ * else: the descriptor, or -errno. hs_sock_recv and hs_sock_send transfer one datagram; what does
+ * not fit the buffer is lost. */
 HS_NODISCARD int hs_sock_connect_udp(const hs_sock_endpoint_t *endpoint);
 
 /* 0: connected; -EINPROGRESS: not yet; else why it failed, which the kernel says only once. */
@@ -117,9 +117,9 @@ HS_NODISCARD ptrdiff_t hs_sock_recv(int fd, struct iovec *iov, int iov_count);
 HS_NODISCARD ptrdiff_t hs_sock_send(int fd, struct iovec *iov, int iov_count);
 
 /*
- * hs_sock_send for bytes that more will follow at once: TCP may hold back a last segment that is
- * not full, until the next send or sendfile (for 200 ms at most). Only where the kernel has
- * MSG_MORE; elsewhere the same as hs_sock_send.
+ * hs_sock_send when more bytes will follow at once: TCP may hold back a last partial segment until
+ * the next send or sendfile (for at most 200 ms). Only where the kernel has MSG_MORE; elsewhere the
+ * same as hs_sock_send.
  */
 HS_NODISCARD ptrdiff_t hs_sock_send_more(int fd, struct iovec *iov, int iov_count);
 
@@ -132,9 +132,9 @@ HS_NODISCARD ptrdiff_t hs_sock_send_more(int fd, struct iovec *iov, int iov_coun
 HS_NODISCARD ptrdiff_t hs_sock_sendfile(int fd, int file_fd, uint64_t offset, size_t len);
 
 /*
- * What was sent and has not left the send queue, or -errno. TCP: bytes that the peer's system has
- * not acknowledged, so a falling number is progress of the client. Unix sockets: memory of what the
- * peer has not read, more than the bytes themselves.
+ * Bytes still in the send queue, or -errno. TCP: bytes that the peer's system has not acknowledged,
+ * so a falling number is progress of the client. Unix sockets: memory of what the peer has not
+ * read, more than the bytes themselves.
  */
 HS_NODISCARD ptrdiff_t hs_sock_unsent(int fd);
 

@@ -1,9 +1,9 @@
 /*
- * Programs started through the shell, as popen(3) and system(3) do, but with clean signals: our
+ * Starts programs through the shell, like popen(3) and system(3), but with clean signals: our
  * threads block every signal and ignore SIGPIPE, and a program that inherited that could not be
  * ended by TERM. They inherit only standard input, output and error: our other descriptors are
- * close-on-exec. No lock of the C library is held across the call, so that a thread that waits for
- * one program does not hold up another thread that starts one.
+ * close-on-exec. No lock of the C library is held across the call, so a thread that waits for a
+ * program does not block another thread that starts one.
  *
  * Thread: any.
  */
@@ -28,7 +28,7 @@ typedef struct hs_spawned {
 /* Starts `sh -c command`. 0 or -errno. */
 HS_NODISCARD int hs_spawn_shell(const char *command, hs_spawn_pipe_t end, hs_spawned_t *spawned);
 
-/* Waits for the end of a program and gives its status as wait(2) does. 0 or -errno. */
+/* Waits for a program to end and returns its status as wait(2) does. 0 or -errno. */
 HS_NODISCARD int hs_spawn_wait(pid_t pid, int *status);
 
 /* True if the program has ended: it was reaped. */

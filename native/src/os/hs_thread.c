@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #endif
 
-/* What the new thread needs to begin. Owner: the starter, then the new thread, which frees it. */
+/* The arguments of a new thread. Owner: the starter, then the new thread, which frees it. */
 typedef struct thread_start {
     void *(*run)(void *argument);
     void *argument;
@@ -61,7 +61,7 @@ void hs_thread_become(hs_thread_kind_t kind)
         return;
     attr.size = sizeof(attr);
     attr.flags = 0;
-    /* A policy that was chosen on purpose stays. */
+    /* A deliberately chosen policy is kept. */
     if (attr.policy != SCHED_OTHER)
         return;
     attr.slice_ns = kind == HS_THREAD_WORK ? WORK_SLICE_NS : IO_SLICE_NS;
@@ -75,13 +75,21 @@ void hs_thread_become(hs_thread_kind_t kind)
 #endif
 }
 
+static _Thread_local bool is_own;
+
+bool hs_thread_is_own(void)
+{
+    return is_own;
+}
+
 static void *begin_thread(void *argument)
 {
+    is_own = true;
     thread_start_t *start = argument;
     thread_start_t own = *start;
     hs_free(start);
     name_thread(own.name);
-    /* A bound I/O thread starts its workers, and binding is inherited. */
+    /* A bound I/O thread starts its workers, which inherit the binding. */
     if (own.kind == HS_THREAD_WORK)
         hs_os_unpin();
     hs_thread_become(own.kind);
@@ -103,6 +111,10 @@ int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
         sigset_t all;
         sigset_t before;
         sigfillset(&all);
+        /* If blocked, they would end the process without running their handler. */
+        static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+        for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+            sigdelset(&all, faults[i]);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         failed = pthread_create(thread, &attributes, begin_thread, start);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -116,7 +128,7 @@ int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
 }
 
 #if defined(__linux__) && !defined(__GLIBC__)
-/* What a stack without a limit may be taken for. */
+/* The assumed size of an unlimited stack. */
 #define UNLIMITED_STACK_BYTES ((size_t)8 * 1024 * 1024)
 #endif
 
@@ -135,7 +147,7 @@ bool hs_thread_stack(uintptr_t *lowest, size_t *size)
     *lowest = (uintptr_t)address;
     pthread_attr_destroy(&attributes);
 #if !defined(__GLIBC__)
-    /* musl tells of the first thread's stack only what has been used so far. */
+    /* For the first thread, musl reports only the stack used so far. */
     struct rlimit limit;
     if (is_known && syscall(SYS_gettid) == getpid() && getrlimit(RLIMIT_STACK, &limit) == 0) {
         uintptr_t end = *lowest + *size;

@@ -11,7 +11,7 @@
 
 typedef enum hs_thread_kind {
     HS_THREAD_IO,   /* serves descriptors */
-    HS_THREAD_WORK, /* computes: gives way to I/O threads where the system can be told so */
+    HS_THREAD_WORK, /* computes: yields to I/O threads if the system supports it */
 } hs_thread_kind_t;
 
 /*
@@ -21,16 +21,20 @@ typedef enum hs_thread_kind {
 HS_NODISCARD int hs_thread_start(pthread_t *thread, hs_thread_kind_t kind, const char *name,
                                  void *(*run)(void *argument), void *argument, hs_errinfo_t *error);
 
+/* Whether hs_thread_start started the calling thread: all signals but those of faults are blocked.
+ */
+bool hs_thread_is_own(void);
+
 /*
- * Tells the system what the calling thread is for, where it can be told: an I/O thread that shares
- * a core with workers is then not kept waiting by them, nor interrupted by those it wakes.
+ * Tells the system the role of the calling thread, if supported: an I/O thread that shares a core
+ * with workers is then not delayed by them, nor preempted by those it wakes.
  */
 void hs_thread_become(hs_thread_kind_t kind);
 
-/* The stack of the calling thread, from its lowest address. False where the system does not say. */
+/* The stack of the calling thread, from its lowest address. False if unknown. */
 bool hs_thread_stack(uintptr_t *lowest, size_t *size);
 
-/* The number by which the system shows the calling thread. */
+/* The calling thread's id as shown by the system. */
 unsigned long hs_thread_id(void);
 
 /* Processors that this process may use, at least 1. */
