@@ -3,7 +3,7 @@
 #include "base/hs_chars.h"
 #include "http/hs_target.h"
 
-/* What the fields other than Host say. */
+/* The results of the fields other than Host. */
 typedef struct field_facts {
     uint16_t transfer_encodings;
     uint8_t coding; /* hs_parse_outcome_t of the last Transfer-Encoding */
@@ -27,7 +27,7 @@ bool hs_fields_next_element(hs_span_t *list, hs_span_t *element)
 /*
  * RFC 9112 §6.1, §6.3: `chunked` must be the last coding and only the last, or the end of the
  * content is unknown: 400. We implement no other coding before it: 501. RFC 9110 §5.6.1.2 ignores
- * empty elements, but llhttp and other servers do not, and all must agree where a message ends:
+ * empty elements, but llhttp and other servers do not, and all must agree on where a message ends:
  * 400.
  */
 hs_parse_outcome_t hs_fields_check_codings(hs_span_t list)
@@ -87,7 +87,7 @@ static HS_NOINLINE void note_field(hs_msg_t *msg, const hs_field_t *field, field
     }
 }
 
-/* Whether a name may be one that note_field knows. No two of them have the same length. */
+/* Whether a name may be one known to note_field. No two of them have the same length. */
 static bool may_be_noted(const char *name, uint32_t len)
 {
     static const char first_letters[] = {
@@ -147,7 +147,7 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
         uint32_t value_at = field->value_at;
         uint32_t value_len = field->value_len;
         /* llhttp places an empty value after its line, where the next name begins: its NUL would
-         * overwrite that name. Its place is the end of its own name instead. */
+         * overwrite that name. So it is moved to the end of its own name. */
         if (HS_UNLIKELY(value_len == 0))
             field->value_at = value_at = field->name_at + name_len;
         base[field->name_at + name_len] = '\0';
@@ -169,7 +169,7 @@ hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
     msg->keep_alive = !facts.close && (msg->keep_alive || facts.keep_alive);
     if (outcome == HS_PARSE_COMPLETE)
         outcome = check_framing(msg, &facts, has_content_length);
-    /* A message that is not understood is refused as such, whatever it expects. */
+    /* A malformed message is refused as such, whatever its Expect. */
     return outcome == HS_PARSE_COMPLETE && facts.expectation_failed ? HS_PARSE_EXPECTATION_FAILED
                                                                     : outcome;
 }

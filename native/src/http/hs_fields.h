@@ -9,9 +9,8 @@
 #include "http/hs_outcome.h"
 
 /*
- * Checks a complete head, puts a NUL behind each name and value, and sets msg->expect_continue and
- * msg->keep_alive. `has_content_length` says that the field was there. HS_PARSE_COMPLETE, or the
- * refusal.
+ * Checks a complete head, writes a NUL after each name and value, and sets msg->expect_continue and
+ * msg->keep_alive. `has_content_length`: the field was present. HS_PARSE_COMPLETE, or the refusal.
  */
 HS_NODISCARD hs_parse_outcome_t hs_fields_check(hs_msg_t *msg, bool has_content_length,
                                                 hs_host_memo_t *last_host);

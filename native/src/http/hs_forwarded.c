@@ -5,12 +5,12 @@
 /* An address in brackets and a port, unescaped. */
 #define NODE_MAX 64
 
-/* What is left of the lists, from their end on. */
+/* The rest of the lists, read from their end. */
 typedef struct cursor {
     const hs_msg_t *msg;
     hs_span_t name;
-    unsigned fields; /* those before this number are left */
-    hs_span_t list;  /* what is left of the one behind them */
+    unsigned fields; /* fields before this number are unread */
+    hs_span_t list;  /* the unread part of the field after them */
     bool has_quotes;
 } cursor_t;
 
@@ -20,8 +20,8 @@ static bool is_digit(char c)
 }
 
 /*
- * `*at` is a quote that ends a string: goes to the one that begins it. A quote inside has an odd
- * number of backslashes before it, and the first one none. False: there is none.
+ * `*at` is a closing quote: moves to the opening one. An escaped quote has an odd number of
+ * backslashes before it, the opening one none. False: there is none.
  */
 static bool find_opening_quote(const char *data, size_t *at)
 {
@@ -40,7 +40,7 @@ static bool find_opening_quote(const char *data, size_t *at)
     return false;
 }
 
-/* Takes the last element off the list. False: a quoted string in it has no beginning. */
+/* Removes the last element of the list. False: a quoted string in it has no opening quote. */
 static bool take_last(cursor_t *cursor, hs_span_t *element)
 {
     hs_span_t *list = &cursor->list;
@@ -93,8 +93,8 @@ static bool is_port(hs_span_t text)
     return text.len <= 6;
 }
 
-/* An address, with or without a port: IPv4, [IPv6], or IPv6 alone, which has none. False: it is not
- * an address. */
+/* An address, with or without a port: IPv4, [IPv6], or bare IPv6, which has none. False: not an
+ * address. */
 static bool read_node(hs_span_t node, hs_peer_t *peer)
 {
     size_t len = node.len;
@@ -116,8 +116,8 @@ static bool read_node(hs_span_t node, hs_peer_t *peer)
     return hs_peer_parse(hs_span(node.data, len), peer);
 }
 
-/* A quoted-string at the beginning of `*text`: its content without backslashes, as far as it fits
- * (longer than NODE_MAX is no address). False: it does not end. */
+/* A quoted-string at the start of `*text`: its content without backslashes, as far as it fits
+ * (anything longer than NODE_MAX is not an address). False: unterminated. */
 static bool take_quoted(hs_span_t *text, char value[NODE_MAX + 1], size_t *len)
 {
     size_t at = 1;
@@ -135,8 +135,8 @@ static bool take_quoted(hs_span_t *text, char value[NODE_MAX + 1], size_t *len)
     return true;
 }
 
-/* Written without quotes. Proxies that write addresses so, whose colons and brackets would need
- * them, are understood. */
+/* Unquoted. Some proxies write addresses like this although their colons and brackets need quotes;
+ * that is accepted. */
 static bool take_unquoted(hs_span_t *text, char value[NODE_MAX + 1], size_t *len)
 {
     size_t at = 0;
@@ -148,8 +148,8 @@ static bool take_unquoted(hs_span_t *text, char value[NODE_MAX + 1], size_t *len
     return at > 0;
 }
 
-/* The value of `for` in a forwarded-element (RFC 7239 §4). False: it is malformed, there is none or
- * more than one, or it is not an address. */
+/* The value of `for` in a forwarded-element (RFC 7239 §4). False: malformed, missing or repeated,
+ * or not an address. */
 static bool read_forwarded(hs_span_t text, hs_peer_t *peer)
 {
     bool has_for = false;
@@ -202,4 +202,39 @@ hs_peer_t hs_forwarded_client(const hs_forwarding_t *forwarding, const hs_msg_t 
         client = before;
     }
     return client;
+}
+
+/* A parameter `proto` of a forwarded-element, quoted or not. */
+static bool has_https(hs_span_t element)
+{
+    while (element.len > 0) {
+        const char *semicolon = memchr(element.data, ';', element.len);
+        size_t len = semicolon != NULL ? (size_t)(semicolon - element.data) : element.len;
+        hs_span_t pair = hs_span_trim(hs_span(element.data, len));
+        if (hs_span_equals_nocase(pair, HS_SPAN_LITERAL("proto=https")) ||
+            hs_span_equals_nocase(pair, HS_SPAN_LITERAL("proto=\"https\"")))
+            return true;
+        len = hs_min(len + 1, element.len);
+        element = hs_span(element.data + len, element.len - len);
+    }
+    return false;
+}
+
+bool hs_forwarded_is_https(const hs_forwarding_t *forwarding, const hs_msg_t *msg,
+                           const hs_peer_t *peer)
+{
+    if (!hs_networks_contain(&forwarding->trusted, peer))
+        return false;
+    bool is_standard = forwarding->field == HS_FORWARDED_RFC7239;
+    cursor_t cursor = {
+        .msg = msg,
+        .name = is_standard ? HS_SPAN_LITERAL("forwarded") : HS_SPAN_LITERAL("x-forwarded-proto"),
+        .fields = msg->field_count,
+        .has_quotes = is_standard,
+    };
+    hs_span_t element;
+    if (!take_element(&cursor, &element))
+        return false;
+    return is_standard ? has_https(element)
+                       : hs_span_equals_nocase(element, HS_SPAN_LITERAL("https"));
 }

@@ -62,7 +62,7 @@ static bool is_port(hs_span_t text)
            (text.len == sizeof(max) - 1 && memcmp(text.data, max, sizeof(max) - 1) <= 0);
 }
 
-/* The port after host_len, which is valid; `absent` if it is empty or missing. */
+/* The valid port after host_len; `absent` if it is empty or missing. */
 static unsigned port_of(hs_span_t text, size_t at, unsigned absent)
 {
     unsigned port = 0;

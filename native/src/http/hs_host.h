@@ -9,13 +9,13 @@
 
 #include "base/hs_span.h"
 
-/* uri-host [ ":" port ]: a name or an address that is not empty, no user information. */
+/* uri-host [ ":" port ]: a non-empty name or address, no user information. */
 bool hs_host_is_valid(hs_span_t host);
 
 /*
- * The same, with the last valid one in memory: nearly all requests to a server name the same host,
- * and to compare it costs less than to look at each of its characters. owner: the thread that
- * parses; all zero in the beginning.
+ * The same, caching the last valid one: nearly all requests to a server name the same host, and
+ * comparing it costs less than checking each character. owner: the parsing thread; initially
+ * zeroed.
  */
 typedef struct hs_host_memo {
     size_t len;
@@ -24,6 +24,6 @@ typedef struct hs_host_memo {
 
 bool hs_host_is_valid_memo(hs_host_memo_t *memo, hs_span_t host);
 
-/* Whether two valid values name the same host and port. A port that is missing or empty is
+/* Whether two valid values name the same host and port. A missing or empty port is
  * `default_port`. */
 bool hs_host_same(hs_span_t a, hs_span_t b, unsigned default_port);

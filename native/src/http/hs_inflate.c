@@ -16,8 +16,8 @@ struct hs_inflate {
     z_stream stream;
     hs_inflate_format_t format;
     bool has_begun;    /* a byte has come in, the stream is initialised */
-    bool member_ended; /* what comes next is another member, or nothing */
-    bool is_full;      /* the last call has filled `out`: there may be more without new bytes */
+    bool member_ended; /* another member follows, or nothing */
+    bool is_full;      /* the last call filled `out`: there may be more output without new input */
     uint64_t total_in;
     uint64_t total_out;
     char out[OUT_SIZE];
@@ -41,8 +41,8 @@ void hs_inflate_free(hs_inflate_t *decoder)
     hs_free(decoder);
 }
 
-/* The first byte of zlib's wrapper: method 8 and a window of at most 32 KiB. A compressor begins
- * no deflate stream without the wrapper with such a byte. */
+/* The first byte of zlib's wrapper: method 8 and a window of at most 32 KiB. Compressors do not
+ * start a raw deflate stream with such a byte. */
 static bool is_zlib(char first)
 {
     return (first & 0x0f) == 8 && (unsigned char)first >> 4 <= 7;
@@ -57,7 +57,7 @@ static bool begin(hs_inflate_t *decoder, char first)
     return decoder->has_begun;
 }
 
-/* What zlib's result means; the bytes that it took and made are counted. */
+/* Interprets zlib's result, and counts the bytes consumed and produced. */
 static hs_inflate_outcome_t outcome_of(hs_inflate_t *decoder, int result, size_t made)
 {
     if (result == Z_MEM_ERROR)

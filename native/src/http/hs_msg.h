@@ -24,9 +24,10 @@ typedef struct hs_msg {
     uint32_t url_len;
     uint8_t method;        /* llhttp_method_t */
     uint8_t minor_version; /* HTTP/1.minor */
-    bool keep_alive;       /* what the client asks for: RFC 9112 §9.3 */
+    bool keep_alive;       /* requested by the client: RFC 9112 §9.3 */
     bool chunked;
     bool expect_continue;
+    bool asks_upgrade; /* it has an Upgrade field, named in Connection */
     uint16_t field_count;
     uint16_t field_cap;
     hs_field_t *fields; /* field_cap of them, borrowed */
@@ -34,8 +35,8 @@ typedef struct hs_msg {
     hs_span_t body; /* complete and decoded content */
 } hs_msg_t;
 
-/* The spans below are valid once `base` is set. After hs_parse_check a NUL stands behind each name
- * and value, after hs_msg_terminate_url behind the target too. */
+/* The spans below are valid once `base` is set. After hs_parse_check each name and value ends in a
+ * NUL, after hs_msg_terminate_url the target too. */
 
 static inline hs_span_t hs_msg_url(const hs_msg_t *msg)
 {

@@ -21,7 +21,7 @@ typedef enum hs_parse_outcome {
     HS_PARSE_VERSION_UNSUPPORTED, /* 505 */
 } hs_parse_outcome_t;
 
-/* The status of a refusal; 0 for the two outcomes that are none. */
+/* The status of a refusal; 0 for the two outcomes that are not refusals. */
 static inline int hs_parse_status(hs_parse_outcome_t outcome)
 {
     switch (outcome) {

@@ -77,15 +77,15 @@ static int on_name(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* llhttp passes white space at the end of a piece of a value, which is part of the value only if
- * more of it follows: the value ends with the last byte that is not white space. */
+/* llhttp passes trailing white space of a piece of a value, which is part of the value only if more
+ * follows: the value ends at its last byte that is not white space. */
 static int on_value(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_t *parse = parse_of(llhttp);
     HS_ASSERT(parse->msg->field_count > 0);
     hs_field_t *field = &parse->msg->fields[parse->msg->field_count - 1];
     parse->in_name = false;
-    while (len > 0 && (unsigned char)at[len - 1] <= ' ') /* SP or HTAB: llhttp lets no other pass */
+    while (len > 0 && (unsigned char)at[len - 1] <= ' ') /* SP or HTAB: llhttp accepts no other */
         len--;
     if (HS_UNLIKELY(len == 0))
         return 0;
@@ -114,7 +114,7 @@ static int on_extension_word_end(llhttp_t *llhttp)
     return has_text ? 0 : refuse(parse, HS_PARSE_BAD_REQUEST);
 }
 
-/* How many more bytes of content there may be. */
+/* How many more bytes of content are allowed. */
 static uint64_t content_allowed(const hs_parse_t *parse)
 {
     return parse->shared->limits->max_body - parse->content_taken - parse->content->len;
@@ -130,7 +130,7 @@ static int on_body(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-/* A chunk that cannot fit is refused as soon as its size is known. */
+/* A chunk over the limit is refused as soon as its size is known. */
 static int on_chunk_header(llhttp_t *llhttp)
 {
     hs_parse_t *parse = parse_of(llhttp);
@@ -189,8 +189,8 @@ void hs_parse_begin(hs_parse_t *parse, hs_parse_shared_t *shared, hs_msg_t *msg)
     msg->body = hs_span("", 0);
 }
 
-/* llhttp stops after a version that it does not know, at a malformed version, and at bytes between
- * a version and the end of its line: only the first is 505. */
+/* llhttp stops after an unknown version, at a malformed version, and at bytes between a version and
+ * the end of its line: only the first is 505. */
 static hs_parse_outcome_t outcome_of_version(const hs_parse_t *parse)
 {
     uint32_t line_end = parse->msg->url_at + parse->msg->url_len + sizeof(" HTTP/1.1") - 1;
@@ -293,6 +293,7 @@ static void take_head(hs_parse_t *parse)
     msg->chunked = (llhttp->flags & F_CHUNKED) != 0;
     msg->content_length = llhttp->content_length; /* 0 without the field */
     msg->keep_alive = false;
+    msg->asks_upgrade = llhttp->upgrade != 0;
 }
 
 /* Whether `c` may be the byte at this distance after a target. */
@@ -373,7 +374,7 @@ static HS_NOINLINE hs_parse_outcome_t stopped_in_head(hs_parse_t *parse, const c
     return scan_unknown_method(parse, data, len, taken);
 }
 
-/* The next bytes of a head that has begun, or bytes with which none begins. */
+/* The next bytes of a head, or bytes that cannot start one. */
 static HS_NOINLINE hs_parse_outcome_t go_on_with_head(hs_parse_t *parse, const char *data,
                                                       size_t len, size_t *taken)
 {

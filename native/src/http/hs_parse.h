@@ -3,9 +3,9 @@
  * dispatch: the caller acts on the outcome.
  *
  * A message is parsed in two steps. hs_parse_head consumes bytes up to the empty line and fills an
- * hs_msg_t. Then comes the content: with Content-Length the caller counts bytes itself; a chunked
- * one goes through hs_parse_chunked. After a refusal nothing that follows on the connection may be
- * parsed.
+ * hs_msg_t. Then comes the content: with Content-Length the caller counts bytes itself; chunked
+ * content goes through hs_parse_chunked. After a refusal nothing that follows on the connection may
+ * be parsed.
  */
 #pragma once
 
@@ -17,10 +17,10 @@
 #include "http/hs_msg.h"
 #include "http/hs_outcome.h"
 
-/* What the parsers of one loop share. owner: its thread */
+/* Shared by the parsers of one loop. owner: its thread */
 typedef struct hs_parse_shared {
     const hs_limits_t *limits;
-    llhttp_t initial; /* as llhttp_init leaves it: to copy it costs less than to call that */
+    llhttp_t initial; /* as set by llhttp_init: copying it costs less than calling that */
     hs_host_memo_t last_host;
 } hs_parse_shared_t;
 
@@ -39,7 +39,7 @@ typedef struct hs_parse {
     bool in_extension_word;     /* a name or value of a chunk extension has begun */
     hs_parse_outcome_t refusal; /* why a callback stopped llhttp */
     hs_buf_t *content;          /* where chunked content goes */
-    uint64_t content_taken;     /* decoded content that the caller has taken out of `content` */
+    uint64_t content_taken;     /* decoded content already taken out of `content` by the caller */
     uint64_t framing;           /* bytes of a chunked message that are not content … */
     uint64_t framing_allowed;   /* … and how many are allowed so far */
 } hs_parse_t;
@@ -66,7 +66,7 @@ HS_NODISCARD hs_parse_outcome_t hs_parse_check(hs_parse_t *parse);
 HS_NODISCARD hs_parse_outcome_t hs_parse_chunked(hs_parse_t *parse, hs_buf_t *content,
                                                  const char *data, size_t len, size_t *taken);
 
-/* The caller has taken what is in `content`: it is emptied, and still counts for the limit. */
+/* The caller has taken the content: empties `content`, which still counts towards the limit. */
 static inline void hs_parse_content_taken(hs_parse_t *parse, hs_buf_t *content)
 {
     parse->content_taken += content->len;

@@ -3,11 +3,11 @@
 #include "base/hs_chars.h"
 #include "http/hs_fields.h"
 
-/* A parser that waits for its next response keeps no more memory than this. */
+/* The most memory that an idle parser keeps. */
 #define HEAD_KEPT 4096
 #define JOINED_KEPT 16384
 
-/* Bytes given to llhttp at once, so that 32 bits hold what is counted between two checks. */
+/* Bytes passed to llhttp at once, so that counts between two checks fit 32 bits. */
 #define PIECE_MAX (1u << 30)
 
 #define STATUS_LINE_LEN (sizeof("HTTP/1.1 200") - 1) /* without the reason */
@@ -30,7 +30,7 @@ static int pause(llhttp_t *llhttp)
     return HPE_PAUSED;
 }
 
-/* The first piece of content stays where it is; only if a second one follows are they joined. */
+/* The first piece of content is not copied; only if a second one follows are they joined. */
 static int on_body(llhttp_t *llhttp, const char *at, size_t len)
 {
     hs_parse_response_t *parse = parse_of(llhttp);
@@ -186,7 +186,7 @@ static hs_response_outcome_t execute(hs_parse_response_t *parse, const char *dat
     return outcome_of(parse, code);
 }
 
-/* What the fields of a head say about its content and its connection. */
+/* What the head's fields say about content and connection. */
 typedef struct head_facts {
     unsigned transfer_encodings;
     hs_parse_outcome_t coding; /* of the last Transfer-Encoding */
@@ -208,8 +208,7 @@ static void note_field(head_facts_t *facts, hs_span_t name, hs_span_t value)
     }
 }
 
-/* The line at the beginning of `*text`, which is moved behind it. A line ends with CR LF and
- * nothing else. */
+/* The line at the start of `*text`, which is advanced past it. Only CR LF ends a line. */
 static bool take_line(hs_span_t *text, hs_span_t *line)
 {
     const char *end = memchr(text->data, '\n', text->len);
@@ -220,7 +219,7 @@ static bool take_line(hs_span_t *text, hs_span_t *line)
     return true;
 }
 
-/* "HTTP/1.1 200 OK"; the space behind the status is often missing where there is no reason. */
+/* "HTTP/1.1 200 OK"; without a reason the space after the status is often missing. */
 static hs_response_outcome_t check_status_line(const hs_parse_response_t *parse, hs_span_t line)
 {
     if (parse->llhttp.http_major != 1 || parse->llhttp.http_minor > 1)
@@ -233,8 +232,8 @@ static hs_response_outcome_t check_status_line(const hs_parse_response_t *parse,
     return hs_span_is_field_value(line) ? HS_RESPONSE_COMPLETE : HS_RESPONSE_MALFORMED;
 }
 
-/* Rewrites the lines of the head as `head` is described, which never needs more room, and notes
- * what the fields say. It checks them all again: what llhttp takes for one line is one line here.
+/* Rewrites the lines of the head to the format of `head`, which never needs more room, and
+ * evaluates the fields. All are checked again: what llhttp considers one line is one line here.
  */
 static hs_response_outcome_t rewrite_head(hs_parse_response_t *parse, head_facts_t *facts)
 {
@@ -305,7 +304,7 @@ static hs_response_outcome_t frame_content(hs_parse_response_t *parse, const hea
     return HS_RESPONSE_HEAD;
 }
 
-/* All bytes of a head are there. HS_RESPONSE_NEED_MORE: it was an informational one. */
+/* The head is complete. HS_RESPONSE_NEED_MORE: it was an informational one. */
 static hs_response_outcome_t take_head(hs_parse_response_t *parse)
 {
     head_facts_t facts = { 0 };
@@ -368,7 +367,7 @@ static hs_response_outcome_t parse_length(hs_parse_response_t *parse, const char
     return parse->remaining > 0 ? HS_RESPONSE_NEED_MORE : HS_RESPONSE_COMPLETE;
 }
 
-/* The bytes of framing behind the last first line of a chunk that are more than a chunk needs. */
+/* Framing bytes since the last chunk's first line, beyond what a chunk needs. */
 static uint32_t excess_of(const hs_parse_response_t *parse)
 {
     uint32_t needed = HS_RESPONSE_FRAMING_PER_CHUNK;

@@ -4,11 +4,11 @@
  *
  * A response is read by calls of hs_parse_response_next, until HS_RESPONSE_COMPLETE or a refusal:
  *   HS_RESPONSE_HEAD comes once, for the final response: informational ones (1xx) are skipped.
- *   Behind it, every call may find content in the bytes that it takes: `content`.
- *   HS_RESPONSE_COMPLETE comes without a further byte where nothing follows the head.
- * The end of the connection is told by hs_parse_response_end. Wherever the bytes are cut, head,
- * content, outcome and the number of bytes taken are the same. Bytes that are left when a response
- * is complete belong to none: nothing more may be sent on such a connection.
+ *   After it, every call may find content in the bytes it consumes: `content`. HS_RESPONSE_COMPLETE
+ *   needs no further byte if nothing follows the head.
+ * hs_parse_response_end reports the end of the connection. Wherever the bytes are cut, head,
+ * content, outcome and the number of bytes taken are the same. Bytes left over when a response is
+ * complete belong to no response: nothing more may be sent on such a connection.
  *
  * RFC 9112 §4, §5, §6.3, §7, §8, §9.3.
  */
@@ -19,7 +19,7 @@
 #include "base/hs_span.h"
 #include "data/hs_buf.h"
 
-/* Bytes of all heads of a response, those of informational responses among them. */
+/* Bytes of all heads of a response, including informational responses. */
 #define HS_RESPONSE_HEAD_MAX (64 * 1024)
 #define HS_RESPONSE_FIELDS_MAX 256
 #define HS_RESPONSE_INTERIM_MAX 16
@@ -40,7 +40,7 @@ typedef enum hs_response_outcome {
     HS_RESPONSE_VERSION_UNSUPPORTED, /* neither HTTP/1.0 nor 1.1 */
     HS_RESPONSE_HEAD_TOO_LARGE,      /* bytes, fields */
     HS_RESPONSE_TOO_MANY_INTERIM,
-    HS_RESPONSE_UPGRADED,           /* 101, which no request asked for */
+    HS_RESPONSE_UPGRADED,           /* 101, which was not requested */
     HS_RESPONSE_BAD_LENGTH,         /* of the content: none, several, or one beside chunked */
     HS_RESPONSE_CODING_UNSUPPORTED, /* a transfer coding other than chunked */
     HS_RESPONSE_FRAMING_TOO_LARGE,  /* chunk extensions, trailers */
@@ -68,23 +68,23 @@ typedef struct hs_parse_response {
     uint16_t status;
     uint16_t interim_count;
     uint32_t head_taken;     /* bytes of heads so far */
-    uint64_t content_length; /* HS_RESPONSE_LENGTH_UNKNOWN if the head does not say it */
+    uint64_t content_length; /* HS_RESPONSE_LENGTH_UNKNOWN if not in the head */
     uint64_t remaining;
     uint32_t framing;        /* bytes that are not content since the last chunk's first line */
-    uint32_t framing_excess; /* those of lines before that are more than a chunk needs */
+    uint32_t framing_excess; /* those of earlier lines beyond what a chunk needs */
 
-    /* Until the head is complete its bytes; then, as text, "reason\n" and "name:value\n" for each
-     * field, names in small letters, values without white space around them. Neither names nor
-     * values hold a line feed, a carriage return or a NUL. */
+    /* Until the head is complete, its bytes; then, as text, "reason\n" and "name:value\n" for each
+     * field, names in lower case, values without surrounding white space. Names and values contain
+     * no line feed, carriage return or NUL. */
     hs_buf_t head;
 
-    /* Content in the bytes that the last call took. It lies in them or, if they hold several
+    /* Content in the bytes consumed by the last call. It is in them or, if they contain several
      * chunks, in `joined`: valid until the next call, and no longer than those bytes. */
     hs_span_t content;
     hs_buf_t joined;
 } hs_parse_response_t;
 
-/* Makes a parser, with nothing in it to free yet. */
+/* Initializes a parser, with nothing to free yet. */
 void hs_parse_response_init(hs_parse_response_t *parse);
 
 void hs_parse_response_free(hs_parse_response_t *parse);
@@ -92,7 +92,7 @@ void hs_parse_response_free(hs_parse_response_t *parse);
 /* Prepares for the first byte of the response to a request; `to_head`: to a HEAD. */
 void hs_parse_response_begin(hs_parse_response_t *parse, bool to_head);
 
-/* Parses the next bytes, no further than one outcome; `*taken` is how many belong to it. */
+/* Parses the next bytes, up to one outcome; `*taken` is how many belong to it. */
 HS_NODISCARD hs_response_outcome_t hs_parse_response_next(hs_parse_response_t *parse,
                                                           const char *data, size_t len,
                                                           size_t *taken);
@@ -101,11 +101,11 @@ HS_NODISCARD hs_response_outcome_t hs_parse_response_next(hs_parse_response_t *p
  * HS_RESPONSE_TRUNCATED. */
 HS_NODISCARD hs_response_outcome_t hs_parse_response_end(hs_parse_response_t *parse);
 
-/* Whether the connection may carry another request; no bytes may be left of it. */
+/* Whether the connection may carry another request; no bytes may be left over. */
 static inline bool hs_parse_response_is_reusable(const hs_parse_response_t *parse)
 {
     return parse->phase == HS_RESPONSE_OVER && parse->keep_alive;
 }
 
-/* What a refusal is called in errors: a static string. NULL for the outcomes that are none. */
+/* The name of a refusal in errors: a static string. NULL for outcomes that are not refusals. */
 const char *hs_response_refusal_name(hs_response_outcome_t outcome);

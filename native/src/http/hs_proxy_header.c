@@ -85,7 +85,7 @@ static hs_proxy_outcome_t read_v1(const char *data, size_t len, hs_proxy_header_
     const char *end = memchr(data, '\n', hs_min(len, (size_t)HS_PROXY_HEADER_V1_MAX));
     if (end == NULL)
         return len < HS_PROXY_HEADER_V1_MAX ? HS_PROXY_NEED_MORE : HS_PROXY_MALFORMED;
-    if (end[-1] != '\r') /* behind the signature: there is a byte before */
+    if (end[-1] != '\r') /* after the signature: there is a byte before it */
         return HS_PROXY_MALFORMED;
     header->len = (size_t)(end - data) + 1;
     const char *line = data + sizeof(v1_signature);

@@ -1,6 +1,6 @@
 /*
- * The header of the PROXY protocol, versions 1 (text) and 2 (binary), with which a proxy begins a
- * connection to say for whom it is. Pure. Specification: HAProxy's doc/proxy-protocol.txt.
+ * The header of the PROXY protocol, versions 1 (text) and 2 (binary), with which a proxy starts a
+ * connection to name its client. Pure. Specification: HAProxy's doc/proxy-protocol.txt.
  */
 #pragma once
 
@@ -16,12 +16,12 @@ typedef enum hs_proxy_outcome {
 } hs_proxy_outcome_t;
 
 typedef struct hs_proxy_header {
-    size_t len;       /* of the header, what follows addresses included */
+    size_t len;       /* of the header, including data after the addresses */
     bool has_source;  /* else (LOCAL, UNKNOWN, not TCP): the connection is the proxy's own, or its
-                         peer has no address; the socket's peer stays */
+                         client has no address; the socket's peer is kept */
     hs_peer_t source; /* address and port of the client */
 } hs_proxy_header_t;
 
-/* Reads a header from the first `len` bytes of a connection; any number of them. */
+/* Parses a header from the first `len` bytes of a connection, any number of them. */
 HS_NODISCARD hs_proxy_outcome_t hs_proxy_header_read(const char *data, size_t len,
                                                      hs_proxy_header_t *header);

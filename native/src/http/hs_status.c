@@ -2,6 +2,7 @@
 
 #define HS_STATUS_MAP(X)                                                                           \
     X(100, "Continue")                                                                             \
+    X(101, "Switching Protocols")                                                                  \
     X(200, "OK")                                                                                   \
     X(201, "Created")                                                                              \
     X(202, "Accepted")                                                                             \

@@ -9,8 +9,8 @@
 #define HS_STATUS_MIN 200
 #define HS_STATUS_MAX 599
 
-/* A known status line lies in this much memory, so that it can be copied with a fixed size. The
- * longest, of 431, has 46 bytes. */
+/* A known status line is stored in this much memory, so that it can be copied with a fixed size.
+ * The longest, of 431, has 46 bytes. */
 #define HS_STATUS_LINE_MAX 48
 
 /* "HTTP/1.1 200 OK\r\n" for a status with a known phrase, an empty span for others. */
@@ -19,8 +19,8 @@ hs_span_t hs_status_line(int status);
 /* "OK"; "" for a status without a known phrase. */
 const char *hs_status_reason(int status);
 
-/* 204 and 304 never carry content: RFC 9110 §6.4.1. */
+/* 1xx, 204 and 304 never carry content: RFC 9110 §6.4.1. */
 static inline bool hs_status_has_content(int status)
 {
-    return status != 204 && status != 304;
+    return status >= 200 && status != 204 && status != 304;
 }

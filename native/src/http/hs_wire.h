@@ -19,15 +19,14 @@ typedef struct hs_wire_head {
     hs_span_t fields; /* lines "Name: value\r\n", checked when they were added */
     bool own_date;    /* the fields have a Date: ours is omitted */
     size_t content_length;
-    /* If content_length is not known, one of these (RFC 9112 §6.3): */
+    /* If content_length is unknown, one of these (RFC 9112 §6.3): */
     bool chunked;     /* Transfer-Encoding: chunked, for a client of HTTP/1.1 */
     bool until_close; /* the connection ends the content; `connection` is CLOSE */
 } hs_wire_head_t;
 
 /*
- * Appends the response that nearly all are: status 200, content of known length, and nothing to say
- * about the connection. The same bytes as from hs_wire_put_head. False: out of memory, nothing was
- * appended.
+ * Appends the most common response: status 200, content of known length, and no Connection field.
+ * The same bytes as from hs_wire_put_head. False: out of memory, nothing was appended.
  */
 HS_NODISCARD bool hs_wire_put_ok(hs_buf_t *out, const hs_date_t *date, hs_span_t fields,
                                  hs_span_t content);
@@ -62,8 +61,8 @@ static inline bool hs_wire_is_field_name(hs_span_t name)
     return hs_span_is_token(name);
 }
 
-/* A field value holds no control character but HTAB: RFC 9110 §5.5. CR, LF and NUL would forge a
- * message. */
+/* A field value contains no control character except HTAB: RFC 9110 §5.5. CR, LF and NUL would
+ * allow forging a message. */
 static inline bool hs_wire_is_field_value(hs_span_t value)
 {
     return hs_span_is_field_value(value);
