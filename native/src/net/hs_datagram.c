@@ -52,7 +52,7 @@ static void begin_wait(hs_datagram_t *datagram, uint32_t timeout_ms)
         hs_timer_set(datagram->net->loop, &datagram->timer, hs_clock_monotonic_ms() + timeout_ms);
 }
 
-/* True: `failure` says how it has ended; false: no datagram is there. */
+/* True: `failure` says how it ended; false: there is no datagram. */
 static bool take(hs_datagram_t *datagram)
 {
     struct iovec iov = { datagram->data, datagram->max };
@@ -86,7 +86,7 @@ static void open_to(hs_datagram_t *datagram, const hs_addresses_t *addresses)
         datagram->failure = hs_failure_of_errno(-fd);
         return;
     }
-    /* By edges: what nobody receives is not reported again. */
+    /* Edge-triggered: unread datagrams are not reported again. */
     int failed = hs_ev_io_start(datagram->net->loop->ev, &datagram->watcher, fd,
                                 HS_EV_READ | HS_EV_EDGE, on_event);
     if (failed < 0) {

@@ -44,22 +44,22 @@ struct hs_datagram {
 /* NULL: out of memory. */
 HS_NODISCARD hs_datagram_t *hs_datagram_new(hs_net_t *net, hs_datagram_done_fn done, void *context);
 
-/* Closes, and nothing is reported any more. NULL is ignored. */
+/* Closes, and reports nothing more. NULL is ignored. */
 void hs_datagram_free(hs_datagram_t *datagram);
 
-/* True: it is done, `failure` says how; false: `done` tells. `timeout_ms` 0: no limit. */
+/* True: finished, `failure` says how; false: `done` is called later. `timeout_ms` 0: no limit. */
 HS_NODISCARD bool hs_datagram_open(hs_datagram_t *datagram, const char *host, uint16_t port,
                                    uint32_t timeout_ms);
 
 /* The next datagram, cut to `max` bytes. As hs_datagram_open. */
 HS_NODISCARD bool hs_datagram_receive(hs_datagram_t *datagram, size_t max, uint32_t timeout_ms);
 
-/* At once: `failure` NONE or why not. An answer that nothing listens there comes with a later
+/* Returns at once: `failure` NONE or why not. A port-unreachable reply is reported by a later
  * call. */
 void hs_datagram_send(hs_datagram_t *datagram, const char *data, size_t len);
 
-/* Closes; a call that waits fails with CLOSED and is reported before this returns. */
+/* Closes; a waiting call fails with CLOSED and is reported before this returns. */
 void hs_datagram_end(hs_datagram_t *datagram);
 
-/* Closes it and takes it out of its net, as hs_socket_abandon. */
+/* Closes it and removes it from its net, as hs_socket_abandon. */
 void hs_datagram_abandon(hs_datagram_t *datagram);

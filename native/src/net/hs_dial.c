@@ -11,7 +11,8 @@ struct hs_dial {
     void *context;
     hs_timer_t timer; /* the earlier of the two */
     uint64_t deadline_ms;
-    uint64_t stagger_ms; /* when the next address is tried although others still are; 0: never */
+    uint64_t stagger_ms; /* when the next address is tried while others are still in progress; 0:
+                            never */
     hs_resolver_wait_t wait;
     bool resolving;
     bool beginning; /* hs_dial_begin is running */
@@ -76,7 +77,7 @@ static void remove_attempt(hs_dial_t *dial, const hs_link_t *link)
             dial->attempts[i] = dial->attempts[--dial->attempt_count];
 }
 
-/* --- what the loop tells of an attempt; `user` NULL: it does not count any more --- */
+/* --- events of an attempt; `user` NULL: it no longer counts --- */
 
 static void on_connected(hs_loop_t *loop, hs_stream_t *stream)
 {
@@ -152,8 +153,8 @@ static bool is_on_its_way(const hs_dial_t *dial)
     return dial->attempt_count > 0 || dial->stagger_ms != 0;
 }
 
-/* Tries addresses until one is on its way. With none left and none on its way it has failed, which
- * hs_dial_begin reports itself while it runs. */
+/* Tries addresses until an attempt is in progress. With none left and none in progress it has
+ * failed, which hs_dial_begin itself reports while it runs. */
 static void try_next(hs_dial_t *dial)
 {
     bool begun = false;
@@ -171,7 +172,7 @@ static void try_next(hs_dial_t *dial)
     bool has_more = dial->next < dial->addresses.count;
     dial->stagger_ms = begun && has_more ? hs_clock_monotonic_ms() + HS_DIAL_STAGGER_MS : 0;
     if (error == EAGAIN) {
-        /* The backlog of the Unix socket is full: the same again a little later. */
+        /* The backlog of the Unix socket is full: retry a little later. */
         dial->next--;
         dial->stagger_ms = hs_clock_monotonic_ms() + HS_DIAL_RETRY_MS;
     }
@@ -181,7 +182,7 @@ static void try_next(hs_dial_t *dial)
         fail(dial, dial->failure);
 }
 
-/* The families in turn, that of the first address first (RFC 8305 §4). */
+/* Alternates families, starting with that of the first address (RFC 8305 §4). */
 static void interleave(hs_addresses_t *addresses)
 {
     const hs_addresses_t all = *addresses;
@@ -221,7 +222,7 @@ static void on_resolved(hs_resolver_wait_t *wait, hs_resolved_t resolved,
     take_addresses(dial);
 }
 
-/* Asks for the addresses, or has them. False: dial->failure. */
+/* Looks up the addresses, or has them. False: dial->failure. */
 static bool begin(hs_dial_t *dial, const hs_dial_target_t *target)
 {
     if (target->path != NULL) {

@@ -1,7 +1,7 @@
 /*
- * Makes one connection to a host or a Unix socket: asks the resolver, then tries the addresses,
- * families in turn, each begun 250 ms after the one before or as soon as that has failed; the first
- * that is there wins (Happy Eyeballs, RFC 8305).
+ * Opens one connection to a host or a Unix socket: asks the resolver, then tries the addresses,
+ * alternating families, each 250 ms after the previous one or as soon as that failed; the first to
+ * connect wins (Happy Eyeballs, RFC 8305).
  *
  * Thread: the loop's.
  */
@@ -11,13 +11,13 @@
 #include "net/hs_link.h"
 
 #define HS_DIAL_STAGGER_MS 250
-/* A Unix socket whose backlog is full is tried again after this time. */
+/* A Unix socket whose backlog is full is retried after this time. */
 #define HS_DIAL_RETRY_MS 20
 
 typedef struct hs_dial hs_dial_t;
 
-/* From the loop, once, unless the dial is cancelled: `link`, which is then to be given to its user
- * (hs_link_give), or NULL and why. The dial is gone afterwards. */
+/* Called by the loop, once, unless the dial is cancelled: `link`, which must then be passed to its
+ * user (hs_link_give), or NULL and why. The dial is freed afterwards. */
 typedef void (*hs_dial_done_fn)(void *context, hs_link_t *link, const hs_failure_t *failure);
 
 typedef struct hs_dial_target {
@@ -27,7 +27,7 @@ typedef struct hs_dial_target {
     uint64_t deadline_ms; /* on the loop's clock; 0: none */
 } hs_dial_target_t;
 
-/* `target` is copied. NULL: it has failed at once. */
+/* `target` is copied. NULL: it failed at once. */
 HS_NODISCARD hs_dial_t *hs_dial_begin(hs_net_t *net, const hs_dial_target_t *target,
                                       hs_dial_done_fn done, void *context, hs_failure_t *failure);
 

@@ -14,7 +14,7 @@ hs_failure_t hs_failure_of_errno(int sys_errno)
     hs_failure_t failure = { .kind = HS_FAILURE_SYSTEM, .sys_errno = sys_errno };
     switch (sys_errno) {
     case ECONNREFUSED:
-    case ENOENT: /* a Unix socket that is not there */
+    case ENOENT: /* a nonexistent Unix socket */
         failure.kind = HS_FAILURE_REFUSED;
         break;
     case ENETUNREACH:

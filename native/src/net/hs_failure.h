@@ -1,6 +1,6 @@
 /*
- * Why something on an outbound socket failed, in words that programs compare ('timeout', 'closed',
- * 'refused'...) and that people read.
+ * Why an operation on an outbound socket failed, in short names for programs ('timeout', 'closed',
+ * 'refused'...) and people.
  */
 #pragma once
 
@@ -18,11 +18,11 @@ typedef enum hs_failure_kind {
     HS_FAILURE_RESOLVER_BUSY,
     HS_FAILURE_CERTIFICATE, /* detail: why the peer's is not accepted */
     HS_FAILURE_TLS,         /* detail */
-    HS_FAILURE_QUEUE_FULL,  /* of those that wait for a connection of the pool */
-    HS_FAILURE_TOO_LONG,    /* what was to be read is longer than the limit */
+    HS_FAILURE_QUEUE_FULL,  /* of those waiting for a pooled connection */
+    HS_FAILURE_TOO_LONG,    /* the data to read is longer than the limit */
     HS_FAILURE_LIMIT,       /* too many sockets */
     HS_FAILURE_NO_MEMORY,
-    HS_FAILURE_BUSY,          /* another task waits for the same direction */
+    HS_FAILURE_BUSY,          /* another task is waiting for the same direction */
     HS_FAILURE_NOT_CONNECTED, /* and never was */
     HS_FAILURE_SYSTEM,        /* sys_errno */
 } hs_failure_kind_t;
@@ -37,10 +37,10 @@ typedef struct hs_failure {
 
 hs_failure_t hs_failure_of(hs_failure_kind_t kind);
 
-/* Of the errno that a connection died of, or could not be made for. */
+/* From the errno of a failed connection or connect. */
 hs_failure_t hs_failure_of_errno(int sys_errno);
 
-/* Of a name that the resolver has not found. */
+/* For a name that could not be resolved. */
 hs_failure_t hs_failure_of_resolved(hs_resolved_t resolved);
 
 /* Up to `size` bytes with the NUL; at most HS_FAILURE_TEXT_CAP are needed. Returns the length. */

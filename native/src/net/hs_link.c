@@ -11,8 +11,8 @@ static ptrdiff_t link_recv(hs_stream_t *stream, struct iovec *iov, int count)
 {
     hs_link_t *link = hs_link_of(stream);
     int fd = stream->watcher.fd;
-    ptrdiff_t received =
-        link->tls != NULL ? hs_tls_recv(link->tls, fd, iov, count) : hs_sock_recv(fd, iov, count);
+    ptrdiff_t received = link->tls != NULL ? hs_tls_recv(&link->tls->tls, fd, iov, count)
+                                           : hs_sock_recv(fd, iov, count);
     if (received > 0)
         link->net->counters.bytes_in += (size_t)received;
     return received;
@@ -21,14 +21,15 @@ static ptrdiff_t link_recv(hs_stream_t *stream, struct iovec *iov, int count)
 static ptrdiff_t link_send(hs_stream_t *stream, struct iovec *iov, int count, bool more)
 {
     hs_link_t *link = hs_link_of(stream);
-    ptrdiff_t sent = link->tls != NULL ? hs_tls_send(link->tls, stream->watcher.fd, iov, count)
-                                       : hs_transport_plain.send(stream, iov, count, more);
+    ptrdiff_t sent = link->tls != NULL
+                         ? hs_tls_send(&link->tls->tls, stream->watcher.fd, iov, count)
+                         : hs_transport_plain.send(stream, iov, count, more);
     if (sent > 0)
         link->net->counters.bytes_out += (size_t)sent;
     return sent;
 }
 
-/* Nothing puts a file into the output of a link. */
+/* A link's output never contains files. */
 static ptrdiff_t link_sendfile(hs_stream_t *stream, int file, uint64_t offset, size_t len)
 {
     (void)stream;
@@ -99,9 +100,9 @@ void hs_link_updated(hs_link_t *link)
 {
     hs_stream_t *stream = &link->stream;
     if (link->tls != NULL && stream->closed && stream->buffers != NULL)
-        hs_tls_end(link->tls, stream->watcher.fd);
+        hs_tls_end(&link->tls->tls, stream->watcher.fd);
     else if (link->tls != NULL && stream->writable && !stream->closed)
-        stream->writable = hs_tls_flush(link->tls, stream->watcher.fd) != -EAGAIN;
+        stream->writable = hs_tls_flush(&link->tls->tls, stream->watcher.fd) != -EAGAIN;
     if (!stream->closed || stream->buffers == NULL)
         return;
     hs_buffers_give_back(&link->net->buffers, stream->buffers);
@@ -120,7 +121,7 @@ void hs_link_free(hs_link_t *link)
         hs_list_remove(&link->all);
         link->net->open--;
     }
-    hs_tls_free(link->tls);
+    hs_tls_client_free(link->tls);
     hs_free(link);
 }
 
@@ -159,7 +160,7 @@ static void on_closed(hs_loop_t *loop, hs_stream_t *stream)
     hs_link_free(hs_link_of(stream));
 }
 
-/* What the peer still sends is not read: it cannot keep the connection open. */
+/* Data from the peer is not read, so it cannot keep the connection open. */
 static const hs_protocol_t finishing = {
     .on_data = on_data,
     .on_drained = on_data,

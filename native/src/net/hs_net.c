@@ -5,7 +5,7 @@
 #include "net/hs_reuse.h"
 #include "net/hs_socket.h"
 
-/* Bytes are received into the socket's buffer; what a ring takes beside it is little. */
+/* Bytes are received into the socket's buffer, so the ring can be small. */
 #define RING_SIZE 64
 
 int hs_net_init(hs_net_t *net, hs_loop_t *loop, hs_log_t *log)
@@ -34,7 +34,9 @@ void hs_net_free(hs_net_t *net)
         if (!link->stream.closed)
             hs_link_close(link);
         hs_list_remove(&link->all);
-        link->net = NULL; /* its on_closed is still to come */
+        hs_tls_client_free(link->tls);
+        link->tls = NULL;
+        link->net = NULL; /* its on_closed is still pending */
     }
     hs_reuse_free(net);
     hs_tls_contexts_free(&net->tls);

@@ -4,37 +4,17 @@
 
 #include "base/hs_alloc.h"
 #include "os/hs_clock.h"
-#include "os/hs_notify.h"
-#include "os/hs_thread.h"
 
-/* A thread without work ends after this time. */
-#define THREAD_IDLE_MS 5000
-
-/* One lookup. owner: the pool's lists under its lock; a lookup thread while it runs; then the loop
- */
+/* One lookup. Owned as its chore is */
 typedef struct lookup {
-    hs_list_t link;
+    hs_chore_t chore;  /* first */
     struct name *name; /* of the loop's thread */
-    int result;        /* as of hs_names_resolve */
+    hs_resolver_fn resolve;
+    void *context;
+    int result; /* as of hs_names_resolve */
     hs_addresses_t addresses;
     char host[HS_RESOLVER_HOST_MAX + 1];
 } lookup_t;
-
-/* What the loop and its lookup threads share. owner: all of them, under `lock`; freed by the last
- */
-typedef struct hs_resolver_pool {
-    pthread_mutex_t lock;
-    pthread_cond_t work;
-    hs_list_t queue;    /* lookups that wait for a thread */
-    hs_list_t finished; /* ... and that wait for the loop */
-    uint32_t queued;
-    uint32_t threads;
-    uint32_t idle;
-    bool closed; /* the loop is gone */
-    hs_notify_t notify;
-    hs_resolver_fn resolve; /* read-only, as is context */
-    void *context;
-} hs_resolver_pool_t;
 
 /* A name of the cache. owner: the loop's thread */
 typedef struct name {
@@ -42,11 +22,11 @@ typedef struct name {
     hs_resolver_t *resolver;
     bool pending; /* a lookup is under way */
     bool known;   /* `addresses` was an answer once */
-    bool missing; /* the last answer was that there is no such name */
-    bool is_slow; /* the lookup that is under way takes long */
+    bool missing; /* the last answer was that the name does not exist */
+    bool is_slow; /* the current lookup takes long */
     uint64_t answered_ms;
     hs_list_t waits;
-    hs_timer_t slow; /* while pending and known: from then on the old answer will do */
+    hs_timer_t slow; /* while pending and known: when to fall back to the old answer */
     hs_addresses_t addresses;
     char host[HS_RESOLVER_HOST_MAX + 1];
 } name_t;
@@ -58,15 +38,9 @@ static int resolve_by_system(void *context, const char *host, hs_sock_endpoint_t
     return hs_names_resolve(host, endpoints, max);
 }
 
-void hs_resolver_init(hs_resolver_t *resolver, hs_loop_t *loop)
-{
-    *resolver = (hs_resolver_t){ .loop = loop, .resolve = resolve_by_system };
-    hs_list_init(&resolver->names);
-}
-
 void hs_resolver_set(hs_resolver_t *resolver, hs_resolver_fn resolve, void *context)
 {
-    HS_ASSERT(resolver->pool == NULL);
+    HS_ASSERT(resolver->helpers.pool == NULL);
     resolver->resolve = resolve;
     resolver->context = context;
 }
@@ -77,76 +51,10 @@ void hs_resolver_age(hs_resolver_t *resolver, uint64_t by_ms)
         HS_CONTAINER_OF(node, name_t, link)->answered_ms -= by_ms;
 }
 
-/* --- lookup threads --- */
-
-static void pool_free(hs_resolver_pool_t *pool)
-{
-    pthread_cond_destroy(&pool->work);
-    pthread_mutex_destroy(&pool->lock);
-    hs_free(pool);
-}
-
-/* The next lookup, NULL: the thread is to end. Called and returns with the lock held. */
-static lookup_t *next_lookup(hs_resolver_pool_t *pool)
-{
-    hs_deadline_t until = hs_thread_time_in(THREAD_IDLE_MS);
-    while (!pool->closed && hs_list_empty(&pool->queue)) {
-        pool->idle++;
-        int ended = hs_cond_wait_until(&pool->work, &pool->lock, &until);
-        pool->idle--;
-        if (ended != 0 && hs_list_empty(&pool->queue))
-            return NULL;
-    }
-    if (pool->closed)
-        return NULL; /* what is queued is freed by the loop's thread */
-    lookup_t *lookup = HS_CONTAINER_OF(pool->queue.next, lookup_t, link);
-    hs_list_remove(&lookup->link);
-    pool->queued--;
-    return lookup;
-}
-
-static void *run_thread(void *argument)
-{
-    hs_resolver_pool_t *pool = argument;
-    pthread_mutex_lock(&pool->lock);
-    for (lookup_t *lookup; (lookup = next_lookup(pool)) != NULL;) {
-        pthread_mutex_unlock(&pool->lock);
-        lookup->result = pool->resolve(pool->context, lookup->host, lookup->addresses.list,
-                                       HS_RESOLVER_ADDRESSES);
-        pthread_mutex_lock(&pool->lock);
-        if (pool->closed) {
-            hs_free(lookup);
-            break;
-        }
-        hs_list_push_back(&pool->finished, &lookup->link);
-        hs_notify_send(&pool->notify);
-    }
-    bool is_last = --pool->threads == 0 && pool->closed;
-    pthread_mutex_unlock(&pool->lock);
-    if (is_last)
-        pool_free(pool);
-    return NULL;
-}
-
-/* With the lock held. False: there is no thread at all that could do the work. */
-static bool have_thread(hs_resolver_pool_t *pool)
-{
-    if (pool->idle >= pool->queued || pool->threads == HS_RESOLVER_THREADS)
-        return true;
-    pthread_t thread;
-    if (hs_thread_start(&thread, HS_THREAD_IO, "resolver", run_thread, pool, NULL) == HS_OK) {
-        pthread_detach(thread);
-        pool->threads++;
-    }
-    return pool->threads > 0;
-}
-
-/* --- the loop's side --- */
-
 static void name_free(hs_resolver_t *resolver, name_t *name)
 {
     HS_ASSERT(hs_list_empty(&name->waits) && !name->pending);
-    hs_timer_stop(resolver->loop, &name->slow);
+    hs_timer_stop(resolver->helpers.loop, &name->slow);
     hs_list_remove(&name->link);
     resolver->name_count--;
     hs_free(name);
@@ -169,7 +77,7 @@ static bool is_younger(const name_t *name, uint64_t age_ms)
     return hs_clock_monotonic_ms() - name->answered_ms < age_ms;
 }
 
-/* The lookup takes long: whoever waits gets the old answer. */
+/* The lookup takes long: waiters get the old answer. */
 static void on_slow(hs_loop_t *loop, hs_timer_t *timer)
 {
     (void)loop;
@@ -183,7 +91,7 @@ static void take_answer(hs_resolver_t *resolver, lookup_t *lookup)
 {
     name_t *name = lookup->name;
     hs_resolved_t resolved = HS_RESOLVED_FAILED;
-    hs_timer_stop(resolver->loop, &name->slow);
+    hs_timer_stop(resolver->helpers.loop, &name->slow);
     name->pending = name->is_slow = false;
     if (lookup->result > 0) {
         resolved = HS_RESOLVED_FOUND;
@@ -205,114 +113,66 @@ static void take_answer(hs_resolver_t *resolver, lookup_t *lookup)
         name_free(resolver, name);
 }
 
-static void on_notify(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
+static lookup_t *lookup_of(hs_chore_t *chore)
 {
-    (void)events;
-    hs_resolver_t *resolver = HS_CONTAINER_OF(watcher, hs_resolver_t, watcher);
-    hs_loop_t *loop = hs_ev_context(ev);
-    if (loop->on_turn != NULL)
-        loop->on_turn(loop);
-    hs_resolver_pool_t *pool = resolver->pool;
-    hs_list_t finished;
-    hs_list_init(&finished);
-    hs_notify_take(&pool->notify);
-    pthread_mutex_lock(&pool->lock);
-    hs_list_take_all(&finished, &pool->finished);
-    pthread_mutex_unlock(&pool->lock);
-    while (!hs_list_empty(&finished)) {
-        lookup_t *lookup = HS_CONTAINER_OF(finished.next, lookup_t, link);
-        hs_list_remove(&lookup->link);
-        take_answer(resolver, lookup);
-        hs_free(lookup);
-    }
+    return HS_CONTAINER_OF(chore, lookup_t, chore);
 }
 
-/* Opened by the first lookup: a thread that never connects by name needs no descriptor. */
-static bool open_pool(hs_resolver_t *resolver)
+static void run(hs_chore_t *chore)
 {
-    if (resolver->pool != NULL)
-        return true;
-    hs_resolver_pool_t *pool = hs_alloc_zeroed(1, sizeof(*pool));
-    if (pool == NULL)
-        return false;
-    if (hs_notify_open(&pool->notify) < 0) {
-        hs_free(pool);
-        return false;
-    }
-    resolver->watcher = (hs_ev_io_t){ .fd = -1 };
-    if (hs_ev_io_start(resolver->loop->ev, &resolver->watcher, pool->notify.read_fd, HS_EV_READ,
-                       on_notify) < 0) {
-        hs_notify_close(&pool->notify);
-        hs_free(pool);
-        return false;
-    }
-    pthread_mutex_init(&pool->lock, NULL);
-    hs_cond_init(&pool->work);
-    hs_list_init(&pool->queue);
-    hs_list_init(&pool->finished);
-    pool->resolve = resolver->resolve;
-    pool->context = resolver->context;
-    resolver->pool = pool;
-    return true;
+    lookup_t *lookup = lookup_of(chore);
+    lookup->result = lookup->resolve(lookup->context, lookup->host, lookup->addresses.list,
+                                     HS_RESOLVER_ADDRESSES);
+}
+
+static void done(hs_helpers_t *helpers, hs_chore_t *chore)
+{
+    take_answer(HS_CONTAINER_OF(helpers, hs_resolver_t, helpers), lookup_of(chore));
+    hs_free(lookup_of(chore));
+}
+
+static void drop(hs_chore_t *chore)
+{
+    hs_free(lookup_of(chore));
+}
+
+static const hs_helpers_kind_t lookups = {
+    .thread_name = "resolver",
+    .threads_max = HS_RESOLVER_THREADS,
+    .queue_max = HS_RESOLVER_QUEUE,
+    .run = run,
+    .done = done,
+    .drop = drop,
+};
+
+void hs_resolver_init(hs_resolver_t *resolver, hs_loop_t *loop)
+{
+    *resolver = (hs_resolver_t){ .resolve = resolve_by_system };
+    hs_helpers_init(&resolver->helpers, loop, &lookups);
+    hs_list_init(&resolver->names);
 }
 
 void hs_resolver_free(hs_resolver_t *resolver)
 {
-    hs_resolver_pool_t *pool = resolver->pool;
-    hs_list_t unused;
-    hs_list_init(&unused);
-    bool is_last = false;
-    if (pool != NULL) {
-        hs_ev_io_stop(resolver->loop->ev, &resolver->watcher);
-        pthread_mutex_lock(&pool->lock);
-        pool->closed = true;
-        hs_notify_close(&pool->notify);
-        hs_list_take_all(&unused, &pool->queue);
-        hs_list_take_all(&unused, &pool->finished);
-        is_last = pool->threads == 0;
-        pthread_cond_broadcast(&pool->work);
-        pthread_mutex_unlock(&pool->lock);
-    }
-    if (is_last)
-        pool_free(pool);
-    while (!hs_list_empty(&unused)) {
-        lookup_t *lookup = HS_CONTAINER_OF(unused.next, lookup_t, link);
-        hs_list_remove(&lookup->link);
-        hs_free(lookup);
-    }
+    hs_helpers_free(&resolver->helpers);
     while (!hs_list_empty(&resolver->names)) {
         name_t *name = HS_CONTAINER_OF(resolver->names.next, name_t, link);
         name->pending = false;
         name_free(resolver, name);
     }
-    resolver->pool = NULL;
 }
 
 static hs_resolved_t begin_lookup(hs_resolver_t *resolver, name_t *name)
 {
-    if (!open_pool(resolver))
-        return HS_RESOLVED_NO_MEMORY;
-    lookup_t *lookup = hs_alloc_zeroed(1, sizeof(*lookup));
+    lookup_t *lookup =
+        hs_helpers_open(&resolver->helpers) ? hs_alloc_zeroed(1, sizeof(*lookup)) : NULL;
     if (lookup == NULL)
         return HS_RESOLVED_NO_MEMORY;
-    hs_list_init(&lookup->link);
     lookup->name = name;
+    lookup->resolve = resolver->resolve;
+    lookup->context = resolver->context;
     memcpy(lookup->host, name->host, sizeof(lookup->host));
-    hs_resolver_pool_t *pool = resolver->pool;
-    pthread_mutex_lock(&pool->lock);
-    bool is_queued = pool->queued < HS_RESOLVER_QUEUE;
-    if (is_queued) {
-        hs_list_push_back(&pool->queue, &lookup->link);
-        pool->queued++;
-        if (!have_thread(pool)) {
-            hs_list_remove(&lookup->link);
-            pool->queued--;
-            is_queued = false;
-        }
-        pthread_cond_signal(&pool->work);
-    }
-    pthread_mutex_unlock(&pool->lock);
-    if (!is_queued) {
+    if (!hs_helpers_begin(&resolver->helpers, &lookup->chore)) {
         hs_free(lookup);
         return HS_RESOLVED_BUSY;
     }
@@ -320,11 +180,12 @@ static hs_resolved_t begin_lookup(hs_resolver_t *resolver, name_t *name)
     name->pending = true;
     name->is_slow = false;
     if (name->known)
-        hs_timer_set(resolver->loop, &name->slow, hs_clock_monotonic_ms() + HS_RESOLVER_SLOW_MS);
+        hs_timer_set(resolver->helpers.loop, &name->slow,
+                     hs_clock_monotonic_ms() + HS_RESOLVER_SLOW_MS);
     return HS_RESOLVED_LATER;
 }
 
-/* The name of the cache that was looked up longest ago and that no lookup needs. */
+/* The cached name that was looked up longest ago, without a lookup in progress. */
 static void evict_name(hs_resolver_t *resolver)
 {
     for (hs_list_t *node = resolver->names.next; node != &resolver->names; node = node->next) {
@@ -363,7 +224,7 @@ static name_t *add_name(hs_resolver_t *resolver, const char *host)
     return name;
 }
 
-/* What is cached and may be used without a wait; LATER: nothing. */
+/* The cached result that may be used at once; LATER: none. */
 static hs_resolved_t from_cache(const name_t *name, hs_addresses_t *addresses)
 {
     if (name->missing && is_younger(name, HS_RESOLVER_NEGATIVE_MS))

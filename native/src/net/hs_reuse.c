@@ -90,7 +90,7 @@ static void on_idle_closed(hs_loop_t *loop, hs_stream_t *stream)
     hs_link_free(hs_link_of(stream));
 }
 
-/* Whatever arrives belongs to no request: it would be taken for the next response. */
+/* Incoming data belongs to no request: it would be mistaken for the next response. */
 static const hs_protocol_t idle = {
     .on_data = end_idle,
     .on_drained = on_nothing,
@@ -103,7 +103,7 @@ static const hs_protocol_t idle = {
     .on_closed = on_idle_closed,
 };
 
-/* False: it was dead, and is closed. Its memory stays until the loop has closed it. */
+/* False: it was dead, and is being closed. Its memory stays until the loop has closed it. */
 static bool is_alive(hs_link_t *link)
 {
     hs_loop_t *loop = link->net->loop;
@@ -117,7 +117,8 @@ static bool is_alive(hs_link_t *link)
     return !link->stream.closed;
 }
 
-/* The idle connection that was used last and still lives. NULL: there is none; the key stays. */
+/* The most recently used idle connection that is still alive. NULL: there is none; the key
+ * stays. */
 static hs_link_t *take_idle(hs_net_t *net, hs_reuse_key_t *key)
 {
     hs_link_t *link = NULL;
@@ -172,7 +173,7 @@ void hs_reuse_cancel(hs_net_t *net, hs_reuse_key_t *key, hs_reuse_wait_t *wait)
     free_unused(net, key);
 }
 
-/* The one that waits longest; it takes over what the caller counted for. */
+/* Serves the longest waiter, which takes over the caller's count. */
 static hs_reuse_wait_t *take_wait(hs_reuse_key_t *key)
 {
     if (key->wait_count == 0)

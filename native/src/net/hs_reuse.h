@@ -14,9 +14,9 @@
 
 /* 0 of `max`, `max_age_ms`: no limit. */
 typedef struct hs_reuse_limits {
-    uint32_t size;  /* idle connections of a key that are kept */
-    uint32_t max;   /* connections of a key, idle ones and used ones */
-    uint32_t queue; /* users that may wait while there are `max` */
+    uint32_t size;  /* idle connections kept per key */
+    uint32_t max;   /* connections per key, idle and used */
+    uint32_t queue; /* users that may wait while there are `max` connections */
     uint32_t idle_ms;
     uint32_t max_age_ms; /* since it was connected */
 } hs_reuse_limits_t;
@@ -25,9 +25,9 @@ typedef struct hs_reuse_limits {
 typedef struct hs_reuse_wait hs_reuse_wait_t;
 struct hs_reuse_wait {
     hs_list_t link;
-    /* A connection to take over (hs_link_give), or NULL: there is room to make one. Either way the
-     * user counts as one that has a connection, unless it returns false: it could not make one. It
-     * can come from a call on another socket. */
+    /* A connection to take over (hs_link_give), or NULL: there is room to open one. Either way the
+     * user then counts as having a connection, unless it returns false: it could not open one. May
+     * be called from a call on another socket. */
     bool (*ready)(hs_reuse_wait_t *wait, hs_link_t *link);
 };
 
@@ -60,12 +60,12 @@ HS_NODISCARD hs_reuse_taken_t hs_reuse_take(hs_net_t *net, const char *bytes, si
 /* Waits no longer. */
 void hs_reuse_cancel(hs_net_t *net, hs_reuse_key_t *key, hs_reuse_wait_t *wait);
 
-/* A user has closed its connection, or could not make one. */
+/* A user closed its connection, or could not open one. */
 void hs_reuse_leave(hs_net_t *net, hs_reuse_key_t *key);
 
-/* The connection of a user of link->key is idle from here on, goes to one that waits, or is closed
- * because too many are idle. `idle_ms` 0: that of the limits. */
+/* The connection of a user of link->key becomes idle, goes to a waiter, or is closed because too
+ * many are idle. `idle_ms` 0: that of the limits. */
 void hs_reuse_keep(hs_link_t *link, uint32_t idle_ms);
 
-/* Closes the idle ones of all keys; nothing may wait. */
+/* Closes the idle connections of all keys; there must be no waiters. */
 void hs_reuse_free(hs_net_t *net);

@@ -56,7 +56,7 @@ static size_t unread(const hs_socket_t *socket)
     return socket->in.len - socket->in_at;
 }
 
-/* `len` bytes are the outcome, and `drop` bytes behind them are used up as well. */
+/* `len` bytes are the outcome, and `drop` bytes after them are consumed as well. */
 static void give(hs_socket_t *socket, size_t len, size_t drop)
 {
     hs_socket_outcome_t *outcome = &socket->outcomes[HS_SOCKET_READ];
@@ -76,7 +76,7 @@ static void take_given(hs_socket_t *socket)
     hs_buf_reset(&socket->in, RECEIVE_MAX);
 }
 
-/* --- what a receive waits for --- */
+/* --- waiting receives --- */
 
 /* True: the outcome is there. */
 static bool find_line(hs_socket_t *socket)
@@ -130,15 +130,21 @@ static bool find_wanted(hs_socket_t *socket)
         return true;
     case HS_RECEIVE_UNTIL:
         return find_pattern(socket);
+    case HS_RECEIVE_MORE:
+        if (len <= socket->wanted)
+            return false;
+        give(socket, len, 0);
+        socket->given = 0;
+        return true;
     }
     return false;
 }
 
-/* What may be unread before a receive that is not satisfied fails. */
+/* How much may be unread before an unsatisfied receive fails. */
 static size_t limit_of(const hs_socket_t *socket)
 {
-    return socket->receiving == HS_RECEIVE_BYTES ? socket->wanted
-                                                 : HS_SOCKET_LINE_MAX + socket->pattern_len;
+    bool is_number = socket->receiving == HS_RECEIVE_BYTES || socket->receiving == HS_RECEIVE_MORE;
+    return is_number ? socket->wanted : HS_SOCKET_LINE_MAX + socket->pattern_len;
 }
 
 /* --- the end of the connection --- */
@@ -151,7 +157,7 @@ static void leave_key(hs_socket_t *socket)
         hs_reuse_leave(socket->net, key);
 }
 
-/* What has arrived goes with the failure of the receive that waits. */
+/* A waiting receive fails, with the data that has arrived. */
 static void report_both(hs_socket_t *socket, hs_failure_t failure)
 {
     if (socket->waits[HS_SOCKET_READ] && socket->state == HS_SOCKET_OPEN)
@@ -160,11 +166,13 @@ static void report_both(hs_socket_t *socket, hs_failure_t failure)
     report(socket, HS_SOCKET_WRITE, failure);
 }
 
-/* The connection died by itself; what had arrived before can still be read. */
+/* The connection was lost; data that arrived before can still be read. */
 static void die(hs_socket_t *socket, hs_failure_t failure)
 {
     if (socket->state == HS_SOCKET_OVER)
         return;
+    if (socket->link != NULL && !socket->link->broken)
+        socket->lost = hs_stream_unsent(&socket->link->stream);
     report_both(socket, failure);
     socket->state = HS_SOCKET_OVER;
     socket->failure = failure;
@@ -179,7 +187,7 @@ static void fail_connect(hs_socket_t *socket, hs_failure_t failure)
     report(socket, HS_SOCKET_READ, failure);
 }
 
-/* Connecting has failed with its connection. */
+/* The connection failed while connecting. */
 static void fail_shaking(hs_socket_t *socket, hs_failure_t failure)
 {
     hs_link_t *link = socket->link;
@@ -194,7 +202,7 @@ static void fail_shaking(hs_socket_t *socket, hs_failure_t failure)
 /* The handshake is done, if it is. */
 static void finish_shaking(hs_socket_t *socket)
 {
-    if (socket->state != HS_SOCKET_SHAKING || !hs_tls_is_ready(socket->link->tls))
+    if (socket->state != HS_SOCKET_SHAKING || !socket->link->tls->tls.ready)
         return;
     socket->state = HS_SOCKET_OPEN;
     socket->link->stream.writable = true; /* unless a send finds it full */
@@ -204,7 +212,7 @@ static void finish_shaking(hs_socket_t *socket)
 static hs_failure_t failure_of(const hs_link_t *link, int error)
 {
     if (error == EPROTO && link->tls != NULL)
-        return *hs_tls_failure(link->tls);
+        return link->tls->tls.failure;
     return hs_failure_of_errno(error);
 }
 
@@ -244,7 +252,7 @@ static void on_data(hs_loop_t *loop, hs_stream_t *stream)
         report(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_TOO_LONG));
 }
 
-/* Room behind what is unread: as much again, so that a long message takes few calls. */
+/* Room after the unread data: the same amount again, so that a long message takes few calls. */
 static char *recv_into(hs_stream_t *stream, size_t *room)
 {
     hs_socket_t *socket = socket_of(stream);
@@ -258,7 +266,7 @@ static char *recv_into(hs_stream_t *stream, size_t *room)
         socket->in_at = 0;
     }
     if (in->capacity - in->len < socket->room && !hs_buf_reserve(in, socket->room))
-        return NULL; /* into the ring, where on_data has the same trouble */
+        return NULL; /* into the ring, where on_data fails likewise */
     *room = hs_min(in->capacity - in->len, RECEIVE_MAX);
     return in->data + in->len;
 }
@@ -279,18 +287,18 @@ static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
         report(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_NONE));
 }
 
-/* Why nothing more can be received. ECONNRESET says that it was no orderly end: a reset, or the end
- * of the connection without that of TLS. */
+/* Why nothing more can be received. ECONNRESET: not an orderly end, but a reset or an end without
+ * close_notify. */
 static hs_failure_t end_of_input(const hs_socket_t *socket)
 {
     hs_failure_t failure = hs_failure_of(HS_FAILURE_CLOSED);
     const hs_link_t *link = socket->link;
-    bool is_cut = link->tls != NULL && !hs_tls_is_over(link->tls);
+    bool is_cut = link->tls != NULL && !hs_tls_is_over(&link->tls->tls);
     failure.sys_errno = link->broken ? socket->failure.sys_errno : is_cut ? ECONNRESET : 0;
     return failure;
 }
 
-/* The peer sends nothing more. Its own side may still read: what is sent goes out. */
+/* The peer sends nothing more. It may still read, so output is still sent. */
 static void on_end(hs_loop_t *loop, hs_stream_t *stream)
 {
     (void)loop;
@@ -309,8 +317,9 @@ static void on_nothing(hs_loop_t *loop, hs_stream_t *stream)
 }
 
 /*
- * A reset, or output that the peer does not take. It may have said why before it closed, as servers
- * do that refuse a request: what has arrived can still be read, and then the receive tells.
+ * A reset, or output that the peer does not accept. It may have said why before it closed, like a
+ * server that refuses a request: received data can still be read, and then the receive reports the
+ * end.
  */
 static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
 {
@@ -329,6 +338,7 @@ static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
         return;
     }
     link->broken = true;
+    socket->lost = hs_stream_unsent(stream);
     socket->failure = hs_failure_of_errno(error);
     hs_out_clear(&stream->buffers->out);
     stream->readable = true;
@@ -397,8 +407,8 @@ static const hs_protocol_t protocol = {
 
 /* --- connecting --- */
 
-/* Everything that two users of a connection must agree on: each part with its length, so that no
- * two targets give one key. Returns how long it is; `to` NULL: only that. */
+/* Everything that users of a connection must agree on: each part with its length, so that no two
+ * targets have the same key. Returns its length; `to` NULL: only that. */
 static size_t put_key(const hs_socket_target_t *target, char *to)
 {
     const hs_tls_config_t *tls = &target->tls;
@@ -431,7 +441,7 @@ static size_t put_key(const hs_socket_target_t *target, char *to)
     return at;
 }
 
-/* The key of a target; most need no allocation. */
+/* The key of a target; usually without allocation. */
 typedef struct key {
     char *bytes; /* NULL: out of memory */
     size_t len;
@@ -452,15 +462,15 @@ static void key_free(socket_key_t *key)
         hs_free(key->bytes);
 }
 
-/* The connection is there; its handshake begins. */
+/* The connection is established; its handshake begins. */
 static bool secure_link(hs_socket_t *socket, hs_link_t *link, hs_failure_t *failure)
 {
     socket_key_t peer;
     *failure = hs_failure_of(HS_FAILURE_NO_MEMORY);
     key_make(&socket->target, &peer);
     if (peer.bytes != NULL)
-        link->tls =
-            hs_tls_new(&socket->net->tls, &socket->target.tls, peer.bytes, peer.len, failure);
+        link->tls = hs_tls_client_new(&socket->net->tls, &socket->target.tls, peer.bytes, peer.len,
+                                      failure);
     key_free(&peer);
     return link->tls != NULL;
 }
@@ -546,7 +556,7 @@ static void on_queue_timeout(hs_loop_t *loop, hs_timer_t *timer)
     fail_connect(socket, hs_failure_of(HS_FAILURE_TIMEOUT));
 }
 
-/* The target outlives the call: its strings move into one block. */
+/* The target outlives the call: its strings are copied to one block. */
 static bool keep_target(hs_socket_t *socket)
 {
     hs_socket_target_t *target = &socket->target;
@@ -572,7 +582,14 @@ static bool keep_target(hs_socket_t *socket)
     return true;
 }
 
-/* A connection of the pool, or room to make one. */
+/* Those of the caller, which were not copied. */
+static void forget_strings(hs_socket_target_t *target)
+{
+    target->path = target->host = target->pool = NULL;
+    target->tls = (hs_tls_config_t){ .verify = target->tls.verify };
+}
+
+/* A pooled connection, or room to open one. */
 static hs_reuse_taken_t ask_pool(hs_socket_t *socket, hs_link_t **link)
 {
     socket_key_t key;
@@ -607,7 +624,7 @@ hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_targ
     socket->connect_deadline_ms = socket->deadline_ms[HS_SOCKET_READ];
     socket->deadline_ms[HS_SOCKET_READ] = 0; /* the dial's, or the queue's */
     hs_failure_t failure;
-    /* The strings of the caller are of no use after this call. */
+    /* The caller's strings are invalid after this call. */
     if (taken != HS_REUSE_TAKEN && !keep_target(socket)) {
         if (taken == HS_REUSE_WAITS)
             leave_queue(socket);
@@ -616,6 +633,7 @@ hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_targ
     switch (taken) {
     case HS_REUSE_TAKEN:
         socket->waits[HS_SOCKET_READ] = false;
+        forget_strings(&socket->target);
         open_link(socket, link);
         return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_NONE));
     case HS_REUSE_ROOM:
@@ -635,6 +653,56 @@ hs_socket_progress_t hs_socket_connect(hs_socket_t *socket, const hs_socket_targ
     return fail_at_once(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
 }
 
+/* --- TLS later --- */
+
+/* The target gets other TLS options; all its strings are copied. */
+static bool change_tls(hs_socket_t *socket, const hs_tls_config_t *tls)
+{
+    char *before = socket->target_text;
+    socket->target.secure = true;
+    socket->target.tls = *tls;
+    if (tls->server_name == NULL)
+        socket->target.tls.server_name = socket->target.host;
+    if (!keep_target(socket)) {
+        socket->target_text = before;
+        return false;
+    }
+    hs_free(before);
+    return true;
+}
+
+hs_socket_progress_t hs_socket_start_tls(hs_socket_t *socket, const hs_tls_config_t *tls,
+                                         uint32_t timeout_ms)
+{
+    if (socket->state != HS_SOCKET_OPEN || socket->link->broken)
+        return done_at_once(socket, HS_SOCKET_READ, socket->failure);
+    if (socket->waits[HS_SOCKET_READ] || socket->waits[HS_SOCKET_WRITE] ||
+        socket->link->tls != NULL)
+        return done_at_once(socket, HS_SOCKET_READ, hs_failure_of(HS_FAILURE_BUSY));
+    take_given(socket);
+    hs_link_t *link = socket->link;
+    link->key = NULL;
+    leave_key(socket);
+    hs_failure_t failure = hs_failure_of(HS_FAILURE_TLS);
+    if (unread(socket) > 0)
+        (void)snprintf(failure.detail, sizeof(failure.detail), "%s",
+                       "unencrypted bytes before the handshake");
+    else if (hs_stream_unsent(&link->stream) > 0)
+        (void)snprintf(failure.detail, sizeof(failure.detail), "%s",
+                       "unencrypted bytes are unsent");
+    else if (!change_tls(socket, tls))
+        failure = hs_failure_of(HS_FAILURE_NO_MEMORY);
+    else if (secure_link(socket, link, &failure)) {
+        begin_wait(socket, HS_SOCKET_READ, timeout_ms);
+        socket->state = HS_SOCKET_SHAKING;
+        hs_stream_update(socket->net->loop, &link->stream);
+        return HS_SOCKET_WAITS;
+    }
+    hs_socket_end(socket);
+    socket->failure = failure;
+    return done_at_once(socket, HS_SOCKET_READ, failure);
+}
+
 /* --- receiving and sending --- */
 
 hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t what, size_t wanted,
@@ -652,7 +720,7 @@ hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t 
     if (socket->pattern_len > 0 && socket->pattern_len <= sizeof(socket->pattern))
         memcpy(socket->pattern, pattern, socket->pattern_len);
     if (socket->pattern_len > sizeof(socket->pattern) ||
-        (what == HS_RECEIVE_BYTES && wanted > HS_SOCKET_BYTES_MAX)) {
+        ((what == HS_RECEIVE_BYTES || what == HS_RECEIVE_MORE) && wanted > HS_SOCKET_BYTES_MAX)) {
         failure = hs_failure_of(HS_FAILURE_TOO_LONG);
     } else if (!find_wanted(socket)) {
         if (unread(socket) > limit_of(socket)) {
@@ -671,6 +739,30 @@ hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t 
     return HS_SOCKET_DONE;
 }
 
+void hs_socket_take(hs_socket_t *socket, size_t len)
+{
+    HS_ASSERT(len <= unread(socket));
+    socket->given = len;
+    take_given(socket);
+}
+
+bool hs_socket_look(hs_socket_t *socket)
+{
+    if (socket->state != HS_SOCKET_OPEN || socket->link->broken || socket->link->ended)
+        return false;
+    hs_link_t *link = socket->link;
+    hs_stream_receive(socket->net->loop, &link->stream);
+    bool is_alive = !link->stream.closed && !link->broken && !link->ended;
+    hs_stream_update(socket->net->loop, &link->stream);
+    return is_alive;
+}
+
+size_t hs_socket_unsent(const hs_socket_t *socket)
+{
+    bool is_open = socket->state == HS_SOCKET_OPEN && !socket->link->broken;
+    return is_open ? hs_stream_unsent(&socket->link->stream) : socket->lost;
+}
+
 bool hs_socket_put(hs_socket_t *socket, const char *data, size_t len)
 {
     if (socket->state != HS_SOCKET_OPEN || socket->link->broken)
@@ -679,7 +771,7 @@ bool hs_socket_put(hs_socket_t *socket, const char *data, size_t len)
     hs_out_compact(out);
     if (hs_out_append(out, data, len))
         return true;
-    /* A part of the message may be on its way: there is no way on. */
+    /* Part of the message may have been sent: the connection is unusable. */
     hs_link_t *link = socket->link;
     link->user = NULL;
     die(socket, hs_failure_of(HS_FAILURE_NO_MEMORY));
@@ -784,6 +876,7 @@ bool hs_socket_reset(hs_socket_t *socket)
     socket->state = HS_SOCKET_NEW;
     socket->failure = hs_failure_of(HS_FAILURE_NOT_CONNECTED);
     socket->room = RECEIVE_MIN;
+    socket->lost = 0;
     return true;
 }
 
@@ -813,10 +906,23 @@ void hs_socket_abandon(hs_socket_t *socket)
 const char *hs_socket_protocol(const hs_socket_t *socket)
 {
     bool is_secure = socket->state == HS_SOCKET_OPEN && socket->link->tls != NULL;
-    return is_secure ? hs_tls_protocol(socket->link->tls) : "";
+    return is_secure ? hs_tls_client_protocol(socket->link->tls) : "";
+}
+
+size_t hs_socket_binding(const hs_socket_t *socket, unsigned char *to)
+{
+    bool is_secure = socket->state == HS_SOCKET_OPEN && socket->link->tls != NULL;
+    return is_secure ? hs_tls_client_binding(socket->link->tls, to) : 0;
 }
 
 uint32_t hs_socket_reused(const hs_socket_t *socket)
 {
     return socket->link != NULL ? socket->link->reused : 0;
+}
+
+bool hs_socket_is_alive(const hs_socket_t *socket)
+{
+    const hs_link_t *link = socket->link;
+    return socket->state == HS_SOCKET_OPEN && !link->ended && !link->broken &&
+           !link->stream.shut_seen;
 }

@@ -1,13 +1,13 @@
 /*
- * An outbound socket as its user sees it: connect, receive, send, keep or close. Connections that
- * are kept serve later sockets of the same key (net/hs_reuse.h).
+ * An outbound socket: connect, receive, send, keep or close. Kept connections serve later sockets
+ * with the same key (net/hs_reuse.h).
  *
- * Each call either has its outcome at once (DONE: in `outcomes`), or the callback tells from the
- * loop when it is there (WAITS). One connect or receive and one send can wait at a time. The
- * callback only notes that an outcome is there: it calls nothing here.
+ * Each call either has its outcome at once (DONE: in `outcomes`), or the loop calls the callback
+ * when it is available (WAITS). One connect or receive and one send can wait at a time. The
+ * callback may only record that an outcome is available: it must call nothing here.
  *
  * What a turn of the loop receives for one socket is bounded, and it receives only while a receive
- * waits: a fast peer neither fills memory nor keeps other streams from their turn.
+ * waits: a fast peer neither fills memory nor starves other streams.
  *
  * Thread: the loop's.
  */
@@ -16,9 +16,9 @@
 #include "net/hs_dial.h"
 #include "net/hs_reuse.h"
 
-/* A line, or what ends with a pattern, has at most so many bytes. */
+/* The maximum length of a line, or of data up to a pattern. */
 #define HS_SOCKET_LINE_MAX (1024 * 1024)
-/* What one receive can ask for by number. */
+/* The most that one receive can request. */
 #define HS_SOCKET_BYTES_MAX (256 * 1024 * 1024)
 #define HS_SOCKET_PATTERN_MAX 128
 
@@ -36,7 +36,7 @@ typedef enum hs_socket_progress {
     HS_SOCKET_WAITS,
 } hs_socket_progress_t;
 
-/* `data` is valid until the next receive, keep or close. With a failure it is what had arrived. */
+/* `data` is valid until the next receive, keep or close. On failure it is what had arrived. */
 typedef struct hs_socket_outcome {
     hs_failure_t failure;
     const char *data;
@@ -46,8 +46,10 @@ typedef struct hs_socket_outcome {
 typedef enum hs_socket_receive {
     HS_RECEIVE_BYTES, /* exactly so many */
     HS_RECEIVE_LINE,  /* up to LF, without it and a CR before it */
-    HS_RECEIVE_ANY,   /* what is there, at least one byte and at most so many; 0: all */
+    HS_RECEIVE_ANY,   /* what is available, at least one byte and at most this many; 0: all */
     HS_RECEIVE_UNTIL, /* up to a pattern, without it */
+    HS_RECEIVE_MORE,  /* everything available, if it is more than this many bytes; hs_socket_take
+                         consumes it */
 } hs_socket_receive_t;
 
 /* The strings are copied. */
@@ -55,11 +57,12 @@ typedef struct hs_socket_target {
     const char *path; /* NULL: host and port */
     const char *host;
     uint16_t port;
-    uint32_t timeout_ms; /* of connecting, with name, TLS and the wait for the pool; 0: none */
+    uint32_t timeout_ms; /* for connecting, including lookup, TLS and the wait for the pool; 0:
+                            none */
     bool secure;         /* TLS as `tls` says, whose strings are copied as well */
     hs_tls_config_t tls; /* without a server name: host */
     bool pooled;
-    const char *pool; /* a name that sets connections apart, NULL or "": none */
+    const char *pool; /* a name that separates connections, NULL or "": none */
     hs_reuse_limits_t limits;
 } hs_socket_target_t;
 
@@ -69,7 +72,7 @@ typedef enum hs_socket_state {
     HS_SOCKET_DIALING, /* the connection is being made */
     HS_SOCKET_SHAKING, /* ... and its TLS */
     HS_SOCKET_OPEN,
-    HS_SOCKET_OVER, /* closed or kept; `failure` says what a call returns */
+    HS_SOCKET_OVER, /* closed or kept; `failure` is what calls return */
 } hs_socket_state_t;
 
 /* owner: its user; the loop's thread */
@@ -91,14 +94,15 @@ struct hs_socket {
     bool waits[2];        /* by side */
     uint64_t deadline_ms[2];
     hs_socket_outcome_t outcomes[2];
-    /* What has arrived and was not given out: in.data from in_at on. */
+    /* Received but unread data: in.data from in_at on. */
     hs_buf_t in;
     size_t in_at;
     size_t room;  /* for one receive: more while the peer fills it */
-    size_t given; /* bytes of the last outcome, that go with the next call */
+    size_t given; /* bytes of the last outcome, released by the next call */
+    size_t lost;  /* bytes put that were unsent when the connection broke */
     hs_socket_receive_t receiving;
     size_t wanted;
-    size_t searched; /* bytes from in_at on that do not begin what is looked for */
+    size_t searched; /* bytes from in_at on that were searched without a match */
     char pattern[HS_SOCKET_PATTERN_MAX];
     size_t pattern_len;
 };
@@ -106,7 +110,7 @@ struct hs_socket {
 /* `done` is called until hs_socket_free. NULL: out of memory. */
 HS_NODISCARD hs_socket_t *hs_socket_new(hs_net_t *net, hs_socket_done_fn done, void *context);
 
-/* Closes, and nothing is reported any more. NULL is ignored. */
+/* Closes, and reports nothing more. NULL is ignored. */
 void hs_socket_free(hs_socket_t *socket);
 
 /* Only of a new socket. A failure ends the socket. */
@@ -114,44 +118,75 @@ HS_NODISCARD hs_socket_progress_t hs_socket_connect(hs_socket_t *socket,
                                                     const hs_socket_target_t *target);
 
 /*
- * `wanted`: for BYTES and ANY; `pattern`: for UNTIL. `timeout_ms` 0: no limit. After a timeout what
- * had arrived has been given out, and the socket can be used on. Failures: TIMEOUT, CLOSED,
- * TOO_LONG (nothing is given out), BUSY, NOT_CONNECTED, NO_MEMORY.
+ * Starts TLS on a plain connection, for protocols with their own upgrade: the outcome is that of
+ * the handshake, on the reading side, and a failure ends the socket. It is no longer pooled. Unread
+ * plain-text bytes end it as well: treating them as protected by TLS would allow injection by an
+ * attacker in between. The strings are copied. Failures besides those of connect: BUSY,
+ * NOT_CONNECTED.
+ */
+HS_NODISCARD hs_socket_progress_t hs_socket_start_tls(hs_socket_t *socket,
+                                                      const hs_tls_config_t *tls,
+                                                      uint32_t timeout_ms);
+
+/*
+ * `wanted`: for BYTES, ANY and MORE; `pattern`: for UNTIL. `timeout_ms` 0: no limit. After a
+ * timeout, received data has been returned, and the socket stays usable. Failures: TIMEOUT, CLOSED,
+ * TOO_LONG (no data is returned), BUSY, NOT_CONNECTED, NO_MEMORY.
  */
 HS_NODISCARD hs_socket_progress_t hs_socket_receive(hs_socket_t *socket, hs_socket_receive_t what,
                                                     size_t wanted, const char *pattern,
                                                     uint32_t timeout_ms);
 
-/* Adds a copy to what hs_socket_send sends. False: the next hs_socket_send has the failure. */
+/* Consumes the first `len` bytes returned by HS_RECEIVE_MORE; the others are returned again.
+ */
+void hs_socket_take(hs_socket_t *socket, size_t len);
+
+/*
+ * Receives now what an event would deliver later, and returns whether the connection is still
+ * usable: for one that was idle while its loop did not run. Results are reported as usual.
+ */
+bool hs_socket_look(hs_socket_t *socket);
+
+/* Bytes put that the kernel has not accepted; of a lost connection, those it never will.
+ */
+size_t hs_socket_unsent(const hs_socket_t *socket);
+
+/* Appends a copy to the data for hs_socket_send. False: the next hs_socket_send reports the
+ * failure. */
 bool hs_socket_put(hs_socket_t *socket, const char *data, size_t len);
 
 /*
- * Sends what was put: done when little enough of it is unsent (HS_STREAM_LOW_WATER), so that a
- * failure may show only in a later call. After a timeout the socket is closed: a part was sent.
+ * Sends the data put: done when little of it is unsent (HS_STREAM_LOW_WATER), so a failure may show
+ * only in a later call. After a timeout the socket is closed, because part was sent.
  */
 HS_NODISCARD hs_socket_progress_t hs_socket_send(hs_socket_t *socket, uint32_t timeout_ms);
 
 /*
- * Ends the use of this socket and keeps the connection for the next one of the same key, for
- * `idle_ms` (0: as the pool says). False: it is closed instead, because nothing is pooled, or it is
- * not in the state between two messages: bytes unread or unsent, a call that waits, the end of the
- * stream.
+ * Releases this socket and keeps the connection for the next one with the same key, for `idle_ms`
+ * (0: as the pool says). False: it is closed instead, because it is not pooled or not between two
+ * messages: unread or unsent bytes, a waiting call, the end of the stream.
  */
 bool hs_socket_keep(hs_socket_t *socket, uint32_t idle_ms);
 
-/* What was sent and is unsent still goes out; calls that wait fail with CLOSED and are reported
- * before this returns. */
+/* Unsent output is still sent; waiting calls fail with CLOSED and are reported before this
+ * returns. */
 void hs_socket_end(hs_socket_t *socket);
 
-/* The protocol that TLS has agreed on (ALPN), "" if none. Valid while the socket is open. */
+/* The protocol negotiated by TLS (ALPN), "" if none. Valid while the socket is open. */
 const char *hs_socket_protocol(const hs_socket_t *socket);
 
-/* How often the connection had served before. */
+/* The channel binding of this connection (tls-server-end-point of RFC 5929): its length, 0 without
+ * TLS or a certificate. `to` has room for HS_TLS_BINDING_MAX. */
+size_t hs_socket_binding(const hs_socket_t *socket, unsigned char *to);
+
+/* How many times the connection was used before. */
 uint32_t hs_socket_reused(const hs_socket_t *socket);
 
-/* Closes, and makes it as a new one of the same net; false: that is gone. */
+/* Whether it is connected and, as far as known, neither side has closed. Makes no system call. */
+bool hs_socket_is_alive(const hs_socket_t *socket);
+
+/* Closes it and resets it to a new socket of the same net; false: the net is gone. */
 bool hs_socket_reset(hs_socket_t *socket);
 
-/* Closes it and takes it out of its net, which it does not touch from here on: another thread may
- * free it. */
+/* Closes it and removes it from its net, which it no longer touches: another thread may free it. */
 void hs_socket_abandon(hs_socket_t *socket);

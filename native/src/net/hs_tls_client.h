@@ -1,74 +1,62 @@
 /*
- * TLS of outbound connections, by OpenSSL over memory BIOs: the descriptor is read and written here
- * and never given to OpenSSL. Certificates and host names are verified unless it is switched off;
- * TLS 1.2 is the oldest version; sessions are used again.
- *
- * Inside node the functions are those of node's OpenSSL, in a C program those of the system's
- * libssl: only what OpenSSL 3.0 has is used.
+ * TLS of outbound connections. Certificates and host names are verified unless turned off; TLS 1.2
+ * is the oldest version; sessions are resumed.
  *
  * Thread: the loop's.
  */
 #pragma once
 
-#include <sys/types.h>
-#include <sys/uio.h>
-
-#include "net/hs_failure.h"
+#include "net/hs_tls.h"
 
 #define HS_TLS_CONTEXTS_MAX 64
 #define HS_TLS_SESSIONS_MAX 64 /* of one context */
 
-typedef struct hs_tls hs_tls_t;                 /* of one connection */
-typedef struct hs_tls_context hs_tls_context_t; /* what connections of one configuration share */
+typedef struct hs_tls_context hs_tls_context_t; /* shared by connections with one configuration */
 
 /* Strings may be NULL: none. */
 typedef struct hs_tls_config {
     bool verify;
-    const char *server_name; /* asked for (SNI), and what the certificate has to be for */
+    const char *server_name; /* requested (SNI), and the name required in the certificate */
     const char *ca;          /* file of certificates to trust, NULL: the system's */
     const char *cert;        /* file of the client's certificate, with its chain */
     const char *key;         /* ... and of its key; NULL: in the same file */
-    const char *alpn;        /* protocols, separated by commas, the preferred first */
+    const char *alpn;        /* protocols, comma-separated, in order of preference */
 } hs_tls_config_t;
 
 /* owner: a net */
 typedef struct hs_tls_contexts {
     hs_tls_context_t *first;
     uint32_t count;
+    hs_tls_wire_t wire;
 } hs_tls_contexts_t;
+
+/* owner: its connection */
+typedef struct hs_tls_client {
+    hs_tls_t tls;
+    hs_tls_context_t *context;
+    char protocol[256];
+    size_t peer_len;
+    char peer[];
+} hs_tls_client_t;
 
 void hs_tls_contexts_free(hs_tls_contexts_t *contexts);
 
 /*
- * The client's side of a new connection. Reads files when a configuration is used for the first
- * time, and those that a configuration names again after a minute. `peer` tells servers apart,
- * whose sessions are not mixed up. NULL: `failure`.
+ * The client side of a new connection. Reads files at the first use of a configuration, and rereads
+ * those it names after a minute. `peer` identifies the server, to keep sessions of different
+ * servers apart. NULL: `failure`.
  */
-HS_NODISCARD hs_tls_t *hs_tls_new(hs_tls_contexts_t *contexts, const hs_tls_config_t *config,
-                                  const char *peer, size_t peer_len, hs_failure_t *failure);
+HS_NODISCARD hs_tls_client_t *hs_tls_client_new(hs_tls_contexts_t *contexts,
+                                                const hs_tls_config_t *config, const char *peer,
+                                                size_t peer_len, hs_failure_t *failure);
 
 /* NULL is ignored. */
-void hs_tls_free(hs_tls_t *tls);
+void hs_tls_client_free(hs_tls_client_t *client);
 
-/* The handshake is done: until then recv and send move no content. */
-bool hs_tls_is_ready(const hs_tls_t *tls);
-/* Whether the peer has said that it sends nothing more. */
-bool hs_tls_is_over(const hs_tls_t *tls);
-/* Why it has failed, kind NONE: it has not. */
-const hs_failure_t *hs_tls_failure(const hs_tls_t *tls);
-/* The session of an earlier connection was used. */
-bool hs_tls_is_resumed(const hs_tls_t *tls);
-/* The protocol that was agreed on, "" if none. Valid as long as the connection. */
-const char *hs_tls_protocol(hs_tls_t *tls);
+/* The negotiated protocol, "" if none. Valid as long as the connection. */
+const char *hs_tls_client_protocol(hs_tls_client_t *client);
 
-/* As hs_transport_t.recv and send. recv goes on with the handshake; a failure of it, or of the
- * protocol, is -EPROTO. */
-ptrdiff_t hs_tls_recv(hs_tls_t *tls, int fd, struct iovec *iov, int count);
-ptrdiff_t hs_tls_send(hs_tls_t *tls, int fd, struct iovec *iov, int count);
-
-/* Begins the handshake, or sends what of it or of the protocol the descriptor has not taken: 0, or
- * -errno (-EAGAIN: wait until it is writable). */
-int hs_tls_flush(hs_tls_t *tls, int fd);
-
-/* Says that nothing more will be sent (close_notify), as far as the descriptor takes it. */
-void hs_tls_end(hs_tls_t *tls, int fd);
+/* The digest of the peer's certificate (tls-server-end-point of RFC 5929): its length, 0 if it has
+ * none. */
+#define HS_TLS_BINDING_MAX 64
+size_t hs_tls_client_binding(const hs_tls_client_t *client, unsigned char *to);

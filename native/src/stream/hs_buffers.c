@@ -1,6 +1,6 @@
 #include "stream/hs_buffers.h"
 
-/* So many cold ones keep a buffer for small responses; the memory of further ones goes back. */
+/* This many cold ones keep a buffer for small responses; the memory of further ones is released. */
 #define KEEP_COLD 256
 #define KEEP_BYTES 4096
 
@@ -9,8 +9,8 @@ static size_t round_up(size_t size)
     return (size + HS_CACHE_LINE - 1) / HS_CACHE_LINE * HS_CACHE_LINE;
 }
 
-/* One block: the struct, the scratch memory, the ring, the arena. A reader of whole words may look
- * a cache line past the arena's end. */
+/* One block: the struct, the scratch memory, the ring, the arena. Code that reads whole words may
+ * read a cache line past the arena's end. */
 size_t hs_buffers_block_size(uint32_t ring_size, size_t scratch_size)
 {
     return round_up(sizeof(hs_buffers_t)) + round_up(scratch_size) + 2 * (size_t)ring_size +

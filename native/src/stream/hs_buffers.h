@@ -1,8 +1,8 @@
 /*
- * What a stream needs while bytes are pending: the receive ring, the output chain, and scratch
- * memory for its protocol. Leased from a pool when bytes arrive and given back when nothing is
- * pending, so that an idle stream costs no more than its descriptor, and the memory used next is
- * the one used last.
+ * The buffers of a stream while bytes are pending: the receive ring, the output chain, and scratch
+ * memory for its protocol. Leased from a pool when bytes arrive and released when nothing is
+ * pending, so an idle stream costs little more than its descriptor, and the most recently used
+ * memory is reused first.
  *
  * Owner: the stream that leased them; the pool's is the loop's thread.
  */
@@ -17,14 +17,15 @@ typedef struct hs_buffers hs_buffers_t;
 
 struct hs_buffers {
     hs_ring_t ring;
-    uint32_t parsed; /* ring position of the first byte that no protocol has taken */
-    uint32_t took;   /* bytes of `out` that the kernel has taken since it was empty, modulo 2^32 */
+    uint32_t parsed; /* ring position of the first byte not consumed by the protocol */
+    uint32_t took;   /* bytes of `out` that the kernel accepted since it was empty, modulo 2^32 */
     uint64_t unsent_since_ms; /* since when `out` has not been empty */
     hs_out_t out;
     char
         *arena; /* ring.capacity bytes and a cache line, for a head that straddles the ring's end */
-    void *scratch;      /* the protocol's */
-    hs_buffers_t *next; /* in the pool */
+    void *scratch;                     /* the protocol's */
+    struct hs_readahead_piece *awaits; /* of a file, before more is sent; NULL: none */
+    hs_buffers_t *next;                /* in the pool */
 };
 
 /* owner: the loop's thread */
@@ -38,7 +39,7 @@ typedef struct hs_buffers_pool {
     uint32_t ring_size;
 } hs_buffers_pool_t;
 
-/* The size of the blocks that a pool of buffers needs. */
+/* The block size of a pool of buffers. */
 size_t hs_buffers_block_size(uint32_t ring_size, size_t scratch_size);
 
 /* `blocks` of hs_buffers_block_size; it outlives the pool. */
@@ -52,7 +53,7 @@ void hs_buffers_pool_free(hs_buffers_pool_t *pool);
 HS_NODISCARD hs_buffers_t *hs_buffers_lease(hs_buffers_pool_t *pool);
 void hs_buffers_give_back(hs_buffers_pool_t *pool, hs_buffers_t *buffers);
 
-/* The bytes up to `parsed` are used no longer. */
+/* The bytes up to `parsed` are no longer used. */
 static inline void hs_buffers_release_parsed(hs_buffers_t *buffers)
 {
     hs_ring_release(&buffers->ring, buffers->parsed);

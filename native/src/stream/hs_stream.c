@@ -2,9 +2,14 @@
 
 #include <errno.h>
 
-/* Bytes that one stream may send in one turn, so that a large response does not keep the others
- * waiting. */
+#include "os/hs_beneath.h"
+#include "os/hs_page_cache.h"
+#include "stream/hs_readahead.h"
+
+/* Bytes that one stream may send per turn, so that a large response does not delay others. */
 #define SEND_PER_TURN (1024 * 1024)
+/* Bytes of a file that are checked for in the page cache at a time. */
+#define FILE_WINDOW ((size_t)1024 * 1024)
 
 void hs_loop_init(hs_loop_t *loop, hs_ev_t *ev, const hs_transport_t *transport, uint64_t now_ms)
 {
@@ -34,7 +39,7 @@ int hs_stream_open(hs_loop_t *loop, hs_stream_t *stream, int fd, const hs_protoc
     stream->watcher.fd = fd;
     if (loop->ev == NULL)
         return 0;
-    /* By edges and for both directions from the beginning: the steady state changes no interest. */
+    /* Edge-triggered for both directions from the start: the steady state needs no epoll_ctl. */
     unsigned interest = HS_EV_READ | HS_EV_WRITE | HS_EV_PEER_SHUT | HS_EV_EDGE;
     return hs_ev_io_start(loop->ev, &stream->watcher, fd, interest, on_watcher_event);
 }
@@ -56,7 +61,7 @@ int hs_stream_connect(hs_loop_t *loop, hs_stream_t *stream, const hs_sock_endpoi
     return 0;
 }
 
-/* An outbound stream's first event says how connecting has ended. True: it is connected. */
+/* An outbound stream's first event tells whether connecting succeeded. True: it is connected. */
 static bool finish_connecting(hs_loop_t *loop, hs_stream_t *stream)
 {
     int result = hs_sock_connect_result(stream->watcher.fd);
@@ -79,6 +84,11 @@ static void on_watcher_closed(hs_ev_t *ev, hs_ev_io_t *watcher)
 
 void hs_stream_close(hs_loop_t *loop, hs_stream_t *stream)
 {
+    bool kept = stream->kept;
+    int fd = stream->watcher.fd;
+    if (kept)
+        hs_ledger_remove(loop->ledger, fd);
+    stream->kept = false;
     hs_list_remove(&stream->turn);
     hs_wheel_disarm(&loop->wheel, &stream->timer);
     hs_stream_give_back(loop, stream);
@@ -86,9 +96,11 @@ void hs_stream_close(hs_loop_t *loop, hs_stream_t *stream)
         hs_ev_io_close(loop->ev, &stream->watcher, on_watcher_closed);
     else
         stream->protocol->on_closed(loop, stream);
+    if (kept)
+        hs_ledger_forget(loop->ledger, fd);
 }
 
-/* Output of pipelined responses leaves together, if the next one is not long in coming. */
+/* Output of pipelined responses is sent together if the next one comes soon. */
 static void queue_to_send(hs_loop_t *loop, hs_stream_t *stream, size_t unsent)
 {
     bool hold = stream->holds && unsent < HS_STREAM_LOW_WATER;
@@ -97,7 +109,7 @@ static void queue_to_send(hs_loop_t *loop, hs_stream_t *stream, size_t unsent)
     hs_list_push_back(hold ? &loop->held : &loop->to_send, &stream->turn);
 }
 
-void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream)
+static void update(hs_loop_t *loop, hs_stream_t *stream)
 {
     stream->protocol->update(loop, stream);
     hs_list_remove(&stream->turn);
@@ -112,14 +124,23 @@ void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream)
         return;
     }
     size_t unsent = hs_stream_unsent(stream);
-    /* Little enough may be unsent already: that is reported from the list as well. */
+    /* The low mark may be reached already: that is reported from the list as well. */
     bool is_drained = stream->waits_for_drain && unsent <= HS_STREAM_LOW_WATER;
-    if ((unsent > 0 && stream->writable) || HS_UNLIKELY(is_drained))
+    bool may_send = unsent > 0 && stream->writable && stream->buffers->awaits == NULL;
+    if (may_send || HS_UNLIKELY(is_drained))
         queue_to_send(loop, stream, unsent);
     else if (stream->runs_again || (stream->readable && stream->reads))
         hs_list_push_back(&loop->again, &stream->turn);
     if (stream->deadline_ms != 0)
         hs_wheel_arm(&loop->wheel, &stream->timer, stream->deadline_ms);
+}
+
+void hs_stream_update(hs_loop_t *loop, hs_stream_t *stream)
+{
+    bool kept = stream->kept;
+    update(loop, stream);
+    if (kept)
+        hs_ledger_rest(loop->ledger);
 }
 
 void hs_stream_set_protocol(hs_loop_t *loop, hs_stream_t *stream, const hs_protocol_t *protocol)
@@ -149,7 +170,7 @@ static int recv_pieces(hs_loop_t *loop, hs_stream_t *stream, size_t *into, struc
         at = stream->protocol->recv_into(stream, into);
     if (*into == 0)
         return hs_ring_write_vec(ring, iov);
-    /* What follows it goes to the ring in the same call. */
+    /* Further bytes go to the ring in the same call. */
     iov[0] = (struct iovec){ at, *into };
     struct iovec behind[2];
     if (hs_ring_write_vec(ring, behind) == 0)
@@ -174,6 +195,8 @@ void hs_stream_receive(hs_loop_t *loop, hs_stream_t *stream)
     if (count == 0)
         return;
     size_t room = iov[0].iov_len + (count > 1 ? iov[1].iov_len : 0);
+    if (stream->kept && !stream->discards)
+        hs_stream_note(loop, stream, into, HS_STAGE_RECEIVING);
     ptrdiff_t received = stream->transport->recv(stream, iov, count);
     if (received > 0) {
         /* A short read has emptied the socket: the next byte is a new edge. */
@@ -181,6 +204,8 @@ void hs_stream_receive(hs_loop_t *loop, hs_stream_t *stream)
         loop->bytes_in += (size_t)received;
         if (!stream->discards)
             take_received(stream, into, (size_t)received);
+        atomic_signal_fence(memory_order_seq_cst);
+        stream->taken += (uint32_t)received;
         stream->protocol->on_data(loop, stream);
     } else if (received == 0) {
         stream->readable = false;
@@ -215,19 +240,55 @@ void hs_stream_on_event(hs_loop_t *loop, hs_stream_t *stream, unsigned events)
     hs_stream_update(loop, stream);
 }
 
-/* The next run of output to the transport: -errno, or bytes. `*is_full`: it would take no more. */
-static ptrdiff_t send_next(hs_stream_t *stream, bool *is_full)
+/* The announced length can no longer be sent. */
+static bool has_changed(const hs_out_segment_t *file)
+{
+    hs_file_info_t now;
+    return file->modified_ns != HS_OUT_ANY_TIME &&
+           (hs_file_stat(file->file, &now) < 0 || now.modified_ns != file->modified_ns);
+}
+
+/* How much can be sent without waiting for the disk; 0: the stream waits until it is read. */
+static size_t resident_bytes(hs_loop_t *loop, hs_stream_t *stream, hs_out_segment_t *file)
+{
+    size_t window = hs_min(file->left, FILE_WINDOW);
+    if (loop->readahead == NULL)
+        return window;
+    if (file->resident > file->offset)
+        return (size_t)(file->resident - file->offset);
+    size_t resident = hs_page_cache_resident(file->file, file->offset, window);
+    if (HS_UNLIKELY(resident == 0)) {
+        if (hs_readahead_begin(loop->readahead, stream, file->file, file->offset, file->left))
+            return 0;
+        resident = window;
+    }
+    file->resident = file->offset + resident;
+    return resident;
+}
+
+/* Sends a piece of a file: as send_next; -EAGAIN also while it is read from disk. */
+static ptrdiff_t send_file(hs_loop_t *loop, hs_stream_t *stream, hs_out_segment_t *file)
+{
+    size_t len = resident_bytes(loop, stream, file);
+    if (len == 0)
+        return -EAGAIN;
+    if (has_changed(file))
+        return -EIO;
+    ptrdiff_t sent = stream->transport->sendfile(stream, file->file, file->offset, len);
+    /* The file became shorter. Before that there is a partial send, which therefore does not mean
+     * that the transport is full. */
+    return sent == 0 ? -EIO : sent;
+}
+
+/* Passes the next run of output to the transport: -errno, or bytes. `*is_full`: it would accept no
+ * more. */
+static ptrdiff_t send_next(hs_loop_t *loop, hs_stream_t *stream, bool *is_full)
 {
     *is_full = false;
     const hs_out_t *out = &stream->buffers->out;
-    const hs_out_segment_t *file = hs_out_next_file(out);
-    if (HS_UNLIKELY(file != NULL)) {
-        size_t len = hs_min(file->left, SEND_PER_TURN);
-        ptrdiff_t sent = stream->transport->sendfile(stream, file->file, file->offset, len);
-        /* The file has become shorter: what was promised cannot be sent. Before that it is sent in
-         * part, which therefore does not say that the transport is full. */
-        return sent == 0 ? -EIO : sent;
-    }
+    hs_out_segment_t *file = hs_out_next_file(out);
+    if (HS_UNLIKELY(file != NULL))
+        return send_file(loop, stream, file);
     struct iovec iov[HS_OUT_IOV_MAX];
     int count = hs_out_pieces(out, iov);
     size_t wanted = iov[0].iov_len;
@@ -240,20 +301,23 @@ static ptrdiff_t send_next(hs_stream_t *stream, bool *is_full)
 }
 
 /* Sends until nothing is unsent, the transport is full or the turn's share is used up. Returns 0,
- * or the errno that the stream has died of. */
+ * or the errno that ended the stream. */
 static int send_unsent(hs_loop_t *loop, hs_stream_t *stream)
 {
     size_t budget = SEND_PER_TURN;
     while (hs_stream_unsent(stream) > 0) {
         hs_buffers_t *buffers = stream->buffers;
         bool is_full;
-        ptrdiff_t sent = send_next(stream, &is_full);
+        ptrdiff_t sent = send_next(loop, stream, &is_full);
+        if (HS_UNLIKELY(buffers->awaits != NULL))
+            return 0; /* the transport may have room */
         if (sent < 0) {
             stream->writable = sent == -EINTR;
             return sent == -EAGAIN || sent == -EINTR ? 0 : (int)-sent;
         }
         loop->bytes_out += (size_t)sent;
         buffers->took += (uint32_t)sent;
+        stream->given += (uint32_t)sent;
         hs_out_taken(&buffers->out, (size_t)sent);
         if (is_full) {
             stream->writable = false;
@@ -266,8 +330,18 @@ static int send_unsent(hs_loop_t *loop, hs_stream_t *stream)
     return 0;
 }
 
+static void note_sending(hs_loop_t *loop, const hs_stream_t *stream)
+{
+    hs_note_t *note = hs_ledger_note(loop->ledger);
+    note->unsent = hs_stream_unsent(stream);
+    note->given = stream->given;
+    hs_ledger_put(loop->ledger, stream, HS_STAGE_SENDING);
+}
+
 static void send_stream(hs_loop_t *loop, hs_stream_t *stream)
 {
+    if (stream->kept)
+        note_sending(loop, stream);
     int error = send_unsent(loop, stream);
     if (HS_UNLIKELY(error != 0)) {
         stream->protocol->on_error(loop, stream, error);
@@ -279,7 +353,7 @@ static void send_stream(hs_loop_t *loop, hs_stream_t *stream)
     hs_stream_update(loop, stream);
 }
 
-/* Every stream of the list once; what is linked meanwhile waits for the next turn. */
+/* Every stream in the list once; those added meanwhile wait for the next turn. */
 static void for_each_once(hs_loop_t *loop, hs_list_t *list,
                           void (*visit)(hs_loop_t *, hs_stream_t *))
 {
@@ -296,6 +370,8 @@ static void for_each_once(hs_loop_t *loop, hs_list_t *list,
 static void resume(hs_loop_t *loop, hs_stream_t *stream)
 {
     if (stream->runs_again) {
+        if (stream->kept && stream->buffers != NULL)
+            hs_stream_note(loop, stream, 0, HS_STAGE_READING);
         stream->runs_again = false;
         stream->protocol->on_data(loop, stream);
     } else {
@@ -329,7 +405,10 @@ static uint64_t deadline_of(hs_wheel_entry_t *entry)
 static void on_expired(void *context, hs_wheel_entry_t *entry)
 {
     hs_stream_t *stream = HS_CONTAINER_OF(entry, hs_stream_t, timer);
+    hs_loop_t *loop = context;
     bool is_timer = stream->protocol->update == NULL; /* stream/hs_timer.h: it may be gone now */
+    if (stream->kept)
+        hs_ledger_touch(loop->ledger, stream);
     stream->protocol->on_deadline(context, stream);
     if (!is_timer)
         hs_stream_update(context, stream);

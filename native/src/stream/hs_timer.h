@@ -1,6 +1,6 @@
 /*
- * A deadline on a loop that belongs to no descriptor: a stream that does nothing but wait, on the
- * loop's one wheel. It fires up to HS_WHEEL_TICK_MS late, never early.
+ * A deadline without a descriptor: a stream that only waits, on the loop's single wheel. It fires
+ * up to HS_WHEEL_TICK_MS late, never early.
  *
  * Thread: the loop's.
  */
@@ -19,7 +19,7 @@ struct hs_timer {
 
 void hs_timer_init(hs_timer_t *timer, void (*expired)(hs_loop_t *loop, hs_timer_t *timer));
 
-/* `deadline_ms` on the loop's clock replaces the one that was set; 0: none. */
+/* `deadline_ms` on the loop's clock replaces the previous one; 0: none. */
 void hs_timer_set(hs_loop_t *loop, hs_timer_t *timer, uint64_t deadline_ms);
 
 /* Before its memory is freed. */
