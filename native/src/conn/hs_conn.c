@@ -2,19 +2,18 @@
 
 #include <errno.h>
 
+#include "conn/hs_conn_tls.h"
+#include "conn/hs_conn_ws.h"
 #include "conn/hs_observer.h"
 #include "http/hs_proxy_header.h"
 #include "http/hs_status.h"
+#include "os/hs_files.h"
 
-/* Pipelined requests handled before other connections get their turn. */
-#define MESSAGES_PER_TURN 64
-/* Beyond this many unsent bytes no further request of the connection is handled. */
-#define UNSENT_MAX (64 * 1024)
-/* A client that was told the end is listened to, so that a reset does not cost it the response: as
- * long as something comes in every interval, for this many of them. */
+/* After the last response the connection keeps reading, so that a reset does not cost the client
+ * the response: as long as data arrives in every interval, for this many intervals. */
 #define LINGER_MS 500
 #define LINGER_INTERVALS 20
-/* Content may take this long, in either direction, before its rate counts. */
+/* How long content may take, in either direction, before its rate is checked. */
 #define RATE_GRACE_MS 10000
 
 static hs_conn_env_t *env_of(hs_loop_t *loop)
@@ -27,7 +26,7 @@ static size_t unsent(const hs_conn_t *conn)
     return hs_stream_unsent(&conn->stream);
 }
 
-/* The job of the message in hand is needed no longer. */
+/* Releases the job of the current message. */
 static void drop_job(hs_conn_t *conn, hs_conn_env_t *env, hs_abort_reason_t reason)
 {
     hs_job_t *job = conn->job;
@@ -38,13 +37,15 @@ static void drop_job(hs_conn_t *conn, hs_conn_env_t *env, hs_abort_reason_t reas
         hs_job_give_back(&env->jobs, job);
         return;
     }
-    /* It goes back to the pool when it comes back. */
+    /* It returns to the pool when it comes back. */
     conn->away = false;
+    if (conn->http1.taken_over)
+        hs_observe_response(env->observer, job, (size_t)job->response.written);
     hs_executor_cancel(&env->executor, job, reason);
 }
 
-/* No further request is read; what is unsent still goes out. `linger`: then our side is shut, and
- * what arrives is dropped, before the connection is closed. */
+/* Reads no further request; unsent output is still sent. `linger`: then our side is shut down, and
+ * incoming data is dropped, before the connection is closed. */
 static void stop_reading(hs_conn_t *conn, bool linger)
 {
     conn->phase = HS_CONN_FLUSHING;
@@ -53,7 +54,7 @@ static void stop_reading(hs_conn_t *conn, bool linger)
     conn->stream.waits_for_drain = conn->stream.runs_again = false;
 }
 
-/* Writes an error response from the server behind what is already unsent; nothing more is parsed.
+/* Appends an error response from the server to the unsent output; nothing more is parsed.
  */
 static HS_NOINLINE void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
@@ -68,7 +69,7 @@ static HS_NOINLINE void refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
         conn->linger = false;
 }
 
-/* A streamed response cannot be finished: the client is to notice. */
+/* A streamed response cannot be finished: the client must notice. */
 static void break_off(hs_conn_t *conn)
 {
     conn->http1.keep_alive = false;
@@ -77,8 +78,76 @@ static void break_off(hs_conn_t *conn)
 
 static bool may_keep_alive(const hs_conn_t *conn, const hs_conn_env_t *env)
 {
-    /* What is left of a request's content would have to be read first. */
-    return !env->draining && conn->http1.reading == HS_READING_COMPLETE;
+    /* The rest of a request's content would have to be read first. */
+    return !env->draining && !conn->ends && conn->http1.reading == HS_READING_COMPLETE;
+}
+
+/* Writes the head of a response whose content is compressed in pieces, and sets up the coder. */
+static bool begin_coded(hs_conn_t *conn, hs_conn_env_t *env, hs_compression_choice_t choice)
+{
+    hs_job_t *job = conn->job;
+    hs_http1_t *http1 = &conn->http1;
+    bool is_coded = choice.coding != HS_CODING_IDENTITY;
+    hs_buf_t *fields = hs_coders_buffer(env->coders, 1);
+    bool put =
+        hs_compression_put_fields(&job->response, choice, fields) &&
+        hs_http1_begin_response(http1, &env->http1, conn->stream.buffers, job, fields,
+                                job->response.has_length && !is_coded, may_keep_alive(conn, env));
+    hs_buf_reset(fields, HS_JOB_KEEP_BYTES);
+    job->coded = 0;
+    if (!put || !is_coded || http1->framing == HS_FRAMING_NONE)
+        return put;
+    job->was_away = true; /* so that the coder is released with the message */
+    job->coder = hs_coder_begin(env->coders, choice.coding);
+    return job->coder != NULL;
+}
+
+/* The handler speaks its own protocol from here on: we send nothing but, perhaps, a 101. It first
+ * gets the bytes in the ring. False: out of memory. */
+static bool begin_takeover(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    const hs_job_t *job = conn->job;
+    bool put = job->response.takeover != HS_TAKEOVER_UPGRADE || hs_conn_put_upgrade(conn, env);
+    hs_http1_take_over(&conn->http1);
+    conn->content_paused = job->inbox.is_paused;
+    conn->restart_deadline = conn->stream.runs_again = true;
+    return put;
+}
+
+/* The head of a streamed response. False: out of memory. */
+static bool begin_streamed(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_job_t *job = conn->job;
+    const hs_response_t *response = &job->response;
+    if (HS_UNLIKELY(response->takeover != HS_TAKEOVER_NONE))
+        return begin_takeover(conn, env);
+    if (HS_UNLIKELY(conn->tls != NULL))
+        hs_conn_add_hsts(env, job);
+    if (HS_UNLIKELY(env->compression != NULL)) {
+        uint64_t len = response->has_length ? response->content_length : UINT64_MAX;
+        hs_compression_choice_t choice = hs_compression_choose(env->compression, job, len);
+        if (choice.varies)
+            return begin_coded(conn, env, choice);
+    }
+    return hs_http1_begin_response(&conn->http1, &env->http1, conn->stream.buffers, job,
+                                   &response->fields, response->has_length,
+                                   may_keep_alive(conn, env));
+}
+
+/* Content of a response whose head was written; takes over `content` if it is large. */
+static bool put_content(hs_conn_t *conn, hs_conn_env_t *env, hs_buf_t *content, hs_code_t code)
+{
+    hs_buffers_t *buffers = conn->stream.buffers;
+    hs_job_t *job = conn->job;
+    if (HS_LIKELY(job->coder == NULL))
+        return hs_http1_put_content(&conn->http1, buffers, content);
+    hs_buf_t *coded = hs_coders_buffer(env->coders, 0);
+    coded->len = 0;
+    bool put = hs_coder_put(job->coder, hs_span(content->data, content->len), code, coded);
+    job->coded += coded->len;
+    put = put && hs_http1_put_content(&conn->http1, buffers, coded);
+    hs_buf_reset(coded, HS_JOB_KEEP_BYTES);
+    return put;
 }
 
 /* The last part of a streamed response. Returns whether the connection stays open. */
@@ -87,45 +156,116 @@ static bool end_streamed(hs_conn_t *conn, hs_conn_env_t *env)
     hs_http1_t *http1 = &conn->http1;
     hs_buffers_t *buffers = conn->stream.buffers;
     hs_response_t *response = &conn->job->response;
-    bool put = http1->head_sent || hs_http1_begin_response(http1, &env->http1, buffers, conn->job,
-                                                           may_keep_alive(conn, env));
-    put = put && hs_http1_put_content(http1, buffers, &response->body);
+    bool put = !response->dropped && (http1->head_sent || begin_streamed(conn, env));
+    put = put &&
+          put_content(conn, env, &response->body, response->failed ? HS_CODE_FLUSH : HS_CODE_END);
     if (put && !response->failed && hs_http1_end_response(http1, buffers))
         return http1->keep_alive;
     break_off(conn);
     return false;
 }
 
-/* The response of the job is complete: it is written, and the message is over. */
-static void respond(hs_conn_t *conn, hs_conn_env_t *env)
+static HS_ALWAYS_INLINE void end_message(hs_conn_t *conn, hs_conn_env_t *env, bool keep_alive,
+                                         size_t content_len)
 {
     hs_job_t *job = conn->job;
     hs_buffers_t *buffers = conn->stream.buffers;
-    const hs_msg_t *msg = &job->request.msg;
-    bool wants_more = msg->keep_alive;
-    size_t content_len;
-    bool keep_alive;
-    if (HS_UNLIKELY(job->response.streamed)) {
-        keep_alive = end_streamed(conn, env);
-        content_len = (size_t)job->response.written;
-    } else {
-        keep_alive =
-            hs_http1_respond(&env->http1, buffers, job, may_keep_alive(conn, env), &content_len);
-    }
+    bool wants_more = job->request.msg.keep_alive;
     hs_observe_response(env->observer, job, content_len);
     conn->answered = true;
     conn->restart_deadline = true;
     bool is_complete = conn->http1.reading == HS_READING_COMPLETE;
     hs_job_end(&env->jobs, job);
+    conn->replayed = false;
     if (HS_LIKELY(keep_alive && is_complete)) {
         hs_http1_end_message(&conn->http1, buffers);
+        /* This response is final now, whatever happens to the next one. */
+        if (conn->stream.kept && hs_buffers_has_unparsed(buffers))
+            hs_stream_note(&env->loop, &conn->stream, 0, HS_STAGE_READING);
         return;
     }
     if (conn->phase != HS_CONN_OPEN)
         return;
-    /* A client that did not ask for the end may be sending its next request, or the rest of this
-     * one: if that met a closed socket, the reset could cost it this response. */
+    /* A client that did not ask to close may be sending its next request, or the rest of this one:
+     * if that reached a closed socket, the reset could cost it this response. */
     stop_reading(conn, wants_more || !is_complete || hs_buffers_has_unparsed(buffers));
+}
+
+/* Compresses and writes slices of a long response, one per turn, until too much is unsent. */
+static void code_slices(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_response_t *response = &conn->job->response;
+    hs_span_t content = response->kind == HS_CONTENT_PINNED
+                            ? hs_span(response->content.data, response->content.len)
+                            : hs_span(response->body.data, response->body.len);
+    if (unsent(conn) >= HS_STREAM_UNSENT_MAX) {
+        conn->stream.waits_for_drain = true;
+        return;
+    }
+    size_t at = (size_t)response->written;
+    size_t len = hs_min(content.len - at, HS_COMPRESSION_SLICE);
+    bool is_last = at + len == content.len;
+    hs_buf_t slice = { .data = (char *)(uintptr_t)content.data + at, .len = len };
+    bool put = put_content(conn, env, &slice, is_last ? HS_CODE_END : HS_CODE_MORE);
+    response->written += len;
+    if (put && !is_last) {
+        conn->stream.runs_again = true;
+        return;
+    }
+    conn->phase = HS_CONN_OPEN;
+    if (!put || !hs_http1_end_response(&conn->http1, conn->stream.buffers))
+        break_off(conn);
+    end_message(conn, env, conn->http1.keep_alive, (size_t)conn->job->coded);
+}
+
+/* False: the response is written uncompressed now. */
+static HS_NOINLINE bool compress(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_job_t *job = conn->job;
+    hs_coding_t coding =
+        hs_compression_apply(env->compression, env->coders, job, HS_COMPRESSION_SLICE);
+    if (coding == HS_CODING_IDENTITY)
+        return false;
+    /* The chain may be compacted, which would invalidate a note. */
+    if (conn->stream.kept && conn->stream.buffers->out.bytes_taken > 0)
+        hs_ledger_touch(env->loop.ledger, conn);
+    if (!begin_coded(conn, env, (hs_compression_choice_t){ coding, true })) {
+        break_off(conn);
+        end_message(conn, env, false, 0);
+        return true;
+    }
+    if (job->coder == NULL) { /* HEAD */
+        end_message(conn, env, conn->http1.keep_alive, 0);
+        return true;
+    }
+    job->response.written = 0;
+    conn->phase = HS_CONN_CODING;
+    code_slices(conn, env);
+    return true;
+}
+
+/* The response of the job is complete: writes it and ends the message. */
+static void respond(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    hs_job_t *job = conn->job;
+    size_t content_len;
+    bool keep_alive;
+    if (HS_UNLIKELY(job->websocket != NULL)) {
+        hs_conn_begin_websocket(conn, env);
+        return;
+    }
+    if (HS_UNLIKELY(job->response.streamed)) {
+        keep_alive = end_streamed(conn, env);
+        content_len = (size_t)(job->coder != NULL ? job->coded : job->response.written);
+    } else {
+        if (HS_UNLIKELY(conn->tls != NULL))
+            hs_conn_add_hsts(env, job);
+        if (HS_UNLIKELY(env->compression != NULL) && compress(conn, env))
+            return;
+        keep_alive = hs_http1_respond(&env->http1, conn->stream.buffers, job,
+                                      may_keep_alive(conn, env), &content_len);
+    }
+    end_message(conn, env, keep_alive, content_len);
 }
 
 /* Content for a handler that streams it. */
@@ -135,6 +275,17 @@ static void pass_on(hs_conn_t *conn, hs_span_t piece, bool is_last)
         return;
     if (hs_executor_content(conn->job, piece, is_last) == HS_CONTENT_PAUSE && !is_last)
         conn->content_paused = true;
+}
+
+/* The client of a connection taken over by a handler has ended it, after its last bytes. */
+static void pass_on_end(hs_conn_t *conn)
+{
+    const hs_buffers_t *buffers = conn->stream.buffers;
+    if (!conn->peer_shut || conn->http1.reading != HS_READING_TAKEN_OVER ||
+        (buffers != NULL && hs_buffers_has_unparsed(buffers)))
+        return;
+    conn->http1.reading = HS_READING_COMPLETE;
+    pass_on(conn, hs_span("", 0), true);
 }
 
 static void tell_shut(hs_conn_t *conn)
@@ -150,14 +301,21 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_job_t *job = conn->job;
     bool passes_content = conn->http1.passes_content;
-    /* Before NULs are put behind the target: its bytes are read in words, and a word of which a
-     * byte was written just now is slow to read. */
+    if (HS_UNLIKELY(env->redirect_port != 0) && conn->tls == NULL && hs_conn_redirect(conn, env)) {
+        respond(conn, env);
+        return;
+    }
+    /* Before NULs are written after the target: its bytes are read in words, and reading a word
+     * just after writing one of its bytes is slow. */
     hs_observe_serve(env->observer, job);
     if (!passes_content)
         hs_msg_terminate_url(&job->request.msg);
     job->view.content = passes_content;
+    if (conn->stream.kept)
+        hs_ledger_move(env->loop.ledger, HS_STAGE_ANSWERING);
     hs_started_t started =
-        hs_executor_start(&env->executor, job, env->streams_content || passes_content);
+        hs_executor_start(&env->executor, job,
+                          env->streams_content || passes_content || job->request.msg.asks_upgrade);
     hs_observe_served(env->observer);
     if (HS_LIKELY(started == HS_STARTED_DONE)) {
         respond(conn, env);
@@ -169,7 +327,7 @@ static void start_job(hs_conn_t *conn, hs_conn_env_t *env)
     conn->content_paused = false;
     conn->restart_deadline = true;
     hs_http1_release_ring(&conn->http1, conn->stream.buffers);
-    if (HS_UNLIKELY(conn->stream.shut_seen)) /* while an earlier request was in hand */
+    if (HS_UNLIKELY(conn->stream.shut_seen)) /* while an earlier request was being handled */
         tell_shut(conn);
     if (env->streams_content && conn->http1.reading == HS_READING_COMPLETE)
         pass_on(conn, hs_span("", 0), true);
@@ -181,7 +339,7 @@ static void begin_content_time(hs_conn_t *conn, uint64_t now_ms)
     scratch->content_since_ms = scratch->content_last_ms = now_ms;
 }
 
-/* Whether the handler runs now and asks for the content itself. */
+/* Whether the handler runs now and reads the content itself. */
 static bool handler_may_wait_for_content(const hs_conn_t *conn, const hs_conn_env_t *env)
 {
     const hs_handler_t *handler = &env->executor.handler;
@@ -229,7 +387,7 @@ static HS_NOINLINE void begin_content(hs_conn_t *conn, hs_conn_env_t *env)
         refuse(conn, env, 500);
 }
 
-/* Content that is passed on turns out to be malformed, or stops: the job cannot be finished. */
+/* Streamed content turns out to be malformed, or stops: the job cannot be finished. */
 static HS_NOINLINE void fail_passing(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     bool head_sent = conn->http1.head_sent;
@@ -282,6 +440,8 @@ static bool begin_message(hs_conn_t *conn, hs_conn_env_t *env)
             return false;
         }
         conn->job->peer = conn->peer;
+        if (HS_UNLIKELY(conn->tls != NULL))
+            conn->job->tls = hs_tls_info_keep(conn->tls->info);
     }
     hs_http1_begin(&conn->http1, &env->http1, conn->stream.buffers, conn->job);
     hs_observe_begin(env->observer, conn->job);
@@ -289,34 +449,33 @@ static bool begin_message(hs_conn_t *conn, hs_conn_env_t *env)
     return true;
 }
 
-/* Whether the next message may begin now; else the stream says when. */
+/* Whether the next message may begin now; otherwise the stream says when. */
 static bool may_begin(hs_conn_t *conn, unsigned messages)
 {
     if (!hs_buffers_has_unparsed(conn->stream.buffers))
         return false;
-    if (HS_UNLIKELY(unsent(conn) >= UNSENT_MAX)) {
+    if (HS_UNLIKELY(unsent(conn) >= HS_STREAM_UNSENT_MAX)) {
         conn->stream.waits_for_drain = true;
         return false;
     }
-    if (HS_UNLIKELY(messages == MESSAGES_PER_TURN)) {
+    if (HS_UNLIKELY(messages == HS_STREAM_MESSAGES_PER_TURN)) {
         conn->stream.runs_again = true;
         return false;
     }
     return true;
 }
 
-/* True: the reader can go on without further bytes or events. */
+/* True: the reader can continue without further bytes or events. */
 static bool reads_on(const hs_conn_t *conn)
 {
-    if (conn->phase != HS_CONN_OPEN)
+    if (conn->phase != HS_CONN_OPEN || conn->http1.reading == HS_READING_STOPPED)
         return false;
     if (HS_UNLIKELY(conn->away))
         return hs_http1_is_receiving(&conn->http1) && !conn->content_paused;
     return true;
 }
 
-/* Handles what has been received, until more is needed, the budget is used up or too much is
- * unsent. */
+/* Handles received bytes, until more are needed, the budget is used up or too much is unsent. */
 static void advance(hs_conn_t *conn, hs_conn_env_t *env)
 {
     unsigned messages = 0;
@@ -334,21 +493,40 @@ static void advance(hs_conn_t *conn, hs_conn_env_t *env)
         on_http1_event(conn, env, event, piece);
     }
     bool waits = conn->stream.waits_for_drain || conn->stream.runs_again || conn->away;
-    /* A peer that will send nothing more leaves an incomplete message behind, or none. */
-    if (HS_UNLIKELY(conn->peer_shut) && conn->phase == HS_CONN_OPEN && !waits)
+    /* The peer will send nothing more: there is an incomplete message, or none. */
+    if (HS_UNLIKELY(conn->peer_shut) && conn->phase == HS_CONN_OPEN && !waits &&
+        !hs_conn_is_websocket(conn))
         stop_reading(conn, false);
+}
+
+/* What a crash while handling received bytes means for the current message. */
+static hs_stage_t stage_of_reading(const hs_conn_t *conn)
+{
+    const hs_http1_t *http1 = &conn->http1;
+    if (HS_LIKELY(http1->reading <= HS_READING_CONTENT_RING && !conn->away))
+        return HS_STAGE_READING;
+    bool has_begun = conn->phase == HS_CONN_CODING || (conn->away && http1->head_sent);
+    return has_begun ? HS_STAGE_CLOSING : HS_STAGE_ANSWERING;
 }
 
 static void on_data(hs_loop_t *loop, hs_stream_t *stream)
 {
     hs_conn_t *conn = hs_conn_of(stream);
-    if (HS_UNLIKELY(conn->phase == HS_CONN_LINGERING))
+    hs_conn_env_t *env = env_of(loop);
+    if (stream->kept)
+        hs_ledger_move(loop->ledger, stage_of_reading(conn));
+    if (HS_UNLIKELY(conn->phase == HS_CONN_LINGERING)) {
         conn->still_sending = true;
-    else if (conn->stream.buffers != NULL)
-        advance(conn, env_of(loop));
+    } else if (conn->stream.buffers != NULL) {
+        if (HS_UNLIKELY(conn->phase == HS_CONN_CODING))
+            code_slices(conn, env);
+        advance(conn, env);
+    }
+    if (HS_UNLIKELY(conn->http1.taken_over))
+        pass_on_end(conn);
 }
 
-/* Content that is received into a buffer goes there without a way through the ring. */
+/* Content for a buffer is received there directly, not through the ring. */
 static char *recv_into(hs_stream_t *stream, size_t *room)
 {
     const hs_conn_t *conn = hs_conn_of(stream);
@@ -366,8 +544,8 @@ static void received_into(hs_stream_t *stream, size_t len)
     hs_conn_of(stream)->job->content.len += len;
 }
 
-/* Requests that have waited begin in the next turn: what a turn submits to workers is made visible
- * to them before it sends. */
+/* Waiting requests start in the next turn: what a turn submits to workers becomes visible to them
+ * before it sends. */
 static void on_drained(hs_loop_t *loop, hs_stream_t *stream)
 {
     (void)loop;
@@ -391,13 +569,24 @@ static void on_end(hs_loop_t *loop, hs_stream_t *stream)
     if (conn->phase == HS_CONN_LINGERING) {
         conn->phase = HS_CONN_CLOSED;
     } else if (conn->away) {
-        if (hs_http1_is_receiving(&conn->http1))
+        if (conn->http1.taken_over)
+            pass_on_end(conn);
+        else if (hs_http1_is_receiving(&conn->http1))
             fail_passing(conn, env_of(loop), 400); /* the rest of its content will never come */
         else
             tell_shut(conn);
     } else if (conn->phase == HS_CONN_OPEN && !stream->waits_for_drain && !stream->runs_again) {
         stop_reading(conn, false);
     }
+}
+
+static void report_file(hs_log_t *log, const hs_stream_t *stream)
+{
+    char path[512];
+    const hs_out_segment_t *segment = hs_out_next_file(&stream->buffers->out);
+    hs_files_path(segment != NULL ? segment->file : -1, path, sizeof(path));
+    hs_log_write(log, HS_LOG_ERROR,
+                 "%s became shorter or was changed while it was sent: connection closed", path);
 }
 
 static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
@@ -407,9 +596,7 @@ static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
     if (error == ENOMEM)
         hs_log_write(env->log, HS_LOG_ERROR, "out of memory for a request: connection closed");
     else if (error == EIO)
-        hs_log_write(env->log, HS_LOG_ERROR,
-                     "a file became shorter while it was sent: connection "
-                     "closed");
+        report_file(env->log, stream);
     else if (env->observer != NULL && conn->phase != HS_CONN_LINGERING &&
              (conn->job != NULL || unsent(conn) > 0))
         hs_stats_add(env->observer->stats, HS_STATS_CLIENT_ABORTS, 1);
@@ -419,12 +606,14 @@ static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
 void hs_conn_abort(hs_conn_t *conn, hs_conn_env_t *env)
 {
     conn->phase = HS_CONN_CLOSED;
+    if (HS_UNLIKELY(hs_conn_is_websocket(conn)))
+        return; /* the update notifies its owner */
     drop_job(conn, env, HS_ABORT_LOST);
 }
 
-/* Until when content is waited for: its timeout, and not slower than the minimum rate. Both count
- * from the head's end; what has arrived pushes the second one on. Content that is passed on may
- * take as long as it likes, so its timeout counts from the last piece. */
+/* The deadline for content: its timeout and the minimum rate. Both count from the end of the head;
+ * arriving content extends the second. Streamed content has no limit in total, so its timeout
+ * counts from the last piece. */
 static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits)
 {
     const hs_http1_scratch_t *scratch = hs_http1_scratch(conn->stream.buffers);
@@ -438,8 +627,8 @@ static uint64_t content_deadline_ms(const hs_conn_t *conn, const hs_limits_t *li
     return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
 }
 
-/* Until when the client has to take something: not longer than the timeout without progress, and
- * not slower than the minimum rate. `taken` bytes since output began to be unsent. */
+/* The deadline for the client to read something: the timeout without progress, and the minimum
+ * rate. `taken`: bytes since output began to be unsent. */
 static uint64_t write_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limits, uint64_t now_ms,
                                   uint32_t taken)
 {
@@ -452,11 +641,17 @@ static uint64_t write_deadline_ms(const hs_conn_t *conn, const hs_limits_t *limi
     return deadline_ms == 0 || rate_ms < deadline_ms ? rate_ms : deadline_ms;
 }
 
+uint64_t hs_conn_write_deadline_ms(const hs_conn_t *conn, const hs_conn_env_t *env)
+{
+    return write_deadline_ms(conn, env->http1.limits, env->loop.now_ms, conn->stream.buffers->took);
+}
+
 static hs_conn_wait_t wait_of(const hs_conn_t *conn)
 {
     switch (conn->phase) {
     case HS_CONN_OPEN:
         break;
+    case HS_CONN_CODING:
     case HS_CONN_FLUSHING:
         return HS_CONN_WAIT_WRITE;
     case HS_CONN_LINGERING:
@@ -465,7 +660,7 @@ static hs_conn_wait_t wait_of(const hs_conn_t *conn)
         return HS_CONN_WAIT_NONE;
     }
     if (HS_UNLIKELY(conn->away)) {
-        if (hs_http1_is_receiving(&conn->http1) && !conn->content_paused)
+        if (hs_http1_is_receiving(&conn->http1) && !conn->content_paused && !conn->http1.taken_over)
             return HS_CONN_WAIT_CONTENT;
         if (!conn->http1.head_sent)
             return HS_CONN_WAIT_HANDLER;
@@ -491,7 +686,7 @@ static uint64_t deadline_of(const hs_conn_t *conn, const hs_conn_env_t *env)
     case HS_CONN_WAIT_CONTENT:
         return content_deadline_ms(conn, limits);
     case HS_CONN_WAIT_WRITE:
-        return write_deadline_ms(conn, limits, now_ms, conn->stream.buffers->took);
+        return hs_conn_write_deadline_ms(conn, env);
     case HS_CONN_WAIT_REQUEST:
         timeout_ms = limits->keepalive_timeout_ms;
         break;
@@ -508,8 +703,7 @@ static uint64_t deadline_of(const hs_conn_t *conn, const hs_conn_env_t *env)
     return timeout_ms != 0 ? now_ms + timeout_ms : 0;
 }
 
-/* Notes since when output has not been empty: for the minimum rate. */
-static void note_unsent(hs_conn_t *conn, uint64_t now_ms, size_t unsent_bytes)
+void hs_conn_note_unsent(hs_conn_t *conn, uint64_t now_ms, size_t unsent_bytes)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
     if (unsent_bytes == 0) {
@@ -520,10 +714,10 @@ static void note_unsent(hs_conn_t *conn, uint64_t now_ms, size_t unsent_bytes)
         return;
     buffers->unsent_since_ms = now_ms;
     buffers->took = 0;
-    conn->acknowledged = 0;
+    conn->stream.acknowledged = 0;
 }
 
-/* Gives back what is not needed while nothing is pending. */
+/* Releases what is not needed while nothing is pending. */
 static void give_back(hs_conn_t *conn, hs_conn_env_t *env, bool is_idle)
 {
     hs_buffers_t *buffers = conn->stream.buffers;
@@ -532,14 +726,14 @@ static void give_back(hs_conn_t *conn, hs_conn_env_t *env, bool is_idle)
         drop_job(conn, env, HS_ABORT_LOST);
         hs_stream_give_back(&env->loop, &conn->stream);
     } else if (HS_UNLIKELY(conn->away) && buffers != NULL &&
-               conn->http1.reading == HS_READING_COMPLETE && hs_ring_used(&buffers->ring) == 0 &&
-               hs_out_unsent(&buffers->out) == 0) {
+               (conn->http1.reading == HS_READING_COMPLETE || conn->http1.taken_over) &&
+               hs_ring_used(&buffers->ring) == 0 && hs_out_unsent(&buffers->out) == 0) {
         hs_stream_give_back(&env->loop, &conn->stream);
     }
 }
 
-/* Ends every event: moves on from a finished flush, gives idle memory back, says what the stream
- * does next and until when it waits. */
+/* Called at the end of every event: moves on from a finished flush, releases idle memory, sets what
+ * the stream does next and until when it waits. */
 static void update(hs_loop_t *loop, hs_stream_t *stream)
 {
     hs_conn_env_t *env = env_of(loop);
@@ -548,10 +742,10 @@ static void update(hs_loop_t *loop, hs_stream_t *stream)
     if (conn->phase == HS_CONN_FLUSHING && unsent_bytes == 0)
         conn->phase = conn->linger && !conn->peer_shut ? HS_CONN_LINGERING : HS_CONN_CLOSED;
     bool is_idle = hs_conn_is_idle(conn);
-    if (HS_UNLIKELY(env->draining) && is_idle && !env->idle_grace)
+    if (HS_UNLIKELY(env->draining || conn->ends) && is_idle && !env->idle_grace)
         conn->phase = HS_CONN_CLOSED;
     if (stream->buffers != NULL)
-        note_unsent(conn, loop->now_ms, unsent_bytes);
+        hs_conn_note_unsent(conn, loop->now_ms, unsent_bytes);
     if (is_idle || conn->away || conn->phase > HS_CONN_FLUSHING)
         give_back(conn, env, is_idle);
     if (HS_UNLIKELY(conn->away))
@@ -560,10 +754,13 @@ static void update(hs_loop_t *loop, hs_stream_t *stream)
     stream->closed = conn->phase == HS_CONN_CLOSED;
     if (stream->closed)
         hs_list_remove(&conn->all);
+    if (HS_UNLIKELY(conn->tls != NULL))
+        hs_conn_update_tls(conn);
     stream->holds = conn->away && !conn->http1.head_sent;
     stream->reads = conn->phase == HS_CONN_LINGERING ||
-                    (reads_on(conn) && !conn->peer_shut && !stream->waits_for_drain &&
-                     !stream->runs_again && (unsent_bytes == 0 || conn->away));
+                    (reads_on(conn) && !conn->peer_shut &&
+                     (!stream->waits_for_drain || conn->http1.taken_over) && !stream->runs_again &&
+                     (unsent_bytes == 0 || conn->away));
     hs_conn_wait_t wait = wait_of(conn);
     if (wait == conn->wait && !conn->restart_deadline)
         return;
@@ -572,7 +769,7 @@ static void update(hs_loop_t *loop, hs_stream_t *stream)
     stream->deadline_ms = deadline_of(conn, env);
 }
 
-/* The job keeps running, or waiting; the client is told 503. */
+/* The job keeps running, or waiting; the client gets 503. */
 static void give_up(hs_conn_t *conn, hs_conn_env_t *env)
 {
     hs_job_t *job = conn->job;
@@ -589,21 +786,20 @@ static void give_up(hs_conn_t *conn, hs_conn_env_t *env)
         conn->phase = HS_CONN_CLOSED;
 }
 
-/* True: the client has taken enough since the last look, its time starts again. */
-static bool has_taken_enough(hs_conn_t *conn, hs_conn_env_t *env)
+bool hs_conn_has_taken_enough(hs_conn_t *conn, hs_conn_env_t *env)
 {
     uint32_t acknowledged = hs_stream_acknowledged(&conn->stream);
     if ((int32_t)acknowledged < 0) {
-        /* The kernel still holds output from before this was unsent, which the client takes first:
-         * its time starts here. */
+        /* The kernel still holds earlier output, which the client reads first: its time starts
+         * here. */
         hs_buffers_t *buffers = conn->stream.buffers;
         buffers->took -= acknowledged;
         buffers->unsent_since_ms = env->loop.now_ms;
         conn->restart_deadline = true;
         return true;
     }
-    bool has_progress = (int32_t)(acknowledged - conn->acknowledged) > 0;
-    conn->acknowledged = acknowledged;
+    bool has_progress = (int32_t)(acknowledged - conn->stream.acknowledged) > 0;
+    conn->stream.acknowledged = acknowledged;
     if (!has_progress)
         return false;
     uint64_t deadline_ms =
@@ -624,7 +820,7 @@ static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
         if (stream->deadline_ms > loop->now_ms)
             return; /* enough has arrived meanwhile */
     }
-    if (wait == HS_CONN_WAIT_WRITE && has_taken_enough(conn, env))
+    if (wait == HS_CONN_WAIT_WRITE && hs_conn_has_taken_enough(conn, env))
         return;
     hs_observe_timeout(env->observer, wait);
     switch (wait) {
@@ -635,7 +831,7 @@ static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
             refuse(conn, env, 408);
         break;
     case HS_CONN_WAIT_HEAD:
-        /* Nothing was asked: nothing is answered. */
+        /* No request, so no response. */
         if (conn->http1.reading == HS_READING_IDLE)
             conn->phase = HS_CONN_CLOSED;
         else
@@ -660,13 +856,15 @@ static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
     }
 }
 
-static void on_closed(hs_loop_t *loop, hs_stream_t *stream)
+void hs_conn_on_closed(hs_loop_t *loop, hs_stream_t *stream)
 {
     hs_conn_env_t *env = env_of(loop);
-    env->on_conn_closed(env, hs_conn_of(stream));
+    hs_conn_t *conn = hs_conn_of(stream);
+    hs_tls_accepted_free(conn->tls);
+    env->on_conn_closed(env, conn);
 }
 
-static const hs_protocol_t server_protocol = {
+const hs_protocol_t hs_conn_protocol = {
     .on_data = on_data,
     .recv_into = recv_into,
     .received_into = received_into,
@@ -676,29 +874,38 @@ static const hs_protocol_t server_protocol = {
     .on_error = on_error,
     .on_deadline = on_deadline,
     .update = update,
-    .on_closed = on_closed,
+    .on_closed = hs_conn_on_closed,
 };
 
 int hs_conn_open(hs_conn_t *conn, hs_conn_env_t *env, int fd, const hs_peer_t *peer)
 {
     *conn = (hs_conn_t){ .peer = *peer, .wait = HS_CONN_WAIT_NONE };
     hs_list_init(&conn->all);
-    int result = hs_stream_open(&env->loop, &conn->stream, fd, &server_protocol);
-    if (result == 0)
+    int result = hs_stream_open(&env->loop, &conn->stream, fd, &hs_conn_protocol);
+    if (result == 0) {
+        hs_stream_keep(&env->loop, &conn->stream);
         hs_list_push_back(&env->connections, &conn->all);
+    }
     return result;
 }
 
-/* The connection does not begin as it must. A response would tell a scanner what is here, and
- * proxies report one to a client that has asked for nothing. */
+void hs_conn_serve(hs_conn_t *conn, hs_loop_t *loop)
+{
+    hs_stream_t *stream = &conn->stream;
+    /* The deadline stays armed: it counts from accept to the first byte of a request. */
+    uint64_t deadline_ms = stream->deadline_ms;
+    hs_stream_set_protocol(loop, stream, &hs_conn_protocol);
+    stream->deadline_ms = deadline_ms;
+}
+
+/* The connection does not begin as required. A response would reveal the server to scanners, and
+ * proxies would forward it to a client that sent no request. */
 static void reject_proxy(hs_conn_t *conn, hs_conn_env_t *env, const char *reason)
 {
     char text[HS_PEER_TEXT_CAP];
     if (hs_log_enabled(env->log, HS_LOG_DEBUG))
         hs_log_write(env->log, HS_LOG_DEBUG, "connection from %s closed: %s",
-                     hs_peer_has_address(&conn->peer) ? hs_peer_text(&conn->peer, text)
-                                                      : "an unknown address",
-                     reason);
+                     hs_peer_name(&conn->peer, text), reason);
     if (env->observer != NULL)
         hs_stats_add(env->observer->stats, HS_STATS_REJECTED_PROXY, 1);
     conn->phase = HS_CONN_CLOSED;
@@ -711,7 +918,7 @@ static void on_proxy_data(hs_loop_t *loop, hs_stream_t *stream)
     hs_buffers_t *buffers = stream->buffers;
     if (conn->phase != HS_CONN_OPEN || buffers == NULL || !hs_buffers_has_unparsed(buffers))
         return;
-    /* The header is the first thing in the ring: it lies there in one piece. */
+    /* The header comes first in the ring, so it is contiguous. */
     const hs_ring_t *ring = &buffers->ring;
     hs_proxy_header_t header;
     switch (hs_proxy_header_read(hs_ring_at(ring, buffers->parsed),
@@ -726,17 +933,19 @@ static void on_proxy_data(hs_loop_t *loop, hs_stream_t *stream)
     case HS_PROXY_COMPLETE:
         break;
     }
+    if (stream->kept)
+        hs_ledger_touch(loop->ledger, stream);
     if (header.has_source)
         conn->peer = header.source;
     buffers->parsed += (uint32_t)header.len;
     hs_buffers_release_parsed(buffers);
-    /* The deadline goes on: it counts from accept to the first byte of a request. */
-    uint64_t deadline_ms = stream->deadline_ms;
-    hs_stream_set_protocol(loop, stream, &server_protocol);
-    stream->deadline_ms = deadline_ms;
+    if (conn->tls != NULL)
+        hs_conn_begin_tls(conn, env);
+    else
+        hs_conn_serve(conn, loop);
 }
 
-/* One that ends before its first byte is a check whether the port is open. */
+/* A connection that ends before its first byte is a port check. */
 static void on_proxy_end(hs_loop_t *loop, hs_stream_t *stream)
 {
     hs_conn_t *conn = hs_conn_of(stream);
@@ -745,7 +954,7 @@ static void on_proxy_end(hs_loop_t *loop, hs_stream_t *stream)
     conn->phase = HS_CONN_CLOSED;
 }
 
-/* Until the header of the PROXY protocol has been read; then server_protocol takes over. */
+/* Active until the PROXY header has been read; then hs_conn_protocol takes over. */
 static const hs_protocol_t proxy_protocol = {
     .on_data = on_proxy_data,
     .on_drained = on_drained,
@@ -754,7 +963,7 @@ static const hs_protocol_t proxy_protocol = {
     .on_error = on_error,
     .on_deadline = on_deadline,
     .update = update,
-    .on_closed = on_closed,
+    .on_closed = hs_conn_on_closed,
 };
 
 void hs_conn_expect_proxy(hs_conn_t *conn, hs_conn_env_t *env)
@@ -771,7 +980,23 @@ bool hs_conn_expects_proxy(const hs_conn_t *conn)
     return conn->stream.protocol == &proxy_protocol;
 }
 
-void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
+bool hs_conn_is_plain(const hs_conn_t *conn)
+{
+    return conn->stream.protocol == &hs_conn_protocol || conn->stream.protocol == &proxy_protocol;
+}
+
+void hs_conn_finish(hs_conn_t *conn, hs_conn_env_t *env, int status, bool is_head)
+{
+    stop_reading(conn, true);
+    if (status == 0)
+        return;
+    if (env->observer != NULL)
+        hs_stats_refused(env->observer->stats, status);
+    if (!hs_http1_refuse(&conn->http1, &env->http1, conn->stream.buffers, status, is_head))
+        conn->linger = false;
+}
+
+void hs_conn_refuse(hs_conn_t *conn, hs_conn_env_t *env, int status)
 {
     conn->job = hs_job_lease(&env->jobs);
     if (conn->job == NULL || !hs_stream_lease(&env->loop, &conn->stream)) {
@@ -781,7 +1006,7 @@ void hs_conn_shed(hs_conn_t *conn, hs_conn_env_t *env)
     conn->job->peer = conn->peer;
     hs_http1_begin(&conn->http1, &env->http1, conn->stream.buffers, conn->job);
     hs_observe_begin(env->observer, conn->job);
-    refuse(conn, env, 503);
+    refuse(conn, env, status);
 }
 
 /* A job that was away is done. */
@@ -797,6 +1022,9 @@ static void on_job_done(void *context, hs_job_t *job, void *link)
     conn->away = false;
     conn->stream.waits_for_drain = false;
     if (hs_stream_lease(&env->loop, &conn->stream)) {
+        if (conn->stream.kept)
+            hs_stream_note(&env->loop, &conn->stream, 0,
+                           job->response.streamed ? HS_STAGE_CLOSING : HS_STAGE_ANSWERING);
         respond(conn, env);
         advance(conn, env);
     } else {
@@ -806,18 +1034,33 @@ static void on_job_done(void *context, hs_job_t *job, void *link)
 }
 
 /* A piece of a streamed response. */
-static void on_job_write(void *context, hs_job_t *job, hs_buf_t *data)
+static void on_job_write(void *context, hs_job_t *job, hs_buf_t *data, bool flush)
 {
     hs_conn_env_t *env = context;
     hs_conn_t *conn = job->link;
     hs_http1_t *http1 = &conn->http1;
+    if (conn->stream.kept)
+        hs_ledger_touch(env->loop.ledger, conn);
     bool put = hs_stream_lease(&env->loop, &conn->stream);
     if (put && !http1->head_sent)
-        put = hs_http1_begin_response(http1, &env->http1, conn->stream.buffers, job,
-                                      may_keep_alive(conn, env));
-    if (put && hs_http1_put_content(http1, conn->stream.buffers, data)) {
+        put = begin_streamed(conn, env);
+    if (put && put_content(conn, env, data, flush ? HS_CODE_FLUSH : HS_CODE_MORE)) {
         conn->stream.waits_for_drain = atomic_load_explicit(&job->waits, memory_order_relaxed);
     } else {
+        on_error(&env->loop, &conn->stream, ENOMEM);
+    }
+    hs_stream_update(&env->loop, &conn->stream);
+}
+
+/* A handler takes over the connection, or has read what had arrived. */
+static void resume_taken_over(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    if (conn->stream.kept)
+        hs_ledger_touch(env->loop.ledger, conn);
+    if (conn->http1.taken_over) {
+        conn->content_paused = conn->job->inbox.is_paused;
+        conn->stream.runs_again = true;
+    } else if (!hs_stream_lease(&env->loop, &conn->stream) || !begin_takeover(conn, env)) {
         on_error(&env->loop, &conn->stream, ENOMEM);
     }
     hs_stream_update(&env->loop, &conn->stream);
@@ -827,8 +1070,14 @@ static void on_job_resume(void *context, hs_job_t *job)
 {
     hs_conn_env_t *env = context;
     hs_conn_t *conn = job->link;
+    if (job->response.takeover != HS_TAKEOVER_NONE) {
+        resume_taken_over(conn, env);
+        return;
+    }
     if (!conn->content_paused)
         return;
+    if (conn->stream.kept)
+        hs_ledger_touch(env->loop.ledger, conn);
     conn->content_paused = false;
     if (!hs_http1_continue(&conn->http1, conn->stream.buffers, job)) {
         on_error(&env->loop, &conn->stream, ENOMEM);
@@ -862,9 +1111,10 @@ void hs_conn_for_each(hs_conn_env_t *env, void (*visit)(hs_conn_t *conn, hs_conn
     }
 }
 
-/* Jobs whose connection has gone while they were away are bounded by what may be away. */
+/* Jobs whose connection was closed while they were away are bounded by the number that may be
+ * away. */
 #define JOBS_AWAY_MAX 8192
-/* Free buffers and connections that keep their memory while nothing happens. */
+/* Free buffers and connections that keep their memory while idle. */
 #define KEEP_IDLE 32
 
 static int cut_region(hs_conn_env_t *env, uint32_t conns, size_t buffers_size, hs_errinfo_t *error)
@@ -874,7 +1124,14 @@ static int cut_region(hs_conn_env_t *env, uint32_t conns, size_t buffers_size, h
     size_t size = hs_region_pool_size(sizeof(hs_conn_t), line, conns) +
                   hs_region_pool_size(sizeof(hs_job_t), line, jobs) +
                   hs_region_pool_size(buffers_size, line, conns);
-    int result = hs_region_init(&env->region, size, HS_REGION_NO_DUMP, error);
+    int result = HS_ERR_SYSTEM;
+    if (env->loop.ledger != NULL)
+        result = hs_region_init(&env->region, size, HS_REGION_NO_DUMP | HS_REGION_SHARED, error);
+    if (result != HS_OK) {
+        env->loop.ledger = NULL;
+        result = hs_region_init(&env->region, size, HS_REGION_NO_DUMP, error);
+    }
+    env->survives = env->loop.ledger != NULL;
     if (result == HS_OK)
         result = hs_region_pool_init(&env->region, &env->conn_blocks, sizeof(hs_conn_t), line,
                                      conns, error);
@@ -887,17 +1144,19 @@ static int cut_region(hs_conn_env_t *env, uint32_t conns, size_t buffers_size, h
     return result;
 }
 
-int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t extra, hs_log_t *log,
-                     hs_ev_t *ev, const hs_transport_t *transport, uint64_t now_ms,
-                     hs_errinfo_t *error)
+int hs_conn_env_init(hs_conn_env_t *env, const hs_limits_t *limits, uint32_t extra,
+                     hs_ledger_t *ledger, hs_log_t *log, hs_ev_t *ev,
+                     const hs_transport_t *transport, uint64_t now_ms, hs_errinfo_t *error)
 {
     size_t scratch_size = hs_http1_scratch_size(limits);
     hs_loop_init(&env->loop, ev, transport, now_ms);
+    env->loop.ledger = ledger;
     hs_http1_context_init(&env->http1, limits, &env->jobs, &env->date);
     env->log = log;
     hs_list_init(&env->connections);
     hs_job_pool_init(&env->jobs, &env->job_blocks, log, &env->executor.completions);
     env->jobs.content_max = limits->max_body_memory;
+    hs_conn_init_websockets(env);
     int result = cut_region(env, limits->max_connections + extra,
                             hs_buffers_block_size(limits->ring_size, scratch_size), error);
     if (result == HS_OK)
@@ -914,9 +1173,12 @@ bool hs_conn_env_trim(hs_conn_env_t *env)
 
 void hs_conn_env_free(hs_conn_env_t *env)
 {
+    hs_conn_set_tls(env, NULL);
+    hs_tls_wire_free(&env->tls_wire);
     hs_executor_free(&env->executor);
     hs_buffers_pool_free(&env->loop.buffers);
     hs_job_pool_free(&env->jobs);
+    hs_coders_free(env->coders);
     hs_pool_free(&env->buffers_blocks);
     hs_pool_free(&env->job_blocks);
     hs_pool_free(&env->conn_blocks);

@@ -3,9 +3,9 @@
 #include "http/hs_status.h"
 #include "http/hs_wire.h"
 
-/* Content up to this size is copied behind its head, so that a batch of responses is one piece. */
+/* Content up to this size is copied after its head, so that a batch of responses is contiguous. */
 #define COPY_MAX (16 * 1024)
-/* Chunked content is decoded in steps of this size while it is passed on. */
+/* Streamed chunked content is decoded in steps of this size. */
 #define CONTENT_STEP (16 * 1024)
 
 void hs_http1_begin(hs_http1_t *http1, hs_http1_context_t *context, hs_buffers_t *buffers,
@@ -20,6 +20,7 @@ void hs_http1_begin(hs_http1_t *http1, hs_http1_context_t *context, hs_buffers_t
     http1->passes_content = false;
     http1->content_ended = false;
     http1->head_sent = false;
+    http1->taken_over = false;
 }
 
 static hs_http1_event_t refuse_with(hs_http1_t *http1, int status)
@@ -34,7 +35,7 @@ static hs_http1_event_t refuse(hs_http1_t *http1, hs_parse_outcome_t outcome)
     return refuse_with(http1, hs_parse_status(outcome));
 }
 
-/* Copies the head out of the ring, so that the ring can be used for what follows. */
+/* Copies the head out of the ring, so that the ring can be reused. */
 static HS_NOINLINE void move_head_to_arena(hs_buffers_t *buffers, hs_msg_t *msg)
 {
     if (msg->base == buffers->arena)
@@ -79,7 +80,7 @@ static hs_http1_event_t next_head(hs_http1_t *http1, hs_buffers_t *buffers, hs_j
     return refuse(http1, in_request_line ? HS_PARSE_URI_TOO_LONG : HS_PARSE_FIELDS_TOO_LARGE);
 }
 
-/* Decides where content of known length will lie: in the ring if it fits there in one piece, else
+/* Decides where to store content of known length: in the ring if it fits there contiguously, else
  * in a buffer of exactly its size. */
 static int collect_sized(hs_http1_t *http1, const hs_http1_context_t *context,
                          hs_buffers_t *buffers, hs_job_t *job)
@@ -169,6 +170,17 @@ static hs_http1_event_t next_sized(hs_http1_t *http1, hs_buffers_t *buffers, hs_
     return HS_HTTP1_CONTENT;
 }
 
+static hs_http1_event_t next_taken_over(hs_buffers_t *buffers, hs_span_t *piece)
+{
+    hs_buffers_release_parsed(buffers); /* the piece before */
+    uint32_t len = hs_ring_readable(&buffers->ring, buffers->parsed);
+    if (len == 0)
+        return HS_HTTP1_NEED_MORE;
+    *piece = hs_span(hs_ring_at(&buffers->ring, buffers->parsed), len);
+    buffers->parsed += len;
+    return HS_HTTP1_CONTENT;
+}
+
 /* Collecting: counted against the memory for all content. */
 static bool account_decoded(const hs_http1_context_t *context, hs_job_t *job, size_t before)
 {
@@ -178,7 +190,7 @@ static bool account_decoded(const hs_http1_context_t *context, hs_job_t *job, si
     return limit == 0 || jobs->content_bytes <= limit;
 }
 
-/* Content from chunks that has been decoded, or the end of it. */
+/* Decoded content of chunks, or its end. */
 static hs_http1_event_t tell_decoded(hs_http1_t *http1, hs_job_t *job, hs_span_t *piece)
 {
     hs_buf_t *content = &job->content;
@@ -239,6 +251,8 @@ static HS_NOINLINE hs_http1_event_t next_content(hs_http1_t *http1,
         return next_chunked(http1, context, buffers, job, piece);
     case HS_READING_CONTENT_SIZED:
         return next_sized(http1, buffers, piece);
+    case HS_READING_TAKEN_OVER:
+        return next_taken_over(buffers, piece);
     case HS_READING_IDLE:
     case HS_READING_HEAD:
     case HS_READING_COMPLETE:
@@ -264,7 +278,7 @@ uint64_t hs_http1_content_received(const hs_http1_t *http1, const hs_buffers_t *
         return buffers->ring.head - buffers->parsed;
     if (http1->reading == HS_READING_CONTENT_SIZED)
         return job->request.msg.content_length - scratch->content_left;
-    /* The framing of chunks is no progress. */
+    /* Chunk framing does not count as progress. */
     return scratch->parse.content_taken + job->content.len;
 }
 
@@ -287,23 +301,23 @@ static hs_wire_connection_t connection_of(const hs_msg_t *msg, bool keep_alive)
 static bool put_foreign(hs_out_t *out, hs_response_t *response)
 {
     hs_content_t *content = &response->content;
-    bool put =
-        response->kind == HS_CONTENT_PINNED
-            ? hs_out_pin(out, content->data, content->len, content->release)
-            : hs_out_add_file(out, content->file, content->offset, content->len, content->release);
+    bool put = response->kind == HS_CONTENT_PINNED
+                   ? hs_out_pin(out, content->data, content->len, content->release)
+                   : hs_out_add_file(out, content->file, content->offset, content->len,
+                                     content->modified_ns, content->resident, content->release);
     if (put)
         response->kind = HS_CONTENT_COPIED; /* the chain releases it */
     return put;
 }
 
-/* A response that is not plain: any status, content that is not copied. */
+/* The general case: any status, content that is not copied. */
 static HS_NOINLINE bool put_response(const hs_http1_context_t *context, hs_out_t *out,
                                      const hs_msg_t *msg, hs_response_t *response, bool keep_alive,
                                      size_t *content_len)
 {
     bool is_copied = response->kind == HS_CONTENT_COPIED;
     size_t len = is_copied ? response->body.len : response->content.len;
-    /* RFC 9110 §15.3.6: 205 tells the client to reset its view, and has no content. */
+    /* RFC 9110 §15.3.6: 205 tells the client to reset the document view, and has no content. */
     if (response->status == 205)
         len = 0;
     hs_wire_head_t head = {
@@ -357,12 +371,13 @@ bool hs_http1_respond(const hs_http1_context_t *context, hs_buffers_t *buffers, 
 }
 
 bool hs_http1_begin_response(hs_http1_t *http1, const hs_http1_context_t *context,
-                             hs_buffers_t *buffers, hs_job_t *job, bool may_keep_alive)
+                             hs_buffers_t *buffers, hs_job_t *job, const hs_buf_t *fields,
+                             bool has_length, bool may_keep_alive)
 {
     const hs_msg_t *msg = &job->request.msg;
     const hs_response_t *response = &job->response;
     bool has_content = msg->method != HTTP_HEAD && hs_status_has_content(response->status);
-    hs_framing_t framing = response->has_length     ? HS_FRAMING_LENGTH
+    hs_framing_t framing = has_length               ? HS_FRAMING_LENGTH
                            : msg->minor_version > 0 ? HS_FRAMING_CHUNKED
                                                     : HS_FRAMING_CLOSE;
     http1->keep_alive =
@@ -370,7 +385,7 @@ bool hs_http1_begin_response(hs_http1_t *http1, const hs_http1_context_t *contex
     hs_wire_head_t head = {
         .status = response->status,
         .connection = connection_of(msg, http1->keep_alive),
-        .fields = hs_span(response->fields.data, response->fields.len),
+        .fields = hs_span(fields->data, fields->len),
         .own_date = response->own_date,
         .content_length = (size_t)response->content_length,
         .chunked = framing == HS_FRAMING_CHUNKED,
@@ -409,6 +424,14 @@ bool hs_http1_end_response(hs_http1_t *http1, hs_buffers_t *buffers)
 {
     return http1->framing != HS_FRAMING_CHUNKED ||
            hs_out_append(&buffers->out, HS_WIRE_LAST_CHUNK, sizeof(HS_WIRE_LAST_CHUNK) - 1);
+}
+
+void hs_http1_take_over(hs_http1_t *http1)
+{
+    http1->reading = HS_READING_TAKEN_OVER;
+    http1->framing = HS_FRAMING_CLOSE;
+    http1->passes_content = http1->head_sent = http1->taken_over = true;
+    http1->keep_alive = false;
 }
 
 bool hs_http1_refuse(hs_http1_t *http1, const hs_http1_context_t *context, hs_buffers_t *buffers,

@@ -1,7 +1,7 @@
 /*
  * What a loop's thread is doing, for a watchdog. Written by the loop's thread, `job` and `in_task`
- * with release; read by one other thread with acquire, so that it sees the request of a job that it
- * finds here.
+ * with release; read by one other thread with acquire, so that it sees the request of a job found
+ * here.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 
 typedef struct hs_busy {
     _Atomic(hs_job_t *) job; /* whose handler runs on this thread; NULL: none */
-    _Atomic bool in_task;    /* a task that belongs to no request runs */
+    _Atomic bool in_task;    /* a task without a request is running */
     _Atomic uint32_t count;  /* handlers and tasks begun; only the loop's thread adds */
 } hs_busy_t;
 
@@ -30,7 +30,7 @@ static inline void hs_busy_end(hs_busy_t *busy)
     atomic_store_explicit(&busy->job, NULL, memory_order_relaxed);
 }
 
-/* A task goes on: of the request of `job`, or of none. */
+/* A task resumes: of the request of `job`, or of none. */
 static inline void hs_busy_begin_task(hs_busy_t *busy, hs_job_t *job)
 {
     hs_busy_count(busy);

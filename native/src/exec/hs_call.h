@@ -1,9 +1,9 @@
 /*
- * A call: something that a handler of the loop's thread wants computed on a worker, while other
- * requests go on. It goes there through the work queue, beside jobs, and comes back through the
- * completion queue.
+ * A call: a computation that a handler on the loop's thread sends to a worker, while other requests
+ * are served. It goes through the work queue, beside jobs, and comes back through the completion
+ * queue.
  *
- * Owner: whoever makes it; from hs_executor_call on the worker; from `returned` on the maker again.
+ * Owner: its creator; from hs_executor_call on, the worker; from `returned` on, its creator again.
  */
 #pragma once
 
@@ -16,17 +16,17 @@ struct hs_call {
     void (*returned)(hs_call_t *call); /* on the loop's thread */
     void *context;                     /* the maker's */
     uint32_t id;                       /* the maker's */
-    hs_buf_t data; /* for the worker's handler; on the way back from it, as is `failed` */
+    hs_buf_t data; /* for the worker's handler; on return its result, like `failed` */
     bool failed;
-    /* Nobody waits for it any more: it is not begun. Written by the loop, read by the worker;
-     * relaxed, a call that has begun just then is run. */
+    /* No one waits for it any more: it is not started. Written by the loop, read by the worker;
+     * relaxed, a call that has just started is run. */
     _Atomic bool cancelled;
-    /* Which worker runs it, plus 1; 0: none. Written by the worker, read by the loop; release and
-     * acquire. */
+    /* The worker that runs it, plus 1; 0: none. Written by the worker, read by the loop; release
+     * and acquire. */
     _Atomic uint32_t worker;
 };
 
-/* In the work queue a call is told from a job by its lowest bit. */
+/* In the work queue the lowest bit tells a call from a job. */
 static inline void *hs_call_as_item(hs_call_t *call)
 {
     return (char *)call + 1;

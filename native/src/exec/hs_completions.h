@@ -1,11 +1,11 @@
 /*
- * The completion queue of a loop: whatever ends a job away from the loop's thread, or adds to its
- * response, arrives here. Workers post the jobs they have finished; threads of the program post
- * pieces of a deferred response and its end.
+ * The completion queue of a loop: jobs finished away from the loop's thread, and additions to their
+ * responses, arrive here. Workers post the jobs they finished; threads of the program post pieces
+ * of a deferred response and its end.
  *
  * Posting costs one compare-and-swap. Waking the loop's thread costs a system call and often a
- * context switch, so it is a call of its own (announce) that does nothing unless that thread
- * sleeps; a worker with more work at hand announces several at once.
+ * context switch, so it is a separate call (announce) that does nothing unless that thread sleeps;
+ * a worker with more work announces several at once.
  */
 #pragma once
 
@@ -17,8 +17,11 @@ struct hs_completions {
     hs_mpsc_t posted;
     /* True while the loop's thread sleeps or is about to. Written by it; exchanged for false by the
      * thread that wakes it. Sequentially consistent with hs_mpsc_push and hs_mpsc_empty: either the
-     * poster sees the sleeper or the sleeper sees what was posted. */
+     * poster sees the sleeper or the sleeper sees the post. */
     _Atomic bool sleeping;
+    /* The reactor drains: long-lived responses must end. Written by the loop, once; read by workers
+     * occupied by handlers. Relaxed: nothing else is read because of it. */
+    _Atomic bool draining;
     hs_ev_t *ev;   /* read-only; hs_ev_wake is for any thread */
     uint32_t away; /* owner: loop. Jobs that another thread may post */
 };
@@ -27,6 +30,7 @@ static inline void hs_completions_init(hs_completions_t *completions, hs_ev_t *e
 {
     hs_mpsc_init(&completions->posted);
     atomic_init(&completions->sleeping, false);
+    atomic_init(&completions->draining, false);
     completions->ev = ev;
     completions->away = 0;
 }
@@ -37,7 +41,7 @@ static inline void hs_completions_push(hs_completions_t *completions, hs_post_t 
     (void)hs_mpsc_push(&completions->posted, &post->node);
 }
 
-/* The owner of a finished job gives it back: it is not to be touched afterwards. */
+/* The owner of a finished job returns it: it must not be touched afterwards. */
 static inline void hs_completions_finish(hs_job_t *job)
 {
     hs_completions_t *completions = job->completions;
@@ -48,7 +52,7 @@ static inline void hs_completions_finish(hs_job_t *job)
     hs_completions_push(completions, &job->done);
 }
 
-/* Any thread: sees to it that what it has posted is collected. */
+/* Any thread: ensures that its posts are collected. */
 static inline void hs_completions_announce(hs_completions_t *completions)
 {
     if (atomic_load_explicit(&completions->sleeping, memory_order_seq_cst) &&
@@ -71,7 +75,7 @@ static inline void hs_completions_end_sleep(hs_completions_t *completions)
     atomic_store_explicit(&completions->sleeping, false, memory_order_relaxed);
 }
 
-/* The loop's thread: what was posted, linked by node.next, in each thread's order. */
+/* The loop's thread: takes the posts, linked by node.next, in each thread's order. */
 HS_NODISCARD static inline hs_mpsc_node_t *hs_completions_collect(hs_completions_t *completions)
 {
     return hs_mpsc_take_all(&completions->posted);

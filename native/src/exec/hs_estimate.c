@@ -2,9 +2,9 @@
 
 /* An observation counts for 1/8 of the estimate. */
 #define WEIGHT 8
-/* Longer than anything that matters: keeps the arithmetic far from overflow. */
+/* Longer than any relevant time: keeps the arithmetic far from overflow. */
 #define COST_MAX_US (60u * 1000 * 1000)
-/* Slots that a key may be in, side by side. */
+/* Adjacent slots in which a key may be. */
 #define WAYS 2
 
 static uint32_t hash_byte(uint32_t hash, unsigned char byte)
@@ -19,8 +19,8 @@ static uint32_t key_of(uint32_t hash)
 }
 
 /*
- * The shape: /u/7/export and /u/8/export have one, since a segment with a digit counts as '*'.
- * Without such a segment the last one does: /report/today and /report/all have one.
+ * The shape: /u/7/export and /u/8/export share one, since a segment with a digit counts as '*'.
+ * Without such a segment the last one does: /report/today and /report/all share one.
  */
 hs_route_t hs_estimate_route(unsigned method, hs_span_t url)
 {
@@ -41,7 +41,7 @@ hs_route_t hs_estimate_route(unsigned method, hs_span_t url)
         is_variable = is_variable || (c >= '0' && c <= '9');
         has_variable = has_variable || is_variable;
     }
-    /* Another key than that of a path that is just like the shape. */
+    /* Differs from the key of a path that equals the shape. */
     shape = is_variable || !has_variable ? hash_byte(before, '*') : hash_byte(shape, '!');
     return (uint64_t)key_of(exact) << 32 | key_of(shape);
 }
@@ -65,7 +65,7 @@ bool hs_estimate_is_slow(const hs_estimate_t *estimate, hs_route_t route)
     return slot != NULL && slot->slow;
 }
 
-/* The slot of a key, or the one that it takes. NULL: all are slow and in use. */
+/* The slot of a key, or one that it takes over. NULL: all are slow and in use. */
 static hs_estimate_slot_t *slot_for(hs_estimate_t *estimate, uint32_t key, uint32_t now_ms)
 {
     hs_estimate_slot_t *set = &estimate->slots[key % (HS_ESTIMATE_SLOTS / WAYS) * WAYS];
@@ -105,7 +105,8 @@ static void learn_key(hs_estimate_t *estimate, uint32_t key, uint32_t cost_us, u
     slot->slow = slow;
 }
 
-/* What the shape says anyway needs no slot of its own: many paths of one shape fill no table. */
+/* A path that agrees with its shape needs no slot: many paths of one shape do not fill the
+ * table. */
 static bool is_exception(const hs_estimate_t *estimate, hs_route_t route, uint32_t cost_us)
 {
     const hs_estimate_slot_t *shape = find(estimate, (uint32_t)route);

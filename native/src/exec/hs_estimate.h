@@ -1,24 +1,23 @@
 /*
- * How long requests take, by route: what `auto` dispatch knows. A route is a method and a path
- * without its query. A path that was not seen yet is judged by its shape, in which a segment with a
- * digit, or else the last one, stands for any: /report/124 is known to be slow after /report/123,
- * and /u/8/export after /u/7/export. Pure: times are handed in.
+ * How long requests take, by route: the data of `auto` dispatch. A route is a method and a path
+ * without its query. A new path is judged by its shape, in which a segment with a digit, or else
+ * the last one, stands for any: /report/124 is known to be slow after /report/123, and /u/8/export
+ * after /u/7/export. Pure: times are handed in.
  *
- * A fixed table: a new route pushes out the one of two that was used longest ago; one that turned
- * out slow stays for a minute after its last use. Being wrong costs speed, not correctness.
- * Owner: loop.
+ * A fixed table: a new route replaces the less recently used of two; a slow one stays for a minute
+ * after its last use. Being wrong costs speed, not correctness. Owner: loop.
  */
 #pragma once
 
 #include "base/hs_span.h"
 
-/* From this estimate on a route is slow, and below the other quick again: far apart, so that one
- * near the border does not wander. */
+/* From this estimate on a route is slow, and below the other one fast again: far apart, so that
+ * routes near the threshold do not flap. */
 #define HS_ESTIMATE_SLOW_US 500
 #define HS_ESTIMATE_QUICK_US 100
 
 #define HS_ESTIMATE_SLOTS 1024
-/* A slow route that was not used for so long may be pushed out. */
+/* A slow route unused for this long may be replaced. */
 #define HS_ESTIMATE_SLOW_MS 60000
 
 typedef struct hs_estimate_slot {
@@ -41,8 +40,8 @@ hs_route_t hs_estimate_route(unsigned method, hs_span_t url);
 
 bool hs_estimate_is_slow(const hs_estimate_t *estimate, hs_route_t route);
 
-/* The handler of this route waits for something: on a worker it would keep that from others. From
- * now on the route is not slow. */
+/* The handler of this route waits: on a worker it would block others. From now on the route is not
+ * slow. */
 void hs_estimate_stay(hs_estimate_t *estimate, hs_route_t route, uint64_t now_ms);
 
 /* A request of this route took `cost_us`; it is `now_ms`. */

@@ -4,10 +4,10 @@
 #include "http/hs_parse.h"
 #include "os/hs_clock.h"
 
-/* A turn that takes longer than this, and than this per request, holds something slow. */
+/* A turn that takes longer than this, and than this per request, contains something slow. */
 #define LONG_TURN_NS (HS_ESTIMATE_SLOW_US * 1000)
 #define QUICK_REQUEST_NS (50 * 1000)
-/* After a long turn this many requests have their time taken. */
+/* After a long turn this many requests are timed. */
 #define TIMED_REQUESTS 4096
 
 void hs_executor_init(hs_executor_t *executor, hs_handler_t handler, hs_dispatch_mode_t mode,
@@ -26,7 +26,7 @@ void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers)
     executor->workers = workers;
 }
 
-/* No thread is there to run it again. */
+/* There is no thread to run it again. */
 static void refuse_worker(hs_job_t *job)
 {
     const hs_msg_t *msg = &job->request.msg;
@@ -53,7 +53,7 @@ static HS_NOINLINE hs_started_t submit(hs_executor_t *executor, hs_job_t *job)
         return respond(job, 500);
     hs_job_move_generation(job);
     job->was_away = true;
-    job->waited = false;
+    job->waited = job->lasts = false;
     if (!hs_workers_submit(executor->workers, job))
         return respond(job, 503);
     executor->completions.away++;
@@ -109,7 +109,7 @@ static inline hs_started_t finish_inline(hs_executor_t *executor, hs_job_t *job,
     return HS_STARTED_DONE;
 }
 
-/* With `auto`, and while something slow is or may be about: by what the route's requests took. */
+/* With `auto`, while there are or may be slow requests: by the times of the route's requests. */
 static HS_NOINLINE hs_started_t start_watched(hs_executor_t *executor, hs_job_t *job)
 {
     const hs_msg_t *msg = &job->request.msg;
@@ -186,12 +186,17 @@ static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_
     sink->done(sink->context, job, link);
 }
 
-static void take_piece(hs_post_t *post, const hs_executor_sink_t *sink)
+static void take_piece(hs_executor_t *executor, hs_post_t *post, const hs_executor_sink_t *sink)
 {
     hs_job_t *job = post->job;
     size_t len = post->data.len;
+    if (job->in_worker && job->lasts && job->route != 0) {
+        /* The next request of this route does not occupy a worker. */
+        hs_estimate_stay(&executor->estimate, job->route, executor->now_ms);
+        job->route = 0;
+    }
     if (job->link != NULL)
-        sink->write(sink->context, job, &post->data);
+        sink->write(sink->context, job, &post->data, post->flush);
     atomic_fetch_sub_explicit(&job->posted, len, memory_order_relaxed);
     hs_buf_free(&post->data);
     hs_free(post);
@@ -216,7 +221,8 @@ static void tell_aborted(hs_job_t *job)
                                 job->callbacks.user_data);
 }
 
-/* What has happened while the handler ran on a worker: its client left, or what it wrote was sent.
+/* Delivers what happened while the handler ran on a worker: its client disconnected, or its output
+ * was sent.
  */
 static void take_deferred(hs_post_t *post, const hs_executor_sink_t *sink)
 {
@@ -224,7 +230,7 @@ static void take_deferred(hs_post_t *post, const hs_executor_sink_t *sink)
     if (job != NULL) {
         tell_aborted(job);
         if (job->link != NULL && atomic_load_explicit(&job->waits, memory_order_relaxed))
-            sink->write(sink->context, job, &post->data);
+            sink->write(sink->context, job, &post->data, true);
     }
     hs_free(post);
 }
@@ -244,7 +250,7 @@ void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink
             take_back(executor, hs_job_of_done(post), sink);
             break;
         case HS_POST_WRITE:
-            take_piece(post, sink);
+            take_piece(executor, post, sink);
             break;
         case HS_POST_RESUME:
             take_resume(post, sink);
@@ -309,16 +315,19 @@ void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeou
     const char *method = hs_parse_method_name(msg->method);
     const char *url = hs_msg_url(msg).data;
     bool is_suspended = hs_job_state(job) == HS_JOB_SUSPENDED;
+    char where[256] = "";
+    if (is_suspended && job->suspended_by != NULL)
+        job->where(job, where, sizeof(where));
     const char *why = job->suspended_by != NULL ? "its handler still waits" : "it was deferred";
     hs_executor_cancel(executor, job, HS_ABORT_TIMEOUT);
     if (is_suspended)
-        hs_job_log(job, HS_LOG_ERROR, "%s %.128s has no response after %u ms: %s", method, url,
-                   timeout_ms, why);
+        hs_job_log(job, HS_LOG_ERROR, "%s %.128s has no response after %u ms: %s%s%s", method, url,
+                   timeout_ms, why, where[0] != '\0' ? ": " : "", where);
     else if (hs_workers_give_up(executor->workers, job))
         hs_job_log(job, HS_LOG_ERROR,
                    "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
-                   "is asked to stop; if no traceback follows, it runs compiled code or waits "
-                   "in a call",
+                   "is interrupted; if no traceback follows, it runs compiled code or is in a "
+                   "call of C",
                    method, url, timeout_ms, job->worker);
     else
         hs_job_log(job, HS_LOG_ERROR, "%s %.128s has waited %u ms for a worker: all are busy",

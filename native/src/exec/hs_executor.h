@@ -1,17 +1,16 @@
 /*
- * Executors of jobs: where a handler runs, and how what it leaves unfinished comes back. Knows no
- * connection and no socket: tested with a job and bytes. Thread: the loop's, but for hs_busy_t.
+ * Executors of jobs: where a handler runs, and how unfinished jobs come back. Knows no connection
+ * and no socket: tested with a job and bytes. Thread: the loop's, but for hs_busy_t.
  *
  *   inline      on the loop's thread, at once
  *   worker      on a thread of the pool (exec/hs_worker.h)
  *   suspended   nowhere: the handler has returned and another thread, or a callback, finishes
  *
  * Jobs that are away come back through one completion queue (hs_executor_collect), each exactly
- * once, also if it was cancelled meanwhile: cancelling only cuts the link to who waits.
+ * once, even if cancelled meanwhile: cancelling only cuts the link to the connection.
  *
  * `auto` runs inline. While turns of the loop are short it does nothing else; after a long one it
- * takes the time of single requests for a while, and routes that turn out slow go to the workers
- * until they are quick again.
+ * times single requests for a while, and slow routes go to the workers until they are fast again.
  */
 #pragma once
 
@@ -27,7 +26,7 @@ typedef struct hs_executor {
     hs_workers_t *workers; /* NULL: everything runs inline */
     hs_completions_t completions;
     hs_busy_t busy;
-    uint32_t timed;   /* this many inline requests more have their time taken */
+    uint32_t timed;   /* this many more inline requests are timed */
     uint64_t lap_ns;  /* when the last one of them ended; 0: not in this turn */
     uint32_t handled; /* inline requests of this turn */
     uint64_t now_ms;  /* of this turn */
@@ -36,7 +35,7 @@ typedef struct hs_executor {
 
 typedef enum hs_started {
     HS_STARTED_DONE, /* the response is complete */
-    HS_STARTED_AWAY, /* it comes back by hs_executor_collect */
+    HS_STARTED_AWAY, /* it comes back through hs_executor_collect */
 } hs_started_t;
 
 /* `ev` NULL: in a test without loop. Workers come with hs_executor_set_workers. */
@@ -50,23 +49,23 @@ void hs_executor_set_workers(hs_executor_t *executor, hs_workers_t *workers);
  * `is_inline`: on this thread, whatever the mode. */
 HS_NODISCARD hs_started_t hs_executor_start(hs_executor_t *executor, hs_job_t *job, bool is_inline);
 
-/* Has a worker run the call. False: there are no workers, or their queue is full. */
+/* Sends the call to a worker. False: there are no workers, or their queue is full. */
 HS_NODISCARD bool hs_executor_call(hs_executor_t *executor, hs_call_t *call);
 
-/* Nothing waits for the call any more, which still returns: it is not begun, or asked to end. */
+/* Nothing waits for the call any more; it still returns, after it was skipped or asked to end. */
 void hs_executor_give_up_call(hs_executor_t *executor, hs_call_t *call);
 
-/* Makes visible to the workers what this turn has submitted, and wakes one where that is due. */
+/* Makes this turn's submissions visible to the workers, and wakes one if due. */
 void hs_executor_flush(hs_executor_t *executor);
 
-/* What the loop does with what comes back. */
+/* How the loop handles what comes back. */
 typedef struct hs_executor_sink {
     /* The response of the job is complete. `link` is what the job was linked to, NULL if nothing
-     * waits for it any more: then it is to be given back. */
+     * waits for it any more: then it must be released. */
     void (*done)(void *context, hs_job_t *job, void *link);
-    /* A piece, which may be empty, of the response of a job that something waits for: reports
-     * hs_executor_drained when little is unsent. The sink may take the buffer. */
-    void (*write)(void *context, hs_job_t *job, hs_buf_t *data);
+    /* A piece, possibly empty, of the response of a linked job: report hs_executor_drained when
+     * little is unsent. The sink may take the buffer. */
+    void (*write)(void *context, hs_job_t *job, hs_buf_t *data, bool flush);
     /* The job's owner wants request content again. */
     void (*resume)(void *context, hs_job_t *job);
     void *context;
@@ -74,16 +73,16 @@ typedef struct hs_executor_sink {
 
 void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink);
 
-/* Nothing waits for this job any more, which is away. Its owner learns why. */
+/* Nothing waits for this job any more, which is away. Its owner is told why. */
 void hs_executor_cancel(hs_executor_t *executor, hs_job_t *job, hs_abort_reason_t reason);
 
 /* hs_executor_cancel because the handler took longer than `timeout_ms`: logs what took so long. */
 void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeout_ms);
 
-/* All jobs have come back. Forgets what was posted about some that were over. */
+/* All jobs have come back. Drops posts about jobs that were over. */
 void hs_executor_free(hs_executor_t *executor);
 
-/* Tells the owner of a suspended job of something; nothing happens if it does not want to know. */
+/* Notifies the owner of a suspended job, if it has the callback. */
 void hs_executor_drained(hs_job_t *job);
 void hs_executor_aborted(hs_job_t *job, hs_abort_reason_t reason);
 HS_NODISCARD hs_content_next_t hs_executor_content(hs_job_t *job, hs_span_t content, bool is_last);
@@ -96,16 +95,16 @@ static inline void hs_executor_begin_turn(hs_executor_t *executor, uint64_t now_
     executor->lap_ns = 0;
 }
 
-/* The handlers of a turn have run; it has taken `turn_ns` so far. */
+/* The handlers of a turn have run; it took `turn_ns` so far. */
 void hs_executor_end_turn(hs_executor_t *executor, uint64_t turn_ns);
 
-/* Whether requests have their time taken: then hs_executor_end_turn is needed. */
+/* Whether requests are timed: then hs_executor_end_turn is needed. */
 static inline bool hs_executor_is_auto(const hs_executor_t *executor)
 {
     return executor->mode == HS_DISPATCH_AUTO;
 }
 
-/* How long the loop may wait, at most `timeout_ms` (-1: for ever). What it has submitted is seen by
- * a worker before. */
+/* How long the loop may wait, at most `timeout_ms` (-1: no limit). Workers see its submissions
+ * first. */
 HS_NODISCARD int hs_executor_begin_sleep(hs_executor_t *executor, int timeout_ms);
 void hs_executor_end_sleep(hs_executor_t *executor);

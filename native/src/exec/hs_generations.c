@@ -5,10 +5,11 @@
 /* owner: under the lock */
 typedef struct generation {
     hs_generation_source_t source;
-    uint32_t users; /* made_t of it; one more while it is current, one more while it is prepared */
+    uint32_t users; /* its made_t, plus one while it is current, plus one while it is prepared */
 } generation_t;
 
-/* A handler. owner: its seat's thread; before it is handed over and after it was retired the helper
+/* A handler. owner: its seat's thread; before it is handed over and after it was retired, the
+ * helper
  */
 typedef struct made {
     hs_handler_t handler;
@@ -16,7 +17,7 @@ typedef struct made {
     struct made *next; /* among the held of a seat, or the retired */
 } made_t;
 
-/* What one thread has instead of its handler: handlers come and go under it. */
+/* A thread's indirection to its handler: handlers are replaced behind it. */
 typedef struct seat {
     hs_generations_t *all;
 
@@ -24,16 +25,16 @@ typedef struct seat {
      * lock, its own thread without. */
     made_t *now;
 
-    /* The handler to take before the next job; NULL: none. Put here by the controlling thread or
-     * the helper, with release; taken by the seat's thread, with acquire. */
+    /* The handler to take before the next job; NULL: none. Set by the controlling thread or the
+     * helper, with release; taken by the seat's thread, with acquire. */
     _Atomic(made_t *) next;
 
-    made_t *held; /* owner: its thread. Old ones that are still needed, the youngest first */
+    made_t *held; /* owner: its thread. Old ones that are still needed, the newest first */
     const hs_handler_host_t *host; /* owner: its thread. NULL: not on a loop's thread */
 
     /* under the lock */
     made_t *prepared;
-    generation_t *latest; /* of what it was given last, `now` or `next` */
+    generation_t *latest; /* of the last one it was given, `now` or `next` */
     struct seat *sibling;
 } seat_t;
 
@@ -58,7 +59,7 @@ struct hs_generations {
     void *done_context;
     seat_t *seats;
     made_t *retired;
-    generation_t *making; /* the helper makes a handler of it, without the lock; NULL: none */
+    generation_t *making; /* the helper is making a handler of it, without the lock; NULL: none */
     bool is_telling;      /* the helper calls `done` */
     bool has_thread;
     bool has_ended;
@@ -158,7 +159,7 @@ static void take_next(seat_t *seat)
     pthread_mutex_unlock(&all->lock);
     if (next == NULL)
         return;
-    if (seat->host != NULL && next->handler.attach != NULL)
+    if (next->handler.attach != NULL)
         next->handler.attach(next->handler.self, seat->host);
     if (old->handler.retire != NULL)
         old->handler.retire(old->handler.self);
@@ -184,7 +185,7 @@ static made_t **find_released(seat_t *seat)
     return NULL;
 }
 
-/* The youngest of those that are one too many. */
+/* The newest of the excess ones. */
 static const void *seat_overdue(void *self)
 {
     const seat_t *seat = self;
@@ -252,21 +253,21 @@ static void seat_run_tasks(void *self)
     release_held(seat);
 }
 
-static void interrupt_one(const hs_handler_t *handler, hs_job_t *job)
+static void interrupt_one(const hs_handler_t *handler, hs_job_t *job, uint32_t count)
 {
     if (handler->interrupt != NULL)
-        handler->interrupt(handler->self, job);
+        handler->interrupt(handler->self, job, count);
 }
 
-/* Another thread: the lock keeps the handlers where they are. Those that do not run what is meant
+/* Called on another thread: the lock keeps the handlers alive. Handlers that do not run the target
  * do nothing. */
-static void seat_interrupt(void *self, hs_job_t *job)
+static void seat_interrupt(void *self, hs_job_t *job, uint32_t count)
 {
     seat_t *seat = self;
     pthread_mutex_lock(&seat->all->lock);
-    interrupt_one(&seat->now->handler, job);
+    interrupt_one(&seat->now->handler, job, count);
     for (const made_t *made = seat->held; made != NULL; made = made->next)
-        interrupt_one(&made->handler, job);
+        interrupt_one(&made->handler, job, count);
     pthread_mutex_unlock(&seat->all->lock);
 }
 
@@ -296,12 +297,19 @@ static void seat_call(void *self, hs_call_t *call)
         handler->call(handler->self, call);
 }
 
+static void drain_made(const made_t *made)
+{
+    if (made->handler.drain != NULL)
+        made->handler.drain(made->handler.self);
+}
+
+/* Older ones too: otherwise their streams would last until the drain is cut. */
 static void seat_drain(void *self)
 {
     const seat_t *seat = self;
-    const hs_handler_t *handler = &seat->now->handler;
-    if (handler->drain != NULL)
-        handler->drain(handler->self);
+    drain_made(seat->now);
+    for (const made_t *made = seat->held; made != NULL; made = made->next)
+        drain_made(made);
 }
 
 static bool seat_is_ending(void *self)
@@ -326,7 +334,7 @@ static void seat_stop(void *self, const void *context)
         stop_one(made, context);
 }
 
-/* Joins the others with a handler of the current generation, whichever that is by then. */
+/* Joins with a handler of the current generation, whichever that is by then. */
 static int make_seat(void *context, hs_handler_t *handler, hs_errinfo_t *error)
 {
     hs_generations_t *all = context;
@@ -394,8 +402,8 @@ static void end_seat(void *context, hs_handler_t *handler)
 
 /* ---- The helper. Functions are called, and return, under the lock. ---- */
 
-/* A seat that has no handler of the newest generation yet: of the one that is being prepared, or of
- * the current one, if the seat joined between the end of a prepare and the switch. */
+/* A seat without a handler of the newest generation: the one being prepared, or the current one, if
+ * the seat joined between the end of a prepare and the switch. */
 static seat_t *find_lacking(const hs_generations_t *all, generation_t **generation)
 {
     for (seat_t *seat = all->seats; seat != NULL; seat = seat->sibling) {
@@ -411,7 +419,7 @@ static seat_t *find_lacking(const hs_generations_t *all, generation_t **generati
     return NULL;
 }
 
-/* Gives it to any seat that lacks one: the one it was made for may have ended. */
+/* Gives it to any seat that lacks one: its intended seat may have ended. */
 static void give(hs_generations_t *all, made_t *made)
 {
     generation_t *wanted;
@@ -530,7 +538,7 @@ hs_handler_factory_t hs_generations_factory(hs_generations_t *generations)
     return (hs_handler_factory_t){ make_seat, end_seat, generations };
 }
 
-/* The thread is started when the first generation but one is loaded: most servers have one only. */
+/* The thread is started when a second generation is loaded: most servers have only one. */
 static int start_helper(hs_generations_t *all, hs_errinfo_t *error)
 {
     if (all->has_thread)
@@ -583,7 +591,7 @@ int hs_generations_switch(hs_generations_t *all)
             continue; /* it has just joined: the helper makes one now */
         seat->prepared = NULL;
         seat->latest = all->current;
-        /* One that its thread never took is as old as what the thread has. */
+        /* A handler never taken by its thread is as old as the thread's current one. */
         retire(all, atomic_exchange_explicit(&seat->next, made, memory_order_acq_rel));
     }
     pthread_cond_signal(&all->work);
@@ -600,7 +608,7 @@ void hs_generations_discard(hs_generations_t *all)
     pthread_mutex_unlock(&all->lock);
 }
 
-/* True once the helper has ended, which is waited for. */
+/* Waits for the helper to end; true if it has. */
 static bool stop_helper(hs_generations_t *all, uint32_t wait_ms)
 {
     if (!all->has_thread)

@@ -1,22 +1,21 @@
 /*
- * Generations of an app inside one process: the handlers of all threads can be exchanged for those
- * of the app's next generation while requests run. No thread stops and no connection notices.
+ * Generations of an app inside one process: the handlers of all threads can be replaced with those
+ * of the app's next generation while requests run. No thread stops and no connection is affected.
  *
  * A helper thread makes the new handlers beside the old ones, one for each thread that has one, and
  * hands each over before its first use. When the last is made the generation is prepared: nothing
- * has changed until hs_generations_switch. From then on each thread takes its new handler before
- * its next job (or in run_tasks, for which an idle thread is to be woken), and threads that start
- * later make theirs of the new generation. The helper ends the old handlers, so that a large one
- * holds nothing up; one that something still depends on (held_by) is kept as long,
- * unless too many are (overdue). Tasks of
- * an old handler are never resumed again.
+ * changes until hs_generations_switch. From then on each thread takes its new handler before its
+ * next job (or in run_tasks, for which an idle thread must be woken), and threads that start later
+ * use the new generation. The helper ends the old handlers, so that a large one delays nothing; one
+ * that something still depends on (held_by) is kept until then, unless there are too many
+ * (overdue). Tasks of an old handler are never resumed again.
  *
  *   prepare → PREPARING → PREPARED → switch
  *                 ↓           ↓
  *               FAILED     discard
  *
- * Threads: prepare, switch, discard and free are for one controlling thread. The handlers of the
- * factory belong to their threads, as every handler.
+ * Threads: prepare, switch, discard and free are for one controlling thread. The factory's handlers
+ * belong to their threads, like every handler.
  */
 #pragma once
 
@@ -30,36 +29,37 @@ typedef struct hs_generation_source {
 
 typedef struct hs_generations hs_generations_t;
 
-/* What became of a prepare: NULL, or why it failed. Called on the helper thread; the text is valid
+/* The result of a prepare: NULL, or why it failed. Called on the helper thread; the text is valid
  * during the call. It must not wait for the controlling thread, and is never called after
  * hs_generations_discard has returned. */
 typedef void (*hs_generations_done_fn)(void *context, const char *problem);
 
-/* Takes the source over. `most_live`: generations whose handlers one thread may keep, 1 or more;
+/* Takes over the source. `most_live`: generations whose handlers one thread may keep, 1 or more;
  * older ones are overdue. NULL: no memory, and the source was released. */
 HS_NODISCARD hs_generations_t *hs_generations_new(hs_generation_source_t first, uint32_t most_live,
                                                   hs_log_t *log);
 
-/* The factory of handlers of whatever generation is current; for any number of threads. */
+/* The factory of handlers of the current generation; for any number of threads. */
 hs_handler_factory_t hs_generations_factory(hs_generations_t *generations);
 
 /*
- * Begins to make handlers of `next`, which is taken over whatever happens. HS_OK: `done` follows.
- * HS_ERR_STATE: the helper still runs a load that was discarded and does not end.
+ * Starts making handlers of `next`, which is always taken over. HS_OK: `done` follows.
+ * HS_ERR_STATE: the helper is still running a discarded load.
  */
 HS_NODISCARD int hs_generations_prepare(hs_generations_t *generations, hs_generation_source_t next,
                                         hs_generations_done_fn done, void *context,
                                         hs_errinfo_t *error);
 
-/* What was prepared is current. The caller wakes idle threads. HS_ERR_STATE: nothing is prepared.
+/* The prepared generation becomes current. The caller wakes idle threads. HS_ERR_STATE: nothing is
+ * prepared.
  */
 HS_NODISCARD int hs_generations_switch(hs_generations_t *generations);
 
-/* Forgets what was, or is being, prepared. */
+/* Discards what was, or is being, prepared. */
 void hs_generations_discard(hs_generations_t *generations);
 
 /*
  * After the last handler was ended. Waits at most `wait_ms` for the helper thread. Returns 1 if it
- * still runs a load: then everything stays where it is, for ever.
+ * is still running a load: then nothing is ever freed.
  */
 uint32_t hs_generations_free(hs_generations_t *generations, uint32_t wait_ms);

@@ -1,20 +1,24 @@
 /*
- * What answers requests, whatever it is written in: one per thread, made by a factory on the thread
- * that will use it. Knows no connection and no socket: tested with a job and bytes.
+ * A handler of requests, in any language: one per thread, made by a factory on the thread that will
+ * use it. Knows no connection and no socket: tested with a job and bytes.
  */
 #pragma once
 
 #include "exec/hs_busy.h"
 #include "exec/hs_call.h"
 #include "exec/hs_res.h"
+#include "exec/hs_topic_hub.h"
 #include "net/hs_net.h"
 
-/* What a loop's thread has for its handler. Outlives it. */
+/* What a loop's thread provides to its handler. Outlives it. */
 typedef struct hs_handler_host {
-    struct hs_executor *executor; /* for hs_executor_call */
-    hs_net_t *net;                /* for outbound sockets */
-    hs_busy_t *busy;              /* where it says what it runs in run_tasks */
-    int reactor_index;            /* -1: it has none */
+    struct hs_executor *executor;        /* for hs_executor_call */
+    hs_net_t *net;                       /* for outbound sockets */
+    hs_topic_hub_t *topics;              /* for subscriptions; NULL: there are no topics */
+    struct hs_websocket_hub *websockets; /* for outbound connections; NULL: none can be opened */
+    hs_busy_t *busy;                     /* where it records what it runs in run_tasks */
+    int reactor_index;                   /* -1: it has none */
+    uint16_t port;                       /* of the first listener, 0: there is none */
 } hs_handler_host_t;
 
 /* When run_tasks is wanted: never. */
@@ -29,44 +33,45 @@ typedef struct hs_handler {
     hs_handler_run_fn run;
     void *self;
 
-    /* Asks the handler to give up the request that it is working on, if it still is; with NULL the
-     * task that belongs to no request. NULL: it cannot be asked. */
-    void (*interrupt)(void *self, hs_job_t *job);
+    /* Makes the handler abandon its current request, if it is still running it; with NULL, the task
+     * without a request. `count`: hs_busy_t's when it was seen, on a loop's thread. May be
+     * repeated. NULL: not supported. */
+    void (*interrupt)(void *self, hs_job_t *job, uint32_t count);
 
-    /* It will run on a loop's thread, this one: before its first run. Without it the handler runs
-     * on a worker, where what it waits for keeps the worker. NULL: it does not matter. */
+    /* It will run on this thread: called before its first run. `host` NULL: on a worker, which its
+     * waits occupy. NULL: not needed. */
     void (*attach)(void *self, const hs_handler_host_t *host);
 
-    /* Goes on with what waits no longer. NULL: nothing ever waits, and due_ms is NULL too. */
+    /* Resumes what no longer waits. NULL: nothing ever waits, and due_ms is NULL too. */
     void (*run_tasks)(void *self);
     /* Monotonic milliseconds from which on run_tasks is wanted: 0 at once, or HS_NEVER. `awake`:
-     * the thread is awake anyway, so that what could wait a little is due at once. On its thread.
+     * the thread is awake anyway, so work that could be delayed is due at once. On its thread.
      */
     uint64_t (*due_ms)(void *self, bool awake);
 
-    /* On a worker: runs a call, whose data it understands. NULL: none comes. */
+    /* On a worker: runs a call, whose data it understands. NULL: there are none. */
     void (*call)(void *self, hs_call_t *call);
 
-    /* What keeps it from being ended: the context of the releases (hs_release_t) of what is being
-     * sent from its memory, or what its suspended jobs are suspended_by; NULL: nothing. Asked on
-     * its thread. NULL: nothing ever does. */
+    /* What keeps it alive: the context of the releases (hs_release_t) of content being sent from
+     * its memory, or the suspended_by of its suspended jobs; NULL: nothing. Called on its thread.
+     * NULL: nothing ever does. */
     const void *(*held_by)(void *self);
 
-    /* The same of an older handler that has been kept for too long and is to be let go now. NULL:
-     * there are none, ever. */
+    /* The same for an older handler that was kept for too long and must be released now. NULL:
+     * there are never any. */
     const void *(*overdue)(void *self);
 
-    /* These are called on its thread and may be NULL. No further request will be given to it: what
-     * is periodic runs once more, and ends. */
+    /* These are called on its thread and may be NULL. It gets no further requests: periodic tasks
+     * run once more, and end. */
     void (*retire)(void *self);
-    /* The same because the thread drains; and whether what then runs for the last time still does.
+    /* The same because the thread drains; and whether those last runs are still in progress.
      */
     void (*drain)(void *self);
     bool (*is_ending)(void *self);
-    /* Nothing of it goes on, requests that wait fail: of the one that is held_by `context`, or with
-     * NULL of all. */
+    /* Ends everything, waiting requests fail: of the one that is held_by `context`, or with NULL of
+     * all. */
     void (*stop)(void *self, const void *context);
-    /* It will be ended, by another thread: gives up what belongs to this one. */
+    /* Another thread will end it: releases what belongs to this one. */
     void (*leave)(void *self);
 
     /* Whether it runs before a request's content has arrived, and takes it from job->inbox. NULL:
@@ -100,8 +105,8 @@ hs_handler_factory_t hs_c_handler_factory(hs_c_handler_t *c_handler);
 
 typedef enum hs_ran {
     HS_RAN_DONE,         /* the response is ENDED and complete */
-    HS_RAN_DEFERRED,     /* the job belongs to somebody else by now: it is not to be touched */
-    HS_RAN_WANTS_WORKER, /* the handler asked to be run on a worker, and has built nothing */
+    HS_RAN_DEFERRED,     /* the job has another owner by now: it must not be touched */
+    HS_RAN_WANTS_WORKER, /* the handler asked to run on a worker, and has built nothing */
 } hs_ran_t;
 
 /* Runs the handler on this thread, which owns the job: RUNNING. */

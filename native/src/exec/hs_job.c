@@ -3,9 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "exec/hs_websocket.h"
+#include "http/hs_coder.h"
 #include "http/hs_parse.h"
 
-/* What a buffer keeps in a free job that is cold. */
+/* How much a buffer keeps in a cold free job. */
 #define KEEP_COLD_BYTES 1024
 
 void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
@@ -84,10 +86,23 @@ static void forget_inbox(hs_job_t *job)
     *inbox = (hs_job_inbox_t){ 0 };
 }
 
+/* Its 101 will not be written. */
+static void forget_websocket(hs_job_t *job)
+{
+    hs_websocket_t *socket = job->websocket;
+    job->websocket = NULL;
+    if (socket != NULL)
+        hs_websocket_lost(socket);
+}
+
 static void forget_absence(hs_job_t *job)
 {
     forget_inbox(job);
+    forget_websocket(job);
     job->was_away = false;
+    job->trace[0] = '\0';
+    hs_coder_end(job->coder);
+    job->coder = NULL;
     job->deferred_handle = 0;
     job->suspended_by = NULL;
     job->told = 0;
@@ -126,6 +141,10 @@ void hs_job_give_back(hs_job_pool_t *pool, hs_job_t *job)
 {
     HS_ASSERT(pool->leased > 0 && job->link == NULL);
     hs_job_end(pool, job);
+    if (HS_UNLIKELY(job->tls != NULL)) {
+        hs_tls_info_drop(job->tls);
+        job->tls = NULL;
+    }
     pool->content_bytes -= job->content.capacity;
     hs_job_set_state(job, HS_JOB_FREE);
     pool->leased--;
@@ -143,10 +162,10 @@ bool hs_job_detach(hs_job_t *job)
     bool body_moves = msg->body.len > 0 && msg->body.data != job->content.data;
     size_t fields_size = msg->field_count * sizeof(hs_field_t);
     size_t body_len = body_moves ? msg->body.len : 0;
-    /* Fields first: they are aligned as the buffer is. A NUL may stand behind the head. */
+    /* Fields first: they have the buffer's alignment. A NUL may follow the head. */
     size_t size = fields_size + msg->head_len + 1 + body_len;
     store->len = 0;
-    /* A reader of whole words may look a cache line past the head, as in the ring. */
+    /* Code that reads whole words may read a cache line past the head, as in the ring. */
     if (!hs_buf_reserve_exact(store, size + HS_CACHE_LINE))
         return false;
     char *at = store->data;
@@ -193,6 +212,13 @@ int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact)
 }
 
 /* Base 36: 12 digits hold more requests than a reactor will see. */
+bool hs_job_is_https(const hs_job_t *job)
+{
+    const hs_forwarding_t *forwarding = job->pool->forwarding;
+    return job->tls != NULL ||
+           (forwarding != NULL && hs_forwarded_is_https(forwarding, &job->request.msg, &job->peer));
+}
+
 hs_peer_t hs_job_client(const hs_job_t *job)
 {
     const hs_forwarding_t *forwarding = job->pool->forwarding;
@@ -219,12 +245,50 @@ size_t hs_job_format_id(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
     return len;
 }
 
+hs_job_trace_t hs_job_trace(const hs_job_t *job)
+{
+    hs_job_trace_t trace = { 0 };
+    hs_span_t traceparent = hs_traceparent_of(&job->request.msg);
+    if (traceparent.len > 0) {
+        trace.trace_id = hs_span(traceparent.data + HS_TRACE_ID_AT, HS_TRACE_ID_LEN);
+        trace.parent_id = hs_span(traceparent.data + HS_SPAN_ID_AT, HS_SPAN_ID_LEN);
+        trace.is_sampled = hs_traceparent_is_sampled(traceparent);
+    }
+    if (job->trace[0] != '\0') {
+        hs_span_t own = hs_span(job->trace, HS_TRACEPARENT_LEN);
+        /* The handler may have begun one although the client has sent several. */
+        trace.trace_id = hs_span(own.data + HS_TRACE_ID_AT, HS_TRACE_ID_LEN);
+        trace.span_id = hs_span(own.data + HS_SPAN_ID_AT, HS_SPAN_ID_LEN);
+        trace.is_sampled = hs_traceparent_is_sampled(own);
+    }
+    return trace;
+}
+
+bool hs_job_is_sampled(const hs_job_t *job, uint32_t sample_every)
+{
+    hs_job_trace_t trace = hs_job_trace(job);
+    return trace.trace_id.len > 0 ? trace.is_sampled : job->number % sample_every == 0;
+}
+
+void hs_job_take_trace(hs_job_t *job, const char *traceparent)
+{
+    memcpy(job->trace, traceparent, HS_TRACEPARENT_LEN);
+    job->trace[HS_TRACEPARENT_LEN] = '\0';
+    job->was_away = true; /* so that it is reset with the message */
+}
+
 static hs_log_request_t log_request_of(const hs_job_t *job, char id[HS_REQUEST_ID_CAP])
 {
     const hs_msg_t *msg = &job->request.msg;
     (void)hs_job_format_id(job, id);
     hs_span_t target = hs_msg_url(msg);
-    return (hs_log_request_t){ id, hs_parse_method_name(msg->method), target.data, target.len };
+    hs_job_trace_t trace = hs_job_trace(job);
+    return (hs_log_request_t){ .id = id,
+                               .method = hs_parse_method_name(msg->method),
+                               .target = target.data,
+                               .target_len = target.len,
+                               .trace_id = trace.trace_id.data,
+                               .span_id = trace.span_id.data };
 }
 
 void hs_job_log_text(const hs_job_t *job, hs_log_level_t level, const char *prefix,

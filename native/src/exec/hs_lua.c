@@ -10,35 +10,43 @@
 #include "exec/hs_lua_content.h"
 #include "exec/hs_lua_crypto.h"
 #include "exec/hs_lua_embedded.h"
+#include "exec/hs_lua_files.h"
 #include "exec/hs_lua_guard.h"
 #include "exec/hs_lua_http.h"
+#include "exec/hs_lua_interrupt.h"
 #include "exec/hs_lua_json.h"
 #include "exec/hs_lua_loop.h"
 #include "exec/hs_lua_memory.h"
 #include "exec/hs_lua_metrics.h"
+#include "exec/hs_lua_ngx.h"
 #include "exec/hs_lua_pins.h"
 #include "exec/hs_lua_process.h"
 #include "exec/hs_lua_require.h"
+#include "exec/hs_lua_shared.h"
 #include "exec/hs_lua_socket.h"
+#include "exec/hs_lua_spans.h"
+#include "exec/hs_lua_topics.h"
 #include "exec/hs_lua_wakes.h"
+#include "exec/hs_lua_websocket.h"
 #include "exec/hs_res.h"
 #include "http/hs_parse.h"
 #include "os/hs_clock.h"
 #include "os/hs_entropy.h"
 #include "os/hs_object.h"
 
-/* What lies at the bottom of a state's stack all its life. */
+/* The slots at the bottom of a state's stack for its whole life. */
 enum {
     SLOT_RUN = 1,   /* the function that handles one request */
-    SLOT_TASKS,     /* the one that goes on with tasks */
+    SLOT_TASKS,     /* the one that resumes tasks */
     SLOT_DESCRIBE,  /* the one that turns an error of a coroutine into text with a traceback */
-    SLOT_SUSPENDED, /* the one that takes the coroutine of a request over, which waits */
+    SLOT_SUSPENDED, /* the one that takes over the coroutine of a waiting request */
     SLOT_ENDED,     /* the one that ends the task of a request that has returned */
-    SLOT_RETIRE,    /* the one that ends what is periodic */
-    SLOT_CALL,      /* the one that begins a call, on a worker */
-    FUNCTIONS = SLOT_CALL,
+    SLOT_RETIRE,    /* the one that ends periodic tasks */
+    SLOT_CALL,      /* the one that starts a call, on a worker */
+    SLOT_WHERE,     /* the one that says where a request waits */
+    FUNCTIONS = SLOT_WHERE,
     SLOT_PREPARE,   /* prepare() */
-    SLOT_COROUTINE, /* what the next request runs in */
+    SLOT_COROUTINE, /* the coroutine for the next request */
     SLOTS = SLOT_COROUTINE,
 };
 
@@ -49,46 +57,45 @@ enum {
     RETIRE_LAST
 };
 
-/* Tasks that have yielded go on after so long, or sooner if the thread is awake. */
+/* Yielded tasks are resumed after this long, or sooner if the thread is awake. */
 #define TASK_INTERVAL_MS 10
-/* A task that computes for longer is reported, one in so long. */
+/* A task that computes for longer is reported, at most one per this interval. */
 #define LONG_TASK_NS (UINT64_C(20) * 1000 * 1000)
 #define LONG_REPORT_NS (UINT64_C(10) * 1000 * 1000 * 1000)
-/* How long a handler on a worker sleeps before it looks whether it was given up. */
+/* How long a handler on a worker sleeps before it checks whether it was abandoned. */
 #define WORKER_LOOK_MS 50
 
-/* owner: its thread, but for `doomed` and `task_count` */
+/* owner: its thread */
 struct hs_lua {
     lua_State *state;
     lua_State *coroutine; /* in SLOT_COROUTINE, with SLOT_RUN at its bottom; NULL: none */
     hs_lua_api_t api;     /* Lua holds its address */
     hs_lua_files_t files;
+    hs_lua_compat_t compat;
+    bool error_pages;
     hs_lua_memory_t memory;
     hs_lua_pins_t pins;
     hs_net_t *net;       /* of the loop's thread; NULL: not on one */
     hs_lua_loop_t *loop; /* on a worker, once something has waited */
+    hs_topic_hub_t *hub; /* of the loop's thread; NULL: not on one */
     hs_lua_sockets_t sockets;
+    hs_lua_topics_t topics;
+    hs_lua_websockets_t websockets;
     hs_lua_crypto_t crypto;
     hs_lua_metrics_t metrics;
-    hs_call_t *call; /* on a worker: the one that runs */
+    hs_lua_shared_t shared;
+    hs_lua_ngx_t ngx;
+    hs_lua_sites_t sites;
+    hs_call_t *call; /* on a worker: the running one */
     hs_lua_calls_t calls;
-    hs_busy_t *busy;         /* NULL: not on a loop's thread */
+    hs_busy_t *busy; /* NULL: not on a loop's thread */
+    hs_job_t *sent;  /* by `next`: suspended ones whose response was ended by the running task */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
-    uint64_t task_began_ns;  /* when the task that runs went on */
-    uint64_t long_report_ns; /* a further long task is reported from then on */
-
-    /* What is to be given up: the handle of a request, or DOOMED_TASK and the number of a task.
-     * Written by another thread before it sets the hook, read by the hook, which LuaJIT runs on the
-     * state's thread; release and acquire. A hook that comes too late finds something else and does
-     * nothing. */
-    _Atomic uint64_t doomed;
-    /* Tasks resumed so far. Written by the state's thread, read by another one; relaxed. */
-    _Atomic uint32_t task_count;
+    uint64_t task_began_ns;  /* when the running task was resumed */
+    uint64_t long_report_ns; /* another long task is reported only after this */
+    hs_lua_interrupt_t interrupt;
 };
-
-/* Handles are even up to here: their generation is in the lowest bits, their address is not. */
-#define DOOMED_TASK (UINT64_C(1) << 63)
 
 const char *hs_lua_version(void)
 {
@@ -108,42 +115,68 @@ static void preload_embedded(lua_State *state)
     lua_pop(state, 2);
 }
 
-/* require "moonring.native" gives what only C knows: the ABI text, the address of the function
- * table, the table of pinned strings, and what else the modules call. */
+/* Members of the table on top of the stack. */
+static void set_text(lua_State *state, const char *name, const char *text)
+{
+    lua_pushstring(state, text);
+    lua_setfield(state, -2, name);
+}
+
+static void set_pointer(lua_State *state, const char *name, const void *pointer)
+{
+    lua_pushlightuserdata(state, (void *)(uintptr_t)pointer);
+    lua_setfield(state, -2, name);
+}
+
+static void set_function(lua_State *state, const char *name, lua_CFunction function)
+{
+    lua_pushcfunction(state, function);
+    lua_setfield(state, -2, name);
+}
+
+/* require "moonring.native" returns what only C knows: the ABI text, the address of the function
+ * table, the table of pinned strings, and other functions for the modules. */
 static int open_native(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, lua_upvalueindex(1));
-    lua_createtable(state, 0, 14);
+    lua_createtable(state, 0, 24);
+    lua_pushboolean(state, lua->error_pages);
+    lua_setfield(state, -2, "shows_errors");
     hs_lua_pins_open(&lua->pins, state);
     lua_setfield(state, -2, "pins");
-    lua_pushcfunction(state, hs_lua_guard_has_stack);
-    lua_setfield(state, -2, "has_c_stack");
-    lua_pushcfunction(state, hs_lua_json_check);
-    lua_setfield(state, -2, "json_check");
-    lua_pushcfunction(state, hs_lua_utf8_repair);
-    lua_setfield(state, -2, "utf8_repair");
-    lua_pushstring(state, hs_lua_abi_text);
-    lua_setfield(state, -2, "abi");
-    lua_pushlightuserdata(state, &lua->api);
-    lua_setfield(state, -2, "api");
-    lua_pushstring(state, hs_lua_http_abi_text);
-    lua_setfield(state, -2, "http_abi");
-    lua_pushlightuserdata(state, (void *)(uintptr_t)&hs_lua_http_api);
-    lua_setfield(state, -2, "http");
-    lua_pushstring(state, hs_lua_socket_abi_text);
-    lua_setfield(state, -2, "socket_abi");
-    lua_pushlightuserdata(state, &lua->sockets.api);
-    lua_setfield(state, -2, "sockets");
-    lua_pushstring(state, hs_lua_crypto_abi_text);
-    lua_setfield(state, -2, "crypto_abi");
-    lua_pushlightuserdata(state, &lua->crypto.api);
-    lua_setfield(state, -2, "crypto");
-    lua_pushstring(state, hs_lua_metrics_abi_text);
-    lua_setfield(state, -2, "metrics_abi");
-    lua_pushlightuserdata(state, &lua->metrics.api);
-    lua_setfield(state, -2, "metrics");
+    set_function(state, "has_c_stack", hs_lua_guard_has_stack);
+    set_function(state, "json_check", hs_lua_json_check);
+    set_function(state, "utf8_repair", hs_lua_utf8_repair);
+    set_text(state, "abi", hs_lua_abi_text);
+    set_pointer(state, "api", &lua->api);
+    set_text(state, "http_abi", hs_lua_http_abi_text);
+    set_pointer(state, "http", &hs_lua_http_api);
+    set_text(state, "socket_abi", hs_lua_socket_abi_text);
+    set_pointer(state, "sockets", &lua->sockets.api);
+    set_text(state, "crypto_abi", hs_lua_crypto_abi_text);
+    set_pointer(state, "crypto", &lua->crypto.api);
+    set_text(state, "metrics_abi", hs_lua_metrics_abi_text);
+    set_pointer(state, "metrics", &lua->metrics.api);
+    set_text(state, "shared_abi", hs_lua_shared_abi_text);
+    set_pointer(state, "shared", &lua->shared.api);
+    set_text(state, "spans_abi", hs_lua_spans_abi_text);
+    set_pointer(state, "spans", &hs_lua_spans_api);
+    set_text(state, "ngx_abi", hs_lua_ngx_abi_text);
+    set_pointer(state, "null", NULL);
+    set_pointer(state, "ngx", &lua->ngx.api);
+    set_text(state, "files_abi", hs_lua_files_abi_text);
+    set_pointer(state, "files", &lua->sites.api);
+    set_text(state, "topics_abi", hs_lua_topics_abi_text);
+    set_pointer(state, "topics", &lua->topics.api);
+    set_text(state, "websocket_abi", hs_lua_websocket_abi_text);
+    set_pointer(state, "websockets", &lua->websockets.api);
     return 1;
 }
+
+#ifdef MOONRING_HAS_CJSON
+int luaopen_cjson(lua_State *state);
+int luaopen_cjson_safe(lua_State *state);
+#endif
 
 static void preload_native(lua_State *state, hs_lua_t *lua)
 {
@@ -152,10 +185,14 @@ static void preload_native(lua_State *state, hs_lua_t *lua)
     lua_pushlightuserdata(state, lua);
     lua_pushcclosure(state, open_native, 1);
     lua_setfield(state, -2, "moonring.native");
+#ifdef MOONRING_HAS_CJSON
+    set_function(state, "cjson", luaopen_cjson);
+    set_function(state, "cjson.safe", luaopen_cjson_safe);
+#endif
     lua_pop(state, 2);
 }
 
-/* LuaJIT starts every state with the same random numbers. */
+/* LuaJIT starts every state with the same random seed. */
 static void seed_random(lua_State *state)
 {
     lua_getglobal(state, "math");
@@ -170,16 +207,16 @@ static double now_seconds(void)
     return (double)hs_clock_monotonic_ns() / 1e9;
 }
 
-/* The text of an error that a protected call has left on top of the stack. A number would be
- * converted, which allocates. */
+/* The text of an error left on top of the stack by a protected call. A number would be converted,
+ * which allocates. */
 static const char *error_text(lua_State *state)
 {
     return lua_type(state, -1) == LUA_TSTRING ? lua_tostring(state, -1)
                                               : "an error that is not a string";
 }
 
-/* Arguments: what handles a request, and a coroutine that has ended, or nil. Returns a coroutine
- * with the former at its bottom. */
+/* Arguments: the function that handles a request, and a coroutine that has ended, or nil. Returns a
+ * coroutine with the former at its bottom. */
 static int prepare(lua_State *state)
 {
     lua_State *coroutine = lua_tothread(state, 2);
@@ -195,7 +232,7 @@ static int prepare(lua_State *state)
 }
 
 /* Runs protected, because every Lua API call in it may raise "not enough memory". Argument: the
- * hs_lua_t. Returns what belongs into the slots. */
+ * hs_lua_t. Returns the values for the slots. */
 static int set_up(lua_State *state)
 {
     hs_lua_t *lua = lua_touserdata(state, 1);
@@ -213,10 +250,12 @@ static int set_up(lua_State *state)
     lua_getglobal(state, "require");
     lua_pushliteral(state, "moonring.runtime");
     lua_call(state, 1, 1);
+    hs_lua_interrupt_init(&lua->interrupt, state, &lua->api);
     lua_getfield(state, -1, "load");
     lua_pushstring(state, lua->files.script);
     hs_lua_require_script(state, &lua->files);
-    lua_call(state, 2, FUNCTIONS);
+    lua_pushboolean(state, lua->compat == HS_LUA_COMPAT_NGX);
+    lua_call(state, 3, FUNCTIONS);
     lua_pushcfunction(state, prepare);
     lua_pushnil(state);
     return SLOTS;
@@ -245,8 +284,8 @@ static void log_lua_error(const hs_job_t *job, hs_log_level_t level, const char 
     hs_job_log_text(job, level, prefix, text, len);
 }
 
-/* The record of a handler that raised; the error is on top of its coroutine's stack. Returns the
- * status that the response is to have. */
+/* Logs a handler's error, which is on top of its coroutine's stack. Returns the status for the
+ * response. */
 static int log_error(hs_lua_t *lua, const hs_job_t *job)
 {
     lua_State *state = lua->state;
@@ -267,7 +306,7 @@ static int log_error(hs_lua_t *lua, const hs_job_t *job)
     return status;
 }
 
-/* Memory was refused: garbage of the handler is collected now, or the next one fails too. */
+/* An allocation was refused: the handler's garbage is collected now, or the next one fails too. */
 static void recover_memory(hs_lua_t *lua, const hs_job_t *job)
 {
     hs_lua_memory_collect(&lua->memory, lua->state);
@@ -276,7 +315,7 @@ static void recover_memory(hs_lua_t *lua, const hs_job_t *job)
                hs_parse_method_name(msg->method), hs_msg_url(msg).data, lua->memory.cap);
 }
 
-/* ---- Suspended requests: what the executor tells them. ---- */
+/* ---- Suspended requests: notifications of the executor. ---- */
 
 static void wake_job(void *user_data, hs_deferred_t handle, uint32_t event)
 {
@@ -288,8 +327,15 @@ static void wake_job(void *user_data, hs_deferred_t handle, uint32_t event)
 
 static void on_abort(hs_deferred_t handle, hs_abort_reason_t reason, void *user_data)
 {
-    if (reason != HS_ABORT_SHUT) /* it may still read */
-        wake_job(user_data, handle, HS_LUA_WAKE_ABORT);
+    hs_job_t *job = hs_job_of(handle);
+    if (reason == HS_ABORT_SHUT) /* it may still read */
+        return;
+    if (job != NULL && job->response.takeover != HS_TAKEOVER_NONE) {
+        job->inbox.has_ended = true; /* the calls on its socket say so */
+        wake_job(user_data, handle, HS_LUA_WAKE_CONTENT);
+        wake_job(user_data, handle, HS_LUA_WAKE_DRAINED);
+    }
+    wake_job(user_data, handle, HS_LUA_WAKE_ABORT);
 }
 
 static void on_drain(hs_deferred_t handle, void *user_data)
@@ -314,7 +360,7 @@ static hs_callbacks_t suspended_callbacks(hs_lua_t *lua)
     };
 }
 
-/* Gives the coroutine, which has yielded, to the scheduler. False: the task is over, and the error
+/* Passes the coroutine, which has yielded, to the scheduler. False: the task is over, and the error
  * was logged. */
 static bool hand_to_scheduler(hs_lua_t *lua, hs_job_t *job)
 {
@@ -333,7 +379,7 @@ static bool hand_to_scheduler(hs_lua_t *lua, hs_job_t *job)
     return failed == 0;
 }
 
-/* The task of a request that has returned, or failed, ends, and what it has begun with it. */
+/* Ends the task of a request that has returned or failed, and the tasks it started. */
 static void end_task(hs_lua_t *lua)
 {
     lua_State *state = lua->state;
@@ -345,7 +391,7 @@ static void end_task(hs_lua_t *lua)
 
 static void wait_on_worker(hs_lua_t *lua, hs_job_t *job);
 
-/* A worker has none of its own until something waits on it, or opens a socket. */
+/* A worker has no loop until something waits on it, or opens a socket. */
 static bool own_loop(hs_lua_t *lua)
 {
     hs_errinfo_t error = { 0 };
@@ -364,6 +410,29 @@ static hs_net_t *net_of(void *context)
     return own_loop(lua) ? hs_lua_loop_net(lua->loop) : NULL;
 }
 
+/* Where the handler of a suspended job waits: hs_where_fn. Not while Lua is running. */
+static void where(const hs_job_t *job, char *text, size_t size)
+{
+    hs_lua_t *lua = job->suspended_by;
+    lua_State *state = lua->state;
+    lua_pushvalue(state, SLOT_WHERE);
+    lua_pushinteger(state, (lua_Integer)job->view.wake);
+    if (lua_pcall(state, 1, 1, 0) == 0 && lua_type(state, -1) == LUA_TSTRING)
+        snprintf(text, size, "%s", lua_tostring(state, -1));
+    lua_settop(state, SLOTS);
+}
+
+/* NULL while the file is loaded: the state may belong to a worker, where nothing runs between two
+ * requests. */
+static hs_topic_hub_t *hub_of(void *context, hs_topics_t *topics)
+{
+    hs_lua_t *lua = context;
+    if (lua->api.is_attached != 0)
+        return lua->hub;
+    bool is_running = lua->api.request != NULL || lua->api.runs_call != 0;
+    return is_running && own_loop(lua) ? hs_lua_loop_topics(lua->loop, topics) : NULL;
+}
+
 static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
 {
     hs_response_t *response = &job->response;
@@ -376,7 +445,7 @@ static HS_NOINLINE void suspend(hs_lua_t *lua, hs_job_t *job)
         wait_on_worker(lua, job);
     } else if (is_open && !job->in_worker) {
         hs_callbacks_t callbacks = suspended_callbacks(lua);
-        if (!hs_res_suspend(response, lua, &callbacks))
+        if (!hs_res_suspend(response, lua, where, &callbacks))
             hs_res_break_off(response, 500); /* the task finds its request over */
     }
 }
@@ -388,7 +457,7 @@ static HS_NOINLINE void fail(hs_lua_t *lua, hs_job_t *job)
     lua_replace(lua->state, SLOT_COROUTINE);
 }
 
-/* The handler has returned 'worker', which a worker runs it for already, or which comes too late.
+/* The handler returned 'worker' although it already runs on one, or too late.
  */
 static HS_NOINLINE void choose_worker(hs_lua_t *lua, hs_job_t *job)
 {
@@ -444,11 +513,52 @@ static void run_lua(void *self, hs_job_t *job)
 
 /* ---- Tasks. ---- */
 
-/* Called by the scheduler when a task waits or has returned. One that has kept the thread from
- * others is not moved to a worker, which it would keep while it waits: its author is told. */
+static void note_sent(void *context, hs_job_t *job)
+{
+    hs_lua_t *lua = context;
+    job->next = lua->sent;
+    lua->sent = job;
+}
+
+/* res:send() of a handler that has waited. Its request is over only when the task waits again or
+ * returns, so that later code, such as a router's hooks, can still use it. The loop sends nothing
+ * before that. */
+static int send_response(hs_view_t *view)
+{
+    hs_job_t *job = hs_job_of_view(view);
+    if (hs_job_state(job) != HS_JOB_SUSPENDED)
+        return hs_res_send(&job->response);
+    int result = hs_res_end(&job->response);
+    if (result == HS_OK)
+        note_sent(job->suspended_by, job);
+    return result;
+}
+
+/* The same for a client that gets nothing. */
+static int drop_response(hs_view_t *view, int status)
+{
+    hs_job_t *job = hs_job_of_view(view);
+    int result = hs_res_drop(&job->response, status);
+    if (result == HS_OK && hs_job_state(job) == HS_JOB_SUSPENDED)
+        note_sent(job->suspended_by, job);
+    return result;
+}
+
+static void post_sent(hs_lua_t *lua)
+{
+    for (hs_job_t *job; (job = lua->sent) != NULL;) {
+        lua->sent = job->next;
+        hs_res_post(job);
+    }
+}
+
+/* Called by the scheduler when a task waits or returns. A task that blocked the thread is not moved
+ * to a worker, which it would occupy while it waits: its author gets a warning. */
 static void pause_task(void *context)
 {
     hs_lua_t *lua = context;
+    if (lua->sent != NULL)
+        post_sent(lua);
     uint64_t now_ns = hs_clock_monotonic_ns();
     uint64_t took_ns = now_ns - lua->task_began_ns;
     if (HS_LIKELY(took_ns < LONG_TASK_NS) || lua->busy == NULL || now_ns < lua->long_report_ns)
@@ -462,27 +572,27 @@ static void pause_task(void *context)
                    hs_parse_method_name(job->request.msg.method),
                    hs_msg_url(&job->request.msg).data, (unsigned)(took_ns / 1000000), advice);
     else
-        hs_log_write(lua->api.log, HS_LOG_WARN, "a background task computed for %u ms %s",
+        hs_log_write(lua->api.log, HS_LOG_WARN,
+                     "a background task, or one of a WebSocket, computed for %u ms %s",
                      (unsigned)(took_ns / 1000000), advice);
 }
 
-/* Called by the scheduler before it resumes a task: of a request, or of none. */
+/* Called by the scheduler before it resumes a task, with or without a request. */
 static void begin_task(void *context, hs_view_t *view)
 {
     hs_lua_t *lua = context;
     lua->task_began_ns = hs_clock_monotonic_ns();
     hs_job_t *job = view != NULL ? hs_job_of_view(view) : NULL;
     uint64_t handle = view != NULL ? view->handle : 0;
-    uint32_t count = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
-    atomic_store_explicit(&lua->task_count, count + 1, memory_order_relaxed);
+    hs_lua_interrupt_count_task(&lua->interrupt);
     lua->api.request = (hs_lua_request_t *)(uintptr_t)handle;
     lua->api.response = (hs_lua_response_t *)(uintptr_t)handle;
     if (lua->busy != NULL)
         hs_busy_begin_task(lua->busy, job);
 }
 
-/* Called by the scheduler for a task that has raised. `view` NULL: it belongs to no request, or to
- * one that is over. */
+/* Called by the scheduler for a task that raised an error. `view` NULL: it has no request, or one
+ * that is over. */
 static void log_failed_task(void *context, hs_view_t *view, int level, const char *text, size_t len)
 {
     hs_lua_t *lua = context;
@@ -506,6 +616,7 @@ static void run_tasks(void *self)
         hs_log_write_text(lua->api.log, HS_LOG_ERROR, "lua: ", text, strlen(text));
     }
     lua_settop(lua->state, SLOTS);
+    post_sent(lua); /* if the scheduler itself ran out of memory */
     lua->api.request = NULL;
     if (lua->busy != NULL)
         hs_busy_end_tasks(lua->busy);
@@ -530,11 +641,18 @@ static uint64_t due_ms(void *self, bool awake)
 static void attach(void *self, const hs_handler_host_t *host)
 {
     hs_lua_t *lua = self;
+    hs_lua_interrupt_attach(&lua->interrupt, host != NULL ? &host->busy->count : NULL);
+    if (host == NULL)
+        return;
     lua->busy = host->busy;
     lua->net = host->net;
+    lua->hub = host->topics;
     lua->calls.executor = host->executor;
     lua->api.is_attached = 1;
     lua->api.reactor_index = host->reactor_index;
+    lua->ngx.api.port = host->port;
+    hs_lua_topics_attach(&lua->topics);
+    hs_lua_websockets_attach(&lua->websockets, host->websockets);
 }
 
 static void call_retire(hs_lua_t *lua, int how)
@@ -562,7 +680,10 @@ static bool is_ending(void *self)
 static void stop(void *self, const void *context)
 {
     (void)context;
-    call_retire(self, RETIRE_LAST);
+    hs_lua_t *lua = self;
+    call_retire(lua, RETIRE_LAST);
+    hs_lua_topics_leave(&lua->topics);
+    hs_lua_websockets_leave(&lua->websockets);
 }
 
 static void drain(void *self)
@@ -570,14 +691,14 @@ static void drain(void *self)
     call_retire(self, RETIRE_DRAINED);
 }
 
-/* What waits on a worker goes on, at the latest when it is to look whether it was given up. */
+/* Resumes what waits on a worker, at the latest when it must check whether it was abandoned. */
 static void turn_on_worker(hs_lua_t *lua)
 {
     uint64_t due = hs_min(due_ms(lua, false), hs_clock_monotonic_ms() + WORKER_LOOK_MS);
     hs_lua_loop_turn(lua->loop, due);
 }
 
-/* A handler on a worker that waits keeps the worker. */
+/* A waiting handler on a worker occupies the worker. */
 static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
 {
     uint64_t handle = job->view.handle;
@@ -644,44 +765,14 @@ static const void *held_by(void *self)
     const hs_lua_t *lua = self;
     if (hs_lua_pins_in_use(&lua->pins))
         return &lua->pins;
-    return lua->api.held_count > 0 || lua->calls.count > 0 ? lua : NULL;
+    bool is_held = lua->api.held_count > 0 || lua->calls.count > 0 || lua->websockets.api.count > 0;
+    return is_held ? lua : NULL;
 }
 
-static hs_lua_t *lua_of(lua_State *state)
-{
-    lua_getfield(state, LUA_REGISTRYINDEX, "moonring.state");
-    hs_lua_t *lua = lua_touserdata(state, -1);
-    lua_pop(state, 1);
-    return lua;
-}
-
-/* Runs in the interpreter, between two instructions of the handler. */
-static void on_interrupt(lua_State *state, lua_Debug *debug)
-{
-    (void)debug;
-    lua_sethook(state, NULL, 0, 0);
-    hs_lua_t *lua = lua_of(state);
-    uint64_t doomed = atomic_load_explicit(&lua->doomed, memory_order_acquire);
-    uint64_t request = (uintptr_t)lua->api.request;
-    uint32_t task = atomic_load_explicit(&lua->task_count, memory_order_relaxed);
-    if (doomed != (request != 0 ? request : DOOMED_TASK | task))
-        return;
-    lua_pushliteral(state, "the handler ran into its deadline"); /* as runtime.lua knows it */
-    lua_error(state);
-}
-
-/*
- * Any thread. lua_sethook is the one call of LuaJIT that may come from outside. Compiled code does
- * not look at hooks: a loop that LuaJIT has compiled goes on.
- */
-static void interrupt_lua(void *self, hs_job_t *job)
+static void interrupt_lua(void *self, hs_job_t *job, uint32_t count)
 {
     hs_lua_t *lua = self;
-    uint64_t doomed =
-        job != NULL ? job->view.handle
-                    : DOOMED_TASK | atomic_load_explicit(&lua->task_count, memory_order_relaxed);
-    atomic_store_explicit(&lua->doomed, doomed, memory_order_release);
-    lua_sethook(lua->state, on_interrupt, LUA_MASKCOUNT, 1);
+    hs_lua_interrupt(&lua->interrupt, job, count);
 }
 
 hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
@@ -692,11 +783,19 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
         return NULL;
     }
     lua->files = config->files;
+    lua->compat = config->compat;
+    lua->error_pages = config->error_pages;
     hs_lua_api_init(&lua->api, config->log);
     lua->api.pins = &lua->pins;
     lua->api.lua = lua;
     hs_lua_sockets_init(&lua->sockets, &lua->api.wakes, net_of, lua);
+    hs_lua_topics_init(&lua->topics, config->topics, &lua->api.wakes, hub_of, lua);
+    hs_lua_websockets_init(&lua->websockets, &lua->api.wakes, note_sent, lua);
     hs_lua_crypto_init(&lua->crypto);
+    hs_lua_shared_init(&lua->shared, config->shared);
+    hs_lua_ngx_init(&lua->ngx);
+    lua->ngx.api.drop = drop_response;
+    hs_lua_sites_init(&lua->sites);
     if (!hs_lua_metrics_init(&lua->metrics, config->metrics)) {
         hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for the metrics of a Lua state");
         hs_lua_free(lua);
@@ -706,10 +805,11 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     lua->api.task_begin = begin_task;
     lua->api.task_pause = pause_task;
     lua->api.task_failed = log_failed_task;
+    lua->api.response_send = send_response;
     lua->calls.wakes = &lua->api.wakes;
     lua->api.calls = &lua->calls;
     lua->api.call_respond = respond_to_call;
-    /* Lua modules in C, lua-cjson among them, take it for granted that Lua itself can be found. */
+    /* Lua modules in C, such as lua-cjson, assume that Lua's own symbols are visible. */
     hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
     lua->state = luaL_newstate();
     if (lua->state == NULL) {
@@ -735,21 +835,32 @@ void hs_lua_free(hs_lua_t *lua)
 {
     if (lua == NULL)
         return;
+    hs_lua_interrupt_detach(&lua->interrupt);
     if (lua->state != NULL) {
         hs_lua_memory_release(&lua->memory, lua->state);
         lua_close(lua->state);
     }
+    if (lua->loop != NULL)
+        hs_lua_topics_leave(&lua->topics);
     hs_lua_loop_free(lua->loop);
+    hs_lua_topics_free(&lua->topics);
+    hs_lua_websockets_free(&lua->websockets);
     hs_lua_wakes_free(&lua->api.wakes);
     hs_lua_crypto_free(&lua->crypto);
+    hs_lua_ngx_free(&lua->ngx);
     hs_lua_metrics_free(&lua->metrics);
+    hs_lua_shared_free(&lua->shared);
+    hs_lua_sites_free(&lua->sites);
     hs_free(lua);
 }
 
 static void leave(void *self)
 {
     hs_lua_t *lua = self;
+    hs_lua_interrupt_detach(&lua->interrupt);
     hs_lua_sockets_leave(&lua->sockets);
+    hs_lua_websockets_leave(&lua->websockets);
+    hs_lua_topics_leave(&lua->topics);
 }
 
 hs_handler_t hs_lua_as_handler(hs_lua_t *lua)

@@ -1,6 +1,6 @@
 /*
- * What C and Lua share. The declarations below are compiled as C and, from the same text, declared
- * to LuaJIT's FFI (lua/moonring/abi.lua), so that the two cannot drift apart.
+ * The interface between C and Lua. The declarations below are compiled as C and, from the same
+ * text, declared to LuaJIT's FFI (lua/moonring/abi.lua), so the two cannot diverge.
  *
  * Raise HS_LUA_ABI_VERSION with every change: abi.lua refuses to load against another number.
  */
@@ -8,7 +8,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_ABI_VERSION 10
+#define HS_LUA_ABI_VERSION 14
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_ABI(...)                                                                            \
@@ -85,6 +85,7 @@ struct hs_lua_api {
     void (*call_end)(struct hs_lua_calls *calls, void *call);
     void (*call_respond)(void *lua, int failed, const char *data, size_t len);
     int (*request_aborted)(hs_view_t *view);
+    int (*request_draining)(hs_view_t *view);
     const char *(*request_take)(hs_view_t *view, uint32_t most);
     int (*request_collect)(hs_view_t *view);
     const char *(*method_name)(uint32_t method);
@@ -99,11 +100,15 @@ struct hs_lua_api {
     const char *(*request_id)(hs_view_t *view);
     const char *(*request_peer)(hs_view_t *view);
     const char *(*request_trusted_peer)(hs_view_t *view);
+    const char *(*request_tls)(hs_view_t *view, uint32_t part);
+    const char *(*request_trace)(hs_view_t *view, const char *traceparent);
     int (*response_reset)(hs_view_t *view);
+    int (*response_compress)(hs_view_t *view, int compress);
     int (*response_status)(hs_view_t *view, int status);
+    int (*response_get_status)(hs_view_t *view);
     int (*response_header)(hs_view_t *view, const char *name, size_t name_len, const char *value,
                            size_t value_len);
-    int (*response_has)(hs_view_t *view, const char *name, size_t name_len);
+    const char *(*response_get)(hs_view_t *view, const char *name, size_t name_len);
     int (*response_body)(hs_view_t *view, const char *data, size_t len);
     int (*response_pin)(hs_view_t *view, void *pins, const char *data, size_t len);
     int (*response_send)(hs_view_t *view);
@@ -111,6 +116,7 @@ struct hs_lua_api {
     int (*response_write)(hs_view_t *view, const char *data, size_t len);
     int (*response_flush)(hs_view_t *view);
     int (*response_is_full)(hs_view_t *view);
+    void (*response_lasts)(hs_view_t *view);
     int (*log_enabled)(void *log, int level);
     void (*log_write)(const hs_lua_api_t *api, int level, const char *fields, size_t fields_len,
                       const char *text, size_t len);
@@ -150,7 +156,10 @@ struct hs_lua_api {
  * Written by C: `is_attached`, 1 on a loop's thread; `wakes`, see exec/hs_lua_wakes.h.
  * response_pin is response_body for a string that is not copied: see exec/hs_lua_pins.h.
  * log_write names the request that is handled, `request`, in the record; `fields` as
- * hs_log_write_fields takes them. response_has is 1 where a field of the name was added.
+ * hs_log_write_fields takes them. response_get is the value of the first field of the name, NULL
+ * where none was added. request_trace: hs_job_take_trace; with NULL what was taken, NULL if nothing
+ * was. request_draining: whether its reactor drains. response_lasts: before the first piece of a
+ * response that may take for ever.
  * request_header passes over `skip` fields of the name. Functions return what their namesakes in
  * httpserver.h return; request_field_name and _value give NULL where there is no field of this
  * number, from 0.
@@ -158,11 +167,11 @@ struct hs_lua_api {
 
 /*
  * A handle names one request: the address of its job, which is a multiple of HS_CACHE_LINE and
- * below 2^48, moved up so far that 22 bits are free for the generation, the number of the request
- * among those that the job carries. Lua's request and response objects are nothing but this
- * value, as pointers to structs that do not exist: LuaJIT passes them in registers, and a request
- * that stays in compiled code allocates no object. An object of another generation is over; it
- * would be taken for the current one only after exactly 2^22 further requests, or a multiple.
+ * below 2^48, shifted to leave 22 bits for the generation, the number of the request among those of
+ * the job. Lua's request and response objects are just this value, as pointers to nonexistent
+ * structs: LuaJIT passes them in registers, and a request that stays in compiled code allocates no
+ * object. An object of another generation is invalid; it would be mistaken for the current one only
+ * after exactly 2^22 further requests, or a multiple.
  */
 #define HS_HANDLE_GENERATION_BITS 22
 #define HS_HANDLE_ALIGNMENT_BITS 6
@@ -171,7 +180,7 @@ struct hs_lua_api {
 _Static_assert(HS_CACHE_LINE == 1 << HS_HANDLE_ALIGNMENT_BITS, "what handles count on");
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "handles are as wide as pointers");
 
-/* Whether memory at this address can have handles. */
+/* Whether an object at this address can have handles. */
 static inline bool hs_handle_fits(const void *address)
 {
     return (uintptr_t)address >> 48 == 0 && (uintptr_t)address % HS_CACHE_LINE == 0;

@@ -38,7 +38,7 @@ static const char *request_query(hs_view_t *view)
     return query;
 }
 
-/* The next field of a name behind `field`, NULL if there is none. */
+/* The next field of a name after `field`, NULL if there is none. */
 static const hs_field_t *next_field(const hs_msg_t *msg, const hs_field_t *field, hs_span_t name)
 {
     while (++field < msg->fields + msg->field_count)
@@ -108,9 +108,44 @@ static const char *request_trusted_peer(hs_view_t *view)
     return hs_req_trusted_peer(request_of(view));
 }
 
+/* `part` as in lua/moonring/request.lua. NULL: the connection is plain. */
+static const char *request_tls(hs_view_t *view, uint32_t part)
+{
+    const hs_tls_peer_t *peer = hs_req_tls(request_of(view));
+    if (part == 0)
+        return hs_req_scheme(request_of(view));
+    if (peer == NULL)
+        return NULL;
+    const char *parts[] = {
+        peer->version,        peer->cipher,        peer->server_name,   peer->is_resumed ? "1" : "",
+        peer->client_subject, peer->client_issuer, peer->client_serial, peer->client_fingerprint,
+    };
+    return part <= sizeof(parts) / sizeof(parts[0]) ? parts[part - 1] : NULL;
+}
+
+static const char *request_trace(hs_view_t *view, const char *traceparent)
+{
+    hs_job_t *job = hs_job_of_view(view);
+    if (traceparent != NULL)
+        hs_job_take_trace(job, traceparent);
+    return job->trace[0] != '\0' ? job->trace : NULL;
+}
+
 static int request_aborted(hs_view_t *view)
 {
     return atomic_load_explicit(&hs_job_of_view(view)->aborted, memory_order_relaxed);
+}
+
+static int request_draining(hs_view_t *view)
+{
+    const hs_completions_t *completions = hs_job_of_view(view)->completions;
+    return completions != NULL &&
+           atomic_load_explicit(&completions->draining, memory_order_relaxed);
+}
+
+static void response_lasts(hs_view_t *view)
+{
+    hs_job_of_view(view)->lasts = true;
 }
 
 static int response_length(hs_view_t *view, double length)
@@ -130,7 +165,7 @@ static int response_flush(hs_view_t *view)
     return hs_res_flush(response_of(view));
 }
 
-/* What was written is more than a client should have waiting. */
+/* More is unsent than a client should have waiting. */
 static int response_is_full(hs_view_t *view)
 {
     const hs_job_t *job = hs_job_of_view(view);
@@ -139,8 +174,8 @@ static int response_is_full(hs_view_t *view)
            HS_STREAM_LOW_WATER;
 }
 
-/* The handler of a request that was suspended has returned. On a worker, and where the response was
- * sent, whoever has started it goes on. */
+/* The handler of a suspended request has returned. On a worker, or if the response was sent, the
+ * code that started it continues. */
 static void request_end(hs_view_t *view, int failed)
 {
     hs_job_t *job = hs_job_of_view(view);
@@ -171,9 +206,23 @@ static int response_header(hs_view_t *view, const char *name, size_t name_len, c
     return hs_res_add_field(response_of(view), hs_span(name, name_len), hs_span(value, value_len));
 }
 
-static int response_has(hs_view_t *view, const char *name, size_t name_len)
+static int response_compress(hs_view_t *view, int compress)
 {
-    return hs_res_has_field(response_of(view), hs_span(name, name_len));
+    return hs_res_compress(response_of(view), compress != 0);
+}
+
+static int response_get_status(hs_view_t *view)
+{
+    return response_of(view)->status;
+}
+
+static const char *response_get(hs_view_t *view, const char *name, size_t name_len)
+{
+    hs_span_t value;
+    if (!hs_res_find_field(response_of(view), hs_span(name, name_len), &value))
+        return NULL;
+    view->result_len = (uint32_t)value.len;
+    return value.data;
 }
 
 static int response_body(hs_view_t *view, const char *data, size_t len)
@@ -184,11 +233,6 @@ static int response_body(hs_view_t *view, const char *data, size_t len)
 static int response_pin(hs_view_t *view, void *pins, const char *data, size_t len)
 {
     return hs_lua_pins_take(pins, response_of(view), data, len);
-}
-
-static int response_send(hs_view_t *view)
-{
-    return hs_res_send(response_of(view));
 }
 
 static int log_enabled(void *log, int level)
@@ -226,7 +270,10 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .request_id = request_id,
         .request_peer = request_peer,
         .request_trusted_peer = request_trusted_peer,
+        .request_tls = request_tls,
+        .request_trace = request_trace,
         .request_aborted = request_aborted,
+        .request_draining = request_draining,
         .request_take = hs_lua_content_take,
         .request_collect = hs_lua_content_collect,
         .request_end = request_end,
@@ -236,14 +283,16 @@ void hs_lua_api_init(hs_lua_api_t *api, hs_log_t *log)
         .response_reset = response_reset,
         .response_status = response_status,
         .response_header = response_header,
-        .response_has = response_has,
+        .response_compress = response_compress,
+        .response_get_status = response_get_status,
+        .response_get = response_get,
         .response_body = response_body,
         .response_pin = response_pin,
-        .response_send = response_send,
         .response_length = response_length,
         .response_write = response_write,
         .response_flush = response_flush,
         .response_is_full = response_is_full,
+        .response_lasts = response_lasts,
         .log_enabled = log_enabled,
         .log_write = log_write,
     };

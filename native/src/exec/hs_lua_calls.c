@@ -1,6 +1,6 @@
 #include "exec/hs_lua_calls.h"
 
-/* How a call is, beside what the executor knows. owner: the state's thread */
+/* The state of a call, besides what the executor knows. owner: the state's thread */
 typedef struct lua_call {
     hs_call_t call; /* first */
     bool has_returned;

@@ -1,6 +1,6 @@
 #include "exec/hs_lua_content.h"
 
-/* The client is slowed down while so much waits to be taken. */
+/* The client is slowed down while this much is unread. */
 #define HIGH_WATER (64 * 1024)
 
 static void take_in(hs_job_t *job, hs_span_t piece)
@@ -26,21 +26,39 @@ hs_content_next_t hs_lua_content_arrived(hs_job_t *job, hs_span_t piece, bool is
     return inbox->is_paused ? HS_CONTENT_PAUSE : HS_CONTENT_CONTINUE;
 }
 
-/* More may come, if it was held up. */
+/* Resumes reading, if it was paused. */
 static void go_on(hs_job_t *job)
 {
     if (!job->inbox.is_paused)
         return;
     job->inbox.is_paused = false;
-    (void)hs_req_resume(job->view.handle); /* without memory the content's timeout ends it */
+    (void)hs_req_resume(job->view.handle); /* without memory, the content's timeout ends it */
+}
+
+void hs_lua_content_take_over(hs_job_t *job)
+{
+    hs_job_inbox_t *inbox = &job->inbox;
+    if (inbox->data.len > 0) { /* the content, which stays */
+        hs_buf_t content = inbox->data;
+        inbox->data = job->content;
+        job->content = content;
+    }
+    inbox->at = inbox->data.len = 0;
+    inbox->is_whole = inbox->has_ended = false;
+    inbox->is_paused = true;
 }
 
 const char *hs_lua_content_take(hs_view_t *view, uint32_t most)
 {
+    view->content = HS_LUA_CONTENT_TAKEN;
+    return hs_lua_content_next(view, most);
+}
+
+const char *hs_lua_content_next(hs_view_t *view, uint32_t most)
+{
     hs_job_t *job = hs_job_of_view(view);
     hs_job_inbox_t *inbox = &job->inbox;
     size_t here = inbox->data.len - inbox->at;
-    view->content = HS_LUA_CONTENT_TAKEN;
     if (here == 0) {
         view->result_len = inbox->has_ended || inbox->failure != HS_OK;
         go_on(job);

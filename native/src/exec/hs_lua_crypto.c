@@ -15,7 +15,7 @@
 
 static const char *const digest_names[HS_LUA_DIGESTS] = { "SHA1", "SHA256", "SHA384", "SHA512" };
 
-/* Takes OpenSSL's reason, whose queue of errors belongs to the thread and must be left empty: TLS
+/* Takes OpenSSL's error. The error queue belongs to the thread and must be left empty, because TLS
  * reads it. Returns -1. */
 static int fail(hs_lua_crypto_t *crypto, const char *what)
 {
@@ -93,9 +93,9 @@ static int random_bytes(void *self, uint8_t *out, size_t len)
 
 static const char hex_digits[] = "0123456789abcdef";
 
-/* Version 7 (RFC 9562 §6.2, method 1): a count after the milliseconds keeps those of one state in
- * order. It begins at a random number in each millisecond; one that is full, or a clock that was
- * set back, goes on in the milliseconds that follow. */
+/* Version 7 (RFC 9562 §6.2, method 1): a counter after the milliseconds keeps those of one state in
+ * order. It starts at a random number in each millisecond; on overflow, or if the clock was set
+ * back, it continues in the following milliseconds. */
 static void set_time(hs_lua_crypto_t *crypto, uint8_t bytes[16])
 {
     uint64_t count = ((uint64_t)bytes[6] << 8 | bytes[7]) & 0x7ff;
@@ -132,8 +132,8 @@ static int equal(const char *a, const char *b, size_t len)
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
-/* ---- Encodings (RFC 4648). Decoding takes exactly what encoding gives (and capital letters in
- * hex): a signed text in base64 must not have several forms. ---- */
+/* ---- Encodings (RFC 4648). Decoding accepts exactly what encoding produces (and capital letters
+ * in hex): a signed base64 text must not have several forms. ---- */
 
 static const char base64_digits[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

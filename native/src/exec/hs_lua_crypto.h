@@ -1,8 +1,8 @@
 /*
- * Digests, HMAC, random bytes, UUIDs and text encodings for the handlers of one Lua state, by
- * OpenSSL, given to the FFI.
+ * Digests, HMAC, random bytes, UUIDs and text encodings for the handlers of one Lua state, using
+ * OpenSSL, exposed to the FFI.
  *
- * Owner: the thread of the state. Not for secrets that have to be wiped: Lua's strings are not.
+ * Owner: the thread of the state. Not for secrets that must be wiped: Lua's strings are not.
  */
 #pragma once
 
@@ -12,8 +12,8 @@ typedef struct evp_md_st hs_evp_md_t;
 typedef struct evp_md_ctx_st hs_evp_md_ctx_t;
 typedef struct evp_mac_ctx_st hs_evp_mac_ctx_t;
 
-/* owner: its Lua state, which holds the address of `api`. What OpenSSL allocates is made at the
- * first call that needs it: looking up an algorithm takes longer than digesting a short text. */
+/* owner: its Lua state, which holds the address of `api`. OpenSSL objects are created at first use:
+ * looking up an algorithm takes longer than digesting a short text. */
 typedef struct hs_lua_crypto {
     hs_lua_crypto_api_t api;
     hs_evp_md_ctx_t *context; /* of all digests */

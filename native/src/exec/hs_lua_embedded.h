@@ -1,5 +1,5 @@
 /*
- * The runtime's Lua modules as the build found them, so that the library needs no file beside it.
+ * The runtime's Lua modules, embedded at build time, so that the library needs no other file.
  * hs_lua_embedded.c is written by cmake/embed-lua.cmake from lua/moonring.
  */
 #pragma once

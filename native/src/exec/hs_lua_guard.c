@@ -4,13 +4,13 @@
 
 #include "os/hs_thread.h"
 
-/* What must be left of the C stack. LuaJIT's 65 500 slots at 160 bytes each: what was measured is
- * 83 at most, and frames of 64-bit Arm are larger. */
+/* How much C stack must remain: LuaJIT's 65 500 slots at 160 bytes each. At most 83 bytes were
+ * measured, and frames on 64-bit Arm are larger. */
 #define RESERVE ((size_t)10 * 1024 * 1024)
 
 /* The lowest address of the calling thread's stack at which a guarded function may run;
- * UINTPTR_MAX: not known yet. It belongs to the thread, not to a Lua state, because a state is made
- * by one thread and used by another. */
+ * UINTPTR_MAX: not known yet. It belongs to the thread, not to a Lua state, because a state is
+ * created by one thread and used by another. */
 static _Thread_local uintptr_t lowest_allowed = UINTPTR_MAX;
 
 static uintptr_t find_lowest_allowed(void)
@@ -32,8 +32,8 @@ static bool has_stack(void)
     return here >= lowest_allowed;
 }
 
-/* Upvalues: the function of the library, its name. That one is called in the frame of this one, so
- * that its messages name the line and the argument as they do without. */
+/* Upvalues: the library's function and its name. That function is called in this frame, so its
+ * messages name the line and the argument as usual. */
 static int call_guarded(lua_State *state)
 {
     if (HS_UNLIKELY(!has_stack()))

@@ -10,9 +10,9 @@
  *   string.format, calling __tostring     240 bytes for 4 slots: 3.9 MB
  *   require, os.time, module, dofile, …   less
  *
- * (measured on x86-64). Functions that need more, and coroutines, each of which has a Lua stack of
- * its own, look at how much of the thread's stack is left, and raise "C stack overflow" when it is
- * less than those limits allow for:
+ * (measured on x86-64). Functions that need more, and coroutines, each of which has its own Lua
+ * stack, check how much of the thread's stack is left, and raise "C stack overflow" if it is less
+ * than those limits require:
  *
  *   coroutine.resume, coroutine.wrap      a new Lua stack; in lua/moonring/coroutines.lua
  *   string.gsub                           8 kB of buffer a call
@@ -20,14 +20,14 @@
  *   load                                  the compiler, up to 109 kB when syntax is nested
  *   collectgarbage                        finalizers in a finalizer
  *
- * On a thread of hs_thread_start all of that holds. Of another thread, as one that calls
- * hs_server_run, three quarters of the stack are kept: 8 MiB suffice on x86-64.
+ * All of this holds on a thread of hs_thread_start. On other threads, such as one that calls
+ * hs_server_run, three quarters of the stack are reserved: 8 MiB suffice on x86-64.
  */
 #pragma once
 
 #include <lua.h>
 
-/* Replaces those functions of C in the libraries, which have been opened. May raise. */
+/* Replaces those C functions in the libraries, which must be open. May raise. */
 void hs_lua_guard_open(lua_State *state);
 
 /* A function for Lua: whether there is enough C stack to resume a coroutine. */

@@ -7,7 +7,7 @@
 #include "base/hs_base.h"
 #include "base/hs_utf8.h"
 
-/* Where a scan of a text is. owner: the caller, on its stack */
+/* The state of scanning a text. owner: the caller, on its stack */
 typedef struct scan {
     const unsigned char *text;
     size_t len;
@@ -15,7 +15,7 @@ typedef struct scan {
     const char *problem; /* NULL: none so far; else it is at `at` */
 } scan_t;
 
-/* What may be a number: from `at` on, `len` bytes. */
+/* A possible number: from `at` on, `len` bytes. */
 typedef struct number {
     size_t at;
     size_t len;
@@ -26,7 +26,7 @@ static bool is_digit(unsigned char byte)
     return byte >= '0' && byte <= '9';
 }
 
-/* Goes behind the string whose first quote is at `at`. False: there is a problem. */
+/* Skips the string whose opening quote is at `at`. False: there is a problem. */
 static bool skip_string(scan_t *scan)
 {
     for (scan->at++; scan->at < scan->len;) {
@@ -39,7 +39,7 @@ static bool skip_string(scan_t *scan)
             scan->problem = "Found an unescaped control character in a string";
             return false;
         }
-        if (byte == '\\') { /* the decoder looks at what is escaped */
+        if (byte == '\\') { /* the decoder checks escapes */
             scan->at++;
             if (scan->at < scan->len &&
                 (scan->text[scan->at] == '"' || scan->text[scan->at] == '\\'))
@@ -53,7 +53,7 @@ static bool skip_string(scan_t *scan)
         }
         scan->at += len;
     }
-    return true; /* without an end: the decoder says so */
+    return true; /* unterminated: the decoder reports it */
 }
 
 static bool is_in_number(unsigned char byte)
@@ -62,7 +62,7 @@ static bool is_in_number(unsigned char byte)
            byte == '-';
 }
 
-/* The next number outside of strings. False: there is none, or there is a problem before it. */
+/* The next number outside strings. False: there is none, or there is a problem before it. */
 static bool next_number(scan_t *scan, number_t *number)
 {
     while (scan->at < scan->len) {
@@ -127,11 +127,11 @@ static kind_t kind_of(const unsigned char *text, size_t len)
     return text == end ? FRACTION : MALFORMED;
 }
 
-/* A number that is shorter and has no exponent is finite. */
+/* A shorter number without an exponent is finite. */
 #define FINITE_DIGITS 300
 
-/* `text` is a number of JSON. LuaJIT converts it, since strtod depends on the locale. May raise
- * "not enough memory". */
+/* `text` is a JSON number. LuaJIT converts it, since strtod depends on the locale. May raise "not
+ * enough memory". */
 static bool is_finite(lua_State *state, const unsigned char *text, size_t len)
 {
     if (len < FINITE_DIGITS && memchr(text, 'e', len) == NULL && memchr(text, 'E', len) == NULL)
@@ -142,7 +142,7 @@ static bool is_finite(lua_State *state, const unsigned char *text, size_t len)
     return isfinite(value);
 }
 
-/* Whether an integer is 2^53 or more, either side of zero. */
+/* Whether the magnitude of an integer is 2^53 or more. */
 static bool is_big(const unsigned char *text, size_t len)
 {
     static const char limit[] = "9007199254740992";

@@ -6,10 +6,13 @@
 
 /* Events that one wait fetches. */
 #define BATCH 32
+/* Messages of topics that it gives to subscribers. */
+#define MESSAGES 256
 
 struct hs_lua_loop {
     hs_loop_t loop; /* first: the context of its events */
     hs_net_t net;
+    hs_topic_hub_t topics;
 };
 
 static void read_clock(hs_loop_t *loop)
@@ -42,6 +45,7 @@ void hs_lua_loop_free(hs_lua_loop_t *own)
 {
     if (own == NULL)
         return;
+    hs_topic_hub_end(&own->topics);
     hs_net_free(&own->net);
     hs_ev_free(own->loop.ev);
     hs_free(own);
@@ -50,6 +54,13 @@ void hs_lua_loop_free(hs_lua_loop_t *own)
 hs_net_t *hs_lua_loop_net(hs_lua_loop_t *own)
 {
     return &own->net;
+}
+
+hs_topic_hub_t *hs_lua_loop_topics(hs_lua_loop_t *own, hs_topics_t *topics)
+{
+    if (own->topics.topics == NULL)
+        hs_topic_hub_init(&own->topics, topics, own->loop.ev, HS_TOPICS_WORKERS);
+    return &own->topics;
 }
 
 void hs_lua_loop_turn(hs_lua_loop_t *own, uint64_t due_ms)
@@ -62,8 +73,13 @@ void hs_lua_loop_turn(hs_lua_loop_t *own, uint64_t due_ms)
     int wheel_ms = hs_wheel_timeout_ms(&loop->wheel, loop->now_ms);
     if (wheel_ms >= 0 && wheel_ms < timeout_ms)
         timeout_ms = wheel_ms;
+    int topics_ms = hs_topic_hub_begin_sleep(&own->topics);
+    if (topics_ms >= 0 && topics_ms < timeout_ms)
+        timeout_ms = topics_ms;
     (void)hs_ev_poll(loop->ev, hs_loop_is_busy(loop) ? 0 : timeout_ms);
+    hs_topic_hub_end_sleep(&own->topics);
     read_clock(loop);
+    (void)hs_topic_hub_dispatch(&own->topics, MESSAGES);
     hs_loop_resume(loop);
     hs_loop_send(loop, 0);
     hs_loop_check_deadlines(loop, loop->now_ms);

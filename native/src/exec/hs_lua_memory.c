@@ -1,6 +1,6 @@
 #include "exec/hs_lua_memory.h"
 
-/* What may be used above the cap to report that it was reached. */
+/* Memory above the cap for reporting that it was reached. */
 #define RESERVE (256 * 1024)
 
 static void *count_and_allocate(void *ud, void *block, size_t old_size, size_t new_size)
@@ -36,7 +36,7 @@ static int collect_all(lua_State *state)
     return 0;
 }
 
-/* Goes on with the cycle that a finalizer has broken off. */
+/* Continues the cycle that a finalizer interrupted. */
 static int finish_cycle(lua_State *state)
 {
     while (lua_gc(state, LUA_GCSTEP, 0) == 0)
@@ -48,13 +48,13 @@ void hs_lua_memory_collect(hs_lua_memory_t *memory, lua_State *state)
 {
     size_t cap = memory->cap;
     memory->cap = 2 * cap;
-    /* A second time for what finalizers needed the first time. */
+    /* A second time, for memory used by finalizers the first time. */
     for (int round = 0; round < 2; round++) {
         lua_CFunction step = collect_all;
         while (lua_cpcall(state, step, NULL) != 0) {
             lua_pop(state, 1);
             step = finish_cycle;
-            /* A finalizer may have used it all up, and the next call needs some. */
+            /* A finalizer may have used everything up, and the next call needs some. */
             if (memory->cap < memory->used + RESERVE)
                 memory->cap = memory->used + RESERVE;
         }

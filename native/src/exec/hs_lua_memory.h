@@ -1,6 +1,6 @@
 /*
- * A cap on the memory of one Lua state. It counts what passes through LuaJIT's own allocator, which
- * goes on doing the work: no malloc a string, and no trouble with addresses above 47 bits.
+ * A cap on the memory of one Lua state. It counts allocations of LuaJIT's own allocator, which
+ * still does the work: no malloc per string, and no problem with addresses above 47 bits.
  *
  * At the cap an allocation fails, which Lua raises as "not enough memory". A small reserve remains,
  * so that the error can be reported.
@@ -18,18 +18,17 @@ typedef struct hs_lua_memory {
     void *allocate_ud;
     size_t used;
     size_t cap;   /* 0: none, nothing is counted */
-    bool refused; /* an allocation was refused since this was last set to false */
+    bool refused; /* an allocation was refused since this was last cleared */
 } hs_lua_memory_t;
 
-/* `memory` stays where it is as long as the state lives. */
+/* `memory` must not move while the state lives. */
 void hs_lua_memory_limit(hs_lua_memory_t *memory, lua_State *state, size_t cap);
 
 /*
- * Collects all garbage after an allocation was refused. The cap is lifted meanwhile, so far
- * that every finalizer can run, and because the collector allocates itself; what finalizers raise
- * is dropped.
+ * Collects all garbage after an allocation was refused. The cap is raised meanwhile, so that every
+ * finalizer can run and because the collector itself allocates; errors of finalizers are dropped.
  */
 void hs_lua_memory_collect(hs_lua_memory_t *memory, lua_State *state);
 
-/* Before lua_close: the state frees itself only through the allocator that it was made with. */
+/* Call before lua_close: the state frees itself only through its original allocator. */
 void hs_lua_memory_release(hs_lua_memory_t *memory, lua_State *state);

@@ -1,5 +1,5 @@
 /*
- * Gives exec/hs_metrics.h to the FFI of one Lua state.
+ * Exposes exec/hs_metrics.h to the FFI of one Lua state.
  *
  * Owner: the thread of the state. The metrics themselves are shared by all threads of the process.
  */
@@ -15,6 +15,6 @@ typedef struct hs_lua_metrics {
     hs_metrics_t own;
 } hs_lua_metrics_t;
 
-/* `shared` NULL: metrics that nothing reads but the state. False: out of memory. */
+/* `shared` NULL: metrics private to the state. False: out of memory. */
 HS_NODISCARD bool hs_lua_metrics_init(hs_lua_metrics_t *metrics, hs_metrics_t *shared);
 void hs_lua_metrics_free(hs_lua_metrics_t *metrics);

@@ -1,5 +1,10 @@
 #include "exec/hs_lua_pins.h"
 
+#include "data/hs_kept.h"
+
+/* Content up to this size is copied if connections survive their process. */
+#define KEPT_MAX (64 * 1024)
+
 #include <lauxlib.h>
 
 #include "exec/hs_res.h"
@@ -45,7 +50,8 @@ static void release(void *context, uintptr_t token)
 
 int hs_lua_pins_take(hs_lua_pins_t *pins, hs_response_t *response, const char *data, size_t len)
 {
-    if (pins->free_count == 0)
+    /* Copied content can be sent even after this process died (server/hs_keeper.h). */
+    if (pins->free_count == 0 || (hs_kept_is_open && len <= KEPT_MAX))
         return 0;
     uint16_t slot = pins->free[pins->free_count - 1];
     int result =

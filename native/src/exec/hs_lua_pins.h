@@ -1,10 +1,10 @@
 /*
- * Lua strings that are sent from where they are: a large body is not copied, but kept in a table of
- * its state until the output chain has sent it or forgotten it.
+ * Lua strings sent without copying: a large body is kept in a table of its state until the output
+ * chain has sent or dropped it.
  *
- * The table has a fixed number of slots, all filled from the beginning, so that neither taking nor
- * clearing one allocates. A string that is released while Lua runs on the state (the handler
- * replaced its body) is only noted: the stack of a state must not be touched under compiled code.
+ * The table has a fixed number of slots, all initially filled, so neither taking nor clearing one
+ * allocates. A string released while Lua is running on the state (the handler replaced its body) is
+ * only recorded: the stack of a state must not be touched under compiled code.
  *
  * Owner: the thread of the state, which is the loop's.
  */
@@ -29,8 +29,8 @@ typedef struct hs_lua_pins {
 /* Pushes the table of the slots. May raise "not enough memory". */
 void hs_lua_pins_open(hs_lua_pins_t *pins, lua_State *state);
 
-/* Makes `data`, a Lua string, the body of the response. The slot that it is to be put into, at
- * once; 0: none is free, the string is to be copied; or a negative hs_err_t. */
+/* Makes `data`, a Lua string, the body of the response. Returns the slot to put it into,
+ * immediately; 0: none is free, copy the string; or a negative hs_err_t. */
 int hs_lua_pins_take(hs_lua_pins_t *pins, hs_response_t *response, const char *data, size_t len);
 
 static inline void hs_lua_pins_begin(hs_lua_pins_t *pins)
@@ -48,7 +48,7 @@ static inline void hs_lua_pins_end(hs_lua_pins_t *pins)
         hs_lua_pins_clear_over(pins);
 }
 
-/* Strings that are still to be sent: the state must not be closed. */
+/* Strings still to be sent: the state must not be closed. */
 static inline bool hs_lua_pins_in_use(const hs_lua_pins_t *pins)
 {
     return pins->free_count + pins->over_count < HS_LUA_PINS;

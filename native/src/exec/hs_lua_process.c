@@ -22,14 +22,14 @@ typedef struct child {
     struct child *next;
 } child_t;
 
-/* Programs whose object was collected while they ran: reaped when the next one is started, and left
- * behind when the state closes. owner: the state, as a userdata */
+/* Programs whose object was collected while they were running: reaped when the next one starts, and
+ * abandoned when the state closes. owner: the state, as a userdata */
 typedef struct abandoned {
     child_t *first;
     bool closed; /* finalizers may run after this one's */
 } abandoned_t;
 
-/* What io.popen returns. owner: the state, as a userdata */
+/* The object returned by io.popen. owner: the state, as a userdata */
 typedef struct process {
     FILE *stream; /* NULL: closed */
     child_t *child;
@@ -228,7 +228,7 @@ static bool read_format(lua_State *state, FILE *stream, int index)
     }
 }
 
-/* Reads what the arguments from `first` to `last` ask for: a line without any. */
+/* Reads according to the arguments from `first` to `last`; by default a line. */
 static int read_formats(lua_State *state, FILE *stream, int first, int last)
 {
     int before = lua_gettop(state);
@@ -356,11 +356,11 @@ static int popen_process(lua_State *state)
     if (process->stream != NULL)
         return 1;
     int error = errno;
-    (void)close(spawned.fd); /* the program sees that; the collector reaps it */
+    (void)close(spawned.fd); /* the program notices; the collector reaps it */
     return push_failure(state, error);
 }
 
-/* What system(3) returns, as LuaJIT's. */
+/* The result of system(3), as in LuaJIT. */
 static int execute(lua_State *state)
 {
     const char *command = luaL_optstring(state, 1, NULL);
@@ -393,7 +393,7 @@ static bool is_process(lua_State *state, int index)
     return is_same;
 }
 
-/* Calls the function that this one has replaced, which is its first upvalue. */
+/* Calls the replaced function, which is the first upvalue. */
 static int call_replaced(lua_State *state)
 {
     lua_pushvalue(state, lua_upvalueindex(1));

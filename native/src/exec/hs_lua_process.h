@@ -1,7 +1,7 @@
 /*
- * Programs that Lua code starts: io.popen and os.execute, in place of LuaJIT's. Theirs hand down
- * the signal mask of our threads, and LuaJIT's io.popen flushes every stream of the process first,
- * so that it waits for any other thread that reads from one.
+ * Programs that Lua code starts: io.popen and os.execute, in place of LuaJIT's. Those pass on the
+ * signal mask of our threads, and LuaJIT's io.popen first flushes every stream of the process, so
+ * it waits for any thread that is reading from one.
  *
  * os.exit raises an error: it would end the process with the requests of all other connections.
  *

@@ -39,8 +39,9 @@ static found_t load_text(lua_State *state, hs_snapshot_t *snapshot, const char *
 }
 
 /*
- * A module `name` in `directory`, or in the snapshot of that directory: its chunk is on top of the
- * stack, or what was looked for, and the result is false. Raises if the file does not compile.
+ * Loads a module `name` from `directory`, or from the snapshot of that directory: its chunk is on
+ * top of the stack, or the searched path, and the result is false. Raises if the file does not
+ * compile.
  */
 static bool load_from(lua_State *state, const char *directory, hs_snapshot_t *snapshot,
                       const char *name)

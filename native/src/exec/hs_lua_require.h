@@ -1,8 +1,8 @@
 /*
  * Where require finds Lua modules: the runtime's (moonring.*), then those beside the handler, then
- * what LuaJIT's package.path says. Those beside the handler come from the state's snapshot, if it
- * has one. A loader of its own instead of templates in package.path, in which a directory with `;`
- * or `?` in its name cannot be written.
+ * LuaJIT's package.path. Those beside the handler come from the state's snapshot, if there is one.
+ * A separate loader instead of templates in package.path, which cannot express a directory with `;`
+ * or `?` in its name.
  *
  * Thread: that of the state.
  */
@@ -21,5 +21,5 @@ typedef struct hs_lua_files {
 /* `files` outlives the state. May raise. */
 void hs_lua_require_open(lua_State *state, const hs_lua_files_t *files);
 
-/* Pushes the chunk of the handler's file. Raises if there is none, or it does not compile. */
+/* Pushes the chunk of the handler's file. Raises if it does not exist or compile. */
 void hs_lua_require_script(lua_State *state, const hs_lua_files_t *files);

@@ -19,7 +19,7 @@ static socket_of_lua_t *own(hs_lua_socket_t *seen)
     return (socket_of_lua_t *)(void *)seen;
 }
 
-/* The outcome of a side is there. */
+/* The outcome of a side is available. */
 static void show(socket_of_lua_t *lua_socket, hs_socket_side_t side)
 {
     const hs_socket_outcome_t *outcome = &lua_socket->socket->outcomes[side];
@@ -86,6 +86,16 @@ static void socket_free(hs_lua_socket_t *seen)
     hs_free(lua_socket);
 }
 
+static hs_tls_config_t tls_of(const hs_lua_socket_target_t *target)
+{
+    return (hs_tls_config_t){ .verify = target->verifies != 0,
+                              .server_name = target->server_name,
+                              .ca = target->ca,
+                              .cert = target->cert,
+                              .key = target->key,
+                              .alpn = target->alpn };
+}
+
 static void socket_connect(hs_lua_socket_t *seen, const hs_lua_socket_target_t *target)
 {
     const hs_socket_target_t to = {
@@ -94,12 +104,7 @@ static void socket_connect(hs_lua_socket_t *seen, const hs_lua_socket_target_t *
         .port = (uint16_t)target->port,
         .timeout_ms = target->timeout_ms,
         .secure = target->is_secure != 0,
-        .tls = { .verify = target->verifies != 0,
-                 .server_name = target->server_name,
-                 .ca = target->ca,
-                 .cert = target->cert,
-                 .key = target->key,
-                 .alpn = target->alpn },
+        .tls = tls_of(target),
         .pooled = target->is_pooled != 0,
         .pool = target->pool,
         .limits = { .size = target->pool_size,
@@ -110,6 +115,14 @@ static void socket_connect(hs_lua_socket_t *seen, const hs_lua_socket_target_t *
     };
     socket_of_lua_t *lua_socket = own(seen);
     progress_of(lua_socket, HS_SOCKET_READ, hs_socket_connect(lua_socket->socket, &to));
+}
+
+static void socket_start_tls(hs_lua_socket_t *seen, const hs_lua_socket_target_t *target)
+{
+    const hs_tls_config_t tls = tls_of(target);
+    socket_of_lua_t *lua_socket = own(seen);
+    progress_of(lua_socket, HS_SOCKET_READ,
+                hs_socket_start_tls(lua_socket->socket, &tls, target->timeout_ms));
 }
 
 static void socket_receive(hs_lua_socket_t *seen, int what, size_t wanted, const char *pattern,
@@ -132,6 +145,21 @@ static void socket_send(hs_lua_socket_t *seen, uint32_t timeout_ms)
     progress_of(lua_socket, HS_SOCKET_WRITE, hs_socket_send(lua_socket->socket, timeout_ms));
 }
 
+static void socket_take(hs_lua_socket_t *seen, size_t len)
+{
+    hs_socket_take(own(seen)->socket, len);
+}
+
+static int socket_look(hs_lua_socket_t *seen)
+{
+    return hs_socket_look(own(seen)->socket);
+}
+
+static size_t socket_unsent(hs_lua_socket_t *seen)
+{
+    return hs_socket_unsent(own(seen)->socket);
+}
+
 static int socket_keep(hs_lua_socket_t *seen, uint32_t idle_ms)
 {
     return hs_socket_keep(own(seen)->socket, idle_ms);
@@ -140,6 +168,11 @@ static int socket_keep(hs_lua_socket_t *seen, uint32_t idle_ms)
 static uint32_t socket_reused(hs_lua_socket_t *seen)
 {
     return hs_socket_reused(own(seen)->socket);
+}
+
+static int socket_is_alive(hs_lua_socket_t *seen)
+{
+    return hs_socket_is_alive(own(seen)->socket);
 }
 
 static const char *socket_failure(hs_lua_socket_t *seen, int side)
@@ -153,6 +186,11 @@ static const char *socket_failure(hs_lua_socket_t *seen, int side)
 static const char *socket_protocol(hs_lua_socket_t *seen)
 {
     return hs_socket_protocol(own(seen)->socket);
+}
+
+static size_t socket_binding(hs_lua_socket_t *seen, uint8_t *to)
+{
+    return hs_socket_binding(own(seen)->socket, to);
 }
 
 /* ---- Datagrams. ---- */
@@ -270,13 +308,19 @@ void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
         .reset = socket_reset,
         .free = socket_free,
         .connect = socket_connect,
+        .start_tls = socket_start_tls,
         .receive = socket_receive,
         .put = socket_put,
         .send = socket_send,
+        .take = socket_take,
+        .look = socket_look,
+        .unsent = socket_unsent,
         .keep = socket_keep,
         .reused = socket_reused,
+        .is_alive = socket_is_alive,
         .failure = socket_failure,
         .protocol = socket_protocol,
+        .binding = socket_binding,
         .udp_open = udp_open,
         .udp_free = udp_free,
         .udp_connect = udp_connect,

@@ -1,6 +1,6 @@
 /*
- * Outbound sockets for the handlers of one Lua state: gives net/hs_socket.h to the FFI, and turns
- * ends of calls into wakes of the scheduler.
+ * Outbound sockets for the handlers of one Lua state: exposes net/hs_socket.h to the FFI, and turns
+ * completed calls into wakes of the scheduler.
  *
  * Owner: the thread of the state.
  */
@@ -20,10 +20,11 @@ typedef struct hs_lua_sockets {
     hs_list_t open_udp; /* ... of datagrams */
 } hs_lua_sockets_t;
 
-/* `net(context)` is asked for each new socket: the net of the thread that runs the state, NULL if
+/* `net(context)` is called for each new socket: the net of the thread that runs the state, NULL if
  * there is none. */
 void hs_lua_sockets_init(hs_lua_sockets_t *sockets, hs_lua_wakes_t *wakes,
                          hs_net_t *(*net)(void *context), void *context);
 
-/* Closes all: another thread may close the Lua state from here on, whose objects touch no loop. */
+/* Closes all: from here on another thread may close the Lua state, since its objects no longer
+ * touch a loop. */
 void hs_lua_sockets_leave(hs_lua_sockets_t *sockets);

@@ -1,6 +1,6 @@
 /*
- * What C and Lua share of outbound sockets, as in exec/hs_lua_abi.h: compiled as C, and the same
- * text is declared to the FFI by lua/moonring/socket.lua.
+ * The interface between C and Lua for outbound sockets, as in exec/hs_lua_abi.h: compiled as C, and
+ * declared to the FFI by lua/moonring/socket.lua from the same text.
  *
  * Raise HS_LUA_SOCKET_ABI_VERSION with every change: socket.lua refuses to load against another
  * number.
@@ -9,7 +9,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SOCKET_ABI_VERSION 5
+#define HS_LUA_SOCKET_ABI_VERSION 8
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SOCKET_ABI(...)                                                                     \
@@ -54,14 +54,20 @@ typedef struct hs_lua_socket_api {
     int (*reset)(hs_lua_socket_t *socket);
     void (*free)(hs_lua_socket_t *socket);
     void (*connect)(hs_lua_socket_t *socket, const hs_lua_socket_target_t *target);
+    void (*start_tls)(hs_lua_socket_t *socket, const hs_lua_socket_target_t *target);
     void (*receive)(hs_lua_socket_t *socket, int what, size_t wanted, const char *pattern,
                     uint32_t timeout_ms);
     void (*put)(hs_lua_socket_t *socket, const char *data, size_t len);
     void (*send)(hs_lua_socket_t *socket, uint32_t timeout_ms);
+    void (*take)(hs_lua_socket_t *socket, size_t len);
+    int (*look)(hs_lua_socket_t *socket);
+    size_t (*unsent)(hs_lua_socket_t *socket);
     int (*keep)(hs_lua_socket_t *socket, uint32_t idle_ms);
     uint32_t (*reused)(hs_lua_socket_t *socket);
+    int (*is_alive)(hs_lua_socket_t *socket);
     const char *(*failure)(hs_lua_socket_t *socket, int side);
     const char *(*protocol)(hs_lua_socket_t *socket);
+    size_t (*binding)(hs_lua_socket_t *socket, uint8_t *to);
     hs_lua_socket_t *(*udp_open)(void *self, uint32_t id);
     void (*udp_free)(hs_lua_socket_t *udp);
     void (*udp_connect)(hs_lua_socket_t *udp, const char *host, uint32_t port,
@@ -84,8 +90,10 @@ typedef struct hs_lua_socket_api {
  * Of a datagram socket only the reading side waits; `failed` of a send is that of side 1.
  *
  * hs_lua_socket_target_t: as hs_socket_target_t.
- * `protocol`: what TLS has agreed on, "" if nothing. `open` gives NULL where the thread has no
- * loop, or without memory. `reset` closes one for which nothing waits
- * and makes it as new: 1, or 0 if it cannot be used again. `free` closes, and what waits is woken.
- * `failure` is a text that ends with a NUL, until the next call.
+ * `take`, `look` (1: alive), `unsent`: as in net/hs_socket.h.
+ * `start_tls` reads what the target says of TLS, and its timeout. `binding`: see
+ * net/hs_socket.h. `protocol`: what TLS has agreed on, "" if nothing. `open` gives NULL where the
+ * thread has no loop, or without memory. `reset` closes one for which nothing waits and makes it as
+ * new: 1, or 0 if it cannot be used again. `free` closes, and what waits is woken. `failure` is a
+ * text that ends with a NUL, until the next call.
  */

@@ -1,7 +1,7 @@
 /*
- * How C tells Lua that something has happened: ids of what tasks wait for, collected during the
- * events of a turn and taken by the scheduler (lua/moonring/scheduler.lua) at once afterwards.
- * C never calls Lua for an event.
+ * How C notifies Lua of events: ids that tasks wait for, collected during the events of a turn and
+ * taken by the scheduler (lua/moonring/scheduler.lua) right afterwards. C never calls Lua for an
+ * event.
  *
  * Owner: the thread of the state.
  */
@@ -10,15 +10,15 @@
 #include "base/hs_alloc.h"
 #include "exec/hs_lua_abi.h"
 
-/* What is added to hs_view_t.wake: an event of a request. */
+/* Offsets from hs_view_t.wake: events of a request. */
 enum {
     HS_LUA_WAKE_ABORT = 0,
     HS_LUA_WAKE_CONTENT = 1,
     HS_LUA_WAKE_DRAINED = 2,
 };
 
-/* The task that waits for `id`, or will wait for it next, goes on. Without memory the wake is lost;
- * what waits has a deadline. */
+/* Resumes the task that waits for `id`, or will wait for it next. Without memory the wake is lost;
+ * waiters have a deadline. */
 static inline void hs_lua_wake(hs_lua_wakes_t *wakes, uint32_t id)
 {
     if (wakes->count == wakes->capacity) {

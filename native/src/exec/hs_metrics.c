@@ -21,7 +21,7 @@ void hs_metrics_free(hs_metrics_t *metrics)
     pthread_mutex_destroy(&metrics->lock);
 }
 
-/* Counts that a damaged board may have are no way out of its arrays. */
+/* Counts on a damaged board must not exceed its arrays. */
 static uint32_t count_of(const _Atomic uint32_t *count, uint32_t most)
 {
     uint32_t value = atomic_load_explicit(count, memory_order_acquire);
@@ -96,8 +96,8 @@ static int make_series(hs_metrics_board_t *board, uint32_t metric, const char *k
     entry->cell = cells;
     entry->key_len = (uint32_t)key_len;
     memcpy(entry->key, key, key_len);
-    /* The cells first: a process that dies in between has lost some of them, and no other process
-     * counts in those of a series. */
+    /* The cells first: if the process dies in between, some are lost, and no other process counts
+     * in those of a series. */
     atomic_store_explicit(&board->cell_count, cells + width, memory_order_release);
     atomic_store_explicit(&board->series_count, count + 1, memory_order_release);
     return (int)count;

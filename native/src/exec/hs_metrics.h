@@ -1,12 +1,12 @@
 /*
- * A handler's own metrics: a board has a directory of metrics and their series, which only grows,
- * and a cell for each number. The stats page has a board for every side (exec/hs_stats_page.h): one
- * process writes it, the supervisor reads it, and a process that takes the side over goes on with
- * what the one before has counted.
+ * Metrics of handlers: a board has a directory of metrics and their series, which only grows, and a
+ * cell for each number. The stats page has a board for every side (exec/hs_stats_page.h): one
+ * process writes it, the supervisor reads it, and a process that takes over the side continues the
+ * counts of its predecessor.
  *
- * Why a directory for each process and not one for all: entries are made while a server runs, and a
- * process may be killed at any instant. Here it takes no lock that outlives it: what it has not
- * published was never there. The supervisor joins the boards by name.
+ * Each process has its own directory because entries are created while a server runs, and a process
+ * may be killed at any instant. Here it takes no lock that outlives it: unpublished entries do not
+ * exist. The supervisor joins the boards by name.
  */
 #pragma once
 
@@ -21,7 +21,7 @@
  * relaxed: no other memory depends on it. */
 typedef _Atomic uint64_t hs_metric_cell_t;
 
-/* Of a published entry nothing changes. */
+/* A published entry never changes. */
 typedef struct hs_metric_series_entry {
     uint32_t metric;
     uint32_t cell; /* the first */
@@ -52,7 +52,7 @@ typedef struct hs_metrics {
     bool is_own; /* private memory: there is no page */
 } hs_metrics_t;
 
-/* `board` NULL: private memory, which nothing else reads. False: out of memory. */
+/* `board` NULL: private memory. False: out of memory. */
 HS_NODISCARD bool hs_metrics_init(hs_metrics_t *metrics, hs_metrics_board_t *board);
 void hs_metrics_free(hs_metrics_t *metrics);
 
@@ -60,15 +60,15 @@ void hs_metrics_free(hs_metrics_t *metrics);
 typedef enum hs_metrics_refusal {
     HS_METRICS_DIFFERS = -1,  /* the name is taken by a metric of another shape */
     HS_METRICS_FULL = -2,     /* of metrics, series or cells */
-    HS_METRICS_TOO_MANY = -3, /* the metric has as many series as it may have */
+    HS_METRICS_TOO_MANY = -3, /* the metric has its maximum number of series */
 } hs_metrics_refusal_t;
 
-/* Any thread of the process. The number of the metric that is like `shape`: one that is there,
- * whose help stays, or a new one. Unused bytes of `shape` are 0. */
+/* Any thread of the process. The number of the metric with this `shape`: an existing one, whose
+ * help is kept, or a new one. Unused bytes of `shape` are 0. */
 HS_NODISCARD int hs_metrics_declare(hs_metrics_t *metrics, const hs_metric_t *shape);
 
-/* Any thread of the process. The number of the series of `metric` with this key, made if it is not
- * there and the metric has fewer than `most`. */
+/* Any thread of the process. The number of the series of `metric` with this key, created if it does
+ * not exist and the metric has fewer than `most`. */
 HS_NODISCARD int hs_metrics_series(hs_metrics_t *metrics, uint32_t metric, const char *key,
                                    size_t key_len, uint32_t most);
 
@@ -78,8 +78,8 @@ hs_metric_cell_t *hs_metrics_cells(hs_metrics_t *metrics, uint32_t series);
 /* Cells that a series of `metric` has. */
 uint32_t hs_metric_width(const hs_metric_t *metric);
 
-/* For those who read a board that another process may have damaged: a copy in which every number is
- * in range and every text ends, and how much there is. */
+/* For reading a board that another process may have damaged: a copy in which every number is in
+ * range and every text is terminated, and the counts. */
 uint32_t hs_metrics_board_count(const hs_metrics_board_t *board);
 uint32_t hs_metrics_board_series_count(const hs_metrics_board_t *board);
 HS_NODISCARD bool hs_metrics_board_metric(const hs_metrics_board_t *board, uint32_t number,
@@ -87,7 +87,7 @@ HS_NODISCARD bool hs_metrics_board_metric(const hs_metrics_board_t *board, uint3
 HS_NODISCARD bool hs_metrics_board_series(const hs_metrics_board_t *board, uint32_t number,
                                           hs_metric_series_t *out);
 
-/* The process is gone, and its gauges with it; what it has counted stays. */
+/* The process is gone: its gauges are cleared, its counts stay. */
 void hs_metrics_board_clear_gauges(hs_metrics_board_t *board);
 
 static inline double hs_metric_read(const hs_metric_cell_t *cell)

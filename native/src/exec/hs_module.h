@@ -18,15 +18,15 @@ typedef struct hs_module {
 
 /*
  * `memory_fd`: the object in memory (hs_module_store), -1: in the file at `path`. Objects that
- * cannot be loaded from memory, since they look for others beside them, are loaded from the file.
+ * cannot be loaded from memory, because they need others beside them, are loaded from the file.
  * `symbol` NULL: "hs_handler". HS_ERR_HANDLER with a message if the object cannot be loaded, was
  * built against another version of the header, or has no such function.
  */
 HS_NODISCARD int hs_module_open(hs_module_t *module, int memory_fd, const char *path,
                                 const char *symbol, hs_errinfo_t *error);
 
-/* A copy of the file in memory that nobody can change, so that replacing the file changes nothing
- * for those who load it. A close-on-exec descriptor; -1: not on this system. */
+/* Copies the file to sealed memory, so that replacing the file does not affect later loads. A
+ * close-on-exec descriptor; -1: not on this system. */
 HS_NODISCARD int hs_module_store(const char *path);
 void hs_module_close(hs_module_t *module);
 

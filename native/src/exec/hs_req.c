@@ -26,7 +26,7 @@ const char *hs_req_http_version(const hs_request_t *request)
 
 const char *hs_req_id(const hs_request_t *request)
 {
-    /* The request is a part of a job that is not const: the text is kept there. */
+    /* The request is part of a job that is not const: the text is stored there. */
     hs_job_t *job = HS_CONTAINER_OF(request, hs_job_t, request);
     (void)hs_job_format_id(job, job->id);
     return job->id;
@@ -54,7 +54,7 @@ const char *hs_req_header_n(const hs_request_t *request, const char *name, size_
     return field == NULL ? NULL : hs_msg_field_value(&request->msg, field).data;
 }
 
-/* Where the query's mark is, or the end of the target. */
+/* The position of the query's `?`, or the end of the target. */
 static size_t query_at(hs_span_t url)
 {
     const char *mark = memchr(url.data, '?', url.len);
@@ -125,6 +125,17 @@ static const hs_job_t *job_of_request(const hs_request_t *request)
     return (const hs_job_t *)(const void *)((const char *)request - offsetof(hs_job_t, request));
 }
 
+const char *hs_req_scheme(const hs_request_t *request)
+{
+    return hs_job_is_https(job_of_request(request)) ? "https" : "http";
+}
+
+const hs_tls_peer_t *hs_req_tls(const hs_request_t *request)
+{
+    const hs_tls_info_t *info = job_of_request(request)->tls;
+    return info != NULL ? &info->peer : NULL;
+}
+
 uint16_t hs_req_peer_port(const hs_request_t *request)
 {
     return job_of_request(request)->peer.port;
@@ -138,6 +149,14 @@ bool hs_req_in_worker(const hs_request_t *request)
 void *hs_req_user_data(const hs_request_t *request)
 {
     return job_of_request(request)->user_data;
+}
+
+hs_shared_t *hs_req_shared(const hs_request_t *request, const char *name)
+{
+    const hs_shared_set_t *set = job_of_request(request)->pool->shared;
+    const hs_shared_member_t *member =
+        set == NULL ? NULL : hs_shared_set_find(set, HS_SHARED_DICTIONARY, name);
+    return member == NULL ? NULL : member->dictionary;
 }
 
 const char *hs_req_body(const hs_request_t *request, size_t *length)

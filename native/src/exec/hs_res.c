@@ -1,15 +1,16 @@
 #include "exec/hs_res.h"
 
 #include "exec/hs_completions.h"
+#include "exec/hs_compression.h"
 #include "http/hs_parse.h"
 #include "http/hs_status.h"
 #include "http/hs_wire.h"
 #include "os/hs_sock.h"
 
-/* A handler that has written so much that is unsent is told to wait. */
+/* With this much unsent, a handler is told to wait. */
 #define WRITE_HIGH_WATER (256 * 1024)
-/* All response fields of one response together. As a capacity it is the last one before more than
- * that: a line that needs no more room is within the limit. */
+/* The size of all fields of one response. As a capacity it is the last one within that: a line that
+ * needs no more room is within the limit. */
 #define FIELDS_MAX (64 * 1024)
 _Static_assert(FIELDS_MAX % HS_BUF_FIRST_CAPACITY == 0 && (FIELDS_MAX & (FIELDS_MAX - 1)) == 0,
                "a power of two, as the capacities of a buffer that doubles are");
@@ -31,7 +32,7 @@ static int out_of_memory(hs_response_t *response)
     return HS_ERR_NOMEM;
 }
 
-/* How a field that concerns the connection or the framing is taken. */
+/* How a field about the connection or the framing is handled. */
 typedef enum field_rule {
     FIELD_ORDINARY,
     FIELD_TAKEN,
@@ -54,7 +55,7 @@ static HS_NOINLINE field_rule_t apply_rule(hs_response_t *response, hs_span_t na
     return FIELD_ORDINARY;
 }
 
-/* Whether a name is as long as one that apply_rule knows. `len` < 32. */
+/* Whether a name has the length of one known to apply_rule. `len` < 32. */
 static bool may_have_rule(size_t len)
 {
     const uint32_t lengths = 1u << (sizeof("date") - 1) | 1u << (sizeof("connection") - 1) |
@@ -77,7 +78,7 @@ static size_t line_len(hs_span_t name, hs_span_t value)
     return name.len + value.len + 4;
 }
 
-/* Any field, whatever is wrong with it. */
+/* Handles any field, valid or not. */
 static HS_NOINLINE int add_any_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
     hs_buf_t *fields = &response->fields;
@@ -98,8 +99,7 @@ static HS_NOINLINE int add_any_field(hs_response_t *response, hs_span_t name, hs
     return HS_OK;
 }
 
-/* What nearly all are: a short line without a rule that fits. It needs no call, so it is written
- * without one. */
+/* The common case: a short line without a rule, that fits. It needs no call, so there is none. */
 int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
 {
     hs_buf_t *fields = &response->fields;
@@ -114,17 +114,20 @@ int hs_res_add_field(hs_response_t *response, hs_span_t name, hs_span_t value)
     return HS_OK;
 }
 
-bool hs_res_has_field(const hs_response_t *response, hs_span_t name)
+bool hs_res_find_field(const hs_response_t *response, hs_span_t name, hs_span_t *value)
 {
     const hs_buf_t *fields = &response->fields;
     for (size_t at = 0; at < fields->len;) {
         const char *line = fields->data + at;
         size_t left = fields->len - at;
-        if (left > name.len && line[name.len] == ':' &&
-            hs_span_equals_nocase(hs_span(line, name.len), name))
+        const char *end = memchr(line, '\n', left); /* every line has its CRLF */
+        size_t len = end != NULL ? (size_t)(end - line) + 1 : left;
+        if (len > name.len + 3 && line[name.len] == ':' &&
+            hs_span_equals_nocase(hs_span(line, name.len), name)) {
+            *value = hs_span(line + name.len + 2, len - name.len - 4);
             return true;
-        const char *end = memchr(line, '\n', left);
-        at = end != NULL ? (size_t)(end - fields->data) + 1 : fields->len;
+        }
+        at += len;
     }
     return false;
 }
@@ -170,8 +173,8 @@ int hs_res_pin_body(hs_response_t *response, hs_span_t body, hs_release_t releas
                        (hs_content_t){ .data = body.data, .len = body.len, .release = release });
 }
 
-/* A release of the public interface. Its function lies in a token, which ISO C does not allow and
- * POSIX does. */
+/* A release function of the public interface. The function pointer is stored in a void pointer,
+ * which POSIX allows and ISO C does not. */
 static void call_release(void *context, uintptr_t token)
 {
     ((hs_release_fn)token)(context);
@@ -192,15 +195,21 @@ static void close_file(void *context, uintptr_t token)
     hs_sock_close((int)token);
 }
 
+int hs_res_file_part(hs_response_t *response, hs_content_t part)
+{
+    return part.file < 0 ? HS_ERR_INVALID : set_content(response, HS_CONTENT_FILE, part);
+}
+
 int hs_res_file(hs_response_t *response, int fd, uint64_t offset, uint64_t length)
 {
-    if (fd < 0 || length > SIZE_MAX / 2)
+    if (length > SIZE_MAX / 2)
         return HS_ERR_INVALID;
-    return set_content(response, HS_CONTENT_FILE,
-                       (hs_content_t){ .file = fd,
-                                       .offset = offset,
-                                       .len = (size_t)length,
-                                       .release = { close_file, NULL, (uintptr_t)fd } });
+    return hs_res_file_part(response,
+                            (hs_content_t){ .file = fd,
+                                            .offset = offset,
+                                            .modified_ns = HS_OUT_ANY_TIME,
+                                            .len = (size_t)length,
+                                            .release = { close_file, NULL, (uintptr_t)fd } });
 }
 
 int hs_res_header(hs_response_t *response, const char *name, const char *value)
@@ -223,48 +232,54 @@ int hs_res_body_str(hs_response_t *response, const char *text)
     return hs_res_set_body(response, hs_span(text, strlen(text)));
 }
 
-/* The response is complete: a suspended job goes back to its loop, others are taken back by whoever
- * runs the handler. */
-static int end_response(hs_response_t *response)
+int hs_res_end(hs_response_t *response)
 {
-    hs_job_t *job = hs_job_of_response(response);
+    if (response->sending != HS_SENDING_BUILDING && response->sending != HS_SENDING_STREAMING)
+        return HS_ERR_STATE;
+    if (response->sending == HS_SENDING_STREAMING && response->has_length &&
+        response->written < response->content_length)
+        response->failed = true;
     response->sending = HS_SENDING_ENDED;
-    if (hs_job_state(job) != HS_JOB_SUSPENDED)
-        return HS_OK;
-    if (response->failure == HS_ERR_NOMEM)
-        hs_res_end_incomplete(response);
-    hs_completions_t *completions = job->completions;
-    hs_completions_finish(job);
-    hs_completions_announce(completions);
     return HS_OK;
 }
 
+void hs_res_post(hs_job_t *job)
+{
+    hs_completions_t *completions = job->completions;
+    if (job->response.failure == HS_ERR_NOMEM)
+        hs_res_end_incomplete(&job->response);
+    hs_completions_finish(job);
+    hs_completions_announce(completions);
+}
+
+/* Jobs that are not suspended are taken back by the code that runs the handler. */
 int hs_res_send(hs_response_t *response)
 {
-    switch (response->sending) {
-    case HS_SENDING_BUILDING:
-        return end_response(response);
-    case HS_SENDING_STREAMING:
-        if (response->has_length && response->written < response->content_length)
-            response->failed = true;
-        return end_response(response);
-    case HS_SENDING_NOTHING:
-    case HS_SENDING_ENDED:
-        return HS_ERR_STATE;
-    }
-    return HS_ERR_STATE;
+    hs_job_t *job = hs_job_of_response(response);
+    int result = hs_res_end(response);
+    if (result == HS_OK && hs_job_state(job) == HS_JOB_SUSPENDED)
+        hs_res_post(job);
+    return result;
 }
 
 int hs_res_fail(hs_response_t *response)
 {
-    if (response->sending == HS_SENDING_BUILDING) {
-        hs_res_replace(response, 500);
-        return end_response(response);
-    }
-    if (response->sending != HS_SENDING_STREAMING)
+    hs_job_t *job = hs_job_of_response(response);
+    if (response->sending != HS_SENDING_BUILDING && response->sending != HS_SENDING_STREAMING)
         return HS_ERR_STATE;
-    response->failed = true;
-    return end_response(response);
+    hs_res_break_off(response, 500);
+    response->sending = HS_SENDING_ENDED;
+    if (hs_job_state(job) == HS_JOB_SUSPENDED)
+        hs_res_post(job);
+    return HS_OK;
+}
+
+int hs_res_compress(hs_response_t *response, bool compress)
+{
+    if (response->sending != HS_SENDING_BUILDING)
+        return HS_ERR_STATE;
+    response->compress = compress ? HS_COMPRESS_ANY_TYPE : HS_COMPRESS_NEVER;
+    return HS_OK;
 }
 
 int hs_res_content_length(hs_response_t *response, uint64_t length)
@@ -291,17 +306,18 @@ static bool note_posted(hs_job_t *job, size_t len)
 }
 
 /* Copies `data` and hands it to the loop. */
-static int post_piece(hs_job_t *job, const char *data, size_t len)
+static int post_piece(hs_job_t *job, const char *data, size_t len, bool flush)
 {
     hs_post_t *post = hs_alloc(sizeof(*post));
     if (post == NULL)
         return HS_ERR_NOMEM;
-    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job };
+    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job, .flush = flush };
     if (!hs_buf_reserve_exact(&post->data, len)) {
         hs_free(post);
         return HS_ERR_NOMEM;
     }
-    hs_buf_put(&post->data, data, len);
+    if (len > 0)
+        hs_buf_put(&post->data, data, len);
     bool waits = note_posted(job, len);
     hs_completions_t *completions = job->completions;
     hs_completions_push(completions, post);
@@ -316,6 +332,7 @@ static int begin_streaming(hs_response_t *response)
     response->written = 0;
     response->built = true;
     response->streamed = true;
+    response->flush = false;
     response->sending = HS_SENDING_STREAMING;
     return HS_OK;
 }
@@ -346,7 +363,7 @@ int hs_res_write(hs_response_t *response, const char *data, size_t length)
     if (length == 0)
         return HS_WRITE_CONTINUE; /* an empty chunk would end the content */
     if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker) {
-        result = post_piece(job, data, length);
+        result = post_piece(job, data, length, false);
     } else {
         /* On the loop's thread: taken into the output chain when the handler returns. */
         if (!hs_buf_append(&response->body, data, length))
@@ -359,15 +376,43 @@ int hs_res_write(hs_response_t *response, const char *data, size_t length)
     return result;
 }
 
-/* What an inline handler has written before it defers goes the way of what is written later, and
- * counts as it: there may be something to wait for. */
+int hs_res_take_over(hs_response_t *response, hs_takeover_t takeover)
+{
+    static const char upgrade[] = "Connection: upgrade\r\n"; /* as nginx */
+    hs_job_t *job = hs_job_of_response(response);
+    bool is_begun = response->sending != HS_SENDING_BUILDING;
+    size_t pending = response->body.len + atomic_load_explicit(&job->posted, memory_order_relaxed);
+    if (job->in_worker || response->takeover != HS_TAKEOVER_NONE || pending > 0)
+        return HS_ERR_STATE;
+    int result = go_on_streaming(response);
+    if (result != HS_OK)
+        return result;
+    if (takeover == HS_TAKEOVER_UPGRADE &&
+        !hs_buf_append(&response->fields, upgrade, sizeof(upgrade) - 1))
+        return out_of_memory(response);
+    if (!is_begun)
+        response->status = 101;
+    response->takeover = (uint8_t)takeover;
+    response->has_length = false;
+    job->request.msg.expect_continue = false;
+    /* The loop learns of it from the state left by an inline handler, or from this post. */
+    if (hs_job_state(job) == HS_JOB_SUSPENDED && hs_req_resume(job->view.handle) != HS_OK)
+        return out_of_memory(response);
+    return HS_OK;
+}
+
+/* What an inline handler wrote before it deferred is posted like later writes, and counted like
+ * them: there may be something to wait for. */
 static bool post_written(hs_job_t *job)
 {
     hs_post_t *post = hs_alloc(sizeof(*post));
     if (post == NULL)
         return false;
-    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job, .data = job->response.body };
+    *post = (hs_post_t){
+        .kind = HS_POST_WRITE, .job = job, .data = job->response.body, .flush = job->response.flush
+    };
     job->response.body = (hs_buf_t){ 0 };
+    job->response.flush = false;
     (void)note_posted(job, post->data.len);
     hs_completions_push(job->completions, post);
     return true;
@@ -381,11 +426,13 @@ int hs_res_flush(hs_response_t *response)
         return result;
     atomic_store_explicit(&job->waits, true, memory_order_relaxed);
     if (hs_job_state(job) != HS_JOB_RUNNING || job->in_worker)
-        result = post_piece(job, "", 0);
+        result = post_piece(job, "", 0, true);
+    else
+        response->flush = true;
     return result < 0 ? out_of_memory(response) : HS_OK;
 }
 
-/* The handler that runs on this thread is done with the job for now. False: not possible. */
+/* The handler on this thread is done with the job for now. False: not possible. */
 static bool suspend(hs_job_t *job)
 {
     hs_response_t *response = &job->response;
@@ -397,7 +444,8 @@ static bool suspend(hs_job_t *job)
     return response->sending != HS_SENDING_STREAMING || post_written(job);
 }
 
-bool hs_res_suspend(hs_response_t *response, const void *by, const hs_callbacks_t *callbacks)
+bool hs_res_suspend(hs_response_t *response, void *by, hs_where_fn *where,
+                    const hs_callbacks_t *callbacks)
 {
     hs_job_t *job = hs_job_of_response(response);
     if (!suspend(job))
@@ -406,6 +454,7 @@ bool hs_res_suspend(hs_response_t *response, const void *by, const hs_callbacks_
     job->deferred = NULL;
     job->deferred_handle = job->view.handle;
     job->suspended_by = by;
+    job->where = where;
     job->callbacks = *callbacks;
     job->was_away = true;
     hs_job_set_state(job, HS_JOB_SUSPENDED);
@@ -431,7 +480,7 @@ hs_deferred_t hs_res_defer(hs_response_t *response)
     hs_post_t *deferred = NULL;
     if (job->in_worker && (deferred = hs_alloc(sizeof(*deferred))) == NULL)
         return 0;
-    /* From here on another thread may finish the job, and the handler's own must not look at it
+    /* From here on another thread may finish the job, and the handler's thread must not touch it
      * again when it returns. */
     *job->deferred = true;
     job->deferred = NULL;
@@ -443,7 +492,7 @@ hs_deferred_t hs_res_defer(hs_response_t *response)
     hs_completions_t *completions = job->completions;
     hs_job_set_state(job, HS_JOB_SUSPENDED);
     if (deferred != NULL) {
-        /* The loop tells nothing to a handler that runs. */
+        /* The loop does not notify a running handler. */
         *deferred = (hs_post_t){ .kind = HS_POST_DEFERRED, .handle = handle };
         hs_completions_push(completions, deferred);
         hs_completions_announce(completions);
@@ -457,7 +506,7 @@ int hs_res_callbacks(hs_response_t *response, const hs_callbacks_t *callbacks)
     if (hs_job_state(job) != HS_JOB_RUNNING)
         return HS_ERR_STATE;
     job->callbacks = *callbacks;
-    job->was_away = true; /* so that they are forgotten with the message */
+    job->was_away = true; /* so that they are reset with the message */
     return HS_OK;
 }
 
@@ -517,6 +566,22 @@ void hs_res_break_off(hs_response_t *response, int status)
         response->failed = true;
 }
 
+int hs_res_drop(hs_response_t *response, int status)
+{
+    if (response->sending == HS_SENDING_BUILDING) {
+        hs_res_begin(response);
+        response->status = status;
+        /* One whose head is never written. */
+        response->streamed = response->dropped = true;
+    } else if (response->sending == HS_SENDING_STREAMING) {
+        response->failed = true;
+    } else {
+        return HS_ERR_STATE;
+    }
+    response->sending = HS_SENDING_ENDED;
+    return HS_OK;
+}
+
 void hs_res_end_incomplete(hs_response_t *response)
 {
     const hs_job_t *job = hs_job_of_response(response);
@@ -531,8 +596,8 @@ void hs_res_end_incomplete(hs_response_t *response)
     }
 }
 
-/* A handler that returns without sending: what it built counts, nothing built is an error of the
- * handler. */
+/* A handler that returns without sending: what it built is sent; if it built nothing, that is an
+ * error. */
 void hs_res_complete(hs_job_t *job)
 {
     hs_response_t *response = &job->response;
@@ -544,7 +609,7 @@ void hs_res_complete(hs_job_t *job)
     } else if (response->built) {
         (void)hs_res_send(response);
     } else {
-        /* One that was told that its client has gone has no response to send. */
+        /* A handler that was told that its client is gone has no response to send. */
         if (atomic_load_explicit(&job->aborted, memory_order_relaxed) < HS_ABORT_LOST)
             hs_job_log(job, HS_LOG_ERROR, "the handler sent no response: %s %.128s",
                        hs_parse_method_name(msg->method), hs_msg_url(msg).data);

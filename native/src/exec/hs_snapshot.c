@@ -6,8 +6,8 @@
 #include "os/hs_files.h"
 #include "os/hs_shm.h"
 
-/* Of what hs_snapshot_store writes: this, then for each file a file_head_t, its name with a NUL,
- * and its text. Both ends are of one version, on one machine. */
+/* The format of hs_snapshot_store: this, then for each file a file_head_t, its name with a NUL, and
+ * its text. Writer and reader have the same version, on one machine. */
 typedef struct head {
     char magic[8];
     uint32_t count;
@@ -31,7 +31,7 @@ typedef struct file {
 struct hs_snapshot {
     const char *script;
     size_t directory_len; /* of `script`, without the slash */
-    bool has_directory;   /* false: the script lies in the working directory */
+    bool has_directory;   /* false: the script is in the working directory */
     bool is_whole;
     bool is_frozen;
 
@@ -82,7 +82,7 @@ static bool path_of(const hs_snapshot_t *snapshot, const char *name, char *path,
     return len > 0 && (size_t)len < size;
 }
 
-/* Takes `text` over. 0 or -errno. */
+/* Takes over `text`. 0 or -errno. */
 static int add(hs_snapshot_t *snapshot, const char *name, char *text, size_t len)
 {
     size_t name_len = strlen(name);
@@ -103,7 +103,7 @@ static int add(hs_snapshot_t *snapshot, const char *name, char *text, size_t len
     return 0;
 }
 
-/* -EFBIG: the snapshot would become larger than it may. */
+/* -EFBIG: the snapshot would exceed its limit. */
 static int read_file(hs_snapshot_t *snapshot, const char *name)
 {
     char path[4096];
@@ -129,7 +129,7 @@ typedef struct collection {
     int result;
 } collection_t;
 
-/* A file that cannot be read is none; only too much and no memory end the walk. */
+/* Unreadable files are skipped; only limits and lack of memory end the walk. */
 static bool collect(void *context, const char *relative)
 {
     collection_t *collection = context;
@@ -196,7 +196,7 @@ hs_snapshot_t *hs_snapshot_take(const char *script, hs_errinfo_t *error)
     return snapshot;
 }
 
-/* Reads the file at `*at`. False: what is there is no file. */
+/* Reads the file at `*at`. False: it is not a file. */
 static bool map_file(hs_snapshot_t *snapshot, size_t *at)
 {
     const char *bytes = snapshot->mapped;
@@ -304,7 +304,7 @@ int hs_snapshot_store(const hs_snapshot_t *snapshot)
     return result;
 }
 
-/* Larger apps: a file that the first state loads is kept, others come from the disk. */
+/* Larger apps: files loaded by the first state are kept, others are read from disk. */
 static bool find_on_disk(hs_snapshot_t *snapshot, const char *name, hs_snapshot_text_t *out)
 {
     char path[4096];

@@ -1,12 +1,11 @@
 /*
- * The Lua files of an app as they were when they were accepted: its script and every *.lua file
- * below the script's directory. States load from here, whenever they are made, and not from the
- * disk, where the next version may lie half written.
+ * The Lua files of an app as accepted: its script and every *.lua file below the script's
+ * directory. All states load from here, not from disk, where the next version may be half written.
  *
- * A snapshot is taken by the process that checks the app, stored in memory that is handed on by
- * descriptor, and mapped by the reactors; a C program takes one and keeps it. Beyond
- * HS_SNAPSHOT_MAX bytes or HS_SNAPSHOT_ENTRIES_MAX directory entries it holds only what the first
- * state has loaded; other files then still come from the disk.
+ * The process that checks the app takes the snapshot and stores it in memory that is passed on by
+ * descriptor and mapped by the reactors; a C program takes one and keeps it. Beyond HS_SNAPSHOT_MAX
+ * bytes or HS_SNAPSHOT_ENTRIES_MAX directory entries it holds only what the first state loaded;
+ * other files are then still read from disk.
  *
  * Thread: made by one; read by any after hs_snapshot_freeze, and before that by the one that made
  * it.
@@ -25,7 +24,7 @@ typedef struct hs_snapshot hs_snapshot_t;
 /* Reads the files. `script` is borrowed: it outlives the snapshot. NULL on failure. */
 HS_NODISCARD hs_snapshot_t *hs_snapshot_take(const char *script, hs_errinfo_t *error);
 
-/* Maps what hs_snapshot_store has made; `fd` stays the caller's. NULL on failure. */
+/* Maps a snapshot stored by hs_snapshot_store; `fd` is borrowed. NULL on failure. */
 HS_NODISCARD hs_snapshot_t *hs_snapshot_map(int fd, const char *script, hs_errinfo_t *error);
 
 void hs_snapshot_free(hs_snapshot_t *snapshot);
@@ -33,7 +32,7 @@ void hs_snapshot_free(hs_snapshot_t *snapshot);
 /* False: larger than the limits. */
 bool hs_snapshot_is_whole(const hs_snapshot_t *snapshot);
 
-/* The first state has loaded: nothing is added any more. */
+/* The first state has loaded: nothing more is added. */
 void hs_snapshot_freeze(hs_snapshot_t *snapshot);
 
 /* A close-on-exec descriptor of sealed memory, or -errno. */

@@ -10,6 +10,19 @@ const uint32_t hs_stats_bounds_us[HS_STATS_BUCKETS - 1] = {
 const int hs_stats_refusal_statuses[HS_STATS_REFUSALS] = { 400, 408, 413, 414, 417,
                                                            431, 500, 501, 503, 505 };
 
+const int hs_stats_ws_codes[HS_STATS_WS_CODES] = { 1000, 1001, 1002, 1003, 1005, 1006, 1007,
+                                                   1008, 1009, 1011, 1012, 1013, 3000, 0 };
+
+void hs_stats_ws_closed(hs_stats_area_t *area, int code, uint64_t count)
+{
+    if (code >= 3000)
+        code = 3000;
+    unsigned i = 0;
+    while (i < HS_STATS_WS_CODES - 1 && hs_stats_ws_codes[i] != code)
+        i++;
+    hs_stats_add(area, HS_STATS_WS_CLOSED + i, count);
+}
+
 void hs_stats_refused(hs_stats_area_t *area, int status)
 {
     for (unsigned i = 0; i < HS_STATS_REFUSALS; i++)

@@ -1,10 +1,10 @@
 /*
- * Counters and gauges of one thread, and what it is serving now, in memory that another process
- * reads while they change: the stats page (exec/hs_stats_page.h) or, without one, private memory.
+ * Counters and gauges of one thread, and what it is serving, in memory that another process reads
+ * concurrently: the stats page (exec/hs_stats_page.h) or, without one, private memory.
  *
- * One thread writes an area; anybody reads it at any time. Every word is a relaxed atomic: readers
- * need each number whole, not several from the same instant. Only `serving` has to be consistent,
- * so it carries the number of its request.
+ * One thread writes an area; any process reads it at any time. Every word is a relaxed atomic:
+ * readers need each number whole, not a consistent set. Only `serving` must be consistent, so it
+ * carries the number of its request.
  */
 #pragma once
 
@@ -26,13 +26,14 @@ typedef enum hs_stats_timeout {
     HS_STATS_TIMEOUT_WRITE,
 } hs_stats_timeout_t;
 
-/* What a connection does now, in the order of hs_stats_area_t.connections. */
+/* The state of a connection, in the order of hs_stats_area_t.connections. */
 typedef enum hs_stats_state {
     HS_STATS_IDLE,
     HS_STATS_READING,
     HS_STATS_HANDLING, /* a worker has its request */
     HS_STATS_WRITING,
     HS_STATS_LINGERING,
+    HS_STATS_WEBSOCKET,
 } hs_stats_state_t;
 
 /* owner: its thread. A whole number of cache lines. */
@@ -40,9 +41,8 @@ typedef struct hs_stats_area {
     hs_stat_t heartbeat_ms; /* monotonic; 0: this thread has not run */
     hs_stat_t queue_depth;
     hs_stat_t connections[HS_STATS_STATES];
-    uint64_t _pad_gauges;
 
-    hs_stat_t serving_number; /* no request has the number of another; 0: none, or being written */
+    hs_stat_t serving_number;     /* unique per request; 0: none, or being written */
     hs_stat_t serving_started_ms; /* monotonic */
     hs_stat_t serving_request;    /* method << 32 | length of the path */
     hs_stat_t serving_path[HS_STATS_PATH / 8];
@@ -105,13 +105,16 @@ static inline unsigned hs_stats_latency_counter(unsigned series, unsigned bucket
 /* The server itself responded with `status`. */
 void hs_stats_refused(hs_stats_area_t *area, int status);
 
-/* `count` responses left `us` microseconds after their requests began to arrive. */
+/* `count` WebSockets were closed with this code. */
+void hs_stats_ws_closed(hs_stats_area_t *area, int code, uint64_t count);
+
+/* `count` responses were sent `us` microseconds after the first bytes of their requests arrived. */
 void hs_stats_latency(hs_stats_area_t *area, unsigned series, uint64_t us, uint32_t count);
 
 /*
- * Says what this thread serves from now on. `number` is not 0 and not used again by this thread. At
- * least HS_STATS_PATH bytes must be readable at `path`; the first `len` count. Nothing may be being
- * served: the number is 0, and a reader between here and the last store sees that.
+ * Sets what this thread is serving from now on. `number` is not 0 and never reused by this thread.
+ * At least HS_STATS_PATH bytes must be readable at `path`; the first `len` count. Nothing may be
+ * being served: the number is 0, and a reader before the last store sees that.
  */
 static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsigned method,
                                   const char *path, size_t len, uint64_t now_ms)
@@ -124,12 +127,12 @@ static inline void hs_stats_serve(hs_stats_area_t *area, uint64_t number, unsign
         atomic_store_explicit(&area->serving_path[i], word, memory_order_release);
     }
 #else
-    /* The same words as wider stores; on their way to another process C's memory model does not
-     * follow them. A reader of torn ones sees it by the number. */
+    /* The same words in wider stores; C's memory model does not cover other processes. A reader
+     * detects torn data by the number. */
     atomic_thread_fence(memory_order_release); /* the 0 before is seen first */
     memcpy((void *)area->serving_path, path, HS_STATS_PATH);
 #endif
-    /* Release, all: the 0 before is seen before any of them, and they before the number. */
+    /* All release: the earlier 0 is seen before any of them, and they before the number. */
     atomic_store_explicit(&area->serving_started_ms, now_ms, memory_order_release);
     atomic_store_explicit(&area->serving_request, request, memory_order_release);
     atomic_store_explicit(&area->serving_number, number, memory_order_release);
@@ -140,12 +143,12 @@ static inline void hs_stats_serve_end(hs_stats_area_t *area)
     atomic_store_explicit(&area->serving_number, 0, memory_order_release);
 }
 
-/* False if the thread serves nothing, or died or is just now writing what it serves. */
+/* False if the thread serves nothing, or died or is just writing what it serves. */
 HS_NODISCARD bool hs_stats_read_serving(hs_stats_area_t *area, hs_stats_serving_t *out);
 
 /*
- * Responses of one turn of the I/O thread, whose latency is known when they have been sent.
- * Requests that began to arrive in the same turn need no time of their own. owner: io
+ * Responses of one turn of the I/O thread, whose latency is known when they are sent. Requests that
+ * began to arrive in the same turn need no separate time. owner: io
  */
 #define HS_STATS_LATE_MAX 64
 
@@ -164,7 +167,8 @@ static inline bool hs_stats_turn_is_empty(const hs_stats_turn_t *turn)
     return turn->fresh_series == 0 && turn->late_count == 0;
 }
 
-/* A response to a request that began to arrive at `begun_us` was built in the turn of `now_us`. */
+/* A response was built in the turn of `now_us`; the first byte of its request arrived at
+ * `begun_us`. */
 static inline void hs_stats_turn_add(hs_stats_turn_t *turn, hs_stats_area_t *area, unsigned series,
                                      uint64_t begun_us, uint64_t now_us)
 {

@@ -3,12 +3,13 @@
 #include "base/hs_alloc.h"
 #include "os/hs_shm.h"
 #include "os/hs_sock.h"
+#include "ws/hs_ws_frame.h"
 
 #define MAGIC 0x6d6f6f6e73746174u /* "moonstat" */
-#define VERSION 5
+#define VERSION 6
 
 /* Written once by the supervisor, before another process maps the page; read once, when the page is
- * attached: later every reactor may have written to it by mistake. */
+ * attached: later any reactor may have overwritten it by mistake. */
 typedef struct header {
     uint64_t magic;
     uint32_t version;
@@ -36,8 +37,8 @@ _Static_assert(sizeof(header_t) == HS_CACHE_LINE && sizeof(side_head_t) == HS_CA
                "heads of two processes share no cache line");
 
 /*
- * owner: the thread that made or attached it. What `header` points to is shared, and nothing read
- * from there may become an address: `slots` is our own copy, the other numbers are constants.
+ * owner: the thread that created or attached it. The memory behind `header` is shared, and nothing
+ * read from it may become an address: `slots` is our own copy, the other numbers are constants.
  */
 struct hs_stats_page {
     int fd;
@@ -82,7 +83,7 @@ hs_metrics_board_t *hs_stats_page_board(hs_stats_page_t *page, uint32_t slot, ui
     return &boards[(size_t)slot * HS_STATS_SIDES + side];
 }
 
-/* Maps `fd`, which becomes the page's; closes it on failure. */
+/* Maps `fd`, which the page takes over; closes it on failure. */
 static hs_stats_page_t *page_map(int fd, size_t size, hs_errinfo_t *error)
 {
     hs_stats_page_t *page = hs_alloc(sizeof(*page));
@@ -184,6 +185,10 @@ static void clear_gauges(hs_stats_area_t *area)
     hs_stats_serve_end(area);
     hs_stats_set(&area->heartbeat_ms, 0);
     hs_stats_set(&area->queue_depth, 0);
+    /* Those ended by a crash: a process that exits normally has closed and counted them. */
+    uint64_t cut =
+        atomic_load_explicit(&area->connections[HS_STATS_WEBSOCKET], memory_order_relaxed);
+    hs_stats_ws_closed(area, HS_WS_ABNORMAL, cut);
     for (unsigned i = 0; i < HS_STATS_STATES; i++)
         hs_stats_set(&area->connections[i], 0);
 }
@@ -198,7 +203,7 @@ void hs_stats_page_set_memory(hs_stats_page_t *page, uint32_t slot, uint32_t sid
     hs_stats_set(&head->resident, resident);
 }
 
-/* The process of the side has nothing in it any more, or not yet. */
+/* The side's process no longer uses it, or does not yet. */
 static void clear_side(hs_stats_page_t *page, uint32_t slot, uint32_t side)
 {
     side_head_t *head = head_of(page, slot, side);

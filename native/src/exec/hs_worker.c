@@ -4,18 +4,18 @@
 #include "os/hs_clock.h"
 #include "os/hs_thread.h"
 
-/* A sleeping worker is woken for so many requests, or after so many turns with fewer. */
+/* A sleeping worker is woken for this many requests, or after this many turns with fewer. */
 #define WAKE_COUNT 32
 #define WAKE_TURNS 4
-/* A worker with more to do announces what it has finished after so many answers or so long: each
- * announcement may cost it its processor. Where a crowd waits, and so for long anyway, it lets more
- * come together. */
+/* A worker with more work announces finished requests after this many or this long: each
+ * announcement may cost it its processor. If many are waiting, which takes long anyway, it batches
+ * more. */
 #define ANNOUNCE_COUNT 64
 #define ANNOUNCE_NS (150 * 1000)
 #define ANNOUNCE_CROWD_NS (1000 * 1000)
 #define CROWD 16
-/* While jobs are away the loop looks for unannounced answers by itself, at first so
- * soon, then, while nothing happens, at twice the interval, up to the longest. */
+/* While jobs are away the loop itself checks for unannounced responses, at first this soon, then,
+ * while nothing happens, at double the interval, up to the maximum. */
 #define LOOK_FIRST_MS 1
 #define LOOK_LONGEST_MS 64
 
@@ -29,12 +29,13 @@ typedef struct worker {
     hs_workers_t *pool;
     pthread_t thread;
     uint32_t number;
-    worker_state_t state;      /* owner: loop */
-    const hs_job_t *stuck_job; /* owner: loop. Why it is WORKER_STUCK */
-    /* owner: the worker; io calls interrupt, which is for any thread, after it has seen
-     * HS_JOB_RUNNING with acquire */
+    worker_state_t state; /* owner: loop */
+    hs_job_t *stuck_job;  /* owner: loop. Why it is WORKER_STUCK */
+    /* owner: the worker; io calls interrupt, which any thread may, after seeing HS_JOB_RUNNING with
+     * acquire */
     hs_handler_t handler;
     bool has_handler;
+    hs_coders_t *coders; /* owner: the worker. NULL: none yet */
 
     /* owner: the worker */
     hs_stats_area_t *stats; /* NULL: none is left for it */
@@ -94,7 +95,7 @@ static void announce(worker_t *worker, uint64_t now_ns)
     worker->unannounced = 0;
 }
 
-/* Makes the handler of this thread, again if it failed before. */
+/* Creates this thread's handler, again if it failed before. */
 static bool ensure_handler(worker_t *worker)
 {
     if (worker->has_handler)
@@ -105,10 +106,12 @@ static bool ensure_handler(worker_t *worker)
     if (!worker->has_handler)
         hs_log_write(worker->pool->config.log, HS_LOG_ERROR,
                      "worker %u could not load the handler: %s", worker->number, error.text);
+    else if (worker->handler.attach != NULL)
+        worker->handler.attach(worker->handler.self, NULL);
     return worker->has_handler;
 }
 
-/* The page has room for some of the threads that may be: the I/O thread has the first area. */
+/* The page has room only for some of the possible threads: the I/O thread has the first area. */
 static hs_stats_area_t *stats_of(const worker_t *worker)
 {
     const hs_workers_config_t *config = &worker->pool->config;
@@ -154,7 +157,17 @@ static hs_ran_t run_handler(worker_t *worker, hs_job_t *job)
     return HS_RAN_DONE;
 }
 
-/* A job that was cancelled before it was run: as it is. */
+/* Long computations are allowed here. */
+static void compress(worker_t *worker, hs_job_t *job)
+{
+    const hs_compression_t *compression = worker->pool->config.compression;
+    if (worker->coders == NULL)
+        worker->coders = hs_compression_coders(compression);
+    if (worker->coders != NULL && !job->response.streamed)
+        (void)hs_compression_apply(compression, worker->coders, job, SIZE_MAX);
+}
+
+/* A job cancelled before it ran: unchanged. */
 static void post_cancelled(hs_job_t *job)
 {
     hs_completions_t *completions = job->completions;
@@ -163,7 +176,7 @@ static void post_cancelled(hs_job_t *job)
     hs_completions_push(completions, &job->done);
 }
 
-/* Runs what was submitted and posts it. `begin_ns`: now. Returns the time at the end. */
+/* Runs a submitted item and posts it. `begin_ns`: now. Returns the time at the end. */
 static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
 {
     int queued = HS_JOB_QUEUED;
@@ -177,6 +190,8 @@ static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
         job->view.in_worker = 1;
         publish_serving(worker, job, begin_ns);
         hs_ran_t ran = run_handler(worker, job);
+        if (ran == HS_RAN_DONE && worker->pool->config.compression != NULL)
+            compress(worker, job);
         end_ns = hs_clock_monotonic_ns();
         publish_served(worker, end_ns);
         if (ran == HS_RAN_DEFERRED)
@@ -253,6 +268,7 @@ static void *work(void *argument)
     }
     if (worker->has_handler)
         factory->end(factory->context, &worker->handler);
+    hs_coders_free(worker->coders);
     pthread_mutex_lock(&pool->lock);
     worker->ended = true;
     pthread_cond_signal(&pool->ended);
@@ -313,7 +329,7 @@ void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call)
         return;
     const hs_handler_t *handler = &workers->workers[number - 1].handler;
     if (handler->interrupt != NULL)
-        handler->interrupt(handler->self, NULL);
+        handler->interrupt(handler->self, NULL, 0);
 }
 
 static void publish_submitted(hs_workers_t *workers)
@@ -392,13 +408,26 @@ void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job)
                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
+static void interrupt(const worker_t *worker, hs_job_t *job)
+{
+    if (worker->handler.interrupt != NULL)
+        worker->handler.interrupt(worker->handler.self, job, 0);
+}
+
+/* Those that did not notice, or were waiting and now compute. */
+static void insist(const hs_workers_t *workers)
+{
+    for (uint32_t i = 0; i < workers->started; i++)
+        if (workers->workers[i].stuck_job != NULL)
+            interrupt(&workers->workers[i], workers->workers[i].stuck_job);
+}
+
 bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
 {
     if (hs_job_state(job) != HS_JOB_RUNNING)
         return false;
     worker_t *worker = &workers->workers[job->worker];
-    if (worker->handler.interrupt != NULL)
-        worker->handler.interrupt(worker->handler.self, job);
+    interrupt(worker, job);
     if (worker->state != WORKER_STUCK) {
         worker->state = WORKER_STUCK;
         worker->stuck_job = job;
@@ -423,10 +452,12 @@ int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms)
     int look_ms = workers->look_ms;
     if (workers->look_ms < LOOK_LONGEST_MS)
         workers->look_ms *= 2;
+    else if (workers->stuck > 0)
+        insist(workers);
     return timeout_ms < 0 || look_ms < timeout_ms ? look_ms : timeout_ms;
 }
 
-/* True once this worker has ended, which is waited for until `until`. */
+/* Waits until `until` for this worker to end; true if it has. */
 static bool wait_for_end(hs_workers_t *workers, const worker_t *worker, const hs_deadline_t *until)
 {
     int timed_out = 0;
