@@ -112,7 +112,9 @@ void BossHandle::set_up(const Napi::CallbackInfo &info)
     uint32_t slot = slot_argument(info);
     if (info.Length() < 2 || !info[1].IsBoolean())
         throw Napi::TypeError::New(info.Env(), "setUp(slot, up) takes a number and a boolean");
-    hs_boss_set_up(boss(info.Env()), slot, info[1].As<Napi::Boolean>().Value());
+    uint32_t pid =
+        info.Length() > 2 && info[2].IsNumber() ? info[2].As<Napi::Number>().Uint32Value() : 0;
+    hs_boss_set_up(boss(info.Env()), slot, info[1].As<Napi::Boolean>().Value(), pid);
 }
 
 void BossHandle::reclaim(const Napi::CallbackInfo &info)

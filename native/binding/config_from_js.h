@@ -13,8 +13,21 @@
 /* What to serve: a Lua file, or a function of a shared object. */
 struct AppSource {
     bool is_module = false;
+    hs_lua_compat_t compat = HS_LUA_COMPAT_NONE;
     std::string path;
     std::string symbol;
+};
+
+/* What hs_config_t.shared refers to, from an array of objects with `fd` or `size`. Not copyable. */
+struct SharedMemories {
+    std::vector<hs_shared_memory_t> memories;
+
+    explicit SharedMemories(const Napi::Value &value);
+    SharedMemories(const SharedMemories &) = delete;
+    SharedMemories &operator=(const SharedMemories &) = delete;
+
+private:
+    std::vector<std::string> names_;
 };
 
 /* A configuration with the storage that its pointers refer to. Not copyable: the pointers are into
@@ -25,7 +38,11 @@ struct ReactorConfig {
     std::string lua_root;
     std::string access_log_path;
     std::string trusted_proxies;
+    std::string compress;
+    std::string compress_types;
     std::vector<int> listen_fds;
+    std::vector<int> topics_fds;
+    SharedMemories shared;
 
     explicit ReactorConfig(const Napi::Object &options);
     ReactorConfig(const ReactorConfig &) = delete;

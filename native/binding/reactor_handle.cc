@@ -1,5 +1,8 @@
 #include "reactor_handle.h"
 
+#include "httpserver_socket.h"
+#include "httpserver_supervise.h"
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -32,6 +35,7 @@ Napi::Function ReactorHandle::define(Napi::Env env)
                            InstanceMethod<&ReactorHandle::prepare>("prepare"),
                            InstanceMethod<&ReactorHandle::switch_over>("switchOver"),
                            InstanceMethod<&ReactorHandle::discard>("discard"),
+                           InstanceMethod<&ReactorHandle::set_certificates>("setCertificates"),
                            InstanceMethod<&ReactorHandle::stop>("stop"),
                        });
 }
@@ -63,8 +67,8 @@ ReactorHandle::~ReactorHandle()
 
 /*
  * Standard output and error are sockets to the master's log: lines of a handler go there at once,
- * and whole. Node may have made them non-blocking, which loses what does not fit, and closes them
- * on exec, which leaves programs that a handler starts without streams.
+ * and whole. Node may have made them non-blocking, which would lose what does not fit, and
+ * close-on-exec, which would leave programs started by a handler without streams.
  */
 static void open_standard_streams()
 {
@@ -75,7 +79,7 @@ static void open_standard_streams()
     }
 }
 
-/* What comes of it is an event, also if it fails, so that the caller has one place to look. */
+/* The result is an event, even on failure, so that the caller has one place to handle it. */
 void ReactorHandle::load(const Napi::CallbackInfo &info)
 {
     if (server_ != nullptr)
@@ -137,7 +141,7 @@ void ReactorHandle::reopen_logs(const Napi::CallbackInfo &)
         hs_server_reopen_logs(server_);
 }
 
-/* Takes the descriptor over. Null, or why it cannot even begin. */
+/* Takes over the descriptor. Null, or why it cannot even start. */
 Napi::Value ReactorHandle::prepare(const Napi::CallbackInfo &info)
 {
     if (info.Length() < 2 || !info[0].IsNumber() || !info[1].IsNumber())
@@ -164,6 +168,19 @@ void ReactorHandle::discard(const Napi::CallbackInfo &)
 {
     if (server_ != nullptr)
         hs_server_discard(server_);
+}
+
+/* Takes over the descriptor. Null, or why the certificates are not used. */
+Napi::Value ReactorHandle::set_certificates(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsNumber())
+        throw Napi::TypeError::New(info.Env(), "setCertificates(tlsFd) takes a number");
+    int tls_fd = info[0].As<Napi::Number>().Int32Value();
+    char message[1024] = "the reactor is not loaded";
+    bool is_done =
+        server_ != nullptr && hs_server_take_tls(server_, tls_fd, message, sizeof(message)) == 0;
+    hs_socket_close(tls_fd);
+    return is_done ? info.Env().Null() : Napi::String::New(info.Env(), message).As<Napi::Value>();
 }
 
 void ReactorHandle::stop(const Napi::CallbackInfo &)
@@ -220,6 +237,18 @@ void ReactorHandle::report(const char *type) noexcept
     });
 }
 
+/* Any thread. */
+void ReactorHandle::report_memory(bool is_limit) noexcept
+{
+    events_.NonBlockingCall([is_limit](Napi::Env env, Napi::Function callback) {
+        Napi::Object event = Napi::Object::New(env);
+        event.Set("type", "memory");
+        event.Set("mark", is_limit ? "limit" : "near");
+        event.Set("residentBytes", static_cast<double>(hs_memory_resident()));
+        callback.Call({ event });
+    });
+}
+
 void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
 {
     auto *handle = static_cast<ReactorHandle *>(self);
@@ -235,6 +264,10 @@ void ReactorHandle::on_event(hs_event_t event, void *self) noexcept
         break;
     case HS_EVENT_STUCK:
         handle->report("stuck");
+        break;
+    case HS_EVENT_MEMORY_HIGH:
+    case HS_EVENT_MEMORY_LIMIT:
+        handle->report_memory(event == HS_EVENT_MEMORY_LIMIT);
         break;
     case HS_EVENT_PREPARED:
         handle->report_prepared(true);

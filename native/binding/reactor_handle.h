@@ -31,11 +31,13 @@ private:
     Napi::Value prepare(const Napi::CallbackInfo &info);
     Napi::Value switch_over(const Napi::CallbackInfo &info);
     void discard(const Napi::CallbackInfo &info);
+    Napi::Value set_certificates(const Napi::CallbackInfo &info);
     void stop(const Napi::CallbackInfo &info);
 
     void close() noexcept;
     void run() noexcept;
     void report(const char *type) noexcept;
+    void report_memory(bool is_limit) noexcept;
     void report_prepared(bool is_prepared) noexcept;
     static void *run_thread(void *self) noexcept;
     static void on_event(hs_event_t event, void *self) noexcept;

@@ -11,6 +11,7 @@
 
 #include "config_from_js.h"
 #include "httpserver_socket.h"
+#include "httpserver_supervise.h"
 
 /* Sockets in one group: more reactors than any machine has cores. */
 static constexpr uint32_t kGroupMax = 4096;
@@ -194,6 +195,29 @@ static Napi::Value receive_descriptor(const Napi::CallbackInfo &info)
     return Napi::Number::New(info.Env(), fd);
 }
 
+static Napi::Value store_sealed(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsBuffer())
+        throw Napi::TypeError::New(info.Env(), "storeSealed(content) takes a Buffer");
+    auto content = info[0].As<Napi::Buffer<char>>();
+    int fd = hs_store_tls(content.Data(), content.Length());
+    if (fd < 0)
+        throw system_error(info.Env(), -fd, std::string("memfd_create: ") + std::strerror(-fd));
+    return Napi::Number::New(info.Env(), fd);
+}
+
+/* Returns null, or a message that says what is wrong with them. */
+static Napi::Value check_certificates(const Napi::CallbackInfo &info)
+{
+    if (info.Length() < 1 || !info[0].IsBuffer())
+        throw Napi::TypeError::New(info.Env(), "checkCertificates(content) takes a Buffer");
+    auto content = info[0].As<Napi::Buffer<char>>();
+    char message[512] = "";
+    if (hs_check_tls(content.Data(), content.Length(), message, sizeof(message)) == 0)
+        return info.Env().Null();
+    return Napi::String::New(info.Env(), message);
+}
+
 static void set_close_on_exec(const Napi::CallbackInfo &info)
 {
     int result = hs_socket_set_cloexec(descriptor_argument(info));
@@ -219,6 +243,8 @@ void define_sockets(Napi::Env env, Napi::Object exports)
     define("socketPair", socket_pair);
     define("sendDescriptor", send_descriptor);
     define("receiveDescriptor", receive_descriptor);
+    define("storeSealed", store_sealed);
+    define("checkCertificates", check_certificates);
     define("setCloseOnExec", set_close_on_exec);
     define("closeDescriptor", close_descriptor);
 }

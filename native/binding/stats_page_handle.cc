@@ -40,7 +40,11 @@ Napi::Object StatsPageHandle::layout(Napi::Env env)
     layout.Set("refusals", refusals);
     layout.Set("timeouts", words(env, { "header", "body", "handler", "keepalive", "write" }));
     layout.Set("connectionStates",
-               words(env, { "idle", "reading", "handling", "writing", "lingering" }));
+               words(env, { "idle", "reading", "handling", "writing", "lingering", "websocket" }));
+    Napi::Array ws_codes = Napi::Array::New(env, HS_STATS_WS_CODES);
+    for (uint32_t i = 0; i < HS_STATS_WS_CODES; i++)
+        ws_codes.Set(i, Napi::Number::New(env, hs_stats_ws_codes[i]));
+    layout.Set("websocketCodes", ws_codes);
     layout.Set("sidesPerSlot", Napi::Number::New(env, HS_STATS_SIDES));
     layout.Set("threadsPerSide", Napi::Number::New(env, HS_STATS_THREADS));
     return layout;
@@ -188,15 +192,27 @@ static Napi::Object counters_of(Napi::Env env, const uint64_t *sums)
         { "rejectedLimit", HS_STATS_REJECTED_LIMIT },
         { "rejectedDescriptors", HS_STATS_REJECTED_DESCRIPTORS },
         { "rejectedProxy", HS_STATS_REJECTED_PROXY },
+        { "rejectedHandshake", HS_STATS_REJECTED_HANDSHAKE },
+        { "tlsHandshakes", HS_STATS_TLS_HANDSHAKES },
+        { "tlsResumed", HS_STATS_TLS_RESUMED },
+        { "tlsFailed", HS_STATS_TLS_FAILED },
         { "handlerErrors", HS_STATS_HANDLER_ERRORS },
         { "clientAborts", HS_STATS_CLIENT_ABORTS },
         { "movedOut", HS_STATS_MOVED_OUT },
         { "movedIn", HS_STATS_MOVED_IN },
         { "logLinesLost", HS_STATS_LOG_LOST },
+        { "websocketsOpened", HS_STATS_WS_OPENED },
+        { "websocketMessagesIn", HS_STATS_WS_MESSAGES_IN },
+        { "websocketMessagesOut", HS_STATS_WS_MESSAGES_OUT },
+        { "websocketBytesIn", HS_STATS_WS_BYTES_IN },
+        { "websocketBytesOut", HS_STATS_WS_BYTES_OUT },
+        { "websocketsSlow", HS_STATS_WS_SLOW },
+        { "websocketMessagesSkipped", HS_STATS_WS_SKIPPED },
     };
     for (const auto &single : singles)
         counters.Set(single.name, number(env, sums[single.counter]));
     counters.Set("refusals", numbers(env, sums + HS_STATS_REFUSAL, HS_STATS_REFUSALS));
+    counters.Set("websocketsClosed", numbers(env, sums + HS_STATS_WS_CLOSED, HS_STATS_WS_CODES));
     counters.Set("timeouts", numbers(env, sums + HS_STATS_TIMEOUT, HS_STATS_TIMEOUTS));
     return counters;
 }

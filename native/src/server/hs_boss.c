@@ -9,20 +9,21 @@
 
 /* Connections taken from one listener before pairs get their turn. */
 #define ACCEPTS_PER_TURN 64
-/* How often to try again where no event reports that it can go on. */
+/* How often to retry when no event reports readiness. */
 #define RETRY_MS 20
 #define EVENTS 64
-/* How long the supervisor waits for the thread to take what is queued. */
+/* How long the supervisor waits for the thread to accept queued connections. */
 #define CLOSE_WAIT_MS 1000
 
 /* owner: boss */
 typedef struct boss_listener {
-    hs_ev_io_t watcher; /* first: the loop hands it back */
+    hs_ev_io_t watcher; /* first: the loop returns it */
     int fd;             /* borrowed */
     bool is_watched;
 } boss_listener_t;
 
-/* owner: the supervisor's thread before the start and after the end, the boss's thread between */
+/* owner: the supervisor's thread before the start and after the end, the boss's thread in
+ * between */
 struct hs_boss {
     hs_ev_t *ev;
     hs_log_t log;
@@ -31,8 +32,8 @@ struct hs_boss {
     boss_listener_t listeners[HS_BOSS_LISTENERS_MAX];
     size_t listener_count;
     bool is_paused;        /* no listener is watched */
-    uint64_t pause_log_ms; /* a further pause is logged again from then on */
-    bool out_of_room;      /* because there are no descriptors: goes on after RETRY_MS */
+    uint64_t pause_log_ms; /* another pause is logged only after this */
+    bool out_of_room;      /* for lack of descriptors: resumes after RETRY_MS */
 
     pthread_t thread;
     bool is_started;
@@ -205,11 +206,12 @@ int hs_boss_start(hs_boss_t *boss)
     return boss->is_started ? 0 : error.sys_errno != 0 ? -error.sys_errno : -ENOMEM;
 }
 
-void hs_boss_set_up(hs_boss_t *boss, uint32_t slot, bool is_up)
+void hs_boss_set_up(hs_boss_t *boss, uint32_t slot, bool is_up, uint32_t pid)
 {
     if (slot >= boss->slots.count)
         return;
-    atomic_store_explicit(&boss->slots.slots[slot].is_up, is_up, memory_order_release);
+    uint32_t up = !is_up ? 0 : pid != 0 ? pid : UP_UNKNOWN;
+    atomic_store_explicit(&boss->slots.slots[slot].up, up, memory_order_release);
     hs_ev_wake(boss->ev);
 }
 

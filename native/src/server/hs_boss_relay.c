@@ -13,7 +13,7 @@ static void count(_Atomic uint64_t *number, uint64_t n)
 
 static bool is_up(const hs_boss_slot_t *slot)
 {
-    return atomic_load_explicit(&slot->is_up, memory_order_acquire);
+    return atomic_load_explicit(&slot->up, memory_order_acquire) != 0;
 }
 
 static void watch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
@@ -30,7 +30,7 @@ static void close_fds(const int *fds, size_t count_fds)
         hs_sock_close(fds[i]);
 }
 
-/* True: sent or lost for good, either way it is no longer ours. False: it has to wait. */
+/* True: sent or lost, no longer ours either way. False: it has to wait. */
 static bool send_message(hs_boss_slots_t *slots, hs_boss_slot_t *slot, const void *data, size_t len,
                          const int *fds, size_t fd_count)
 {
@@ -48,7 +48,7 @@ static bool send_message(hs_boss_slots_t *slots, hs_boss_slot_t *slot, const voi
     case ETOOMANYREFS:
     case ENOBUFS:
     case ENOMEM:
-        slot->blocked = true; /* and no event will say that it is over */
+        slot->blocked = true; /* and no event will report its end */
         slots->needs_retry = true;
         return false;
     default:
@@ -73,10 +73,10 @@ static void send_batch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
 }
 
 /*
- * Connections that were passed to a slot and that its reactors have not taken yet. What a reactor
- * had taken from the pair but not counted when it died would count for ever: nothing waits in an
- * empty pair, so the difference of then is left out from now on. If it was a living reactor between
- * the taking and the counting, the difference shrinks again, and so does what is left out.
+ * Connections that were passed to a slot and that its reactors have not taken yet. Connections that
+ * a reactor had taken from the pair but not counted when it died would count permanently: an empty
+ * pair holds nothing, so the difference at that time is subtracted from then on. If a live reactor
+ * was between taking and counting, the difference shrinks again, and so does the correction.
  */
 static uint64_t under_way(hs_boss_slot_t *slot, uint64_t passed, uint64_t taken)
 {
@@ -86,17 +86,15 @@ static uint64_t under_way(hs_boss_slot_t *slot, uint64_t passed, uint64_t taken)
     return gap - slot->written_off;
 }
 
-void hs_boss_slots_refresh(hs_boss_slots_t *slots)
+static void refresh(hs_boss_slots_t *slots)
 {
-    if (slots->policy != HS_BOSS_LEAST)
-        return;
     for (uint32_t i = 0; i < slots->count; i++) {
         hs_boss_slot_t *slot = &slots->slots[i];
         uint64_t passed = atomic_load_explicit(&slot->passed, memory_order_relaxed);
         slot->load = passed + slot->batch_count;
         if (slots->stats == NULL || !is_up(slot))
             continue;
-        /* What the reactors have, and what they have not taken from the pair yet. */
+        /* Connections that the reactors have, and those they have not taken from the pair yet. */
         uint64_t taken = hs_stats_page_counter(slots->stats, i, HS_STATS_PASSED);
         slot->load = under_way(slot, passed, taken) + slot->batch_count;
         for (uint32_t side = 0; side < HS_STATS_SIDES; side++) {
@@ -109,7 +107,13 @@ void hs_boss_slots_refresh(hs_boss_slots_t *slots)
     }
 }
 
-hs_boss_slot_t *hs_boss_slots_pick(hs_boss_slots_t *slots)
+void hs_boss_slots_refresh(hs_boss_slots_t *slots)
+{
+    if (slots->policy == HS_BOSS_LEAST)
+        refresh(slots);
+}
+
+static hs_boss_slot_t *pick(hs_boss_slots_t *slots, hs_boss_policy_t policy)
 {
     hs_boss_slot_t *best = NULL;
     for (uint32_t i = 0; i < slots->count; i++) {
@@ -118,13 +122,18 @@ hs_boss_slot_t *hs_boss_slots_pick(hs_boss_slots_t *slots)
             continue;
         if (best == NULL || slot->load < best->load)
             best = slot;
-        if (slots->policy == HS_BOSS_ROUND_ROBIN)
+        if (policy == HS_BOSS_ROUND_ROBIN)
             break;
     }
     return best;
 }
 
-/* `slot` got one: round robin goes on behind it. */
+hs_boss_slot_t *hs_boss_slots_pick(hs_boss_slots_t *slots)
+{
+    return pick(slots, slots->policy);
+}
+
+/* `slot` got one: round robin continues after it. */
 static void go_behind(hs_boss_slots_t *slots, const hs_boss_slot_t *slot)
 {
     slots->next = (uint32_t)(slot - slots->slots) + 1;
@@ -147,13 +156,18 @@ void hs_boss_slots_flush(hs_boss_slots_t *slots)
         send_batch(slots, &slots->slots[i]);
 }
 
+static hs_boss_slot_t *least_loaded(hs_boss_slots_t *slots)
+{
+    refresh(slots);
+    return pick(slots, HS_BOSS_LEAST);
+}
+
 /* A moved connection goes to the successor of its own reactor if there is one. */
 static hs_boss_slot_t *target_of(hs_boss_slots_t *slots, hs_boss_slot_t *from)
 {
     if (is_up(from))
         return from->blocked ? NULL : from;
-    hs_boss_slots_refresh(slots);
-    return hs_boss_slots_pick(slots);
+    return least_loaded(slots);
 }
 
 static void hold(hs_boss_slots_t *slots, hs_boss_slot_t *from, const hs_passed_t *passed)
@@ -174,6 +188,15 @@ static void hold(hs_boss_slots_t *slots, hs_boss_slot_t *from, const hs_passed_t
     from->held = message;
 }
 
+/* A keeper reports the death before the supervisor knows: its connections must not go back
+ * there. */
+static void note_death(hs_boss_slot_t *from, uint32_t dead)
+{
+    if (dead != 0)
+        (void)atomic_compare_exchange_strong_explicit(&from->up, &dead, 0, memory_order_acq_rel,
+                                                      memory_order_relaxed);
+}
+
 /* Carries one message from `fd`, an end of the pair of `from`. True: there may be more. */
 static bool relay_one(hs_boss_slots_t *slots, hs_boss_slot_t *from, int fd)
 {
@@ -187,6 +210,18 @@ static bool relay_one(hs_boss_slots_t *slots, hs_boss_slot_t *from, int fd)
     if (passed.is_cut) {
         count(&slots->tally.lost, 1);
         hs_log_write(slots->log, HS_LOG_ERROR, "moved connections were lost: %s", strerror(EMFILE));
+    }
+    hs_passage_head_t head;
+    const char *bytes;
+    bool spreads = false;
+    if (hs_passage_read(slots->buffer, passed.len, &head, &bytes)) {
+        note_death(from, head.dead_pid);
+        spreads = (head.records[0].flags & HS_PASSAGE_SPREAD) != 0;
+    }
+    to = spreads ? least_loaded(slots) : target_of(slots, from);
+    if (to == NULL) {
+        hold(slots, from, &passed);
+        return true;
     }
     if (to != from)
         go_behind(slots, to);
@@ -203,7 +238,7 @@ static void relay_from(hs_boss_slots_t *slots, hs_boss_slot_t *slot, int fd)
     }
 }
 
-/* Whether moved connections can be taken now; else they wait in their pair. */
+/* Whether moved connections can be taken now; otherwise they wait in their pair. */
 static void choose_reading(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
 {
     bool reads = slot->held == NULL && target_of(slots, slot) != NULL;
@@ -226,7 +261,7 @@ static void on_pair_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     hs_boss_slots_resume(slots);
 }
 
-/* What was accepted for a slot that went down goes to others. */
+/* Connections accepted for a slot that went down go to others. */
 static void reassign_batch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
 {
     hs_boss_slot_t *to;

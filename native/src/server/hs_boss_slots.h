@@ -1,6 +1,6 @@
 /*
- * The boss's slots: where a connection goes, and the pairs through which it goes.
- * Thread: the boss's, except what is atomic.
+ * The boss's slots: where connections go, and the pairs that carry them. Thread: the boss's, except
+ * atomics.
  */
 #pragma once
 
@@ -14,8 +14,9 @@
 #include "server/hs_passage.h"
 
 #define HS_BOSS_LISTENERS_MAX 16
+#define UP_UNKNOWN UINT32_MAX
 
-/* A message of moved connections that its slot could not take. owner: boss */
+/* A message of moved connections that its slot could not accept. owner: boss */
 typedef struct hs_boss_message {
     size_t len;
     size_t fd_count;
@@ -35,8 +36,9 @@ typedef struct hs_boss_slot {
     uint64_t load;        /* connections, as far as this turn knows */
     uint64_t written_off; /* passed, but never counted as taken: see hs_boss_slots_refresh */
 
-    /* Writer: the supervisor's thread; reader: boss, when it wakes. */
-    _Atomic bool is_up;
+    /* The process that is up, UP_UNKNOWN if its number is not known, 0: none. Writer: the
+     * supervisor's thread; reader: boss, when it wakes, which replaces a dead process with 0. */
+    _Atomic uint32_t up;
     /* Set by the supervisor's thread, cleared by boss. */
     _Atomic bool reclaim;
     /* Writer: boss; reader: any. Relaxed: a number to look at. */
@@ -59,7 +61,7 @@ typedef struct hs_boss_slots {
     hs_boss_policy_t policy;
     uint32_t count;
     uint32_t next;    /* round robin goes on here */
-    bool needs_retry; /* no event reports when a pair has room */
+    bool needs_retry; /* no event reports that a pair has room */
     hs_boss_tally_t tally;
     hs_boss_slot_t *slots;
     char buffer[HS_PASSAGE_MAX]; /* one message */
@@ -69,7 +71,7 @@ typedef struct hs_boss_slots {
 HS_NODISCARD int hs_boss_slots_open(hs_boss_slots_t *slots, hs_errinfo_t *error);
 void hs_boss_slots_close(hs_boss_slots_t *slots);
 
-/* Reads the numbers that HS_BOSS_LEAST goes by: once before a burst. */
+/* Reads the numbers used by HS_BOSS_LEAST: once before a burst. */
 void hs_boss_slots_refresh(hs_boss_slots_t *slots);
 
 /* The slot of the next connection; NULL if no slot is up and has room. */
@@ -81,6 +83,6 @@ void hs_boss_slots_add(hs_boss_slots_t *slots, hs_boss_slot_t *slot, int fd);
 /* Sends what was added. */
 void hs_boss_slots_flush(hs_boss_slots_t *slots);
 
-/* Something has changed (a slot went up or down, a pair has room, time has passed): goes on with
- * everything that waits. */
+/* Something changed (a slot went up or down, a pair has room, time has passed): retries everything
+ * that waits. */
 void hs_boss_slots_resume(hs_boss_slots_t *slots);

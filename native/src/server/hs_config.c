@@ -22,6 +22,8 @@ void hs_config_init(hs_config_t *config)
         .backlog = 1024,
         .uds_mode = 0660,
         .control_fd = -1,
+        .tls_port = -1,
+        .tls_fd = -1,
         .reactor_mode = HS_REACTOR_SINGLE,
         .dispatch = HS_DISPATCH_AUTO,
         .work_queue_cap = 4096,
@@ -37,12 +39,21 @@ void hs_config_init(hs_config_t *config)
         .keepalive_timeout_ms = 75 * 1000,
         .write_timeout_ms = 30 * 1000,
         .write_min_rate = 256,
+        .ws_max_message = 1024 * 1024,
+        .ws_max_unsent = 1024 * 1024,
+        .ws_max_frames = 10000,
+        .ws_ping_interval_ms = 30 * 1000,
+        .compress_min_size = 1024,
+        .compress_gzip_level = 6,
+        .compress_br_level = 4,
         .handler_timeout_ms = 30 * 1000,
         .stop_wait_ms = UINT32_MAX,
         .lua_memory_cap = 256 * 1024 * 1024,
+        .topics_size = 4 * 1024 * 1024,
         .log_level = HS_LOG_INFO,
         .log_json_fd = -1,
         .access_log_fd = STDOUT_FILENO,
+        .trace_fd = STDOUT_FILENO,
         .reactor_index = -1,
         .pin_cpu = -1,
         .inbox_fd = -1,
@@ -65,6 +76,10 @@ static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
     if ((config->listen_flags & HS_LISTEN_FDS) &&
         (config->listen_fds == NULL || config->listen_fd_count == 0) && config->inbox_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
+    if (config->tls_port > UINT16_MAX)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "tls_port %d is no port", config->tls_port);
+    if (config->tls_port >= 0 && config->tls == NULL && config->tls_fd < 0)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "tls_port without tls");
     if (config->lua_script == NULL && config->handler == NULL && config->module_path == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0,
                               "none of handler, lua_script and module_path is set");
@@ -93,6 +108,9 @@ static int check_threads(const hs_config_t *config, hs_errinfo_t *error)
         config->forwarded_field != HS_FORWARDED_RFC7239)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "forwarded_field %d is unknown",
                               (int)config->forwarded_field);
+    if (config->ws_compress < HS_WS_COMPRESS_OFF || config->ws_compress > HS_WS_COMPRESS_TAKEOVER)
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "ws_compress %d is unknown",
+                              (int)config->ws_compress);
     switch (config->dispatch) {
     case HS_DISPATCH_AUTO:
     case HS_DISPATCH_INLINE:
@@ -158,6 +176,7 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .max_connections = (uint32_t)config->conn_pool_cap,
         .max_body = config->max_body_size,
         .max_body_memory = config->max_body_memory,
+        .memory = config->memory_limit,
         .header_timeout_ms = config->header_timeout_ms,
         .body_timeout_ms = config->body_timeout_ms,
         .body_min_rate = config->body_min_rate,
@@ -165,5 +184,9 @@ hs_limits_t hs_config_limits(const hs_config_t *config)
         .write_timeout_ms = config->write_timeout_ms,
         .write_min_rate = config->write_min_rate,
         .handler_timeout_ms = config->handler_timeout_ms,
+        .ws_max_message = config->ws_max_message,
+        .ws_max_unsent = config->ws_max_unsent,
+        .ws_max_frames = config->ws_max_frames,
+        .ws_ping_interval_ms = config->ws_ping_interval_ms,
     };
 }

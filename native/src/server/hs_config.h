@@ -7,8 +7,8 @@
 #include "base/hs_limits.h"
 #include "httpserver.h"
 
-/* HS_OK, or HS_ERR_INVALID with a sentence that names the field. */
+/* HS_OK, or HS_ERR_INVALID with a message that names the field. */
 HS_NODISCARD int hs_config_check(const hs_config_t *config, hs_errinfo_t *error);
 
-/* The limits of a configuration that hs_config_check accepts. */
+/* The limits of a configuration accepted by hs_config_check. */
 hs_limits_t hs_config_limits(const hs_config_t *config);

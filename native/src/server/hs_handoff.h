@@ -1,6 +1,6 @@
 /*
- * Accepted descriptors on their way from the boss to a reactor: one thread puts, one takes. Bounded
- * and without locks.
+ * Accepted descriptors in transit from the boss to a reactor: one producer, one consumer. Bounded
+ * and lock-free.
  */
 #pragma once
 

@@ -3,33 +3,38 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "conn/hs_conn_tls.h"
+#include "conn/hs_conn_ws.h"
 #include "os/hs_affinity.h"
 #include "os/hs_clock.h"
+#include "os/hs_entropy.h"
 #include "os/hs_sock.h"
 #include "os/hs_thread.h"
 #include "server/hs_accept.h"
 #include "server/hs_inbox.h"
 #include "server/hs_io_observe.h"
+#include "server/hs_keeper.h"
 
-/* Generations that one switch lets go: more than one only if something else kept them. */
+/* Generations released by one switch: more than one only if something else kept them. */
 #define OVERDUE_MAX 4
-/* Connections over the limit that may be told so at the same time. */
+/* How many connections over the limit may be refused with a response at the same time. */
 #define SHED_SLOTS 64
-/* How long an orphaned reactor goes on with what is in flight. */
+/* How long an orphaned reactor continues requests in flight. */
 #define ORPHAN_DRAIN_MS 500
 /*
- * A client that keeps its connection busy has its next request on the wire while we decide to
- * close. For so long idle connections stay open in a drain, so that it is answered, with
- * `Connection: close`.
+ * A busy client may have its next request on the wire while we decide to close. Idle connections
+ * stay open this long in a drain, so that it gets a response, with `Connection: close`.
  */
 #define IDLE_GRACE_MS 500
-/* Small responses wait for the next one on their connection at most so long. */
+/* How long a small response may wait for the next one on its connection. */
 #define HOLD_NS (1000 * 1000)
-/* Memory that is free is given back to the system this often, and sooner while there is more. */
+/* How often free memory is returned to the system; sooner while there is more. */
 #define TRIM_MS 1000
 #define TRIM_MORE_MS 20
 /* How often the wall clock is compared with the monotonic one. */
 #define REAL_OFFSET_MS 500
+/* Topic messages delivered per turn. */
+#define MESSAGES 256
 
 void hs_io_begin_turn(hs_io_t *io)
 {
@@ -42,6 +47,7 @@ void hs_io_begin_turn(hs_io_t *io)
     if (loop->now_ms >= io->real_offset_until_ms) {
         io->real_offset_ms = hs_clock_realtime_ms() - (int64_t)loop->now_ms;
         io->real_offset_until_ms = loop->now_ms + REAL_OFFSET_MS;
+        atomic_store_explicit(&io->spans.real_offset_ms, io->real_offset_ms, memory_order_relaxed);
     }
     int64_t time_ms = (int64_t)loop->now_ms + io->real_offset_ms;
     hs_date_update(&io->env.date, time_ms / 1000);
@@ -58,11 +64,13 @@ static hs_stats_state_t state_of(const hs_conn_t *conn)
 {
     if (conn->phase == HS_CONN_LINGERING)
         return HS_STATS_LINGERING;
+    if (hs_conn_is_websocket(conn))
+        return HS_STATS_WEBSOCKET;
     if (conn->away)
         return HS_STATS_HANDLING;
     if (conn->job == NULL && conn->phase == HS_CONN_OPEN)
         return HS_STATS_IDLE;
-    /* What the kernel takes at once needs no state: most responses never wait. */
+    /* What the kernel accepts at once needs no state: most responses never wait. */
     if (!conn->stream.writable && hs_stream_unsent(&conn->stream) > 0)
         return HS_STATS_WRITING;
     return hs_http1_is_receiving(&conn->http1) || conn->stream.runs_again ? HS_STATS_READING
@@ -82,7 +90,7 @@ static bool on_event_done(hs_loop_t *loop, hs_stream_t *stream)
 {
     hs_io_t *io = (hs_io_t *)(void *)loop;
     hs_conn_t *conn = hs_conn_of(stream);
-    if (HS_UNLIKELY(io->observer.access_log != NULL))
+    if (HS_UNLIKELY(io->observer.has_lines))
         hs_io_observe_make_room(io);
     if (stream->closed) {
         io->by_state[stream->state]--;
@@ -121,9 +129,24 @@ int hs_io_open_conn(hs_io_t *io, int fd, const hs_peer_t *peer, bool shed)
     if (conn == NULL)
         return HS_ERR_NOMEM;
     if (shed)
-        hs_conn_shed(conn, &io->env);
+        hs_conn_refuse(conn, &io->env, 503);
     else if (io->env.proxy_protocol)
         hs_conn_expect_proxy(conn, &io->env);
+    hs_stream_update(&io->env.loop, &conn->stream);
+    return HS_OK;
+}
+
+int hs_io_open_tls(hs_io_t *io, int fd, const hs_peer_t *peer)
+{
+    hs_conn_t *conn = open_conn(io, fd, peer);
+    if (conn == NULL)
+        return HS_ERR_NOMEM;
+    if (!hs_conn_expect_tls(conn, &io->env))
+        hs_conn_abort(conn, &io->env);
+    else if (io->env.proxy_protocol)
+        hs_conn_expect_proxy(conn, &io->env);
+    else
+        hs_conn_begin_tls(conn, &io->env);
     hs_stream_update(&io->env.loop, &conn->stream);
     return HS_OK;
 }
@@ -160,10 +183,11 @@ static void end_idle_grace(hs_io_t *io)
     hs_conn_for_each(&io->env, drain_conn);
 }
 
-/* What is periodic runs once more. */
+/* Periodic tasks run once more, event streams end. */
 static void drain_handler(hs_io_t *io)
 {
     const hs_handler_t *handler = &io->env.executor.handler;
+    atomic_store_explicit(&io->env.executor.completions.draining, true, memory_order_relaxed);
     if (handler->drain != NULL)
         handler->drain(handler->self);
 }
@@ -184,7 +208,25 @@ static void begin_drain(hs_io_t *io, uint32_t timeout_ms, uint32_t grace_ms)
     hs_accept_close_all(io);
     if (!io->env.idle_grace)
         end_idle_grace(io);
+    hs_conn_close_websockets(&io->env, HS_WS_GOING_AWAY, timeout_ms);
     drain_handler(io);
+}
+
+static void end_if_it_cannot_move(hs_conn_t *conn, hs_conn_env_t *env)
+{
+    (void)env;
+    if (conn->tls != NULL)
+        conn->ends = true;
+}
+
+/* TLS state is not in the descriptor: these connections are closed gracefully. */
+static void end_what_cannot_move(hs_io_t *io, uint32_t timeout_ms)
+{
+    if (io->tls_port == 0)
+        return;
+    io->idle_grace_end_ms = io->env.loop.now_ms + hs_min(timeout_ms, IDLE_GRACE_MS);
+    io->env.idle_grace = true;
+    hs_conn_for_each(&io->env, end_if_it_cannot_move);
 }
 
 static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
@@ -195,9 +237,11 @@ static void begin_hand_over(hs_io_t *io, uint32_t timeout_ms)
     hs_accept_take_all(io);
     io->drain_deadline_ms = io->env.loop.now_ms + timeout_ms;
     hs_accept_close_all(io);
-    if (hs_inbox_begin_hand_over(io))
+    if (hs_inbox_begin_hand_over(io)) {
+        end_what_cannot_move(io, timeout_ms);
+        hs_conn_close_websockets(&io->env, HS_WS_RESTART, timeout_ms);
         drain_handler(io);
-    else
+    } else
         begin_drain(io, timeout_ms, IDLE_GRACE_MS);
 }
 
@@ -213,7 +257,7 @@ static void on_control_event(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     hs_ev_io_close(ev, watcher, NULL);
     if (io->on_event != NULL)
         io->on_event(HS_EVENT_ORPHANED, io->on_event_ud);
-    /* What a boss gives its reactors too. */
+    /* Settings that a boss also passes to its reactors. */
     atomic_store_explicit(&io->drain_timeout_ms, ORPHAN_DRAIN_MS, memory_order_relaxed);
     begin_drain(io, ORPHAN_DRAIN_MS, 0);
 }
@@ -229,6 +273,7 @@ static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
         .completions = &io->env.executor.completions,
         .count = config->worker_count,
         .queue_capacity = config->queue_capacity,
+        .compression = config->compression,
         .page = io->page,
         .slot = config->identity != NULL ? config->identity->stats_slot : 0,
         .side = config->identity != NULL ? config->identity->stats_side : 0,
@@ -243,25 +288,42 @@ static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
 int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
 {
     *io = (hs_io_t){ .on_event = config->on_event, .on_event_ud = config->on_event_ud };
-    io->access_file.fd = -1;
+    for (unsigned i = 0; i < HS_IO_LINES; i++)
+        io->lines[i].file.fd = -1;
     io->observer.stats = &io->private_stats;
     hs_ev_t *ev = hs_ev_new(io, HS_IO_BATCH);
     if (ev == NULL)
         return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
                               strerror(errno));
-    int result = hs_conn_env_init(&io->env, config->limits, SHED_SLOTS, config->log, ev,
+    hs_ledger_t *ledger = config->keeper != NULL ? hs_keeper_ledger(config->keeper) : NULL;
+    int result = hs_conn_env_init(&io->env, config->limits, SHED_SLOTS, ledger, config->log, ev,
                                   &hs_transport_plain, hs_clock_monotonic_ms(), error);
     if (result != HS_OK)
         return result;
+    if (io->env.survives)
+        io->keeper = config->keeper;
     io->env.streams_content = config->streams_content;
     io->env.proxy_protocol = config->proxy_protocol;
     io->env.jobs.forwarding = config->forwarding;
+    if (!hs_handshakes_init(&io->handshakes, config->handshake_rate, hs_entropy()))
+        return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for TLS");
+    io->env.jobs.shared = config->shared;
+    io->env.jobs.topics = config->topics;
+    if (config->compression != NULL) {
+        io->env.compression = config->compression;
+        io->env.coders = hs_compression_coders(config->compression);
+        if (io->env.coders == NULL)
+            return hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for compression");
+    }
     io->env.on_conn_closed = on_conn_closed;
     io->env.loop.on_turn = on_turn;
     io->env.loop.on_event_done = on_event_done;
+    hs_readahead_init(&io->readahead, &io->env.loop);
+    io->env.loop.readahead = &io->readahead;
     result = hs_io_observe_init(io, config->identity, error);
     if (result != HS_OK)
         return result;
+    io->env.websockets.stats = io->observer.stats;
     result = init_executor(io, config, error);
     if (result == HS_OK) {
         result = hs_net_init(&io->net, &io->env.loop, config->log);
@@ -269,11 +331,18 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
         if (result != HS_OK)
             hs_errinfo_set(error, result, 0, "cannot prepare outbound sockets");
     }
+    hs_topic_hub_init(&io->topics, config->topics, ev, config->topics_waiter);
+    hs_rooms_init(&io->rooms, &io->topics);
+    io->env.websockets.rooms = config->topics != NULL ? &io->rooms : NULL;
+    hs_websocket_deflates_init(&io->deflates, &io->env.websockets, &config->websocket_deflate);
     io->host = (hs_handler_host_t){
         .executor = &io->env.executor,
         .net = &io->net,
+        .topics = config->topics != NULL ? &io->topics : NULL,
+        .websockets = &io->env.websockets,
         .busy = &io->env.executor.busy,
         .reactor_index = config->identity != NULL ? config->identity->reactor_index : -1,
+        .port = config->port,
     };
     hs_io_begin_turn(io);
     return result;
@@ -307,7 +376,7 @@ static int earlier_ms(int a_ms, int b_ms)
 static int poll_timeout_ms(const hs_io_t *io, uint64_t now_ms)
 {
     const hs_loop_t *loop = &io->env.loop;
-    if (hs_loop_is_busy(loop))
+    if (hs_loop_is_busy(loop) || io->is_switching || hs_conn_has_websockets_to_update(&io->env))
         return 0;
     int timeout_ms = hs_wheel_timeout_ms(&loop->wheel, now_ms);
     if (!hs_list_empty(&loop->held))
@@ -335,24 +404,28 @@ static int poll(hs_io_t *io)
     hs_ev_t *ev = io->env.loop.ev;
     int timeout_ms = poll_timeout_ms(io, io->env.loop.now_ms);
     if (io->workers != NULL && hs_workers_want_wake(io->workers)) {
-        /* More requests may be here already: then they are worth the same wake. The turn goes on
-         * either way: this poll may have taken the wake that tells of a stop or a response. */
+        /* More requests may have arrived already and can share the same wake. The turn continues
+         * either way: this poll may have consumed the wake for a stop or a response. */
         int ready = hs_ev_poll(ev, 0);
         if (ready == 0)
             hs_workers_wake(io->workers);
         return ready;
     }
+    int topics_ms = hs_topic_hub_begin_sleep(&io->topics);
+    if (HS_UNLIKELY(topics_ms >= 0))
+        timeout_ms = earlier_ms(timeout_ms, topics_ms);
     int polled = hs_ev_poll(ev, hs_executor_begin_sleep(&io->env.executor, timeout_ms));
     hs_executor_end_sleep(&io->env.executor);
+    hs_topic_hub_end_sleep(&io->topics);
     return polled;
 }
 
 /*
- * Up to when all that had arrived has been received, after a poll with `ready` events: a deadline
- * is judged by that, so that a client whose bytes wait in the kernel, because this thread was busy
- * or stood still, is not taken for a slow one. A poll that was not full has seen everything. Full
- * ones have when there were enough of them for each descriptor to have been reported: epoll
- * reports those that wait longest first.
+ * The time up to which all arrived data has been received, after a poll with `ready` events.
+ * Deadlines are judged by it, so that a client whose bytes wait in the kernel because this thread
+ * was busy or stopped is not considered slow. A poll that was not full has seen everything. Full
+ * ones have once there were enough of them to report each descriptor: epoll reports those that
+ * waited longest first.
  */
 static void move_horizon(hs_io_t *io, int ready)
 {
@@ -376,12 +449,15 @@ static void take_handed_over(hs_io_t *io)
     int fd;
     while ((fd = hs_handoff_take(io->handoff)) >= 0) {
         hs_peer_t peer = hs_peer_of(fd);
-        hs_accept_take(io, fd, &peer);
+        hs_accept_take(io, fd, &peer, hs_accept_is_tls(io, fd));
     }
 }
 
 static void take_requests(hs_io_t *io)
 {
+    if (HS_UNLIKELY(atomic_load_explicit(&io->next_tls, memory_order_relaxed) != NULL))
+        hs_conn_set_tls(&io->env,
+                        atomic_exchange_explicit(&io->next_tls, NULL, memory_order_acquire));
     if (atomic_load_explicit(&io->switched_to, memory_order_relaxed) != 0) {
         hs_io_observe_generation(
             io, atomic_exchange_explicit(&io->switched_to, 0, memory_order_relaxed));
@@ -414,7 +490,7 @@ static void abort_overdue(hs_conn_t *conn, hs_conn_env_t *env)
     hs_conn_abort(conn, env);
 }
 
-/* The handler was exchanged, and responses of earlier ones keep too many of these. */
+/* The handler was replaced, and responses of earlier ones keep too many of those alive. */
 static void end_overdue(hs_io_t *io)
 {
     const hs_handler_t *handler = &io->env.executor.handler;
@@ -434,21 +510,27 @@ static void run_tasks(hs_io_t *io)
         handler->run_tasks(handler->self);
 }
 
-/* What the events have begun: requests go to workers, answers come back, everything is sent. */
+/* Finishes what the events started: requests go to workers, responses come back, everything is
+ * sent. */
 static void finish_turn(hs_io_t *io)
 {
     hs_loop_resume(&io->env.loop);
+    if (HS_UNLIKELY(hs_topic_hub_is_used(&io->topics)))
+        (void)hs_topic_hub_dispatch(&io->topics, MESSAGES);
     run_tasks(io);
+    bool has_switched = io->is_switching; /* before run_tasks, which has switched */
     hs_executor_flush(&io->env.executor);
-    /* Again, as late as possible: a worker's response says that the connection closes if the drain
-     * was asked for before the worker had finished. */
+    /* Again, as late as possible: a worker's response carries `Connection: close` if the drain was
+     * requested before the worker finished. */
     take_requests(io);
     hs_conn_collect(&io->env);
     hs_executor_flush(&io->env.executor);
+    hs_conn_update_websockets(&io->env);
     hs_loop_send(&io->env.loop, HOLD_NS);
     hs_io_observe_sent(io);
-    if (io->is_switching)
-        end_overdue(io);
+    if (!has_switched)
+        return;
+    end_overdue(io);
     io->is_switching = false;
 }
 
@@ -477,7 +559,7 @@ static void pin(hs_io_t *io)
                      strerror(-cpu));
 }
 
-/* Connections to which something is owed: those that linger have their answer. */
+/* Connections with unfinished responses: lingering ones have theirs. */
 static uint64_t count_owed(const hs_io_t *io)
 {
     uint64_t owed = 0;
@@ -487,7 +569,7 @@ static uint64_t count_owed(const hs_io_t *io)
     return owed;
 }
 
-/* Whoever drains wants to know that the time did not do. */
+/* The drain's caller must learn that time ran out. */
 static void report_cut(hs_io_t *io)
 {
     bool is_stopped = atomic_load_explicit(&io->stop_requested, memory_order_acquire);
@@ -500,6 +582,12 @@ static void report_cut(hs_io_t *io)
     io->has_cut = true;
 }
 
+/* True: there is more. */
+static bool trim(hs_io_t *io)
+{
+    return hs_conn_env_trim(&io->env) || (io->keeper != NULL && hs_keeper_trim(io->keeper));
+}
+
 int hs_io_run(hs_io_t *io)
 {
     const hs_handler_t *handler = &io->env.executor.handler;
@@ -507,9 +595,12 @@ int hs_io_run(hs_io_t *io)
     pin(io);
     if (io->workers != NULL)
         hs_thread_become(HS_THREAD_IO);
-    /* The time and the heartbeat of hs_io_init may be minutes old: whoever has loaded may wait. */
+    /* The time and the heartbeat of hs_io_init may be minutes old: a loaded process may have to
+     * wait. */
     io->turn_begun = false;
     hs_io_begin_turn(io);
+    if (io->keeper != NULL)
+        hs_keeper_begin(io->keeper, &io->env, (uint16_t[]){ io->host.port, io->tls_port });
     if (handler->attach != NULL)
         handler->attach(handler->self, &io->host);
     if (io->on_event != NULL)
@@ -524,15 +615,14 @@ int hs_io_run(hs_io_t *io)
             break;
         }
         hs_io_begin_turn(io);
-        take_requests(io); /* before answers are written: they say that the connection closes */
+        take_requests(io); /* before responses are written: they carry `Connection: close` */
         if (io->handoff != NULL)
             take_handed_over(io);
         finish_turn(io);
         move_horizon(io, polled);
         hs_loop_check_deadlines(&io->env.loop, io->horizon_ms);
         if (polled == 0 && io->env.loop.now_ms >= io->trim_ms)
-            io->trim_ms =
-                io->env.loop.now_ms + (hs_conn_env_trim(&io->env) ? TRIM_MORE_MS : TRIM_MS);
+            io->trim_ms = io->env.loop.now_ms + (trim(io) ? TRIM_MORE_MS : TRIM_MS);
         hs_accept_resume_if_due(io);
         hs_inbox_resume_if_due(io);
     }
@@ -543,11 +633,13 @@ int hs_io_run(hs_io_t *io)
         handler->stop(handler->self, NULL);
     hs_io_observe_sent(io);
     hs_io_observe_end(io);
+    if (io->keeper != NULL)
+        hs_keeper_end(io->keeper);
     return result;
 }
 
-/* Waits at most `wait_ms` for deferred jobs that threads of the program still have. Returns how
- * many are left. */
+/* Waits at most `wait_ms` for deferred jobs still held by threads of the program. Returns how many
+ * are left. */
 static uint32_t wait_for_deferred(hs_io_t *io, uint32_t wait_ms)
 {
     const hs_completions_t *completions = &io->env.executor.completions;
@@ -585,8 +677,14 @@ uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms)
     hs_workers_free(io->workers);
     io->workers = NULL;
     hs_io_observe_free(io);
+    hs_tls_server_leave(atomic_exchange_explicit(&io->next_tls, NULL, memory_order_acquire));
     if (io->has_net)
         hs_net_free(&io->net);
+    hs_readahead_free(&io->readahead);
+    hs_rooms_end(&io->rooms);
+    hs_topic_hub_end(&io->topics);
+    hs_websocket_deflates_end(&io->deflates);
+    hs_handshakes_free(&io->handshakes);
     hs_ev_free(ev);
     hs_conn_env_free(&io->env);
     io->env.loop.ev = NULL;
@@ -616,6 +714,12 @@ void hs_io_request_hand_over(hs_io_t *io, uint32_t timeout_ms)
 void hs_io_request_reopen(hs_io_t *io)
 {
     atomic_store_explicit(&io->reopen_requested, true, memory_order_relaxed);
+    hs_ev_wake(io->env.loop.ev);
+}
+
+void hs_io_set_tls(hs_io_t *io, hs_tls_server_t *server)
+{
+    hs_tls_server_leave(atomic_exchange_explicit(&io->next_tls, server, memory_order_acq_rel));
     hs_ev_wake(io->env.loop.ev);
 }
 

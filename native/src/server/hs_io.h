@@ -14,11 +14,16 @@
 
 #include "conn/hs_conn_move.h"
 #include "conn/hs_observer.h"
+#include "exec/hs_rooms.h"
+#include "exec/hs_span_log.h"
 #include "exec/hs_stats_page.h"
+#include "exec/hs_websocket_deflate.h"
+#include "net/hs_handshakes.h"
 #include "net/hs_net.h"
 #include "os/hs_append.h"
 #include "os/hs_ev.h"
 #include "server/hs_handoff.h"
+#include "stream/hs_readahead.h"
 
 #define HS_IO_BATCH 32
 #define HS_IO_LISTENERS_MAX 16
@@ -29,52 +34,82 @@ typedef struct hs_io hs_io_t;
 typedef struct hs_io_listener {
     hs_ev_io_t watcher;
     bool open;
+    bool is_tls;
 } hs_io_listener_t;
 
 /* owner: io. See server/hs_inbox.h. */
 typedef struct hs_inbox {
     hs_ev_io_t watcher;
     bool open;
-    bool handing_over;  /* connections leave through it, none comes in */
+    bool handing_over;  /* connections are handed over, none is taken */
     bool blocked;       /* the pair takes nothing now */
-    bool is_full;       /* nothing is taken until connections have been closed */
+    bool is_full;       /* nothing is taken until connections were closed */
     uint64_t log_ms;    /* a further pause is logged again from then on */
-    uint64_t resume_ms; /* 0: an event tells when it goes on */
+    uint64_t resume_ms; /* 0: an event reports when to continue */
     size_t limit;       /* descriptors of this process */
-    char *buffer;       /* one message */
+    /* After a crash: when to see next whether others have fewer connections, 0: never; how often
+     * still. */
+    uint64_t level_ms;
+    unsigned level_looks;
+    char *buffer; /* one message */
 } hs_inbox_t;
 
-/* Takes an accepted descriptor in the io's place. */
+/* Receives accepted descriptors instead of the io. */
 typedef void (*hs_io_accepted_fn)(void *context, int fd);
+
+/* The kinds of lines, as indexes. */
+enum {
+    HS_IO_ACCESS,
+    HS_IO_SPANS,
+    HS_IO_LINES
+};
+
+/* Lines of the observer and their destinations. owner: io */
+typedef struct hs_io_lines {
+    const char *name;     /* for the log */
+    hs_access_log_t *log; /* NULL: off */
+    hs_append_t file;
+    char *path;
+    uint64_t flush_ms; /* written at the end of the first turn after it */
+    bool failed;
+} hs_io_lines_t;
 
 struct hs_io {
     hs_conn_env_t env;     /* first: with the loop in it, whose context this is */
     hs_workers_t *workers; /* NULL: handlers run inline */
     hs_net_t net;          /* outbound sockets of handlers */
+    hs_readahead_t readahead;
     bool has_net;
-    uint64_t
-        net_bytes_in; /* counted by `net` that are not those of clients, as are net_bytes_out */
+    hs_topic_hub_t topics;            /* subscriptions of handlers */
+    hs_rooms_t rooms;                 /* WebSockets that have joined topics */
+    hs_websocket_deflates_t deflates; /* of WebSockets */
+    struct hs_keeper *keeper;         /* borrowed; NULL: none */
+    uint64_t net_bytes_in; /* counted by `net`, not from clients; likewise net_bytes_out */
     uint64_t net_bytes_out;
     hs_handler_host_t host;
-    hs_handoff_t *handoff;      /* from the boss; NULL: this io accepts by itself */
+    hs_handoff_t *handoff;      /* from the boss; NULL: this io itself accepts */
     hs_io_accepted_fn accepted; /* NULL: this io serves what it accepts */
-    /* It drains, and has handed over all that was there to accept: before it closes its listeners.
+    /* It drains, and has passed on all waiting connections; called before it closes its listeners.
      * With `accepted`. */
     void (*accepted_all)(void *context, uint32_t drain_timeout_ms);
     void *accepted_context;
     hs_io_listener_t listeners[HS_IO_LISTENERS_MAX];
     size_t listener_count;
+    hs_handshakes_t handshakes; /* that addresses may begin */
+    uint16_t tls_port;          /* the port for TLS; 0: none */
     hs_ev_io_t control;
     bool control_open;
     bool turn_begun;               /* now and date were read in this turn */
     int64_t real_offset_ms;        /* wall clock less monotonic clock */
     uint64_t real_offset_until_ms; /* when it is to be read again */
-    uint64_t horizon_ms;           /* what had arrived by then has been received */
+    uint64_t horizon_ms;           /* data that arrived before this has been received */
     uint64_t full_since_ms;        /* since when polls have been full */
     uint32_t full_polls;           /* ... and how many */
+    size_t accept_fd_end; /* a connection with this descriptor or a higher one is the last to be
+                             accepted */
     bool accept_paused;
     bool conn_freed;  /* a connection was closed since accepting was paused */
-    uint64_t trim_ms; /* when free memory is to be given back */
+    uint64_t trim_ms; /* when to return free memory */
     uint64_t accept_resume_ms;
     uint64_t accept_log_ms;     /* a further pause is logged again from then on */
     uint64_t drain_deadline_ms; /* of a drain or a hand-over */
@@ -85,17 +120,16 @@ struct hs_io {
     uint32_t stats_side;
     hs_stats_page_t *page; /* borrowed; NULL: counters go to private_stats */
     uint64_t by_state[HS_STATS_STATES];
-    hs_append_t access_file;
-    char *access_path;
-    uint64_t access_flush_ms; /* lines are written at the end of the first turn after it */
-    bool access_failed;
-    int pin_cpu;  /* -1: the thread runs where the system likes */
-    bool has_cut; /* a drain ran out of time; for who has run the io, when it has ended */
+    hs_io_lines_t lines[HS_IO_LINES];
+    hs_span_log_t spans; /* for calls to other servers: writes to lines[HS_IO_SPANS] */
+    int pin_cpu;         /* -1: not bound */
+    bool has_cut;        /* a drain ran out of time; for the caller of hs_io_run, after it
+                            returns */
     hs_event_fn on_event;
     void *on_event_ud;
     hs_stats_area_t private_stats;
 
-    bool is_switching; /* handlers go over to another generation in this turn */
+    bool is_switching; /* handlers switch to another generation in this turn */
 
     /* Written by any thread or signal handler, read by io when it wakes. Release/acquire, so that
      * the timeout is seen with the drain request. */
@@ -104,11 +138,14 @@ struct hs_io {
     _Atomic uint32_t drain_timeout_ms;
     _Atomic bool hand_over_requested;
     _Atomic uint32_t hand_over_timeout_ms;
-    _Atomic uint64_t switched_to; /* a generation that is not named yet, 0: none; relaxed */
+    _Atomic uint64_t switched_to; /* a generation not reported yet, 0: none; relaxed */
     _Atomic bool reopen_requested;
+    /* The certificates for new connections from the next turn on, NULL: no change. Exchanged by any
+     * thread (release), which frees what it takes out, and by io (acquire). */
+    _Atomic(hs_tls_server_t *) next_tls;
 };
 
-/* Which reactor an io is, and what it tells others. */
+/* The identity of an io's reactor, and its outputs. */
 typedef struct hs_io_identity {
     int reactor_index; /* -1: it has none */
     uint64_t generation;
@@ -118,42 +155,55 @@ typedef struct hs_io_identity {
     hs_access_log_format_t access_log;
     const char *access_log_path; /* copied; NULL: access_log_fd */
     int access_log_fd;           /* borrowed */
-    int pin_cpu;                 /* -1: any */
+    uint32_t trace_sample; /* of this many requests without a trace, one has a span; 0: no spans */
+    int trace_fd;          /* borrowed */
+    int pin_cpu;           /* -1: any */
 } hs_io_identity_t;
 
 typedef struct hs_io_config {
     const hs_limits_t *limits;
-    const hs_forwarding_t *forwarding; /* NULL: no proxy is trusted. It outlives the io */
-    bool proxy_protocol;               /* connections begin with its header */
-    hs_handler_t handler;              /* of the I/O thread */
+    const hs_forwarding_t *forwarding;   /* NULL: no proxy is trusted. It outlives the io */
+    const hs_shared_set_t *shared;       /* NULL: none. It outlives the io */
+    const hs_compression_t *compression; /* NULL: none. It outlives the io */
+    hs_ws_terms_wanted_t websocket_deflate;
+    bool proxy_protocol;  /* connections begin with its header */
+    hs_handler_t handler; /* of the I/O thread */
     hs_dispatch_mode_t dispatch;
     uint32_t worker_count;        /* 0: none */
     uint32_t queue_capacity;      /* requests that may wait for a worker */
     hs_handler_factory_t factory; /* of the workers' handlers; outlives the io */
+    hs_topics_t *topics;          /* of the process; outlives the io. NULL: none */
+    hs_topics_waiter_t topics_waiter;
     hs_log_t *log;
     hs_event_fn on_event;
     void *on_event_ud;
     const hs_io_identity_t *identity; /* NULL: none of it */
     bool streams_content;             /* handlers are called at the end of the head */
+    uint32_t handshake_rate;          /* per address and second; 0: any */
+    uint16_t port;                    /* of the first listener, for handlers; 0: none */
+    struct hs_keeper *keeper;         /* connections survive the process; NULL: they do not */
 } hs_io_config_t;
 
 HS_NODISCARD int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error);
 
-/* A descriptor whose end means that the supervisor is gone. The io owns it from here on, also when
- * this fails. */
+/* A descriptor whose end of file means that the supervisor is gone. The io owns it from here on,
+ * even if this fails. */
 HS_NODISCARD int hs_io_set_control(hs_io_t *io, int fd, hs_errinfo_t *error);
 
 _Static_assert(offsetof(hs_io_t, env) == 0, "the context of an io's loop is the io");
 
-/* A connection over an accepted descriptor; the io owns it unless this fails. `shed`: it is beyond
+/* Opens a connection over an accepted descriptor; the io owns it unless this fails. `shed`: over
  * the limit. */
 HS_NODISCARD int hs_io_open_conn(hs_io_t *io, int fd, const hs_peer_t *peer, bool shed);
 
-/* One that another reactor has had, with `bytes` received and not handled there. */
+/* The same with TLS. */
+HS_NODISCARD int hs_io_open_tls(hs_io_t *io, int fd, const hs_peer_t *peer);
+
+/* One moved from another reactor, with `bytes` received but not handled there. */
 HS_NODISCARD int hs_io_adopt_conn(hs_io_t *io, int fd, const hs_conn_moved_t *moved,
                                   const char *bytes);
 
-/* Closes a connection that lives on elsewhere. */
+/* Closes a connection that continues elsewhere. */
 void hs_io_forget_conn(hs_io_t *io, hs_conn_t *conn);
 
 /* Reads the clocks, once a turn. */
@@ -163,14 +213,14 @@ void hs_io_begin_turn(hs_io_t *io);
 int hs_io_run(hs_io_t *io);
 
 /*
- * After hs_io_run. Waits at most `wait_ms` for handlers that still run on workers and returns how
- * many do then: their threads are left behind, and neither the io nor anything that its
- * configuration named may be freed.
+ * After hs_io_run. Waits at most `wait_ms` for handlers still running on workers and returns how
+ * many remain: their threads are abandoned, and neither the io nor anything named in its
+ * configuration may be freed.
  */
 uint32_t hs_io_free(hs_io_t *io, uint32_t wait_ms);
 
-/* The handlers of its threads have been exchanged for those of another generation: they go over to
- * them in run_tasks, also those that sleep. Any thread. */
+/* The handlers of its threads were replaced with those of another generation: all threads, also
+ * sleeping ones, switch in run_tasks. Any thread. */
 void hs_io_switch(hs_io_t *io, uint64_t generation);
 
 /* Any thread, signal handlers too. */
@@ -178,3 +228,6 @@ void hs_io_request_stop(hs_io_t *io);
 void hs_io_request_drain(hs_io_t *io, uint32_t timeout_ms);
 void hs_io_request_hand_over(hs_io_t *io, uint32_t timeout_ms);
 void hs_io_request_reopen(hs_io_t *io);
+
+/* New connections use these certificates soon. Takes `server`. Any thread. */
+void hs_io_set_tls(hs_io_t *io, hs_tls_server_t *server);

@@ -27,9 +27,10 @@ HS_NODISCARD int hs_reactor_init(hs_reactor_t *reactor, const hs_io_config_t *co
 /* As hs_io_free. */
 uint32_t hs_reactor_free(hs_reactor_t *reactor, uint32_t wait_ms);
 
-/* Runs it on a thread of its own, fed by hs_reactor_hand_over. */
+/* Runs it on a separate thread, fed by hs_reactor_hand_over. */
 HS_NODISCARD int hs_reactor_start(hs_reactor_t *reactor, unsigned number, hs_errinfo_t *error);
 void hs_reactor_join(hs_reactor_t *reactor);
 
-/* The boss: gives it a connection. False: the reactor does not keep up, `fd` stays the caller's. */
+/* Called by the boss: passes it a connection. False: the reactor does not keep up, the caller keeps
+ * `fd`. */
 HS_NODISCARD bool hs_reactor_hand_over(hs_reactor_t *reactor, int fd);

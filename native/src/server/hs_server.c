@@ -3,17 +3,23 @@
 #include "http/hs_inflate.h"
 #include "http/hs_parse.h"
 #include "os/hs_object.h"
+#include "os/hs_resident.h"
+#include "os/hs_shm.h"
 #include "os/hs_sock.h"
 #include "server/hs_accept.h"
 #include "server/hs_config.h"
 #include "server/hs_inbox.h"
+#include "server/hs_keeper.h"
 #include "server/hs_reactor.h"
+#include "server/hs_server_tls.h"
 #include "server/hs_source.h"
 #include "server/hs_watchdog.h"
+#include "shared/hs_shared_set.h"
 
 struct hs_server {
     hs_limits_t limits;
     hs_forwarding_t forwarding;
+    hs_compression_t compression;
     hs_log_t log;
     hs_log_json_t log_json;
     hs_source_t source;
@@ -21,12 +27,17 @@ struct hs_server {
     hs_stats_page_t *page; /* NULL: none */
     hs_metrics_t metrics;  /* of the handlers, in the page if there is one */
     bool has_metrics;
-    hs_io_t **ios; /* of the reactors */
+    hs_shared_set_t shared;
+    hs_topics_t *topics;
+    hs_keeper_t *keeper; /* NULL: connections end with the process */
+    hs_io_t **ios;       /* of the reactors */
     size_t reactor_count;
     hs_io_t boss; /* HS_REACTOR_MULTI: accepts and hands over */
     bool has_boss;
     size_t next_reactor; /* owner: boss */
     uint16_t port;
+    uint16_t tls_port;
+    hs_server_tls_keys_t tls_keys;
     char *uds_path; /* the socket file to remove, if it is still `uds_file` */
     hs_sock_file_t uds_file;
     uint32_t stop_wait_ms;
@@ -35,15 +46,20 @@ struct hs_server {
     char problem[HS_ERRINFO_TEXT_CAP]; /* of the last prepare: written before the event */
 };
 
-/* Descriptors of the configuration that nobody has taken yet; -1: none, or taken. What takes one
- * closes it if it fails. */
+/* Descriptors of the configuration that were not taken over yet; -1: none, or taken. Code that
+ * takes one closes it on failure. */
 typedef struct given {
     const int *listen_fds;
     size_t listen_fd_count;
     int control_fd;
     int inbox_fd;
+    int tls_fd;
     int app_fd;
     int stats_fd;
+    size_t topics_fd_count;
+    const int *topics_fds;
+    const hs_shared_memory_t *shared;
+    size_t shared_count;
 } given_t;
 
 static given_t given_of(const hs_config_t *config)
@@ -54,8 +70,13 @@ static given_t given_of(const hs_config_t *config)
         .listen_fd_count = has_listeners ? config->listen_fd_count : 0,
         .control_fd = config->control_fd,
         .inbox_fd = config->inbox_fd,
+        .tls_fd = config->tls_fd,
         .app_fd = config->app_fd,
         .stats_fd = config->stats_fd,
+        .topics_fds = config->topics_fds,
+        .topics_fd_count = config->topics_fds != NULL ? config->topics_fd_count : 0,
+        .shared = config->shared,
+        .shared_count = config->shared != NULL ? config->shared_count : 0,
     };
 }
 
@@ -78,11 +99,41 @@ static void close_given(given_t *given)
         hs_sock_close(take_listener(given));
     hs_sock_close(take(&given->control_fd));
     hs_sock_close(take(&given->inbox_fd));
+    hs_sock_close(take(&given->tls_fd));
     hs_sock_close(take(&given->app_fd));
     hs_sock_close(take(&given->stats_fd));
+    for (; given->topics_fd_count > 0; given->topics_fd_count--)
+        hs_sock_close(*given->topics_fds++);
+    for (; given->shared_count > 0; given->shared_count--)
+        hs_sock_close(given->shared++->fd);
 }
 
-/* What listeners and the supervisor's descriptor belong to. */
+static int open_topics(hs_server_t *server, const hs_config_t *config, given_t *given,
+                       hs_errinfo_t *error)
+{
+    size_t count = given->topics_fd_count;
+    given->topics_fd_count = 0;
+    server->topics = count > 0 ? hs_topics_attach(config->topics_fds, count, error)
+                               : hs_topics_new(1, config->topics_size, error);
+    if (server->topics == NULL)
+        return error->code;
+    bool is_shared = count > 0;
+    int result = hs_topics_begin(server->topics, is_shared ? config->stats_slot : 0,
+                                 is_shared ? config->stats_side : 0);
+    if (result != HS_OK)
+        hs_errinfo_set(error, HS_ERR_INVALID, 0, "topics: no slot %u side %u", config->stats_slot,
+                       config->stats_side);
+    return result;
+}
+
+static int open_shared(hs_server_t *server, given_t *given, hs_errinfo_t *error)
+{
+    size_t count = given->shared_count;
+    given->shared_count = 0;
+    return hs_shared_set_open(&server->shared, given->shared, count, error);
+}
+
+/* The io that owns listeners and the supervisor's descriptor. */
 static hs_io_t *front_of(hs_server_t *server)
 {
     return server->has_boss ? &server->boss : &server->reactors[0].io;
@@ -97,6 +148,28 @@ static int listen_tcp(hs_server_t *server, const hs_config_t *config, hs_errinfo
     if (hs_sock_local_address(fd, &address) == 0)
         server->port = address.port;
     return hs_accept_add_listener(front_of(server), fd, error);
+}
+
+/* Before the others: a listener's port tells whether it uses TLS. */
+static int listen_tls(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
+{
+    server->tls_port = (uint16_t)config->tls_port;
+    int fd = -1;
+    if (config->listen_flags & HS_LISTEN_TCP) {
+        fd = hs_sock_listen_tcp(config->host, server->tls_port, config->backlog, 0, error);
+        hs_sock_address_t address;
+        if (fd < 0)
+            return fd;
+        if (hs_sock_local_address(fd, &address) == 0)
+            server->tls_port = address.port;
+    }
+    front_of(server)->tls_port = server->tls_port;
+    for (size_t i = 0; i < server->reactor_count; i++) {
+        server->ios[i]->tls_port = server->tls_port;
+        server->ios[i]->env.redirect_port = config->tls_redirect ? server->tls_port : 0;
+        server->ios[i]->env.hsts_s = config->tls_hsts_s;
+    }
+    return fd < 0 ? HS_OK : hs_accept_add_listener(front_of(server), fd, error);
 }
 
 static int listen_uds(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
@@ -120,7 +193,9 @@ static int open_listeners(hs_server_t *server, const hs_config_t *config, given_
                           hs_errinfo_t *error)
 {
     int result = HS_OK;
-    if (config->listen_flags & HS_LISTEN_TCP)
+    if (config->tls_port >= 0)
+        result = listen_tls(server, config, error);
+    if (result == HS_OK && (config->listen_flags & HS_LISTEN_TCP))
         result = listen_tcp(server, config, error);
     if (result == HS_OK && (config->listen_flags & HS_LISTEN_UDS))
         result = listen_uds(server, config, error);
@@ -147,8 +222,8 @@ static void hand_over(void *context, int fd)
     hs_sock_close(fd);
 }
 
-/* The boss has handed over what it had accepted: the reactors drain. A client that finds the port
- * closed is told that its connection closes. */
+/* The boss has handed over all accepted connections: the reactors drain. Once the port is closed,
+ * responses carry `Connection: close`. */
 static void drain_reactors(void *context, uint32_t timeout_ms)
 {
     hs_server_t *server = context;
@@ -164,19 +239,42 @@ static uint32_t worker_count(const hs_config_t *config)
     return count < HS_WORKERS_MAX ? (uint32_t)count : HS_WORKERS_MAX;
 }
 
+/* The port of the first listener, if known before it is opened. */
+static uint16_t known_port(const hs_config_t *config)
+{
+    hs_sock_address_t address;
+    if (config->listen_fd_count == 0)
+        return (config->listen_flags & HS_LISTEN_TCP) != 0 ? config->port : 0;
+    return hs_sock_local_address(config->listen_fds[0], &address) == 0 ? address.port : 0;
+}
+
+/* Of both sides of a WebSocket whose messages share contexts. */
+#define WS_WINDOW_BITS 12
+
 static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_errinfo_t *error)
 {
     hs_io_config_t io_config = {
         .limits = &server->limits,
         .forwarding = server->forwarding.trusted.count > 0 ? &server->forwarding : NULL,
+        .shared = &server->shared,
+        .compression = hs_compression_is_on(&server->compression) ? &server->compression : NULL,
+        .websocket_deflate = { .is_on = config->ws_compress != HS_WS_COMPRESS_OFF,
+                               .takeover = config->ws_compress == HS_WS_COMPRESS_TAKEOVER,
+                               .window_bits = WS_WINDOW_BITS },
         .proxy_protocol = config->proxy_protocol,
         .dispatch = config->dispatch,
         .streams_content = server->source.module.streams_content ||
                            (config->stream_content && config->lua_script == NULL),
         .worker_count = worker_count(config),
         .queue_capacity = (uint32_t)config->work_queue_cap,
+        .handshake_rate = config->tls_handshakes,
         .factory = server->source.factory,
+        .topics = server->topics,
+        /* Threads of one process are woken together. */
+        .topics_waiter = server->has_boss ? HS_TOPICS_WORKERS : HS_TOPICS_IO,
         .log = &server->log,
+        .port = known_port(config),
+        .keeper = server->keeper,
     };
     hs_io_identity_t identity = {
         .reactor_index = config->reactor_index,
@@ -187,6 +285,8 @@ static int open_reactors(hs_server_t *server, const hs_config_t *config, hs_erri
         .access_log = (hs_access_log_format_t)config->access_log,
         .access_log_path = config->access_log_path,
         .access_log_fd = config->access_log_fd,
+        .trace_sample = config->trace_sample,
+        .trace_fd = config->trace_fd,
         .pin_cpu = config->pin_cpu,
     };
     io_config.identity = &identity;
@@ -230,7 +330,7 @@ static int open_boss(hs_server_t *server, const hs_config_t *config, hs_errinfo_
     return result;
 }
 
-/* Before handlers are made: they may count while they are loaded. */
+/* Before handlers are created: they may count while they are loaded. */
 static int open_metrics(hs_server_t *server, const hs_config_t *config, given_t *given,
                         hs_errinfo_t *error)
 {
@@ -252,20 +352,47 @@ static int open_metrics(hs_server_t *server, const hs_config_t *config, given_t 
                : hs_errinfo_set(error, HS_ERR_NOMEM, 0, "out of memory for metrics");
 }
 
+static void open_keeper(hs_server_t *server, const hs_config_t *config)
+{
+    if (config->survive == HS_SURVIVE_OFF || config->inbox_fd < 0 || server->has_boss)
+        return;
+    const hs_keeper_config_t keeper = {
+        .max_connections = server->limits.max_connections,
+        .only_idle = config->survive == HS_SURVIVE_IDLE,
+        .inbox_fd = config->inbox_fd,
+        .log_json_fd = config->log_json_fd,
+        .reactor_index = config->reactor_index,
+        .log = &server->log,
+    };
+    server->keeper = hs_keeper_open(&keeper);
+}
+
 static int open_server(hs_server_t *server, const hs_config_t *config, given_t *given,
                        hs_errinfo_t *error)
 {
     server->forwarding.field = config->forwarded_field;
     int result = open_metrics(server, config, given, error);
+    if (result == HS_OK)
+        result = open_shared(server, given, error);
+    if (result == HS_OK)
+        result = open_topics(server, config, given, error);
+    if (result == HS_OK)
+        result = hs_compression_init(&server->compression, config, error);
     if (result == HS_OK && config->trusted_proxies != NULL)
         result = hs_networks_parse(&server->forwarding.trusted, config->trusted_proxies, error);
     if (result == HS_OK)
         result = hs_source_open(&server->source, config, given->app_fd, &server->metrics,
-                                &server->log, error);
+                                &server->shared, server->topics, &server->log, error);
     if (result == HS_OK)
         result = open_reactors(server, config, error);
     if (result == HS_OK && server->has_boss)
         result = open_boss(server, config, error);
+    if (result == HS_OK && given->tls_fd >= 0)
+        result = hs_server_tls_take(given->tls_fd, server->ios, server->reactor_count, error);
+    else if (result == HS_OK && config->tls != NULL)
+        result = hs_server_tls_load(config->tls, &server->tls_keys, server->ios,
+                                    server->reactor_count, error);
+    hs_sock_close(take(&given->tls_fd));
     return result == HS_OK ? open_listeners(server, config, given, error) : result;
 }
 
@@ -289,6 +416,7 @@ static hs_server_t *server_create(const hs_config_t *config, given_t *given, hs_
     hs_log_init(&server->log, config->log_level, sink, &server->log_json);
     if (config->log_json_fd >= 0)
         hs_log_process_begin(config->log_json_fd, config->reactor_index, config->log_level);
+    open_keeper(server, config);
     if (open_server(server, config, given, error) != HS_OK) {
         hs_server_free(server);
         return NULL;
@@ -357,13 +485,14 @@ int hs_server_run(hs_server_t *server)
         .ios = server->ios,
         .count = server->reactor_count,
         .timeout_ms = server->limits.handler_timeout_ms,
+        .memory_limit = server->limits.memory,
         .log = &server->log,
         .on_event = server->on_event,
         .on_event_ud = server->on_event_ud,
     };
     bool has_page = server->reactors[0].io.page != NULL;
     hs_watchdog_t *watchdog = NULL;
-    if (config.timeout_ms > 0 || has_page)
+    if (config.timeout_ms > 0 || config.memory_limit > 0 || has_page)
         watchdog = hs_watchdog_start(&config);
     int result = server->has_boss ? run_behind_boss(server) : hs_io_run(&server->reactors[0].io);
     hs_watchdog_stop(watchdog);
@@ -382,7 +511,7 @@ void hs_server_stop(hs_server_t *server)
 
 void hs_server_drain(hs_server_t *server, uint32_t timeout_ms)
 {
-    /* Behind a boss the reactors drain when it has handed over what it had accepted. */
+    /* Behind a boss the reactors drain when it has handed over all accepted connections. */
     hs_io_request_drain(front_of(server), timeout_ms);
 }
 
@@ -420,9 +549,13 @@ void hs_server_free(hs_server_t *server)
                      left);
         return;
     }
+    hs_keeper_close(server->keeper);
     if (server->has_metrics)
         hs_metrics_free(&server->metrics);
     hs_stats_page_free(server->page);
+    hs_shared_set_close(&server->shared);
+    hs_topics_free(server->topics);
+    hs_compression_free(&server->compression);
     hs_free(server->ios);
     hs_free(server->reactors);
     hs_free(server);
@@ -472,12 +605,53 @@ uint16_t hs_server_port(const hs_server_t *server)
     return server->port;
 }
 
-static int accept_lua(const char *script, const char *root, int *app_fd, bool *is_whole,
-                      hs_errinfo_t *error)
+uint16_t hs_server_tls_port(const hs_server_t *server)
+{
+    return server->tls_port;
+}
+
+int hs_server_set_tls(hs_server_t *server, const hs_tls_options_t *options, char *error,
+                      size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    int result =
+        hs_server_tls_load(options, &server->tls_keys, server->ios, server->reactor_count, &info);
+    (void)report(&info, NULL, error, error_size);
+    return result;
+}
+
+int hs_store_tls(const void *data, size_t size)
+{
+    return hs_shm_store(&(struct iovec){ (void *)(uintptr_t)data, size }, 1, false);
+}
+
+int hs_check_tls(const void *data, size_t size, char *error, size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    hs_tls_material_t material;
+    if (!hs_tls_material_read(&material, hs_span(data, size)))
+        hs_errinfo_set(&info, HS_ERR_INVALID, 0, "unreadable certificates");
+    else
+        hs_tls_server_leave(hs_tls_server_new(&material, &info));
+    return report(&info, NULL, error, error_size);
+}
+
+int hs_server_take_tls(hs_server_t *server, int tls_fd, char *error, size_t error_size)
+{
+    hs_errinfo_t info = { 0 };
+    int result = hs_server_tls_take(tls_fd, server->ios, server->reactor_count, &info);
+    (void)report(&info, NULL, error, error_size);
+    return result;
+}
+
+static int accept_lua(const char *script, const char *root, hs_lua_compat_t compat,
+                      hs_shared_set_t *shared, int *app_fd, bool *is_whole, hs_errinfo_t *error)
 {
     hs_log_t log;
     hs_log_init(&log, HS_LOG_WARN, NULL, NULL);
-    hs_lua_config_t config = { .files = { .root = root, .script = script }, .log = &log };
+    hs_lua_config_t config = {
+        .files = { .root = root, .script = script }, .log = &log, .shared = shared, .compat = compat
+    };
     config.files.snapshot = hs_snapshot_take(script, error);
     if (config.files.snapshot == NULL)
         return error->code;
@@ -494,12 +668,16 @@ static int accept_lua(const char *script, const char *root, int *app_fd, bool *i
     return error->code;
 }
 
-int hs_accept_lua(const char *lua_script, const char *lua_root, int *app_fd, bool *is_whole,
-                  char *error, size_t error_size)
+int hs_accept_lua(const char *lua_script, const char *lua_root, hs_lua_compat_t compat,
+                  const hs_shared_memory_t *shared, size_t shared_count, int *app_fd,
+                  bool *is_whole, char *error, size_t error_size)
 {
     hs_errinfo_t info = { 0 };
+    hs_shared_set_t set;
     *app_fd = -1;
-    accept_lua(lua_script, lua_root, app_fd, is_whole, &info);
+    if (hs_shared_set_open(&set, shared, shared_count, &info) == HS_OK)
+        accept_lua(lua_script, lua_root, compat, &set, app_fd, is_whole, &info);
+    hs_shared_set_close(&set);
     return report(&info, NULL, error, error_size);
 }
 
@@ -507,7 +685,7 @@ int hs_check_lua(const char *lua_script, const char *lua_root, char *error, size
 {
     hs_errinfo_t info = { 0 };
     bool is_whole;
-    accept_lua(lua_script, lua_root, NULL, &is_whole, &info);
+    accept_lua(lua_script, lua_root, HS_LUA_COMPAT_NONE, NULL, NULL, &is_whole, &info);
     return report(&info, NULL, error, error_size);
 }
 
@@ -545,6 +723,16 @@ const char *hs_luajit_version(void)
     return hs_lua_version();
 }
 
+bool hs_luajit_interrupts_compiled(void)
+{
+    return hs_lua_interrupts_compiled();
+}
+
+uint64_t hs_memory_resident(void)
+{
+    return hs_resident_bytes();
+}
+
 const char *hs_allocator(void)
 {
     return hs_object_allocator();
@@ -554,5 +742,7 @@ bool hs_self_check(void)
 {
     const void *own = (const void *)(uintptr_t)hs_self_check;
     return hs_object_is_same(own, hs_parse_library_address()) &&
-           hs_object_is_same(own, hs_inflate_library_address());
+           hs_object_is_same(own, hs_inflate_library_address()) &&
+           hs_object_is_same(own, hs_coder_library_address(0)) &&
+           hs_object_is_same(own, hs_coder_library_address(1));
 }

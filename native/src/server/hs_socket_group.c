@@ -37,7 +37,7 @@ int hs_socket_listen_group(const char *host, uint16_t port, int backlog, int *fd
                            hs_bound_t *bound, int *sys_errno, char *error, size_t error_size)
 {
     hs_errinfo_t info = { 0 };
-    /* Two groups of one user may share a port without a word: the probe is what refuses the second.
+    /* Two groups of one user could silently share a port: the probe refuses the second.
      */
     if (hs_sock_probe_tcp(host, port, &info) < 0)
         return report(&info, sys_errno, error, error_size);

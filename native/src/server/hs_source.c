@@ -40,7 +40,8 @@ static int open_app(const hs_source_t *source, int app_fd, hs_generation_source_
 }
 
 static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd,
-                    hs_metrics_t *metrics, hs_log_t *log, hs_errinfo_t *error)
+                    hs_metrics_t *metrics, hs_shared_set_t *shared, hs_topics_t *topics,
+                    hs_log_t *log, hs_errinfo_t *error)
 {
     if (!copy_text(&source->lua_script, config->lua_script) ||
         !copy_text(&source->lua_root, config->lua_root))
@@ -49,7 +50,11 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd,
         .files = { .root = source->lua_root, .script = source->lua_script },
         .log = log,
         .metrics = metrics,
+        .shared = shared,
+        .topics = topics,
         .memory_cap = config->lua_memory_cap,
+        .compat = config->lua_compat,
+        .error_pages = config->lua_error_pages,
     };
     hs_generation_source_t app;
     int result = open_app(source, app_fd, &app, error);
@@ -63,7 +68,8 @@ static int open_lua(hs_source_t *source, const hs_config_t *config, int app_fd,
 }
 
 int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd,
-                   hs_metrics_t *metrics, hs_log_t *log, hs_errinfo_t *error)
+                   hs_metrics_t *metrics, hs_shared_set_t *shared, hs_topics_t *topics,
+                   hs_log_t *log, hs_errinfo_t *error)
 {
     *source = (hs_source_t){ .c_handler = { config->handler, config->handler_ud } };
     if (config->module_path != NULL) {
@@ -73,7 +79,7 @@ int hs_source_open(hs_source_t *source, const hs_config_t *config, int app_fd,
         return result;
     }
     if (config->lua_script != NULL)
-        return open_lua(source, config, app_fd, metrics, log, error);
+        return open_lua(source, config, app_fd, metrics, shared, topics, log, error);
     source->factory = hs_c_handler_factory(&source->c_handler);
     return HS_OK;
 }

@@ -1,7 +1,7 @@
 /*
  * A thread that checks a running server several times per handler timeout, off the request path: it
- * reports handlers that block an I/O thread, which cannot report them itself, and records the
- * process's memory on the stats page.
+ * reports handlers that block an I/O thread, which cannot report them itself, records the process's
+ * memory on the stats page, and reports when it reaches its limit.
  *
  * Threads: start and stop on the thread that runs the server.
  */
@@ -15,9 +15,10 @@ typedef struct hs_watchdog hs_watchdog_t;
 typedef struct hs_watchdog_config {
     hs_io_t *const *ios; /* outlive the watchdog */
     size_t count;
-    uint32_t timeout_ms; /* of a handler; 0: as long as it likes */
+    uint32_t timeout_ms;   /* of a handler; 0: no limit */
+    uint64_t memory_limit; /* of the process, in bytes; 0: none */
     hs_log_t *log;
-    hs_event_fn on_event; /* HS_EVENT_STUCK; may be NULL */
+    hs_event_fn on_event; /* HS_EVENT_STUCK, HS_EVENT_MEMORY_…; may be NULL */
     void *on_event_ud;
 } hs_watchdog_config_t;
 
