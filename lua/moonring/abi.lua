@@ -2,7 +2,7 @@
 local ffi = require 'ffi'
 local native = require 'moonring.native'
 
-local VERSION = 10
+local VERSION = 14
 
 ffi.cdef(native.abi)
 

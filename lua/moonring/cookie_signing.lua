@@ -1,9 +1,8 @@
--- Signed values for cookies: text that only who has the key can make, bound to the name of its cookie
--- and to the time until which it is valid. Not encrypted: clients can read it.
+-- Signed cookie values: text that can be made only with the key, bound to the cookie's name and to its expiry
+-- time. Not encrypted: clients can read it.
 --
 --     base64url(value) "." time "." base64url(HMAC-SHA-256(key, label NUL name NUL time NUL value))
---
--- Neither a label, a name nor a time has a NUL in it: no two cookies have the same signed text.
+-- Labels, names and times contain no NUL, so no two cookies have the same signed text.
 local crypto = require 'moonring.crypto'
 local raise = require('moonring.failure').raise
 
@@ -17,7 +16,7 @@ local LABEL = 'moonring cookie 1'
 -- Shorter keys could be guessed.
 local KEY_LENGTH, KEYS = 16, 16
 local AGE_MOST = 10 * 366 * 86400
--- What is longer was not made here: browsers drop it.
+-- Longer text was not made here: browsers drop it.
 local TEXT_LENGTH = 4096
 
 -- The keys as a list: the first one signs, all of them verify.

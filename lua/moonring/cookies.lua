@@ -1,9 +1,10 @@
--- Cookies (RFC 6265): cookies.read(req) gives those that were sent; cookies.set(res, name, value,
--- options) adds a Set-Cookie field; set_signed and read_signed do so with values that clients cannot
--- make up.
+-- Cookies (RFC 6265): cookies.read(req) returns those of the request; cookies.set(res, name, value, options)
+-- adds a Set-Cookie field; set_signed and read_signed do the same with values that clients cannot forge.
 local members = require 'moonring.members'
 local signing = require 'moonring.cookie_signing'
-local raise = require('moonring.failure').raise
+local failure = require 'moonring.failure'
+
+local raise = failure.raise
 
 local byte, find, format, lower = string.byte, string.find, string.format, string.lower
 local match, sub = string.match, string.sub
@@ -15,7 +16,7 @@ local _M = {}
 
 -- A request with more cookies than this is refused.
 local LIMIT = 200
--- Browsers drop cookies whose name and value, or one of whose attributes, are longer.
+-- Browsers drop cookies whose name and value together, or any of whose attributes, are longer.
 local PAIR_LENGTH, ATTRIBUTE_LENGTH = 4096, 1024
 
 local SPACE, TAB = 32, 9
@@ -25,7 +26,7 @@ local MONTHS = {
 }
 local SAME_SITE = { Strict = true, Lax = true, None = true }
 
--- `text` without spaces and tabs at its ends.
+-- `text` without leading and trailing spaces and tabs.
 local function trim(text)
   local first = find(text, '[^ \t]')
   if not first then
@@ -42,6 +43,9 @@ end
 -- without a name or a `=` are left out: other software may have set them. nil and what is wrong
 -- for more than 200 cookies.
 function _M.parse(text)
+  if type(text) ~= 'string' then
+    raise('cookies.parse(text) takes a string, got ' .. type(text))
+  end
   local result, count = {}, 0
   local at, length = 1, #text
   while at <= length do
@@ -66,6 +70,7 @@ end
 -- The cookies of a request, of all its Cookie fields (RFC 9113 lets clients split them, and proxies
 -- pass them on so), as parse() gives them.
 function _M.read(req)
+  failure.check_request(req, 'cookies.read(req)')
   return _M.parse(concat(req:header_values 'Cookie', ';'))
 end
 
@@ -108,7 +113,7 @@ local ORDER = {
   'path', 'domain', 'max_age', 'expires', 'same_site', 'secure', 'http_only', 'partitioned',
 }
 
--- What browsers would refuse without a word; nil if there is nothing of it.
+-- What browsers would silently refuse; nil if nothing.
 local function contradiction(name, options)
   local prefix = lower(match(name, '^__%a+%-') or '')
   if prefix == '__host-' and (options.path ~= '/' or options.domain) then
@@ -168,14 +173,17 @@ local function format_cookie(name, value, options)
 end
 
 -- The content of a Set-Cookie field. Options: path, domain, max_age (seconds), expires (a time as
--- os.time gives it), same_site ('Strict', 'Lax' or 'None'), secure, http_only, partitioned. What
--- would be a broken field, or a cookie that browsers refuse, raises an error at the caller's line.
+-- os.time gives it), same_site ('Strict', 'Lax' or 'None'), secure, http_only, partitioned. A broken field,
+-- or a cookie that browsers would refuse, raises an error at the caller's line.
 function _M.format(name, value, options)
   return format_cookie(name, value, options)
 end
 
 -- Adds a Set-Cookie field to the response and returns the response; raises as format does.
 function _M.set(res, name, value, options)
+  if type(res) ~= 'cdata' and type(res) ~= 'table' then
+    raise('cookies.set(res, name, value) takes the response, got ' .. type(res))
+  end
   local text = format_cookie(name, value, options)
   return res:header('Set-Cookie', text)
 end
@@ -200,6 +208,7 @@ end
 
 -- The value of a signed cookie of the request; nil and what is wrong: 'missing', or as verify.
 function _M.read_signed(req, name, keys)
+  failure.check_request(req, 'cookies.read_signed(req, name, keys)')
   local cookies, problem = _M.read(req)
   if not cookies then
     return nil, problem

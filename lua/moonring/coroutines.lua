@@ -1,5 +1,5 @@
--- coroutine.resume, coroutine.wrap and hs_queue_push for handlers: a wait inside a coroutine of their own passes on
--- to whoever resumed it, up to the task.
+-- coroutine.resume, coroutine.wrap and hs_queue_push for handlers: a wait inside a handler's own coroutine
+-- propagates to its resumer, up to the task.
 local failure = require 'moonring.failure'
 local scheduler = require 'moonring.scheduler'
 local has_c_stack = require('moonring.native').has_c_stack
@@ -25,7 +25,7 @@ local function passed(co, ok, what, ...)
   return ok, what, ...
 end
 
--- Coroutines inside one another take C stack: exec/hs_lua_guard.h.
+-- Nested coroutines use C stack: exec/hs_lua_guard.h.
 local function pass_on(co, ...)
   if not has_c_stack() then
     raise('C stack overflow: coroutines are nested too deeply')
@@ -52,7 +52,7 @@ local function wrap(fn)
   end
 end
 
--- The coroutine in what coroutine.wrap has returned; nil: `fn` is another function.
+-- The coroutine of a function returned by coroutine.wrap; nil: `fn` is another function.
 local function coroutine_in(fn)
   local index = 1
   local name, value = getupvalue(fn, index)
@@ -63,7 +63,7 @@ local function coroutine_in(fn)
   return value
 end
 
--- hs_queue_push(task): a function or a coroutine that goes on after it has yielded.
+-- hs_queue_push(task): a function or a coroutine that is resumed after it yields.
 function _M.push(work)
   local co = work
   if type(work) == 'function' then

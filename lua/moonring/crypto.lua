@@ -1,4 +1,4 @@
--- Digests, HMAC, random bytes, UUIDs and encodings, by OpenSSL: crypto.sha256(data, 'hex'). See
+-- Digests, HMAC, random bytes, UUIDs and encodings, with OpenSSL: crypto.sha256(data, 'hex'). See
 -- docs/lua-crypto.md.
 local ffi = require 'ffi'
 local members = require 'moonring.members'
@@ -28,10 +28,10 @@ local ENCODINGS = { hex = HEX, base64 = BASE64, base64url = BASE64URL }
 local RANDOM_MAX = 1024 * 1024
 local UUID_LENGTH = 36
 local bytes_of = typeof 'uint8_t[?]'
--- The longest digest, and its longest text. Only until the end of the call that writes it.
+-- Room for the longest digest and its longest text, valid only during the call that writes it.
 local digest_buffer, text_buffer = new('uint8_t[64]'), new('uint8_t[128]')
 
--- Raises at the line that called the function of this module which calls this one.
+-- Raises at the line that called this module's function.
 local function check_string(value, what)
   if type(value) ~= 'string' then
     error(('crypto.%s has to be a string, not %s'):format(what, value == nil and 'nil'
@@ -43,7 +43,7 @@ local function raise_failure()
   error(ffi_string(api.failure(api.self)), 3)
 end
 
--- What a digest or random bytes look like in the encoding that was asked for.
+-- Encodes a digest or random bytes as requested.
 local function shown(data, length, encoding)
   if encoding == nil then
     return ffi_string(data, length)
@@ -108,8 +108,8 @@ function _M.random(length, encoding)
   return text
 end
 
--- Whether two strings are the same, in a time that does not depend on where they differ. The
--- length is no secret: strings of different lengths are told apart at once.
+-- Whether two strings are equal, in constant time. The length is not secret: strings of different lengths
+-- return at once.
 function _M.equal(a, b)
   check_string(a, 'equal: the first value')
   check_string(b, 'equal: the second value')
@@ -142,8 +142,8 @@ local function decoder(name)
   end
 end
 
--- Encoders take any string. Decoders return nil and what is wrong with a text that their encoder
--- would not have made; hex may have capital letters, base64url has no padding.
+-- Encoders take any string. Decoders return nil and what is wrong with a text that their encoder would not
+-- produce; hex may have capital letters, base64url has no padding.
 _M.hex_encode, _M.hex_decode = encoder 'hex', decoder 'hex'
 _M.base64_encode, _M.base64_decode = encoder 'base64', decoder 'base64'
 _M.base64url_encode, _M.base64url_decode = encoder 'base64url', decoder 'base64url'
@@ -157,8 +157,8 @@ local function uuid_maker(number)
   end
 end
 
--- A UUID (RFC 9562): version 4 is random; those of version 7 begin with the time and are in the
--- order in which a thread has made them.
+-- A UUID (RFC 9562): version 4 is random; version 7 begins with the time, and those of one thread are in
+-- order.
 _M.uuid4 = uuid_maker(4)
 _M.uuid7 = uuid_maker(7)
 

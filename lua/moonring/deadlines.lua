@@ -1,5 +1,5 @@
--- Deadlines of one Lua state: a heap, the first to pass at 1. Anything with a function `fire` can
--- have one; `due` and `at` of it belong to this module. C is told when the first passes.
+-- Deadlines of one Lua state: a heap with the earliest at 1. Any object with a function `fire` can have one;
+-- its fields `due` and `at` belong to this module. C knows the earliest.
 local api = require 'moonring.abi'
 
 local floor = math.floor
@@ -72,7 +72,7 @@ function _M.disarm(entry)
   api.due_s = heap_size > 0 and heap[1].due or 0
 end
 
--- Fires what has passed.
+-- Fires the expired ones.
 function _M.fire()
   if heap_size == 0 then
     return

@@ -1,5 +1,5 @@
 -- Environment variables, checked when the file is loaded: env.required 'DB_URL', env.number('PORT',
--- 80). What is missing or wrong is an error, which a start or a reload reports.
+-- 80). A missing or invalid one is an error, which a start or a reload reports.
 local members = require 'moonring.members'
 
 local getenv = os.getenv
@@ -13,8 +13,8 @@ local _M = {}
 local TRUE = { ['1'] = true, ['true'] = true, yes = true, on = true }
 local FALSE = { ['0'] = true, ['false'] = true, no = true, off = true }
 
--- The value, nil if it is not set; raises at the line that called the function of this module, 3
--- levels up unless `level` says otherwise.
+-- The value, nil if it is not set; raises at the line that called this module's function, by default 3 levels
+-- up.
 local function read(what, name, level)
   if type(name) ~= 'string' or not find(name, '^[^%z=]+$') then
     error(('env.%s: the first argument has to be the name of a variable, not %s'):format(what,
@@ -34,7 +34,7 @@ local function check_default(what, kind, default)
   end
 end
 
--- The value of a variable that has to be set, and not to ''.
+-- The value of a variable that must be set and not ''.
 function _M.required(name)
   local value = read('required', name)
   if value == nil then
@@ -60,7 +60,7 @@ local function number_of(what, name, default)
   if value == nil or value == '' then
     return default
   end
-  -- Decimal only: tonumber takes 0x10 and 'inf' too.
+  -- Decimal only: tonumber also accepts 0x10 and 'inf'.
   local number = find(value, '^%s*[+-]?%d*%.?%d*[eE]?[+-]?%d*%s*$') and tonumber(value)
   if not number or number >= huge or number <= -huge then
     error(('the environment variable %s has to be a number, not %q'):format(name, value), 3)

@@ -1,5 +1,5 @@
--- What an HTML form sends: forms.read(req) takes application/x-www-form-urlencoded and
--- multipart/form-data.
+-- HTML forms: forms.read(req) parses application/x-www-form-urlencoded and multipart/form-data.
+local failure = require 'moonring.failure'
 local members = require 'moonring.members'
 local multipart = require 'moonring.multipart'
 local query = require 'moonring.query'
@@ -9,8 +9,8 @@ local error, pairs, type = error, pairs, type
 
 local _M = {}
 
--- Refused beyond, unless the caller says other numbers: fields or parts of a form, and bytes of the
--- fields that describe one part. The size of a body is limited by --max-body.
+-- Default limits: fields or parts of a form, and bytes of the header fields of one part. --max-body limits
+-- the size of the body.
 local PARTS, HEAD_BYTES = 1000, 4096
 
 local function limits_of(given)
@@ -64,15 +64,20 @@ end
 --            content
 --   parts    fields and files in the order in which they were sent, repeats too, and file inputs in
 --            which no file was chosen: their no_file is true
--- What is no form, malformed or over a limit: nil, what is wrong, and the status that says so: 415,
--- 400 or 413. `limits` may change `parts` (1000) and `head_bytes` (4096).
+-- For anything that is not a form, malformed or over a limit: nil, what is wrong, and the matching status:
+-- 415, 400 or 413. `limits` may change `parts` (1000) and `head_bytes` (4096).
 function _M.parse(body, content_type, limits)
+  if type(body) ~= 'string' or type(content_type) ~= 'string' then
+    failure.raise(('forms.parse(body, content_type) takes strings, got %s and %s'):format(type(body),
+      type(content_type)))
+  end
   limits = limits_of(limits)
   return parse(body, content_type, limits)
 end
 
--- The form that a request carries, as parse gives it.
+-- The form in a request, as returned by parse.
 function _M.read(req, limits)
+  failure.check_request(req, 'forms.read(req)')
   limits = limits_of(limits)
   return parse(req:body(), req:header('Content-Type') or '', limits)
 end

@@ -1,6 +1,6 @@
--- From a request or response object to the view that C keeps of it. The objects are handles: the
--- address of an exchange and the number of a request, see exec/hs_lua_abi.h. Handles are compared
--- here, so that an object whose request is over raises instead of reading another request.
+-- Maps a request or response object to C's view of it. The objects are handles: the address of an exchange
+-- and the number of a request, see exec/hs_lua_abi.h. The number is checked here, so an object whose request
+-- is over raises an error instead of reading another request.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 
@@ -13,9 +13,9 @@ local view_t = ffi.typeof 'hs_view_t *'
 
 local GENERATION_BITS, ALIGNMENT_BITS = api.generation_bits, api.alignment_bits
 
--- For objects of one type (a pointer), which a handler calls `name`: the function that gives their
--- view. It raises two levels up, at the line that used the object: `over` if its request is over,
--- and for anything that is no such object, which a call with a dot instead of a colon passes.
+-- Returns the function that maps objects of one type (a pointer), called `name` in handlers, to their view.
+-- It raises two levels up, at the line that used the object: `over` if its request is over, and for anything
+-- that is not such an object, as in a call with a dot instead of a colon.
 local function viewer(pointer_t, name, over)
   return function(object)
     if not istype(pointer_t, object) then

@@ -5,6 +5,7 @@ local request_of = require 'moonring.http_request'
 local response_of = require 'moonring.http_response'
 local scheduler = require 'moonring.scheduler'
 local socket = require 'moonring.socket'
+local spans = require 'moonring.spans'
 
 local error, pairs, pcall, tostring, type = error, pairs, pcall, tostring, type
 local max, min = math.max, math.min
@@ -13,21 +14,21 @@ local now = scheduler.now
 local _M = {}
 
 local MAX_BODY = 8 * 1024 * 1024
--- READ_TIMEOUT is what sockets have from the beginning.
+-- READ_TIMEOUT is the default of sockets.
 local CONNECT_TIMEOUT, READ_TIMEOUT = 10, 60
--- Sockets count milliseconds, and take 0 for no limit.
+-- Sockets use milliseconds, and 0 means no limit.
 local LEAST_TIMEOUT = 0.001
--- Content that fits into the buffers of the system is sent before the response is awaited. Longer
--- one is sent by a task beside, since a server may respond before it has read all.
+-- Content that fits the system's buffers is sent before waiting for the response. A separate task sends
+-- longer content, since a server may respond before it has read all.
 local SENT_AT_ONCE = 64 * 1024
 local JOINED = 16 * 1024
--- Of the content of a redirect so much is read, so that its connection can be used again.
+-- How much content of a redirect is read, so that its connection can be reused.
 local SKIPPED = 64 * 1024
 
 local NO_OPTIONS = {}
 local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
--- What each option may be, and how a number has to be.
+-- The type of each option, and the range of numbers.
 local TYPES = {
   method = { string = true }, headers = { table = true },
   body = { string = true, ['function'] = true }, timeout = { number = true },
@@ -64,7 +65,7 @@ local function check_options(options)
   end
 end
 
--- TLS for one origin: a certificate of ours is shown to no other, nor is the name asked for.
+-- TLS for one origin: another origin gets neither our client certificate nor the `sni`.
 local function tls_of(request, options)
   if request.address.scheme ~= 'https' then
     return nil
@@ -102,7 +103,7 @@ local function connect(request, options, deadline, is_fresh)
   return sock
 end
 
--- Sends content beside the task that reads the response.
+-- Sends content while another task reads the response.
 local function send_beside(exchange, request)
   return function()
     local sock = exchange.sock
@@ -138,7 +139,7 @@ local function send(exchange, request)
   return ok, problem
 end
 
--- Sends and reads the head of the response, on one connection.
+-- Sends the request and reads the head of the response, on one connection.
 local function exchange_on(exchange, request, response)
   local ok, send_error = send(exchange, request)
   -- A server may refuse a request, respond and close before it has read all of it.
@@ -154,8 +155,7 @@ local function exchange_on(exchange, request, response)
   return done
 end
 
--- One attempt. nil, the error, and whether a connection that had been used before died before it
--- sent a byte.
+-- One attempt. nil, the error, and whether a reused connection died before it sent a byte.
 local function attempt(request, options, deadline, is_fresh)
   local sock, problem = connect(request, options, deadline, is_fresh)
   if not sock then
@@ -182,17 +182,45 @@ local function attempt(request, options, deadline, is_fresh)
   return nil, problem, has_died
 end
 
--- One request and its response: again on another connection if the first one had gone idle and was
--- closed by the server meanwhile.
+-- One attempt as a span: the conventions ask for one per attempt.
+local function attempt_in(span, request, options, deadline, is_fresh)
+  request_of.send_span(request, span)
+  local ok, response, problem, has_died = pcall(attempt, request, options, deadline, is_fresh)
+  local name, attributes = request_of.describe(request)
+  spans.set_server(attributes, request.address.host, request.address.port, options.unix)
+  local failed = problem
+  if not ok then
+    failed = spans.raised(response)
+  elseif response then
+    attributes['http.response.status_code'] = response.status
+    failed = response.status >= 400 and tostring(response.status) or nil
+  end
+  spans.finish(span, name, attributes, failed)
+  if not ok then
+    error(response, 0)
+  end
+  return response, problem, has_died
+end
+
+local function attempt_or_span(request, options, deadline, is_fresh)
+  local span = spans.begin()
+  if span then
+    return attempt_in(span, request, options, deadline, is_fresh)
+  end
+  return attempt(request, options, deadline, is_fresh)
+end
+
+-- One request and its response: retried on another connection if the first was idle and the server had closed
+-- it.
 local function exchange_once(request, options, deadline)
-  local response, problem, has_died = attempt(request, options, deadline, false)
+  local response, problem, has_died = attempt_or_span(request, options, deadline, false)
   if has_died and request_of.is_repeatable(request, options.retry) then
-    response, problem = attempt(request, options, deadline, true)
+    response, problem = attempt_or_span(request, options, deadline, true)
   end
   return response, problem
 end
 
--- Takes the rest of a response's content if it is short.
+-- Reads the rest of a response's content if it is short.
 local function skip(response)
   local length = 0
   while length <= SKIPPED do
@@ -208,6 +236,9 @@ end
 -- The response to a request; nil and an error. See docs/lua-http-client.md for the options and the
 -- errors.
 function _M.fetch(url, options)
+  if type(url) ~= 'string' then
+    error('http.fetch(url, options) takes a URL, got ' .. type(url), 2)
+  end
   if options == nil then
     options = NO_OPTIONS
   else

@@ -1,16 +1,17 @@
--- A request of moonring.http as bytes: the head, which is checked, and the content as it is sent.
+-- A request of moonring.http as bytes: the head, which is checked, and the content.
 local crypto = require 'moonring.crypto'
+local spans = require 'moonring.spans'
 local url = require 'moonring.url'
 
-local find, format, gmatch = string.find, string.format, string.gmatch
+local find, format, gmatch, match = string.find, string.format, string.gmatch, string.match
 local lower, upper = string.lower, string.upper
 local concat, remove = table.concat, table.remove
 local ipairs, pairs, tonumber, tostring, type = ipairs, pairs, tonumber, tostring, type
 
 local _M = {}
 
--- Fields of one connection: fetch sets what is needed itself, and leaves out those of the caller,
--- so that the fields of a request that is passed on can be given as they are. RFC 9110 §7.6.1.
+-- Connection-specific fields (RFC 9110 §7.6.1): fetch sets those it needs and drops the caller's, so the
+-- fields of a proxied request can be passed unchanged.
 local HOP_BY_HOP = {
   connection = true, ['keep-alive'] = true, ['proxy-connection'] = true, te = true, trailer = true,
   ['transfer-encoding'] = true, upgrade = true, expect = true, ['http2-settings'] = true,
@@ -45,7 +46,7 @@ local function add_field(fields, name, value)
   return true
 end
 
--- Names in small letters that a Connection field lists: of this connection too.
+-- Lower-case names listed in a Connection field: connection-specific too.
 local function named_by_connection(headers)
   local named = {}
   for name, value in pairs(headers) do
@@ -60,7 +61,7 @@ local function named_by_connection(headers)
   return named
 end
 
--- The fields of the caller, { name in small letters, name, value } each.
+-- The caller's fields, { lower-case name, name, value } each.
 local function read_fields(headers)
   if headers == nil then
     return NO_FIELDS
@@ -97,7 +98,7 @@ local function find_field(fields, name)
   end
 end
 
--- Takes the field out of the list and returns its value.
+-- Removes the field from the list and returns its value.
 local function take_field(fields, name)
   local at, value = find_field(fields, name)
   if at then
@@ -106,7 +107,7 @@ local function take_field(fields, name)
   return value
 end
 
--- The trace that the request belongs to, in place of the one in fields that are passed on.
+-- The trace of the request, replacing the one in proxied fields.
 local function set_trace(fields, trace)
   if fields == NO_FIELDS then
     fields = {}
@@ -123,6 +124,27 @@ local function set_trace(fields, trace)
   return fields
 end
 
+-- The request is sent in this span, which becomes the parent in the server that receives it.
+function _M.send_span(request, span)
+  request.sends = (request.sends or 0) + 1
+  local at, traceparent = find_field(request.fields, 'traceparent')
+  if at then
+    request.fields[at][3] = spans.adopt(span, traceparent)
+  end
+end
+
+-- The name and attributes of the request's span. The query is left out: it may contain secrets.
+function _M.describe(request)
+  local method = request.method
+  local is_known = KNOWN[method] or method == 'TRACE'
+  return is_known and method or 'HTTP', {
+    ['http.request.method'] = is_known and method or '_OTHER',
+    ['http.request.method_original'] = not is_known and method or nil,
+    ['http.request.resend_count'] = request.sends > 1 and request.sends - 1 or nil,
+    ['url.full'] = match(_M.url_of(request), '^[^?]*'),
+  }
+end
+
 local function check_method(method)
   if KNOWN[method] then
     return method
@@ -136,7 +158,7 @@ local function check_method(method)
   return method
 end
 
--- The length of the content, nil if only its end tells; false and what is wrong.
+-- The length of the content, nil if unknown; false and what is wrong.
 local function length_of(body, given)
   if given and not find(given, '^%d+$') or given and #given > 15 then
     return false, 'bad header: Content-Length is no number'
@@ -153,7 +175,7 @@ local function length_of(body, given)
   return length
 end
 
--- The last URL and what it says: many handlers ask for the same one.
+-- The last URL and its parts: many handlers fetch the same one.
 local last_text, last_address
 
 local function address_of(text)
@@ -167,7 +189,7 @@ local function address_of(text)
   return address, problem
 end
 
--- What fetch(text, options) is to send; nil and what is wrong with it.
+-- The request for fetch(text, options); nil and what is wrong with it.
 function _M.new(text, options)
   local address, problem = address_of(text)
   if not address then
@@ -198,7 +220,7 @@ function _M.new(text, options)
     is_plain = method == 'GET' and body == nil and not decompress and not closes }
 end
 
--- Whether it may be sent again on another connection when the first one died.
+-- Whether it may be retried on another connection when the first one died.
 function _M.is_repeatable(request, retry)
   if type(request.body) == 'function' or retry == false then
     return false
@@ -255,8 +277,8 @@ function _M.head(request)
   return concat(lines)
 end
 
--- Sends the content; what the reader function gives is sent chunked, or with exactly the length that
--- was announced. true; nil, an error, and true if that is the reader's.
+-- Sends the content; the output of a reader function is sent chunked, or with exactly the announced length.
+-- true; nil, an error, and true if it is the reader's.
 function _M.send_content(request, sock)
   local reader, length, sent = request.body, request.length, 0
   if type(reader) == 'string' then
@@ -295,8 +317,8 @@ function _M.send_content(request, sock)
   return true
 end
 
--- What to send where a response redirects to `location`; nil and why nothing can be sent.
--- RFC 9110 §15.4; POST becomes GET with 301 and 302 as in browsers.
+-- The next request after a redirect to `location`; nil and why there is none. RFC 9110 §15.4; POST becomes
+-- GET with 301 and 302 as in browsers.
 function _M.redirected(request, status, location)
   local before = request.address
   local address, problem = url.parse(url.resolve(_M.url_of(request), location))
@@ -318,14 +340,15 @@ function _M.redirected(request, status, location)
       fields[#fields + 1] = field
     end
   end
-  -- Credentials of the first URL stay with its origin.
+  -- Credentials are sent only to the origin of the first URL.
   if not is_other and not address.user then
     address.user, address.password = before.user, before.password
   end
   return { address = address, method = becomes_get and 'GET' or method,
     fields = fields, body = not becomes_get and request.body or nil,
     length = not becomes_get and request.length or nil, decompress = request.decompress,
-    closes = request.closes, is_other_origin = is_other or request.is_other_origin }
+    closes = request.closes, is_other_origin = is_other or request.is_other_origin,
+    sends = request.sends }
 end
 
 -- The absolute URL, without user name and password.

@@ -1,10 +1,8 @@
--- A response of moonring.http while it arrives: head, content, and what becomes of the connection.
--- Compressed content is decoded here on request.
---
--- Content is taken as it was received where possible: a string from the socket that is nothing but
--- content is handed on as it is.
+-- A response of moonring.http as it arrives: head, content, and what happens to the connection. Compressed
+-- content is decoded here on request.
+-- Copies are avoided where possible: a string from the socket that is all content is passed on unchanged.
 local ffi = require 'ffi'
-local native = require 'moonring.native'
+local api = require 'moonring.http_api'
 local scheduler = require 'moonring.scheduler'
 
 local cast, ffi_gc, ffi_string = ffi.cast, ffi.gc, ffi.string
@@ -13,18 +11,11 @@ local lower, match, sub, concat = string.lower, string.match, string.sub, table.
 local error, pcall, setmetatable, tonumber, type = error, pcall, setmetatable, tonumber, type
 local now = scheduler.now
 
-local VERSION = 2
-ffi.cdef(native.http_abi)
-local api = cast('const hs_lua_http_api_t *', native.http)
-if api.version ~= VERSION or api.reply_size ~= ffi.sizeof 'hs_lua_reply_t' then
-  error 'the HTTP client and the server do not fit together: install them from one version'
-end
-
 -- Outcomes of http/hs_parse_response.h.
 local NEED_MORE, HEAD, COMPLETE = 0, 1, 2
 local LENGTH_UNKNOWN = cast('uint64_t', cast('int64_t', -1))
 
--- Outcomes of http/hs_inflate.h, and what the formats are called in Content-Encoding.
+-- Outcomes of http/hs_inflate.h, and the formats' names in Content-Encoding.
 local DECODED_ALL, DECODED_SOME = 0, 1
 local DECODER_ERRORS = { [2] = 'corrupt compressed content',
   [3] = 'compressed content inflates too much', [4] = 'out of memory' }
@@ -82,7 +73,7 @@ function _M.begin(sock, is_to_head, read_timeout, deadline)
     data = '', at = 0, has_begun = false, is_sent = false }
 end
 
--- Ends an exchange that is not over: nothing else may use its connection.
+-- Ends an unfinished exchange: nothing else may use its connection.
 function _M.break_off(exchange)
   local sender, parser = exchange.sender, exchange.parser
   if not parser then
@@ -130,7 +121,7 @@ local function receive(exchange)
   return true
 end
 
--- The outcome of the next bytes that have been received.
+-- Parses the next received bytes; the outcome.
 local function parse(exchange)
   local parser, data, at = exchange.parser, exchange.data, exchange.at
   local outcome = api.reply_next(parser, cast(chars_t, data) + at, #data - at)
@@ -138,7 +129,7 @@ local function parse(exchange)
   return outcome
 end
 
--- The content that the last call of parse() has found.
+-- The content found by the last call of parse().
 local function content_of(exchange)
   local parser, data = exchange.parser, exchange.data
   local length = tonumber(parser.content_len)
@@ -159,7 +150,7 @@ local function problem_of_end(exchange)
   return exchange.sock:truncated() and 'truncated response' or nil
 end
 
--- The next piece of content as it was received: a string; nil at the end; nil and an error.
+-- The next piece of content as received: a string; nil at the end; nil and an error.
 local function next_piece(exchange)
   while true do
     if exchange.at == #exchange.data then
@@ -187,8 +178,8 @@ local function next_piece(exchange)
   end
 end
 
--- Has compressed content decoded, if it is in a format that we know. The fields that tell of it are
--- taken away: they are not true of what handlers see.
+-- Sets up decoding of compressed content, if the format is known. The fields that describe the coding are
+-- removed, since they do not apply to what handlers see.
 local function decode_content(response)
   local head = response._head
   local coding, behind = match(head, '\ncontent%-encoding:([^\n]*)()')
@@ -206,7 +197,7 @@ local function decode_content(response)
   response._head = gsub(head, '\ncontent%-length:[^\n]*', '')
 end
 
--- Receives the head, and what of the content has come with it. The response; nil and an error.
+-- Receives the head, and any content that came with it. The response; nil and an error.
 function _M.read_head(exchange, response, decompress)
   local parser = exchange.parser
   local outcome = NEED_MORE
@@ -244,8 +235,8 @@ function _M.read_head(exchange, response, decompress)
   return response
 end
 
--- The value of the field, `name` in small letters; nil: there is none. Values of fields that were sent
--- more than once are joined by ", " (RFC 9110 §5.3); of Set-Cookie, which cannot be, the first.
+-- The value of the field, `name` in lower case; nil: there is none. Repeated fields are joined with ", " (RFC
+-- 9110 §5.3); Set-Cookie, which cannot be joined, gives the first.
 local function value_of(head, name)
   local line = '\n' .. name .. ':'
   local value
@@ -268,7 +259,7 @@ local headers_type = {
   end,
 }
 
--- for name, value in res:fields() do: all fields in order, names in small letters.
+-- for name, value in res:fields() do: all fields in order, names in lower case.
 function methods.fields(response)
   return gmatch(match(response._head, '\n(.*)'), '([^:]+):([^\n]*)\n')
 end
@@ -285,7 +276,7 @@ function methods.values(response, name)
   return values
 end
 
--- What an error of the connection makes of the response.
+-- The response's error for an error of the connection.
 local function fail(response, problem)
   response._exchange, response._piece, response._error = nil, nil, problem
   return nil, problem
@@ -358,7 +349,7 @@ function methods.read(response)
   return read_coded(response)
 end
 
--- Gives up what has not arrived yet: the connection is closed.
+-- Discards content that has not arrived: the connection is closed.
 function methods.close(response)
   local exchange = response._exchange
   if exchange then
@@ -372,7 +363,7 @@ function methods.close(response)
   end
 end
 
--- The whole content; nil and an error. Once: what chunks() or read() has taken is not in it.
+-- The whole content; nil and an error. Only once, and without pieces already returned by chunks() or read().
 function methods.body(response)
   local body = response._body
   if body then

@@ -1,8 +1,7 @@
 -- JSON (RFC 8259): json.decode(text, options), json.encode(value, options), json.send(res, value,
--- status). Decoding is lua-cjson's work, after a look at what it is too lenient about
--- (exec/hs_lua_json.h). Encoding is done here: lua-cjson has no way to say `[]`, cuts numbers to 14
--- digits, fills the holes of arrays, passes invalid UTF-8 on, has no order of names, and does not
--- tell where a value stands that cannot be encoded.
+-- status). lua-cjson decodes, after a check for what it is too lenient about (exec/hs_lua_json.h). Encoding
+-- is done here: lua-cjson cannot express `[]`, cuts numbers to 14 digits, fills holes in arrays, passes on
+-- invalid UTF-8, does not sort names, and does not say where an unencodable value is.
 local found, cjson = pcall(require, 'cjson')
 if not found then
   error('moonring.json needs lua-cjson: install the package lua-cjson (Debian, Ubuntu), or build it '
@@ -19,28 +18,27 @@ local error, getmetatable, next, pairs = error, getmetatable, next, pairs
 local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
 local quote, number_text = json_text.quote, json_text.number
 
--- Arrays and objects inside one another, both ways. It also ends a value that contains itself.
+-- Nesting of arrays and objects, in both directions. It also stops at a value that contains itself.
 local DEPTH = 100
--- Names of members are quoted once and remembered: so many of them, none longer than this, since a
--- client may choose them.
+-- Quoted names of members are cached: at most this many, none longer than this, since clients may choose
+-- them.
 local REMEMBERED, REMEMBERED_LENGTH = 1000, 64
 
--- A decoder of our own: what an app sets in its `cjson` does not change this one.
+-- Our own decoder: the app's settings of `cjson` do not affect it.
 local decoder = cjson.new()
 decoder.decode_max_depth(DEPTH)
 decoder.decode_invalid_numbers(false)
 
 local _M = {}
 
--- JSON's null, in values of both directions: Lua's nil cannot stand in a table.
+-- JSON's null, in both directions: a Lua table cannot hold nil.
 _M.null = cjson.null
 local null = _M.null
 
 local array_type = { __name = 'json array' }
 local object_type = { __name = 'json object' }
 
--- Marks a table (a new one by default) as an array, so that it is `[]` when it is empty, and
--- returns it.
+-- Marks a table (a new one by default) as an array, which is `[]` when empty, and returns it.
 function _M.array(list)
   return setmetatable(list or {}, array_type)
 end
@@ -68,7 +66,7 @@ local function quote_name(name)
   return text
 end
 
--- Errors while encoding: the words, and the names on the way to the place, innermost first.
+-- Encoding errors: the message, and the names on the path to the value, innermost first.
 local problem, trail
 
 local function fail(words)
@@ -76,18 +74,18 @@ local function fail(words)
   return nil
 end
 
--- Adds the step to a place that is wrong; for `return within(name)`.
+-- Adds a step to the path of an error; for `return within(name)`.
 local function within(name)
   trail[#trail + 1] = type(name) == 'number' and '[' .. name .. ']' or '.' .. tostring(name)
   return nil
 end
 
--- Appends the pieces of `value` to `out` behind `at`, and returns how many there are then; nil if
--- it cannot be encoded. `sorts`: names are written sorted, in all objects.
+-- Appends the pieces of `value` to `out` after `at`, and returns the new count; nil if it cannot be encoded.
+-- `sorts`: names are sorted in all objects.
 local append
 
--- An array has the keys 1 to n and no others, whatever the order in which they were set: their
--- number is n, and none of 1 to n is missing.
+-- An array has the keys 1 to n and no others, in whatever order they were set: there are n keys, and none of
+-- 1 to n is missing.
 local function append_array(value, out, at, depth, sorts)
   local length, count = #value, 0
   for name in pairs(value) do
@@ -240,9 +238,9 @@ local ENCODE_OPTIONS, DECODE_OPTIONS = { sorted = true }, { big_integers = 'stri
 
 -- The JSON text of strings, numbers, booleans, json.null and tables of these. A table with the keys
 -- 1 to n is an array, one whose keys are strings is an object. Bytes of strings that are not UTF-8
--- become U+FFFD. What cannot be encoded (NaN, infinity, a function, a table with other keys, more
--- than 100 levels) raises an error at the caller's line that says where it stands. With the option
--- `sorted = true` names of all objects are written sorted.
+-- become U+FFFD. Values that cannot be encoded (NaN, infinity, a function, a table with other keys, more than
+-- 100 levels) raise an error at the caller's line that says where they are. With the option `sorted = true`
+-- names of all objects are written sorted.
 function _M.encode(value, options)
   local sorts = false
   if options ~= nil then
@@ -252,9 +250,9 @@ function _M.encode(value, options)
   return encode(value, sorts)
 end
 
--- The value of a JSON text; nil and what is wrong, with its position, if it is none. Arrays and
--- objects are tables, null is json.null. `null` alone is json.null too, so nil always is a failure.
--- Integers from 2^53 on lose digits; with the option `big_integers = 'string'` they are strings.
+-- The value of a JSON text; nil and what is wrong, with its position, if it is not JSON. Arrays and objects
+-- are tables, null is json.null. `null` alone is json.null too, so nil always means failure. Integers from
+-- 2^53 on lose digits; with the option `big_integers = 'string'` they are strings.
 function _M.decode(text, options)
   if type(text) ~= 'string' then
     raise('json.decode(text) takes a string, got ' .. type(text))

@@ -1,5 +1,4 @@
--- Pieces of JSON text (RFC 8259): strings and numbers. What json.encode and the log's fields have
--- in common.
+-- Pieces of JSON text (RFC 8259): strings and numbers, shared by json.encode and the log's fields.
 local native = require 'moonring.native'
 
 local byte, find, format, gsub = string.byte, string.find, string.format, string.gsub
@@ -15,7 +14,7 @@ local function escape(character)
   return escapes[character] or format('\\u%04x', byte(character))
 end
 
--- `text` in quotes. Bytes that are not UTF-8 become U+FFFD each: what is no UTF-8 is no JSON.
+-- `text` in quotes. Each byte that is not UTF-8 becomes U+FFFD: JSON must be UTF-8.
 function _M.quote(text)
   if find(text, '[%c"\\\128-\255]') then
     if find(text, '[\128-\255]') then
@@ -26,7 +25,7 @@ function _M.quote(text)
   return '"' .. text .. '"'
 end
 
--- The shortest text that means the number again. The number is finite.
+-- The shortest text that reads back as the number. The number is finite.
 function _M.number(value)
   local text = tostring(value)
   if tonumber(text) ~= value then

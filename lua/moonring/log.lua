@@ -1,5 +1,5 @@
 -- The server's log from a handler: log.info('text', { field = value }), also debug, warn and error.
--- One record a call, of one line, whatever text and fields hold; it names the request. No call
+-- Each call writes one record, of one line whatever text and fields contain; it names the request. No call
 -- raises an error.
 local api = require 'moonring.abi'
 local json_text = require 'moonring.json_text'
@@ -14,18 +14,18 @@ local quote, number_text = json_text.quote, json_text.number
 
 local DEBUG, INFO, WARN, ERROR = 0, 1, 2, 3
 
--- Of the fields of a record: bytes of all, of one text and of one name, and tables inside one
--- another. What is more is cut, and `…` says so. os/hs_log.h leaves out more than 6144 bytes.
+-- Limits on a record's fields: bytes in total, of one text and of one name, and nesting of tables. Longer
+-- ones are cut and end in `…`. os/hs_log.h drops more than 6144 bytes.
 local BYTES, TEXT_BYTES, NAME_BYTES, LEVELS = 4096, 1024, 64, 5
 local CUT = '"…"'
 
 -- Members that every record has.
 local OWN = { level = true, time = true, pid = true, reactor = true, reqId = true, req = true,
-  msg = true }
+  traceId = true, spanId = true, msg = true }
 
 local _M = {}
 
--- What a terminal may obey is escaped as well: DEL and U+0080 to U+009F.
+-- Terminal control characters are escaped as well: DEL and U+0080 to U+009F.
 local function escape(character)
   return format('\\u%04x', byte(character, -1))
 end
@@ -41,7 +41,7 @@ local function quote_cut(text, length)
   return text
 end
 
--- Also of a value whose __tostring raises.
+-- Works even if a value's __tostring raises.
 local function text_of(value)
   local ok, text = pcall(tostring, value)
   return ok and type(text) == 'string' and text or 'a ' .. type(value)
@@ -151,7 +151,7 @@ local function write(level, text, fields)
   api.log_write(api, level, rendered, #rendered, text, #text)
 end
 
--- Any arguments: tables are fields, all else is text, with spaces between.
+-- Any arguments: tables are fields, everything else is text, separated by spaces.
 local function write_all(level, ...)
   local words, fields = {}, nil
   for i = 1, select('#', ...) do

@@ -1,13 +1,10 @@
--- Path patterns and the function that finds the one for a path.
+-- Path patterns, and the function that finds the pattern for a path.
 --
---   /users          this path, byte for byte as it was sent
---   /users/:id      one segment, not empty
---   /files/*path    all that is left, not empty; only at the end
---
--- Patterns become a tree of segments, and each node of it a function made from a text of its own:
--- the way of a request is then straight, without a loop and without a function that calls itself,
--- which LuaJIT compiles to one trace. Where more than one pattern fits, literal segments win over
--- parameters and these over a tail, from left to right.
+--   /users          this path, byte for byte as sent /users/:id      one segment, not empty /files/*path
+--   all that is left, not empty; only at the end
+-- Patterns become a tree of segments, and each node a function generated from source text: a request's path
+-- through it has no loops and no recursion, so LuaJIT compiles it to one trace. If several patterns match,
+-- literal segments win over parameters, and these over a tail, from left to right.
 local percent = require 'moonring.percent'
 
 local find, format, gmatch, match, sub = string.find, string.format, string.gmatch, string.match,
@@ -16,7 +13,7 @@ local concat = table.concat
 local assert, ipairs, loadstring, next = assert, ipairs, loadstring, next
 local pairs, setmetatable, type, unpack = pairs, setmetatable, type, unpack
 
--- Segments of a pattern: a limit on the calls that a long path leads to.
+-- Maximum segments of a pattern: bounds the calls caused by a long path.
 local DEPTH = 32
 
 local _M = {}
@@ -66,8 +63,8 @@ function _M.parse(pattern)
   return segments
 end
 
--- A node: its literal children by their text, the child of `:name`, the leaf of `*name`. A child
--- for a parameter knows its `name`, and a node where a pattern ends has a `route`.
+-- A node: its literal children by text, the child of `:name`, the leaf of `*name`. A parameter's child has
+-- its `name`, and a node where a pattern ends has a `route`.
 function _M.new_tree()
   return { literals = {} }
 end
@@ -107,8 +104,8 @@ function _M.insert(tree, segments)
   return node
 end
 
--- The text of a node's function. `names` are those of the parameters on the way to it, whose values
--- it gets as p1, p2, …
+-- The source of a node's function. `names` are the parameters on the path to it, whose values it gets as p1,
+-- p2, …
 local HEAD = [[
 local find, sub, inner, leaves, parameter, parameter_route, tail_route = ...
 return function(path, at%s)
@@ -162,7 +159,7 @@ local function with_name(names, name)
   return longer
 end
 
--- Chunks by their text. Nodes of one shape share a chunk, so that LuaJIT compiles it once for all.
+-- Chunks by their source. Nodes of the same shape share a chunk, so LuaJIT compiles it only once.
 local chunks = setmetatable({}, { __mode = 'v' })
 
 local function maker(text)
@@ -176,8 +173,8 @@ end
 
 local compile_node
 
--- The functions of the literal children that have something below them, and the routes of those
--- where a pattern ends, both by the child's text.
+-- The functions of literal children with nodes below them, and the routes of those where a pattern ends, both
+-- by the child's text.
 local function compile_literals(node, names)
   local inner, leaves = {}, {}
   for text, child in pairs(node.literals) do
@@ -217,8 +214,8 @@ end
 
 local function find_nothing() end
 
--- A function of a path and 2, where its first segment begins. It returns the `route` of the leaf
--- that fits and the parameters as they were sent; nothing if none fits.
+-- A function of a path and 2, the start of its first segment. It returns the `route` of the matching leaf and
+-- the parameters as sent; nothing if none matches.
 function _M.compile(tree)
   return compile_node(tree, {}) or find_nothing
 end

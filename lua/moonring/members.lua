@@ -1,18 +1,18 @@
--- Members that do not exist, misspelt ones above all: an error that names the one that was meant.
--- It costs nothing where members exist: only a failing access comes here.
+-- Access to nonexistent, usually misspelt members: an error that suggests the right one. Existing members
+-- cost nothing: only failed lookups come here.
 local byte, find, format, lower = string.byte, string.find, string.format, string.lower
 local error, ipairs, min, pairs = error, ipairs, math.min, pairs
 local setmetatable, tostring, type = setmetatable, tostring, type
 
 local _M = {}
 
--- Names further apart than this mean something else, as do parts of names that are shorter.
+-- Names further apart than this are unrelated, as are shorter parts of names.
 local DISTANCE, PART_LENGTH = 2, 4
 -- A longer key is not compared.
 local LENGTH = 40
 
--- How many characters are to be changed, added, removed or exchanged with their neighbour to make
--- one word of the other (optimal string alignment).
+-- The number of characters to change, add, remove or swap with a neighbour to turn one word into the other
+-- (optimal string alignment).
 local function distance(a, b)
   local before, row = {}, {}
   for j = 0, #b do
@@ -33,8 +33,8 @@ local function distance(a, b)
   return row[#b]
 end
 
--- The name of `holders`, tables of members, that `key` is likely to mean; nil if there is none.
-local function nearest(key, holders)
+-- The name in `holders`, tables of members, that `key` probably means; nil if there is none.
+function _M.nearest(key, holders)
   key = lower(key)
   local found, least = nil, DISTANCE + 1
   for _, holder in ipairs(holders) do
@@ -55,16 +55,30 @@ end
 -- The message for `key`, which `owner` does not have; `holders` are the tables of what it has.
 function _M.unknown(owner, key, holders)
   local text = tostring(key)
-  local name = type(key) == 'string' and #key <= LENGTH and nearest(key, holders)
+  local name = type(key) == 'string' and #key <= LENGTH and _M.nearest(key, holders)
   return format('%s has no member %q', owner, text)
     .. (name and format(': did you mean %q?', name) or '')
 end
 
--- Makes a table of members raise for those it does not have, at the line that asks for one. Returns
--- it.
+-- Makes a table of members raise an error for unknown ones, at the accessing line. Returns it.
 function _M.strict(members, owner)
   return setmetatable(members, { __index = function(_, key)
     error(_M.unknown(owner, key, { members }), 2)
+  end })
+end
+
+-- The same for objects in which the runtime keeps its own fields: `fields` are their names, false if an
+-- object does not have them. `public` are the methods available to handlers.
+function _M.class(members, owner, public, fields)
+  local known = {}
+  for _, name in ipairs(public) do
+    known[name] = members[name]
+  end
+  for _, name in ipairs(fields) do
+    members[name] = members[name] or false
+  end
+  return setmetatable(members, { __index = function(_, key)
+    error(_M.unknown(owner, key, { known }), 2)
   end })
 end
 

@@ -1,5 +1,5 @@
--- Metrics of the handler's own: metrics.counter('shop_orders_total', 'Orders taken.'):inc(). They
--- are in the shared memory that /metrics is read from; see docs/lua-services.md.
+-- Metrics of the application: metrics.counter('shop_orders_total', 'Orders taken.'):inc(). They are in the
+-- shared memory from which /metrics is read; see docs/lua-services.md.
 local ffi = require 'ffi'
 local members = require 'moonring.members'
 local native = require 'moonring.native'
@@ -35,11 +35,11 @@ local DIFFERS, FULL = -1, -2
 
 local VALUE_LENGTH = 120
 local SERIES, SERIES_MOST = 100, 1000
--- Of a series that counts what has no room of its own: the value of all its labels.
+-- The value of all labels of the overflow series.
 local OTHER = '_other'
--- Seconds, as the client libraries of Prometheus have them.
+-- Seconds, the defaults of Prometheus client libraries.
 local BUCKETS = { 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
--- What /metrics has of the server itself.
+-- Names used by the server's own metrics.
 local RESERVED = { '^moonring_', '^http_server_', '^process_' }
 
 -- ---- Declaring. ----
@@ -48,7 +48,7 @@ local kind_names = { [COUNTER] = 'counter', [GAUGE] = 'gauge', [HISTOGRAM] = 'hi
 -- Every name that a metric of this state has in /metrics -> the metric's own name.
 local taken = {}
 
--- Raises what _M.counter, gauge and histogram raise again, at the line that called them.
+-- Raises an error that _M.counter, gauge and histogram raise again at their caller's line.
 local function fail(kind, name, problem, ...)
   error(('metrics.%s(%s): %s'):format(kind_names[kind], tostring(name), problem:format(...)), 0)
 end
@@ -145,7 +145,7 @@ end
 
 -- ---- Series. ----
 
--- The values of labels as the directory has them: each after a byte with its length.
+-- The values of labels in the directory's format: each after a byte with its length.
 local function key_of(texts, count)
   local parts = {}
   for i = 1, count do
@@ -154,7 +154,7 @@ local function key_of(texts, count)
   return concat(parts)
 end
 
--- What there is, made by other threads or before a reload too.
+-- Existing entries, including those of other threads or from before a reload.
 local function load_series(metric)
   local length = ffi.new('uint32_t[1]')
   for number = 0, api.series_count(self) - 1 do
@@ -165,7 +165,7 @@ local function load_series(metric)
   end
 end
 
--- Called once when there is no room for a further series.
+-- Called once when there is no room for another series.
 local function close_series(metric, problem)
   load_series(metric)
   metric.is_full = true
@@ -203,7 +203,7 @@ local function remember(metric, cells, a, b, c, d)
   at[values[count]] = cells
 end
 
--- The cells for values that were not seen before, or that have no series of their own.
+-- The cells for new label values, or those without their own series.
 local function resolve(metric, level, a, b, c, d)
   local texts, length = {}, metric.count
   for i = 1, metric.count do
@@ -236,7 +236,7 @@ local function resolve(metric, level, a, b, c, d)
   return cells
 end
 
--- The cells of the series with these values of the labels.
+-- The cells of the series with these label values.
 local function cells_of(metric, level, a, b, c, d)
   local count = metric.count
   if count == 0 then
@@ -269,7 +269,7 @@ end
 
 local Counter, Gauge, Histogram = {}, {}, {}
 
--- Adds n, 1 without it, which is not negative.
+-- Adds n (1), which must not be negative.
 function Counter.inc(metric, n, a, b, c, d)
   n = n == nil and 1 or n
   check_number(metric, 'inc', n, 2)

@@ -1,5 +1,5 @@
 -- multipart/form-data (RFC 7578) of a complete body: multipart.parse(body, boundary, limits).
--- Every step goes forward through the body, so that the time is linear in its length.
+-- Parsing only moves forward through the body, so the time is linear in its length.
 local find, lower, sub = string.find, string.lower, string.sub
 local gsub, match = string.gsub, string.match
 local byte, char = string.byte, string.char
@@ -11,8 +11,8 @@ local utf8_repair = require('moonring.native').utf8_repair
 
 local _M = {}
 
--- What a boundary may consist of; its last character is not a space. RFC 2046 §5.1.1 has fewer
--- characters, but programs that upload use others too.
+-- Characters of a boundary; the last is not a space. RFC 2046 §5.1.1 allows fewer, but upload clients use
+-- others too.
 local BOUNDARY = '^[ -~]+$'
 local BOUNDARY_LENGTH = 70
 
@@ -24,13 +24,13 @@ local TOKEN_VALUE = '^(' .. TOKEN .. ')'
 local LENIENT_VALUE = '^([^%c ",;\128-\255]+)'
 local FIELD_NAME = '^(' .. TOKEN .. '):[ \t]*'
 
--- What browsers write for the characters that would end a name or its line (HTML, "multipart form
--- data"); they leave a `%` of the name itself as it is.
+-- How browsers escape the characters that would end a name or its line (HTML, "multipart form data"); they do
+-- not escape a `%` in the name.
 local BROWSER_ESCAPES = { ['%22'] = '"', ['%0D'] = '\r', ['%0A'] = '\n' }
 
--- A parameter `; name=value` at `at` of a field's value, where `\"` is a quote of the value if
--- `escapes` is true; `unquoted` is the pattern of a value without quotes. Its name, its value and
--- where the next one begins; nil if there is none of this form.
+-- Parses a parameter `; name=value` at `at` in a field's value, where `\"` is an escaped quote if `escapes`
+-- is true; `unquoted` is the pattern of a value without quotes. Its name, its value and the start of the next
+-- one; nil if there is none of this form.
 local function parameter_at(text, at, escapes, unquoted)
   local _, stop, name = find(text, PARAMETER_NAME, at)
   if not stop then
@@ -55,7 +55,7 @@ local function parameter_at(text, at, escapes, unquoted)
   end
 end
 
--- The parameters of a field's value behind its first word, nil if they are malformed.
+-- The parameters after the first word of a field's value, nil if they are malformed.
 local function parameters(text, at, escapes, unquoted)
   local result = {}
   while not find(text, '^[ \t]*$', at) and not find(text, '^[ \t]*;[ \t]*$', at) do
@@ -69,7 +69,7 @@ local function parameters(text, at, escapes, unquoted)
   return result
 end
 
--- The boundary that a Content-Type names, nil if there is none that may be one.
+-- The boundary in a Content-Type, nil if there is no valid one.
 function _M.boundary(content_type)
   local _, stop = find(content_type, '^[%w!#$&.+^_-]+/[%w!#$&.+^_-]+')
   local found = stop and parameters(content_type, stop + 1, true, LENIENT_VALUE)
@@ -101,9 +101,9 @@ local function extended(text)
   return charset == 'iso-8859-1' and gsub(value, '[\128-\255]', utf8_of_latin1) or nil
 end
 
--- The name and filename of a Content-Disposition, nil if it is malformed. Other programs than
--- browsers write `\"` for a quote, browsers a name that ends in a backslash: what is malformed the
--- one way is read the other way. `filename*=` wins over `filename=` (RFC 6266 §4.3).
+-- The name and filename of a Content-Disposition, nil if it is malformed. Other programs write `\"` for a
+-- quote, but in browsers a name may end in a backslash: if one reading fails, the other is tried.
+-- `filename*=` takes precedence over `filename=` (RFC 6266 §4.3).
 local function disposition(text, at)
   local found = parameters(text, at, true, TOKEN_VALUE) or parameters(text, at, false, TOKEN_VALUE)
   if not found then
@@ -156,8 +156,7 @@ local function read_head(text)
   return part
 end
 
--- What follows a delimiter: the position behind its line, 'last' for the closing one, nil if it is
--- neither.
+-- What follows a delimiter: the position after its line, 'last' for the closing one, nil if neither.
 local function after_delimiter(body, at)
   if sub(body, at, at + 1) == '--' then
     return 'last'
@@ -166,7 +165,7 @@ local function after_delimiter(body, at)
   return stop and stop + 1
 end
 
--- The part whose fields begin at `at`, and where the delimiter behind it begins.
+-- The part whose fields begin at `at`, and the position of the next delimiter.
 local function part_at(body, at, delimiter, head_limit)
   -- An empty head ends at once.
   local head_end = sub(body, at, at + 1) == '\r\n' and at - 2 or find(body, '\r\n\r\n', at, true)
@@ -180,13 +179,13 @@ local function part_at(body, at, delimiter, head_limit)
   if not part then
     return nil, problem
   end
-  -- The content may be empty: the line break before the delimiter is then the head's own.
+  -- The content may be empty: then the line break before the delimiter belongs to the head.
   local stop = find(body, delimiter, head_end + 2, true)
   if not stop then
     return nil, 'content without an end'
   end
   part.value = sub(body, head_end + 4, stop - 1)
-  -- What browsers send for a file input in which no file was chosen.
+  -- Browsers send this for a file input in which no file was chosen.
   part.no_file = part.filename == '' and part.value == '' or nil
   return part, stop
 end

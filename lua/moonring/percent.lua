@@ -1,12 +1,15 @@
 -- Percent-encoding (RFC 3986 §2.1): percent.decode(text) and percent.encode(text).
 local members = require 'moonring.members'
 
+local raise = require('moonring.failure').raise
+
 local byte, char, find, format, gsub = string.byte, string.char, string.find, string.format,
   string.gsub
+local type = type
 
 local _M = {}
 
--- What stands behind the `%`, in any mix of cases: the byte it means.
+-- The two digits after the `%`, in any case -> the byte.
 local meaning = {}
 for code = 0, 255 do
   local lower, upper = format('%02x', code), format('%02X', code)
@@ -19,8 +22,11 @@ local function escape(character)
   return format('%%%02X', byte(character))
 end
 
--- The bytes that `text` means, nil if a `%` is not followed by two hexadecimal digits.
+-- The decoded bytes of `text`, nil if a `%` is not followed by two hexadecimal digits.
 function _M.decode(text)
+  if type(text) ~= 'string' then
+    raise('percent.decode(text) takes a string, got ' .. type(text))
+  end
   if not find(text, '%', 1, true) then
     return text
   end
@@ -30,8 +36,11 @@ function _M.decode(text)
   return (gsub(text, '%%(%x%x)', meaning))
 end
 
--- `text` with everything escaped but A-Z a-z 0-9 - . _ ~, fit for a part of a path or of a query.
+-- `text` with everything escaped except A-Z a-z 0-9 - . _ ~, for use in a path or a query.
 function _M.encode(text)
+  if type(text) ~= 'string' then
+    raise('percent.encode(text) takes a string, got ' .. type(text))
+  end
   return (gsub(text, '[^%w%-._~]', escape))
 end
 

@@ -1,5 +1,5 @@
--- Queries: query.parse('a=1&b=two+words') and back with query.encode{ a = 1 }. Also what the body
--- of a form in application/x-www-form-urlencoded consists of.
+-- Queries: query.parse('a=1&b=two+words') and back with query.encode{ a = 1 }. Also the format of
+-- application/x-www-form-urlencoded bodies.
 local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
@@ -10,7 +10,7 @@ local error, pairs, tostring, type = error, pairs, tostring, type
 
 local _M = {}
 
--- More pairs than this are refused, unless the caller says another number.
+-- The default limit on pairs.
 local LIMIT = 100
 
 local function decode_part(text)
@@ -20,8 +20,8 @@ local function decode_part(text)
   return decode(text)
 end
 
--- Calls take(to, name, value) for each pair, in order. True, or nil, what is wrong, and whether
--- that is their number.
+-- Calls take(to, name, value) for each pair, in order. True, or nil, what is wrong, and whether it was their
+-- number.
 local function each_pair(text, limit, take, to)
   local at, count, length = 1, 0, #text
   while at <= length do
@@ -81,7 +81,7 @@ end
 -- For more than `limit` (100) pairs or a malformed escape each returns nil, what is wrong, and
 -- whether it was the limit.
 -- parse: name -> value, the first one where a name is repeated. parse_all: name -> all its values.
--- parse_pairs: { { name =, value = }, ... } as they were sent.
+-- parse_pairs: { { name =, value = }, ... } as sent.
 _M.parse = parser('parse', take_first)
 _M.parse_all = parser('parse_all', take_all)
 _M.parse_pairs = parser('parse_pairs', take_pair)
@@ -94,7 +94,7 @@ local function text_of(name, value)
   return encode(tostring(value))
 end
 
--- The query that means `fields`: name -> string, number, boolean or a list of them. Sorted by name.
+-- The query with `fields`: name -> string, number, boolean or a list of them. Sorted by name.
 function _M.encode(fields)
   if type(fields) ~= 'table' then
     error('query.encode(fields) takes a table, not a ' .. type(fields), 2)

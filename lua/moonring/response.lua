@@ -1,9 +1,8 @@
--- How a handler responds: res:status(code), res:header(name, value), res:body(text), res:send(); or
--- at once: res:json(value, status), res:redirect(url, status); or piece by piece:
--- res:content_length(bytes), res:write(data), res:flush(), res:finish(). res:cookie(name, value,
--- options) adds a cookie.
--- Calls return the response, so that they can be chained. What cannot be done raises an error at
--- the caller's line.
+-- The response: res:status(code), res:header(name, value), res:body(text), res:send(); or at once:
+-- res:json(value, status), res:redirect(url, status); or piece by piece: res:content_length(bytes),
+-- res:write(data), res:flush(), res:finish(). res:cookie(name, value, options) adds a cookie, res:file(path,
+-- options) sends a file, res:events(options) begins a stream of server-sent events. Calls return the
+-- response, so that they can be chained. What cannot be done raises an error at the caller's line.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local viewer = require 'moonring.handle'
@@ -13,20 +12,21 @@ local scheduler = require 'moonring.scheduler'
 
 local type, error, tostring, require = type, error, tostring, require
 local concat, find = table.concat, string.find
+local ffi_string = ffi.string
 local raise = require('moonring.failure').raise
 
--- Strings that the server sends from where they are: exec/hs_lua_pins.h.
+-- Strings that the server sends without copying: exec/hs_lua_pins.h.
 local pins = native.pins
--- From this size on a copy costs more than keeping the string.
+-- From this size on, copying costs more than pinning the string.
 local PIN_BYTES = 16 * 1024
 
 local view_of = viewer(ffi.typeof 'hs_lua_response_t *', 'res',
   'this request is over: its response can no longer be changed')
 local ERR_NOMEM, ERR_INVALID, ERR_STATE, ERR_LIMIT, ERR_ABORTED = -1, -3, -4, -5, -7
 local WRITE_WAIT = 1
--- From this hs_abort_reason_t on nobody reads a response.
+-- From this hs_abort_reason_t on, a response is not read.
 local ABORT_LOST = 2
--- How often a worker looks whether its client has taken something.
+-- How often a worker checks whether its client has read something.
 local WORKER_INTERVAL_S = 0.001
 
 local reasons = {
@@ -42,7 +42,7 @@ end
 
 local methods = {}
 
--- Forgets status, fields and content: for an error handler.
+-- Discards status, fields and content: for an error handler.
 function methods.reset(self)
   local result = api.response_reset(view_of(self))
   if result < 0 then
@@ -61,6 +61,36 @@ function methods.status(self, code)
     fail(result, 'status ' .. code .. ' is not from 200 to 599')
   end
   return self
+end
+
+-- Whether the server may compress the content (--compress): false never, true whatever its type and
+-- size. Without a call: by type and size.
+function methods.compress(self, compress)
+  local view = view_of(self)
+  if type(compress) ~= 'boolean' then
+    raise('res:compress(compress) takes true or false, got ' .. type(compress))
+  end
+  local result = api.response_compress(view, compress and 1 or 0)
+  if result < 0 then
+    fail(result)
+  end
+  return self
+end
+
+-- The status of the response, also after it was sent, for hooks and error handlers.
+function methods.get_status(self)
+  return api.response_get_status(view_of(self))
+end
+
+-- The value of the first field added under this name, in any case; nil if there is none. Not those that the
+-- server writes itself: Date, Content-Length, Transfer-Encoding, Connection.
+function methods.get_header(self, name)
+  local view = view_of(self)
+  if type(name) ~= 'string' then
+    raise('res:get_header(name) takes a string, got ' .. type(name))
+  end
+  local value = api.response_get(view, name, #name)
+  return value ~= nil and ffi_string(value, view.result_len) or nil
 end
 
 function methods.header(self, name, value)
@@ -104,7 +134,7 @@ function methods.body(self, text)
   return self
 end
 
--- More than enough waits to be sent: until most of it is, or the client has gone.
+-- Too much is unsent: waits until most of it is sent, or the client disconnects.
 local function wait_until_sent(self, view)
   if view.in_worker ~= 0 then
     repeat
@@ -116,8 +146,7 @@ local function wait_until_sent(self, view)
   end
 end
 
--- How many bytes the content will have, before the first res:write. Without it the content is sent
--- in chunks.
+-- Announces the length of the content, before the first res:write. Without it the content is sent chunked.
 function methods.content_length(self, length)
   local view = view_of(self)
   if type(length) ~= 'number' then
@@ -131,7 +160,7 @@ function methods.content_length(self, length)
 end
 
 -- Sends a piece of the content (a string, or a table of strings): true, or nil and 'aborted' if the
--- client has gone. Waits while the client takes less than it is given.
+-- client disconnected. Waits while the client is slow.
 function methods.write(self, data)
   local view = view_of(self)
   if type(data) == 'table' then
@@ -158,8 +187,8 @@ function methods.write(self, data)
   fail(result)
 end
 
--- Sends what was written, the head too if nothing was, and waits until the client's connection has
--- taken most of it: true, or nil and 'aborted'.
+-- Sends what was written (the head, if nothing was), and waits until most of it is sent: true, or nil and
+-- 'aborted'.
 function methods.flush(self)
   local view = view_of(self)
   local result = api.response_flush(view)
@@ -171,6 +200,11 @@ function methods.flush(self)
   end
   wait_until_sent(self, view)
   return true
+end
+
+-- A stream of server-sent events: moonring.events.
+function methods.events(self, options)
+  return require('moonring.events').open(self, view_of(self), options)
 end
 
 -- The content is complete.
@@ -205,7 +239,8 @@ function methods.redirect(self, url, status)
   if type(url) ~= 'string' then
     raise('res:redirect(url) takes a string, got ' .. type(url))
   end
-  -- What is not of RFC 3986: line breaks would end the field, backslashes are slashes to browsers.
+  -- Characters not allowed by RFC 3986: line breaks would end the field, browsers treat backslashes as
+  -- slashes.
   if not find(url, '^[!#-;=?-[%]_a-z~]+$') then
     raise(('res:redirect: %q is not a URL: percent-encode what comes from elsewhere'):format(url))
   end
@@ -231,11 +266,24 @@ function methods.json(self, value, status)
   if status ~= nil then
     methods.status(self, status)
   end
-  if api.response_has(view, CONTENT_TYPE, #CONTENT_TYPE) == 0 then
+  if api.response_get(view, CONTENT_TYPE, #CONTENT_TYPE) == nil then
     methods.header(self, CONTENT_TYPE, 'application/json')
   end
   methods.body(self, text)
   return methods.send(self)
+end
+
+-- Sends a file (moonring.static): the response, or nil and why not; then the response is unchanged.
+function methods.file(self, path, options)
+  view_of(self)
+  return require('moonring.static').send_file(self, path, options)
+end
+
+-- Sets ETag and Last-Modified and compares them with the request's conditions: true if the response
+-- is complete without content (304, 412), false if the handler has to send the content.
+function methods.preconditions(self, validators)
+  view_of(self)
+  return require('moonring.static').preconditions(self, validators)
 end
 
 ffi.metatype('hs_lua_response_t', {

@@ -1,26 +1,27 @@
--- A router: which function handles which method and path.
+-- A router: maps methods and paths to functions.
 --
 --   local app = require('moonring.router').new()
 --   app:get('/users/:id', function(req, res, params) res:body(params.id):send() end)
 --   handle = app:handler()
 --
 -- The path decides first: a path without parameters wins over patterns, and among these a literal
--- segment wins over a parameter. Then the method: HEAD runs the function of GET, OPTIONS is
--- answered by the router, another method that the path does not have with 405. Both carry Allow.
---
--- All of it is put together when app:handler() is called: a route without hooks is called directly.
+-- segment wins over a parameter. Then the method: HEAD runs the function of GET; the router itself responds
+-- to OPTIONS, and with 405 to other methods that the path does not have, both with Allow.
+-- Everything is compiled when app:handler() is called: a route without hooks is called directly.
 local failures = require 'moonring.failure'
 local log = require 'moonring.log'
 local matcher = require 'moonring.matcher'
 local members = require 'moonring.members'
+local native = require 'moonring.native'
 local percent = require 'moonring.percent'
+local routes = require 'moonring.routes'
 
 local find, format = string.find, string.format
 local concat, sort = table.concat, table.sort
 local decode = percent.decode
 local error, getmetatable, ipairs, loadstring, pairs = error, getmetatable, ipairs, loadstring, pairs
 local pcall, rawset, setmetatable, tostring, type = pcall, rawset, setmetatable, tostring, type
-local require, xpcall, traceback = require, xpcall, debug.traceback
+local require, xpcall = require, xpcall
 
 local _M = {}
 
@@ -60,7 +61,7 @@ local function is_group(value)
   return kind == Group or kind == App
 end
 
--- `call` is how the method is written. `level` is that of the line that an error names.
+-- `call` is the method as written in errors. `level` is that of the line named in errors.
 local function check_open(self, call, level)
   if not is_group(self) then
     error(format('%s is called with a colon: write %s', call:match '^[^(]*', call), level + 1)
@@ -126,6 +127,9 @@ local function add(group, method, pattern, run, level)
     route.by_method[method] = run
   end
   route.groups[method] = group
+  if routes.are_wanted then
+    routes.add(method, group.prefix .. pattern, run, level + 1)
+  end
 end
 
 -- app:route('PURGE', '/cache/:key', run): any method; names of methods are upper case.
@@ -138,7 +142,7 @@ function Group:route(method, pattern, run)
   return self
 end
 
--- app:any(pattern, run): the methods that the pattern has no function for.
+-- app:any(pattern, run): all methods for which the pattern has no function.
 function Group:any(pattern, run)
   check_open(self, 'app:any(pattern, run)', 2)
   add(self, false, pattern, run, 2)
@@ -156,9 +160,31 @@ for _, method in ipairs { 'GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTI
   end
 end
 
+-- app:static('/assets', 'public', options): the files below a directory, for GET and HEAD. Missing ones go to
+-- app:not_found.
+function Group:static(prefix, root, options)
+  check_open(self, 'app:static(prefix, root, options)', 2)
+  if type(prefix) ~= 'string' or find(prefix, '[*/]$') then
+    error("app:static(prefix, root, options): a prefix is '' or begins with / and does not end with "
+      .. 'it', 2)
+  end
+  local app = self.app
+  local whole = self.prefix .. prefix
+  local _, slashes = whole:gsub('/', '')
+  local run = require('moonring.static').handler(root, options, slashes + 1, function(req, res)
+    return app.missing(req, res)
+  end)
+  add(self, 'GET', prefix .. '/*path', run, 2)
+  add(self, 'GET', prefix .. '/', run, 2)
+  if whole ~= '' then
+    add(self, 'GET', prefix, run, 2)
+  end
+  return self
+end
+
 -- app:before(hook): hook(req, res, params) runs before the function of every route, in the order in
--- which hooks were added. If it returns anything but nil, the route's function does not run, and
--- that is what the handler returns.
+-- which hooks were added. If it returns anything but nil, the route's function does not run, and the handler
+-- returns that value.
 function Group:before(hook)
   check_open(self, 'app:before(hook)', 2)
   check_function('app:before(hook)', hook, 2)
@@ -167,7 +193,7 @@ function Group:before(hook)
 end
 
 -- app:after(hook): hook(req, res, params) runs after the function of every route, or after what ran
--- instead of it: a hook that ended the request, the error handler. What it returns is not used.
+-- instead of it: a hook that ended the request, the error handler. Its result is ignored.
 function Group:after(hook)
   check_open(self, 'app:after(hook)', 2)
   check_function('app:after(hook)', hook, 2)
@@ -175,14 +201,14 @@ function Group:after(hook)
   return self
 end
 
--- A group of an app: what inherits its fields is looked up in the app's own tables.
+-- A group of an app: its fields default to the app's.
 local function new_group(app, parent, prefix)
   return setmetatable({ app = app, parent = parent, prefix = prefix, befores = {}, afters = {} },
     Group)
 end
 
--- app:group(prefix): routes whose patterns begin with `prefix`, with hooks of their own, which run
--- inside those of the app. Patterns may be '', which is the prefix itself.
+-- app:group(prefix): routes whose patterns begin with `prefix`, with their own hooks, which run inside those
+-- of the app. Patterns may be '', which is the prefix itself.
 function Group:group(prefix)
   check_open(self, 'app:group(prefix)', 2)
   local segments, problem = matcher.parse(prefix)
@@ -197,7 +223,7 @@ function Group:group(prefix)
   return new_group(self.app, self, self.prefix .. prefix)
 end
 
--- app:not_found(run): run(req, res) handles paths that no route has, instead of a plain 404.
+-- app:not_found(run): run(req, res) handles paths that match no route, instead of a plain 404.
 function App:not_found(run)
   check_open(self, 'app:not_found(run)', 2)
   check_function('app:not_found(run)', run, 2)
@@ -205,9 +231,9 @@ function App:not_found(run)
   return self
 end
 
--- app:on_error(run): run(req, res, failure, trace) responds when a route's function or a hook has
--- raised: `failure` is what was raised, `trace` a text of it with the traceback, for the log. An
--- error that it raises itself is the server's: logged, 500.
+-- app:on_error(run): run(req, res, failure, trace) responds when a route's function or a hook raised an
+-- error: `failure` is the raised value, `trace` its text with the traceback, for the log. Errors that it
+-- raises itself are handled by the server: logged, 500.
 function App:on_error(run)
   check_open(self, 'app:on_error(run)', 2)
   check_function('app:on_error(run)', run, 2)
@@ -232,8 +258,7 @@ local function allow_of(routes)
   return concat(methods, ', ')
 end
 
--- Fills in what the router responds by itself: HEAD, OPTIONS and the methods that a route does not
--- have.
+-- Adds the router's own responses: HEAD, OPTIONS and the methods that a route does not have.
 local function complete(route, refuse)
   local by_method = route.by_method
   by_method.HEAD = by_method.HEAD or by_method.GET
@@ -250,7 +275,7 @@ local function complete(route, refuse)
   end
 end
 
--- One function out of hooks and a route's own, written out so that no loop is left.
+-- Combines hooks and a route's function into one, unrolled so that no loop is left.
 local function with_befores(hooks, run)
   if #hooks == 0 then
     return run
@@ -264,7 +289,7 @@ local function with_befores(hooks, run)
   return loadstring(concat(out, '\n'), '=(hooks)')(hooks, run)
 end
 
--- They do not run where the request is only passed on to a worker, which runs all of it again.
+-- They do not run if the request is only passed to a worker, which runs everything again.
 local function with_afters(hooks, run)
   if #hooks == 0 then
     return run
@@ -278,7 +303,7 @@ local function with_afters(hooks, run)
   return loadstring(concat(out, '\n'), '=(hooks)')(hooks, run)
 end
 
--- The server ends the request: its client has gone, or it has taken too long.
+-- The server ends the request: the client disconnected, or it took too long.
 local ENDS = { aborted = true, cancelled = true, timeout = true }
 
 local function is_for_server(failure)
@@ -287,23 +312,27 @@ local function is_for_server(failure)
     or failures.is(failure) and ENDS[failure.code]
 end
 
+-- Values with a message are shown as that.
 local function text_of(failure)
   if type(failure) == 'table' and type(failure.message) == 'string' then
     return failure.message
   end
-  local ok, text = pcall(tostring, failure)
-  return ok and text or 'an error (a ' .. type(failure) .. ') that cannot be described'
+  return failures.text_of(failure)
 end
 
--- Message handler of xpcall. The text is joined: traceback would cut it at a NUL.
+-- Message handler of xpcall. The text is concatenated, because traceback would cut it at a NUL.
 local function catch(failure)
   if is_for_server(failure) then
     return { failure = failure }
   end
-  return { failure = failure, trace = text_of(failure) .. traceback('', 2) }
+  local caught = { failure = failure, trace = text_of(failure) .. failures.traceback() }
+  if native.shows_errors then
+    caught.frames = require('moonring.error_page').frames()
+  end
+  return caught
 end
 
--- run() with its errors given to recover(req, res, failure, trace).
+-- run() with its errors passed to recover(req, res, failure, trace).
 local function guarded(recover, run)
   if not recover then
     return run
@@ -316,11 +345,11 @@ local function guarded(recover, run)
     if type(result) ~= 'table' then -- catch() could not run
       error(result, 0)
     end
-    local failure, trace = result.failure, result.trace
+    local failure, trace, frames = result.failure, result.trace, result.frames
     if not trace then
       error(failure, 0)
     end
-    ok, result = pcall(recover, req, res, failure, trace)
+    ok, result = pcall(recover, req, res, failure, trace, frames)
     if ok then
       return result
     elseif is_for_server(result) then
@@ -330,17 +359,23 @@ local function guarded(recover, run)
   end
 end
 
--- The error handler of errors = 'json'. A table with a status from 400 to 499 is a refusal that the
--- client is to read; all else is logged, and not shown to it.
-local function recover_as_json(_, res, failure, trace)
+-- The error handler of errors = 'json'. A table with a status from 400 to 499 is a refusal for the client to
+-- read; everything else is logged, and not shown to it.
+local function recover_as_json(req, res, failure, trace, frames)
   local status = type(failure) == 'table' and failure.status
   if type(status) ~= 'number' or status < 400 or status > 599 then
     status = 500
   end
   res:reset()
   if status >= 500 then
-    -- First the response: where it was sent already this raises, and the server logs the error.
-    local result = send_problem(res, status)
+    -- First the response: if it was already sent this raises, and the server logs the error.
+    local result
+    local shown = { text = trace, status = status, frames = frames }
+    if frames and require('moonring.error_page').build(req, res, shown, true) then
+      result = res:send()
+    else
+      result = send_problem(res, status)
+    end
     log.error('lua error in a route: ' .. trace)
     return result
   end
@@ -421,7 +456,7 @@ end
 
 -- ---- Classes. ----
 
--- A method that is assigned, as `app.not_found = run`, would never be called.
+-- An assigned method, as in `app.not_found = run`, would never be called.
 local function assign(self, name, value)
   if type(name) == 'string' and (Group[name] or App[name]) then
     error(format('app:%s is called, not assigned: write app:%s(...)', name, name), 2)

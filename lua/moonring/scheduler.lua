@@ -1,15 +1,15 @@
--- Tasks of one Lua state: coroutines that wait for time, for each other or for something in C, and
--- go on when it has come. Every request has a task once it waits or begins others; those end with
--- it. exec/hs_lua.c starts the coroutine of a request, calls `suspended` with it when it waits, and
--- `run` in each turn in which something can go on.
---
--- A wait is a yield with the value WAITING, which passes through coroutines of the handler's own
+-- Tasks of one Lua state: coroutines that wait for time, for each other or for an event in C, and are resumed
+-- when it occurs. A request gets a task once it waits or spawns others; those end with it. exec/hs_lua.c
+-- starts the coroutine of a request, calls `suspended` with it when it waits, and `run` in each turn in which
+-- a task can be resumed.
+-- A wait is a yield with the value WAITING, which propagates through the handler's own coroutines
 -- (coroutines.lua).
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local deadlines = require 'moonring.deadlines'
 local failure = require 'moonring.failure'
 local log = require 'moonring.log'
+local members = require 'moonring.members'
 local queue = require 'moonring.queue'
 
 local create, resume, yield = coroutine.create, coroutine.resume, coroutine.yield
@@ -24,28 +24,28 @@ local cast, lshift, rshift = ffi.cast, bit.lshift, bit.rshift
 local _M = {}
 
 local WAITING = {}
--- For `due`: before every time.
+local STRAY_YIELD = 'coroutine.yield outside of a coroutine of its own: use moonring.sleep'
+-- For `due`: earlier than any time.
 local LATE = -1
 
--- Tasks resumed in one run, so that requests get their turn.
+-- Tasks resumed per run, so that requests get their turn.
 local BUDGET = 512
--- Tasks that have yielded resumed in one run, and how many there may be: nobody would resume more
--- in time.
+-- Yielded tasks resumed per run, and their maximum: more would not be resumed in time.
 local YIELDED_BUDGET = 16
 local YIELDED_MAX = 4096
--- What was cancelled has so long to end.
+-- How long a cancelled task may take to end.
 local GRACE_S = 5
 -- Ids of a request, see exec/hs_lua_wakes.h.
 local WAKE_ABORT, WAKE_CONTENT, WAKE_DRAINED, WAKES = 0, 1, 2, 3
 -- Numbers of httpserver.h.
 local ABORT_LOST, ABORT_TIMEOUT = 2, 3
 local LOG_ERROR = 3
--- How `retire` is called by C.
+-- C's arguments to `retire`.
 local RETIRE_REPLACED, RETIRE_LAST = 1, 2
 
 local handle_t, view_t = ffi.typeof 'uint64_t', ffi.typeof 'hs_view_t *'
 
--- The task that runs; nil: none, or a request that has none yet.
+-- The running task; nil: none, or a request that has none yet.
 local current
 
 -- ---- Tasks that can go on, the oldest first. ----
@@ -65,19 +65,23 @@ local waiting = {}  -- the task that waits for an id
 local woken = {}    -- ids that C has woken before anything waited for them
 local used = {}     -- ids that _M.id has given
 local requests = {} -- the task of a request, by its first id
+local listeners = {} -- functions that are called when C wakes an id
 
--- The first of `count` ids that are not in use.
-local function take_ids(count)
-  local id = next_id
+local function is_free(id)
+  return not used[id] and requests[id] == nil
+end
+
+-- The first of `count` unused ids from `id` on, that are not those of a request before it.
+local function search_ids(id, count)
   while true do
     if id > ID_MAX then
       id = 1
     end
-    local is_free = true
+    local are_free = true
     for i = id - WAKES + 1, id + count - 1 do
-      is_free = is_free and not used[i] and requests[i] == nil
+      are_free = are_free and is_free(i)
     end
-    if is_free then
+    if are_free then
       next_id = id + count
       return id
     end
@@ -85,11 +89,28 @@ local function take_ids(count)
   end
 end
 
+-- The first of `count` unused ids: 1, or those of a request. No loop, which would keep LuaJIT from compiling
+-- the start of a task.
+local function take_ids(count)
+  local id = next_id
+  if id <= ID_MAX and is_free(id - 2) and is_free(id - 1) and is_free(id)
+    and (count == 1 or is_free(id + 1) and is_free(id + 2)) then
+    next_id = id + count
+    return id
+  end
+  return search_ids(id, count)
+end
+
 -- An id for _M.wait, until _M.forget.
 function _M.id()
   local id = take_ids(1)
   used[id] = true
   return id
+end
+
+-- Calls fn(object) when C wakes `id`, before tasks are resumed; fn nil: stops this. fn cannot wait.
+function _M.listen(id, fn, object)
+  listeners[id] = fn and { fn = fn, object = object }
 end
 
 function _M.forget(id)
@@ -108,9 +129,9 @@ end
 --   failure   what its wait is to raise
 --   due       when its wait ends; LATE: it has ended so
 local Task = {}
-Task.__index = Task
+local task_type = { __index = Task }
 
--- The task of the request that runs without one.
+-- Creates the task of a running request that has none.
 local function begin_request(what)
   local request = api.request
   if request == nil then
@@ -120,9 +141,9 @@ local function begin_request(what)
   local view = cast(view_t,
     lshift(rshift(handle, api.generation_bits), api.alignment_bits))
   local base = take_ids(WAKES)
-  -- Eight fields, with those that a sleep sets: a ninth would double what a request costs.
+  -- Eight fields, including those set by a sleep: a ninth would double the cost of a request.
   local task = setmetatable({ state = 'running', view = view, handle = handle, base = base,
-    request = false, co = false, due = 0, at = false }, Task)
+    request = false, co = false, due = 0, at = false }, task_type)
   task.request = task
   view.wake = base
   requests[base] = task
@@ -131,14 +152,35 @@ local function begin_request(what)
   return task
 end
 
--- The task that runs. `what` names the call.
+-- The coroutine in which callbacks of the runtime are running (_M.call); nil: none.
+local callback_co
+
+-- Creates the task of a running callback that has none.
+local function begin_callback()
+  local task = setmetatable({ state = 'running', co = callback_co, is_held = true }, task_type)
+  api.held_count = api.held_count + 1
+  current = task
+  return task
+end
+
+-- The running task. `what` names the call.
 local function running(what)
-  return current or begin_request(what)
+  return current or (callback_co and begin_callback()) or begin_request(what)
 end
 _M.running = running
 
--- The table req.ctx of the request of `view`, which is not over: made when it is first asked for. It
--- belongs to the request's task, which ends with the request, on whatever task it is asked for.
+-- The running task; nil while a file is loaded.
+function _M.task()
+  if not current and callback_co then
+    return begin_callback()
+  elseif current or api.request == nil then
+    return current
+  end
+  return begin_request('moonring')
+end
+
+-- The table req.ctx of the live request of `view`, created at first use. It belongs to the request's task,
+-- which ends with the request, whichever task asks for it.
 function _M.context_of(view)
   local task = requests[view.wake] or begin_request('req.ctx')
   local context = task.context
@@ -149,7 +191,7 @@ function _M.context_of(view)
   return context
 end
 
--- A number that names the request of the running task, nil where it belongs to none.
+-- A number that identifies the request of the running task, nil if there is none.
 function _M.current()
   local task = current
   if not task then
@@ -158,7 +200,7 @@ function _M.current()
     end
     task = begin_request('moonring')
   end
-  return task.request and task.request.base
+  return task.request and task.request.base or nil
 end
 
 local function forget_wait(task)
@@ -179,13 +221,13 @@ local function wake(task)
   put_ready(task)
 end
 
--- As a timer: the wait of the task has taken too long, or as long as it should.
+-- Called as a timer: the task's wait timed out, or its time is over.
 function Task.fire(task)
   task.due = LATE
   wake(task)
 end
 
--- Raises where the running task cannot wait.
+-- Raises if the running task cannot wait here.
 local function check_can_wait(what)
   if not isyieldable() then
     raise(what .. ': cannot wait inside a function of C that calls back, as table.sort, '
@@ -217,7 +259,7 @@ local function check_seconds(seconds, what)
   end
 end
 
--- Lets others go on, until the next turn.
+-- Lets others run, until the next turn.
 local function take_turn(task)
   if not task.failure then
     task.state = 'ready'
@@ -242,7 +284,7 @@ function _M.sleep(seconds)
   suspend(task)
 end
 
--- Until wake(task): true. nil, 'timeout' after `seconds` (nil: no limit).
+-- Waits until wake(task): true. nil, 'timeout' after `seconds` (nil: no limit).
 local function wait_for_wake(task, seconds)
   task.due = 0
   if seconds then
@@ -255,7 +297,25 @@ local function wait_for_wake(task, seconds)
   return true
 end
 
--- Until C has woken `id`: true. nil, 'timeout' after `seconds` (nil: no limit).
+-- Waits until wake(task): nil. 'timeout' after `seconds` (nil: no limit); 'failed': the caller must clean up
+-- and then raise with raise_failure(task).
+function _M.await(task, seconds)
+  task.due = 0
+  if seconds then
+    arm(task, seconds)
+  end
+  if not task.failure then
+    task.state = 'waiting'
+    yield(WAITING)
+  end
+  if task.failure then
+    return 'failed'
+  elseif task.due == LATE then
+    return 'timeout'
+  end
+end
+
+-- Waits until C has woken `id`: true. nil, 'timeout' after `seconds` (nil: no limit).
 function _M.wait(id, seconds, what)
   if woken[id] then
     woken[id] = nil
@@ -273,25 +333,28 @@ end
 
 -- ---- The end of a task. ----
 
--- What C has of the task's request; nil: it belongs to none, or to one that is over.
+-- C's view of the task's request; nil: it has none, or the request is over.
 local function live_view(task)
   local root = task.request
   local view = root and root.view
   return view and view.handle == root.handle and view or nil
 end
 
-local describe -- set by runtime.lua
+local describe, show -- set by runtime.lua; show: nil without --dev
 
+-- Returns the logged text, nil if nothing was logged.
 local function log_failure(task, reason)
   if is_failure(reason, 'cancelled') or is_failure(reason, 'aborted') or
-    (is_failure(reason, 'timeout') and task.request ~= task) then -- its request's says it
+    (is_failure(reason, 'timeout') and task.request ~= task and not reason.is_interrupted) then
+    -- Its request's says it.
     return
   end
   local text = describe(reason, task.co)
   api.task_failed(api.lua, live_view(task), LOG_ERROR, text, #text)
+  return text
 end
 
--- One that C has made waits for its next request; its end has emptied it.
+-- A coroutine created by C waits for its next request; the end of the last one emptied it.
 local idle, idle_count = {}, 0
 local IDLE_MAX = 256
 
@@ -308,16 +371,16 @@ local function run_at_end(task)
   for i = #functions, 1, -1 do
     local ok, reason = pcall(functions[i], task)
     if not ok then
-      log.error('lua error at the end of a request: ' .. tostring(reason))
+      log.error('lua error at the end of a request: ' .. failure.text_of(reason))
     end
   end
 end
 
--- What was cancelled and does not end in time.
+-- A cancelled task that does not end in time.
 local Killer = {}
 Killer.__index = Killer
 
--- The wait in which the task is, or its next one, raises `reason`.
+-- The task's current wait, or its next one, raises `reason`.
 local function cancel(task, reason)
   if task.state == 'ended' or task.failure then
     return
@@ -335,6 +398,12 @@ local function cancel(task, reason)
   end
 end
 
+-- Clears wakes and waiters under the ids of a request. No loop, as in take_ids.
+local function forget_request(base)
+  waiting[base], waiting[base + 1], waiting[base + 2] = nil, nil, nil
+  woken[base], woken[base + 1], woken[base + 2] = nil, nil, nil
+end
+
 local function end_children(task)
   local children = task.children
   if not children then
@@ -346,11 +415,15 @@ local function end_children(task)
   end
 end
 
--- What a task leaves behind, whatever ended it.
+local end_owner -- set by _M.on_owner_end
+
+-- Cleans up after a task, however it ended.
 local function leave(task)
   task.state = 'ended'
-  if task.is_held or (task.request == task and task.co) then -- a suspended request is held
+  if task.is_held then
     task.is_held = nil
+    api.held_count = api.held_count - 1
+  elseif task.request == task and task.co then -- a suspended request is held
     api.held_count = api.held_count - 1
   end
   if task.is_last then
@@ -366,13 +439,16 @@ local function leave(task)
   end
   if root == task then
     requests[task.base] = nil
-    for event = 0, WAKES - 1 do
-      _M.forget(task.base + event)
-    end
+    forget_request(task.base)
     end_children(task)
   end
   if task.at_end then
     run_at_end(task)
+  end
+  local owner = task.owner
+  if owner then
+    task.owner = nil
+    end_owner(owner, task)
   end
   local joiner = task.joiner
   if joiner then
@@ -381,11 +457,11 @@ local function leave(task)
   end
 end
 
--- The request of this task has its response, unless it had it before. `failed`: nil, or the status
--- of a response whose head was not sent.
+-- Completes the response of this task's request, unless it is complete. `failed`: nil, or the status to use
+-- if the head was not sent.
 local function end_request(task, failed)
   local view = task.view
-  if view.handle == task.handle then
+  if view and view.handle == task.handle then
     if api.wants_worker ~= 0 then
       api.wants_worker = 0
       local text = "return 'worker' must come before anything is waited for"
@@ -396,20 +472,34 @@ local function end_request(task, failed)
   end
 end
 
+-- No task waits for a request's task, so its results are not kept: they would be a ninth field.
+local function finish_request(task, ok, reason)
+  if ok then
+    end_request(task, nil)
+    keep_coroutine(task.co)
+  else
+    task.failed_with = reason
+    local text = log_failure(task, reason)
+    local status = failure.status_of(reason)
+    if show and text and live_view(task) and show(reason, task.co, text, status) then
+      status = nil -- what was built is the response
+    end
+    end_request(task, status)
+  end
+  leave(task)
+end
+
 local function finish(task, ok, ...)
+  if task.request == task then
+    return finish_request(task, ok, (...))
+  end
   task.ok = ok
   if ok then
-    task.results = task.request ~= task and { n = select('#', ...), ... } or nil
+    task.results = { n = select('#', ...), ... }
   else
     task.failed_with = (...)
     if not task.joiner then
       log_failure(task, task.failed_with)
-    end
-  end
-  if task.request == task then
-    end_request(task, not ok and failure.status_of(task.failed_with) or nil)
-    if ok then
-      keep_coroutine(task.co)
     end
   end
   leave(task)
@@ -433,12 +523,12 @@ local function put_yielded(task)
   api.yielded_count = yielded.count
 end
 
--- The state has a successor: what only yields ends.
+-- The state has a successor: tasks of hs_queue_push end.
 local is_replaced = false
 
 -- ---- Resuming. ----
 
--- What a resume of the task's coroutine has returned.
+-- Handles the results of resuming the task's coroutine.
 local function resumed(task, ok, what, ...)
   current = nil
   api.task_pause(api.lua)
@@ -450,9 +540,22 @@ local function resumed(task, ok, what, ...)
       task.state = 'ready'
       return is_replaced and leave(task) or put_yielded(task)
     end
-    return finish(task, false, 'coroutine.yield outside of a coroutine of its own: use moonring.sleep')
+    return finish(task, false, STRAY_YIELD)
   end
   return finish(task, ok, what, ...)
+end
+
+-- The same for a request's coroutine, whose results are not needed: LuaJIT compiles functions without `...`.
+local function request_resumed(task, ok, what)
+  local is_waiting = ok and what == WAITING
+  if ok and not is_waiting and status(task.co) == 'suspended' then
+    return resumed(task, ok, what) -- it must not have yielded
+  end
+  current = nil
+  api.task_pause(api.lua)
+  if not is_waiting then
+    finish_request(task, ok, what)
+  end
 end
 
 local function go_on(task)
@@ -471,12 +574,16 @@ local function go_on(task)
     end
     return resumed(task, resume(task.co, unpack(arguments, 1, arguments.n)))
   end
+  if task.request == task then
+    local ok, what = resume(task.co)
+    return request_resumed(task, ok, what)
+  end
   return resumed(task, resume(task.co))
 end
 
 local function new_task(root, co, ...)
   local task = setmetatable({ state = 'new', co = co, request = root,
-    arguments = { n = select('#', ...), ... } }, Task)
+    arguments = { n = select('#', ...), ... } }, task_type)
   if root then
     local children = root.children
     if not children then
@@ -492,9 +599,14 @@ local function new_task(root, co, ...)
   return task
 end
 
+local function deadline_text(task)
+  local place = task.state == 'waiting' and failure.place_of(task.co)
+  return 'the handler ran into its deadline' .. (place and (': it waited at ' .. place) or '')
+end
+
 local function abort(task)
   local view = task.view
-  if view.handle ~= task.handle or task.is_aborted then
+  if not view or view.handle ~= task.handle or task.is_aborted then
     return
   end
   local reason = api.request_aborted(view)
@@ -506,7 +618,7 @@ local function abort(task)
     return
   end
   local raised = reason == ABORT_TIMEOUT
-      and failure_of('timeout', 'the handler ran into its deadline')
+      and failure_of('timeout', deadline_text(task))
     or failure_of('aborted', 'aborted: the client has gone')
   cancel(task, raised)
   if task.children then
@@ -516,30 +628,91 @@ local function abort(task)
   end
 end
 
+-- ---- Callbacks: functions that the runtime calls, and that may wait. ----
+
+local ENDED = {}
+local callback_idle -- the coroutine of the last one, whose function has returned
+
+-- Runs functions in turn; ends with one that has waited.
+local function callback_body(fn)
+  while not fn() do
+    fn = yield(ENDED)
+  end
+end
+
+-- Calls fn() from a place that cannot wait. True: it returned. False: it waits, and the rest runs as a task
+-- without a request; when that resumes, fn must return true (_M.callback_ended). `fn` does not raise.
+function _M.call(fn)
+  local co = callback_idle or create(callback_body)
+  callback_idle, callback_co = nil, co
+  api.task_begin(api.lua, nil)
+  local ok, what = resume(co, fn)
+  local task = current
+  callback_co, current = nil, nil
+  api.task_pause(api.lua)
+  if what == WAITING and task then
+    task.was_left = true
+    return false
+  end
+  if what == ENDED then
+    callback_idle = co
+    return true
+  end
+  if task then
+    leave(task)
+  end
+  log.error('lua error in a callback: ' .. (ok and STRAY_YIELD or describe(what, co)))
+  return true
+end
+
+-- One callback of several has returned: the tasks it started continue without it. True: it waited.
+function _M.callback_ended()
+  local task = current
+  if not task then
+    return false
+  elseif task.was_left then
+    return true
+  end
+  current = nil
+  leave(task)
+  return false
+end
+
+local function call_listener(listener)
+  local ok, reason = pcall(listener.fn, listener.object)
+  if not ok then
+    local text = describe(reason)
+    api.task_failed(api.lua, nil, LOG_ERROR, text, #text)
+  end
+end
+
 local function take_wakes()
   local wakes = api.wakes
-  local count = wakes.count
-  for i = 0, count - 1 do
+  local i = 0
+  while i < wakes.count do -- a listener may cause more
     local id = wakes.ids[i]
     local task = waiting[id]
     if task then
       wake(task)
+    elseif listeners[id] then
+      call_listener(listeners[id])
     elseif requests[id] then
       abort(requests[id])
     else
       woken[id] = true
     end
+    i = i + 1
   end
   wakes.count = 0
 end
 
--- Called by C: what can go on does, once each.
+-- Called by C: resumes every runnable task once.
 function _M.run()
   if api.wakes.count > 0 then
     take_wakes()
   end
   deadlines.fire()
-  -- Not what is put there meanwhile: that has its turn.
+  -- Not those added meanwhile: they get the next turn.
   for _ = 1, min(ready.count, BUDGET) do
     go_on(ready:take())
   end
@@ -550,17 +723,18 @@ function _M.run()
   api.yielded_count = yielded.count
 end
 
--- Called by C when the coroutine of a request has yielded. Returns one for the next request, nil if
--- there is none.
+-- Called by C when the coroutine of a request yields. Returns one for the next request, nil if there is none.
 function _M.suspended(co)
   local task = current
   current = nil
+  if task and task.state == 'ended' then -- _M.exit
+    return nil
+  end
   if not task or task.state == 'running' then
     if task then
       leave(task)
     end
-    error('coroutine.yield outside of a coroutine of its own: use moonring.sleep'
-      .. debug.traceback(co, ''), 0)
+    error(STRAY_YIELD .. debug.traceback(co, ''), 0)
   end
   task.co = co
   api.held_count = api.held_count + 1
@@ -572,11 +746,18 @@ function _M.suspended(co)
   end
 end
 
--- Called by C when a request that has a task has ended without waiting.
+-- Called by C when a request with a task ended without waiting.
 function _M.ended()
   local task = current
   current = nil
   leave(task)
+end
+
+-- Where the request with the first id `base` waits, and in which call; '' if unknown. Called by C for the
+-- record of a request without a timely response.
+function _M.where(base)
+  local task = requests[base]
+  return task and task.co and failure.place_of(task.co) or ''
 end
 
 -- ---- What handlers call. ----
@@ -608,7 +789,7 @@ local function results_of(task)
   error(task.failed_with, 0)
 end
 
--- Until the task has ended, at most `seconds` (nil: no limit). Returns whether it has.
+-- Waits until the task has ended, at most `seconds` (nil: no limit). Returns whether it has.
 local function join(task, seconds, what)
   local waiter = running(what)
   check_can_wait(what)
@@ -621,7 +802,7 @@ local function join(task, seconds, what)
   return task.state == 'ended'
 end
 
--- What the task's function returned; raises what it raised. After `seconds` nil, 'timeout'.
+-- The results of the task's function; raises its error. After `seconds` nil, 'timeout'.
 function Task.wait(task, seconds)
   if seconds ~= nil then
     check_seconds(seconds, 'task:wait')
@@ -638,7 +819,7 @@ function Task.wait(task, seconds)
   return results_of(task)
 end
 
--- Its wait raises. A task that has not begun never does.
+-- Its wait raises an error. A task that has not started never does.
 function Task.cancel(task)
   cancel(task, failure_of('cancelled', 'cancelled'))
 end
@@ -648,6 +829,11 @@ function Task.status(task)
   local state = task.state
   return (state == 'new' or state == 'ready') and 'waiting' or state
 end
+
+members.class(Task, 'a task', { 'wait', 'cancel', 'status' }, { 'request', 'view', 'handle', 'base',
+  'context', 'sockets', 'waits_for', 'failure', 'killer', 'is_held', 'is_last', 'children', 'at_end',
+  'joiner', 'on_abort', 'is_aborted', 'may_yield', 'was_left', 'owner', 'arguments', 'results', 'failed_with', 'ok', 'due',
+  'at' })
 
 -- Runs fn(...) for at most `seconds`: its results, or nil, 'timeout', and then it is cancelled.
 function _M.timeout(seconds, fn, ...)
@@ -665,9 +851,19 @@ function _M.timeout(seconds, fn, ...)
   return nil, 'timeout'
 end
 
--- The reactor drains (`how`: 0), the state has a successor (RETIRE_REPLACED), or nothing goes on at
--- all (RETIRE_LAST).
+local at_retire = {}
+
+-- Calls fn(how) when _M.retire is.
+function _M.on_retire(fn)
+  at_retire[#at_retire + 1] = fn
+end
+
+-- The reactor drains (`how`: 0), the state has a successor (RETIRE_REPLACED), or everything ends
+-- (RETIRE_LAST).
 function _M.retire(how)
+  for i = 1, #at_retire do
+    at_retire[i](how)
+  end
   if how >= RETIRE_REPLACED then
     is_replaced = true
     for task in yielded.take, yielded do
@@ -688,8 +884,29 @@ end
 
 -- ---- For the modules of the runtime. ----
 
--- Calls fn(task) when the request of the running task has ended, or the task, if it belongs to none;
--- `task` is that one.
+-- Ends the request of the running task, whose response is complete, or the task if it has no request: no code
+-- after the call runs, in any of the request's tasks. Does not return.
+function _M.exit(what)
+  local task = running(what)
+  check_can_wait(what)
+  local root = task.request or task
+  if task ~= root or task.co then
+    api.task_pause(api.lua) -- gives up what was sent, as behind every resume
+  end
+  if task ~= root then
+    leave(task)
+  end
+  forget_wait(root)
+  root.ok, root.results = true, { n = 0 }
+  if root.request == root then
+    end_request(root)
+  end
+  leave(root)
+  yield(WAITING)
+end
+
+-- Calls fn(task) when the request of the running task ends, or the task itself if it has no request; `task`
+-- is the one that ended.
 function _M.on_end(fn)
   local task = running('moonring')
   task = task.request or task
@@ -701,7 +918,21 @@ function _M.on_end(fn)
   functions[#functions + 1] = fn
 end
 
--- fn() is called when the client has gone, instead of an error that the waiting task raises.
+-- The response of the running task's request is complete, and its task continues for `owner`: the state of
+-- the request is dropped, to keep the task's table small.
+function _M.belong_to(owner)
+  local task = running('moonring')
+  task = task.request or task
+  task.view, task.handle = nil, nil
+  task.owner = owner
+end
+
+-- fn(owner, task) is called when such a task ends.
+function _M.on_owner_end(fn)
+  end_owner = fn
+end
+
+-- fn() is called when the client disconnects, instead of an error in the waiting task.
 function _M.on_abort(fn)
   local task = running('req:on_abort').request
   if task then
@@ -711,23 +942,28 @@ end
 
 _M.WAKE_CONTENT, _M.WAKE_DRAINED = WAKE_CONTENT, WAKE_DRAINED
 
--- Until an event of the request that the running task belongs to: as `wait`.
-function _M.wait_for_request(event, what)
+-- Waits for an event of the running task's request: as `wait`.
+function _M.wait_for_request(event, what, seconds)
   local root = running(what).request
   if not root then
     raise(what .. ': this task belongs to no request')
   end
-  return _M.wait(root.base + event, nil, what)
+  return _M.wait(root.base + event, seconds, what)
 end
 
--- The running task; raises where it cannot wait.
+-- Whether the current code can wait.
+function _M.may_wait()
+  return isyieldable() and (current ~= nil or callback_co ~= nil or api.request ~= nil)
+end
+
+-- The running task; raises if it cannot wait.
 function _M.check(what)
   local task = running(what)
   check_can_wait(what)
   return task
 end
 
--- The wait of the running task cannot be: it raises `reason`.
+-- The running task cannot wait: raises `reason`.
 function _M.fail_wait(reason)
   forget_wait(current)
   current.state = 'running'
@@ -742,20 +978,21 @@ end
 
 _M.WAITING, _M.RETIRE_LAST = WAITING, RETIRE_LAST
 _M.wait_for_wake, _M.wake = wait_for_wake, wake
+_M.raise_failure, _M.check_can_wait = raise_failure, check_can_wait
 _M.check_seconds, _M.check_function = check_seconds, check_function
 
--- hs_queue_push with a suspended coroutine, which goes on after it has yielded.
+-- hs_queue_push with a suspended coroutine, which is resumed after it yields.
 function _M.push(co)
   if yielded.count >= YIELDED_MAX then
     raise(('hs_queue_push(task): %d tasks wait already'):format(YIELDED_MAX))
   end
   put_yielded(setmetatable({ state = 'new', co = co, may_yield = true,
-    arguments = { n = 0 } }, Task))
+    arguments = { n = 0 } }, task_type))
 end
 
 -- Called by runtime.lua before the handler is loaded.
-function _M.install(describe_failure)
-  describe = describe_failure
+function _M.install(describe_failure, show_failure)
+  describe, show = describe_failure, show_failure
 end
 
 return _M

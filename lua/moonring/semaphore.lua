@@ -1,5 +1,6 @@
--- moonring.semaphore(n): at most n tasks at a time, the others in the order in which they came.
+-- moonring.semaphore(n): at most n tasks at a time, the others in order of arrival.
 local failure = require 'moonring.failure'
+local members = require 'moonring.members'
 local queue = require 'moonring.queue'
 local scheduler = require 'moonring.scheduler'
 
@@ -10,16 +11,16 @@ local raise, check_seconds = failure.raise, scheduler.check_seconds
 local _M = {}
 
 local Semaphore = {}
-Semaphore.__index = Semaphore
+local semaphore_type = { __index = Semaphore }
 
 function _M.new(count)
   if type(count) ~= 'number' or count < 0 or count ~= floor(count) then
     raise('moonring.semaphore takes a whole number, 0 or more, not ' .. tostring(count))
   end
-  return setmetatable({ count = count, waiting = queue.new() }, Semaphore)
+  return setmetatable({ count = count, waiting = queue.new() }, semaphore_type)
 end
 
--- Takes one of those that are free, or waits for one: true. nil, 'timeout' after `seconds`.
+-- Acquires one, waiting if none is free: true. nil, 'timeout' after `seconds`.
 function Semaphore.acquire(semaphore, seconds)
   if seconds ~= nil then
     check_seconds(seconds, 'semaphore:acquire')
@@ -60,9 +61,11 @@ function Semaphore.release(semaphore)
   semaphore.count = semaphore.count + 1
 end
 
--- How many can be acquired at once.
+-- How many can be acquired without waiting.
 function Semaphore.available(semaphore)
   return semaphore.count
 end
+
+members.strict(Semaphore, 'a semaphore')
 
 return _M

@@ -1,11 +1,11 @@
 -- Outbound sockets for handlers: TCP and Unix sockets that suspend the task instead of the reactor.
--- C does the work (net/hs_socket.h); a call that cannot end at once waits for its id, which C wakes.
+-- C does the work (net/hs_socket.h); a call that cannot finish at once waits for its id, which C wakes.
 local ffi = require 'ffi'
 local members = require 'moonring.members'
 local native = require 'moonring.native'
 local scheduler = require 'moonring.scheduler'
 
-local VERSION = 5
+local VERSION = 8
 
 ffi.cdef(native.socket_abi)
 
@@ -18,6 +18,7 @@ end
 local ffi_string, fill = ffi.string, ffi.fill
 local error, type, tostring, pairs, next, pcall, select = error, type, tostring, pairs, next, pcall,
   select
+local tonumber = tonumber
 local setmetatable, getmetatable, format = setmetatable, getmetatable, string.format
 local floor, concat = math.floor, table.concat
 local running, wait = scheduler.running, scheduler.wait
@@ -26,7 +27,7 @@ local _M = {}
 
 local READ, WRITE = 0, 1
 -- Kinds of receive, as in net/hs_socket.h.
-local BYTES, LINE, ANY, UNTIL = 0, 1, 2, 3
+local BYTES, LINE, ANY, UNTIL = 0, 1, 2, 3 -- and MORE, 4
 local PATTERN_MAX = 128
 
 local CONNECT_TIMEOUT_MS = 10000
@@ -36,10 +37,10 @@ local POOL_IDLE_MS = 60000
 local MS_MAX = 2 ^ 31
 
 local Socket = {}
-Socket.__index = Socket
+local socket_type = { __index = Socket }
 
 local Udp = { is_udp = true }
-Udp.__index = Udp
+local udp_type = { __index = Udp }
 
 -- ---- Ids, used again: a wake that comes late finds a call that still waits, which waits on. ----
 
@@ -74,12 +75,12 @@ local function collect_udp(handle)
   api.udp_free(handle)
 end
 
--- Sockets that are closed, with their ids, for new ones.
+-- Closed sockets, with their ids, for reuse.
 local idle, idle_count = {}, 0
 local IDLE_MAX = 256
 
--- The descriptor is closed, or the connection kept already. A side that a task waits for keeps its
--- id until that task goes on.
+-- The descriptor is already closed, or the connection kept. A side that a task waits for keeps its id until
+-- that task resumes.
 local function release(sock)
   local handle = sock.handle
   sock.handle = nil
@@ -119,7 +120,7 @@ local function release_all(root)
   end
 end
 
--- The sockets of a request, or of a task that belongs to none: closed when it ends.
+-- The sockets of a request, or of a detached task: closed when it ends.
 local function sockets_of(root)
   local mine = root.sockets
   if not mine then
@@ -134,14 +135,14 @@ local function name_of(request)
   return request and format('request %s', tostring(request.base or request)) or 'a task of no request'
 end
 
--- The running task may use the socket: it belongs to the same request.
+-- Checks that the running task may use the socket: it belongs to the same request.
 local function check_owner(sock, what)
   local class = getmetatable(sock)
-  if class ~= Socket and class ~= Udp then
+  if class ~= socket_type and class ~= udp_type then
     error(what .. ': methods are called with a colon, sock:method(...)', 3)
   end
   local request = running(what).request
-  if sock.request ~= request then
+  if sock.request ~= request and not sock.is_shared then
     error(format('%s: this socket belongs to %s, not to %s: each opens its own', what,
       name_of(sock.request), name_of(request)), 3)
   end
@@ -149,7 +150,7 @@ end
 
 -- ---- Waiting. ----
 
--- Until the call on `side` has ended. False: the socket was closed meanwhile.
+-- Waits until the call on `side` has ended. False: the socket was closed meanwhile.
 local function await(sock, side, what)
   local handle = sock.handle
   local id = handle.ids[side]
@@ -159,7 +160,9 @@ local function await(sock, side, what)
     handle = sock.handle
     if not ok then
       sock[side] = nil
-      if handle then
+      if handle and sock.is_shared then
+        error(failure, 0) -- it belongs to no task: its users close it
+      elseif handle then
         release(sock) -- in the middle of a message: of no use to anything else
       else
         give_id(id)
@@ -172,6 +175,22 @@ local function await(sock, side, what)
     give_id(id)
   end
   return handle
+end
+
+-- `result` when the connection or its handshake is ready; nil and why not.
+local function opened(sock, handle, what, result)
+  if handle.waits[READ] ~= 0 then
+    handle = await(sock, READ, what)
+    if not handle then
+      return nil, 'closed'
+    end
+  end
+  if handle.failed[READ] ~= 0 then
+    local failure = ffi_string(api.failure(handle, READ))
+    release(sock)
+    return nil, failure
+  end
+  return result
 end
 
 -- ---- Arguments. ----
@@ -219,7 +238,7 @@ local KNOWN_POOL = { size = true, max = true, queue = true, idle = true, max_age
 local function check_names(options, known, what)
   for name in next, options do
     if not known[name] then
-      error(format('socket.connect: %s has no option %s', what, tostring(name)), 4)
+      error(format('%s has no option %s', what, tostring(name)), 4)
     end
   end
 end
@@ -239,7 +258,7 @@ local function set_address(target, options)
   end
 end
 
--- Returns what is to stay alive until the target was copied.
+-- Returns the values to keep alive until the target was copied.
 local function set_tls(target, tls)
   if tls == nil or tls == false then
     return nil
@@ -248,7 +267,7 @@ local function set_tls(target, tls)
   elseif type(tls) ~= 'table' then
     error('socket.connect: tls is true or a table, not ' .. tostring(tls), 3)
   end
-  check_names(tls, KNOWN_TLS, 'tls')
+  check_names(tls, KNOWN_TLS, 'tls of a socket')
   if tls.verify ~= nil and type(tls.verify) ~= 'boolean' then
     error('socket.connect: tls.verify is true or false, not ' .. tostring(tls.verify), 3)
   elseif tls.key ~= nil and tls.cert == nil then
@@ -277,7 +296,7 @@ local function set_pool(target, pool)
   elseif type(pool) ~= 'table' then
     error('socket.connect: pool is a table or false, not ' .. tostring(pool), 3)
   end
-  check_names(pool, KNOWN_POOL, 'pool')
+  check_names(pool, KNOWN_POOL, 'pool of a socket')
   target.is_pooled = 1
   target.pool = string_of(pool.name, 'pool.name')
   target.pool_size = count_of(pool.size, POOL_SIZE, 'pool.size')
@@ -314,7 +333,7 @@ function _M.connect(options)
   if type(options) ~= 'table' then
     error('socket.connect takes a table of options, not ' .. type(options), 2)
   end
-  check_names(options, KNOWN, 'it')
+  check_names(options, KNOWN, 'socket.connect')
   fill(target, target_size)
   set_address(target, options)
   local alpn = set_tls(target, options.tls)
@@ -324,21 +343,11 @@ function _M.connect(options)
   local handle = open('socket.connect')
   local mine = sockets_of(task.request or task)
   local sock = setmetatable({ handle = handle, request = task.request, mine = mine,
-    send_ms = IO_TIMEOUT_MS, read_ms = IO_TIMEOUT_MS, wanted_alpn = alpn }, Socket)
+    send_ms = IO_TIMEOUT_MS, read_ms = IO_TIMEOUT_MS, wanted_alpn = alpn,
+    is_secure = target.is_secure ~= 0 }, socket_type)
   mine[sock] = true
   api.connect(handle, target)
-  if handle.waits[READ] ~= 0 then
-    handle = await(sock, READ, 'socket.connect')
-    if not handle then
-      return nil, 'closed'
-    end
-  end
-  if handle.failed[READ] ~= 0 then
-    local failure = ffi_string(api.failure(handle, READ))
-    release(sock)
-    return nil, failure
-  end
-  return sock
+  return opened(sock, handle, 'socket.connect', sock)
 end
 
 local function what_of(how, max)
@@ -409,7 +418,7 @@ local function put_all(handle, pieces)
   end
 end
 
--- All pieces, before the first is put: half a message cannot be taken back.
+-- Checks all pieces before queueing the first: half a message cannot be taken back.
 local function check_pieces(pieces)
   for i = 1, #pieces do
     local kind = type(pieces[i])
@@ -455,8 +464,8 @@ function Socket.send(sock, data)
   return nil, ffi_string(api.failure(handle, WRITE))
 end
 
--- Seconds for each later call; nil leaves a limit as it is, 0 is none. The first is that of
--- connect, which has been: accepted so that calls look as elsewhere.
+-- Seconds for each later call; nil leaves a limit unchanged, 0 means none. The first is for connect, which is
+-- done: accepted for compatibility with other socket libraries.
 function Socket.settimeouts(sock, connect, send, read)
   check_owner(sock, 'socket:settimeouts')
   milliseconds(connect, 0, 'socket:settimeouts', 2)
@@ -493,20 +502,51 @@ function Socket.close(sock)
   return true
 end
 
--- How many users the connection had before this one.
+-- How many sockets have used the connection before.
 function Socket.reused(sock)
   check_owner(sock, 'socket:reused')
   return sock.handle and api.reused(sock.handle) or 0
 end
 
 -- True if the last receive failed because the connection was closed, but not by an orderly end: a
--- reset, or TLS that was not ended. What has arrived may not be all.
+-- reset, or TLS without close_notify. The data may be incomplete.
 function Socket.truncated(sock)
   check_owner(sock, 'socket:truncated')
   return sock.handle ~= nil and sock.handle.failed[READ] == 2
 end
 
--- The protocol that TLS has agreed on; nil: none.
+-- Starts TLS, for protocols that begin without it: `tls` as for connect. True; nil and why the socket was
+-- closed. It cannot be pooled afterwards.
+function Socket.starttls(sock, tls, timeout)
+  check_owner(sock, 'socket:starttls')
+  fill(target, target_size)
+  local alpn = set_tls(target, tls == nil or tls)
+  if target.is_secure == 0 then
+    error('socket:starttls: tls is true or a table, not false', 2)
+  end
+  target.timeout_ms = milliseconds(timeout, CONNECT_TIMEOUT_MS, 'socket:starttls: timeout', 2)
+  local handle = sock.handle
+  if not handle then
+    return nil, 'closed'
+  elseif handle.waits[READ] ~= 0 or handle.waits[WRITE] ~= 0 or sock.is_secure then
+    return nil, 'busy'
+  end
+  sock.wanted_alpn, sock.is_secure = alpn, true
+  api.start_tls(handle, target)
+  return opened(sock, handle, 'socket:starttls', true)
+end
+
+local binding = ffi.new 'uint8_t[64]'
+
+-- The digest of the peer's certificate (tls-server-end-point of RFC 5929), to bind an
+-- authentication to this connection; nil: there is no TLS, or no certificate.
+function Socket.tlsbinding(sock)
+  check_owner(sock, 'socket:tlsbinding')
+  local length = sock.handle and tonumber(api.binding(sock.handle, binding)) or 0
+  return length > 0 and ffi_string(binding, length) or nil
+end
+
+-- The protocol negotiated by TLS; nil: none.
 function Socket.alpn(sock)
   check_owner(sock, 'socket:alpn')
   local name = sock.handle and ffi_string(api.protocol(sock.handle)) or ''
@@ -545,7 +585,7 @@ function _M.udp(options)
   ffi.gc(handle, collect_udp)
   local mine = sockets_of(task.request or task)
   local sock = setmetatable({ handle = handle, request = task.request, mine = mine,
-    read_ms = timeout_ms }, Udp)
+    read_ms = timeout_ms }, udp_type)
   mine[sock] = true
   api.udp_connect(handle, host, port, timeout_ms)
   if handle.waits[READ] ~= 0 then
@@ -612,8 +652,46 @@ end
 
 Udp.close = Socket.close
 
-function Socket.__tostring(sock)
+-- ---- For the modules of the runtime. ----
+
+-- Shares the socket among all tasks of this state. It stays open until it is closed: neither the end of a
+-- request nor cancelling a task that waits for it closes it.
+local function share(sock)
+  sock.is_shared = true
+  local mine = sock.mine
+  if mine then
+    mine[sock] = nil
+    sock.mine = nil
+  end
+  return sock
+end
+
+-- Whether the connection is not known to have ended.
+local function is_alive(sock)
+  return sock.handle ~= nil and api.is_alive(sock.handle) ~= 0
+end
+
+-- Closes at once, from anywhere, also outside a task.
+local function drop(sock)
+  if sock.handle then
+    release(sock)
+  end
+end
+
+_M.share, _M.is_alive, _M.drop = share, is_alive, drop
+
+-- C's calls, for callers that do not suspend a task, and for closing a socket.
+_M._api, _M._release = api, release
+
+function socket_type.__tostring(sock)
   return sock.handle and 'socket' or 'socket (closed)'
 end
+
+members.class(Socket, 'a socket', { 'receive', 'receive_until', 'send', 'settimeout', 'settimeouts',
+  'setkeepalive', 'close', 'reused', 'truncated', 'alpn', 'starttls', 'tlsbinding' },
+  { 'handle', 'request', 'mine', 'send_ms', 'read_ms', 'wanted_alpn', 'is_secure', 'is_shared', 'is_udp',
+    READ, WRITE })
+members.class(Udp, 'a UDP socket', { 'send', 'receive', 'settimeout', 'close' },
+  { 'handle', 'request', 'mine', 'read_ms', 'is_shared', READ, WRITE })
 
 return members.strict(_M, 'moonring.socket')

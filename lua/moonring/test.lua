@@ -2,12 +2,13 @@
 -- is a test. See docs/lua-testing.md.
 --
 -- A test file is a handler file: `moonring test` starts a server with it, on a Unix socket, and its
--- first request runs the cases. Requests of a case go through that socket to the same Lua state, so
--- that an app sees requests and responses as in production, and may wait.
+-- first request runs the cases. Requests of a case go through that socket to the same Lua state, so an app
+-- sees the same requests and responses as in production, and may wait.
 local failures = require 'moonring.failure'
 local http = require 'moonring.http'
 local json = require 'moonring.json'
 local members = require 'moonring.members'
+local runtime = require 'moonring.runtime'
 local scheduler = require 'moonring.scheduler'
 
 local find, format, gsub, match = string.find, string.format, string.gsub, string.match
@@ -21,9 +22,9 @@ local _M = {}
 
 -- The app of a request and the call, by their numbers; the path of the socket, in the request that runs the cases.
 local FIELD, SOCKET_FIELD = 'Moonring-Test-App', 'Moonring-Test-Socket'
--- A case that takes longer has failed.
+-- A case that takes longer fails.
 local CASE_SECONDS = 10
--- Tables in one another that a comparison shows.
+-- Nesting of tables shown by a comparison.
 local DEPTH = 20
 
 local apps, cases, names = {}, {}, {}
@@ -72,14 +73,14 @@ function _M.equal(found, expected)
   end
 end
 
--- Fails unless the text has the pattern, one of string.find.
+-- Fails unless the text matches the pattern, as in string.find.
 function _M.match(text, pattern)
   if type(text) ~= 'string' or not find(text, pattern) then
     error(format('expected a string with %q, got %s', pattern, shown(text, 0)), 2)
   end
 end
 
--- Fails unless run(...) raises an error whose text has the pattern. Returns what was raised.
+-- Fails unless run(...) raises an error whose text matches the pattern. Returns the error.
 function _M.raises(pattern, run, ...)
   local ok, failure = pcall(run, ...)
   if ok then
@@ -99,7 +100,7 @@ local KNOWN = { method = true, path = true, headers = true, body = true, json = 
 
 local Response = {}
 
--- The content as JSON. Raises if it is none.
+-- The decoded JSON content. Raises if it is not JSON.
 function Response:json()
   local value, problem = json.decode(self.body)
   if value == nil then
@@ -159,7 +160,7 @@ local function send(app, options)
 end
 
 -- Sends a request: { method, path, headers, body | json }. The response has status, headers, body,
--- json(), and `failure`, the text of an error that the handler has raised.
+-- json(), and `failure`, the text of an error raised by the handler.
 function App:request(options)
   check_options(options)
   return send(self, options)
@@ -184,8 +185,8 @@ local function directory()
   return match(getinfo(3, 'S').source, '^@(.*)/[^/]*$') or '.'
 end
 
--- Loads a handler file, beside this file unless its path is absolute, with globals of its own. To be
--- called while the test file is loaded.
+-- Loads a handler file, beside this file unless its path is absolute, with its own globals. Must be called
+-- while the test file is loaded.
 function _M.load(path)
   if type(path) ~= 'string' then
     error('test.load(path) takes a string, got ' .. type(path), 2)
@@ -208,10 +209,7 @@ function _M.load(path)
   local globals = setmetatable({}, { __index = _G })
   globals._G = globals
   setfenv(chunk, globals)()
-  local handle = rawget(globals, 'handle')
-  if type(handle) ~= 'function' then
-    error(path .. ': the file defines no global function handle(req, res)', 0)
-  end
+  local handle = runtime.handle_of(globals, path)
   if rawget(globals, 'stream_content') then
     _G.stream_content = true
   end
@@ -235,13 +233,8 @@ function _M.case(name, run)
 end
 
 local function describe(failure)
-  if type(failure) ~= 'string' then
-    local ok, text = pcall(tostring, failure)
-    failure = type(failure) == 'table' and type(failure.message) == 'string' and failure.message
-      or ok and text or type(failure)
-  end
   -- Without the frames below the case.
-  return failure .. gsub(traceback('', 2), "\n%s*%[C%]: in function 'xpcall'.*", '')
+  return failures.text_of(failure) .. gsub(traceback('', 2), "\n%s*%[C%]: in function 'xpcall'.*", '')
 end
 
 -- nil, or the text of what went wrong.

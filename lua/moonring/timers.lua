@@ -1,8 +1,9 @@
--- moonring.after and moonring.every: functions that run later, each in a task of its own that belongs
--- to no request. On a reactor's thread: on a worker nothing goes on between two requests.
+-- moonring.after and moonring.every: functions that run later, each in a separate task without a request. On
+-- a reactor's thread only: on a worker nothing runs between two requests.
 local api = require 'moonring.abi'
 local deadlines = require 'moonring.deadlines'
 local failure = require 'moonring.failure'
+local members = require 'moonring.members'
 local scheduler = require 'moonring.scheduler'
 
 local pcall, error, pairs, setmetatable = pcall, error, pairs, setmetatable
@@ -14,8 +15,9 @@ local _M = {}
 local DETACHED = { detached = true }
 
 local periodic = {} -- timers of `every`
+local at_retire = {} -- functions
 local Timer = {}
-Timer.__index = Timer
+local timer_type = { __index = Timer }
 
 function Timer.cancel(timer)
   timer.is_over = true
@@ -54,26 +56,29 @@ function Timer.fire(timer)
   end
 end
 
--- On a worker nothing goes on between two requests.
+members.class(Timer, 'a timer', { 'cancel' }, { 'interval', 'is_held', 'is_over', 'is_running', 'ends',
+  'due', 'at' })
+
+-- On a worker nothing runs between two requests.
 local function refuse_on_worker(what)
   if api.is_attached == 0 and api.request ~= nil then
     raise(what .. ': not on a worker thread, where nothing goes on between two requests')
   end
 end
 
--- Calls fn(false) once, `seconds` from now, in a task of its own.
+-- Calls fn(false) once, `seconds` from now, in a separate task.
 function _M.after(seconds, fn)
   check_seconds(seconds, 'moonring.after')
   check_function(fn, 'moonring.after')
   refuse_on_worker('moonring.after')
-  local timer = setmetatable({ fn = fn, is_held = true }, Timer)
+  local timer = setmetatable({ fn = fn, is_held = true }, timer_type)
   api.held_count = api.held_count + 1
   arm(timer, seconds)
   return timer
 end
 
--- Calls fn(premature) every `seconds`, each time in a task of its own, the first time after
--- `seconds`. The next interval begins when it has returned.
+-- Calls fn(premature) every `seconds`, each time in a separate task, the first time after `seconds`. The next
+-- interval begins when it returns.
 function _M.every(seconds, fn)
   check_seconds(seconds, 'moonring.every')
   if seconds < 0.001 then
@@ -81,15 +86,25 @@ function _M.every(seconds, fn)
   end
   check_function(fn, 'moonring.every')
   refuse_on_worker('moonring.every')
-  local timer = setmetatable({ fn = fn, interval = seconds }, Timer)
+  local timer = setmetatable({ fn = fn, interval = seconds }, timer_type)
   periodic[timer] = true
   arm(timer, seconds)
   return timer
 end
 
--- Called by C when the reactor drains, or the state has a successor: what is periodic runs once
--- more, and ends. `how`: see scheduler.retire.
+-- fn() is called once when the reactor drains, or the state has a successor.
+function _M.on_retire(fn)
+  at_retire[#at_retire + 1] = fn
+end
+
+-- Called by C when the reactor drains, or the state has a successor: periodic timers run once more, and end.
+-- `how`: see scheduler.retire.
 function _M.retire(how)
+  local functions = at_retire
+  at_retire = {}
+  for i = 1, how ~= scheduler.RETIRE_LAST and #functions or 0 do
+    functions[i]()
+  end
   for timer in pairs(periodic) do
     Timer.cancel(timer)
     timer.ends = true

@@ -1,5 +1,5 @@
--- URLs of HTTP (RFC 3986, RFC 9110 §4.2): url.parse(text) and url.resolve(base, reference). Strict:
--- what would have to be encoded to be sent is refused, not repaired.
+-- HTTP URLs (RFC 3986, RFC 9110 §4.2): url.parse(text) and url.resolve(base, reference). Strict: characters
+-- that need encoding are refused, not repaired.
 local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
@@ -14,7 +14,7 @@ local _M = {}
 local DEFAULT_PORTS = { http = 80, https = 443 }
 -- Of a name in DNS, RFC 1035 §2.3.4.
 local HOST_MAX, LABEL_MAX = 253, 63
--- What stands before the path is parsed once and remembered: so many of them, none longer than this.
+-- The part before the path is parsed once and cached: at most this many, none longer than this.
 local REMEMBERED, REMEMBERED_LENGTH = 256, 256
 
 local NOT_IN_TARGET = "[^%w%-._~!$&'()*+,;=:@/?%%]"
@@ -23,7 +23,7 @@ local function fail(words, ...)
   return nil, 'bad URL: ' .. format(words, ...)
 end
 
--- Four decimal numbers up to 255, as text without anything else.
+-- Four decimal numbers up to 255, and nothing else.
 local function is_ipv4(text)
   local a, b, c, d = match(text, '^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$')
   if not a then
@@ -68,8 +68,8 @@ local function is_ipv6(text)
   return gap and count < groups_max or not gap and count == groups_max
 end
 
--- A name or an IPv4 address, in small letters. Numbers that the system would take for an address,
--- such as 2130706433 or 0x7f.1, are refused: a check of the name would not see the address.
+-- A name or an IPv4 address, in lower case. Numbers that the system would take for an address, such as
+-- 2130706433 or 0x7f.1, are refused: a check of the name would not see the address.
 local function check_name(host)
   if host == '' then
     return fail 'no host'
@@ -109,7 +109,7 @@ local function check_userinfo(text)
   return user, password
 end
 
--- What stands before the path: scheme, host, port …, which the parts of all URLs with it share.
+-- The part before the path: scheme, host, port …, shared by the parts of all URLs with it.
 local function parse_origin(text)
   local scheme, authority = match(text, '^(%a[%w+.-]*)://(.*)$')
   if not scheme then
@@ -161,7 +161,7 @@ end
 
 local remembered, remembered_count = {}, 0
 
--- The parts of an absolute URL; nil and what is wrong with it if it is none of HTTP.
+-- The parts of an absolute URL; nil and what is wrong if it is not an HTTP URL.
 function _M.parse(text)
   if type(text) ~= 'string' then
     return fail('it is a %s', type(text))
@@ -222,9 +222,8 @@ local function percent_of(character)
   return format('%%%02X', character:byte())
 end
 
--- The absolute URL that `reference` means where `base` is the URL of the page: RFC 3986 §5.2. What
--- servers often leave unencoded in Location is encoded: spaces and characters that are not ASCII.
--- nil and what is wrong with the base.
+-- The absolute URL of `reference`, resolved against `base`: RFC 3986 §5.2. Characters that servers often
+-- leave unencoded in Location are encoded: spaces and non-ASCII. nil and what is wrong with the base.
 function _M.resolve(base, reference)
   local parts, problem = _M.parse(base)
   if not parts then

@@ -1,12 +1,10 @@
--- Checks of what a client sends, by a description of it: validation.new(schema). See
--- docs/lua-validation.md.
+-- Validation of client data against a schema: validation.new(schema). See docs/lua-validation.md.
 --
 --   local link = validation.new { fields = { url = { type = 'string', required = true } } }
 --   local value = link:body(req)                     -- raises a refusal, which is a 400
 --   local value, errors = link:check(json.decode(text))
---
--- Each node of a schema becomes a function of a value and the run, which returns the checked value,
--- or nil when it has reported what is wrong. Nothing is done for the paths of fields before.
+-- Each node of a schema becomes a function of a value and the run, which returns the checked value, or nil
+-- after reporting what is wrong. Paths of fields are built only for errors.
 local failures = require 'moonring.failure'
 local members = require 'moonring.members'
 local query = require 'moonring.query'
@@ -20,9 +18,9 @@ local pcall, tostring, type = pcall, tostring, type
 
 local _M = {}
 
--- Errors that a run reports, and bytes of a name in them: both are up to the client.
+-- Errors reported by a run, and bytes of a name in them: the client controls both.
 local ERRORS_MAX, NAME_MAX = 20, 64
--- From here on a double has no value of its own for each integer.
+-- From here on, doubles do not represent every integer.
 local INTEGER_MAX = 2 ^ 53
 
 -- ---- A run: what is wrong, and where. ----
@@ -73,9 +71,24 @@ local KINDS = { required = 'boolean', nullable = 'boolean', enum = 'table', chec
   max_items = 'number' }
 local UNKNOWN = { refuse = true, drop = true, keep = true }
 
--- A mistake of a schema, at the line that called new().
+-- Raises a schema's mistake, at the line that called new().
 local function mistake(where, message)
   failures.raise(format('validation.new: %s %s', where, message))
+end
+
+-- A schema without a valid type.
+local function no_type(schema)
+  local kind = schema.type
+  if type(kind) == 'string' then
+    local meant = members.nearest(kind, { KEYS })
+    return format('has the unknown type %q%s', kind,
+      meant and format(': did you mean %q?', meant) or '')
+  end
+  local name, value = next(schema)
+  if type(name) == 'string' and type(value) == 'table' and not COMMON[name] then
+    return format('has no type: the fields of an object stand in fields = { %s = … }', name)
+  end
+  return 'has no type: string, number, integer, boolean, array, object or any'
 end
 
 local function check_schema(schema, where)
@@ -84,7 +97,7 @@ local function check_schema(schema, where)
   end
   local kind = schema.type or schema.fields and 'object' or schema.items and 'array'
   if not KEYS[kind] then
-    mistake(where, 'has no type: string, number, integer, boolean, array, object or any')
+    mistake(where, no_type(schema))
   end
   for name, value in pairs(schema) do
     if not COMMON[name] and not KEYS[kind][name] then
@@ -105,7 +118,7 @@ end
 
 -- ---- The types. ----
 
--- Characters of a text, invalid bytes one each.
+-- The number of characters; each invalid byte counts as one.
 local function length_of(text)
   local _, others = gsub(text, '[\128-\191]', '')
   return #text - others
@@ -136,7 +149,7 @@ local function is_integer(value)
     and value >= -INTEGER_MAX
 end
 
--- The value that a text of a query means.
+-- The value of a query's text.
 local function number_of(text)
   if find(text, '^-?%d+$') or find(text, '^-?%d+%.%d+$') or find(text, '^-?%d+%.?%d*[eE][+-]?%d+$') then
     return tonumber(text)
@@ -145,7 +158,7 @@ end
 
 local BOOLEANS = { ['true'] = true, ['false'] = false, ['1'] = true, ['0'] = false }
 
--- A check for values of a simple type. `read` makes one of a text, `limit` is a further check.
+-- A check for values of a simple type. `read` parses one from a text, `limit` is an additional check.
 local function simple(is_type, read, message, limit)
   return function(value, run)
     if run.is_text then
@@ -218,7 +231,7 @@ function makers.string(schema)
     end)
 end
 
--- How many elements an array has: keys 1 to n and no others; nil for what is none.
+-- The number of elements of an array: keys 1 to n and no others; nil if it is not an array.
 local function count_of(value)
   local count = 0
   for _ in pairs(value) do
@@ -261,13 +274,13 @@ function makers.array(schema, where)
   end
 end
 
--- A table is made anew, since it belongs to one request.
+-- A table is copied, since it belongs to one request.
 local function default_of(node)
   local default = node.default
   return type(default) == 'table' and node.check(default, new_run(false)) or default
 end
 
--- The keys that the schema does not have: refused, left out or kept.
+-- Keys that are not in the schema: refused, dropped or kept.
 local function check_unknown(value, copy, nodes, unknown, run, depth)
   for name, member in next, value do
     if type(name) ~= 'string' then
@@ -375,8 +388,12 @@ end
 -- ---- Checkers. ----
 
 local Checker = {}
+local checker_type = {}
 
 local function run_of(checker, value, is_text)
+  if getmetatable(checker) ~= checker_type then
+    failures.raise('the methods of a checker are called with a colon: checker:check(value)')
+  end
   local run = new_run(is_text)
   local copy = checker.run(value, run)
   if run.errors[1] then
@@ -390,7 +407,7 @@ function Checker:check(value)
   return run_of(self, value, false)
 end
 
--- The same for texts: numbers and booleans are read from them, and a text is an array of one.
+-- The same for strings: numbers and booleans are parsed, and a single string is an array of one.
 function Checker:check_text(fields)
   return run_of(self, fields, true)
 end
@@ -413,6 +430,7 @@ end
 
 -- The content of the request, JSON: checked, or a refusal is raised (400, 415).
 function Checker:body(req)
+  failures.check_request(req, 'checker:body(req)')
   local media_type = lower(match(req:header 'Content-Type' or '', '^[^; \t]*'))
   if media_type ~= 'application/json' and not find(media_type, '%+json$') then
     refuse(415, 'the content is not application/json')
@@ -426,6 +444,7 @@ end
 
 -- The fields of the query.
 function Checker:query(req)
+  failures.check_request(req, 'checker:query(req)')
   local fields, problem = query.parse_all(req.query)
   if not fields then
     refuse(400, 'query: ' .. problem)
@@ -438,14 +457,17 @@ function Checker:query(req)
   return demand('query', self:check_text(fields))
 end
 
--- The parameters that the router has found in the path.
+-- The path parameters found by the router.
 function Checker:params(params)
+  if type(params) ~= 'table' then
+    failures.raise('checker:params(params) takes the table of the router, got ' .. type(params))
+  end
   return demand('path', self:check_text(params))
 end
 
-local checker_type = { __index = members.strict(Checker, 'the checker') }
+checker_type.__index = members.strict(Checker, 'the checker')
 
--- A checker for values that the schema describes. Raises for a schema that has a mistake.
+-- A checker for values of the schema. Raises for a mistake in the schema.
 function _M.new(schema)
   return setmetatable({ run = compile(schema, 'the schema') }, checker_type)
 end

@@ -1,6 +1,6 @@
 -- moonring.worker(fn, ...): runs a function on a worker thread while the task that called it waits.
--- Another thread has another Lua state: the function goes there as bytecode, its arguments and
--- results as copies.
+-- Another thread has another Lua state: the function is sent there as bytecode, its arguments and results as
+-- copies.
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
 local buffer = require 'string.buffer'
@@ -17,7 +17,7 @@ local _M = {}
 -- Compiled functions that a state keeps.
 local LOADED_MAX = 256
 
--- What `encode` does not take is named without its words for it.
+-- Values that `encode` rejects are named in our own words.
 local function encoded(values, what)
   local ok, text = pcall(encode, values)
   if not ok then
@@ -45,7 +45,7 @@ local function check(work)
   end
 end
 
--- The function that 'module.function' names.
+-- The function named by 'module.function'.
 local function function_named(name)
   local module, member = name:match('^(.*)%.([%w_]+)$')
   local fn = require(module)[member]
@@ -56,7 +56,7 @@ local function function_named(name)
 end
 
 -- Runs `work`, a function without upvalues or 'module.function', with copies of the arguments, and
--- returns copies of its results; raises what it raises, as text.
+-- returns copies of its results; raises its error as text.
 function _M.call(work, ...)
   check(work)
   if api.is_attached == 0 then
@@ -130,7 +130,7 @@ local function run(text)
   end))
 end
 
--- Called by C: begins a call, which ends with call_respond.
+-- Called by C: starts a call, which ends with call_respond.
 function _M.run()
   local text = ffi_string(api.call_data, api.call_len)
   scheduler.spawn({ detached = true }, function()

@@ -7,7 +7,7 @@ local cookies = {}
 ---@field path? string
 ---@field domain? string
 ---@field max_age? integer seconds
----@field expires? integer a time as os.time gives it
+---@field expires? integer a time as returned by os.time
 ---@field same_site? 'Strict'|'Lax'|'None'
 ---@field secure? boolean
 ---@field http_only? boolean
@@ -25,7 +25,7 @@ function cookies.parse(text) end
 ---@return string? problem
 function cookies.read(req) end
 
----The content of a Set-Cookie field. Raises for what browsers would refuse.
+---The value of a Set-Cookie field. Raises for cookies that browsers would refuse.
 ---@param name string
 ---@param value string
 ---@param options? moonring.CookieOptions
@@ -48,7 +48,7 @@ function cookies.set(res, name, value, options) end
 ---@return string
 function cookies.sign(name, value, keys, max_age) end
 
----The value that was signed; nil and 'malformed', 'not signed with these keys' or 'expired'.
+---The signed value; nil and 'malformed', 'not signed with these keys' or 'expired'.
 ---@param name string
 ---@param text string
 ---@param keys string|string[]
@@ -56,7 +56,7 @@ function cookies.sign(name, value, keys, max_age) end
 ---@return string? problem
 function cookies.verify(name, text, keys) end
 
----cookies.set of a signed value; the options need max_age.
+---Like cookies.set, with a signed value; max_age is required.
 ---@param res moonring.Response
 ---@param name string
 ---@param value string

@@ -40,7 +40,7 @@ function crypto.hmac(algorithm, key, data, encoding) end
 ---@return string
 function crypto.random(length, encoding) end
 
----Whether two strings are the same, in a time that does not depend on where they differ.
+---Whether two strings are equal, in constant time.
 ---@param a string
 ---@param b string
 ---@return boolean

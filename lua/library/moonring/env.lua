@@ -1,10 +1,10 @@
 ---@meta moonring.env
 
----Environment variables, read when the file is loaded. What is missing or wrong raises an error.
+---Environment variables, read when the file is loaded. A missing or invalid one raises an error.
 ---@class moonring.env
 local env = {}
 
----A variable that has to be set, and not to the empty string.
+---A variable that must be set and not empty.
 ---@param name string
 ---@return string
 function env.required(name) end

@@ -1,10 +1,10 @@
 ---@meta moonring.json
 
 ---@class moonring.json
----@field null lightuserdata JSON's null, both ways
+---@field null lightuserdata JSON's null, in both directions
 local json = { null = nil }
 
----Marks a table (a new one by default) as an array, so that it is `[]` when it is empty.
+---Marks a table (a new one by default) as an array, which is `[]` when empty.
 ---@generic T: table
 ---@param list? T
 ---@return T
@@ -23,14 +23,14 @@ function json.object(fields) end
 ---@field big_integers? 'string' integers from 2^53 on become strings instead of losing digits
 
 ---The JSON text of a value: a table with the keys 1 to n is an array, one whose keys are strings an
----object. Bytes that are not UTF-8 become U+FFFD. Raises for what cannot be encoded, and says where
----it stands.
+---object. Bytes that are not UTF-8 become U+FFFD. Raises for values that cannot be encoded, and says where
+---they are.
 ---@param value any
 ---@param options? moonring.JsonEncodeOptions
 ---@return string
 function json.encode(value, options) end
 
----The value of a JSON text; nil and what is wrong if it is none, or not UTF-8.
+---The value of a JSON text; nil and an error message if it is not JSON, or not UTF-8.
 ---@param text string
 ---@param options? moonring.JsonDecodeOptions
 ---@return any value

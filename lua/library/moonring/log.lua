@@ -1,8 +1,8 @@
 ---@meta moonring.log
 
----The server's log: one record a call, of one line, which names the request. No call raises an error.
----Fields are members of the JSON record: strings, numbers, booleans and tables of these; of other
----values tostring() is written. Together they have at most 4096 bytes; what is more is cut.
+---The server's log: each call writes one record, of one line, which names the request. No call raises an
+---error. Fields are members of the JSON record: strings, numbers, booleans and tables of these; other values
+---are written with tostring(). Together they have at most 4096 bytes; more is cut.
 ---@class moonring.log
 local log = {}
 

@@ -1,6 +1,6 @@
 ---@meta moonring.metrics
 
----Metrics of the handler's own, shown in /metrics, summed over all processes.
+---Metrics of the application, shown in /metrics, summed over all processes.
 ---@class moonring.metrics
 local metrics = {}
 

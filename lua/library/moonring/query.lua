@@ -19,7 +19,7 @@ function query.parse(text, limit) end
 ---@return boolean? too_many
 function query.parse_all(text, limit) end
 
----The pairs as they were sent.
+---The pairs as sent.
 ---@param text string
 ---@param limit? integer pairs; 100
 ---@return { name: string, value: string }[]? pairs
@@ -27,7 +27,7 @@ function query.parse_all(text, limit) end
 ---@return boolean? too_many
 function query.parse_pairs(text, limit) end
 
----The query that means the fields, sorted by name. Raises for other values.
+---The query with these fields, sorted by name. Raises for other values.
 ---@param fields table<string, string|number|boolean|(string|number|boolean)[]>
 ---@return string
 function query.encode(fields) end

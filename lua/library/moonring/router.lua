@@ -7,28 +7,28 @@ local router = {}
 ---@alias moonring.Req moonring.Request
 ---@alias moonring.Run fun(req: moonring.Req, res: moonring.Response, params: moonring.Params): any
 
----Routes and hooks, until the app's handler() is called. A pattern is a path; `:name` stands for a
----segment and `*name`, at the end, for all that is left. What is wrong with a call raises at its line.
+---Routes and hooks, until the app's handler() is called. A pattern is a path; `:name` matches a segment and
+---`*name`, at the end, all that remain. Mistakes raise an error at the line of the call.
 ---@class moonring.Group
 local Group = {}
 
 ---@class moonring.App : moonring.Group
 local App = {}
 
----A method by its name, in upper case.
+---A method by name, in upper case.
 ---@param method string
 ---@param pattern string
 ---@param run moonring.Run
 ---@return self
 function Group:route(method, pattern, run) end
 
----The methods that the pattern has no function for.
+---All methods for which the pattern has no function.
 ---@param pattern string
 ---@param run moonring.Run
 ---@return self
 function Group:any(pattern, run) end
 
----HEAD too, unless it has a function of its own.
+---Also HEAD, unless it has its own function.
 ---@param pattern string
 ---@param run moonring.Run
 ---@return self
@@ -54,19 +54,26 @@ function Group:patch(pattern, run) end
 ---@return self
 function Group:delete(pattern, run) end
 
+---The files below a directory (moonring.static), at the paths that begin with `prefix`.
+---@param prefix string '' or '/assets'
+---@param root string
+---@param options? moonring.StaticOptions
+---@return self
+function Group:static(prefix, root, options) end
+
 ---@param pattern string
 ---@param run moonring.Run
 ---@return self
 function Group:head(pattern, run) end
 
----Without it the router answers, with Allow.
+---Without it the router responds, with Allow.
 ---@param pattern string
 ---@param run moonring.Run
 ---@return self
 function Group:options(pattern, run) end
 
----Runs before the function of every route of the group, which it may replace: if it returns anything
----but nil, the function does not run and that is what the handler returns. It may wait.
+---Runs before the function of every route of the group, which it may replace: if it returns anything but nil,
+---the function does not run and the handler returns that value. It may wait.
 ---@param hook moonring.Run
 ---@return self
 function Group:before(hook) end
@@ -76,17 +83,17 @@ function Group:before(hook) end
 ---@return self
 function Group:after(hook) end
 
----Routes whose patterns begin with `prefix`; hooks of the group run inside those around it.
+---Routes whose patterns begin with `prefix`; the group's hooks run inside those around it.
 ---@param prefix string
 ---@return moonring.Group
 function Group:group(prefix) end
 
----Handles paths that no route has.
+---Handles paths that match no route.
 ---@param run fun(req: moonring.Request, res: moonring.Response): any
 ---@return moonring.App
 function App:not_found(run) end
 
----Responds where a route or a hook has raised `failure`; `trace` is its text with the traceback.
+---Responds when a route or a hook raised `failure`; `trace` is its text with the traceback.
 ---@param run fun(req: moonring.Request, res: moonring.Response, failure: any, trace: string): any
 ---@return moonring.App
 function App:on_error(run) end

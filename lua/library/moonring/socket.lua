@@ -4,28 +4,28 @@
 local socket = {}
 
 ---@class moonring.SocketPool
----@field size? integer idle connections that are kept, 32 by default
+---@field size? integer idle connections to keep, 32 by default
 ---@field max? integer connections at a time, idle ones and used ones; 0, the default: no limit
 ---@field queue? integer calls of connect that may wait while there are `max`; 0 by default
 ---@field idle? number seconds that an idle connection is kept, 60 by default
----@field max_age? number seconds after which a connection is not used again; 0, the default: no limit
----@field name? string sets connections apart that go to the same address
+---@field max_age? number age in seconds after which a connection is not reused; 0, the default: no limit
+---@field name? string separates connections to the same address
 
 ---@class moonring.SocketTls
 ---@field verify? boolean false: any certificate is accepted
 ---@field ca? string file of the certificates to trust, instead of the system's
----@field sni? string name that is asked for and that the certificate has to be for; `host` by default
+---@field sni? string the name to request, for which the certificate must be issued; `host` by default
 ---@field cert? string file of the client's certificate with its chain
 ---@field key? string file of its key; by default the same file
----@field alpn? string|string[] protocols, the preferred first
+---@field alpn? string|string[] protocols, in order of preference
 
 ---@class moonring.SocketOptions
 ---@field host? string name or address; with `port`
 ---@field port? integer
 ---@field path? string of a Unix socket, instead of `host` and `port`
 ---@field tls? moonring.SocketTls|boolean true: TLS 1.2 or newer with a verified certificate
----@field pool? moonring.SocketPool|boolean false: neither takes a kept connection nor can be kept
----@field timeout? number seconds for all of connecting, 10 by default; 0: no limit
+---@field pool? moonring.SocketPool|boolean false: the connection neither comes from a pool nor returns to one
+---@field timeout? number seconds for connecting in total, 10 by default; 0: no limit
 
 ---A connection; nil and why there is none: 'timeout', 'refused', 'unreachable', 'host not found',
 ---'resolver failed', 'resolver timeout', 'pool queue full', 'closed', 'certificate: …', 'TLS: …'… Suspends the task.
@@ -34,15 +34,15 @@ local socket = {}
 ---@return string? problem
 function socket.connect(options) end
 
----A connection that belongs to the request, or task, that has made it, and is closed when that ends
----unless it was kept. Two tasks of one request may use it: one receives while one sends.
+---A connection that belongs to the request, or task, that created it, and is closed when that ends unless it
+---was kept. Two tasks of one request may use it: one receives while the other sends.
 ---@class moonring.Socket
 local Socket = {}
 
----Exactly so many bytes (at most 256 MiB); a line without its end (at most 1 MiB); what is there,
----at least one byte and at most `max`; or what comes before a string of at most 128 bytes, which is
----dropped. nil, why ('timeout', 'closed', 'too long', 'busy'…) and what had arrived. After a timeout
----the socket can be used on.
+---Exactly this many bytes (at most 256 MiB); a line without its end (at most 1 MiB); what is available, at
+---least one byte and at most `max`; or everything before a string of at most 128 bytes, which is dropped.
+---nil, why ('timeout', 'closed', 'too long', 'busy'…) and what has arrived. After a timeout the socket stays
+---usable.
 ---@param how integer|'line'|'any'|{ until: string }|nil 'line' by default
 ---@param max? integer
 ---@return string? data
@@ -57,15 +57,15 @@ function Socket:receive(how, max) end
 ---@return string? partial
 function Socket:receive_until(text) end
 
----Sends a string, or the strings of a table in order. True when little enough of it is unsent;
----a failure may show only in a later call. nil and why; after a timeout the socket is closed.
+---Sends a string, or the strings of a table in order. True when nearly all of it is sent; a failure may show
+---only in a later call. nil and why; after a timeout the socket is closed.
 ---@param data string|number|table
 ---@return true? ok
 ---@return string? problem
 function Socket:send(data) end
 
----Seconds for later calls, 60 by default; 0: no limit, nil: as before. `connect` has no effect on a
----socket that is connected.
+---Seconds for later calls, 60 by default; 0: no limit, nil: as before. `connect` has no effect on a connected
+---socket.
 ---@param connect? number
 ---@param send? number
 ---@param read? number
@@ -75,9 +75,9 @@ function Socket:settimeouts(connect, send, read) end
 ---@param seconds number
 function Socket:settimeout(seconds) end
 
----Ends the use of the socket and keeps the connection for the next connect with the same options,
----for `idle` seconds (nil: as the pool says). nil and 'not kept' if it was closed instead: bytes are
----unread or unsent, the peer has closed, or it has no pool.
+---Releases the socket and keeps the connection for the next connect with the same options, for `idle` seconds
+---(nil: as the pool says). nil and 'not kept' if it was closed instead: bytes are unread or unsent, the peer
+---closed it, or it has no pool.
 ---@param idle? number
 ---@return true? kept
 ---@return string? problem
@@ -88,8 +88,8 @@ function Socket:setkeepalive(idle) end
 ---@return string? problem
 function Socket:close() end
 
----True if the last receive failed with 'closed', but the peer did not end the connection in order: it
----was reset, or TLS was not ended. What has arrived may not be all.
+---True if the last receive failed with 'closed', but without an orderly end: a reset, or TLS without
+---close_notify. The data may be incomplete.
 ---@return boolean
 function Socket:truncated() end
 
@@ -133,7 +133,20 @@ function Udp:settimeout(seconds) end
 ---@return string? problem
 function Udp:close() end
 
----The protocol that TLS has agreed on; nil: none.
+---Starts TLS, for protocols that begin without it. nil and why the socket was closed, for example because
+---plain-text bytes are unread. It cannot be pooled afterwards.
+---@param tls? moonring.SocketTls|true as for connect
+---@param timeout? number seconds for the handshake, 10 by default
+---@return true? ok
+---@return string? problem
+function Socket:starttls(tls, timeout) end
+
+---The digest of the peer's certificate (tls-server-end-point of RFC 5929), to bind an authentication
+---to this connection; nil without TLS.
+---@return string?
+function Socket:tlsbinding() end
+
+---The protocol negotiated by TLS; nil: none.
 ---@return string?
 function Socket:alpn() end
 

@@ -9,16 +9,16 @@ local test = {}
 ---@field path? string with the query
 ---@field headers? table<string, string|number|(string|number)[]>
 ---@field body? string
----@field json? any the content is this value as JSON
+---@field json? any this value, as JSON, is the content
 
 ---@class moonring.TestResponse
 ---@field status integer
 ---@field headers table<string, string> by names in any case
 ---@field body string
----@field failure? string message and traceback of the error that the handler has raised
+---@field failure? string message and traceback of the error raised by the handler
 local Response = {}
 
----The content as JSON; fails if it is none.
+---The decoded JSON content; fails if it is not JSON.
 ---@return any
 function Response:json() end
 
@@ -65,7 +65,7 @@ function App:head(path, options) end
 ---@return moonring.TestResponse
 function App:options(path, options) end
 
----Loads a handler file; the path is relative to the file that calls it. Raises if it does not load.
+---Loads a handler file; the path is relative to the calling file. Raises if it does not load.
 ---@param path string
 ---@return moonring.TestApp
 function test.load(path) end
@@ -80,12 +80,12 @@ function test.case(name, run) end
 ---@param expected any
 function test.equal(found, expected) end
 
----Fails unless the text has the pattern, one of string.find.
+---Fails unless the text matches the pattern, as in string.find.
 ---@param text string
 ---@param pattern string
 function test.match(text, pattern) end
 
----Fails unless run(...) raises an error that has the pattern; what was raised.
+---Fails unless run(...) raises an error that matches the pattern; returns the error.
 ---@param pattern string
 ---@param run function
 ---@param ... any

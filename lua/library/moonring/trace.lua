@@ -10,7 +10,7 @@ local trace = {}
 ---@field span_id string 16 hexadecimal digits, of this request
 ---@field sampled boolean
 ---@field flags integer
----@field traceparent string what is passed on
+---@field traceparent string to pass on
 ---@field tracestate? string
 
 ---The parts of a traceparent field.
@@ -19,12 +19,12 @@ local trace = {}
 ---@return string? problem
 function trace.parse(text) end
 
----The trace that a request belongs to, with a new span.
+---The trace of a request, with a span for this request: the same in each call.
 ---@param req moonring.Request
 ---@return moonring.TraceContext?
 function trace.read(req) end
 
----The same, or a new trace where there is none.
+---The same, or a new trace if there is none.
 ---@param req moonring.Request
 ---@param sampled? boolean of a new trace (true)
 ---@return moonring.TraceContext

@@ -1,21 +1,21 @@
 ---@meta moonring.validation
 
----Checks of what a client sends, by a description of it.
+---Validation of client data against a schema.
 ---@class moonring.validation
 local validation = {}
 
 ---@class moonring.Schema
----@field type? 'string'|'number'|'integer'|'boolean'|'array'|'object'|'any' may be left out beside `fields` and `items`
----@field required? boolean of a field: it is there, and not null
----@field default? any of a field that is not there
----@field nullable? boolean json.null is a value
+---@field type? 'string'|'number'|'integer'|'boolean'|'array'|'object'|'any' optional with `fields` and `items`
+---@field required? boolean the field must be present and not null
+---@field default? any value of an absent field
+---@field nullable? boolean json.null is a valid value
 ---@field enum? any[]
----@field check? fun(value: any): string? what is wrong with a value of the type
+---@field check? fun(value: any): string? returns what is wrong with a value of the right type
 ---@field min? number
 ---@field max? number
 ---@field min_length? integer characters
 ---@field max_length? integer characters
----@field pattern? string one of string.find
+---@field pattern? string as in string.find
 ---@field items? moonring.Schema of the elements
 ---@field min_items? integer
 ---@field max_items? integer
@@ -29,13 +29,13 @@ local validation = {}
 ---@class moonring.Checker
 local Checker = {}
 
----The value with its defaults, a copy; nil and what is wrong.
+---The value with its defaults, a copy; nil and an error message.
 ---@param value any
 ---@return any value
 ---@return moonring.FieldError[]? errors at most 20
 function Checker:check(value) end
 
----The same for texts, of which numbers and booleans are read.
+---The same for strings, from which numbers and booleans are read.
 ---@param fields table<string, string|string[]>
 ---@return any value
 ---@return moonring.FieldError[]? errors

@@ -1,0 +1,27 @@
+---@meta
+
+---Of moonring.static and app:static. See docs/static-files.md.
+---@class moonring.StaticOptions
+---@field index? string|string[]|false the file of a directory; 'index.html' without it
+---@field precompressed? boolean|('br'|'zstd'|'gzip')[] send siblings .br, .zst, .gz to clients that
+---accept them
+---@field cache_control? string|string[][] for all files, or a list of { pattern, value } of which the
+---first match wins; * matches slashes too
+---@field immutable? string[] patterns of files whose name changes with their content
+---@field fallback? string the file sent for nonexistent pages, for single-page apps
+---@field not_found? string the file sent with 404
+---@field listing? boolean list directories without an index
+---@field dotfiles? boolean also serve files and directories that begin with a dot
+---@field clean_urls? boolean /about serves about.html
+---@field charset? string|false of text; 'utf-8' without it, none if false
+
+---Of res:file.
+---@class moonring.FileOptions
+---@field root? string a directory that the path is relative to and cannot escape. Without it the
+---path may name any file that the server can read
+---@field type? string Content-Type; by the extension without it
+---@field download? true|string saved by the browser, under the file's name or this one
+---@field precompressed? true|('br'|'zstd'|'gzip')[] send siblings .br, .zst, .gz to clients that accept
+---them
+---@field cache_control? string
+---@field charset? string|false of text; 'utf-8' without it, none if false
