@@ -1,6 +1,6 @@
-/** What other programs may use of Moonring. */
+/** Moonring's public API for other programs. */
 
-export type { ReactorStatus, Status } from './master/admin/status.js';
+export type { ReactorStatus, Status, StatusReport } from './master/admin/status.js';
 export type { PinoLogger } from './master/log/log.js';
 export type { ReadyFields } from './master/runtime/run.js';
 export {
@@ -8,7 +8,9 @@ export {
   createServer,
   type Server,
   type ServerEvents,
+  type TopicSubscription,
 } from './master/server.js';
+export type { SetOptions, SharedDictionary } from './master/shared-dictionary.js';
 export type { ReloadResult } from './master/supervisor/state.js';
 export {
   type ConfigInputs,
@@ -18,5 +20,6 @@ export {
   type Source,
 } from './shared/config.js';
 export { type ErrorCode, MoonringError } from './shared/errors.js';
+export type { DictionaryStats, SharedValue, StaleValue } from './shared/native-shared.js';
 export type { Config, ServerOptions } from './shared/options.js';
 export { version } from './shared/package-info.js';

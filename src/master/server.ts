@@ -1,14 +1,16 @@
 import { EventEmitter } from 'node:events';
 import { resolveConfig } from '../shared/config.js';
-import { MoonringError } from '../shared/errors.js';
+import { MoonringError, messageOf } from '../shared/errors.js';
+import type { NativeTopics } from '../shared/native-topics.js';
 import type { ServerOptions } from '../shared/options.js';
-import type { Status } from './admin/status.js';
+import type { StatusReport } from './admin/status.js';
 import type { PinoLogger } from './log/log.js';
 import { refuseClusterWorker } from './runtime/effects.js';
 import { type ReadyFields, type RunningMaster, startMaster } from './runtime/run.js';
+import type { SharedDictionary } from './shared-dictionary.js';
 import type { ChildExit, Failure, ReloadResult } from './supervisor/state.js';
 
-/** The keys of the config file, and what only a program can give. */
+/** The keys of the config file, and settings that only a program can pass. */
 export interface CreateServerOptions extends ServerOptions {
   /**
    * Gets every record instead of `logFile`, the access log excepted. `logLevel` is the level of the
@@ -17,12 +19,12 @@ export interface CreateServerOptions extends ServerOptions {
   readonly logger?: PinoLogger;
 }
 
-/** Listeners are called outside of the server's own work: an error they throw is uncaught. */
+/** Listeners are called outside the server's own work: errors they throw are uncaught. */
 export interface ServerEvents {
   readonly ready: [ready: ReadyFields];
-  /** A reload has ended, well or not. */
+  /** A reload has ended, successfully or not. */
   readonly reloaded: [result: ReloadResult];
-  /** A reactor process has ended, whether that was ordered or not. */
+  /** A reactor process has ended, whether ordered or not. */
   readonly exit: [reactor: number, exit: ChildExit];
   /** A drain or a stop has begun. */
   readonly stopping: [];
@@ -31,35 +33,59 @@ export interface ServerEvents {
 }
 
 /**
- * One server, which can be started once. Its reactors are processes of their own. Orders may be
- * given twice: `drain`, `stop` and `close` all wait for the same end.
+ * A server, which can be started once. Its reactors are separate processes. Orders may be repeated:
+ * `drain`, `stop` and `close` all wait for the same end.
  */
 export interface Server extends AsyncDisposable {
   /**
-   * Resolves when every reactor takes connections. Rejects with a MoonringError: a handler that
+   * Resolves when every reactor accepts connections. Rejects with a MoonringError: a handler that
    * does not load, an address in use.
    */
   start(): Promise<ReadyFields>;
   /**
-   * Checks configuration and handler and lets all reactors go over to them, or none; connections
-   * stay open. `replaced` says whether Lua states were exchanged or processes.
-   * Rejects with the code of what failed if the old generation keeps serving, even in one reactor
-   * only: ERR_MOONRING_HANDLER, ERR_MOONRING_CONFIG, ERR_MOONRING_PROTOCOL, or ERR_MOONRING_CONTROL
-   * if the server cannot reload now.
+   * Checks configuration and handler and switches all reactors to them, or none; connections stay
+   * open. `replaced` says whether Lua states or processes were replaced. Rejects with the code of
+   * the failure if the old generation keeps serving, even in only one reactor:
+   * ERR_MOONRING_HANDLER, ERR_MOONRING_CONFIG, ERR_MOONRING_PROTOCOL, or ERR_MOONRING_CONTROL if
+   * the server cannot reload now.
    */
   reload(): Promise<Omit<ReloadResult, 'failure'>>;
-  /** More or fewer reactors. Throws ERR_MOONRING_CONTROL with the reason if that cannot be. */
+  /** Changes the number of reactors. Throws ERR_MOONRING_CONTROL with the reason if that is not
+   * possible. */
   scale(processes: number): void;
   /** Ends gracefully, within drain-delay and drain-timeout. Rejects if something was cut. */
   drain(): Promise<void>;
   /** Ends at once. */
   stop(): Promise<void>;
-  /** As `drain`; a server that was not started, or has ended, is closed already. */
+  /** Like `drain`; a server that was not started, or has ended, is already closed. */
   close(): Promise<void>;
+  /**
+   * Delivers a message to every current subscription to the topic, in all reactors and in this
+   * program: text as UTF-8. Never waits. Throws ERR_MOONRING_USAGE for a topic without 1 to 255
+   * bytes, a message of more than 65536, and if the server is not running.
+   */
+  publish(topic: string, message: string | Uint8Array): void;
+  /**
+   * Subscribes to messages that handlers and this program publish from now on, each publisher's in
+   * order. `lost`: messages of the topic before this one that were overwritten because this program
+   * was too far behind. Ends with the server; it does not keep the program alive. Throws like
+   * `publish`.
+   */
+  subscribe(topic: string, listener: (message: Buffer, lost: number) => void): TopicSubscription;
   /** Everything the master knows; no reactor is asked. */
-  stats(): Status;
+  stats(): StatusReport;
+  /**
+   * The dictionary that handlers get from moonring.shared(name), from the start of the server to
+   * its end. Throws ERR_MOONRING_SHARED for a name that is not in the option `shared`.
+   */
+  shared(name: string): SharedDictionary;
   on<E extends keyof ServerEvents>(event: E, listener: (...args: ServerEvents[E]) => void): this;
   off<E extends keyof ServerEvents>(event: E, listener: (...args: ServerEvents[E]) => void): this;
+}
+
+export interface TopicSubscription extends Disposable {
+  /** No more messages. Calling it twice is harmless. */
+  close(): void;
 }
 
 type State =
@@ -69,8 +95,9 @@ type State =
   | { readonly tag: 'ended' };
 
 /**
- * A server with these options, which a reload reads again. Variables and signals are not read: they belong to the program
- * around it. Throws ERR_MOONRING_CONFIG for wrong options, and in a node:cluster worker.
+ * Creates a server with these options, which a reload reads again. Environment variables and
+ * signals are left to the surrounding program. Throws ERR_MOONRING_CONFIG for wrong options, and in
+ * a node:cluster worker.
  */
 export function createServer(options: CreateServerOptions = {}): Server {
   refuseClusterWorker();
@@ -90,7 +117,7 @@ export function createServer(options: CreateServerOptions = {}): Server {
       reread: () => resolve(options),
       env: process.env,
       logger: options.logger,
-      inheritedFds: [],
+      inherited: [],
       hooks: () => ({
         onReady: (fields) => {
           onReady(fields);
@@ -140,6 +167,16 @@ export function createServer(options: CreateServerOptions = {}): Server {
     if (state.tag !== 'ended') await drain();
   }
 
+  /** As a usage error: what the addon says of topic and message. */
+  function onTopics<T>(what: string, call: (topics: NativeTopics) => T): T {
+    const { topics } = running();
+    try {
+      return call(topics);
+    } catch (error) {
+      throw usage(`${what}: ${messageOf(error)}`);
+    }
+  }
+
   const server: Server = {
     start,
     reload: async () => {
@@ -158,7 +195,20 @@ export function createServer(options: CreateServerOptions = {}): Server {
       await master.ended;
     },
     close,
+    publish: (topic, message) => {
+      const bytes = typeof message === 'string' ? Buffer.from(message) : bufferOf(message);
+      onTopics('publish', (topics) => topics.publish(topic, bytes));
+    },
+    subscribe: (topic, listener) => {
+      const [topics, number] = onTopics('subscribe', (all) => [
+        all,
+        all.subscribe(topic, listener),
+      ]);
+      const close = () => topics.unsubscribe(number);
+      return { close, [Symbol.dispose]: close };
+    },
     stats: () => running().status(),
+    shared: (name) => running().shared(name),
     on: (event, listener) => {
       events.on(event, listener as never);
       return server;
@@ -172,17 +222,21 @@ export function createServer(options: CreateServerOptions = {}): Server {
   return server;
 }
 
+function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
+}
+
 function errorOf(failure: Failure | null): MoonringError | null {
   return failure === null ? null : new MoonringError(failure.code, failure.message);
 }
 
 function resolve(options: CreateServerOptions) {
-  // Read like a config file of that name in the working directory.
+  // Parsed like a config file of that name in the working directory.
   const file = { path: 'createServer', text: JSON.stringify(options, dataOnly) };
   return resolveConfig({ flags: {}, env: {}, file, cwd: process.cwd() });
 }
 
-/** JSON would leave out what is not data. */
+/** JSON would drop anything that is not data. */
 function dataOnly(key: string, value: unknown): unknown {
   if (key === 'logger') return undefined;
   if (!['function', 'symbol', 'bigint'].includes(typeof value)) return value;

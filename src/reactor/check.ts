@@ -5,22 +5,22 @@ import { packageRoot } from '../shared/package-info.js';
 
 /**
  * Loads a handler once and sends the parent the result. In a separate process, so that a handler
- * which ends the process, or never returns, does no harm.
+ * which exits or never returns does no harm.
  */
 export async function runHandlerCheck(order: string): Promise<0 | 1> {
   await tell(check(order));
   return 0;
 }
 
-/** More than the master waits: it ends us before, unless it is gone. */
+/** Longer than the master waits: it ends us earlier, unless it is gone. */
 const ALARM_S = 30;
 
 function check(order: string): CheckVerdict {
   try {
-    const { app, luaRoot } = decodeCheckOrder(JSON.parse(order));
+    const { app, luaRoot, shared } = decodeCheckOrder(JSON.parse(order));
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     native.alarm(ALARM_S);
-    const { problem, appFd, isWhole } = native.acceptHandler(app, luaRoot);
+    const { problem, appFd, isWhole } = native.acceptHandler(app, luaRoot, shared);
     const isKept = appFd >= 0;
     if (isKept) native.sendDescriptor(CHECKER_APPS_FD, appFd);
     return { problem, isKept, isWhole };

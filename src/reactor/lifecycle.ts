@@ -10,7 +10,7 @@ export type ReactorState =
   /** Waits for the order to serve. */
   | { readonly tag: 'loaded' }
   | { readonly tag: 'starting' }
-  /** `preparing`: the generation that is being loaded, or waits for the order to switch. */
+  /** `preparing`: the generation being loaded, or waiting for the order to switch. */
   | { readonly tag: 'ready'; readonly preparing: number | null }
   | { readonly tag: 'draining' }
   | { readonly tag: 'ended' };
@@ -39,6 +39,7 @@ export type LifecycleEffect =
   | { readonly type: 'prepare'; readonly generation: number }
   | { readonly type: 'switch-over'; readonly generation: number }
   | { readonly type: 'discard' }
+  | { readonly type: 'certificates' }
   | { readonly type: 'stop' }
   /** The one timer there is. */
   | { readonly type: 'arm-timer'; readonly delayMs: number }
@@ -55,8 +56,7 @@ export interface LifecycleStep {
 export const FIRST_STATE: ReactorState = { tag: 'idle' };
 
 /**
- * Without a master a reactor is gone within a second: it drains for this long, and ends at the
- * latest then.
+ * Without a master a reactor ends within a second: it drains for this long, then exits.
  */
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
@@ -92,7 +92,7 @@ export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep 
     case 'not-made':
       return end(1, send({ type: 'failed', code: 'INVALID', message: event.problem }));
     case 'timer':
-      // A stop would wait for a handler that does not return, and no master is left to kill us.
+      // A stop would wait for a handler that does not return, and there is no master to kill us.
       return { state: { tag: 'ended' }, effects: [{ type: 'die' }] };
     default:
       return unreachable(event);
@@ -128,6 +128,8 @@ function onMessage(state: ReactorState, message: ToReactor): LifecycleStep {
     case 'discard':
       if (state.tag !== 'ready') return next(state);
       return next({ tag: 'ready', preparing: null }, { type: 'discard' });
+    case 'certificates':
+      return state.tag === 'idle' ? next(state) : next(state, { type: 'certificates' });
     case 'stop':
       return state.tag === 'idle' ? end(0) : end(0, { type: 'stop' });
     default:
@@ -168,6 +170,18 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
         state: { tag: 'ended' },
         effects: [{ type: 'log', message: STUCK }, { type: 'die' }],
       };
+    case 'memory': {
+      const { mark, residentBytes } = event;
+      const told = send({ type: 'memory', mark, residentBytes });
+      if (mark === 'near') return state.tag === 'ready' ? next(state, told) : next(state);
+      // Otherwise the kernel would kill it at an arbitrary point, or another process of the
+      // container.
+      const message = `${residentBytes} bytes are resident, which is --memory-limit: the process ends, to be replaced`;
+      return {
+        state: { tag: 'ended' },
+        effects: [told, { type: 'log', message }, { type: 'die' }],
+      };
+    }
     case 'orphaned':
       // The I/O thread drains already, by its own deadline.
       return next({ tag: 'draining' }, send({ type: 'orphaned' }), {

@@ -15,8 +15,14 @@ import { PRELOAD_VARIABLES } from '../shared/preload.js';
 import { MASTER_SIGNALS } from '../shared/signals.js';
 import { FIRST_STATE, type LifecycleEffect, type LifecycleEvent, step } from './lifecycle.js';
 
-/** More than the master's timeout for a start, which ends us before unless the master is gone. */
+/** Longer than the master's start timeout, which ends us earlier unless the master is gone. */
 const LOADING_ALARM_S = 30;
+
+/**
+ * From the order to end until the exit. Anything longer is a hang: a handler that does not return,
+ * or the shutdown of Node's platform. Without a master nothing else would end the process.
+ */
+const ENDING_ALARM_S = 3;
 
 /** Runs one reactor; resolves with the exit code when it has ended. */
 export function runReactor(): Promise<0 | 1> {
@@ -79,7 +85,11 @@ function makeShell(onEnd: (code: 0 | 1) => void): Dispatch {
       case 'discard':
         loaded?.reactor.discard();
         return;
+      case 'certificates':
+        if (loaded !== null) takeCertificates(loaded);
+        return;
       case 'stop':
+        loaded?.native.alarm(ENDING_ALARM_S);
         loaded?.reactor.stop();
         return;
       case 'arm-timer':
@@ -89,7 +99,8 @@ function makeShell(onEnd: (code: 0 | 1) => void): Dispatch {
         logFatal(effect.message);
         return;
       case 'exit':
-        // Messages leave in order, so the last one is the one to wait for.
+        loaded?.native.alarm(ENDING_ALARM_S);
+        // Messages are sent in order, so wait for the last one.
         sent.then(() => onEnd(effect.code));
         return;
       case 'die':
@@ -113,11 +124,13 @@ function load(options: ReactorOptions, dispatch: Dispatch): Loaded | null {
   try {
     const native = loadNative(packageRoot, process.env['MOONRING_ADDON']);
     // Being inherited cleared the flag.
-    const { listenFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd } = options;
-    for (const fd of [...listenFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd])
-      native.setCloseOnExec(fd);
+    const { listenFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd, sharedRegions } = options;
+    const sharedFds = [...sharedRegions.map(({ fd }) => fd), ...options.topicsFds];
+    const fds = [...listenFds, ...sharedFds, controlFd, statsFd, inboxFd, accessLogFd, appsFd];
+    for (const fd of fds) native.setCloseOnExec(fd);
     const appFd = options.isKept ? native.receiveDescriptor(appsFd) : -1;
-    const reactor = new native.Reactor({ ...options, appFd }, (event) =>
+    const tlsFd = options.tlsPort === 0 ? -1 : native.receiveDescriptor(appsFd);
+    const reactor = new native.Reactor({ ...options, appFd, tlsFd }, (event) =>
       dispatch({ type: 'native', event, allocator: native.allocator() }),
     );
     native.alarm(LOADING_ALARM_S);
@@ -140,8 +153,23 @@ function prepare({ native, reactor, appsFd }: Loaded, generation: number, dispat
   if (reason !== null) dispatch({ type: 'unprepared', generation, reason });
 }
 
+/** The current ones stay in use if they cannot be replaced. */
+function takeCertificates({ native, reactor, appsFd }: Loaded): void {
+  let problem: string | null;
+  try {
+    problem = reactor.setCertificates(native.receiveDescriptor(appsFd));
+  } catch (error) {
+    problem = messageOf(error);
+  }
+  if (problem !== null) writeRecord('error', `the new certificates are not used: ${problem}`);
+}
+
 function logFatal(message: string): void {
-  writeSync(2, formatLogLine('fatal', { nowMs: Date.now(), pid: process.pid }, {}, message));
+  writeRecord('fatal', message);
+}
+
+function writeRecord(level: 'error' | 'fatal', message: string): void {
+  writeSync(2, formatLogLine(level, { nowMs: Date.now(), pid: process.pid }, {}, message));
 }
 
 interface ChannelEvents {
@@ -151,14 +179,13 @@ interface ChannelEvents {
 }
 
 interface Channel {
-  /** Resolves when the message has left this process, or cannot leave it any more. */
+  /** Resolves when the message was sent, or can no longer be sent. */
   send(message: ToMaster): Promise<void>;
 }
 
 /** The IPC channel to the master. */
 function openChannel(events: ChannelEvents): Channel {
-  // Otherwise node:cluster ends the process at once when the master is gone, in the middle of
-  // responses.
+  // Otherwise node:cluster exits at once when the master is gone, in the middle of responses.
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
   process.on('message', (value: unknown) => {
     let message: ToReactor;

@@ -8,7 +8,7 @@ export type Address =
   | { readonly type: 'unix'; readonly path: string };
 
 /**
- * `127.0.0.1:9464`, `[::1]:9464`, `/run/moonring.sock`, or one of each with a comma between them;
+ * `127.0.0.1:9464`, `[::1]:9464`, `/run/moonring.sock`, or one of each, separated by a comma;
  * `off`: none.
  */
 export function parseAddresses(text: string): Parsed<readonly Address[]> {
@@ -17,6 +17,7 @@ export function parseAddresses(text: string): Parsed<readonly Address[]> {
   for (const part of text.split(',')) {
     const address = parseAddress(part);
     if (address === null) {
+      if (/^\d+$/.test(part)) return problem(`"${part}" has no host: write 127.0.0.1:${part}`);
       return problem(`"${part}" is neither host:port, nor a path with a slash, nor off`);
     }
     if (addresses.some(({ type }) => type === address.type)) {
@@ -40,7 +41,7 @@ export const ANY_HOST = '*';
 /** A reactor has 16 listeners at most, one of which may be a Unix socket. */
 const HOSTS_MAX = 15;
 
-/** Hosts with commas between them: names, addresses (`::1` or `[::1]`), or `*`. */
+/** Comma-separated hosts: names, addresses (`::1` or `[::1]`), or `*`. */
 export function parseHosts(text: string): Parsed<readonly string[]> {
   const hosts: string[] = [];
   for (const part of text.split(',')) {
@@ -52,7 +53,7 @@ export function parseHosts(text: string): Parsed<readonly string[]> {
   }
   if (hosts.length > HOSTS_MAX) return problem(`there are more than ${HOSTS_MAX} hosts`);
   if (hosts.includes(ANY_HOST)) return parsed([ANY_HOST]);
-  // A socket on :: accepts IPv4 as well: one on 0.0.0.0 beside it could not be bound.
+  // A socket on :: accepts IPv4 as well: another one on 0.0.0.0 could not be bound.
   return parsed(hosts.includes('::') ? hosts.filter((host) => host !== '0.0.0.0') : hosts);
 }
 
@@ -60,7 +61,7 @@ export function parseHosts(text: string): Parsed<readonly string[]> {
 const NETWORK_NAMES = ['loopback', 'link-local', 'private', 'unix'];
 const NETWORKS_MAX = 32;
 
-/** Addresses, networks and names of networks with commas between them. The core reads them. */
+/** Comma-separated addresses, networks and names of networks. The core parses them. */
 export function parseNetworks(text: string): Parsed<readonly string[]> {
   const networks = [...new Set(text.split(','))];
   for (const network of networks) {

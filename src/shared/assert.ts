@@ -1,6 +1,5 @@
 /**
- * Ends a `switch` over a union: a case that was forgotten does not compile, and at run time it is
- * named.
+ * Ends a `switch` over a union: a forgotten case does not compile, and at run time it is named.
  */
 export function unreachable(value: never): never {
   throw new TypeError(`a case was forgotten: ${JSON.stringify(value)}`);

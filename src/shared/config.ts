@@ -68,8 +68,10 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
     if (warning !== undefined) warnings.push(warning);
     entries[keyOf(spec)] = entry;
   }
+  watchInDevelopment(entries);
   fitUrlIntoRing(entries);
   fitBodyIntoMemory(entries);
+  fitSharedIntoMemory(entries);
   const values = Object.entries(entries);
   // The table is the type: `settings()` yields exactly the keys of Config, each parsed to the type
   // of its row.
@@ -83,7 +85,7 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   };
 }
 
-/** Where a value came from, unless it was typed on the command line or is the default. */
+/** The origin of a value, unless it is from the command line or the default. */
 export function originOf(source: Source): string | null {
   switch (source.type) {
     case 'env':
@@ -120,7 +122,7 @@ function fromEnv(spec: OptionSpec, env: Environment, cwd: string): Found | null 
   ];
   for (const { name, warning } of variables) {
     const text = env[name];
-    // Empty is not set: `PORT=${PORT:-}` in a compose file means the default.
+    // Empty counts as unset: `PORT=${PORT:-}` in a compose file means the default.
     if (text === undefined || text === '') continue;
     return { ...entryOf(spec, { type: 'env', name }, parseText(spec, text), cwd), ...warning };
   }
@@ -164,6 +166,9 @@ function entryOf(
     if (problem !== null) throw invalid(source, problem);
     return { source, value: path };
   }
+  if (spec.type === 'paths') {
+    return { source, value: (value as readonly string[]).map((path) => resolve(base, path)) };
+  }
   if (spec.type !== 'addresses') return { source, value };
   const addresses = (value as readonly Address[]).map((address) => {
     const resolved = resolveAddress(address, base);
@@ -181,7 +186,7 @@ interface ParsedFile {
 function readConfigFile({ path, text }: { path: string; text: string }): ParsedFile {
   let values: unknown;
   try {
-    // Some editors begin a file with a byte order mark.
+    // Some editors write a byte order mark.
     values = JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
@@ -236,6 +241,13 @@ function rejectMisspelledVariables(env: Environment): void {
   }
 }
 
+/** `dev` also means `watch`, unless that was set itself. */
+function watchInDevelopment(entries: Record<string, Entry>): void {
+  const { dev, watch } = entries;
+  if (dev?.value !== true || watch?.source.type !== 'default') return;
+  entries['watch'] = { source: dev.source, value: true };
+}
+
 /** A request head must fit the ring, so a longer limit on its first line would never be reached. */
 function fitUrlIntoRing(entries: Record<string, Entry>): void {
   const { maxUrl, ringSize } = entries;
@@ -264,6 +276,21 @@ function fitBodyIntoMemory(entries: Record<string, Entry>): void {
   const body = formatSize(maxBody.value);
   const advice = 'raise max-body-memory or lower max-body';
   throw invalid(maxBodyMemory.source, `${memory} is less than max-body (${body}): ${advice}`);
+}
+
+/** Every reactor has the dictionaries in its memory, and so does its successor. */
+function fitSharedIntoMemory(entries: Record<string, Entry>): void {
+  const { memoryLimit, shared } = entries;
+  if (typeof memoryLimit?.value !== 'number' || memoryLimit.value === 0) return;
+  const sizes = (shared?.value ?? []) as Config['shared'];
+  const total = sizes.reduce((sum, { size }) => sum + size, 0);
+  if (total < memoryLimit.value) return;
+  const limit = formatSize(memoryLimit.value);
+  const advice = 'raise memory-limit, or lower shared';
+  throw invalid(
+    memoryLimit.source,
+    `${limit} has no room beside shared (${formatSize(total)}): ${advice}`,
+  );
 }
 
 function invalid(source: Source, text: string): MoonringError {

@@ -1,6 +1,6 @@
 /**
- * Every failure that Moonring reports. Per error code: the exit code of a process that ends with it,
- * and two texts for the documentation: what it means, what to do.
+ * Every failure that Moonring reports. Per error code: the exit code of the process, and two texts
+ * for the documentation: what it means, and what to do.
  */
 const ERRORS = {
   ERR_MOONRING_USAGE: {
@@ -34,8 +34,8 @@ const ERRORS = {
     exitCode: 1,
     meaning: 'the native addon is missing or does not load',
     advice:
-      'build it on the machine and for the node that run it: `npx moonring build` where the ' +
-      'package is installed, `npm run build` in a clone',
+      'install the package on the system that runs it, with its optional dependencies, or build ' +
+      'the addon there: `npx moonring build`, in a clone `npm run build`',
   },
   ERR_MOONRING_PROTOCOL: {
     exitCode: 1,
@@ -57,6 +57,11 @@ const ERRORS = {
     exitCode: 1,
     meaning: '`moonring test`: a case has failed, or a test file does not load',
     advice: 'the report says which, with file and line',
+  },
+  ERR_MOONRING_SHARED: {
+    exitCode: 1,
+    meaning: 'a call on a shared dictionary cannot be done',
+    advice: 'the message names the dictionary, the method and the reason',
   },
   ERR_MOONRING_DRAIN: {
     exitCode: 1,

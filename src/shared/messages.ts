@@ -1,14 +1,23 @@
 import { MoonringError } from './errors.js';
-import type { AppSource, ReactorFailure, ReactorOptions } from './native.js';
+import type {
+  AppSource,
+  MemoryMark,
+  ReactorFailure,
+  ReactorOptions,
+  SharedMemory,
+  SharedMemoryKind,
+  SharedRegion,
+  SharedSize,
+} from './native.js';
 import type { OptionSpec } from './option-spec.js';
 import { keyOf, type NativeConfig, nativeSettings } from './options.js';
 
 /**
  * The messages between master and reactor. A reactor sends hello first; the master lets it load if
- * both speak the same version, and serve when its time has come. Change the version with any change
- * of a message.
+ * both speak the same version, and later tells it to serve. Change the version with any change of a
+ * message.
  */
-export const PROTOCOL_VERSION = 10;
+export const PROTOCOL_VERSION = 17;
 
 export type ToReactor =
   /** Load the handler and wait. */
@@ -18,12 +27,14 @@ export type ToReactor =
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | { readonly type: 'hand-over'; readonly timeoutMs: number }
   | { readonly type: 'reopen-logs' }
-  /** Load the next generation beside the current one; its files come through `appsFd`. */
+  /** Load the next generation beside the current one; its files arrive through `appsFd`. */
   | { readonly type: 'prepare'; readonly generation: number }
-  /** All requests from now on are for the generation that was prepared. */
+  /** The prepared generation handles all requests from now on. */
   | { readonly type: 'switch'; readonly generation: number }
   /** Forget what was prepared. */
   | { readonly type: 'discard' }
+  /** New connections use new certificates, which arrive through `appsFd`. */
+  | { readonly type: 'certificates' }
   | { readonly type: 'stop' };
 
 export type ToMaster =
@@ -31,16 +42,18 @@ export type ToMaster =
   /** The handler is loaded; nothing is accepted before the order to serve. */
   | { readonly type: 'loaded' }
   | { readonly type: 'ready'; readonly allocator: string }
-  /** The time to drain is over, and something was cut. `drained` follows. */
+  /** The drain timed out, and something was cut. `drained` follows. */
   | { readonly type: 'cut' }
   | { readonly type: 'drained' }
   /** `problem` is `null` if the generation waits for the order to switch. */
   | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
-  /** It could not begin to load the generation: only another process can. */
+  /** It could not start loading the generation: only another process can. */
   | { readonly type: 'unprepared'; readonly generation: number; readonly reason: string }
   | { readonly type: 'switched'; readonly generation: number }
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
-  | { readonly type: 'orphaned' };
+  | { readonly type: 'orphaned' }
+  /** It is near its memory limit, and should be replaced; or has reached it, and ends now. */
+  | { readonly type: 'memory'; readonly mark: MemoryMark; readonly residentBytes: number };
 
 const FAILURES = ['HANDLER', 'SYSTEM', 'INVALID', 'NOMEM'] as const satisfies ReactorFailure[];
 
@@ -66,6 +79,8 @@ export function decodeToReactor(value: unknown): ToReactor {
       return { type: 'switch', generation: naturalIn(fields, 'generation') };
     case 'discard':
       return { type: 'discard' };
+    case 'certificates':
+      return { type: 'certificates' };
     case 'stop':
       return { type: 'stop' };
     default:
@@ -113,6 +128,12 @@ export function decodeToMaster(value: unknown): ToMaster {
       };
     case 'orphaned':
       return { type: 'orphaned' };
+    case 'memory':
+      return {
+        type: 'memory',
+        mark: choiceIn(fields, 'mark', ['near', 'limit']),
+        residentBytes: naturalIn(fields, 'residentBytes'),
+      };
     default:
       throw unreadable('type', fields['type']);
   }
@@ -122,15 +143,17 @@ export function decodeToMaster(value: unknown): ToMaster {
 export interface CheckOrder {
   readonly app: AppSource;
   readonly luaRoot: string;
+  /** The shared memory that the handler will find in a reactor, here private to the process. */
+  readonly shared: readonly SharedSize[];
 }
 
-/** Through it the checker sends the files that it has accepted. */
+/** The checker sends the accepted files through it. */
 export const CHECKER_APPS_FD = 4;
 
 export interface CheckVerdict {
   /** `null`: the handler is fine. */
   readonly problem: string | null;
-  /** Whether a descriptor of its files came with it. */
+  /** Whether a descriptor of its files was sent along. */
   readonly isKept: boolean;
   /** False: only the files that were loaded are kept. */
   readonly isWhole: boolean;
@@ -138,7 +161,13 @@ export interface CheckVerdict {
 
 export function decodeCheckOrder(value: unknown): CheckOrder {
   const fields = fieldsOf(value);
-  return { app: decodeApp(fieldsOf(fields['app'])), luaRoot: textIn(fields, 'luaRoot') };
+  return {
+    app: decodeApp(fieldsOf(fields['app'])),
+    luaRoot: textIn(fields, 'luaRoot'),
+    shared: listIn(fields, 'shared').map((each): SharedSize => {
+      return { ...decodeShared(each), size: naturalIn(each, 'size') };
+    }),
+  };
 }
 
 export function decodeCheckVerdict(value: unknown): CheckVerdict {
@@ -161,7 +190,13 @@ function decodeOptions(fields: Fields): ReactorOptions {
     inboxFd: naturalIn(fields, 'inboxFd'),
     appsFd: naturalIn(fields, 'appsFd'),
     isKept: flagIn(fields, 'isKept'),
+    tlsPort: naturalIn(fields, 'tlsPort'),
     accessLogFd: naturalIn(fields, 'accessLogFd'),
+    traceSample: naturalIn(fields, 'traceSample'),
+    sharedRegions: listIn(fields, 'sharedRegions').map((each): SharedRegion => {
+      return { ...decodeShared(each), fd: naturalIn(each, 'fd') };
+    }),
+    topicsFds: naturalsIn(fields, 'topicsFds'),
     statsFd: naturalIn(fields, 'statsFd'),
     statsSlot: naturalIn(fields, 'statsSlot'),
     statsSide: naturalIn(fields, 'statsSide'),
@@ -184,6 +219,7 @@ function decodeSetting(spec: OptionSpec, fields: Fields): unknown {
     case 'switch':
       return flagIn(fields, key);
     case 'networks':
+    case 'words':
       return textsIn(fields, key);
     case 'path':
       return fields[key] === null ? null : textIn(fields, key);
@@ -196,11 +232,18 @@ function decodeSetting(spec: OptionSpec, fields: Fields): unknown {
   }
 }
 
+const SHARED_KINDS = ['dictionary', 'topics'] as const satisfies SharedMemoryKind[];
+
+function decodeShared(fields: Fields): SharedMemory {
+  return { kind: choiceIn(fields, 'kind', SHARED_KINDS), name: textIn(fields, 'name') };
+}
+
 function decodeApp(fields: Fields): AppSource {
   const path = textIn(fields, 'path');
-  return choiceIn(fields, 'kind', ['lua', 'c']) === 'lua'
-    ? { kind: 'lua', path }
-    : { kind: 'c', path, symbol: textIn(fields, 'symbol') };
+  if (choiceIn(fields, 'kind', ['lua', 'c']) === 'c')
+    return { kind: 'c', path, symbol: textIn(fields, 'symbol') };
+  if (fields['compat'] === undefined) return { kind: 'lua', path };
+  return { kind: 'lua', path, compat: choiceIn(fields, 'compat', ['ngx']) };
 }
 
 /** The value's own properties; what it inherits does not count. */
@@ -241,6 +284,13 @@ function naturalsIn(fields: Fields, name: string): number[] {
   const value = fields[name];
   if (!Array.isArray(value)) throw unreadable(name, value);
   return Array.from(value, (item: unknown) => natural(name, item));
+}
+
+/** An array of objects. */
+function listIn(fields: Fields, name: string): Fields[] {
+  const value = fields[name];
+  if (!Array.isArray(value)) throw unreadable(name, value);
+  return Array.from(value, fieldsOf);
 }
 
 function natural(name: string, value: unknown): number {

@@ -1,5 +1,5 @@
 /**
- * The stats page: shared memory in which each reactor writes its own figures and which only the
+ * The stats page: shared memory to which each reactor writes its own figures and which only the
  * master reads. Times are milliseconds of the monotonic clock (`monotonicMs`), sizes bytes.
  */
 export interface StatsLayout {
@@ -10,6 +10,8 @@ export interface StatsLayout {
   /** Statuses of refusals by parser and server. */
   readonly refusals: readonly number[];
   readonly timeouts: readonly string[];
+  /** With which WebSockets were closed: 3000 stands for those above, 0 for all others. */
+  readonly websocketCodes: readonly number[];
   readonly connectionStates: readonly string[];
   /** Processes of one slot that may live at the same time. */
   readonly sidesPerSlot: number;
@@ -19,9 +21,10 @@ export interface StatsLayout {
 export interface NativeStatsPage {
   /** Inherited by reactors; owned by the page. */
   readonly fd: number;
-  /** Never blocks and asks no reactor. */
+  /** Never blocks and does not involve reactors. */
   read(): StatsSnapshot;
-  /** The handlers' own metrics, per process that has or had some: those of one name belong together. */
+  /** The handlers' own metrics, per process that has or had any: those with the same name belong
+   * together. */
   readMetrics(): OwnMetric[];
   /** What each thread of a process was serving when it stopped. */
   readServing(slot: number, side: number): ServingRecord[];
@@ -37,7 +40,7 @@ export interface StatsSnapshot {
 
 export interface SlotStats {
   readonly slot: number;
-  /** Of all processes that ever served the slot; they never go down. */
+  /** Of all processes that ever served the slot; they never decrease. */
   readonly counters: SlotCounters;
   /** Those that live, and those not yet reset. */
   readonly processes: readonly ProcessStats[];
@@ -56,6 +59,11 @@ export interface SlotCounters {
   readonly rejectedLimit: number;
   readonly rejectedDescriptors: number;
   readonly rejectedProxy: number;
+  readonly rejectedHandshake: number;
+  readonly tlsHandshakes: number;
+  /** Of these, those that resumed an earlier session. */
+  readonly tlsResumed: number;
+  readonly tlsFailed: number;
   readonly refusals: readonly number[];
   readonly handlerErrors: number;
   readonly timeouts: readonly number[];
@@ -63,6 +71,17 @@ export interface SlotCounters {
   readonly movedOut: number;
   readonly movedIn: number;
   readonly logLinesLost: number;
+  readonly websocketsOpened: number;
+  readonly websocketsClosed: readonly number[];
+  readonly websocketMessagesIn: number;
+  readonly websocketMessagesOut: number;
+  /** Of messages, without framing and before compression. */
+  readonly websocketBytesIn: number;
+  readonly websocketBytesOut: number;
+  /** Closed because the client took too little. */
+  readonly websocketsSlow: number;
+  /** Of rooms, not sent because the client took too little. */
+  readonly websocketMessagesSkipped: number;
 }
 
 /** Of responses to a method with a status of a class; both are positions among the names. */
@@ -81,16 +100,16 @@ export interface ProcessStats {
   readonly startedMs: number;
   readonly connections: readonly number[];
   readonly queueDepth: number;
-  /** By jemalloc's count, at the last heartbeat; `null` without it. */
+  /** According to jemalloc, at the last heartbeat; `null` without it. */
   readonly memory: AllocatorBytes | null;
   /** Those that have run; the first is the I/O thread. */
   readonly threads: readonly ThreadStats[];
 }
 
 export interface AllocatorBytes {
-  /** What the process has of the allocator. */
+  /** Allocated by the process from the allocator. */
   readonly allocated: number;
-  /** What the allocator has of the system. */
+  /** Obtained by the allocator from the system. */
   readonly resident: number;
 }
 
@@ -100,7 +119,7 @@ export interface ThreadStats {
   readonly serving: ServingRecord | null;
 }
 
-/** A metric that a handler has made with moonring.metrics, as one process counts it. */
+/** A metric declared by a handler with moonring.metrics, as counted by one process. */
 export interface OwnMetric {
   readonly name: string;
   readonly help: string;
@@ -137,14 +156,14 @@ export interface BossOptions {
 }
 
 export interface NativeBoss {
-  /** One a slot: the reactor's end. Both ends stay open here, so nothing queued is lost. */
+  /** One per slot: the reactor's end. Both ends stay open here, so nothing queued is lost. */
   readonly inboxFds: readonly number[];
   start(): void;
-  /** Only slots that are up get connections. */
-  setUp(slot: number, up: boolean): void;
-  /** What waits for a slot that will not be served again goes to others. */
+  /** Only slots that are up get connections. `pid` of the process that serves it. */
+  setUp(slot: number, up: boolean, pid: number): void;
+  /** Connections waiting for a slot that will not be served again go to others. */
   reclaim(slot: number): void;
-  /** Passes on what waits in the backlog, then accepts nothing more. */
+  /** Passes on connections waiting in the backlog, then accepts nothing more. */
   closeListeners(): void;
   counters(): BossCounters;
   stop(): void;

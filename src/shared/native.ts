@@ -1,18 +1,22 @@
-import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { buildCommand, findAddon, nameOf } from './addon-file.js';
 import { MoonringError, messageOf } from './errors.js';
+import type { NativeDictionary } from './native-shared.js';
 import type { BossOptions, NativeBoss, NativeStatsPage, StatsLayout } from './native-stats.js';
+import type { NativeTopics } from './native-topics.js';
 import type { NativeConfig } from './options.js';
 
 /**
- * What the addon offers. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
+ * The addon's interface. Numbers are bytes, milliseconds or counts; descriptors are plain numbers.
  */
 export interface NativeAddon {
   /** Version of the native core. */
   readonly version: string;
   readonly llhttpVersion: string;
   readonly luajitVersion: string;
+  /** Whether `--handler-timeout` interrupts a loop compiled by LuaJIT; determined by running
+   * one. */
+  interruptsCompiled(): boolean;
   /**
    * Throws an Error whose `code` is EADDRINUSE, EACCES, EADDRNOTAVAIL and so on. The caller owns
    * the descriptors.
@@ -22,33 +26,42 @@ export interface NativeAddon {
   joinTcpListeners(options: Omit<TcpListenerOptions, 'count'>): number;
   /** A socket file without a listener is replaced. Throws an Error with a `code`. */
   openUnixListener(options: UnixListenerOptions): number;
-  /** Takes a listening socket that was inherited. Throws an Error with a `code`. */
+  /** Adopts an inherited listening socket. Throws an Error with a `code`. */
   adoptListener(fd: number): Omit<TcpListeners, 'fds' | 'family'> & { readonly family: 1 | 4 | 6 };
   /** One datagram to a service manager. Throws an Error with a `code`; never blocks. */
   notify(path: string, text: string): void;
   /** Two connected, close-on-exec AF_UNIX ends, owned by the caller. */
   socketPair(): [number, number];
-  /** Through a pair; the descriptor stays the caller's too. Throws an Error with a `code`. */
+  /** Sends it through a pair; the caller keeps its copy. Throws an Error with a `code`. */
   sendDescriptor(pairFd: number, fd: number): void;
-  /** The next one that was sent, close-on-exec and the caller's. Throws; EAGAIN: there is none. */
+  /** Receives the next one, close-on-exec and owned by the caller. Throws; EAGAIN: there is
+   * none. */
   receiveDescriptor(pairFd: number): number;
+  /** A descriptor of sealed memory with this content; owned by the caller. */
+  storeSealed(content: Buffer): number;
+  /** Checks them as a reactor would. `null`, or what is wrong. */
+  checkCertificates(content: Buffer): string | null;
   setCloseOnExec(fd: number): void;
   closeDescriptor(fd: number): void;
-  /** Loads the app in a throw-away state and keeps its files as they were then. */
-  acceptHandler(app: AppSource, luaRoot: string): AcceptedHandler;
+  /** Loads the app in a temporary state and keeps its files as of then. */
+  acceptHandler(app: AppSource, luaRoot: string, shared: readonly SharedSize[]): AcceptedHandler;
   /**
-   * SIGALRM ends this process after so many seconds, 0: it does not. For the time in which code of
-   * others has the main thread, and may keep it for ever.
+   * SIGALRM ends this process after this many seconds, 0: never. For the time in which user code
+   * runs on the main thread, and may never return.
    */
   alarm(seconds: number): void;
+  /** Reaps keepers of dead reactors that this process inherited: for PID 1. */
+  reapKeepers(): void;
   /** "system", or "jemalloc" with its version: the malloc of this process. */
   allocator(): string;
   /** The clock of the stats page. */
   monotonicMs(): number;
-  /** Lines for a descriptor, which stays the caller's: only the calls of the writer use it. */
+  /** A line writer for a descriptor, which the caller keeps: only the writer's calls use it. */
   openLines(fd: number): LineWriter;
   readonly statsLayout: StatsLayout;
   readonly StatsPage: new (options: { readonly slots: number }) => NativeStatsPage;
+  readonly SharedDictionary: new (name: string, size: number) => NativeDictionary;
+  readonly Topics: new (slots: number, size: number) => NativeTopics;
   readonly Boss: new (options: BossOptions) => NativeBoss;
   readonly Reactor: new (
     options: NativeReactorOptions,
@@ -58,8 +71,8 @@ export interface NativeAddon {
 
 /**
  * Writes lines without waiting for a reader. Returns the number of bytes written: fewer than all if a
- * pipe, socket or terminal is full. Throws an Error if nothing can be written; a line of which a
- * part was written is then ended before the next one begins.
+ * pipe, socket or terminal is full. Throws an Error if nothing can be written; a partly written
+ * line is then ended before the next one begins.
  */
 export type LineWriter = (lines: Buffer) => number;
 
@@ -88,16 +101,37 @@ export interface TcpListeners {
 export interface AcceptedHandler {
   /** `null`: it is fine. Names file and line. */
   readonly problem: string | null;
-  /** The files, for any number of reactors; the caller's. -1: reactors load from the disk. */
+  /** The files, for any number of reactors; owned by the caller. -1: reactors load from disk. */
   readonly appFd: number;
-  /** False: they are too many or too large, and only those that were loaded now are kept. */
+  /** False: they are too many or too large, and only those just loaded are kept. */
   readonly isWhole: boolean;
 }
 
-/** Paths are absolute. `symbol` is the function of a shared object that handles requests. */
+/**
+ * Paths are absolute. `compat`: the API available to handlers besides moonring. `symbol` is the
+ * function of a shared object that handles requests.
+ */
 export type AppSource =
-  | { readonly kind: 'lua'; readonly path: string }
+  | { readonly kind: 'lua'; readonly path: string; readonly compat?: 'ngx' }
   | { readonly kind: 'c'; readonly path: string; readonly symbol: string };
+
+/** Shared memory that handlers use by name. */
+export interface SharedMemory {
+  readonly kind: SharedMemoryKind;
+  readonly name: string;
+}
+
+export type SharedMemoryKind = 'dictionary' | 'topics';
+
+/** Memory of the master's behind a descriptor. */
+export interface SharedRegion extends SharedMemory {
+  readonly fd: number;
+}
+
+/** Memory for a handler that is only checked: private, freed with the process. */
+export interface SharedSize extends SharedMemory {
+  readonly size: number;
+}
 
 export interface ReactorOptions extends NativeConfig {
   readonly app: AppSource;
@@ -109,14 +143,25 @@ export interface ReactorOptions extends NativeConfig {
   readonly listenFds: readonly number[];
   /** The reactor's end of the control pair: its end of file means that the master died. */
   readonly controlFd: number;
-  /** Through it comes the descriptor of the app's files with each order to load or prepare. */
+  /** Delivers the descriptor of the app's files with each order to load or prepare. */
   readonly appsFd: number;
-  /** False: the app is loaded from the disk, and no descriptor comes. */
+  /** False: the app is loaded from disk, and no descriptor is sent. */
   readonly isKept: boolean;
-  /** Where connections arrive that the boss passes on. */
+  /**
+   * The port for TLS: the descriptor of the certificates follows that of the app. 0: no TLS, and no
+   * descriptor.
+   */
+  readonly tlsPort: number;
+  /** Where connections from the boss arrive. */
   readonly inboxFd: number;
   /** The access log without a file: standard output of the master. */
   readonly accessLogFd: number;
+  /** Of this many requests without a trace, one has a span, on standard output; 0: no spans. */
+  readonly traceSample: number;
+  /** Memory that outlives reactors: mapped by each of them. */
+  readonly sharedRegions: readonly SharedRegion[];
+  /** Of the master's topics; empty: the reactor has its own topics. */
+  readonly topicsFds: readonly number[];
   readonly statsFd: number;
   readonly statsSlot: number;
   /** Which of the slot's places on the page this process writes. */
@@ -126,12 +171,16 @@ export interface ReactorOptions extends NativeConfig {
   readonly pinCpu: number;
 }
 
-/** With the descriptor that came through `appsFd`, the addon's from then on; -1: none came. */
+/** With the descriptor received through `appsFd`, owned by the addon from then on; -1: none. */
 export interface NativeReactorOptions extends ReactorOptions {
   readonly appFd: number;
+  readonly tlsFd: number;
 }
 
 export type ReactorFailure = 'HANDLER' | 'SYSTEM' | 'INVALID' | 'NOMEM';
+
+/** What a process has reached: four fifths of its memory limit, or all of it. */
+export type MemoryMark = 'near' | 'limit';
 
 /** Arrives on the JS thread. After `drained` or `failed` nothing follows. */
 export type ReactorEvent =
@@ -139,7 +188,7 @@ export type ReactorEvent =
   | { readonly type: 'ready' }
   /** The drain timed out with open requests. `drained` follows. */
   | { readonly type: 'cut' }
-  /** What `prepare` came to. `null`: `switchOver` may follow. */
+  /** The result of `prepare`. `null`: `switchOver` may follow. */
   | { readonly type: 'prepared'; readonly generation: number; readonly problem: string | null }
   /** The I/O thread has ended and nothing is open any more. */
   | { readonly type: 'drained' }
@@ -147,6 +196,8 @@ export type ReactorEvent =
   | { readonly type: 'failed'; readonly code: ReactorFailure; readonly message: string }
   /** A handler has blocked the event loop for twice the handler timeout. */
   | { readonly type: 'stuck' }
+  /** The process is near `memoryLimit`, reported once a second; or has reached it. */
+  | { readonly type: 'memory'; readonly mark: MemoryMark; readonly residentBytes: number }
   /** The master died; the I/O thread has begun to drain. */
   | { readonly type: 'orphaned' };
 
@@ -160,21 +211,23 @@ export interface NativeReactor {
    */
   drain(timeoutMs: number): void;
   /**
-   * Leaves without closing anything: stops accepting, gives idle connections to the boss at once
-   * and busy ones after their response. After `timeoutMs` closes the rest; then `drained`.
+   * Retires without closing connections: stops accepting, passes idle ones to the boss at once and
+   * busy ones after their response. After `timeoutMs` closes the rest; then `drained`.
    */
   handOver(timeoutMs: number): void;
   /** Reopens the access log. */
   reopenLogs(): void;
   /**
-   * Loads the next generation of a Lua handler beside the current one; takes the descriptor over.
-   * `null`: `prepared` follows; otherwise why it cannot begin (an earlier load has not ended).
+   * Loads the next generation of a Lua handler beside the current one; takes over the descriptor.
+   * `null`: `prepared` follows; otherwise why it cannot start (an earlier load has not ended).
    */
   prepare(appFd: number, generation: number): string | null;
-  /** All threads go over to what is prepared. False: nothing is. */
+  /** All threads switch to the prepared generation. False: there is none. */
   switchOver(generation: number): boolean;
-  /** Forgets what is, or is being, prepared. */
+  /** Discards what is, or is being, prepared. */
   discard(): void;
+  /** New connections use these certificates; takes over the descriptor. `null`, or why not. */
+  setCertificates(tlsFd: number): string | null;
   /** Closes everything and joins the I/O thread. */
   stop(): void;
 }
@@ -182,22 +235,22 @@ export interface NativeReactor {
 const EXPECTED = ['openTcpListeners', 'adoptListener', 'allocator', 'Boss', 'Reactor'] as const;
 
 /**
- * Loads the addon: the file that `override` (MOONRING_ADDON) names, or the release build of this
- * package. Throws ERR_MOONRING_ADDON, whose message has the command that builds it.
+ * Loads the addon: the file named by `override` (MOONRING_ADDON), the release build of this
+ * package, or that of the platform package. Throws ERR_MOONRING_ADDON, whose message says where it
+ * was searched for and what to do.
  */
 export function loadNative(packageRoot: string, override: string | undefined): NativeAddon {
-  const path = addonPath(packageRoot, override);
-  if (!existsSync(path)) {
-    const advice = override
-      ? 'MOONRING_ADDON names it'
-      : `build it with ${buildCommand(packageRoot)}`;
-    throw addonError(`the native addon ${path} does not exist: ${advice}`);
-  }
+  const found = findAddon(packageRoot, override);
+  if (found.path === null) throw addonError(found.problem);
+  const { path } = found;
   let addon: unknown;
   try {
     addon = createRequire(import.meta.url)(path);
   } catch (cause) {
-    throw addonError(`the native addon ${path} does not load: ${messageOf(cause)}`, { cause });
+    const advice = found.from === 'package' ? ` on ${nameOf()}` : '';
+    throw addonError(`the native addon ${path} does not load${advice}: ${messageOf(cause)}`, {
+      cause,
+    });
   }
   if (!isAddon(addon)) {
     const advice = `build it with ${buildCommand(packageRoot)}`;
@@ -206,19 +259,8 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   return addon;
 }
 
-export function addonPath(packageRoot: string, override: string | undefined): string {
-  return override || join(packageRoot, 'build', 'release', 'moonring.node');
-}
-
-/** A clone has the sources of everything, an installed package those of the addon. */
-function buildCommand(packageRoot: string): string {
-  return existsSync(join(packageRoot, 'src'))
-    ? '"npm run build", or let "npm start" install what is missing and build it'
-    : '"npx moonring build"';
-}
-
 /**
- * The addon is ours and typed by its documentation; this only tells a stale or foreign file apart.
+ * The addon is ours and its type is documented; this only detects a stale or foreign file.
  */
 function isAddon(addon: unknown): addon is NativeAddon {
   if (typeof addon !== 'object' || addon === null) return false;

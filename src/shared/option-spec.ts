@@ -1,19 +1,19 @@
 /**
- * A row of the table of options (options.ts). Bounds and defaults are written as an operator would
- * write them.
+ * A row of the table of options (options.ts). Bounds and defaults are in the form that operators
+ * write.
  */
 interface OptionBase {
   /**
-   * Kebab case. Gives the flag `--max-body`, the variable `MOONRING_MAX_BODY` and the key
+   * Kebab case. Determines the flag `--max-body`, the variable `MOONRING_MAX_BODY` and the key
    * `maxBody`.
    */
   readonly name: string;
   readonly short?: string;
   readonly section: Section;
   readonly description: string;
-  /** A variable that hosting platforms set, read when ours is not set. */
+  /** A variable set by hosting platforms, read if ours is not set. */
   readonly alsoEnv?: string;
-  /** The name and the letter from before a renaming: accepted in every place, with a warning. */
+  /** The former name and letter: accepted everywhere, with a warning. */
   readonly oldName?: string;
   readonly oldShort?: string;
   /**
@@ -72,11 +72,21 @@ interface HostsOption extends OptionBase {
   readonly default: string;
 }
 
-/** Networks that peers are told apart by: a list with commas, or an array in the file. */
+/** Networks to match peers against: a list with commas, or an array in the file. */
 interface NetworksOption extends OptionBase {
   readonly type: 'networks';
   /** Stands for the default, an empty list, in the documentation. */
   readonly absent: string;
+}
+
+/** Words with commas, or an array in the file; `off`: none. */
+interface WordsOption extends OptionBase {
+  readonly type: 'words';
+  readonly placeholder: string;
+  /** What a word may be, as a regular expression, and in English. */
+  readonly pattern: string;
+  readonly form: string;
+  readonly default: string;
 }
 
 interface PathOption extends OptionBase {
@@ -85,6 +95,20 @@ interface PathOption extends OptionBase {
   readonly absent: string;
   /** The path of a Unix socket, whose length is limited. */
   readonly socket?: true;
+}
+
+/** An address of another server, with http:// or https://. */
+interface UrlOption extends OptionBase {
+  readonly type: 'url';
+  /** Stands for the default in the documentation. */
+  readonly absent: string;
+}
+
+/** Files: a list with commas, or an array in the file. */
+interface PathsOption extends OptionBase {
+  readonly type: 'paths';
+  /** Stands for the default, an empty list, in the documentation. */
+  readonly absent: string;
 }
 
 /** `--name` or `--no-name`; `on` or `off` in a variable, true or false in the file. */
@@ -105,6 +129,23 @@ interface AddressesOption extends OptionBase {
   readonly default: string;
 }
 
+/** Bytes. */
+export interface NamedSize {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** Sizes by name: `cache=16m`, repeated or with commas; an object in the file. */
+interface SizesOption extends OptionBase {
+  readonly type: 'sizes';
+  readonly min: string;
+  readonly max: string;
+  /** How many there may be. */
+  readonly most: number;
+  /** Stands for the default, none, in the documentation. */
+  readonly absent: string;
+}
+
 interface BoolOption extends OptionBase {
   readonly type: 'bool';
   readonly role: 'command';
@@ -118,17 +159,24 @@ export type OptionSpec =
   | PortOption
   | HostsOption
   | NetworksOption
+  | WordsOption
   | PathOption
+  | PathsOption
+  | UrlOption
   | SwitchOption
   | ModeOption
   | AddressesOption
+  | SizesOption
   | BoolOption;
 
 export const SECTIONS = [
   'Application',
   'Listening',
+  'TLS',
   'Processes',
   'Limits',
+  'Compression',
+  'WebSocket',
   'Timeouts',
   'Shutdown',
   'Operation',

@@ -1,6 +1,12 @@
-import { type Address, parseAddresses, parseHosts, parseNetworks } from './addresses.js';
+import {
+  type Address,
+  formatAddress,
+  parseAddresses,
+  parseHosts,
+  parseNetworks,
+} from './addresses.js';
 import { unreachable } from './assert.js';
-import type { OptionSpec } from './option-spec.js';
+import type { NamedSize, OptionSpec } from './option-spec.js';
 import { keyOf } from './options.js';
 import {
   formatDuration,
@@ -13,7 +19,13 @@ import {
   problem,
 } from './units.js';
 
-export type OptionValue = number | string | boolean | readonly string[] | readonly Address[];
+export type OptionValue =
+  | number
+  | string
+  | boolean
+  | readonly string[]
+  | readonly Address[]
+  | readonly NamedSize[];
 
 /** The value of an option as written in a flag or a variable. */
 export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
@@ -35,9 +47,15 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
       return parseHosts(text);
     case 'networks':
       return parseNetworks(text);
+    case 'words':
+      return parseWords(spec, text);
     case 'path':
       if (text.includes('\0')) return problem('a path cannot contain NUL');
       return text === '' ? problem('the path is empty') : parsed(text);
+    case 'paths':
+      return parsePaths(text);
+    case 'url':
+      return parseUrl(text);
     case 'switch':
       return parseSwitch(text);
     case 'mode':
@@ -46,6 +64,8 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
         : problem(`"${text}" is not a mode: write three octal digits, like ${spec.default}`);
     case 'addresses':
       return parseAddresses(text);
+    case 'sizes':
+      return parseSizes(spec, text);
     case 'bool':
       return problem('takes no value');
     default:
@@ -59,6 +79,7 @@ export function parseText(spec: OptionSpec, text: string): Parsed<OptionValue> {
 export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue> {
   if (typeof value === 'string') return parseText(spec, value);
   if (typeof value === 'boolean' && spec.type === 'switch') return parsed(value);
+  if (spec.type === 'sizes') return parseSizesOfFile(spec, value);
   if (isList(spec) && Array.isArray(value) && value.length > 0) {
     const texts = value.filter((text) => typeof text === 'string');
     if (texts.length === value.length) return parseText(spec, texts.join(','));
@@ -74,10 +95,10 @@ export function parseJson(spec: OptionSpec, value: unknown): Parsed<OptionValue>
   return problem(`must be ${expected}, like ${JSON.stringify(exampleOf(spec))}`);
 }
 
-/** The default as a value. A path has none. */
+/** The default as a value. A path or a URL has none. */
 export function defaultOf(spec: OptionSpec): OptionValue | null {
-  if (spec.type === 'path' || spec.type === 'bool') return null;
-  if (spec.type === 'networks') return [];
+  if (spec.type === 'path' || spec.type === 'url' || spec.type === 'bool') return null;
+  if (spec.type === 'networks' || spec.type === 'sizes' || spec.type === 'paths') return [];
   const result = parseText(spec, spec.default);
   if (!result.ok) throw new TypeError(`default of ${keyOf(spec)}: ${result.problem}`);
   return result.value;
@@ -85,12 +106,38 @@ export function defaultOf(spec: OptionSpec): OptionValue | null {
 
 /** Written with commas in text, and as an array in the file. */
 export function isList({ type }: OptionSpec): boolean {
-  return type === 'hosts' || type === 'networks';
+  return (
+    type === 'hosts' ||
+    type === 'networks' ||
+    type === 'sizes' ||
+    type === 'paths' ||
+    type === 'words'
+  );
 }
 
 function exampleOf(spec: OptionSpec): string {
   if (spec.type === 'networks') return '10.0.0.0/8';
+  if (spec.type === 'url') return 'http://127.0.0.1:4318';
   return 'default' in spec ? spec.default : './file';
+}
+
+function parsePaths(text: string): Parsed<readonly string[]> {
+  if (text.includes('\0')) return problem('a path cannot contain NUL');
+  const paths = text.split(',').map((path) => path.trim());
+  return paths.includes('') ? problem('a path is empty') : parsed(paths);
+}
+
+function parseWords(
+  spec: Extract<OptionSpec, { type: 'words' }>,
+  text: string,
+): Parsed<readonly string[]> {
+  if (text === 'off') return parsed([]);
+  const words = text.split(',').map((word) => word.trim());
+  const pattern = new RegExp(`^(?:${spec.pattern})$`);
+  const wrong = words.find((word) => !pattern.test(word));
+  if (wrong !== undefined) return problem(`"${wrong}" is not ${spec.form}`);
+  const twice = words.find((word, i) => words.indexOf(word) !== i);
+  return twice === undefined ? parsed(words) : problem(`"${twice}" is there twice`);
 }
 
 function parseSizeOption(
@@ -115,6 +162,53 @@ function inRange(
   return problem(`must be from ${format(min)} to ${format(max)}, not ${format(result.value)}`);
 }
 
+const SIZE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/;
+
+function parseSizes(
+  spec: Extract<OptionSpec, { type: 'sizes' }>,
+  text: string,
+): Parsed<readonly NamedSize[]> {
+  const sizes: NamedSize[] = [];
+  for (const part of text.split(',')) {
+    const equals = part.indexOf('=');
+    if (equals === -1) return problem(`"${part}" is not name=size, like cache=16m`);
+    const name = part.slice(0, equals).trim();
+    if (!SIZE_NAME.test(name)) {
+      return problem(
+        `"${name}" is not a name: up to 63 letters, digits, _ and -, no digit or - at the beginning`,
+      );
+    }
+    if (sizes.some((known) => known.name === name)) return problem(`"${name}" is there twice`);
+    const size = inRange(
+      parseSize(part.slice(equals + 1).trim()),
+      sizeBytes(spec.min),
+      sizeBytes(spec.max),
+      formatSize,
+    );
+    if (!size.ok) return problem(`${name}: ${size.problem}`);
+    sizes.push({ name, size: size.value });
+  }
+  return sizes.length > spec.most
+    ? problem(`must be at most ${spec.most}, not ${sizes.length}`)
+    : parsed(sizes);
+}
+
+/** An object, `{ "cache": "16m" }`. */
+function parseSizesOfFile(
+  spec: Extract<OptionSpec, { type: 'sizes' }>,
+  value: unknown,
+): Parsed<readonly NamedSize[]> {
+  const entries = typeof value === 'object' && value !== null ? Object.entries(value) : [];
+  const isWritten = entries.every(
+    ([name, size]) => !name.includes(',') && ['string', 'number'].includes(typeof size),
+  );
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !isWritten) {
+    return problem('must be an object of names and sizes, like {"cache": "16m"}');
+  }
+  if (entries.length === 0) return parsed([]);
+  return parseSizes(spec, entries.map(([name, size]) => `${name}=${size}`).join(','));
+}
+
 /** Bounds are written by us: a wrong one is a bug. */
 function sizeBytes(text: string): number {
   const result = parseSize(text);
@@ -135,12 +229,41 @@ const SWITCH_WORDS: Readonly<Record<string, boolean>> = {
   '0': false,
 };
 
+function parseUrl(text: string): Parsed<string> {
+  const isOne = URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+  return isOne ? parsed(text) : problem(`"${text}" is not a URL with http:// or https://`);
+}
+
 function parseSwitch(text: string): Parsed<boolean> {
   const value = SWITCH_WORDS[text];
   return value === undefined ? problem(`"${text}" is neither on nor off`) : parsed(value);
 }
 
-/** The default as text, `null` where there is none. */
+/** A value as written in a flag; the word for none if there is none. */
+export function writtenText(spec: OptionSpec, value: OptionValue | null): string {
+  const none = 'absent' in spec ? spec.absent : 'off';
+  if (value === null || (Array.isArray(value) && value.length === 0)) return none;
+  switch (spec.type) {
+    case 'size':
+      return formatSize(Number(value));
+    case 'duration':
+      return formatDuration(Number(value));
+    case 'mode':
+      return `0${Number(value).toString(8)}`;
+    case 'switch':
+      return value === true ? 'on' : 'off';
+    case 'addresses':
+      return (value as readonly Address[]).map(formatAddress).join(',');
+    case 'sizes':
+      return (value as readonly NamedSize[])
+        .map(({ name, size }) => `${name}=${formatSize(size)}`)
+        .join(',');
+    default:
+      return String(value);
+  }
+}
+
+/** The default as text, `null` if there is none. */
 export function defaultText(spec: OptionSpec): string | null {
   if (spec.type === 'bool') return null;
   return 'absent' in spec ? spec.absent : spec.default;
@@ -153,6 +276,7 @@ export function valueText(spec: OptionSpec): string {
     case 'switch':
       return '';
     case 'choice':
+    case 'words':
       return `<${spec.placeholder}>`;
     case 'addresses':
       return '<address>';
@@ -160,6 +284,10 @@ export function valueText(spec: OptionSpec): string {
       return '<host>';
     case 'networks':
       return '<network>';
+    case 'paths':
+      return '<path>';
+    case 'sizes':
+      return '<name=size>';
     case 'port':
       return spec.word === undefined ? '<port>' : `<port|${spec.word}>`;
     case 'count':

@@ -1,13 +1,13 @@
 import type { Address } from './addresses.js';
 import { LOG_LEVELS } from './logger.js';
-import type { OptionSpec } from './option-spec.js';
+import type { NamedSize, OptionSpec } from './option-spec.js';
 
 const MAX_DURATION = '24h';
 
 /**
  * The one table of options. Flags, `--help`, environment variables, keys of the config file,
- * validation, types, what a reactor gets, what a reload can change and docs/configuration.md all
- * come from it.
+ * validation, types, what a reactor gets, what a reload can change and docs/configuration.md are
+ * all derived from it.
  */
 export const OPTIONS = [
   {
@@ -20,6 +20,16 @@ export const OPTIONS = [
       'The application: a .lua file, a directory with handler.lua, or a C handler: a .so or .dylib, :symbol',
   },
   {
+    name: 'compat',
+    type: 'choice',
+    section: 'Application',
+    placeholder: 'api',
+    choices: ['none', 'ngx'],
+    default: 'none',
+    description:
+      'ngx: a Lua application finds OpenResty’s ngx, and a file without a handle function runs for each request',
+  },
+  {
     name: 'port',
     short: 'p',
     type: 'port',
@@ -29,7 +39,7 @@ export const OPTIONS = [
     default: '8080',
     restart: true,
     description:
-      'TCP port; 0: chosen by the system and printed in the ready line; off: no TCP, see --uds',
+      'TCP port; 0: chosen by the system and printed in the ready line; off: no TCP but --tls-port, see --uds',
   },
   {
     name: 'host',
@@ -117,6 +127,85 @@ export const OPTIONS = [
       'Connections begin with a PROXY header, version 1 or 2, that names the peer; others are closed, as are those of other addresses than --trusted-proxy, if it is given',
   },
   {
+    name: 'tls-cert',
+    type: 'paths',
+    section: 'TLS',
+    absent: 'none',
+    description:
+      'Certificates in PEM, each with its chain; repeat it, or write a list with commas. Clients get the one for the name they ask for; a reload reads the files again',
+  },
+  {
+    name: 'tls-key',
+    type: 'paths',
+    section: 'TLS',
+    absent: 'none',
+    description: 'Their keys in PEM, not encrypted, in the same order',
+  },
+  {
+    name: 'tls-port',
+    type: 'port',
+    section: 'TLS',
+    default: '8443',
+    restart: true,
+    description:
+      'TCP port that speaks TLS, on every --host, if there is a --tls-cert; 0: chosen by the system',
+  },
+  {
+    name: 'tls-ocsp',
+    type: 'paths',
+    section: 'TLS',
+    absent: 'none',
+    description:
+      'OCSP responses in DER that are stapled, each for the certificate whose authority signed it; a reload reads them again',
+  },
+  {
+    name: 'tls-client-ca',
+    type: 'path',
+    section: 'TLS',
+    absent: 'none',
+    description:
+      'Authorities in PEM whose client certificates are accepted; without it clients are not asked for one',
+  },
+  {
+    name: 'tls-client-cert',
+    type: 'choice',
+    section: 'TLS',
+    placeholder: 'how',
+    choices: ['require', 'optional'],
+    default: 'require',
+    description: 'With --tls-client-ca: whether clients without a certificate are refused',
+  },
+  {
+    name: 'tls-handshakes',
+    type: 'count',
+    section: 'TLS',
+    min: 0,
+    max: 1_000_000,
+    default: '0',
+    native: true,
+    description:
+      'Handshakes that an address (an IPv6 network of 64 bits) may begin per second and at once, per reactor; further connections are closed; 0: any number',
+  },
+  {
+    name: 'tls-redirect',
+    type: 'switch',
+    section: 'TLS',
+    default: 'off',
+    native: true,
+    description:
+      'Requests on --port get 308 to the same target on --tls-port, but for /.well-known/acme-challenge/',
+  },
+  {
+    name: 'tls-hsts',
+    type: 'duration',
+    section: 'TLS',
+    max: '17520h',
+    default: '0',
+    native: true,
+    description:
+      'Responses over TLS have Strict-Transport-Security with this max-age, like 4320h (180 days); 0: they have not',
+  },
+  {
     name: 'processes',
     short: 'n',
     type: 'count',
@@ -161,6 +250,29 @@ export const OPTIONS = [
     native: true,
     description:
       'Where handlers run: on the event loop, on worker threads, or auto: slow routes go to the threads',
+  },
+  {
+    name: 'shared',
+    type: 'sizes',
+    section: 'Processes',
+    min: '256k',
+    max: '64g',
+    most: 64,
+    absent: 'none',
+    restart: true,
+    description:
+      'A dictionary in memory that all reactors share, for moonring.shared: name=size, like cache=16m; repeat it, or write a list with commas, for several',
+  },
+  {
+    name: 'survive',
+    type: 'choice',
+    section: 'Processes',
+    placeholder: 'what',
+    choices: ['all', 'idle', 'off'],
+    default: 'all',
+    native: true,
+    description:
+      'Connections that outlive a reactor that crashes or is killed (Linux): all that can go on, those without a request, or none',
   },
   {
     name: 'max-connections',
@@ -237,6 +349,18 @@ export const OPTIONS = [
     description: 'Memory per Lua state; a handler that needs more gets 500. 0: no limit',
   },
   {
+    name: 'memory-limit',
+    type: 'size',
+    section: 'Limits',
+    min: '96m',
+    max: '1024g',
+    zero: true,
+    default: '0',
+    native: true,
+    description:
+      'Resident memory per reactor: at four fifths of it the process is replaced without a lost request, at all of it at once. 0: no limit',
+  },
+  {
     name: 'max-generations',
     type: 'count',
     section: 'Limits',
@@ -245,6 +369,125 @@ export const OPTIONS = [
     default: '3',
     native: true,
     description: 'Generations of Lua code whose responses may still be sent; older ones are cut',
+  },
+  {
+    name: 'topics',
+    type: 'size',
+    section: 'Limits',
+    min: '256k',
+    max: '1g',
+    powerOfTwo: true,
+    default: '4m',
+    restart: true,
+    description:
+      'Messages of moonring.publish that a slow subscriber can be behind, a power of two; memory of all reactors together',
+  },
+  {
+    name: 'compress',
+    type: 'words',
+    section: 'Compression',
+    placeholder: 'coding',
+    pattern: 'gzip|br',
+    form: 'gzip or br',
+    default: 'off',
+    native: true,
+    description:
+      'Compresses responses of handlers: gzip, br, or a list with commas, the preferred one first; off: none',
+  },
+  {
+    name: 'compress-types',
+    type: 'words',
+    section: 'Compression',
+    placeholder: 'type',
+    pattern: String.raw`\+[\w.+-]+|[\w.+-]+/(?:[\w.+-]+|\*)`,
+    form: 'a media type, a type/* or a +suffix',
+    default:
+      'text/*, application/json, application/javascript, application/xml, application/wasm, image/svg+xml, +json, +xml',
+    native: true,
+    description: 'Media types that are compressed; a list with commas',
+  },
+  {
+    name: 'compress-min-size',
+    type: 'size',
+    section: 'Compression',
+    min: '0',
+    max: '1g',
+    default: '1k',
+    native: true,
+    description: 'Shorter content is sent as it is',
+  },
+  {
+    name: 'compress-gzip-level',
+    type: 'count',
+    section: 'Compression',
+    min: 1,
+    max: 9,
+    default: '6',
+    native: true,
+    description: 'More is shorter and takes more time',
+  },
+  {
+    name: 'compress-br-level',
+    type: 'count',
+    section: 'Compression',
+    min: 0,
+    max: 11,
+    default: '4',
+    native: true,
+    description: 'More is shorter and takes more time, above 5 much more',
+  },
+  {
+    name: 'ws-max-message',
+    type: 'size',
+    section: 'WebSocket',
+    min: '1',
+    max: '1g',
+    default: '1m',
+    native: true,
+    description: 'Longest message; then the socket is closed with 1009',
+  },
+  {
+    name: 'ws-max-unsent',
+    type: 'size',
+    section: 'WebSocket',
+    min: '1k',
+    max: '1g',
+    default: '1m',
+    native: true,
+    description:
+      'Bytes that may wait for a client that takes too little: one that is sent to beyond that is closed',
+  },
+  {
+    name: 'ws-max-frames',
+    type: 'count',
+    section: 'WebSocket',
+    min: 0,
+    max: 1_000_000_000,
+    default: '10000',
+    native: true,
+    description:
+      'Frames per second that a client may send; then the socket is closed with 1008. 0: any number',
+  },
+  {
+    name: 'ws-ping-interval',
+    type: 'duration',
+    section: 'WebSocket',
+    max: MAX_DURATION,
+    default: '30s',
+    native: true,
+    description:
+      'A client that has sent nothing for this time is pinged, and closed after the same time again. 0: off',
+  },
+  {
+    name: 'ws-compress',
+    type: 'choice',
+    section: 'WebSocket',
+    placeholder: 'mode',
+    choices: ['off', 'on', 'takeover'],
+    default: 'off',
+    native: true,
+    description:
+      'Compresses messages (permessage-deflate): on: each by itself; takeover: with what came before, for up to 100 KiB per socket',
   },
   {
     name: 'header-timeout',
@@ -312,7 +555,7 @@ export const OPTIONS = [
     default: '30s',
     native: true,
     description:
-      'For a handler that waits or runs on a worker thread, then 503; one that blocks the event loop is logged, and after twice the time its reactor is replaced. 0: off',
+      'For a handler until its response begins, then 503; one that computes is interrupted, and where that cannot be its reactor is replaced after twice the time. 0: off',
   },
   {
     name: 'drain-delay',
@@ -337,7 +580,7 @@ export const OPTIONS = [
     default: '127.0.0.1:9464',
     restart: true,
     description:
-      'Address of /livez, /readyz, /metrics and /status: host:port, a path, both with a comma, or off. moonring ctl needs the path. If the default is in use, the next free port is taken',
+      'Address of the status page, /livez, /readyz, /metrics and /status: host:port, a path, both with a comma, or off. moonring ctl needs the path, moonring top takes either. If the default is in use, the next free port is taken',
   },
   {
     name: 'liveness-grace',
@@ -357,6 +600,16 @@ export const OPTIONS = [
     restart: true,
     description:
       'Reload when the config file, a .lua file or a C module beside the app, or the shared object changes',
+  },
+  {
+    name: 'dev',
+    type: 'switch',
+    section: 'Operation',
+    default: 'off',
+    native: true,
+    restart: true,
+    description:
+      'For development: --watch, and the response to an error of a Lua handler, or to any request while the app cannot be reloaded, shows file, line, traceback and request. Refused where NODE_ENV is production',
   },
   {
     name: 'pin',
@@ -402,6 +655,25 @@ export const OPTIONS = [
     description: 'Access log file; reopened on USR1',
   },
   {
+    name: 'otlp',
+    type: 'url',
+    section: 'Logs and memory',
+    absent: 'none',
+    restart: true,
+    description:
+      'OpenTelemetry collector that gets spans of requests over OTLP/HTTP, like http://127.0.0.1:4318; needs the packages of its SDK',
+  },
+  {
+    name: 'trace-sample',
+    type: 'count',
+    section: 'Logs and memory',
+    min: 1,
+    max: 1_000_000,
+    default: '100',
+    description:
+      'With --otlp: of requests that belong to no trace, one in so many has a span; of others those whose traceparent says so',
+  },
+  {
     name: 'allocator',
     type: 'choice',
     section: 'Logs and memory',
@@ -426,6 +698,13 @@ export const OPTIONS = [
     type: 'bool',
     section: 'Configuration',
     description: 'Check configuration and app, then exit',
+  },
+  {
+    name: 'print-config',
+    role: 'command',
+    type: 'bool',
+    section: 'Configuration',
+    description: 'Print every option with its value and where it was set, then exit',
   },
   {
     name: 'help',
@@ -459,19 +738,21 @@ type ValueOf<S> = S extends { type: 'count' | 'port'; word: infer Word extends s
     ? number
     : S extends { type: 'choice'; choices: readonly (infer Choice)[] }
       ? Choice
-      : S extends { type: 'path' }
+      : S extends { type: 'path' | 'url' }
         ? string | null
         : S extends { type: 'switch' }
           ? boolean
-          : S extends { type: 'hosts' | 'networks' }
+          : S extends { type: 'hosts' | 'networks' | 'paths' | 'words' }
             ? readonly string[]
             : S extends { type: 'addresses' }
               ? readonly Address[]
-              : string;
+              : S extends { type: 'sizes' }
+                ? readonly NamedSize[]
+                : string;
 
 /**
- * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path that is not
- * given.
+ * The resolved configuration: bytes, milliseconds, absolute paths; `null` for a path or URL
+ * that is not given.
  */
 export type Config = { readonly [S in SettingSpec as CamelCase<S['name']>]: ValueOf<S> };
 export type ConfigKey = keyof Config;
@@ -486,11 +767,13 @@ type WrittenOf<S> = S extends { type: 'size' }
   ? number | string
   : S extends { type: 'duration' | 'mode' }
     ? string
-    : S extends { type: 'hosts' | 'networks' }
+    : S extends { type: 'hosts' | 'networks' | 'paths' | 'words' }
       ? string | readonly string[]
       : S extends { type: 'addresses' }
         ? string
-        : NonNullable<ValueOf<S>>;
+        : S extends { type: 'sizes' }
+          ? string | Readonly<Record<string, number | string>>
+          : NonNullable<ValueOf<S>>;
 
 /** The options of a server as a program or the config file writes them; all have defaults. */
 export type ServerOptions = {
@@ -533,7 +816,7 @@ export function nativeConfigOf(config: Config): NativeConfig {
   return Object.fromEntries(keys.map((key) => [key, config[key]])) as NativeConfig;
 }
 
-/** Those of the master: a reload reports a change, only a restart applies it. */
+/** The master's options: a reload reports a change, only a restart applies it. */
 export function restartKeys(): ConfigKey[] {
   return settings()
     .filter(({ restart }) => restart === true)

@@ -4,7 +4,7 @@ export function didYouMean(name: string, known: readonly string[]): string {
   return meant === null ? '' : ` (Did you mean ${meant}?)`;
 }
 
-/** The one of `known` that `name` is probably a slip of. */
+/** The entry of `known` that `name` is probably a typo of. */
 export function nearest(name: string, known: readonly string[]): string | null {
   let best: string | null = null;
   let bestDistance = Math.min(3, Math.floor(name.length * 0.4)) + 1;
@@ -19,7 +19,7 @@ export function nearest(name: string, known: readonly string[]): string | null {
 }
 
 /**
- * Insertions, deletions, replacements and swaps of neighbours that lead from one word to the other.
+ * The number of insertions, deletions, replacements and swaps of neighbours between the two words.
  */
 function editDistance(from: string, to: string): number {
   if (Math.abs(from.length - to.length) > 3) return 4;

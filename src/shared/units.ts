@@ -1,6 +1,6 @@
 /**
- * Sizes (`64k`) and durations (`30s`) as people write them. Strict: one spelling, whole numbers. A
- * parser returns the value, or a problem, to which the caller prepends the place of the text.
+ * Human-readable sizes (`64k`) and durations (`30s`). Strict: one spelling, whole numbers. A parser
+ * returns the value, or a problem, to which the caller prepends the location of the text.
  */
 export type Parsed<T> =
   | { readonly ok: true; readonly value: T }

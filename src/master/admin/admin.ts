@@ -5,21 +5,24 @@ import type { Logger } from '../../shared/logger.js';
 import type { NativeAddon } from '../../shared/native.js';
 import type { OwnMetric, StatsSnapshot } from '../../shared/native-stats.js';
 import { version } from '../../shared/package-info.js';
-import { listenProblem, openAdminSocket } from '../runtime/listeners.js';
+import { type InheritedAdmin, listenProblem, openAdminSocket } from '../runtime/listeners.js';
 import type { ReloadResult } from '../supervisor/state.js';
 import { EXPOSITION_TYPE, renderExposition } from './exposition.js';
 import { metricFamilies } from './metrics.js';
-import { type ProcessUsage, readProcessUsage } from './process-usage.js';
-import { isAlive, readyReactors, type Status } from './status.js';
+import { PAGE_FIELDS, pageFile } from './page.js';
+import { usageOf } from './process-usage.js';
+import { isAlive, readyReactors, type Status, type StatusReport } from './status.js';
 
 /**
- * The admin listener: health, metrics and status from shared memory, so that it responds while
- * every handler is stuck. Orders are taken on its Unix socket only, which belongs to its owner.
+ * The admin listener: health, metrics and status from shared memory, so it responds while every
+ * handler is stuck. Orders are accepted only on its Unix socket, which only its owner may use.
  */
 export interface AdminOptions {
   readonly native: NativeAddon;
   readonly addresses: readonly Address[];
-  /** They were not configured: a port that is in use is replaced by the next free one. */
+  /** Listening sockets opened by a service manager, in place of the addresses. */
+  readonly inherited: readonly InheritedAdmin[];
+  /** They were not configured: if a port is in use, the next free one is used. */
   readonly isDefault: boolean;
   readonly log: Logger;
   readonly livenessGraceMs: number;
@@ -71,7 +74,13 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
     }
   };
   try {
-    for (const address of options.addresses) {
+    for (const { fd, address } of options.inherited) {
+      const server = makeServer(options, address.type === 'unix');
+      servers.push(server);
+      bound.push(address);
+      server.on('error', () => {}).listen({ fd });
+    }
+    for (const address of options.inherited.length > 0 ? [] : options.addresses) {
       const server = makeServer(options, address.type === 'unix');
       servers.push(server);
       if (address.type === 'tcp') bound.push(await listenNearby(server, address, options));
@@ -79,7 +88,7 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
         const { fd, removeFile } = openAdminSocket(options.native, address.path);
         removers.push(removeFile);
         bound.push(address);
-        // A connection that cannot be accepted is no reason to end.
+        // Failing to accept a connection is no reason to exit.
         server.on('error', () => {}).listen({ fd });
       }
     }
@@ -92,7 +101,7 @@ export async function openAdmin(options: AdminOptions): Promise<Admin> {
 
 type TcpAddress = Extract<Address, { readonly type: 'tcp' }>;
 
-/** The default port, or the next free one when another server has it. */
+/** The default port, or the next free one if another server uses it. */
 async function listenNearby(
   server: Server,
   wanted: TcpAddress,
@@ -180,13 +189,16 @@ function look(options: AdminOptions, path: string): Answer {
     case '/startupz':
       return verdict(status.started, 'starting');
     case '/status':
-      return { status: 200, body: status };
+      return {
+        status: 200,
+        body: { ...status, processes: usageOf(status) } satisfies StatusReport,
+      };
     case '/metrics': {
       const { native, snapshot, ownMetrics } = options;
       const { luajitVersion: luajit, llhttpVersion: llhttp, statsLayout: layout } = native;
       const { node, openssl } = process.versions;
       const build = { version, luajit, llhttp, openssl, node };
-      const processes = processesOf(status);
+      const processes = usageOf(status);
       const families = metricFamilies({
         status,
         snapshot: snapshot(),
@@ -197,20 +209,15 @@ function look(options: AdminOptions, path: string): Answer {
       });
       return { status: 200, body: renderExposition(families), type: EXPOSITION_TYPE };
     }
-    default:
+    default: {
+      const file = pageFile(path);
+      if (file !== null) return { status: 200, body: file.text, type: file.type };
       return {
         status: 404,
-        body: 'there are /livez /readyz /startupz /healthz /metrics /status\n',
+        body: 'there are / /livez /readyz /startupz /healthz /metrics /status\n',
       };
+    }
   }
-}
-
-function processesOf({ pid, reactors }: Status): ProcessUsage[] {
-  const all = [
-    { name: 'master', pid },
-    ...reactors.map(({ reactor, pid }) => ({ name: `reactor-${reactor}`, pid })),
-  ];
-  return all.flatMap(({ name, pid }) => (pid === null ? [] : (readProcessUsage(name, pid) ?? [])));
 }
 
 async function order(orders: AdminOrders, url: URL): Promise<Answer> {
@@ -252,6 +259,7 @@ function send(response: ServerResponse, request: IncomingMessage, { status, body
     'Content-Type': type ?? (isText ? 'text/plain; charset=utf-8' : 'application/json'),
     'Content-Length': Buffer.byteLength(text),
     'Cache-Control': 'no-store',
+    ...PAGE_FIELDS,
   });
   response.end(request.method === 'HEAD' ? undefined : text);
 }

@@ -1,6 +1,6 @@
 /**
- * The text format of Prometheus (version 0.0.4). Written here, because the figures are in shared
- * memory already and a client library would do the counting itself. Pure.
+ * The text format of Prometheus (version 0.0.4). Written here because the figures are already in
+ * shared memory and a client library would count them itself. Pure.
  */
 export type Labels = Readonly<Record<string, string | number>>;
 

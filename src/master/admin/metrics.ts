@@ -1,3 +1,4 @@
+import type { DictionaryStats } from '../../shared/native-shared.js';
 import type {
   OwnMetric,
   SlotCounters,
@@ -5,6 +6,7 @@ import type {
   StatsLayout,
   StatsSnapshot,
 } from '../../shared/native-stats.js';
+import type { TopicCounters } from '../../shared/native-topics.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
 import { ownFamilies } from './own-metrics.js';
 import type { ProcessUsage } from './process-usage.js';
@@ -36,6 +38,8 @@ export function metricFamilies(inputs: MetricsInputs): Family[] {
     ...requestFamilies(inputs),
     ...connectionFamilies(inputs),
     ...masterFamilies(inputs),
+    ...sharedFamilies(inputs),
+    ...topicFamilies(inputs),
     ...processFamilies(inputs),
     ...ownFamilies(inputs.own),
   ];
@@ -132,13 +136,16 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     counter(
       'moonring_connections_rejected_total',
-      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free; proxy is a PROXY header that is missing, malformed or not from a trusted proxy.',
+      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free; proxy is a PROXY header that is missing, malformed or not from a trusted proxy; handshakes is tls-handshakes.',
       perKey('reason', {
         limit: total(slots, 'rejectedLimit'),
         descriptors: total(slots, 'rejectedDescriptors'),
         proxy: total(slots, 'rejectedProxy'),
+        handshakes: total(slots, 'rejectedHandshake'),
       }),
     ),
+    ...tlsMetrics(status, slots),
+    ...webSocketMetrics(slots, layout),
     counter(
       'moonring_connections_moved_total',
       'Connections handed from one reactor process to another.',
@@ -166,9 +173,10 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     counter(
       'moonring_access_log_lines_lost_total',
-      'Access log lines that could not be written.',
+      'Lines of the access log and spans that could not be written.',
       total(slots, 'logLinesLost'),
     ),
+    ...spanMetrics(status),
     counter(
       'moonring_boss_connections_total',
       'Connections that passed through the master: accepted by it, relayed between reactors, lost.',
@@ -178,6 +186,83 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
       'moonring_boss_held_connections',
       'Connections in the master that wait for a reactor.',
       status.boss.held,
+    ),
+  ];
+}
+
+function webSocketMetrics(slots: readonly SlotStats[], layout: StatsLayout): Family[] {
+  const codes = layout.websocketCodes.map((code) =>
+    code === 0 ? 'other' : code === 3000 ? 'application' : String(code),
+  );
+  return [
+    counter(
+      'moonring_websockets_opened_total',
+      'WebSockets that were opened.',
+      total(slots, 'websocketsOpened'),
+    ),
+    counter(
+      'moonring_websockets_closed_total',
+      'WebSockets that were closed, by code: 1005 without one, 1006 without a Close frame, application is 3000 to 4999.',
+      named('code', codes, totals(slots, 'websocketsClosed')),
+    ),
+    counter(
+      'moonring_websocket_messages_total',
+      'Messages over WebSockets.',
+      perKey('direction', {
+        in: total(slots, 'websocketMessagesIn'),
+        out: total(slots, 'websocketMessagesOut'),
+      }),
+    ),
+    counter(
+      'moonring_websocket_bytes_total',
+      'Bytes of messages over WebSockets, without framing and compression.',
+      perKey('direction', {
+        in: total(slots, 'websocketBytesIn'),
+        out: total(slots, 'websocketBytesOut'),
+      }),
+    ),
+    counter(
+      'moonring_websocket_slow_consumers_total',
+      'WebSockets that were closed because their client took too little of what it was sent.',
+      total(slots, 'websocketsSlow'),
+    ),
+    counter(
+      'moonring_websocket_skipped_messages_total',
+      'Messages of rooms that were not sent because the client took too little.',
+      total(slots, 'websocketMessagesSkipped'),
+    ),
+  ];
+}
+
+function spanMetrics({ spans }: Status): Family[] {
+  if (spans === null) return [];
+  return [
+    counter(
+      'moonring_spans_total',
+      'Spans for the collector, by what became of them: sent, or lost because it did not accept them or because too many waited.',
+      perKey('outcome', { sent: spans.sent, lost: spans.lost }),
+    ),
+  ];
+}
+
+function tlsMetrics({ tls }: Status, slots: readonly SlotStats[]): Family[] {
+  if (tls === null) return [];
+  return [
+    counter(
+      'moonring_tls_handshakes_total',
+      'TLS handshakes: full ones, those that went on with an earlier session, and those that failed.',
+      perKey('outcome', {
+        full: total(slots, 'tlsHandshakes') - total(slots, 'tlsResumed'),
+        resumed: total(slots, 'tlsResumed'),
+        failed: total(slots, 'tlsFailed'),
+      }),
+    ),
+    gauge(
+      'moonring_tls_certificate_expiry_timestamp_seconds',
+      'When the certificate expires, in Unix time.',
+      tls.certificates.map(({ path, serial, notAfterSeconds }) =>
+        sample({ path, serial }, notAfterSeconds),
+      ),
     ),
   ];
 }
@@ -213,8 +298,13 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     ),
     counter(
       'moonring_reactor_restarts_total',
-      'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, or before they were ready.',
+      'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, before they were ready, or over or near the memory limit.',
       perKey('reason', status.restarts),
+    ),
+    gauge(
+      'moonring_memory_limit_bytes',
+      'The --memory-limit of a reactor; 0: none.',
+      status.memoryLimitBytes,
     ),
     gauge(
       'moonring_handler_generation',
@@ -225,6 +315,77 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
       'moonring_handler_reloads_total',
       'Reloads by result.',
       perKey('result', status.reloads),
+    ),
+  ];
+}
+
+function topicFamilies({ status: { topics } }: MetricsInputs): Family[] {
+  const samples = (key: keyof TopicCounters) =>
+    topics.map((each) => sample({ process: each.process }, each[key]));
+  return [
+    gauge(
+      'moonring_topic_subscribers',
+      'Subscribers of topics that there are now: Lua states, rooms of WebSockets, the program.',
+      samples('subscribers'),
+    ),
+    counter(
+      'moonring_topic_messages_published_total',
+      'Messages published to topics.',
+      samples('published'),
+    ),
+    counter(
+      'moonring_topic_messages_delivered_total',
+      'Messages given to subscribers.',
+      samples('delivered'),
+    ),
+    counter(
+      'moonring_topic_messages_lost_total',
+      'Messages that were overwritten before a process had read them, for each topic that it follows.',
+      samples('lost'),
+    ),
+  ];
+}
+
+function sharedFamilies({ status: { shared } }: MetricsInputs): Family[] {
+  if (shared.length === 0) return [];
+  const samples = (key: keyof DictionaryStats) =>
+    shared.map((each) => sample({ dictionary: each.name }, each[key]));
+  return [
+    gauge('moonring_shared_size_bytes', 'Memory of a shared dictionary.', samples('sizeBytes')),
+    gauge(
+      'moonring_shared_used_bytes',
+      'Memory that entries take, those that have expired too.',
+      samples('usedBytes'),
+    ),
+    gauge(
+      'moonring_shared_free_bytes',
+      'Memory for entries that is not taken.',
+      samples('freeBytes'),
+    ),
+    gauge(
+      'moonring_shared_entries',
+      'Entries, those that have expired too until their memory is used again.',
+      samples('entries'),
+    ),
+    counter(
+      'moonring_shared_evictions_total',
+      'Entries removed to make room before they had expired.',
+      samples('evictions'),
+    ),
+    counter(
+      'moonring_shared_expirations_total',
+      'Expired entries whose memory was used again.',
+      samples('expirations'),
+    ),
+    counter(
+      'moonring_shared_refusals_total',
+      'Calls that found no memory: values that are too large, above all.',
+      samples('refusals'),
+    ),
+    counter(
+      'moonring_shared_repairs_total',
+      'Repairs after a process was killed in the middle of a call.',
+      samples('repairs'),
     ),
   ];
 }

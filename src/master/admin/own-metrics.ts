@@ -1,12 +1,12 @@
 import type { OwnMetric, OwnSeries } from '../../shared/native-stats.js';
 import { type Family, histogramSamples, type Labels, type Sample } from './exposition.js';
 
-/** What counts without a series of its own: the value of all its labels, in metrics.lua. */
+/** The value of all labels of the overflow series, as in metrics.lua. */
 const OTHER = '_other';
 
 /**
- * The handlers' own metrics for /metrics: those of all processes that have the same name, summed.
- * Names and labels were checked where they were made. Pure.
+ * The handlers' own metrics for /metrics, summed over all processes by name. Names and labels were
+ * validated when declared. Pure.
  */
 export function ownFamilies(metrics: readonly OwnMetric[]): Family[] {
   const byName = new Map<string, OwnMetric[]>();
@@ -18,7 +18,7 @@ export function ownFamilies(metrics: readonly OwnMetric[]): Family[] {
   return [...byName.values()].map(familyOf);
 }
 
-/** The newest process need not have the same idea of a metric: what differs from the first is left out. */
+/** Processes may define a metric differently: those that differ from the first are left out. */
 function familyOf(all: readonly OwnMetric[]): Family {
   const [first] = all as readonly [OwnMetric, ...OwnMetric[]];
   const alike = all.filter((each) => shapeOf(each) === shapeOf(first));

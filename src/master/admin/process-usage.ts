@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import type { Status } from './status.js';
 
-/** Of a process of the server, as the system counts it. */
+/** Resource usage of a server process, according to the system. */
 export interface ProcessUsage {
   /** `master`, or `reactor-` and its number. */
   readonly process: string;
@@ -12,6 +13,15 @@ export interface ProcessUsage {
   readonly virtualBytes: number;
   readonly openFds: number;
   readonly maxFds: number;
+}
+
+/** Of the master and of each reactor that has a process. Empty without /proc. */
+export function usageOf({ pid, reactors }: Pick<Status, 'pid' | 'reactors'>): ProcessUsage[] {
+  const all = [
+    { name: 'master', pid },
+    ...reactors.map(({ reactor, pid }) => ({ name: `reactor-${reactor}`, pid })),
+  ];
+  return all.flatMap(({ name, pid }) => (pid === null ? [] : (readProcessUsage(name, pid) ?? [])));
 }
 
 /** USER_HZ: 100 on every architecture of Linux that Node runs on. */
@@ -50,7 +60,8 @@ function bootTimeSeconds(): number {
   return Number(/^btime (\d+)/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
 }
 
-/** Since Linux 6.2 the size of the directory is their number; counting 65 536 takes a while. */
+/** Since Linux 6.2 the size of the directory is the number of entries; counting 65 536 takes a
+ * while. */
 function openDescriptors(pid: number): number {
   const { size } = statSync(`/proc/${pid}/fd`);
   return size > 0 ? size : readdirSync(`/proc/${pid}/fd`).length;

@@ -1,3 +1,4 @@
+import type { DictionaryStats } from '../../shared/native-shared.js';
 import type {
   AllocatorBytes,
   BossCounters,
@@ -5,6 +6,8 @@ import type {
   StatsLayout,
   StatsSnapshot,
 } from '../../shared/native-stats.js';
+import type { TopicCounters } from '../../shared/native-topics.js';
+import type { SpanCounts } from '../log/spans.js';
 import { processOf, servingNotes, silenceOf } from '../supervisor/liveness.js';
 import { mainOf, predecessorsOf, successorOf } from '../supervisor/slots.js';
 import type {
@@ -15,17 +18,18 @@ import type {
   SlotState,
   SupervisorState,
 } from '../supervisor/state.js';
+import type { ProcessUsage } from './process-usage.js';
 import type { Rates, ServerRates } from './rates.js';
 
-/** What the master knows, for /status, /metrics and the API. Plain data. Pure. */
+/** The master's view, for /status, /metrics and the API. Plain data. Pure. */
 export interface Status {
   readonly version: string;
   /** Of the master: signals go there. */
   readonly pid: number;
   readonly phase: Phase['tag'];
-  /** Enough reactors take requests, and no drain has begun. */
+  /** Enough reactors accept requests, and no drain has begun. */
   readonly ready: boolean;
-  /** What `ready` takes: `--min-reactors`. */
+  /** The requirement for `ready`: `--min-reactors`. */
   readonly minReactors: number;
   /** All reactors have been ready once. */
   readonly started: boolean;
@@ -37,9 +41,50 @@ export interface Status {
   /** In the last second; `null` in the first one. */
   readonly rates: Rates | null;
   readonly reactors: readonly ReactorStatus[];
+  /** `--memory-limit`, per reactor; 0: none. */
+  readonly memoryLimitBytes: number;
   readonly restarts: SupervisorState['restarts'];
   readonly reloads: SupervisorState['reloads'];
   readonly boss: BossCounters;
+  /** The shared dictionaries, in the order of the configuration. */
+  readonly shared: readonly DictionaryStatus[];
+  /** `null`: none are exported. */
+  readonly spans: SpanCounts | null;
+  /** The topics, of the master and of each reactor. */
+  readonly topics: readonly TopicStatus[];
+  /** `null`: no TLS. */
+  readonly tls: TlsStatus | null;
+}
+
+/** For /status: examining every process takes longer than a probe should. */
+export interface StatusReport extends Status {
+  /** Of the master and the reactors; empty without /proc. */
+  readonly processes: readonly ProcessUsage[];
+}
+
+export interface DictionaryStatus extends DictionaryStats {
+  readonly name: string;
+}
+
+export interface TopicStatus extends TopicCounters {
+  /** `master`, or `reactor-<n>` with all processes it ever had. */
+  readonly process: string;
+}
+
+export interface TlsStatus {
+  readonly port: number;
+  readonly certificates: readonly CertificateStatus[];
+}
+
+export interface CertificateStatus {
+  /** Its file. */
+  readonly path: string;
+  readonly names: readonly string[];
+  readonly serial: string;
+  /** ISO 8601. */
+  readonly notAfter: string;
+  /** The same in Unix time. */
+  readonly notAfterSeconds: number;
 }
 
 export interface ReactorStatus {
@@ -57,11 +102,11 @@ export interface ReactorStatus {
   /** All processes of the slot; `null` without jemalloc. */
   readonly allocatorBytes: AllocatorBytes | null;
   readonly heartbeatAgeMs: number | null;
-  /** What its threads are doing now. */
+  /** What its threads are doing. */
   readonly serving: readonly ServingNote[];
-  /** Why it counts as being in a crash loop; it is retried all the same. */
+  /** Why it counts as being in a crash loop; it is still restarted. */
   readonly crashLoop: string | null;
-  /** Processes that are being started beside it, and those that hand over to it. */
+  /** Processes being started beside it, and those handing over to it. */
   readonly successors: number;
   readonly predecessors: number;
 }
@@ -79,6 +124,10 @@ export interface StatusInputs {
   readonly startedAtMs: number;
   /** Heartbeats count as no older than this, on the clock of the snapshot. */
   readonly awakeSinceMs: number;
+  readonly shared: readonly DictionaryStatus[];
+  readonly spans: SpanCounts | null;
+  readonly topicCounters: (slot: number | 'master') => TopicCounters;
+  readonly tls: TlsStatus | null;
 }
 
 export function statusOf(inputs: StatusInputs): Status {
@@ -100,9 +149,19 @@ export function statusOf(inputs: StatusInputs): Status {
     requests: sum(inputs.snapshot.slots.flatMap(({ counters }) => counters.requestsByMethod)),
     rates: inputs.rates?.total ?? null,
     reactors,
+    memoryLimitBytes: state.settings.reactor.memoryLimit,
     restarts: state.restarts,
     reloads: state.reloads,
     boss,
+    shared: inputs.shared,
+    spans: inputs.spans,
+    topics: [
+      { process: 'master', ...inputs.topicCounters('master') },
+      ...inputs.snapshot.slots.map(({ slot }) => {
+        return { process: `reactor-${slot}`, ...inputs.topicCounters(slot) };
+      }),
+    ],
+    tls: inputs.tls,
   };
 }
 
@@ -110,7 +169,7 @@ export function readyReactors(reactors: readonly ReactorStatus[]): number {
   return reactors.filter((each) => each.state === 'ready').length;
 }
 
-/** False when the heartbeat of every serving reactor is lost: only a restart helps then. */
+/** False if the heartbeat of every serving reactor is lost: only a restart helps then. */
 export function isAlive(status: Status, graceMs: number): boolean {
   const serving = status.reactors.filter((each) => each.state === 'ready');
   if (graceMs === 0 || serving.length === 0) return true;

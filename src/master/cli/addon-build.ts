@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 
 /**
- * `moonring build`: runs the package's script that installs the dependencies of the addon and builds
- * it. The script reports on standard error; if it fails, this rejects with ERR_MOONRING_ADDON.
+ * `moonring build`: runs the package's script that installs the addon's dependencies and builds it.
+ * The script reports on standard error; if it fails, this rejects with ERR_MOONRING_ADDON.
  */
 export function buildAddon(packageRoot: string): Promise<void> {
   const script = join(packageRoot, 'scripts', 'build-addon.mjs');

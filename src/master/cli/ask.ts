@@ -7,8 +7,8 @@ export interface Response {
 }
 
 /**
- * A request to a running server. Rejects with an Error, to which `late` adds what it means that the
- * time is over; 0 ms: without limit.
+ * A request to a running server. Rejects with an Error; on a timeout, `late` adds what that means.
+ * 0 ms: no limit.
  */
 export function ask(options: RequestOptions, timeoutMs: number, late = ''): Promise<Response> {
   return new Promise((resolve, reject) => {

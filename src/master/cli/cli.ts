@@ -1,3 +1,4 @@
+import { resolve as resolvePath } from 'node:path';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import {
   configPath,
@@ -10,13 +11,26 @@ import type { OptionSpec } from '../../shared/option-spec.js';
 import { defaultText, isList, valueText } from '../../shared/option-values.js';
 import { flagOf, OPTIONS } from '../../shared/options.js';
 import { formatDuration, parseDuration } from '../../shared/units.js';
+import { completionScript, SHELLS, type ShellName } from './completion.js';
 import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
+import { addSiteOptions, SERVE_APP, type Site, takeSite } from './serve.js';
 
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' | 'build' }
+  | { readonly action: 'init'; readonly directory: string }
+  | { readonly action: 'completion'; readonly text: string }
   | { readonly action: 'test'; readonly paths: readonly string[] }
-  | { readonly action: 'check' | 'health' | 'serve'; readonly resolved: ResolvedConfig }
+  | {
+      readonly action: 'health' | 'routes' | 'print-config' | 'top';
+      readonly resolved: ResolvedConfig;
+    }
+  | {
+      readonly action: 'serve' | 'check';
+      readonly resolved: ResolvedConfig;
+      /** Of `moonring serve`. */
+      readonly site?: Site;
+    }
   | {
       readonly action: 'control';
       readonly order: ControlOrder;
@@ -33,7 +47,7 @@ export interface CliInputs {
   readonly readText: (path: string) => string;
 }
 
-/** The values of the flags as commander gives them: negated switches are false. */
+/** The values of the flags from commander: negated switches are false. */
 type Given = Readonly<Record<string, string | boolean>>;
 
 const HELP_WIDTH = 100;
@@ -86,8 +100,7 @@ function makeProgram(
     .addHelpText('after', HELP_FOOTER)
     .action((app: string | undefined, given: Given) => {
       if (given['version'] === true) return onRead({ action: 'version' });
-      const action = given['check'] === true ? 'check' : 'serve';
-      onRead({ action, resolved: resolve(given, app, inputs) });
+      onRead({ action: actionOf(given), resolved: resolve(given, app, inputs) });
     });
   for (const spec of OPTIONS) addOption(program, spec);
   program
@@ -95,11 +108,48 @@ function makeProgram(
     .description('Install the dependencies of the native addon and build it, unless that is done')
     .action(() => onRead({ action: 'build' }));
   program
+    .command('init')
+    .description('Write a service to start from: a handler with a test, and what runs and ships it')
+    .argument('<directory>', 'a new or an empty directory')
+    .action((directory: string) =>
+      onRead({ action: 'init', directory: resolvePath(inputs.cwd, directory) }),
+    );
+  program
     .command('test')
     .description('Run the tests of handlers: *_test.lua files, written with moonring.test')
     .argument('[paths...]', 'files, and directories that are searched (default: .)')
     .action((paths: string[]) =>
       onRead({ action: 'test', paths: paths.length === 0 ? ['.'] : paths }),
+    );
+  const serve = program
+    .command('serve')
+    .description('Serve the files below a directory, without an app')
+    .argument('[directory]', 'the directory', '.')
+    .configureHelp({ optionTerm })
+    .action((directory: string, _, command: Command) => {
+      const { site, rest } = takeSite(
+        resolvePath(inputs.cwd, directory),
+        command.optsWithGlobals(),
+      );
+      onRead({ action: actionOf(rest), resolved: resolve(rest, SERVE_APP, inputs), site });
+    });
+  addSiteOptions(serve);
+  for (const spec of OPTIONS) {
+    if (spec.section !== 'Application' && spec.name !== 'version') addOption(serve, spec);
+  }
+  const routes = program
+    .command('routes')
+    .description('Print the routes of an app: method, pattern, file and line of the function')
+    .action((app: string | undefined, _, command: Command) =>
+      onRead({ action: 'routes', resolved: resolve(command.optsWithGlobals(), app, inputs) }),
+    );
+  for (const spec of OPTIONS) if (spec.type !== 'bool') addOption(routes, spec);
+  program
+    .command('completion')
+    .description('Print the script with which a shell completes commands and options')
+    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .action((shell: ShellName) =>
+      onRead({ action: 'completion', text: completionScript(shell, program) }),
     );
   const health = program
     .command('health')
@@ -126,10 +176,23 @@ function makeProgram(
         resolved: resolve(given, undefined, inputs),
       });
     });
+  const top = program
+    .command('top')
+    .description('Show what a running server does, once a second; in a pipe once')
+    .action((_, command: Command) =>
+      onRead({ action: 'top', resolved: resolve(command.optsWithGlobals(), undefined, inputs) }),
+    );
   for (const spec of OPTIONS) {
-    if (spec.name === 'admin' || spec.name === 'config') addOption(control, spec);
+    if (spec.name !== 'admin' && spec.name !== 'config') continue;
+    addOption(control, spec);
+    addOption(top, spec);
   }
   return program;
+}
+
+function actionOf(given: Given): 'check' | 'print-config' | 'serve' {
+  if (given['printConfig'] === true) return 'print-config';
+  return given['check'] === true ? 'check' : 'serve';
 }
 
 function addOption(command: Command, spec: OptionSpec): void {

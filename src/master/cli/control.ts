@@ -14,7 +14,7 @@ export const ORDERS = [
   'scale',
 ] as const satisfies readonly ControlOrder['type'][];
 
-/** A reload is reported when it has ended, which takes a few seconds per reactor at most. */
+/** A reload is reported when it has finished, which takes at most a few seconds per reactor. */
 export const CONTROL_TIMEOUT_MS = 60_000;
 
 const LATE = '; the order may still be carried out';

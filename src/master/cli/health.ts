@@ -22,8 +22,8 @@ export interface HealthQuestion {
 
 /**
  * /readyz of the admin listener, which is 503 while the server starts and drains; without an admin
- * listener the server itself, where every response of the application counts except a server error.
- * `null` if there is no address to ask.
+ * listener the server itself, where any response of the application counts as healthy except a
+ * server error. `null` if there is no address.
  */
 export function healthQuestion({
   admin,
@@ -54,7 +54,7 @@ function question(
   if (address.type === 'unix') {
     return { where, target: { socketPath: address.path }, path, isHealthy };
   }
-  // The port that the system chose is not known here.
+  // A port chosen by the system is not known here.
   if (address.port === 0) return null;
   const target = { host: reachable(address.host), port: address.port };
   return { where, target, path, isHealthy };
@@ -82,8 +82,8 @@ export async function askHealth(
   }
 }
 
-/** A server that listens on all addresses is asked over loopback. */
-function reachable(host: string): string {
+/** A server that listens on all addresses is queried over loopback. */
+export function reachable(host: string): string {
   if (host === ANY_HOST || host === '0.0.0.0') return '127.0.0.1';
   return host === '::' ? '::1' : host;
 }

@@ -7,12 +7,25 @@ import { packageRoot, version } from '../../shared/package-info.js';
 import { MASTER_SIGNALS, type ReceivedSignal } from '../../shared/signals.js';
 import { prepareGeneration } from '../reload/generation.js';
 import { startMaster } from '../runtime/run.js';
-import { inheritedListeners, makeNotifier, SERVICE_VARIABLES } from '../runtime/service-manager.js';
+import {
+  inheritedListeners,
+  SERVICE_VARIABLES,
+  type ServiceManager,
+  serviceManager,
+} from '../runtime/service-manager.js';
+import { sharedSizes } from '../runtime/shared-memory.js';
+import { countProcesses, requireStartable } from '../runtime/startable.js';
 import type { Failure } from '../supervisor/state.js';
+import { runTop } from '../top/top.js';
 import { buildAddon } from './addon-build.js';
 import { type CommandLine, readCommandLine } from './cli.js';
 import { sendOrder } from './control.js';
+import { startOnceItLoads } from './first-load.js';
 import { askHealth, healthQuestion } from './health.js';
+import { initService } from './init.js';
+import { printConfig } from './print-config.js';
+import { listRoutes } from './routes.js';
+import { requireDirectory, SITE_VARIABLE, type Site } from './serve.js';
 import { runTests } from './test.js';
 
 export interface ProgramInputs {
@@ -48,6 +61,21 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
     case 'build':
       await buildAddon(packageRoot);
       return null;
+    case 'completion':
+      process.stdout.write(line.text);
+      return null;
+    case 'init':
+      process.stdout.write(initService({ directory: line.directory, cwd: inputs.cwd }));
+      return null;
+    case 'print-config':
+      process.stdout.write(printConfig(line.resolved));
+      return null;
+    case 'routes': {
+      const native = loadNative(packageRoot, env['MOONRING_ADDON']);
+      const { resolved } = line;
+      process.stdout.write(await listRoutes({ native, env, resolved, cwd: inputs.cwd }));
+      return null;
+    }
     case 'test':
       await runTests({
         paths: line.paths,
@@ -63,12 +91,24 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
       return null;
     }
     case 'check': {
-      const { resolved } = line;
+      const { resolved, site } = line;
+      if (site !== undefined) giveSite(site);
       const native = loadNative(packageRoot, env['MOONRING_ADDON']);
-      const { app, warnings } = await prepareGeneration({ native, env, resolved });
+      const { app, certificates, warnings } = await prepareGeneration({
+        native,
+        env,
+        resolved,
+        shared: sharedSizes(resolved.config),
+      });
+      const processes = countProcesses(resolved.config);
+      requireStartable(resolved, { speaksTls: certificates !== null, processes });
       for (const warning of [...resolved.warnings, ...warnings])
         process.stderr.write(`moonring: ${warning}\n`);
-      process.stdout.write(`moonring: configuration and handler are fine (${app.path})\n`);
+      const what =
+        site === undefined
+          ? `configuration and handler are fine (${app.path})`
+          : `the configuration is fine (${site.root})`;
+      process.stdout.write(`moonring: ${what}\n`);
       return null;
     }
     case 'health': {
@@ -77,56 +117,88 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
       process.stdout.write(`moonring: ${message}\n`);
       return null;
     }
+    case 'top':
+      await runTop({
+        admin: line.resolved.config.admin,
+        stdin: process.stdin,
+        stdout: process.stdout,
+        colour: !env['NO_COLOR'],
+      });
+      return null;
     case 'serve':
+      if (line.site !== undefined) giveSite(line.site);
       return serve(line.resolved, inputs);
   }
+}
+
+function giveSite(site: Site): void {
+  requireDirectory(site);
+  // Read by lua/serve.lua in every process that loads it.
+  process.env[SITE_VARIABLE] = JSON.stringify(site);
 }
 
 function readLine({ argv, env, cwd }: ProgramInputs): CommandLine {
   return readCommandLine({ argv, env, cwd, readText: (path) => readFileSync(path, 'utf8') });
 }
 
-/** Until a signal, an order or an error ends it. */
+/** Runs until a signal, an order or an error ends it. */
 async function serve(resolved: ResolvedConfig, inputs: ProgramInputs): Promise<Failure | null> {
   const { env } = inputs;
-  // From the first moment on: Node would end at SIGHUP and open its inspector at SIGUSR1.
+  // From the start: Node would exit at SIGHUP and open its inspector at SIGUSR1.
   const early: ReceivedSignal[] = [];
+  let endWait: () => void = () => {};
+  const signalled = new Promise<void>((resolve) => {
+    endWait = resolve;
+  });
   let onSignal = (signal: ReceivedSignal): void => {
     early.push(signal);
+    endWait();
   };
   watchSignals((signal) => onSignal(signal));
-  const inheritedFds = inheritedListeners(env, process.pid);
-  const notifySocket = env['NOTIFY_SOCKET'];
+  const { pid } = process;
+  const inherited = inheritedListeners(env, pid);
+  const own = { ...env };
+  let manager: ServiceManager | undefined;
   // Meant for this process, not for its children.
   for (const name of SERVICE_VARIABLES) delete process.env[name];
-  const master = await startMaster({
-    resolved,
-    reread: () => {
-      const line = readLine(inputs);
-      if (line.action !== 'serve') throw new TypeError('the command line has changed');
-      return line.resolved;
-    },
-    env,
-    inheritedFds,
-    hooks: ({ native, log }) => {
-      const notify = makeNotifier(native, notifySocket, log.log);
-      return {
-        onReady: (ready) => {
-          log.announce({ ...ready }, 'ready');
-          notify('READY=1');
-          if (process.connected) process.send?.('ready');
-        },
-        onStopping: () => notify('STOPPING=1'),
-      };
-    },
-  });
+  const reread = () => {
+    const line = readLine(inputs);
+    if (line.action !== 'serve') throw new TypeError('the command line has changed');
+    return line.resolved;
+  };
+  const start = (current: ResolvedConfig) =>
+    startMaster({
+      resolved: current,
+      reread,
+      env,
+      inherited,
+      hooks: ({ native, log }) => {
+        const service = serviceManager({ native, env: own, pid, log: log.log });
+        manager = service;
+        return {
+          onReady: (ready) => {
+            log.announce({ ...ready }, 'ready');
+            service.ready();
+            if (process.connected) process.send?.('ready');
+          },
+          onReloading: service.reloading,
+          onReloaded: service.reloaded,
+          onStopping: service.stopping,
+          onEnd: service.close,
+        };
+      },
+    });
+  const write = (text: string) => process.stderr.write(text);
+  const master = await startOnceItLoads(resolved, { start, reread, signalled, write });
+  if (master === null) return null;
+  manager?.watch(master.isAlive);
   onSignal = master.signal;
   for (const signal of early) master.signal(signal);
   return master.ended;
 }
 
 /**
- * All of them are handled, even those that do nothing: Node would end at SIGHUP and open its
+ * All of them are handled, even those that do nothing: Node would exit at SIGHUP and open its
  * inspector at SIGUSR1.
  */
 function watchSignals(onSignal: (signal: ReceivedSignal) => void): void {
@@ -140,7 +212,7 @@ function watchSignals(onSignal: (signal: ReceivedSignal) => void): void {
   }
 }
 
-/** A closed terminal is no process's controlling terminal any more. */
+/** A closed terminal is no longer any process's controlling terminal. */
 function hasTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', constants.O_RDONLY | constants.O_NOCTTY | constants.O_NONBLOCK));
@@ -151,9 +223,9 @@ function hasTerminal(): boolean {
 }
 
 /**
- * One order may arrive twice in the same instant: timeout(1) signals its child, then the group that
- * the child is in. What was sent before the first was handled is read in the next turn of the event
- * loop; after that turn a signal is a new order.
+ * One order may arrive twice at the same time: timeout(1) signals its child, then the child's
+ * group. Signals sent before the first was handled are read in the next turn of the event loop;
+ * after that turn a signal is a new order.
  */
 function once(handle: () => void): () => void {
   let handling = false;
@@ -169,7 +241,8 @@ function versionText(env: Environment): string {
   const lines = [`moonring ${version}`];
   try {
     const native = loadNative(packageRoot, env['MOONRING_ADDON']);
-    lines.push(`llhttp ${native.llhttpVersion}`, `luajit ${native.luajitVersion}`);
+    const interrupts = native.interruptsCompiled() ? ' (compiled loops can be interrupted)' : '';
+    lines.push(`llhttp ${native.llhttpVersion}`, `luajit ${native.luajitVersion}${interrupts}`);
   } catch (error) {
     lines.push(`native addon: ${messageOf(error)}`);
   }

@@ -7,18 +7,18 @@ import { MoonringError, messageOf } from '../../shared/errors.js';
 import type { PinoLogger } from '../log/log.js';
 import { createServer } from '../server.js';
 
-/** `moonring test`: runs the cases of Lua test files, each file in a server of its own. */
+/** `moonring test`: runs the cases of Lua test files, each file in a separate server. */
 export interface TestInputs {
-  /** Files, and directories that are searched for `*_test.lua`. */
+  /** Files, and directories to search for `*_test.lua`. */
   readonly paths: readonly string[];
   readonly cwd: string;
   /** Gets the report, in TAP. */
   readonly write: (text: string) => void;
-  /** Gets what handlers write to the log. */
+  /** Receives the handlers' log output. */
   readonly writeLog: (text: string) => void;
 }
 
-/** A line of lua/moonring/test.lua. `failure` is null for a case that has passed. */
+/** A line of lua/moonring/test.lua. `failure` is null for a passed case. */
 type Line =
   | { readonly name: string; readonly failure: string | null; readonly seconds: number }
   | { readonly cases: number };
@@ -27,7 +27,7 @@ const SUFFIX = '_test.lua';
 
 /**
  * Resolves when all have run. Throws ERR_MOONRING_USAGE if there is no test file, and
- * ERR_MOONRING_TEST if a case has failed or a file does not load.
+ * ERR_MOONRING_TEST if a case failed or a file does not load.
  */
 export async function runTests({ paths, cwd, write, writeLog }: TestInputs): Promise<void> {
   const files = paths.flatMap((path) => testFiles(resolve(cwd, path)));
@@ -63,7 +63,9 @@ function testFiles(path: string): string[] {
   try {
     isFile = statSync(path).isFile();
   } catch (cause) {
-    throw new MoonringError('ERR_MOONRING_USAGE', `no tests in ${path}: ${messageOf(cause)}`);
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    const why = isMissing ? 'there is no such file or directory' : messageOf(cause);
+    throw new MoonringError('ERR_MOONRING_USAGE', `test: ${path}: ${why}`);
   }
   if (isFile) return [path];
   return readdirSync(path, { withFileTypes: true })
@@ -126,7 +128,7 @@ function point(count: number, name: string, failure: string | null, seconds: num
   return `not ok ${count} - ${shown}\n  ---\n  message: |\n${lines.join('')}  ...\n`;
 }
 
-/** What reactors write, handlers above all; not that the server starts and stops. */
+/** Output of reactors, mostly of handlers; not the server's start and stop. */
 function reactorLog(write: (text: string) => void): PinoLogger {
   const log = (fields: Readonly<Record<string, unknown>>, message: string) => {
     const { reactorPid, reactor: _, reqId: _id, req: _req, ...others } = fields;

@@ -1,12 +1,12 @@
 import type { Readable } from 'node:stream';
 
-/** Longer than any record that a reactor writes. */
+/** Longer than any record of a reactor. */
 export const LINE_BYTES_MAX = 64 * 1024;
 const CUT_MARK = '... [cut]';
 
 /**
- * Calls `onLine` for each line, without its end. A longer line is cut, and the rest of it skipped:
- * a process that writes without newlines takes no memory here.
+ * Calls `onLine` for each line, without its end. A longer line is cut, and the rest skipped, so a
+ * process that writes without newlines uses no memory here.
  */
 export function readLines(stream: Readable, onLine: (line: string) => void): void {
   let parts: Buffer[] = [];
@@ -17,7 +17,7 @@ export function readLines(stream: Readable, onLine: (line: string) => void): voi
     const kept = part.subarray(0, LINE_BYTES_MAX - bytes);
     isCut ||= kept.length < part.length;
     bytes += kept.length;
-    // A copy: the part of a chunk would keep all of it alive.
+    // A copy: a slice would keep the whole chunk alive.
     if (kept.length > 0) parts.push(Buffer.from(kept));
   }
 

@@ -8,7 +8,7 @@ export interface LogOutput {
 }
 
 export interface LineOutput extends LogOutput {
-  /** Writes what waits, for `waitMs` at most: for the end of the process. */
+  /** Writes pending lines, for at most `waitMs`: for the end of the process. */
   flush(waitMs: number): void;
 }
 
@@ -18,9 +18,9 @@ const RETRY_MS = 50;
 const NAP_MS = 5;
 
 /**
- * Lines for a file, pipe or terminal that may be full, or have no room left: each is written before
- * the call returns if there is room, waits otherwise, and is dropped and counted when too many wait.
- * So a log that is not read delays nothing.
+ * Lines for a file, pipe or terminal that may be full: each is written before the call returns if
+ * there is room, otherwise it waits; when too many are waiting it is dropped and counted. So a log
+ * that is not read delays nothing.
  */
 export function lineOutput(take: LineWriter): LineOutput {
   let pending: Buffer = Buffer.alloc(0);

@@ -16,14 +16,14 @@ export interface MasterLog {
   readonly log: Logger;
   /** Written to standard output at every level: programs wait for this line. */
   readonly announce: (fields: LogFields, message: string) => void;
-  /** A line that a reactor wrote: a record as it is, anything else as the text of one. */
+  /** A line from a reactor: a record unchanged, anything else as the text of one. */
   readonly relay: (reactor: number, line: string, stream: OutputStream) => void;
   /** After a reload; the ready line is written at every level. */
   readonly setLevel: (level: LogLevel) => void;
-  /** Reopens the log file, after it was moved away. */
+  /** Reopens the log file after it was renamed. */
   readonly reopen: () => void;
   /**
-   * Waits for the reader like the end of the process, and closes the log file: later records are
+   * Waits for the reader as at the end of the process, and closes the log file: later records are
    * lost.
    */
   readonly close: () => void;
@@ -86,7 +86,7 @@ export function openLog(
   };
 }
 
-/** What is used of a logger of the surrounding program: pino's, or one like it. */
+/** The interface required of the program's logger: pino's, or a similar one. */
 export type PinoLogger = Readonly<Record<LineLevel, (fields: LogFields, message: string) => void>>;
 
 /** Every record goes to `logger`, which has its own level and destination. */
@@ -105,7 +105,7 @@ export function forwardLog(logger: PinoLogger): MasterLog {
   };
 }
 
-/** A JSON line becomes one for people, written before the call returns. */
+/** Formats a JSON line for people; written before the call returns. */
 export function terminalOutput(output: LogOutput, colour: boolean): LogOutput {
   const format = prettyFactory({ colorize: colour, ignore: 'hostname', singleLine: true });
   return { write: (line) => output.write(format(line)) };
@@ -116,8 +116,8 @@ function pinoLevel(level: LogLevel): string {
 }
 
 /**
- * A FIFO is opened for reading as well: to open it for writing only waits for a reader, and a
- * reader that leaves would break the pipe. Lines that it has no room for wait, as in every output.
+ * A FIFO is opened for reading as well: opening it only for writing blocks until there is a reader,
+ * and a reader that exits would break the pipe. Lines that do not fit wait, as in every output.
  */
 function openLogFile(file: string): number {
   const { O_APPEND, O_CREAT, O_NOCTTY, O_RDWR, O_WRONLY } = constants;
@@ -127,7 +127,7 @@ function openLogFile(file: string): number {
 
 interface LogFile {
   readonly output: LineOutput;
-  /** Opens the file of that name as it is now. Throws, and keeps the old one, if that fails. */
+  /** Opens the file that currently has the name. If that fails, throws and keeps the old one. */
   reopen(): void;
   /** Lines written later are dropped: the descriptor may belong to another file. */
   close(): void;
@@ -160,7 +160,7 @@ function openFile(native: Pick<NativeAddon, 'openLines'>, file: string): LogFile
   };
 }
 
-/** What did not come through the log of a reactor. */
+/** Output that did not come through a reactor's log. */
 function relayText(log: PinoLogger, reactor: number, text: string, stream: OutputStream): void {
   if (text === '') return;
   if (stream === 'stdout') log.info({ reactor, text }, 'reactor wrote to standard output');

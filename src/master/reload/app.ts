@@ -1,16 +1,20 @@
-import { join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { MoonringError } from '../../shared/errors.js';
 import type { AppSource } from '../../shared/native.js';
+import { nearest } from '../../shared/suggest.js';
 
 export type PathKind = 'file' | 'directory' | 'other' | 'missing';
 
 const MODULE = /^(?<path>.*\.(so|dylib))(:(?<symbol>[A-Za-z_]\w*))?$/;
 const DEFAULT_SYMBOL = 'hs_handler';
 
+/** The commands of the command line: anything else is an app. */
+const COMMANDS = ['build', 'init', 'test', 'serve', 'routes', 'completion', 'health', 'ctl', 'top'];
+
 /**
- * The handler that an app argument means: a .lua file, a directory with handler.lua, a shared
- * object with the name of its function behind a colon, or without an argument the bundled demo.
- * Throws ERR_MOONRING_HANDLER.
+ * The handler named by an app argument: a .lua file, a directory with handler.lua, a shared object
+ * with the name of its function after a colon, or without an argument the bundled demo. Throws
+ * ERR_MOONRING_HANDLER.
  */
 export function resolveApp(
   named: string | null,
@@ -32,10 +36,17 @@ export function resolveApp(
       throw handlerError(`the directory ${path} is not an app: it has no handler.lua`);
     }
     case 'missing':
-      throw handlerError(`the app ${path} does not exist`);
+      throw handlerError(`the app ${path} does not exist${commandMeant(path)}`);
     case 'other':
       throw handlerError(`the app ${path} is neither a file nor a directory that can be read`);
   }
+}
+
+/** For a path that may be a mistyped command. */
+function commandMeant(path: string): string {
+  const name = basename(path);
+  const meant = extname(name) === '' ? nearest(name, COMMANDS) : null;
+  return meant === null ? '' : `, and ${name} is no command: did you mean ${meant}?`;
 }
 
 function resolveModule(

@@ -10,28 +10,28 @@ import {
 } from 'node:fs';
 import { getPriority, setPriority, constants as system } from 'node:os';
 import { dirname, join } from 'node:path';
+import { findAddon } from '../../shared/addon-file.js';
 import type { Environment, ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import { type CheckOrder, decodeCheckVerdict } from '../../shared/messages.js';
-import {
-  type AcceptedHandler,
-  type AppSource,
-  addonPath,
-  type NativeAddon,
-} from '../../shared/native.js';
+import type { AcceptedHandler, AppSource, NativeAddon, SharedSize } from '../../shared/native.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot } from '../../shared/package-info.js';
+import { type Certificates, readCertificates } from '../tls/certificates.js';
+import { encodeMaterial } from '../tls/material.js';
 import { type PathKind, resolveApp } from './app.js';
 import { objectsBeside } from './files.js';
 
-/** What a generation of reactors is started with: a configuration and an app that was checked. */
+/** The inputs of a generation of reactors: a configuration and a checked app. */
 export interface Generation {
   readonly resolved: ResolvedConfig;
   readonly app: AppSource;
-  /** The app's files as they were accepted; the caller's. -1: reactors load from the disk. */
+  /** The accepted files of the app; owned by the caller. -1: reactors load from disk. */
   readonly appFd: number;
-  /** Differs if the program of the reactors does, or what only a new process loads again. */
+  /** Changes with the reactors' program, and with anything that only a new process reloads. */
   readonly build: string;
+  /** `null`: TLS is not spoken. */
+  readonly certificates: Certificates | null;
   /** What an operator should know about the app. */
   readonly warnings: readonly string[];
 }
@@ -40,17 +40,54 @@ export interface GenerationInputs {
   readonly native: NativeAddon;
   readonly env: Environment;
   readonly resolved: ResolvedConfig;
+  /** Shared memory that the handler finds in a reactor. */
+  readonly shared: readonly SharedSize[];
 }
 
-/** Checks what a start or a reload depends on. Throws a MoonringError that says what is wrong. */
+/** Checks the inputs of a start or a reload. Throws a MoonringError that says what is wrong. */
 export async function prepareGeneration(inputs: GenerationInputs): Promise<Generation> {
-  const { native, env, resolved } = inputs;
-  const app = resolveApp(resolved.config.app, packageRoot, kindOf);
+  const { native, env, resolved, shared } = inputs;
+  refuseDevInProduction(resolved.config, env);
+  const app = appOf(resolved);
   requireAccessLog(resolved.config);
-  const order = { app, luaRoot: join(packageRoot, 'lua') };
+  const certificates = checkedCertificates(native, resolved.config);
+  const order = { app, luaRoot: join(packageRoot, 'lua'), shared };
   const { appFd, isWhole } = await checkHandler(native, packageRoot, order);
-  const warnings = warningsAbout(app, appFd >= 0, isWhole);
-  return { resolved, app, appFd, build: currentBuild(env, app), warnings };
+  const warnings = [...(certificates?.warnings ?? []), ...warningsAbout(app, appFd >= 0, isWhole)];
+  return { resolved, app, appFd, build: currentBuild(env, app), certificates, warnings };
+}
+
+/** The configured app. Throws ERR_MOONRING_HANDLER if there is none. */
+export function appOf({ config }: ResolvedConfig): AppSource {
+  return withCompat(resolveApp(config.app, packageRoot, kindOf), config);
+}
+
+/** What it shows is not for clients of a service. */
+function refuseDevInProduction({ dev }: Config, env: Environment): void {
+  if (!dev || env['NODE_ENV'] !== 'production') return;
+  const message =
+    'dev: responses to errors would show source code and requests to clients, and NODE_ENV is production';
+  throw new MoonringError('ERR_MOONRING_CONFIG', message);
+}
+
+/** With the API that `--compat` names; an app in C has no use for one. */
+function withCompat(app: AppSource, { compat }: Config): AppSource {
+  return app.kind === 'lua' && compat === 'ngx' ? { ...app, compat } : app;
+}
+
+/** Read and tried as in a reactor: otherwise a bad one would end every reactor. */
+function checkedCertificates(
+  native: Pick<NativeAddon, 'checkCertificates'>,
+  config: Config,
+): Certificates | null {
+  const certificates = readCertificates(config, Date.now());
+  if (certificates === null) return null;
+  const problem = native.checkCertificates(encodeMaterial(certificates, []));
+  if (problem === null) return certificates;
+  const { tlsCert, tlsOcsp } = config;
+  const files = [...tlsCert, ...tlsOcsp].join(', ');
+  const message = `TLS cannot be spoken with ${files}: ${problem}`;
+  throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
 function warningsAbout({ kind, path }: AppSource, isKept: boolean, isWhole: boolean): string[] {
@@ -67,11 +104,11 @@ function warningsAbout({ kind, path }: AppSource, isKept: boolean, isWhole: bool
   ];
 }
 
-/** What reactors are started from, as it is now: differs after an installation or a build. */
+/** The reactors' program as installed now: changes with an installation or a build. */
 function currentBuild(env: Environment, app: AppSource): string {
   const paths = [
     join(packageRoot, 'dist', 'reactor.js'),
-    addonPath(packageRoot, env['MOONRING_ADDON']),
+    findAddon(packageRoot, env['MOONRING_ADDON']).path ?? '',
   ];
   const all = paths.map((path) => statSync(path, { throwIfNoEntry: false }));
   const programs = all.map((each) => each && [each.dev, each.ino, each.size, each.mtimeMs]);
@@ -103,28 +140,28 @@ function requireAccessLog({ accessLog, accessLogFile: path }: Config): void {
 }
 
 /**
- * Opened, because root may write anything, a directory too. A missing file is not created: a check
- * may run as another user. Nor is a FIFO opened, which would wait for its reader.
+ * Checked by opening, because access checks always pass for root. A missing file is not created: a
+ * check may run as another user. A FIFO is not opened, since that would wait for its reader.
  */
-function requireWritable(path: string): void {
+export function requireWritable(path: string): void {
   if (!existsSync(path)) accessSync(`${dirname(path)}/.`, constants.W_OK);
   else if (statSync(path).isFIFO()) accessSync(path, constants.W_OK);
   else closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY));
 }
 
-/** More than any handler needs that does not wait for something, also on a busy machine. */
+/** More than any handler needs unless it waits for something, even on a busy machine. */
 const TIMEOUT_MS = 15_000;
 
-/** On top of the master's: reactors that serve meanwhile come first. */
+/** Added to the master's: serving reactors have priority. */
 const CHECKER_NICE = 5;
 
-/** What the checker has loaded. */
+/** What the checker loaded. */
 type Accepted = Omit<AcceptedHandler, 'problem'>;
 
 /**
- * Loads the app in a separate process, so that a handler which ends the process or never returns is
- * only an error here, and takes its files as that process has read them. Rejects with
- * ERR_MOONRING_HANDLER, or with ERR_MOONRING_PROTOCOL if the checker is of another version.
+ * Loads the app in a separate process, so that a handler which exits or never returns is only an
+ * error here, and takes the files as read by that process. Rejects with ERR_MOONRING_HANDLER, or
+ * with ERR_MOONRING_PROTOCOL if the checker has another version.
  */
 export function checkHandler(
   native: Pick<NativeAddon, 'socketPair' | 'receiveDescriptor' | 'closeDescriptor'>,
@@ -181,6 +218,6 @@ function yieldProcessor(pid: number | undefined): void {
   try {
     setPriority(pid, Math.min(system.priority.PRIORITY_LOW, getPriority() + CHECKER_NICE));
   } catch {
-    // It has ended already; or the system does not allow it.
+    // It has already ended, or the system does not allow it.
   }
 }

@@ -5,18 +5,18 @@ import { attempt, MAX_DIRECTORIES, type Scan, type Sources, scanSources } from '
 const SETTLE_MS = 100;
 
 export interface WatchEvents {
-  /** The content of these files has changed, and for a moment nothing more has. */
+  /** These files have changed, and nothing else for a moment. */
   readonly onChange: (files: readonly string[]) => void;
-  /** Changes are not, or no longer, noticed. The server goes on. */
+  /** Changes are not, or no longer, noticed. The server keeps running. */
   readonly onProblem: (error: unknown) => void;
 }
 
 /**
- * Watches what a reload would read: the config file, the shared object, or the .lua files and the
- * modules in C in the directory of the app and below, without node_modules and names with a dot in
- * front. Directories are watched, not files, so that a file may be replaced by another one (an
- * editor's or a deployment's rename), and also those of the links on the way (`current -> r2`,
- * `..data`). Contents are compared.
+ * Watches what a reload would read: the config file, the shared object, or the .lua files and C
+ * modules in the app's directory and below, except node_modules and names that begin with a dot.
+ * Directories are watched, not files, so that a file may be replaced (by an editor's or a
+ * deployment's rename), including those of links in the path (`current -> r2`, `..data`). Contents
+ * are compared.
  */
 export function watchFiles(
   sources: () => Sources,
@@ -36,7 +36,7 @@ export function watchFiles(
     const now = scanSources(sources(), last);
     const isSettled = changesBetween(last, now).length === 0;
     last = now;
-    // What happened before a directory was watched shows in the next look.
+    // Changes before a directory was watched show up in the next scan.
     if (follow(now) || !isSettled) {
       arm();
       return;
@@ -50,7 +50,7 @@ export function watchFiles(
     timer ??= setTimeout(look, SETTLE_MS);
   }
 
-  /** Whether a directory was added. A directory that was replaced is another one. */
+  /** Whether a directory was added. A replaced directory counts as a new one. */
   function follow({ directories }: Scan): boolean {
     const wanted = new Map([...directories].flatMap((path) => identified(path)));
     for (const [id, watcher] of watchers) {
@@ -92,7 +92,7 @@ function changesBetween(before: Scan, after: Scan): string[] {
   );
 }
 
-/** A directory that is there, with what tells it from its replacement. */
+/** An existing directory, with its identity. */
 function identified(path: string): [string, string][] {
   const stats = attempt(() => statSync(path));
   return stats?.isDirectory() ? [[`${stats.dev} ${stats.ino}`, path]] : [];

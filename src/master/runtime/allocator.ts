@@ -26,7 +26,7 @@ export interface AllocatorInputs {
   readonly exists: (path: string) => boolean;
 }
 
-/** Give memory back to the system a second after it was freed, from a background thread. */
+/** Return memory to the system a second after it was freed, from a background thread. */
 const MALLOC_CONF = 'background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0';
 
 const LINUX_TRIPLETS: Readonly<Record<string, string>> = {

@@ -5,7 +5,15 @@ import { decodeToMaster, type ToMaster, type ToReactor } from '../../shared/mess
 import type { NativeAddon } from '../../shared/native.js';
 import { readLines } from '../log/line-input.js';
 import type { MasterLog, OutputStream } from '../log/log.js';
-import { attentionAt, lostHeartbeats, servingNotes } from '../supervisor/liveness.js';
+import type { SpanExport } from '../log/spans.js';
+import {
+  attentionAt,
+  lostHeartbeats,
+  processOf,
+  servingNotes,
+  waitingOf,
+} from '../supervisor/liveness.js';
+import { mainOf } from '../supervisor/slots.js';
 import type {
   ChildExit,
   ChildId,
@@ -21,10 +29,12 @@ import type {
 import { step } from '../supervisor/supervisor.js';
 import type { Resources } from './resources.js';
 
-/** How often heartbeats are looked at: every quarter of the grace, within these limits. */
+/** How often heartbeats are checked: every quarter of the grace, within these limits. */
 const LOOK_MS = { most: 1000, least: 50 };
 
 export interface EffectsInputs {
+  /** `null`: reactors write none. */
+  readonly spans: SpanExport | null;
   readonly native: NativeAddon;
   readonly log: MasterLog;
   readonly resources: Resources;
@@ -36,7 +46,7 @@ export interface EffectsInputs {
   readonly hooks: EffectsHooks;
 }
 
-/** What the rest of the master hears of. May dispatch events: they are handled afterwards. */
+/** Notifications for the rest of the master. May dispatch events: they are handled afterwards. */
 export interface EffectsHooks {
   readonly onReady: (allocator: string) => void;
   readonly onStopping: () => void;
@@ -50,7 +60,7 @@ export interface RunningSupervisor {
   state(): SupervisorState;
   /** Since when the master has run without a pause, on the clock of the stats page. */
   awakeSinceMs(): number;
-  /** For one that got no event: heartbeats are not looked at any more. */
+  /** For a process without an event: stops checking heartbeats. */
   close(): void;
 }
 
@@ -64,7 +74,7 @@ export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): Ru
   let state = first;
   let isBusy = false;
 
-  /** An event that an effect causes waits until all effects of the event before are performed. */
+  /** An event caused by an effect waits until all effects of the previous event are performed. */
   function dispatch(event: SupervisorEvent): void {
     queue.push(event);
     if (isBusy) return;
@@ -78,6 +88,12 @@ export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): Ru
     } finally {
       isBusy = false;
     }
+  }
+
+  /** 0: not known. */
+  function pidOf(index: number): number {
+    const slot = state.slots[index];
+    return (slot && mainOf(state, slot)?.pid) ?? 0;
   }
 
   function perform(effect: Effect) {
@@ -97,7 +113,7 @@ export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): Ru
       case 'log':
         return log.log(effect.level, effect.fields, effect.message);
       case 'slot-up':
-        return resources.boss.setUp(effect.slot, effect.up);
+        return resources.boss.setUp(effect.slot, effect.up, pidOf(effect.slot));
       case 'close-slot':
         return resources.closeSlot(effect.slot);
       case 'reclaim-slot':
@@ -129,49 +145,78 @@ export function runSupervisor(first: SupervisorState, inputs: EffectsInputs): Ru
   return { dispatch, state: () => state, awakeSinceMs, close };
 }
 
-/** The processes that run, and what is done when one has exited. */
+/** The running processes, and what to do when one exits. */
 function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => void) {
   const { native, log, resources, hooks } = inputs;
   const forked = new Map<ChildId, ReactorProcess>();
 
   function start({ slot, child, side }: Extract<Effect, { type: 'fork' }>): void {
-    const exited = (exit: ChildExit, serving: readonly ServingNote[]) => {
+    const exited = (exit: ChildExit, serving: readonly ServingNote[], waiting: number) => {
       const [nowMs, random] = [performance.now(), Math.random()];
-      dispatch({ type: 'exited', child, exit, serving, nowMs, random });
+      dispatch({ type: 'exited', child, exit, serving, waiting, nowMs, random });
     };
     const events: ChildEvents = {
-      onMessage: (message) => dispatch({ type: 'message', child, message }),
+      onMessage: (message) => {
+        if (message.type !== 'memory') dispatch({ type: 'message', child, message });
+        else dispatch({ ...message, child, nowMs: performance.now() });
+      },
       onUnreadable: (problem) => dispatch({ type: 'unreadable', child, problem }),
-      onDisconnect: () => dispatch({ type: 'disconnected', child }),
+      onDisconnect: () => {
+        const [nowMs, random] = [performance.now(), Math.random()];
+        dispatch({ type: 'disconnected', child, nowMs, random });
+      },
       onExit: (exit) => {
         const serving = servingNotes(resources.stats.readServing(slot, side), native.monotonicMs());
+        const stats = processOf(resources.stats.read(), { slot, side });
+        const waiting = waitingOf(stats, native.statsLayout.connectionStates, serving);
         resources.stats.resetSide(slot, side);
+        resources.topics.resetSide(slot, side);
         forked.delete(child);
         hooks.onExited(slot, exit);
-        exited(exit, serving);
+        exited(exit, serving, waiting);
       },
-      onLine: (line, stream) => log.relay(slot, line, stream),
+      onLine: (line, stream) => {
+        if (inputs.spans === null || !inputs.spans.take(line)) log.relay(slot, line, stream);
+      },
     };
     try {
       forked.set(child, forkReactor(inputs, slot, events));
     } catch (error) {
-      // No process, memory or descriptor left: the same as a crash, so it is tried again later.
+      // No process, memory or descriptor left: treated like a crash, so it is retried later.
       log.log('error', { reactor: slot, err: error }, 'fork failed');
-      exited({ pid: null, code: null, signal: null }, []);
+      exited({ pid: null, code: null, signal: null }, [], 0);
     }
   }
 
   function send({ child, message, appFd = -1 }: Extract<Effect, { type: 'send' }>): void {
     const process = forked.get(child);
+    const tlsFd = message.type === 'load' ? resources.certificates.fd() : null;
     try {
-      if (appFd >= 0) process?.sendApp(appFd);
+      if (appFd >= 0) process?.sendDescriptor(appFd);
+      if (tlsFd !== null) process?.sendDescriptor(tlsFd);
       process?.send(message);
     } catch (error) {
-      // Without the files it cannot do what the message says; another process may get them.
+      // Without the files it cannot carry out the message; another process may get them.
       log.log('error', { err: error }, 'the files of the app cannot be passed on');
       process?.signal('SIGKILL');
     }
   }
+
+  /** Those not yet told to load get them with that message. */
+  resources.certificates.onChange(() => {
+    const tlsFd = resources.certificates.fd();
+    if (tlsFd === null) return;
+    for (const process of forked.values()) {
+      if (!process.hasLoaded()) continue;
+      try {
+        process.sendDescriptor(tlsFd);
+        process.send({ type: 'certificates' });
+      } catch (error) {
+        // A process that is ending does not need them.
+        log.log('debug', { err: error }, 'new certificates cannot be passed on');
+      }
+    }
+  });
 
   return { start, send, get: (child: ChildId) => forked.get(child) };
 }
@@ -186,6 +231,7 @@ function watchHeartbeats(
   const startMs = native.monotonicMs();
   let attention = { lookedAtMs: startMs, awakeSinceMs: startMs };
   const timer = setInterval(() => {
+    if (process.pid === 1) native.reapKeepers();
     const snapshot = resources.stats.read();
     attention = attentionAt(snapshot.takenMs, everyMs, attention);
     const { awakeSinceMs } = attention;
@@ -202,7 +248,7 @@ function watchHeartbeats(
   return { awakeSinceMs: () => attention.awakeSinceMs, close: () => clearInterval(timer) };
 }
 
-/** A delay arms a timer, in place of the one before; `null` disarms it. */
+/** A delay arms a timer, replacing the previous one; `null` disarms it. */
 function makeTimers(onTimer: (timer: Timer, lateMs: number) => void) {
   const armed = new Map<string, NodeJS.Timeout>();
   return (timer: Timer, delayMs: number | null): void => {
@@ -218,10 +264,11 @@ function makeTimers(onTimer: (timer: Timer, lateMs: number) => void) {
 
 /* Reactor processes. */
 
-/** Control needs one compiler thread and little heap; requests never touch JavaScript. */
+/** Control code needs one compiler thread and little heap; requests never touch JavaScript. */
 const EXEC_ARGV = ['--v8-pool-size=1', '--max-old-space-size=64'];
 
-/** Enough for what a dead process has left in its channel, should another one hold that open. */
+/** Enough to read what a dead process left in its channel, in case another process keeps it
+ * open. */
 const LAST_WORDS_MS = 250;
 
 /** Called on the main thread. Only lines may follow `onExit`. */
@@ -235,14 +282,16 @@ interface ChildEvents {
 }
 
 interface ReactorProcess {
-  /** Lost if the process is on its way out: its exit will be reported. */
+  /** Lost if the process is exiting: its exit will be reported. */
   send(message: ToReactor): void;
   /** Before the message that it belongs to. Throws an Error. */
-  sendApp(appFd: number): void;
+  sendDescriptor(fd: number): void;
+  /** It was told to load. */
+  hasLoaded(): boolean;
   signal(signal: 'SIGKILL' | 'SIGABRT'): void;
 }
 
-/** A worker's cluster module forks no workers: its parent would be asked for every socket. */
+/** A cluster worker cannot fork workers: its parent would be asked for every socket. */
 export function refuseClusterWorker(): void {
   if (!cluster.isWorker) return;
   const message =
@@ -251,15 +300,15 @@ export function refuseClusterWorker(): void {
   throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
-/** The number of the slot is its argument, which ps shows. */
+/** The slot's number is its argument, visible in ps. */
 function forkReactor(
   { native, script, reactorEnv, resources }: EffectsInputs,
   slot: number,
   events: ChildEvents,
 ): ReactorProcess {
-  const { listenFds, controlFd, statsFd, inboxFd } = resources.inheritedBy(slot);
+  const { listenFds, controlFd, statsFd, inboxFd, sharedFds } = resources.inheritedBy(slot);
   const [apps, appsInChild] = native.socketPair();
-  const fds = [controlFd, statsFd, inboxFd, process.stdout.fd, appsInChild];
+  const fds = [controlFd, statsFd, inboxFd, process.stdout.fd, appsInChild, ...sharedFds];
   // Global to the process, so it is set for each fork.
   cluster.setupPrimary({
     exec: script,
@@ -268,6 +317,7 @@ function forkReactor(
     serialization: 'advanced',
     stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...fds, ...listenFds.map((fd) => fd ?? 'ignore')],
   });
+  let wasToldToLoad = false;
   let isOpen = true;
   const close = () => {
     if (isOpen) native.closeDescriptor(apps);
@@ -290,10 +340,12 @@ function forkReactor(
     },
   });
   return {
-    sendApp: (appFd) => {
-      if (isOpen) native.sendDescriptor(apps, appFd);
+    sendDescriptor: (fd) => {
+      if (isOpen) native.sendDescriptor(apps, fd);
     },
+    hasLoaded: () => wasToldToLoad,
     send: (message) => {
+      wasToldToLoad ||= message.type === 'load';
       if (worker.isConnected()) worker.send(message, ignoreLoss);
     },
     signal: (signal) => {
@@ -322,7 +374,7 @@ function watchWorker(worker: Worker, events: ChildEvents): void {
     // A process that could not be created reports no exit.
     if (pid === null) events.onExit({ pid, code: null, signal: null });
   });
-  // Nor has it no pipes either, whatever the type says.
+  // Nor does it have pipes, whatever the type says.
   if (pid === null) return;
   for (const stream of ['stdout', 'stderr'] as const) {
     const pipe = worker.process[stream];
@@ -331,8 +383,8 @@ function watchWorker(worker: Worker, events: ChildEvents): void {
 }
 
 /**
- * One SIGCHLD tells of all children that have died by then, also of those whose last messages have
- * not been read: without them a clean end looks like a crash.
+ * One SIGCHLD reports all children that have died by then, including those with unread last
+ * messages: without these a clean end looks like a crash.
  */
 function afterLastWords(worker: Worker, then: () => void): void {
   if (!worker.isConnected()) {

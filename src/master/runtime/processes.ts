@@ -1,6 +1,6 @@
 /**
- * How many reactors `--processes auto` means: the cores that affinity and the cgroup quota really
- * give. Pure.
+ * The number of reactors for `--processes auto`: the cores allowed by affinity and the cgroup
+ * quota. Pure.
  */
 
 const CGROUP_ROOT = '/sys/fs/cgroup';
@@ -71,7 +71,7 @@ function quotaV1(directory: string, readText: ReadText): number[] {
   return ratio(quota?.trim(), period?.trim());
 }
 
-/** Nothing for `max`, `-1` and files that are not there. */
+/** Nothing for `max`, `-1` and missing files. */
 function ratio(quota: string | undefined, period: string | undefined): number[] {
   const cores = Number(quota) / Number(period);
   return Number.isFinite(cores) && cores > 0 ? [cores] : [];

@@ -1,18 +1,22 @@
-import type { NativeAddon } from '../../shared/native.js';
+import type { NativeAddon, SharedRegion } from '../../shared/native.js';
 import type { NativeBoss, NativeStatsPage } from '../../shared/native-stats.js';
+import type { NativeTopics, TopicCounters } from '../../shared/native-topics.js';
 import type { Config } from '../../shared/options.js';
+import { type CertificateStore, openCertificateStore } from '../tls/certificate-store.js';
+import type { Certificates } from '../tls/certificates.js';
 import { joinListeners, type Listeners, type TcpGroup } from './listeners.js';
+import { openSharedMemories, type SharedMemories } from './shared-memory.js';
 
-/** What one reactor process inherits: the master's descriptors appear in it under these numbers. */
+/** The descriptors inherited by a reactor process, under these numbers. */
 export const CHILD_CONTROL_FD = 4;
 export const CHILD_STATS_FD = 5;
 export const CHILD_INBOX_FD = 6;
 /** Its own standard output is a pipe to the log. */
 export const CHILD_STDOUT_FD = 7;
-/** Its end of the pair through which the files of the app come. */
+/** Its end of the pair that delivers the app's files. */
 export const CHILD_APPS_FD = 8;
-/** Any number of listeners, so they come last. */
-const CHILD_LISTEN_FD = 9;
+/** Shared memory, as many as are configured, topics, then any number of listeners. */
+const CHILD_SHARED_FD = 9;
 
 /** Descriptors of the master. */
 export interface Inherited {
@@ -21,24 +25,34 @@ export interface Inherited {
   readonly controlFd: number;
   readonly statsFd: number;
   readonly inboxFd: number;
+  /** With those of the topics. */
+  readonly sharedFds: readonly number[];
 }
 
 /**
- * What outlives the reactors: listeners, stats page, boss and, for each slot, a control pair. The
- * master owns every one of these descriptors; reactors get copies.
+ * Resources that outlive the reactors: listeners, stats page, shared memory, boss and, for each
+ * slot, a control pair. The master owns all these descriptors; reactors get copies.
  */
 export interface Resources {
   readonly listeners: Listeners;
   readonly stats: NativeStatsPage;
   readonly boss: NativeBoss;
+  readonly shared: SharedMemories;
+  readonly topics: NativeTopics;
+  readonly topicCounters: (slot: number | 'master') => TopicCounters;
+  readonly certificates: CertificateStore;
+  /** As a reactor inherits it. */
+  readonly sharedInChild: readonly SharedRegion[];
+  /** The numbers of the topics' descriptors in a reactor. */
+  readonly topicsFdsInChild: readonly number[];
   /** The numbers of the listeners in a reactor. */
   readonly listenFdsInChild: readonly number[];
-  /** Slots there may be at most. */
+  /** The maximum number of slots. */
   readonly capacity: number;
   inheritedBy(slot: number): Inherited;
   /** Makes room for `count` slots. Throws ERR_MOONRING_LISTEN. */
   makeRoom(count: number): void;
-  /** No reactor will serve the slot again; connections that wait in its listener are lost. */
+  /** No reactor will serve the slot again; connections waiting in its listener are lost. */
   closeSlot(slot: number): void;
   closeListeners(): void;
   close(): void;
@@ -53,8 +67,9 @@ export interface ResourceOptions {
   readonly listeners: Listeners;
   /** What accepts connections: each reactor, or the master. */
   readonly accept: 'reuseport' | 'boss';
-  readonly config: Pick<Config, 'bossPolicy' | 'backlog'>;
+  readonly config: Pick<Config, 'bossPolicy' | 'backlog' | 'shared' | 'topics' | 'dev'>;
   readonly processes: number;
+  readonly certificates: Certificates | null;
 }
 
 interface SlotDescriptors {
@@ -80,6 +95,11 @@ export function openResources(options: ResourceOptions): Resources {
   // Under reuseport each reactor has its own socket in every group.
   const groups = isBoss ? [] : listeners.tcp;
   const slots = makeSlots(options, groups);
+  const shared = openSharedMemories(native, config);
+  const topics = new native.Topics(capacity, config.topics);
+  const firstTopicsFd = CHILD_SHARED_FD + shared.regions.length;
+  const firstListenFd = firstTopicsFd + topics.fds.length;
+  const certificates = openCertificateStore(native, options.certificates);
   let listening = true;
 
   const closeListeners = () => {
@@ -97,13 +117,28 @@ export function openResources(options: ResourceOptions): Resources {
     listeners,
     stats,
     boss,
-    listenFdsInChild: [...groups, ...sharedFds].map((_, i) => CHILD_LISTEN_FD + i),
+    shared,
+    topics,
+    // The master's slot comes after those of the reactors.
+    topicCounters: (slot) => topics.counters(slot === 'master' ? capacity : slot),
+    certificates,
+    sharedInChild: shared.regions.map(({ kind, name }, i) => {
+      return { kind, name, fd: CHILD_SHARED_FD + i };
+    }),
+    topicsFdsInChild: topics.fds.map((_, i) => firstTopicsFd + i),
+    listenFdsInChild: [...groups, ...sharedFds].map((_, i) => firstListenFd + i),
     capacity,
     inheritedBy: (slot) => {
       const inboxFd = boss.inboxFds[slot];
       if (inboxFd === undefined) throw new TypeError(`there is no slot ${slot}`);
       const { listenFds, controlFd } = slots.descriptorsOf(slot);
-      return { listenFds: [...listenFds, ...sharedFds], controlFd, statsFd: stats.fd, inboxFd };
+      return {
+        listenFds: [...listenFds, ...sharedFds.map((fd) => (listening ? fd : null))],
+        controlFd,
+        statsFd: stats.fd,
+        inboxFd,
+        sharedFds: [...shared.regions.map(({ fd }) => fd), ...topics.fds],
+      };
     },
     makeRoom: slots.makeRoom,
     closeSlot: slots.closeListener,
@@ -112,6 +147,9 @@ export function openResources(options: ResourceOptions): Resources {
       closeListeners();
       boss.stop();
       slots.close();
+      shared.close();
+      topics.close();
+      certificates.close();
       stats.close();
     },
   };
@@ -165,7 +203,7 @@ function makeSlots(
       try {
         added.forEach(openSlot);
       } catch (error) {
-        // A listener that no reactor serves would take connections from the others.
+        // A listener without a reactor would take connections away from the others.
         added.forEach(closeListener);
         throw error;
       }

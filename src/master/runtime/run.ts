@@ -1,19 +1,22 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Address, formatAddress } from '../../shared/addresses.js';
 import { type Environment, originOf, type ResolvedConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import { loadNative, type NativeAddon } from '../../shared/native.js';
+import type { NativeTopics } from '../../shared/native-topics.js';
 import type { Config } from '../../shared/options.js';
 import { packageRoot, version } from '../../shared/package-info.js';
 import type { ReceivedSignal } from '../../shared/signals.js';
 import { openAdmin } from '../admin/admin.js';
+import { usageOf } from '../admin/process-usage.js';
 import { sampleRates } from '../admin/rates.js';
-import { type Status, statusOf } from '../admin/status.js';
+import { isAlive, type StatusReport, statusOf, type TlsStatus } from '../admin/status.js';
 import { forwardLog, type MasterLog, openLog, type PinoLogger } from '../log/log.js';
+import { openSpans, type SpanExport } from '../log/spans.js';
 import { type Generation, prepareGeneration } from '../reload/generation.js';
 import { watchFiles } from '../reload/watch.js';
+import type { SharedDictionary } from '../shared-dictionary.js';
 import { activeSlots } from '../supervisor/slots.js';
 import {
   type ChildExit,
@@ -28,46 +31,51 @@ import { scalingProblem } from '../supervisor/supervisor.js';
 import { type AllocatorChoice, chooseAllocator } from './allocator.js';
 import { type RunningSupervisor, refuseClusterWorker, runSupervisor } from './effects.js';
 import { type Listeners, openListeners } from './listeners.js';
-import { autoProcesses } from './processes.js';
 import { openResources, type Resources } from './resources.js';
+import type { InheritedListener } from './service-manager.js';
 import { needRestart, onlyLuaChanged, supervisorSettings } from './settings.js';
+import { sharedSizes } from './shared-memory.js';
+import { countProcesses, requireEnough } from './startable.js';
 
 export interface MasterInputs {
   readonly resolved: ResolvedConfig;
-  /** The configuration as it is now, for a reload. Throws a MoonringError. */
+  /** The current configuration, for a reload. Throws a MoonringError. */
   readonly reread: () => ResolvedConfig;
   readonly env: Environment;
-  /** In place of the log that the configuration describes. */
+  /** Replaces the configured log. */
   readonly logger?: PinoLogger | undefined;
   /** Listening sockets from a service manager. */
-  readonly inheritedFds: readonly number[];
-  /** Called outside of the effect loop, so that what they do or throw does no harm there. */
+  readonly inherited: readonly InheritedListener[];
+  /** Called outside the effect loop, so that their actions and errors do not affect it. */
   readonly hooks: (context: Pick<Context, 'native' | 'log'>) => MasterHooks;
 }
 
 export interface MasterHooks {
   readonly onReady: (ready: ReadyFields) => void;
   readonly onStopping: () => void;
+  /** A reload begins; `onReloaded` follows. */
+  readonly onReloading?: () => void;
   readonly onReloaded?: (result: ReloadResult) => void;
   readonly onExited?: (slot: number, exit: ChildExit) => void;
   /** Before `ended` resolves. */
   readonly onEnd?: (failure: Failure | null) => void;
 }
 
-/** What a start has prepared before it opens anything that others can see. */
-interface Context extends Pick<MasterInputs, 'reread' | 'env' | 'inheritedFds'> {
+/** What a start prepares before it opens anything visible to others. */
+interface Context extends Pick<MasterInputs, 'reread' | 'env' | 'inherited'> {
   readonly first: Generation;
   readonly processes: number;
   readonly native: NativeAddon;
   readonly allocator: AllocatorChoice;
   readonly log: MasterLog;
+  readonly spans: SpanExport | null;
 }
 
 export interface ReadyFields {
   /** A URL, or unix: and a path; the first of `addresses`. */
   readonly address: string;
   readonly addresses: readonly string[];
-  /** The path of the handler, with a colon and the symbol for one in C. */
+  /** The path of the handler, followed by a colon and the symbol if it is in C. */
   readonly app: string;
   readonly host: string | null;
   readonly port: number | null;
@@ -85,20 +93,25 @@ export interface RunningMaster {
   readonly ended: Promise<Failure | null>;
   signal(signal: ReceivedSignal): void;
   reload(): Promise<ReloadResult>;
-  /** Why it cannot be done, `null` if it has begun. */
+  /** Why it is not possible, `null` if it has begun. */
   scale(processes: number): string | null;
   drain(): void;
   stop(): void;
-  status(): Status;
+  status(): StatusReport;
+  /** As /livez. */
+  isAlive(): boolean;
+  /** Throws ERR_MOONRING_SHARED if there is none of this name. */
+  shared(name: string): SharedDictionary;
+  readonly topics: NativeTopics;
 }
 
 /** Serves until it is ordered to stop. Throws a MoonringError if it cannot start. */
 export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> {
   refuseClusterWorker();
-  const { resolved, reread, env, logger, inheritedFds } = inputs;
+  const { resolved, reread, env, logger, inherited } = inputs;
   const { config } = resolved;
   const native = loadNative(packageRoot, env['MOONRING_ADDON']);
-  const first = await prepareGeneration({ native, env, resolved });
+  const first = await prepareGeneration({ native, env, resolved, shared: sharedSizes(config) });
   const terminal = process.stdout.isTTY ? { colour: !env['NO_COLOR'] } : null;
   const log =
     logger === undefined
@@ -107,11 +120,9 @@ export async function startMaster(inputs: MasterInputs): Promise<RunningMaster> 
   try {
     for (const warning of [...resolved.warnings, ...first.warnings]) log.log('warn', {}, warning);
     const allocator = pickAllocator(config, env, log);
-    const processes =
-      config.processes === 'auto'
-        ? autoProcesses(availableParallelism(), readText)
-        : config.processes;
-    const context = { first, reread, env, processes, native, allocator, log, inheritedFds };
+    const processes = countProcesses(config);
+    const spans = config.otlp === null ? null : await openSpans(config.otlp, version, log.log);
+    const context = { first, reread, env, processes, native, allocator, log, spans, inherited };
     return await start(context, inputs.hooks({ native, log }));
   } catch (error) {
     if (first.appFd >= 0) native.closeDescriptor(first.appFd);
@@ -135,22 +146,13 @@ function pickAllocator(
   return choice;
 }
 
-function readText(path: string): string | null {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return null;
-  }
-}
-
 async function start(context: Context, hooks: MasterHooks): Promise<RunningMaster> {
-  const { processes, first, log, native, allocator } = context;
+  const { processes, first, log, native, allocator, spans } = context;
   const { config } = first.resolved;
   requireEnough(config, processes);
   let latest = first;
   const { accept, resources } = openAll(context);
-  const settingsOf = (generation: Generation) =>
-    supervisorSettings(generation, resources.listenFdsInChild);
+  const settingsOf = (generation: Generation) => supervisorSettings(generation, resources);
   const waiting: Waiting = { now: [], later: [] };
   let end: (failure: Failure | null) => void = () => {};
   const ended = new Promise<Failure | null>((resolve) => {
@@ -159,11 +161,17 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   const supervisor = runSupervisor(initialState(settingsOf(first), processes), {
     native,
     log,
+    spans,
     resources,
     script: join(packageRoot, 'dist', 'reactor.js'),
-    reactorEnv: allocator.type === 'jemalloc' ? allocator.env : {},
+    reactorEnv: {
+      ...(allocator.type === 'jemalloc' ? allocator.env : {}),
+      // For ngx.worker.count().
+      MOONRING_REACTORS: String(processes),
+    },
     livenessGraceMs: config.livenessGrace,
     prepareReload: async () => {
+      later(() => hooks.onReloading?.());
       const state = supervisor.state();
       const current = { settings: state.settings, reactors: activeSlots(state).length };
       return prepareReload(context, current, (generation) => {
@@ -177,7 +185,7 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
       onReady: (name) => {
         const addresses = {
           ...addressesOf(resources.listeners),
-          admin: admin.addresses.map(urlOf),
+          admin: admin.addresses.map((each) => urlOf(each, null)),
         };
         const app =
           first.app.kind === 'lua' ? first.app.path : `${first.app.path}:${first.app.symbol}`;
@@ -187,7 +195,14 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
       },
       onReloaded: ({ failure, generation, replaced }) => {
         const result = { failure, generation, replaced };
-        if (failure === null) log.setLevel(supervisor.state().settings.reactor.logLevel);
+        if (failure === null) {
+          log.setLevel(supervisor.state().settings.reactor.logLevel);
+          resources.certificates.use(latest.certificates);
+        }
+        // An order at the wrong time says nothing about the app.
+        if (failure?.code !== 'ERR_MOONRING_CONTROL') {
+          resources.shared.showRejection(failure?.message ?? null);
+        }
         for (const resolve of waiting.now) resolve(result);
         waiting.now = waiting.later;
         waiting.later = [];
@@ -198,13 +213,15 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
         sampler.close();
         admin.close();
         resources.close();
-        log.close();
-        later(() => hooks.onEnd?.(failure));
-        later(() => end(failure));
+        void (spans?.close() ?? Promise.resolve()).then(() => {
+          log.close();
+          later(() => hooks.onEnd?.(failure));
+          later(() => end(failure));
+        });
       },
     },
   });
-  const sampler = sampleRates(() => resources.stats.read());
+  const sampler = sampleRates(() => resources.stats.read(), native.statsLayout.latencyBuckets);
   const startedAtMs = performance.now();
   const status = () =>
     statusOf({
@@ -219,11 +236,16 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
       nowMs: performance.now(),
       startedAtMs,
       awakeSinceMs: supervisor.awakeSinceMs(),
+      shared: resources.shared.stats(),
+      spans: spans?.counts() ?? null,
+      topicCounters: resources.topicCounters,
+      tls: tlsStatus(resources),
     });
   const orders = makeOrders(supervisor, resources, waiting);
   const admin = await openAdmin({
     native,
     addresses: config.admin,
+    inherited: resources.listeners.admin,
     isDefault: first.resolved.sources.admin.type === 'default',
     log: log.log,
     livenessGraceMs: config.livenessGrace,
@@ -239,42 +261,62 @@ async function start(context: Context, hooks: MasterHooks): Promise<RunningMaste
   });
   const watcher = config.watch ? watchSources(() => latest, orders, log) : null;
   supervisor.dispatch({ type: 'boot' });
-  return { ...orders, ended, status };
+  const { topics } = resources;
+  const report = () => {
+    const now = status();
+    return { ...now, processes: usageOf(now) };
+  };
+  return {
+    ...orders,
+    ended,
+    status: report,
+    isAlive: () => isAlive(status(), config.livenessGrace),
+    shared: resources.shared.dictionary,
+    topics,
+  };
+}
+
+function tlsStatus({ listeners, certificates }: Resources): TlsStatus | null {
+  if (listeners.tlsPort === null) return null;
+  return {
+    port: listeners.tlsPort,
+    certificates: certificates.list().map(({ path, names, serial, notAfter }) => {
+      const notAfterSeconds = notAfter.getTime() / 1000;
+      return { path, names, serial, notAfter: notAfter.toISOString(), notAfterSeconds };
+    }),
+  };
 }
 
 function later(hook: () => void): void {
   process.nextTick(hook);
 }
 
-function requireEnough({ minReactors }: Config, processes: number): void {
-  if (minReactors <= processes) return;
-  const message = `--min-reactors ${minReactors} is more than the ${processes} reactors there are`;
-  throw new MoonringError('ERR_MOONRING_CONFIG', message);
-}
-
-function openAll({ native, first, processes, inheritedFds }: Context) {
+function openAll({ native, first, processes, inherited }: Context) {
   const { config, sources } = first.resolved;
   const accept = acceptStrategy(config.accept);
   const listeners = openListeners(native, {
     config,
     tcpCount: accept === 'boss' ? 1 : processes,
-    inheritedFds,
+    inherited,
     origins: [sources.host, sources.port].flatMap((source) => originOf(source) ?? []),
+    tlsPort: first.certificates === null ? null : config.tlsPort,
   });
-  return { accept, resources: openResources({ native, listeners, accept, config, processes }) };
+  const { certificates } = first;
+  const options = { native, listeners, accept, config, processes, certificates };
+  return { accept, resources: openResources(options) };
 }
 
 function makeOrders(
   supervisor: RunningSupervisor,
   resources: Resources,
   waiting: Waiting,
-): Omit<RunningMaster, 'ended' | 'status'> {
+): Omit<RunningMaster, 'ended' | 'status' | 'isAlive' | 'shared' | 'topics'> {
   const give = (order: Order) => supervisor.dispatch({ type: 'order', order });
   return {
     signal: (signal) => {
       // Its terminal is closed: no second signal will come from there.
       if (signal === 'hangup') return give({ type: 'drain' });
-      // No wall clock: an operator or NTP may set that one.
+      // Not the wall clock: an operator or NTP may set it.
       supervisor.dispatch({ type: 'signal', signal, nowMs: performance.now() });
     },
     reload: () =>
@@ -320,19 +362,19 @@ function watchSources(
 /** In the record of a change that may be of many. */
 const SHOWN_FILES = 10;
 
-function addressesOf({ addresses }: Listeners) {
+function addressesOf({ addresses, tlsPort }: Listeners) {
   const tcp = addresses.find((each) => each.type === 'tcp') ?? null;
   const unix = addresses.find((each) => each.type === 'unix') ?? null;
   return {
-    address: urlOf(addresses[0]),
-    addresses: addresses.map(urlOf),
+    address: urlOf(addresses[0], tlsPort),
+    addresses: addresses.map((each) => urlOf(each, tlsPort)),
     host: tcp?.host ?? null,
     port: tcp?.port ?? null,
     uds: unix?.path ?? null,
   };
 }
 
-/** The callers of `reload` who wait for the one that runs, and for the one after it. */
+/** The callers of `reload` waiting for the current one, and for the one after it. */
 interface Waiting {
   now: ((result: ReloadResult) => void)[];
   later: ((result: ReloadResult) => void)[];
@@ -346,14 +388,19 @@ async function prepareReload(
   try {
     const resolved = reread();
     requireEnough(resolved.config, current.reactors);
-    const generation = await prepareGeneration({ native, env, resolved });
+    // The memory of the start: other sizes need a restart.
+    const shared = sharedSizes(first.resolved.config);
+    const generation = await prepareGeneration({ native, env, resolved, shared });
     for (const warning of generation.warnings) log.log('warn', {}, warning);
     const keys = needRestart(first.resolved.config, generation.resolved.config);
     if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
+    if ((generation.certificates === null) !== (first.certificates === null)) {
+      log.log('warn', {}, 'TLS is switched on and off only by a restart');
+    }
     const settings = settingsOf(generation);
     return { ok: true, settings, onlyLua: onlyLuaChanged(current.settings, settings) };
   } catch (error) {
-    // Whatever it is, it is no reason to end what serves.
+    // Whatever the error, it is no reason to stop serving.
     const code = error instanceof MoonringError ? error.code : 'ERR_MOONRING_HANDLER';
     return { ok: false, failure: { code, message: messageOf(error) } };
   }
@@ -365,8 +412,9 @@ function acceptStrategy(wanted: 'auto' | 'reuseport' | 'boss'): 'reuseport' | 'b
   return process.platform === 'darwin' ? 'boss' : 'reuseport';
 }
 
-function urlOf(address: Address | undefined): string {
+function urlOf(address: Address | undefined, tlsPort: number | null): string {
   if (address === undefined) return '';
   const text = formatAddress(address);
-  return address.type === 'tcp' ? `http://${text}` : `unix:${text}`;
+  if (address.type === 'unix') return `unix:${text}`;
+  return address.port === tlsPort ? `https://${text}` : `http://${text}`;
 }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type Config, type ConfigKey, nativeConfigOf, restartKeys } from '../../shared/options.js';
 import { packageRoot } from '../../shared/package-info.js';
 import type { Generation } from '../reload/generation.js';
-import { CRASH_POLICY } from '../supervisor/backoff.js';
+import { CRASH_POLICY, RENEWAL_POLICY } from '../supervisor/backoff.js';
 import type { SupervisorSettings } from '../supervisor/state.js';
 import {
   CHILD_APPS_FD,
@@ -11,17 +11,23 @@ import {
   CHILD_INBOX_FD,
   CHILD_STATS_FD,
   CHILD_STDOUT_FD,
+  type Resources,
 } from './resources.js';
 
 const START_TIMEOUT_MS = 20_000;
-/** More than a reactor without a channel takes to drain. */
+/** More time than a reactor without a channel needs to drain. */
 const EXIT_TIMEOUT_MS = 2000;
 const STOP_TIMEOUT_MS = 500;
 
 /** The settings of a generation of reactors: a reload may change all of them. */
 export function supervisorSettings(
   { resolved, app, appFd, build }: Generation,
-  listenFdsInChild: readonly number[],
+  {
+    listenFdsInChild,
+    sharedInChild,
+    topicsFdsInChild,
+    listeners,
+  }: Pick<Resources, 'listenFdsInChild' | 'sharedInChild' | 'topicsFdsInChild' | 'listeners'>,
 ): SupervisorSettings {
   const { config } = resolved;
   return {
@@ -35,7 +41,11 @@ export function supervisorSettings(
       inboxFd: CHILD_INBOX_FD,
       appsFd: CHILD_APPS_FD,
       isKept: appFd >= 0,
+      tlsPort: listeners.tlsPort ?? 0,
       accessLogFd: CHILD_STDOUT_FD,
+      traceSample: config.otlp === null ? 0 : config.traceSample,
+      sharedRegions: sharedInChild,
+      topicsFds: topicsFdsInChild,
     },
     appFd,
     build,
@@ -47,6 +57,7 @@ export function supervisorSettings(
     drainDelayMs: config.drainDelay,
     drainTimeoutMs: config.drainTimeout,
     crashes: CRASH_POLICY,
+    renewals: RENEWAL_POLICY,
   };
 }
 

@@ -1,9 +1,9 @@
 /**
- * When a crashed reactor is started again, and when its slot counts as being in a crash loop. Pure:
- * time and chance are arguments.
+ * When a crashed reactor is restarted, and when its slot counts as being in a crash loop. Pure:
+ * time and randomness are arguments.
  */
 export interface CrashPolicy {
-  /** Starts in a row that never got ready make a crash loop, */
+  /** This many consecutive starts that never got ready make a crash loop, */
   readonly maxFailedStarts: number;
   /** and so do crashes within `windowMs`. */
   readonly maxCrashes: number;
@@ -24,7 +24,7 @@ export const CRASH_POLICY: CrashPolicy = {
   loopCapMs: 30_000,
 };
 
-/** The crashes that count for one slot. */
+/** The crashes that count for a slot. */
 export interface CrashHistory {
   readonly failedStarts: number;
   /** Oldest first, none older than the window. */
@@ -65,11 +65,54 @@ function loopReason(
 /** `random` in [0, 1) shortens the delay by up to half, so that slots do not restart in step. */
 export function restartDelayMs(history: CrashHistory, random: number, policy: CrashPolicy): number {
   const { failedStarts, crashedAtMs, loop } = history;
-  // Clients wait at the socket of a reactor that served until now: the first restart is immediate.
+  // Clients are waiting at the socket of a reactor that was serving: the first restart is
+  // immediate.
   if (loop === null && crashedAtMs.length <= 1 && failedStarts === 0) return 0;
   const fullMs =
     loop === null
       ? Math.min(policy.capMs, policy.baseMs * 2 ** Math.max(0, crashedAtMs.length - 2))
       : Math.min(policy.loopCapMs, policy.capMs * 2 ** (loop.crashes - 1));
   return Math.round(fullMs * (1 - random / 2));
+}
+
+/** When a reactor that uses too much memory is replaced again, if its predecessor soon did too. */
+export interface RenewalPolicy {
+  /** A reactor that lasts this long is replaced at once. */
+  readonly windowMs: number;
+  /** Delay before replacing the second one that does not; it doubles with each, up to `capMs`. */
+  readonly baseMs: number;
+  readonly capMs: number;
+}
+
+export const RENEWAL_POLICY: RenewalPolicy = { windowMs: 60_000, baseMs: 10_000, capMs: 600_000 };
+
+/** The replacements of a slot because of memory. */
+export interface Renewals {
+  readonly lastMs: number;
+  /** Consecutive ones of reactors that did not last. */
+  readonly quick: number;
+  /** The wait for the next one has been reported. */
+  readonly isTold: boolean;
+}
+
+export const NO_RENEWALS: Renewals = { lastMs: -Infinity, quick: 0, isTold: false };
+
+/** How long until the next replacement is allowed; 0: now. */
+export function renewalDelayMs(before: Renewals, nowMs: number, policy: RenewalPolicy): number {
+  if (before.quick === 0) return 0;
+  return Math.max(0, before.lastMs + backoffMs(before, policy) - nowMs);
+}
+
+/** There is one now. */
+export function addRenewal(before: Renewals, nowMs: number, policy: RenewalPolicy): Renewals {
+  const lastedMs = nowMs - before.lastMs - backoffMs(before, policy);
+  return {
+    lastMs: nowMs,
+    quick: lastedMs >= policy.windowMs ? 1 : before.quick + 1,
+    isTold: false,
+  };
+}
+
+function backoffMs({ quick }: Renewals, { baseMs, capMs }: RenewalPolicy): number {
+  return quick === 0 ? 0 : Math.min(capMs, baseMs * 2 ** (quick - 1));
 }

@@ -2,8 +2,8 @@ import type { ProcessStats, ServingRecord, StatsSnapshot } from '../../shared/na
 import type { Child, ServingNote } from './state.js';
 
 /**
- * Heartbeats: the I/O thread of each reactor writes one at every turn, and once a second when it is
- * idle. Pure.
+ * Heartbeats: the I/O thread of each reactor writes one per turn, and one per second when idle.
+ * Pure.
  */
 export interface LostHeartbeat {
   readonly child: Child;
@@ -13,7 +13,7 @@ export interface LostHeartbeat {
 
 /**
  * The children whose last heartbeat is older than `graceMs` (0: none). Silence counts from
- * `awakeSinceMs` on at the earliest: while the master was stopped, the reactors were so, too.
+ * `awakeSinceMs` at the earliest: while the master was stopped, so were the reactors.
  */
 export function lostHeartbeats(
   snapshot: StatsSnapshot,
@@ -31,19 +31,22 @@ export function lostHeartbeats(
   });
 }
 
-/** When heartbeats were last looked at, and since when the master has run without a pause. */
+/** When heartbeats were last checked, and since when the master has run without a pause. */
 export interface Attention {
   readonly lookedAtMs: number;
   readonly awakeSinceMs: number;
 }
 
-/** A look that comes much too late: the master was stopped in between (docker pause, Ctrl-Z). */
+/** A check that comes much too late: the master was stopped in between (docker pause, Ctrl-Z). */
 export function attentionAt(nowMs: number, everyMs: number, before: Attention): Attention {
   const slept = nowMs - before.lookedAtMs > 2 * everyMs;
   return { lookedAtMs: nowMs, awakeSinceMs: slept ? nowMs : before.awakeSinceMs };
 }
 
-export function processOf(snapshot: StatsSnapshot, child: Child): ProcessStats | null {
+export function processOf(
+  snapshot: StatsSnapshot,
+  child: Pick<Child, 'slot' | 'side'>,
+): ProcessStats | null {
   const slot = snapshot.slots.find((each) => each.slot === child.slot);
   return slot?.processes.find((each) => each.side === child.side) ?? null;
 }
@@ -52,6 +55,16 @@ export function processOf(snapshot: StatsSnapshot, child: Child): ProcessStats |
 export function silenceOf({ threads }: ProcessStats, nowMs: number): number {
   const io = threads.find(({ thread }) => thread === 0);
   return io === undefined || io.heartbeatMs === 0 ? 0 : Math.max(0, nowMs - io.heartbeatMs);
+}
+
+/** Requests held by handlers that no thread was running. */
+export function waitingOf(
+  stats: ProcessStats | null,
+  states: readonly string[],
+  serving: readonly ServingNote[],
+): number {
+  const handling = stats?.connections[states.indexOf('handling')] ?? 0;
+  return Math.max(0, handling - serving.filter(({ thread }) => thread > 0).length);
 }
 
 export function servingNotes(records: readonly ServingRecord[], nowMs: number): ServingNote[] {

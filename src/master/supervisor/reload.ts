@@ -36,16 +36,16 @@ import type {
 } from './state.js';
 
 /**
- * Reload: configuration and handler are checked first. If only Lua files have changed, each reactor
- * loads them beside the old ones, and when all have loaded all switch. Otherwise each slot gets a
- * successor on the same sockets that loads and waits; only when all have loaded, one slot after the
- * other lets its successor serve, and the old process hands its connections over. Pure.
+ * Reload: configuration and handler are checked first. If only Lua files changed, each reactor
+ * loads them beside the old ones, and when all have loaded, all switch. Otherwise each slot gets a
+ * successor on the same sockets that loads and waits; only when all have loaded, slot by slot the
+ * successor starts serving and the old process hands over its connections. Pure.
  */
 
 type Undecided = Extract<Reload, { settings: SupervisorSettings }>;
 type Replacing = Extract<Reload, { tag: 'replacing' }>;
 
-/** An order during a reload is kept, once. Reloads end in the order in which they were ordered. */
+/** An order during a reload is queued, once. Reloads finish in the order requested. */
 export function onReloadOrder(turn: Turn): void {
   const { state } = turn;
   const { phase, reload } = state;
@@ -75,15 +75,18 @@ export function onPrepared(turn: Turn, result: Prepared): void {
   }
   const { again } = state.reload;
   const { settings } = result;
-  // A process that a reload could not replace still has the options of its generation.
+  dismissSuccessors(turn); // of reactors near their memory limit, which are of this generation
+  // A process that a reload could not replace keeps the options of its generation.
   const mains = activeSlots(state).flatMap((slot) => mainOf(state, slot) ?? []);
-  const onlyLua = result.onlyLua && mains.every((each) => each.generation === state.generation);
+  const isUniform = mains.every((each) => each.generation === state.generation);
+  const isAlone = state.children.every(({ role }) => role !== 'successor');
+  const onlyLua = result.onlyLua && isUniform && isAlone;
   const generation = state.generation + 1;
   state.reload = { tag: onlyLua ? 'preparing' : 'loading', again, generation, settings };
   if (onlyLua) arm(turn, RELOAD_TIMER, settings.startTimeoutMs);
 }
 
-/** Takes the next steps of a reload that are possible now; called after every event. */
+/** Takes the possible next steps of a reload; called after every event. */
 export function advance(turn: Turn) {
   const { reload } = turn.state;
   switch (reload.tag) {
@@ -103,13 +106,13 @@ export function advance(turn: Turn) {
   }
 }
 
-/* Lua states are exchanged in the processes that serve. */
+/* Lua states are replaced in the serving processes. */
 
 const RELOAD_TIMER: Timer = { type: 'reload' };
 
 /**
  * A process that has not loaded yet, or whose slot waits for a restart, loads the old generation;
- * the former prepares when it is ready, the latter may start with the new one.
+ * the former prepares when ready, the latter may start with the new one.
  */
 function prepareStates(turn: Turn, reload: Undecided): void {
   const { state } = turn;
@@ -190,7 +193,7 @@ function switchStates(turn: Turn, { settings, generation, again }: Undecided): v
   advance(turn);
 }
 
-/** One that exits instead is replaced by one of the new generation. */
+/** One that exits instead is replaced with one of the new generation. */
 function awaitSwitch(turn: Turn): void {
   const { state } = turn;
   if (state.children.some((child) => child.next === 'switching')) return;
@@ -198,14 +201,14 @@ function awaitSwitch(turn: Turn): void {
   next(turn);
 }
 
-/** The settings are those of the server from now on. */
+/** These settings are the server's from now on. */
 function accept(turn: Turn, settings: SupervisorSettings, generation: number): void {
   const { state } = turn;
   closeApp(turn, state.settings);
   state.settings = settings;
   state.generation = generation;
   for (const slot of activeSlots(state).filter(isLooping)) {
-    // The new generation may start. A process that is still loading the old one is started again.
+    // The new generation may start. A process still loading the old one is restarted.
     slot.history = NO_CRASHES;
     const child = mainOf(state, slot);
     if (child === null) launch(turn, slot);
@@ -215,7 +218,7 @@ function accept(turn: Turn, settings: SupervisorSettings, generation: number): v
 
 /* Processes are replaced. */
 
-/** A slot in a crash loop has no part in the decision: it starts with whatever is accepted. */
+/** A slot in a crash loop does not affect the decision: it starts with whatever is accepted. */
 function load(turn: Turn, reload: Undecided) {
   const { state } = turn;
   const slot = activeSlots(state).find(
@@ -269,7 +272,7 @@ function complete(turn: Turn, { failure }: Replacing): void {
   turn.effects.push({ type: 'reloaded', failure, generation, replaced: 'processes' });
 }
 
-/** The reload is over; the one that was ordered meanwhile begins. */
+/** The reload is over; one ordered meanwhile starts. */
 function next(turn: Turn): void {
   const { reload } = turn.state;
   turn.state.reload = { tag: 'idle' };
@@ -284,7 +287,7 @@ function reject(turn: Turn, failure: Failure): void {
   turn.effects.push({ type: 'reloaded', failure, generation, replaced: null });
 }
 
-/** The successor serves from now on; the process that served until now leaves. */
+/** The successor serves from now on; the previous process retires. */
 export function promote(turn: Turn, slot: Slot, child: Child, allocator: string): void {
   const old = mainOf(turn.state, slot);
   child.role = 'main';
@@ -300,7 +303,7 @@ export function promote(turn: Turn, slot: Slot, child: Child, allocator: string)
   else handOver(turn, old, childTimer(old));
 }
 
-/** While all load, one failure ends the reload, and nothing has changed. */
+/** While all are loading, one failure ends the reload, and nothing changes. */
 export function successorFailed(turn: Turn, slot: Slot, failure: Failure): void {
   const { state } = turn;
   const { reload } = state;
@@ -310,14 +313,14 @@ export function successorFailed(turn: Turn, slot: Slot, failure: Failure): void 
     reject(turn, failure);
     next(turn);
   } else if (reload.tag === 'replacing') {
-    // The others go on: most already serve the new generation, and a crash would start it.
+    // The others continue: most already serve the new generation, and a crash would start it.
     const fields = { reactor: slot.index, reason: failure.message };
     log(turn, 'error', 'the old reactor keeps serving', fields);
     state.reload = { ...reload, failure: reload.failure ?? failure };
   }
 }
 
-/** The server ends: so do a reload and the one that was to follow it. */
+/** The server ends, and with it a reload and the one queued after it. */
 export function abandonReload(turn: Turn): void {
   const { state } = turn;
   const { reload } = state;

@@ -18,8 +18,8 @@ import type { Child, Ending, Failure, Slot, SupervisorState, Turn } from './stat
 /** How the server ends: delay, drain, stop, and the exit once no process is left. Pure. */
 
 /**
- * npm passes the terminal's Ctrl-C on to its children, which the terminal has signalled already. So
- * a second SIGINT right after the first is an echo and not a second order.
+ * npm forwards the terminal's Ctrl-C to its children, which the terminal has already signalled. So
+ * a second SIGINT right after the first is an echo, not a second order.
  */
 const ECHO_MS = 250;
 
@@ -98,13 +98,13 @@ export function beginDrain(turn: Turn, ending: Ending): void {
   enter(turn, 'draining', ending);
   turn.effects.push({ type: 'close-listeners' });
   for (const slot of state.slots) {
-    // In the first start only a reactor that is ready can have been found by a client.
+    // During the initial start, clients can have reached only ready reactors.
     if (isStart && slot.state.tag !== 'ready') stopSlot(turn, slot);
     else drainSlot(turn, slot);
   }
   for (const child of state.children) {
     if (child.role === 'main' || child.drained) continue;
-    // A successor that was told to serve may have requests, and leaves like the others.
+    // A successor that was told to serve may have requests, and drains like the others.
     child.role = 'predecessor';
     sendDrain(turn, child);
     arm(turn, childTimer(child), drainTimeoutMs + exitTimeoutMs);
@@ -114,23 +114,29 @@ export function beginDrain(turn: Turn, ending: Ending): void {
 }
 
 /**
- * A reactor that replaces a dead one serves what waits in the slot's sockets, even if it has not
- * loaded yet; then the order to drain is sent when it has.
+ * A reactor that replaces a dead one must serve connections waiting in the slot's sockets and those
+ * left by the dead one, even if it is not ready yet; the order to drain is then sent when it is.
  */
-function drainSlot(turn: Turn, slot: Slot) {
+export function drainSlot(turn: Turn, slot: Slot) {
   const child = mainOf(turn.state, slot);
   const { tag } = slot.state;
-  // A slot that was scaled away and still hands over has requests to finish, too.
+  // A slot that was scaled away and is still handing over has requests to finish, too.
   const isLeaving = slot.retired && isBusy(slot.state);
   const mayServe = tag === 'ready' || tag === 'starting' || isLeaving;
   if (child === null || !mayServe) return stopSlot(turn, slot);
   const { drainTimeoutMs, exitTimeoutMs } = turn.state.settings;
   slot.state = { tag: 'draining', child: child.id, drained: false };
-  if (child.stage === 'serving') sendDrain(turn, child);
+  if (tag !== 'starting') sendDrain(turn, child);
+  else if (child.stage === 'serving') takeOver(turn, slot);
   arm(turn, slotTimer(slot), drainTimeoutMs + exitTimeoutMs);
 }
 
-/** Nothing new is accepted; what is open gets drain-timeout to finish. */
+/** The boss sends it the previous process's connections, well before the order to drain. */
+export function takeOver(turn: Turn, { index }: Slot): void {
+  turn.effects.push({ type: 'slot-up', slot: index, up: true });
+}
+
+/** Nothing new is accepted; open requests get drain-timeout to finish. */
 export function sendDrain(turn: Turn, { id }: Child): void {
   send(turn, id, { type: 'drain', timeoutMs: turn.state.settings.drainTimeoutMs });
 }
@@ -188,7 +194,7 @@ export function settle(turn: Turn): void {
   state.phase = { tag: 'ended' };
   if (failure === null) log(turn, 'info', 'stopped');
   else {
-    // A program that stops its own server knows what it cuts.
+    // A program that stops its own server knows that it cuts requests.
     const isOrder = phase.tag === 'stopping' && phase.signal === null;
     const level = isOrder && failure.code === 'ERR_MOONRING_DRAIN' ? 'warn' : 'fatal';
     log(turn, level, failure.message, { code: failure.code });
@@ -197,7 +203,7 @@ export function settle(turn: Turn): void {
   turn.effects.push({ type: 'exit', failure });
 }
 
-/** The drain is not a clean one; the first reason counts. A stop cuts anyway. */
+/** The drain is not clean; the first reason counts. A stop cuts anyway. */
 export function drainFailed({ state }: Turn, message: string): void {
   const { phase } = state;
   if (phase.tag !== 'draining' || phase.failure !== null) return;

@@ -10,9 +10,9 @@ import type {
   Turn,
 } from './state.js';
 
-/** Finding slots and their processes, and the steps that concern one of them. Pure. */
+/** Lookups of slots and their processes, and steps for one of them. Pure. */
 
-/** As many as the stats page has places for in a slot. */
+/** As many as a slot has places on the stats page. */
 const SIDES = 4;
 /** The remaining places are for the main process and its successor. */
 export const MAX_PREDECESSORS = SIDES - 2;
@@ -46,12 +46,12 @@ export function activeSlots({ slots }: SupervisorState): Slot[] {
   return slots.filter((slot) => !slot.retired);
 }
 
-/** Not serving, and crashed so often that the server does not count on it. */
+/** Not serving, and crashed so often that the server does not rely on it. */
 export function isLooping({ state, history }: Slot): boolean {
   return state.tag !== 'ready' && history.loop !== null;
 }
 
-/** No reactor is started any more, and no successor takes over. */
+/** No more reactors are started, and no successor takes over. */
 export function isEnding({ phase: { tag } }: SupervisorState): boolean {
   return tag === 'draining' || tag === 'stopping' || tag === 'ended';
 }
@@ -85,7 +85,7 @@ export function kill(turn: Turn, child: ChildId): void {
   turn.effects.push({ type: 'kill', child });
 }
 
-/** Starts the process that is to serve the slot. */
+/** Starts the process that will serve the slot. */
 export function launch(turn: Turn, slot: Slot): void {
   const child = fork(turn, slot, 'main', turn.state.generation);
   slot.state = { tag: 'starting', child: child.id, failure: null };
@@ -113,8 +113,10 @@ function fork(turn: Turn, slot: Slot, role: Child['role'], generation: number): 
     stage: 'loading',
     next: 'none',
     stuck: false,
+    overMemory: false,
     failure: null,
     drained: false,
+    crash: null,
   };
   state.children.push(child);
   turn.effects.push({ type: 'fork', slot: slot.index, child: child.id, side });
@@ -138,7 +140,7 @@ export function dismissSuccessors(turn: Turn): void {
   }
 }
 
-/** Ends the process without closing a connection: they move to the reactors that serve then. */
+/** Ends the process without closing connections: they move to the serving reactors. */
 export function handOver(turn: Turn, child: Child, timer: Timer): void {
   const { drainTimeoutMs, exitTimeoutMs } = turn.state.settings;
   send(turn, child.id, { type: 'hand-over', timeoutMs: drainTimeoutMs });

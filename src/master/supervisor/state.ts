@@ -1,10 +1,17 @@
 import type { ErrorCode } from '../../shared/errors.js';
 import type { LineLevel, LogFields } from '../../shared/logger.js';
 import type { ToMaster, ToReactor } from '../../shared/messages.js';
-import type { ReactorOptions } from '../../shared/native.js';
+import type { MemoryMark, ReactorOptions } from '../../shared/native.js';
 import type { ServingRecord } from '../../shared/native-stats.js';
 import type { MasterSignal, StopSignal } from '../../shared/signals.js';
-import { type CrashHistory, type CrashPolicy, NO_CRASHES } from './backoff.js';
+import {
+  type CrashHistory,
+  type CrashPolicy,
+  NO_CRASHES,
+  NO_RENEWALS,
+  type RenewalPolicy,
+  type Renewals,
+} from './backoff.js';
 
 /** The types of the supervisor: its state, the events it takes and the effects it returns. */
 
@@ -33,9 +40,10 @@ export interface SupervisorSettings {
   readonly drainDelayMs: number;
   readonly drainTimeoutMs: number;
   readonly crashes: CrashPolicy;
+  readonly renewals: RenewalPolicy;
 }
 
-/** Never reused, so a late event of a dead process cannot be taken for one of its successor. */
+/** Never reused, so a late event of a dead process cannot be mistaken for its successor's. */
 export type ChildId = number;
 
 /** A process that was forked and has not exited yet. */
@@ -50,7 +58,7 @@ export interface Child {
   pid: number | null;
   /**
    * `main` serves the slot (its state is the slot's), `successor` is being started to replace it,
-   * `predecessor` was replaced and hands its connections over.
+   * `predecessor` was replaced and hands over its connections.
    */
   role: 'main' | 'successor' | 'predecessor';
   /** `loaded` waits for the order to serve. Once `serving` it may have requests, ready or not. */
@@ -59,10 +67,17 @@ export interface Child {
   next: 'none' | 'preparing' | 'prepared' | 'switching';
   /** Its heartbeat was lost and it was aborted. */
   stuck: boolean;
+  /** It reached the memory limit and is ending. */
+  overMemory: boolean;
   /** Of a successor that could not start. */
   failure: StartFailure | null;
   /** Of a predecessor: nothing is open any more. */
   drained: boolean;
+  /**
+   * Of a dead predecessor whose process is still being torn down or dumping core: when its slot was
+   * restarted.
+   */
+  crash: { readonly restartInMs: number } | null;
 }
 
 /** Why the master, a reload or a start failed. */
@@ -72,7 +87,7 @@ export interface Failure {
 }
 
 export interface StartFailure extends Failure {
-  /** Every other start would fail in the same way. */
+  /** Any other start would fail in the same way. */
   readonly lasting: boolean;
 }
 
@@ -80,11 +95,11 @@ export interface StartFailure extends Failure {
 export type SlotState =
   | { readonly tag: 'starting'; readonly child: ChildId; readonly failure: StartFailure | null }
   | { readonly tag: 'ready'; readonly child: ChildId; readonly allocator: string }
-  /** Ends by our order. `drained`: nothing is open any more. */
+  /** Ending by our order. `drained`: nothing is open any more. */
   | { readonly tag: 'draining'; readonly child: ChildId; readonly drained: boolean }
   /** Waits for its restart. */
   | { readonly tag: 'backoff' }
-  /** The same, in a crash loop: the delay is longer and the server does not count on it. */
+  /** The same, in a crash loop: the delay is longer and the server does not rely on it. */
   | { readonly tag: 'failed' }
   /** Not started yet, or ended by our order. */
   | { readonly tag: 'stopped' };
@@ -94,15 +109,17 @@ export interface Slot {
   readonly index: number;
   state: SlotState;
   history: CrashHistory;
-  /** Scaled away: its process leaves, and no other is started. */
+  /** When its process was last replaced because of its memory. */
+  renewals: Renewals;
+  /** Scaled away: its process retires, and no other is started. */
   retired: boolean;
 }
 
 /** How the server ends. */
 export interface Ending {
-  /** The last stop signal; `null`: an order or an error began the end, and no signal came since. */
+  /** The last stop signal; `null`: an order or an error started the end, without a signal since. */
   readonly signal: { readonly name: StopSignal; readonly atMs: number } | null;
-  /** `null`: so far it is a clean end. */
+  /** `null`: clean so far. */
   readonly failure: Failure | null;
 }
 
@@ -132,9 +149,9 @@ export type Reload =
       readonly generation: number;
       readonly settings: SupervisorSettings;
     }
-  /** All have prepared, and there is no way back: all are told to switch. */
+  /** All have prepared, and the reload is committed: all are told to switch. */
   | { readonly tag: 'switching'; readonly again: boolean }
-  /** All have loaded, and there is no way back: one after the other begins to serve. */
+  /** All have loaded, and the reload is committed: one after the other starts serving. */
   | {
       readonly tag: 'replacing';
       readonly again: boolean;
@@ -147,11 +164,11 @@ export interface ReloadResult {
   /** `null`: done. */
   readonly failure: Failure | null;
   readonly generation: number;
-  /** What is of the new generation: Lua states in the same processes, or processes; `null`: none. */
+  /** What was replaced: Lua states in the same processes, or processes; `null`: none. */
   readonly replaced: 'lua states' | 'processes' | null;
 }
 
-export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start';
+export type RestartReason = 'signal' | 'exit' | 'stuck' | 'start' | 'memory';
 
 export interface SupervisorState {
   settings: SupervisorSettings;
@@ -166,6 +183,9 @@ export interface SupervisorState {
   readonly reloads: Record<'ok' | 'rejected', number>;
 }
 
+/** The passage of time is a separate event. */
+export type ChildMessage = Exclude<ToMaster, { readonly type: 'memory' }>;
+
 export interface ChildExit {
   readonly pid: number | null;
   readonly code: number | null;
@@ -174,16 +194,25 @@ export interface ChildExit {
 
 export type SupervisorEvent =
   | { readonly type: 'boot' }
-  | { readonly type: 'message'; readonly child: ChildId; readonly message: ToMaster }
+  | { readonly type: 'message'; readonly child: ChildId; readonly message: ChildMessage }
   /** The child sent something that is not a message. */
   | { readonly type: 'unreadable'; readonly child: ChildId; readonly problem: string }
-  | { readonly type: 'disconnected'; readonly child: ChildId }
+  | {
+      /** The end of its IPC channel: it died, or is about to. */
+      readonly type: 'disconnected';
+      readonly child: ChildId;
+      readonly nowMs: number;
+      /** In [0, 1). */
+      readonly random: number;
+    }
   | {
       readonly type: 'exited';
       readonly child: ChildId;
       readonly exit: ChildExit;
       /** What its threads were doing then. */
       readonly serving: readonly ServingNote[];
+      /** Further requests whose handlers waited, or waited for a thread. */
+      readonly waiting: number;
       readonly nowMs: number;
       /** In [0, 1). */
       readonly random: number;
@@ -195,6 +224,14 @@ export type SupervisorEvent =
       readonly silentMs: number;
       readonly serving: readonly ServingNote[];
     }
+  /** The child is near its memory limit (repeated); or has reached it, and ends. */
+  | {
+      readonly type: 'memory';
+      readonly child: ChildId;
+      readonly mark: MemoryMark;
+      readonly residentBytes: number;
+      readonly nowMs: number;
+    }
   /** `lateMs` after its time: much when the master itself was stopped meanwhile. */
   | { readonly type: 'timer'; readonly timer: Timer; readonly lateMs: number }
   | { readonly type: 'signal'; readonly signal: MasterSignal; readonly nowMs: number }
@@ -202,7 +239,7 @@ export type SupervisorEvent =
   /** The result of `prepare-reload`. */
   | { readonly type: 'prepared'; readonly result: Prepared };
 
-/** What an operator or the program around the server requests. Giving one twice is harmless. */
+/** Orders of an operator or the surrounding program. Repeating one is harmless. */
 export type Order =
   | { readonly type: 'reload' | 'drain' | 'stop' }
   /** Sockets for so many are open already. */
@@ -223,8 +260,8 @@ export interface ServingNote extends Omit<ServingRecord, 'startedMs'> {
 }
 
 /**
- * A slot has at most one timer, whose meaning follows from the slot's state; so has each child that
- * is not the slot's main process. Arming a timer again replaces it.
+ * A slot has at most one timer, whose meaning follows from the slot's state; so does each child
+ * that is not the slot's main process. Rearming a timer replaces it.
  */
 export type Timer =
   | { readonly type: 'slot'; readonly slot: number }
@@ -240,7 +277,7 @@ export type Effect =
       /** The descriptor that goes before the message; -1: none. */
       readonly appFd?: number;
     }
-  /** No process will be given these files any more; those that have them keep them. */
+  /** No further process will get these files; those that have them keep them. */
   | { readonly type: 'close-app'; readonly appFd: number }
   | { readonly type: 'kill'; readonly child: ChildId }
   /** Ends it with a core dump where the system writes one. */
@@ -276,13 +313,19 @@ export function initialState(settings: SupervisorSettings, processes: number): S
     nextChild: 1,
     generation: 1,
     reload: { tag: 'idle' },
-    restarts: { signal: 0, exit: 0, stuck: 0, start: 0 },
+    restarts: { signal: 0, exit: 0, stuck: 0, start: 0, memory: 0 },
     reloads: { ok: 0, rejected: 0 },
   };
 }
 
 export function newSlot(index: number): Slot {
-  return { index, state: { tag: 'stopped' }, history: NO_CRASHES, retired: false };
+  return {
+    index,
+    state: { tag: 'stopped' },
+    history: NO_CRASHES,
+    renewals: NO_RENEWALS,
+    retired: false,
+  };
 }
 
 /** One event being handled: a copy of the state that may be changed, and the effects so far. */

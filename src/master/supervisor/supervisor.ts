@@ -1,9 +1,10 @@
 import { unreachable } from '../../shared/assert.js';
 import type { LogFields } from '../../shared/logger.js';
-import { PROTOCOL_VERSION, type ToMaster } from '../../shared/messages.js';
+import { PROTOCOL_VERSION } from '../../shared/messages.js';
 import type { ReactorFailure } from '../../shared/native.js';
-import type { MasterSignal } from '../../shared/signals.js';
+import { type MasterSignal, STOP_SIGNALS } from '../../shared/signals.js';
 import { addCrash, restartDelayMs } from './backoff.js';
+import { isRenewing, onMemory, renew, renewalFailed } from './memory.js';
 import {
   advance,
   onPreparationLate,
@@ -18,11 +19,13 @@ import {
   beginDrain,
   beginStop,
   drainFailed,
+  drainSlot,
   onDrainOrder,
   onStopOrder,
   onStopSignal,
   sendDrain,
   settle,
+  takeOver,
 } from './shutdown.js';
 import {
   activeSlots,
@@ -48,9 +51,11 @@ import {
   type Child,
   type ChildExit,
   type ChildId,
+  type ChildMessage,
   type Effect,
   newSlot,
   type Order,
+  type RestartReason,
   type Slot,
   type StartFailure,
   type SupervisorEvent,
@@ -61,8 +66,8 @@ import {
 
 /**
  * The supervisor: a state and an event give the next state and the effects to perform. Pure: no
- * process, clock or timer. This file has starts, crashes and scaling; shutdown.ts and reload.ts
- * have the rest.
+ * process, clock or timer. This file handles starts, crashes and scaling; shutdown.ts and reload.ts
+ * the rest.
  */
 export function step(
   state: SupervisorState,
@@ -71,6 +76,7 @@ export function step(
   const turn = beginTurn(state);
   react(turn, event);
   advance(turn);
+  renew(turn);
   return turn;
 }
 
@@ -101,6 +107,7 @@ function withChild(turn: Turn, id: ChildId, next: (child: Child, slot: Slot) => 
 
 type ChildEvent = Extract<SupervisorEvent, { readonly child: ChildId }>;
 type Exited = Extract<SupervisorEvent, { type: 'exited' }>;
+type Disconnected = Extract<SupervisorEvent, { type: 'disconnected' }>;
 
 function onChild(turn: Turn, child: Child, slot: Slot, event: ChildEvent) {
   switch (event.type) {
@@ -112,11 +119,11 @@ function onChild(turn: Turn, child: Child, slot: Slot, event: ChildEvent) {
       return kill(turn, child.id);
     }
     case 'disconnected':
-      return armExit(turn, child, slot);
+      return onDisconnected(turn, child, slot, event);
     case 'exited':
       return onExited(turn, child, slot, event);
     case 'heartbeat-lost': {
-      // It may be stuck for ever, or only busier than it was allowed to be: its clients wait.
+      // It may be stuck permanently, or just busy for too long: its clients are waiting.
       if (child.stuck || isStarting(child, slot)) return;
       const { silentMs, serving } = event;
       const fields = { reactor: child.slot, reactorPid: child.pid, silentMs, serving };
@@ -125,12 +132,14 @@ function onChild(turn: Turn, child: Child, slot: Slot, event: ChildEvent) {
       turn.effects.push({ type: 'abort', child: child.id });
       return armExit(turn, child, slot);
     }
+    case 'memory':
+      return onMemory(turn, child, slot, event);
     default:
       return unreachable(event);
   }
 }
 
-function onMessage(turn: Turn, child: Child, slot: Slot, message: ToMaster) {
+function onMessage(turn: Turn, child: Child, slot: Slot, message: ChildMessage) {
   switch (message.type) {
     case 'hello':
       child.pid = message.pid;
@@ -180,7 +189,7 @@ function onHello(turn: Turn, child: Child, slot: Slot, protocol: number) {
   const { state } = turn;
   if (child.stage !== 'loading' || !(isStarting(child, slot) || isAwaited(child, slot))) return;
   if (protocol !== PROTOCOL_VERSION) {
-    // The files were replaced under a running master. What serves keeps serving.
+    // The files were replaced under a running master. Serving processes keep serving.
     const message = `reactor ${child.slot} speaks protocol ${protocol}, the master ${PROTOCOL_VERSION}: rebuild`;
     const failure = { code: 'ERR_MOONRING_PROTOCOL', message, lasting: true } as const;
     if (state.phase.tag === 'starting') return beginStop(turn, { signal: null, failure });
@@ -208,14 +217,17 @@ function onLoaded(turn: Turn, child: Child, slot: Slot): void {
     child.stage = 'loaded';
     cancel(turn, childTimer(child));
   } else if (isAwaited(child, slot)) {
+    takeOver(turn, slot);
     serve(turn, child);
-    sendDrain(turn, child);
   } else if (isStarting(child, slot)) {
     serve(turn, child);
   }
 }
 
-/** The drain began before it had loaded: it still serves what waits in the slot's sockets. */
+/**
+ * The drain began before it was ready: it still serves connections waiting in the slot's sockets,
+ * and those of the previous process.
+ */
 function isAwaited(child: Child, slot: Slot): boolean {
   return child.role === 'main' && slot.state.tag === 'draining' && !slot.state.drained;
 }
@@ -226,9 +238,11 @@ function isStarting({ role }: Child, slot: Slot): boolean {
 
 function onReady(turn: Turn, child: Child, slot: Slot, allocator: string): void {
   const { state } = turn;
-  if (!isStarting(child, slot) || child.stage !== 'serving') return;
+  if (child.stage !== 'serving') return;
+  if (state.phase.tag === 'draining' && isAwaited(child, slot)) sendDrain(turn, child);
+  if (!isStarting(child, slot)) return;
   if (child.role === 'successor') {
-    // In a stop it is being killed; the message was under way.
+    // In a stop it is being killed; the message was in transit.
     if (!isEnding(state)) promote(turn, slot, child, allocator);
     return;
   }
@@ -240,7 +254,7 @@ function onReady(turn: Turn, child: Child, slot: Slot, allocator: string): void 
   beginServing(turn);
 }
 
-/** The start is over when enough reactors are ready and the others are in a crash loop. */
+/** Startup is complete when enough reactors are ready and the others are in a crash loop. */
 function beginServing(turn: Turn): void {
   const { state } = turn;
   if (state.phase.tag !== 'starting') return;
@@ -263,6 +277,38 @@ function noteStartFailure(child: Child, slot: Slot, failure: StartFailure): void
 
 /* Exits. */
 
+/** Writing the core of a large process takes long. */
+const DUMP_TIMEOUT_MS = 60_000;
+/** The number of processes of a slot at which another starts only after one has ended. */
+const CROWDED = 3;
+
+/**
+ * A crash closes the channel before the process has ended, which may take as long as writing its
+ * core: the slot is restarted without waiting for that.
+ */
+function onDisconnected(turn: Turn, child: Child, slot: Slot, event: Disconnected): void {
+  const { state } = turn;
+  const { nowMs, random } = event;
+  const history = addCrash(slot.history, { nowMs, wasReady: true }, state.settings.crashes);
+  const isCrowded = state.children.filter((each) => each.slot === slot.index).length >= CROWDED;
+  const isCrash = child.role === 'main' && slot.state.tag === 'ready' && !isEnding(state);
+  const isBeingReplaced = state.reload.tag !== 'idle' || successorOf(state, slot) !== null;
+  if (!isCrash || isCrowded || history.loop !== null || isBeingReplaced) {
+    armExit(turn, child, slot);
+    return;
+  }
+  slot.history = history;
+  slot.state = { tag: 'backoff' };
+  const restartInMs = restartDelayMs(history, random, state.settings.crashes);
+  child.role = 'predecessor';
+  child.drained = true;
+  child.crash = { restartInMs };
+  arm(turn, childTimer(child), DUMP_TIMEOUT_MS);
+  turn.effects.push({ type: 'slot-up', slot: slot.index, up: false });
+  if (restartInMs === 0) launch(turn, slot);
+  else arm(turn, slotTimer(slot), restartInMs);
+}
+
 function onExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   const { state } = turn;
   state.children = state.children.filter(({ id }) => id !== child.id);
@@ -271,7 +317,11 @@ function onExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   if (child.role === 'successor') {
     const what = child.failure === null ? wordsOf(event.exit) : `failed: ${child.failure.message}`;
     const code = child.failure?.code ?? 'ERR_MOONRING_HANDLER';
-    successorFailed(turn, slot, { code, message: `the new reactor ${slot.index} ${what}` });
+    const failed = { code, message: `the new reactor ${slot.index} ${what}` };
+    if (isRenewing(state)) renewalFailed(turn, slot, failed);
+    else successorFailed(turn, slot, failed);
+  } else if (child.crash !== null) {
+    reportCrash(turn, child, reasonOf(child, true, event.exit), event, child.crash);
   } else if (!child.drained) {
     const message = 'replaced reactor ended before it had handed its connections over';
     log(turn, 'error', message, { reactor: child.slot, ...exitFields(event) });
@@ -283,12 +333,17 @@ function onExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
 
 function onMainExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   const { state } = turn;
+  if (isStruckByGroupSignal(state, child, slot, event.exit)) {
+    launch(turn, slot);
+    if (isEnding(state)) drainSlot(turn, slot);
+    return;
+  }
   if (slot.state.tag === 'ready') return onCrash(turn, child, slot, null, event);
   if (slot.state.tag === 'starting') {
     const { failure } = slot.state;
     const isFirst = state.phase.tag === 'starting';
     if (!isFirst || failure?.lasting !== true) return onCrash(turn, child, slot, failure, event);
-    // No request has been served yet, and every other start would fail like this one.
+    // No request was served yet, and any other start would fail like this one.
     slot.state = { tag: 'stopped' };
     cancel(turn, slotTimer(slot));
     return beginStop(turn, { signal: null, failure });
@@ -310,6 +365,22 @@ function onMainExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   settle(turn);
 }
 
+/**
+ * A terminal signals the whole group, and a process that is just starting does not ignore that yet.
+ * It is not at fault: another one takes its place, even in a drain.
+ */
+function isStruckByGroupSignal(
+  { phase }: SupervisorState,
+  child: Child,
+  slot: Slot,
+  { signal }: ChildExit,
+): boolean {
+  const isAtStart = child.stage === 'loading' && STOP_SIGNALS.some((name) => name === signal);
+  return (
+    isAtStart && (isStarting(child, slot) || (phase.tag === 'draining' && isAwaited(child, slot)))
+  );
+}
+
 function onCrash(
   turn: Turn,
   child: Child,
@@ -322,19 +393,16 @@ function onCrash(
   const wasReady = slot.state.tag === 'ready';
   const wasLooping = slot.history.loop !== null;
   const reason = reasonOf(child, wasReady, event.exit);
-  const fields = {
-    reactor: slot.index,
-    reason,
-    ...exitFields(event),
-    ...(failure === null ? {} : { failure: failure.message }),
-  };
-  state.restarts[reason]++;
+  const failed = failure === null ? {} : { failure: failure.message };
+  const report = (more: LogFields) =>
+    reportCrash(turn, child, reason, event, { ...failed, ...more });
   slot.history = addCrash(slot.history, { nowMs: event.nowMs, wasReady }, policy);
   turn.effects.push({ type: 'slot-up', slot: slot.index, up: false });
-  const successor = state.reload.tag === 'replacing' ? successorOf(state, slot) : null;
+  const mayFollow = state.reload.tag === 'replacing' || isRenewing(state);
+  const successor = mayFollow ? successorOf(state, slot) : null;
   if (successor !== null) {
-    // It takes the slot over out of turn, if need be as soon as it has loaded.
-    log(turn, 'error', 'reactor crashed', { ...fields, restartInMs: 0 });
+    // It takes over the slot out of turn, if necessary as soon as it has loaded.
+    report({ restartInMs: 0 });
     successor.role = 'main';
     slot.state = { tag: 'starting', child: successor.id, failure: successor.failure };
     cancel(turn, childTimer(successor));
@@ -345,14 +413,15 @@ function onCrash(
   const { loop } = slot.history;
   slot.state = { tag: loop === null ? 'backoff' : 'failed' };
   if (loop !== null && activeSlots(state).every(isLooping)) {
-    log(turn, 'error', 'reactor crashed', fields);
-    const last = failure === null ? wordsOf(event.exit) : failure.message;
+    report({});
+    const words = child.overMemory ? 'had reached --memory-limit' : wordsOf(event.exit);
+    const last = failure === null ? words : failure.message;
     const message = `reactor ${slot.index} ${loop.reason}; the last time: ${last}`;
     const signal = 'signal' in state.phase ? state.phase.signal : null;
     return beginDrain(turn, { signal, failure: { code: 'ERR_MOONRING_CRASH_LOOP', message } });
   }
   const delayMs = restartDelayMs(slot.history, event.random, policy);
-  log(turn, 'error', 'reactor crashed', { ...fields, restartInMs: delayMs });
+  report({ restartInMs: delayMs });
   if (loop !== null && !wasLooping) {
     const message = 'reactor is in a crash loop: it is retried, the others go on';
     log(turn, 'error', message, { reactor: slot.index, reason: loop.reason });
@@ -362,15 +431,34 @@ function onCrash(
   else arm(turn, slotTimer(slot), delayMs);
 }
 
+function reportCrash(
+  turn: Turn,
+  child: Child,
+  reason: RestartReason,
+  event: Exited,
+  more: LogFields,
+): void {
+  turn.state.restarts[reason]++;
+  const fields = { reactor: child.slot, reason, ...exitFields(event), ...more };
+  log(turn, 'error', 'reactor crashed', fields);
+}
+
 function reasonOf(child: Child, wasReady: boolean, exit: ChildExit) {
   if (child.stuck) return 'stuck';
+  if (child.overMemory) return 'memory';
   if (!wasReady) return 'start';
   return exit.signal === null ? 'exit' : 'signal';
 }
 
-function exitFields({ exit, serving }: Exited): LogFields {
+function exitFields({ exit, serving, waiting }: Exited): LogFields {
   const { pid, code, signal } = exit;
-  return { reactorPid: pid, code, signal, ...(serving.length === 0 ? {} : { serving }) };
+  return {
+    reactorPid: pid,
+    code,
+    signal,
+    ...(serving.length === 0 ? {} : { serving }),
+    ...(waiting === 0 ? {} : { waiting }),
+  };
 }
 
 function wordsOf({ code, signal }: ChildExit): string {
@@ -380,7 +468,8 @@ function wordsOf({ code, signal }: ChildExit): string {
 
 /* Timers. */
 
-/** Longer than a busy machine delays a timer: the master itself was stopped, and so was the rest. */
+/** Longer than a busy machine delays a timer: the master itself was stopped, and so were the
+ * others. */
 const STOPPED_MS = 1000;
 
 function onTimer(turn: Turn, timer: Timer, lateMs: number) {
@@ -401,7 +490,7 @@ function onDeadline(turn: Turn, child: Child, slot: Slot, lateMs: number) {
   const { startTimeoutMs, exitTimeoutMs } = turn.state.settings;
   const starts = isStarting(child, slot);
   if (lateMs > STOPPED_MS) {
-    // The time did not pass for the reactor either: it gets it once more.
+    // Time did not pass for the reactor either: it gets another timeout.
     const timer = child.role === 'main' ? slotTimer(slot) : childTimer(child);
     return arm(turn, timer, starts ? startTimeoutMs : exitTimeoutMs);
   }
@@ -459,7 +548,8 @@ function onOrder(turn: Turn, order: Order) {
 
 /* Scaling. */
 
-/** Why there cannot be `processes` reactors now; `null`: there can. Asked before sockets open. */
+/** Why there cannot be `processes` reactors now; `null`: there can. Checked before sockets are
+ * opened. */
 export function scalingProblem(state: SupervisorState, processes: number): string | null {
   const { minReactors } = state.settings;
   if (!Number.isInteger(processes) || processes < 1)
@@ -467,6 +557,7 @@ export function scalingProblem(state: SupervisorState, processes: number): strin
   if (processes < minReactors) return `--min-reactors is ${minReactors}`;
   if (state.phase.tag !== 'serving') return 'not all reactors are ready yet, or it is stopping';
   if (state.reload.tag !== 'idle') return 'a reload is under way';
+  if (state.children.some(({ role }) => role === 'successor')) return 'a reactor is being replaced';
   const leaving = state.slots.some((slot) => slot.retired && slot.state.tag !== 'stopped');
   return leaving ? 'reactors of an earlier order are still leaving' : null;
 }
