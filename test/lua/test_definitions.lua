@@ -57,6 +57,38 @@ function cases.http()
   end
 end
 
+-- Names of functions and tables, those inside with a dot; of constants only that there are some.
+local function names_in(object, prefix, names)
+  for name, member in pairs(object) do
+    if type(member) == 'table' and name ~= 'shared' and name ~= 'header' and name ~= 'var' then
+      names_in(member, prefix .. name .. '.', names)
+    elseif type(member) == 'function' then
+      names[prefix .. name] = true
+    end
+  end
+  return names
+end
+
+function cases.ngx()
+  local global = rawget(_G, 'ngx')
+  local ngx = require 'moonring.ngx'
+  rawset(_G, 'ngx', global)
+  expect.equal(names_in(defined 'ngx', '', {}), names_in(ngx, '', {}))
+end
+
+function cases.shared()
+  local library, runtime = read 'lua/library/moonring/shared.lua', read 'lua/moonring/shared.lua'
+  local described, there = {}, {}
+  for name, parameters in library:gmatch '\nfunction Dictionary:([%w_]+)%((.-)%)' do
+    described[name] = parameters
+  end
+  for name, parameters in runtime:gmatch '\nfunction Dictionary:([%w_]+)%((.-)%)' do
+    there[name] = parameters
+  end
+  expect.equal(described, there)
+  expect.equal(members_of(defined 'shared'), members_of(require 'moonring.shared'))
+end
+
 -- The names in a text that follow what `pattern` finds.
 local function names_in(text, pattern)
   local names = {}
@@ -79,6 +111,71 @@ function cases.socket()
   local options = library:match 'moonring.SocketOptions(.-)\n\n'
   expect.equal(names_in(options, '%-%-%-@field ([%w_]+)%?'),
     names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))
+end
+
+function cases.postgres()
+  local members, postgres = members_of(defined 'postgres'), require 'moonring.postgres'
+  local library, runtime = read 'lua/library/moonring/postgres.lua', read 'lua/moonring/postgres.lua'
+  members.null = 'value'
+  expect.equal(members, members_of(postgres))
+  for _, class in ipairs { 'Queries', 'Listener' } do
+    local described = names_in(library, '\nfunction ' .. class .. ':(%a[%w_]*)')
+    if class == 'Queries' then -- a pool and a transaction have one each
+      described.transaction, described.copy_out = nil, nil
+    end
+    expect.equal(described, names_in(runtime, '\nfunction ' .. class .. '%.(%a[%w_]*)'))
+  end
+  local known = names_in(library:match 'moonring.PostgresOptions(.-)\n\n', '%-%-%-@field ([%w_]+)')
+  for name in pairs(known) do
+    expect.raises(name == 'null' and 'user is missing' or '', postgres.connect, { [name] = print })
+  end
+  expect.raises('has no member "sslmodes"', postgres.connect, { user = 'u', sslmodes = 1 })
+end
+
+-- Modules with objects: methods and options as the runtime has them.
+for module, classes in pairs { limit = { 'Rate', 'Concurrency', 'Lease' }, lock = { 'Lock' },
+  cache = { 'Cache' } } do
+  cases[module] = function()
+    local library, runtime = read('lua/library/moonring/' .. module .. '.lua'),
+      read('lua/moonring/' .. module .. '.lua')
+    expect.equal(members_of(defined(module)), members_of(require('moonring.' .. module)))
+    for _, class in ipairs(classes) do
+      expect.equal(names_in(library, '\nfunction ' .. class .. ':(%a[%w_]*)'),
+        names_in(runtime, '\nfunction ' .. class .. '%.(%a[%w_]*)'))
+    end
+    local options, known = {}, {}
+    for class in library:gmatch '%-%-%-@class moonring%.%a+Options\n(.-)\n\n' do
+      for name in class:gmatch '%-%-%-@field ([%w_]+)%??' do
+        options[name] = true
+      end
+    end
+    for list in runtime:gmatch '\nlocal [%u_]*OPTIONS = (%b{})' do
+      for name in list:gmatch '([%w_]+) = true' do
+        known[name] = true
+      end
+    end
+    expect.equal(options, known)
+  end
+end
+
+-- Read instead of loaded: another case puts a table in the place of the scheduler.
+function cases.redis()
+  local library, runtime = read 'lua/library/moonring/redis.lua', read 'lua/moonring/redis.lua'
+  local members = names_in(library, '\nfunction redis%.(%a[%w_]*)')
+  members.is_error, members.null = nil, nil -- assigned
+  expect.equal(members, names_in(runtime, '\nfunction _M%.(%a[%w_]*)'))
+  local described = names_in(library, '\nfunction Client:(%a[%w_]*)')
+  described.run = nil -- a client and a session have the same
+  expect.equal(described, names_in(runtime, '\nfunction Client%.(%a[%w_]*)'))
+  local methods = names_in(runtime, '\nfunction Subscription%.(%a[%w_]*)')
+  methods.closed, methods.replied = nil, nil -- for its connection
+  expect.equal(names_in(library, '\nfunction Subscription:(%a[%w_]*)'), methods)
+  for class, checks in pairs { RedisOptions = 'CHECKS', RedisPool = 'POOL_CHECKS', RedisScanOptions = 'SCAN_CHECKS',
+    RedisViewOptions = 'VIEW_CHECKS' } do
+    local options = library:match('%-%-%-@class moonring.' .. class .. '\n(.-)\n\n')
+    local known = runtime:match('\nlocal ' .. checks .. ' = {\n(.-)\n}\n')
+    expect.equal(names_in(options, '%-%-%-@field ([%w_]+)%?'), names_in('\n' .. known, '\n  ([%w_]+) ='))
+  end
 end
 
 function cases.validation()
@@ -152,13 +249,35 @@ function cases.request_and_response()
     methods[#methods + 1] = name .. '()'
   end
   table.sort(methods)
-  expect.equal(#methods, 17)
-  expect.equal(named(library, '\n%-%-%-@field ([%w_]+)', '\nfunction Request:([%w_]+)%((.-)%)'),
-    methods)
+  expect.equal(#methods, 23)
+  -- Not the fields of the other classes.
+  local own = library:match '%-%-%-@class moonring.Request(\n.-)\nlocal Request = '
+  expect.equal(named(own .. library:gsub('\n%-%-%-@field [^\n]*', ''), '\n%-%-%-@field ([%w_]+)',
+    '\nfunction Request:([%w_]+)%((.-)%)'), methods)
   expect.equal(named(library, '\nfunction Response:([%w_]+)%((.-)%)'),
     named(without_self(read 'lua/moonring/response.lua'), '\nfunction methods%.([%w_]+)%((.-)%)'))
   expect.equal(named(library, '\nfunction ([%w_]+)%((.-)%)'), { 'hs_queue_push(task)' })
   expect.equal(type(hs_queue_push), 'function')
+end
+
+function cases.websockets()
+  local library = read 'lua/library/moonring.lua'
+  local runtime = read 'lua/moonring/websocket.lua'
+  local methods = named((runtime:gsub('%(ws,? ?', '(')), '\nfunction methods%.([%w_]+)%((.-)%)')
+  for name in runtime:match('\nlocal getters = (%b{})'):gmatch '\n  ([%w_]+) = ' do
+    methods[#methods + 1] = name .. '()'
+  end
+  table.sort(methods)
+  local own = library:match '%-%-%-@class moonring.WebSocket(\n.-)\nlocal WebSocket = '
+  expect.equal(named(own .. library:gsub('\n%-%-%-@field [^\n]*', ''), '\n%-%-%-@field ([%w_]+)',
+    '\nfunction WebSocket:([%w_]+)%((.-)%)'), methods)
+  local options = {}
+  for name in runtime:match('\nlocal KNOWN = (%b{})'):gmatch '([%w_]+) = true' do
+    options[#options + 1] = name .. '()'
+  end
+  table.sort(options)
+  local described = library:match '%-%-%-@class moonring.WebSocketOptions(\n.-)\n\n'
+  expect.equal(named(described, '\n%-%-%-@field ([%w_]+)'), options)
 end
 
 function cases.runtime()
@@ -171,7 +290,8 @@ function cases.runtime()
   local found = members_of(moonring)
   found.spawn, described.spawn = nil, nil -- its first parameter may be left out
   expect.equal(described, found)
-  local files = { Task = 'scheduler', Timer = 'timers', Semaphore = 'semaphore' }
+  local files = { Task = 'scheduler', Timer = 'timers', Semaphore = 'semaphore',
+    Subscription = 'topics' }
   for class, file in pairs(files) do
     local there = named(library, '\nfunction ' .. class .. ':([%w_]+)%(')
     local methods = named(read('lua/moonring/' .. file .. '.lua'), '\nfunction ' .. class .. '%.([%w_]+)%(')

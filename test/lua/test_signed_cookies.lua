@@ -29,6 +29,9 @@ local function later(seconds, fn)
   for i = 1, 60 do
     local name = debug.getupvalue(signing.verify, i)
     if name == 'time' then
+      -- Compiled code takes an upvalue that is never assigned for a constant.
+      jit.off(signing.verify)
+      jit.flush()
       debug.setupvalue(signing.verify, i, function() return real() + seconds end)
       fn()
       debug.setupvalue(signing.verify, i, real)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "conn/hs_conn.h"
+#include "conn/hs_conn_ws.h"
 #include "conn/hs_observer.h"
 
 #define BYTE_PEER_DATE 784111777 /* Sun, 06 Nov 1994 08:49:37 GMT */
@@ -146,7 +147,7 @@ static inline void byte_peer_init(byte_peer_t *peer, const hs_limits_t *limits,
     peer->limits = *limits;
     hs_log_init(&peer->log, HS_LOG_OFF, NULL, NULL);
     hs_errinfo_t error = { 0 };
-    if (hs_conn_env_init(&peer->env, &peer->limits, 8, &peer->log, NULL, &byte_peer_transport,
+    if (hs_conn_env_init(&peer->env, &peer->limits, 8, NULL, &peer->log, NULL, &byte_peer_transport,
                          1000000, &error) != HS_OK)
         abort();
     peer->env.on_conn_closed = byte_peer_closed;
@@ -181,13 +182,15 @@ static inline void byte_peer_turn(byte_peer_t *peer)
     hs_executor_flush(&peer->env.executor);
     hs_conn_collect(&peer->env);
     hs_executor_flush(&peer->env.executor);
+    hs_conn_update_websockets(&peer->env);
     hs_loop_send(&peer->env.loop, 0);
 }
 
 /* Something happens in the next turn without the client. */
 static inline bool byte_peer_is_busy(const byte_peer_t *peer)
 {
-    return hs_loop_is_busy(&peer->env.loop) || !hs_list_empty(&peer->env.loop.held) ||
+    return hs_loop_is_busy(&peer->env.loop) || hs_conn_has_websockets_to_update(&peer->env) ||
+           !hs_list_empty(&peer->env.loop.held) ||
            !hs_mpsc_empty(&peer->env.executor.completions.posted);
 }
 

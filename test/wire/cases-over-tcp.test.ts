@@ -1,7 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
+import { makeCertificate } from '../e2e/certificate.js';
 import { type SeededRandom, seededRandom } from '../e2e/seeded-random.js';
-import { type Server, startServer } from '../e2e/server.js';
+import { type Server, startServer, tlsPortOf } from '../e2e/server.js';
 import { type Address, converse, PROBE_RESPONSE } from './wire-client.js';
 import { readWireCases, type WireCase } from './wire-document.js';
 import { checkResponses } from './wire-expectation.js';
@@ -38,8 +39,23 @@ async function runOnce(wire: WireCase, pieces: readonly Buffer[], address: Addre
   return { wrong, reset };
 }
 
-async function runCase(wire: WireCase, address: Address, random: SeededRandom): Promise<Wrong> {
-  for (const pieces of cutsOf(wire, random)) {
+/** Up to this many pieces, anywhere. */
+const RECORDS = 6;
+
+function recordsOf({ request }: WireCase, random: SeededRandom): Buffer[] {
+  const places = Array.from({ length: RECORDS - 1 }, () => random.int(0, request.length));
+  const ends = [...places.sort((a, b) => a - b), request.length];
+  return ends
+    .map((end, i) => request.subarray(ends[i - 1] ?? 0, end))
+    .filter((piece) => piece.length > 0);
+}
+
+async function runCase(
+  wire: WireCase,
+  address: Address,
+  cuts: readonly (readonly Buffer[])[],
+): Promise<Wrong> {
+  for (const pieces of cuts) {
     for (let attempt = 1; ; attempt++) {
       const { wrong, reset } = await runOnce(wire, pieces, address);
       if (!wrong) break;
@@ -62,15 +78,20 @@ for (const wire of readWireCases(DIRECTORY)) {
 
 for (const [options, cases] of byOptions) {
   t.test(options === '' ? 'the default limits' : options, async (t) => {
+    const { cert, key } = makeCertificate(t);
+    const tls = ['--tls-port', '0', '--tls-cert', cert, '--tls-key', key];
     const server: Server = await startServer(t, {
       app: 'test/wire/app.lua',
-      args: options === '' ? [] : options.split(' '),
+      args: [...tls, ...(options === '' ? [] : options.split(' '))],
     });
+    const secure: Address = { host: server.host, port: await tlsPortOf(server), tls: true };
     const waiting = cases.values();
     const lane = async () => {
       for (const wire of waiting) {
-        const wrong = await runCase(wire, server, random).catch(String);
+        const wrong = await runCase(wire, server, cutsOf(wire, random)).catch(String);
         t.equal(wrong, undefined, wire.name);
+        const inRecords = await runCase(wire, secure, [recordsOf(wire, random)]).catch(String);
+        t.equal(inRecords, undefined, `${wire.name}, over TLS`);
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { within } from '../e2e/until.js';
 import type { WireEnd } from './wire-document.js';
 
@@ -11,6 +12,8 @@ export const PROBE_RESPONSE = '200 GET /probe 1.1 []';
 export interface Address {
   readonly host: string;
   readonly port: number;
+  /** Each piece is a record of TLS. */
+  readonly tls?: boolean;
 }
 
 export interface Conversation {
@@ -28,8 +31,11 @@ export async function converse(
   pieces: readonly Buffer[],
   end: WireEnd,
 ): Promise<Conversation> {
-  const { host, port } = address;
-  const socket = createConnection({ host, port, allowHalfOpen: true, noDelay: true });
+  const { host, port, tls = false } = address;
+  const options = { host, port, allowHalfOpen: true, noDelay: true };
+  const socket = tls
+    ? connectTls({ ...options, rejectUnauthorized: false })
+    : createConnection(options);
   const received: Buffer[] = [];
   let reset = false;
   socket.on('data', (chunk: Buffer) => received.push(chunk));
@@ -38,7 +44,7 @@ export async function converse(
   });
   const over = Promise.race([once(socket, 'end'), once(socket, 'close')]).catch(() => {});
   try {
-    await once(socket, 'connect');
+    await once(socket, tls ? 'secureConnect' : 'connect');
     for (const piece of pieces) {
       if (socket.destroyed || socket.readableEnded) break;
       socket.write(piece);

@@ -51,9 +51,8 @@ async function run(script) {
   const testRunDurationMs = performance.now() - startedAt;
   const { failed, results } = judgeThresholds(thresholds, testRunDurationMs);
   const metrics = allMetrics(testRunDurationMs, results);
-  for (const [path, text] of Object.entries(
-    script.handleSummary({ metrics, state: { testRunDurationMs } }),
-  )) {
+  const data = { metrics, state: { testRunDurationMs } };
+  for (const [path, text] of Object.entries(script.handleSummary?.(data) ?? {})) {
     if (path === 'stdout') process.stdout.write(text);
     else writeFileSync(path, text);
   }

@@ -220,7 +220,7 @@ static inline void conn_drain(conn_bench_t *cb)
 /* The connection is one too many. */
 static inline void conn_shed(conn_bench_t *cb)
 {
-    hs_conn_shed(&cb->peer.conn, &cb->peer.env);
+    hs_conn_refuse(&cb->peer.conn, &cb->peer.env, 503);
     hs_stream_update(&cb->peer.env.loop, &cb->peer.conn.stream);
     conn_check_armed(cb);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "conn/conn_bench.h"
+#include "exec/hs_res.h"
 
 #define HOST "Host: a\r\n"
 #define GET_LATER "GET /later HTTP/1.1\r\n" HOST "\r\n"
@@ -24,9 +25,10 @@ typedef struct streamed {
     hs_abort_reason_t reason;
     unsigned ends;
     hs_buf_t content;
-    unsigned lasts; /* calls with is_last */
-    bool pauses;    /* on_content asks for a pause each time */
-    bool answers;   /* on_content ends the response when it has everything */
+    unsigned lasts;  /* calls with is_last */
+    bool pauses;     /* on_content asks for a pause each time */
+    bool answers;    /* on_content ends the response when it has everything */
+    bool takes_over; /* the handler takes the connection over, silently */
 } streamed_t;
 
 static hs_response_t *response_of(const streamed_t *st)
@@ -83,6 +85,11 @@ static void handle(hs_request_t *request, hs_response_t *response, void *user_da
     }
     const hs_callbacks_t callbacks = { on_drain, on_abort, on_content, on_end, st };
     assert_int_equal(hs_res_callbacks(response, &callbacks), 0);
+    if (st->takes_over) {
+        assert_int_equal(hs_res_take_over(response, HS_TAKEOVER_SILENT), 0);
+        assert_int_equal(hs_res_write(response, "hello", 5), HS_WRITE_CONTINUE);
+        assert_int_equal(hs_res_take_over(response, HS_TAKEOVER_SILENT), HS_ERR_STATE);
+    }
     st->job = hs_res_defer(response);
     assert_true(st->job != 0);
     st->content.len = 0;
@@ -233,6 +240,24 @@ static void a_failed_response_has_no_last_chunk(void **state)
     assert_int_equal(hs_res_fail(response_of(st)), 0);
     conn_pump(&st->cb);
     expect_sent(st, "4\r\nhalf\r\n");
+    assert_true(conn_is_closed(&st->cb));
+    close_streamed(st);
+}
+
+static void a_dropped_response_closes_behind_earlier_ones(void **state)
+{
+    streamed_t *st = *state;
+    open_streamed(st, false);
+    conn_feed_text(&st->cb, "GET /first HTTP/1.1\r\nHost: h\r\n\r\n" GET_LATER);
+    expect_head(st, "Content-Length: 6");
+    hs_response_t *response = response_of(st);
+    assert_int_equal(hs_res_body_str(response, "built"), 0);
+    assert_int_equal(hs_res_drop(response, 444), HS_OK);
+    assert_int_equal(hs_res_drop(response, 444), HS_ERR_STATE);
+    hs_res_post(hs_job_of(st->job));
+    hs_conn_collect(&st->cb.peer.env);
+    conn_pump(&st->cb);
+    expect_sent(st, "");
     assert_true(conn_is_closed(&st->cb));
     close_streamed(st);
 }
@@ -577,6 +602,7 @@ static void a_503_is_logged_as_the_request_that_it_answers(void **state)
     hs_access_log_origin_t origin = { .pid = 1, .hostname = "host" };
     hs_access_log_init(log, HS_ACCESS_LOG_JSON, &origin);
     observer->access_log = log;
+    observer->has_lines = true;
     memcpy(st->cb.peer.env.jobs.id_prefix, "p", 2);
     observer->now_us = *conn_now_ms(&st->cb) * 1000;
     conn_feed_text(&st->cb, "GET /a HTTP/1.1\r\n" HOST "\r\n");
@@ -652,6 +678,90 @@ static void pinned_content_comes_back_once(void **state)
         }
 }
 
+static const char own_protocol[] = GET_LATER "GET no HTTP\r\n\r\n\0\xff more than a small ring";
+
+static void expect_content(const streamed_t *st, const char *data, size_t len)
+{
+    assert_int_equal(st->content.len, len);
+    assert_memory_equal(st->content.data, data, len);
+}
+
+/* What the client sends behind the request goes to the handler, whatever its segments. */
+static void a_handler_takes_the_connection_over(void **state)
+{
+    streamed_t *st = *state;
+    const size_t head = sizeof(GET_LATER) - 1;
+    const size_t len = sizeof(own_protocol) - 1;
+    st->answers = false;
+    st->takes_over = true;
+    for (size_t cut = 1; cut <= len; cut++) {
+        for (size_t step = 1; step <= len; step += len - 1) {
+            st->cb.limits.ring_size = 128;
+            open_streamed(st, false);
+            assert_int_equal(conn_feed(&st->cb, own_protocol, cut, step), cut);
+            assert_int_equal(conn_feed(&st->cb, own_protocol + cut, len - cut, step), len - cut);
+            expect_content(st, own_protocol + head, len - head);
+            expect_sent(st, "hello");
+            const hs_conn_t *conn = &st->cb.peer.conn;
+            assert_true(conn->wait == HS_CONN_WAIT_NONE && conn->stream.reads);
+            assert_null(conn->stream.buffers);
+            write_text(st, "more");
+            expect_sent(st, "more");
+            conn_peer_shuts(&st->cb);
+            conn_pump(&st->cb);
+            assert_int_equal(st->lasts, 1);
+            write_text(st, "still"); /* it may be reading */
+            assert_int_equal(hs_res_send(response_of(st)), 0);
+            conn_pump(&st->cb);
+            expect_sent(st, "still");
+            assert_true(conn_is_closed(&st->cb));
+            close_streamed(st);
+        }
+    }
+}
+
+static void a_takeover_of_a_suspended_request_sends_the_101(void **state)
+{
+    streamed_t *st = *state;
+    st->answers = false;
+    open_streamed(st, false);
+    conn_feed_text(&st->cb, GET_LATER "early");
+    assert_int_equal(st->content.len, 0);
+    hs_response_t *response = response_of(st);
+    assert_int_equal(hs_res_header(response, "Upgrade", "own"), 0);
+    assert_int_equal(hs_res_take_over(response, HS_TAKEOVER_UPGRADE), 0);
+    write_text(st, "hello");
+    const char *got = st->cb.peer.got.data;
+    assert_memory_equal(got, "HTTP/1.1 101 Switching Protocols\r\n", 34);
+    assert_non_null(strstr(got, "\r\nUpgrade: own\r\nConnection: upgrade\r\n\r\nhello"));
+    expect_content(st, "early", 5);
+    /* The handler ends it: what the client is sending does not cost it the last bytes. */
+    assert_int_equal(hs_res_send(response), 0);
+    conn_pump(&st->cb);
+    assert_int_equal(st->cb.peer.conn.phase, HS_CONN_LINGERING);
+    close_streamed(st);
+}
+
+static void content_on_its_way_keeps_its_framing(void **state)
+{
+    streamed_t *st = *state;
+    st->answers = false;
+    open_streamed(st, false);
+    conn_feed_text(&st->cb, GET_LATER);
+    hs_response_t *response = response_of(st);
+    assert_int_equal(hs_res_write(response, "one", 3), HS_WRITE_CONTINUE);
+    assert_int_equal(hs_res_take_over(response, HS_TAKEOVER_SILENT), HS_ERR_STATE);
+    conn_pump(&st->cb);
+    assert_int_equal(hs_res_take_over(response, HS_TAKEOVER_SILENT), 0);
+    write_text(st, "two");
+    expect_head(st, "Transfer-Encoding: chunked");
+    expect_sent(st, "3\r\none\r\ntwo");
+    conn_peer_resets(&st->cb);
+    assert_int_equal(st->reason, HS_ABORT_LOST);
+    assert_int_equal(hs_res_write(response, "x", 1), HS_ERR_ABORTED);
+    close_streamed(st);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -661,6 +771,7 @@ int main(void)
         CASE(a_known_length_needs_no_chunks),
         CASE(to_http_1_0_the_connection_is_the_end),
         CASE(a_failed_response_has_no_last_chunk),
+        CASE(a_dropped_response_closes_behind_earlier_ones),
         CASE(a_writer_waits_for_the_client),
         CASE(a_writer_to_a_head_request_goes_on),
         CASE(a_client_that_takes_nothing_is_cut),
@@ -677,6 +788,9 @@ int main(void)
         CASE(an_idle_client_that_resets_has_aborted_nothing),
         CASE(a_503_is_logged_as_the_request_that_it_answers),
         CASE(pinned_content_comes_back_once),
+        CASE(a_handler_takes_the_connection_over),
+        CASE(a_takeover_of_a_suspended_request_sends_the_101),
+        CASE(content_on_its_way_keeps_its_framing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

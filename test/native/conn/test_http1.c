@@ -509,7 +509,7 @@ static void how_a_streamed_response_is_framed(void **state)
         if (at->has_length)
             assert_int_equal(hs_res_content_length(response, 5), 0);
         assert_true(hs_http1_begin_response(&reader.http1, &reader.context, reader.buffers,
-                                            reader.job, true));
+                                            reader.job, &response->fields, at->has_length, true));
         assert_int_equal(reader.http1.keep_alive, at->keeps);
         assert_true(put(&reader, "abc", 3));
         assert_true(put(&reader, "", 0)); /* is not the last chunk */
@@ -538,8 +538,8 @@ static void streamed_pieces_of_every_size(void **state)
     static const size_t sizes[] = { 1, 9, 15, 16, 17, 255, 256, 4095, 16383, 16384, 16385, 70000 };
     reader_t reader;
     begin_request(&reader, GET_11);
-    assert_true(
-        hs_http1_begin_response(&reader.http1, &reader.context, reader.buffers, reader.job, true));
+    assert_true(hs_http1_begin_response(&reader.http1, &reader.context, reader.buffers, reader.job,
+                                        &reader.job->response.fields, false, true));
     take_output(&reader);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         char head[32];

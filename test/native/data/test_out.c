@@ -80,7 +80,8 @@ static void append(model_t *model, int kind, size_t len)
         assert_true(hs_out_pin(&model->out, source + at, len, release));
         break;
     case HS_OUT_FILE:
-        assert_true(hs_out_add_file(&model->out, source_file, at, len, release));
+        assert_true(
+            hs_out_add_file(&model->out, source_file, at, len, HS_OUT_ANY_TIME, 0, release));
         break;
     default:
         fail();

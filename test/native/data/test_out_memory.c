@@ -63,7 +63,7 @@ static void a_refused_segment_is_still_the_callers(void **state)
     alloc_fault_arm(1, true);
     assert_true(hs_out_pin(&out, data, 10, counted));
     assert_false(hs_out_pin(&out, data, 10, counted));
-    assert_false(hs_out_add_file(&out, 0, 0, 10, counted));
+    assert_false(hs_out_add_file(&out, 0, 0, 10, HS_OUT_ANY_TIME, 0, counted));
     assert_false(hs_out_take_buf(&out, &buf));
     alloc_fault_disarm();
     assert_int_equal(released, 0);

@@ -121,10 +121,11 @@ static void on_done(void *context, hs_job_t *job, void *link)
     hs_job_give_back(&desk->rig.pool, job);
 }
 
-static void on_write(void *context, hs_job_t *job, hs_buf_t *data)
+static void on_write(void *context, hs_job_t *job, hs_buf_t *data, bool flush)
 {
     desk_t *desk = context;
     assert_ptr_equal(job->link, desk);
+    (void)flush;
     if (data->len == 0)
         hs_executor_drained(job); /* a connection that has sent everything */
     else

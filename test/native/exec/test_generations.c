@@ -417,7 +417,7 @@ static void threads_run_jobs_meanwhile(void **state)
         apps[i].number = 2 + i;
         prepare(&f, &apps[i]);
         assert_int_equal(hs_generations_switch(f.all), HS_OK);
-        idle.interrupt(idle.self, NULL);
+        idle.interrupt(idle.self, NULL, 0);
     }
     stop = true;
     for (size_t i = 0; i < 4; i++) {

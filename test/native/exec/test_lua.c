@@ -309,7 +309,7 @@ static void an_error_at_load_names_file_and_line(void **state)
     lua_bench_t *lb = *state;
     expect_no_load(lb, "local a\n\nlocal b = a.field\n", "handler.lua:3:");
     expect_no_load(lb, "error('told so')\n", "handler.lua:1: told so");
-    expect_no_load(lb, "error({})\n", "table:");
+    expect_no_load(lb, "error({})\n", "{}");
     expect_no_load(lb, "error()\n", "nil");
     lua_bench_write(lb, "broken.lua", "return = 1\n");
     expect_no_load(lb, "require 'broken'\n", "broken.lua:1:");
@@ -322,6 +322,10 @@ static void a_file_without_handle(void **state)
     expect_no_load(lb, "local function handle() end\n", "defines no global function handle");
     expect_no_load(lb, "handle = 'a string'\n", "defines no global function handle");
     assert_non_null(strstr(lb->error.text, lb->script));
+    expect_no_load(lb, "handle = require('moonring.router').new()\n",
+                   "the router is not one yet, write handle = app:handler()");
+    expect_no_load(lb, "handle = 7\n", "handle is a number");
+    expect_no_load(lb, "function handler(req, res) end\n", "did you mean handle by \"handler\"?");
 }
 
 static void a_file_that_is_not_there(void **state)
@@ -367,6 +371,96 @@ static void versions_are_told(void **state)
     assert_non_null(strstr(hs_lua_version(), "LuaJIT 2.1"));
 }
 
+/* ---- Interrupts, which the handler sends to its own thread. ---- */
+
+static lua_bench_t *interrupted;
+
+static void interrupt_request(void)
+{
+    hs_handler_t handler = hs_lua_as_handler(interrupted->lua);
+    handler.interrupt(handler.self, interrupted->bench.job, 0);
+}
+
+static void interrupt_other(void)
+{
+    hs_handler_t handler = hs_lua_as_handler(interrupted->lua);
+    handler.interrupt(handler.self, NULL, 0);
+}
+
+/* Loads `text` with functions that interrupt the request, and a task that does not run. */
+static void load_interrupted(lua_bench_t *lb, const char *text)
+{
+    char script[2048];
+    interrupted = lb;
+    snprintf(script, sizeof(script),
+             "local ffi = require 'ffi'\n"
+             "local function at(address) return ffi.cast('void (*)(void)', address) end\n"
+             "local interrupt, interrupt_other = at(%lluULL), at(%lluULL)\n%s",
+             (unsigned long long)(uintptr_t)interrupt_request,
+             (unsigned long long)(uintptr_t)interrupt_other, text);
+    load(lb, script);
+    hs_handler_t handler = hs_lua_as_handler(lb->lua);
+    handler.attach(handler.self, NULL);
+}
+
+static void an_interrupted_handler_cannot_go_on(void **state)
+{
+    static const char *const ways[] = { "/plain", "/caught", "/tail", "/coroutine", "/spawns" };
+    lua_bench_t *lb = *state;
+    load_interrupted(
+        lb, "local function loop() while true do end end\n"
+            "local function stubborn() while true do pcall(loop) end end\n"
+            "local ways = {\n"
+            "  ['/plain'] = loop,\n"
+            "  ['/caught'] = stubborn,\n"
+            "  ['/tail'] = function() return pcall(loop) end,\n"
+            "  ['/coroutine'] = function() return pcall(coroutine.wrap(stubborn)) end,\n"
+            "  ['/spawns'] = function() while true do pcall(moonring.spawn, loop) end end,\n"
+            "}\n"
+            "function handle(req, res)\n"
+            "  if req.url == '/other' then interrupt_other() end\n"
+            "  if not ways[req.url] then res:body(tostring(debug.gethook())):send() return end\n"
+            "  interrupt()\n"
+            "  return ways[req.url](res)\n"
+            "end\n");
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        lua_bench_get(lb, ways[i]);
+        assert_int_equal(lb->status, 503);
+        expect_logged(lb, ways[i]);
+        expect_logged(lb, "the handler ran into its deadline and was interrupted");
+        expect_logged(lb, "handler.lua:");
+        lua_bench_get(lb, "/");
+        assert_int_equal(lb->status, 200);
+        assert_string_equal(lb->body, "nil"); /* the hook is gone */
+    }
+    unsigned records = lb->bench.tape.records;
+    lua_bench_get(lb, "/other");
+    assert_int_equal(lb->status, 200);
+    assert_int_equal(lb->bench.tape.records, records);
+}
+
+static void an_interrupted_handler_that_has_responded(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_interrupted(lb, "function handle(req, res)\n"
+                         "  res:body('done'):send()\n"
+                         "  interrupt()\n"
+                         "  while true do end\n"
+                         "end\n");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 200);
+    assert_string_equal(lb->body, "done");
+    expect_logged(lb, "was interrupted");
+}
+
+static void whether_compiled_loops_can_be_interrupted(void **state)
+{
+    (void)state;
+    bool first = hs_lua_interrupts_compiled();
+    assert_int_equal(hs_lua_interrupts_compiled(), first);
+    print_message("compiled loops %s be interrupted\n", first ? "can" : "cannot");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +487,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_file_that_is_not_there, begin, end),
         cmocka_unit_test_setup_teardown(a_root_without_the_runtime, begin, end),
         cmocka_unit_test_setup_teardown(states_share_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(an_interrupted_handler_cannot_go_on, begin, end),
+        cmocka_unit_test_setup_teardown(an_interrupted_handler_that_has_responded, begin, end),
+        cmocka_unit_test(whether_compiled_loops_can_be_interrupted),
         cmocka_unit_test(versions_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,7 +79,13 @@ static void errors_that_are_no_strings(void **state)
     load_body(lb, "error({ code = 42, cause = {} })");
     lua_bench_get(lb, "/");
     expect_logged(lb, "code = 42");
-    expect_logged(lb, "cause = table: 0x");
+    expect_logged(lb, "cause = {}");
+    load_body(lb, "error {}");
+    lua_bench_get(lb, "/");
+    expect_logged(lb, "lua error in GET /: {}");
+    load_body(lb, "local t = { { { { 1 } } } } t[1].own = t error(t)");
+    lua_bench_get(lb, "/");
+    expect_logged(lb, "{…}");
     load_body(lb, "local t = {} for i = 1, 20 do t[i] = i end error(t)");
     lua_bench_get(lb, "/");
     expect_logged(lb, "16 = 16, … }");
@@ -132,6 +138,38 @@ static void endless_recursion_is_an_error_like_any_other(void **state)
     }
 }
 
+/* Its traceback has the line that calls itself once. */
+static void a_handler_that_calls_itself_has_a_short_record(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local result = handle(req, res)\n"
+             "  return result\n"
+             "end\n");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    assert_int_equal(lb->bench.tape.records, 1);
+    expect_logged(lb, "stack overflow");
+    expect_logged(lb, "handler.lua:2: in function 'handle' (");
+    size_t lines = 0;
+    for (const char *at = lb->bench.tape.last; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    assert_true(lines < 10);
+}
+
+static void a_misspelt_worker_is_named(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "return 'workr'");
+    lua_bench_get(lb, "/");
+    assert_int_equal(lb->status, 500);
+    expect_logged(lb, "handle has returned \"workr\": did you mean 'worker'?");
+    load_body(lb, "res:body('fine'):send() return 'another word'");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "fine");
+    assert_int_equal(lb->bench.tape.records, 1);
+}
+
 static void an_error_after_send_leaves_the_answer(void **state)
 {
     lua_bench_t *lb = *state;
@@ -172,6 +210,28 @@ static void mistakes_raise_at_the_callers_line(void **state)
         { "req.url = '/'", "a request cannot be changed" },
         { "req:header()", "got nil" },
         { "req:header(1)", "got number" },
+        { "res:compress()", "res:compress(compress) takes true or false, got nil" },
+        { "res:send():compress(false)", "already sent" },
+        { "res:get_header()", "res:get_header(name) takes a string, got nil" },
+        { "moonring.percent.decode()", "percent.decode(text) takes a string, got nil" },
+        { "moonring.percent.encode()", "percent.encode(text) takes a string, got nil" },
+        { "moonring.forms.read()", "forms.read(req) takes the request, got nil" },
+        { "moonring.forms.parse('a=b')", "takes strings, got string and nil" },
+        { "moonring.cookies.read()", "cookies.read(req) takes the request, got nil" },
+        { "moonring.cookies.parse()", "cookies.parse(text) takes a string, got nil" },
+        { "moonring.cookies.set(nil, 'a', 'b')", "takes the response, got nil" },
+        { "moonring.cookies.read_signed(nil, 'a', 'k')", "takes the request, got nil" },
+        { "moonring.trace.read()", "trace.read(req) takes the request, got nil" },
+        { "moonring.trace.begin('a')", "takes the request, got a string" },
+        { "moonring.trace.begin(req, 1)", "sampled has to be true, false or nil, not a number" },
+        { "moonring.trace.parse()", "trace.parse(text) takes a string, got nil" },
+        { "checker:body()", "checker:body(req) takes the request, got nil" },
+        { "checker:query()", "checker:query(req) takes the request, got nil" },
+        { "checker:params()", "takes the table of the router, got nil" },
+        { "checker.check({})", "are called with a colon" },
+        { "require('moonring.http').fetch()", "http.fetch(url, options) takes a URL, got nil" },
+        { "moonring.spawn(print):wiat()", "a task has no member \"wiat\": did you mean \"wait\"?" },
+        { "moonring.semaphore(1):aquire()", "a semaphore has no member \"aquire\": did you mean" },
         { "res:nothing()", "res has no member \"nothing\"" },
         { "res:stauts(200)", "res has no member \"stauts\": did you mean \"status\"?" },
         { "res:Json({})", "did you mean \"json\"?" },
@@ -198,7 +258,10 @@ static void mistakes_raise_at_the_callers_line(void **state)
     lua_bench_t *lb = *state;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         char body[256];
-        snprintf(body, sizeof(body), "-- a comment\n%s\nres:body('went on'):send()", table[i].call);
+        snprintf(body, sizeof(body),
+                 "local checker = moonring.validation.new { type = 'any' }\n%s\nres:body('went "
+                 "on'):send()",
+                 table[i].call);
         load_body(lb, body);
         lua_bench_get(lb, "/");
         if (lb->bench.tape.records != i + 1)
@@ -411,6 +474,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_follows_a_nul_is_logged_too, begin, end),
         cmocka_unit_test_setup_teardown(an_error_that_cannot_be_described, begin, end),
         cmocka_unit_test_setup_teardown(endless_recursion_is_an_error_like_any_other, begin, end),
+        cmocka_unit_test_setup_teardown(a_handler_that_calls_itself_has_a_short_record, begin, end),
+        cmocka_unit_test_setup_teardown(a_misspelt_worker_is_named, begin, end),
         cmocka_unit_test_setup_teardown(an_error_after_send_leaves_the_answer, begin, end),
         cmocka_unit_test_setup_teardown(mistakes_raise_at_the_callers_line, begin, end),
         cmocka_unit_test_setup_teardown(mistakes_can_be_caught, begin, end),

@@ -14,8 +14,10 @@ typedef struct recorded {
     size_t len;
 } recorded_t;
 
-/* The records that a request for `target` writes, when `body` is its handler. */
-static void record(lua_bench_t *lb, const char *body, const char *target, recorded_t *recorded)
+/* The records that a request for `target` with further fields writes, when `body` is its handler.
+ */
+static void record(lua_bench_t *lb, const char *body, const char *target, const char *fields,
+                   recorded_t *recorded)
 {
     int fds[2];
     assert_int_equal(pipe(fds), 0);
@@ -27,7 +29,8 @@ static void record(lua_bench_t *lb, const char *body, const char *target, record
              "local log = require 'moonring.log'\nfunction handle(req, res)\n%s\nres:send()\nend\n",
              body);
     load(lb, text);
-    lua_bench_get(lb, target);
+    snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: h\r\n%s\r\n", target, fields);
+    lua_bench_run(lb, text);
     close(fds[1]);
     recorded->len = 0;
     ssize_t n;
@@ -40,10 +43,11 @@ static void record(lua_bench_t *lb, const char *body, const char *target, record
 }
 
 /* One line that `check`, a Lua expression, is true for: `r` is the record. */
-static void expect_record(lua_bench_t *lb, const char *body, const char *check)
+static void expect_record_of(lua_bench_t *lb, const char *fields, const char *body,
+                             const char *check)
 {
     static recorded_t recorded;
-    record(lb, body, "/path?q", &recorded);
+    record(lb, body, "/path?q", fields, &recorded);
     assert_true(recorded.len > 0);
     assert_ptr_equal(strchr(recorded.line, '\n'), recorded.line + recorded.len - 1);
     lua_bench_write(lb, "record.json", recorded.line);
@@ -57,6 +61,11 @@ static void expect_record(lua_bench_t *lb, const char *body, const char *check)
     lua_bench_get(lb, "/");
     if (strcmp(lb->body, "true") != 0)
         fail_msg("%s: %s\n%s", check, lb->body, recorded.line);
+}
+
+static void expect_record(lua_bench_t *lb, const char *body, const char *check)
+{
+    expect_record_of(lb, "", body, check);
 }
 
 static void a_record_names_its_request_and_has_fields(void **state)
@@ -117,7 +126,7 @@ static void one_line_whatever_the_client_sends(void **state)
                   "log.info(all, { [all:sub(1, 60)] = all, [all:sub(129, 180)] = { all } })",
                   "type(r.msg) == 'string' and #r.msg > 200");
     static recorded_t recorded;
-    record(lb, "log.info('\\194\\155', { a = '\\194\\155\\127', ['\\194\\155'] = 1 })", "/",
+    record(lb, "log.info('\\194\\155', { a = '\\194\\155\\127', ['\\194\\155'] = 1 })", "/", "",
            &recorded);
     assert_null(strchr(recorded.line, '\x9B'));
     assert_null(strchr(recorded.line, '\x7F'));
@@ -143,8 +152,63 @@ static void records_below_the_level_are_not_made(void **state)
 {
     lua_bench_t *lb = *state;
     static recorded_t recorded;
-    record(lb, "log.debug('x', setmetatable({}, { __tostring = error }))", "/", &recorded);
+    record(lb, "log.debug('x', setmetatable({}, { __tostring = error }))", "/", "", &recorded);
     assert_int_equal(recorded.len, 0);
+}
+
+#define TRACE "0af7651916cd43dd8448eb211c80319c"
+#define TRACEPARENT "traceparent: 00-" TRACE "-b7ad6b7169203331-01\r\n"
+
+/* By itself from the request, with a span once the handler has begun one. */
+static void a_record_names_the_trace_of_its_request(void **state)
+{
+    lua_bench_t *lb = *state;
+    expect_record_of(lb, TRACEPARENT, "log.info 'x'",
+                     "r.traceId == '" TRACE "' and r.spanId == nil");
+    expect_record_of(lb, "", "log.info 'x'", "r.traceId == nil and r.spanId == nil");
+    expect_record_of(lb, TRACEPARENT TRACEPARENT, "log.info 'x'", "r.traceId == nil");
+    expect_record_of(lb, "traceparent: 00-" TRACE "-b7ad6b716920333-01\r\n", "log.info 'x'",
+                     "r.traceId == nil");
+    expect_record_of(lb, TRACEPARENT, "log.info('x', { own = req.trace.span_id })",
+                     "r.traceId == '" TRACE "' and #r.spanId == 16 and r.spanId == r.own");
+    expect_record_of(lb, "", "log.info('x', { own = moonring.trace.begin(req) })",
+                     "#r.traceId == 32 and r.traceId == r.own.trace_id and "
+                     "r.spanId == r.own.span_id and r.own.parent_id == nil");
+    expect_record_of(lb, TRACEPARENT, "log.info('x', { traceId = 'mine', spanId = 'mine' })",
+                     "r.traceId == '" TRACE "' and r.traceId_ == 'mine' and r.spanId_ == 'mine'");
+    expect_record_of(lb, TRACEPARENT, "moonring.trace.read(req) error 'broken'",
+                     "r.traceId == '" TRACE "' and #r.spanId == 16");
+}
+
+/* Asked for again it is the same, and the next request of the connection has none of it. */
+static void a_request_has_one_trace(void **state)
+{
+    lua_bench_t *lb = *state;
+    load(lb, "function handle(req, res)\n"
+             "  local trace = req.trace\n"
+             "  if not trace then return res:body 'none' end\n"
+             "  local again = moonring.trace.begin(req, false)\n"
+             "  for _, name in ipairs { 'trace_id', 'span_id', 'parent_id', 'sampled', 'flags',\n"
+             "    'traceparent', 'tracestate' } do\n"
+             "    assert(trace[name] ~= nil and trace[name] == again[name], name)\n"
+             "  end\n"
+             "  assert(trace.span_id ~= trace.parent_id)\n"
+             "  res:body(trace.trace_id .. ' ' .. trace.parent_id .. ' ' .. trace.tracestate)\n"
+             "end\n");
+    for (int i = 0; i < 3; i++) {
+        lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\n" TRACEPARENT
+                          "tracestate: a=1\r\nTracestate: b=2\r\n\r\n");
+        assert_string_equal(lb->body, TRACE " b7ad6b7169203331 a=1,b=2");
+        lua_bench_get(lb, "/");
+        assert_string_equal(lb->body, "none");
+    }
+    load(lb, "function handle(req, res)\n"
+             "  res:body(tostring(req.trace and req.trace.tracestate) .. moonring.trace.begin(req, "
+             "false).traceparent:sub(-3)) end\n");
+    lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\ntracestate: a=1\r\n\r\n");
+    assert_string_equal(lb->body, "nil-02");
+    lua_bench_run(lb, "GET / HTTP/1.1\r\nHost: h\r\n" TRACEPARENT "tracestate: \xff\r\n\r\n");
+    assert_string_equal(lb->body, "nil-01");
 }
 
 static void text_records_have_the_fields_too(void **state)
@@ -166,6 +230,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_line_whatever_the_client_sends, begin, end),
         cmocka_unit_test_setup_teardown(long_fields_are_cut, begin, end),
         cmocka_unit_test_setup_teardown(records_below_the_level_are_not_made, begin, end),
+        cmocka_unit_test_setup_teardown(a_record_names_the_trace_of_its_request, begin, end),
+        cmocka_unit_test_setup_teardown(a_request_has_one_trace, begin, end),
         cmocka_unit_test_setup_teardown(text_records_have_the_fields_too, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

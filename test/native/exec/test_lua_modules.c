@@ -32,10 +32,20 @@ static void run_case(void **state)
 }
 
 /* Loads the runner and asks it for the names of the cases, which stay in `names`. */
-static size_t find_cases(lua_bench_t *lb, const char *suite, char *names, const char **found)
+static size_t find_cases(lua_bench_t *lb, hs_shared_set_t *shared, const char *suite, char *names,
+                         const char **found)
 {
     hs_lua_config_t config = { .files = { .root = "lua", .script = "test/lua/runner.lua" },
-                               .log = &lb->bench.log };
+                               .log = &lb->bench.log,
+                               .shared = shared };
+    const hs_shared_memory_t memories[] = {
+        { .kind = HS_SHARED_DICTIONARY, .name = "test", .size = 1024 * 1024, .fd = -1 },
+        { .kind = HS_SHARED_DICTIONARY, .name = "other", .size = 1024 * 1024, .fd = -1 },
+    };
+    if (hs_shared_set_open(shared, memories, 2, &lb->error) != HS_OK) {
+        print_error("%s\n", lb->error.text);
+        return 0;
+    }
     lb->lua = hs_lua_new(&config, &lb->error);
     if (lb->lua == NULL) {
         print_error("%s\n", lb->error.text);
@@ -59,6 +69,7 @@ static size_t find_cases(lua_bench_t *lb, const char *suite, char *names, const 
 int main(int argc, char **argv)
 {
     static lua_bench_t lb;
+    static hs_shared_set_t shared;
     static char names[sizeof(lb.body)];
     static const char *found[CASES_MAX];
     static lua_case_t cases[CASES_MAX];
@@ -68,7 +79,7 @@ int main(int argc, char **argv)
         return 2;
     }
     lua_bench_begin(&lb);
-    size_t count = find_cases(&lb, argv[1], names, found);
+    size_t count = find_cases(&lb, &shared, argv[1], names, found);
     for (size_t i = 0; i < count; i++) {
         cases[i] = (lua_case_t){ &lb, argv[1], found[i] };
         tests[i] = (struct CMUnitTest){ .name = found[i],
@@ -77,5 +88,6 @@ int main(int argc, char **argv)
     }
     int failed = count == 0 ? 1 : _cmocka_run_group_tests(argv[1], tests, count, NULL, NULL);
     lua_bench_end(&lb);
+    hs_shared_set_close(&shared);
     return failed;
 }

@@ -64,6 +64,26 @@ static void reset_forgets_what_was_built_and_not_what_was_sent(void **state)
     assert_string_equal(lb->fields, "Content-Type: application/problem+json\r\n");
 }
 
+/* Hooks and error handlers read what was built, also behind the end of the response. */
+static void what_was_built_can_be_read(void **state)
+{
+    lua_bench_t *lb = *state;
+    load_body(lb, "local function seen() return ('%d %s %s;'):format(res:get_status(),\n"
+                  "  tostring(res:get_header 'x-A'), tostring(res:get_header 'x')) end\n"
+                  "local out = seen()\n"
+                  "res:status(404):header('X-B', 'c'):header('X-A', ''):header('X-a', 'second')\n"
+                  "out = out .. seen() .. tostring(res:get_header 'X-B')\n"
+                  "res:body(out):send() assert(seen() == '404  nil;')");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "200 nil nil;404  nil;c");
+    assert_int_equal(lb->bench.tape.records, 0);
+    load_body(lb, "res:status(201) res:write('a') res:write(res:get_status() .. '') res:finish()\n"
+                  "assert(res:get_status() == 201)");
+    lua_bench_get(lb, "/");
+    assert_string_equal(lb->body, "a201");
+    assert_int_equal(lb->bench.tape.records, 0);
+}
+
 static void redirections(void **state)
 {
     lua_bench_t *lb = *state;
@@ -160,6 +180,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_set_before_json_stays, begin, end),
         cmocka_unit_test_setup_teardown(reset_forgets_what_was_built_and_not_what_was_sent, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(what_was_built_can_be_read, begin, end),
         cmocka_unit_test_setup_teardown(redirections, begin, end),
         cmocka_unit_test_setup_teardown(cookies_are_chained, begin, end),
         cmocka_unit_test_setup_teardown(a_context_belongs_to_one_request, begin, end),

@@ -346,6 +346,78 @@ static void sleep_of_zero_lets_others_go_on(void **state)
     expect(&desk, 200, "ababab");
 }
 
+/* Until it waits again, or ends: hooks behind a route that has waited look at the response. */
+static void a_response_can_be_read_behind_its_end(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state,
+               "local app = require('moonring.router').new()\n"
+               "app:after(function(req, res) kept = req.path .. res:get_status() end)\n"
+               "app:get('/x', function(req, res)\n"
+               "  if kept then return res:body(kept):send() end\n"
+               "  moonring.sleep(0.001)\n"
+               "  res:status(202):body('sent'):send()\n"
+               "  local ok, why = pcall(res.send, res)\n"
+               "  assert(not ok and why:find 'already sent', why)\n"
+               "end)\n"
+               "handle = app:handler()");
+    expect(&desk, 202, "sent");
+    expect(&desk, 200, "/x202");
+    assert_int_equal(desk.lb->bench.tape.records, 0);
+}
+
+static void a_response_that_was_ended_goes_out_while_its_handler_waits(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state,
+               "function handle(req, res)\n"
+               "  moonring.sleep(0.001)\n"
+               "  moonring.spawn(function() res:body('sent'):send() end):wait()\n"
+               "  local ok, why = pcall(function() return res:get_status() end)\n"
+               "  print(tostring(ok) .. why)\n"
+               "  moonring.sleep(1000)\n"
+               "end");
+    expect(&desk, 200, "sent");
+    for (int i = 0; i < 1000 && desk.lb->bench.tape.records == 0; i++)
+        turn(&desk, 10);
+    expect_logged(desk.lb, "false");
+    expect_logged(desk.lb, "this request is over");
+}
+
+static void a_misspelt_method_of_a_timer_is_named(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state, "function handle(req, res) moonring.after(1, print):cancle() end");
+    expect(&desk, 500, "Internal Server Error\n");
+    expect_logged(desk.lb, "handler.lua:1: a timer has no member \"cancle\": did you mean "
+                           "\"cancel\"?");
+}
+
+static void the_record_of_a_handler_that_waits_too_long_says_where(void **state)
+{
+    desk_t desk;
+    lua_bench_t *lb = *state;
+    static const struct {
+        const char *call, *where;
+    } table[] = {
+        { "moonring.sleep(1000)", "handler.lua:3, in sleep" },
+        { "moonring.spawn(moonring.sleep, 1000):wait()", "handler.lua:3, in wait" },
+        { "local s = moonring.semaphore(0) s:acquire()", "handler.lua:3, in acquire" },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        char text[256];
+        snprintf(text, sizeof(text), "function handle(req, res)\nlocal _\n%s\nend\n",
+                 table[i].call);
+        desk_begin(&desk, lb, text);
+        assert_false(start(&desk, GET));
+        lb->bench.job->link = NULL;
+        hs_executor_give_up(&lb->bench.executor, lb->bench.job, 500);
+        expect_logged(lb, "GET /x has no response after 500 ms: its handler still waits: ");
+        expect_logged(lb, table[i].where);
+        finish(&desk);
+    }
+}
+
 static void a_task_that_ignores_its_end_is_dropped(void **state)
 {
     desk_t desk;
@@ -415,6 +487,10 @@ int main(void)
         TEST(a_handler_may_go_on_after_its_response),
         TEST(a_long_computation_between_waits_is_reported),
         TEST(sleep_of_zero_lets_others_go_on),
+        TEST(a_response_can_be_read_behind_its_end),
+        TEST(a_response_that_was_ended_goes_out_while_its_handler_waits),
+        TEST(a_misspelt_method_of_a_timer_is_named),
+        TEST(the_record_of_a_handler_that_waits_too_long_says_where),
         TEST(a_task_that_ignores_its_end_is_dropped),
         TEST(nothing_waits_while_the_file_is_loaded),
         TEST(a_state_that_stops_fails_what_waits),

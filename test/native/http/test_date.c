@@ -32,6 +32,35 @@ static void check(int64_t second)
     assert_int_equal(date.second, second);
 }
 
+/* Every form of what was formatted is read as the same second. */
+static void check_parse(int64_t second)
+{
+    time_t time = (time_t)second;
+    struct tm tm;
+    assert_non_null(gmtime_r(&time, &tm));
+    hs_date_t date = { 0 };
+    hs_date_set(&date, second);
+    int64_t parsed = -1;
+    assert_true(hs_date_parse(hs_span(date.line + 6, HS_DATE_LEN), second, &parsed));
+    assert_int_equal(parsed, second);
+    char text[64];
+    char clock[16];
+    size_t len = strftime(text, sizeof(text), "%A, %d-%b-", &tm);
+    assert_int_equal(strftime(clock, sizeof(clock), "%H:%M:%S", &tm), 8);
+    len += (size_t)snprintf(text + len, sizeof(text) - len, "%02d %s GMT", tm.tm_year % 100, clock);
+    assert_true(hs_date_parse(hs_span(text, len), second, &parsed));
+    assert_int_equal(parsed, second);
+    len = strftime(text, sizeof(text), "%a %b %e %H:%M:%S %Y", &tm);
+    assert_true(hs_date_parse(hs_span(text, len), 0, &parsed));
+    assert_int_equal(parsed, second);
+}
+
+static bool parses(const char *text)
+{
+    int64_t second;
+    return hs_date_parse(hs_span(text, strlen(text)), 0, &second);
+}
+
 static int64_t second_of(int year, int month, int day)
 {
     struct tm tm = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day };
@@ -126,6 +155,52 @@ static void update_formats_only_a_new_second(void **state)
                                    "\r\n");
 }
 
+static void dates_are_read_in_three_forms(void **state)
+{
+    (void)state;
+    uint64_t random = 1;
+    for (int i = 0; i < 10000; i++) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        check_parse((int64_t)((random >> 11) % (uint64_t)(LAST_SECOND + 1)));
+    }
+    /* RFC 9110 §5.6.7: two digits are never more than 50 years ahead. */
+    int64_t second;
+    const char text[] = "Sunday, 06-Nov-94 08:49:37 GMT";
+    assert_true(hs_date_parse(hs_span(text, strlen(text)), second_of(2026, 1, 1), &second));
+    assert_int_equal(second, 784111777);
+}
+
+static void what_is_no_date_is_not_read(void **state)
+{
+    (void)state;
+    assert_true(parses("Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert_true(parses("Sun, 06 Nov 1994 08:49:60 GMT"));
+    static const char *const wrong[] = {
+        "",
+        "Sun",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 08:49:37 UTC",
+        "Sun, 06 Nov 1994 08:49:37 GMT ",
+        "Sun, 6 Nov 1994 08:49:37 GMT",
+        "sun, 06 Nov 1994 08:49:37 GMT",
+        "Xxx, 06 Nov 1994 08:49:37 GMT",
+        "Sun, 06 nov 1994 08:49:37 GMT",
+        "Sun, 31 Feb 1994 08:49:37 GMT",
+        "Sun, 00 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:00:00 GMT",
+        "Sun, 06 Nov 1994 08:60:37 GMT",
+        "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 06 Nov 94 08:49:37 GMT",
+        "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sun Nov 6 08:49:37 1994",
+        "Sun Nov  6 08:49:37 94",
+        "1994-11-06T08:49:37Z",
+        "784111777",
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_false(parses(wrong[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +212,8 @@ int main(void)
         cmocka_unit_test(every_second_of_a_day),
         cmocka_unit_test(samples_over_the_whole_range),
         cmocka_unit_test(update_formats_only_a_new_second),
+        cmocka_unit_test(dates_are_read_in_three_forms),
+        cmocka_unit_test(what_is_no_date_is_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -276,6 +276,76 @@ static void a_response_before_a_reset_is_received(void **state)
     rig_close(&rig);
 }
 
+/* As moonring.redis receives: what is not used up stays, and is given again with what follows. */
+static void what_is_not_taken_is_given_again_with_more(void **state)
+{
+    (void)state;
+    rig_t rig;
+    user_t user;
+    rig_open(&rig);
+    int peer = user_connect(&rig, &user);
+    const hs_socket_outcome_t *outcome = &user.socket->outcomes[HS_SOCKET_READ];
+    peer_say(&rig, peer, "one,tw", 6);
+    expect_receive(&rig, &user, HS_RECEIVE_MORE, 0, NULL, "one,tw");
+    hs_socket_take(user.socket, 4);
+    unsigned before = user.done[HS_SOCKET_READ];
+    assert_int_equal(hs_socket_receive(user.socket, HS_RECEIVE_MORE, 3, NULL, WAIT_MS),
+                     HS_SOCKET_WAITS);
+    peer_say(&rig, peer, "o", 1); /* not more than that */
+    rig_turn(&rig);
+    assert_int_equal(user.done[HS_SOCKET_READ], before);
+    peer_say(&rig, peer, ",", 1);
+    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] > before);
+    assert_int_equal(outcome->len, 4);
+    assert_memory_equal(outcome->data, "two,", 4);
+    hs_socket_take(user.socket, 4);
+    hs_socket_free(user.socket);
+    hs_sock_close(peer);
+    rig_close(&rig);
+}
+
+static void a_look_finds_what_no_turn_has_told(void **state)
+{
+    (void)state;
+    rig_t rig;
+    user_t user;
+    rig_open(&rig);
+    int peer = user_connect(&rig, &user);
+    assert_int_equal(hs_socket_receive(user.socket, HS_RECEIVE_MORE, 0, NULL, 0), HS_SOCKET_WAITS);
+    assert_true(hs_socket_look(user.socket));
+    hs_sock_close(peer);
+    TURN_UNTIL(&rig, !hs_socket_look(user.socket));
+    assert_int_equal(user.socket->outcomes[HS_SOCKET_READ].failure.kind, HS_FAILURE_CLOSED);
+    hs_socket_free(user.socket);
+    rig_close(&rig);
+}
+
+static void what_was_unsent_when_the_connection_broke_is_known(void **state)
+{
+    (void)state;
+    rig_t rig;
+    user_t user;
+    rig_open(&rig);
+    int peer = user_connect(&rig, &user);
+    assert_int_equal(hs_socket_unsent(user.socket), 0);
+    char *bytes = calloc(1, 16 * 1024 * 1024);
+    assert_non_null(bytes);
+    assert_true(hs_socket_put(user.socket, bytes, 16 * 1024 * 1024));
+    assert_int_equal(hs_socket_send(user.socket, 0), HS_SOCKET_WAITS);
+    assert_int_equal(hs_socket_receive(user.socket, HS_RECEIVE_MORE, 0, NULL, 0), HS_SOCKET_WAITS);
+    for (int i = 0; i < 20; i++) /* the buffers of the kernel fill up */
+        rig_turn(&rig);
+    size_t unsent = hs_socket_unsent(user.socket);
+    assert_in_range(unsent, 1, 16 * 1024 * 1024 - 1);
+    peer_reset(peer);
+    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 2); /* after that of connect */
+    assert_int_equal(user.socket->outcomes[HS_SOCKET_READ].failure.kind, HS_FAILURE_CLOSED);
+    assert_in_range(hs_socket_unsent(user.socket), 1, unsent);
+    hs_socket_free(user.socket);
+    free(bytes);
+    rig_close(&rig);
+}
+
 static void sending_waits_for_a_peer_that_does_not_read(void **state)
 {
     (void)state;
@@ -480,6 +550,9 @@ int main(void)
         cmocka_unit_test(the_end_of_the_stream_gives_what_arrived),
         cmocka_unit_test(a_reset_fails_both_directions),
         cmocka_unit_test(a_response_before_a_reset_is_received),
+        cmocka_unit_test(what_is_not_taken_is_given_again_with_more),
+        cmocka_unit_test(a_look_finds_what_no_turn_has_told),
+        cmocka_unit_test(what_was_unsent_when_the_connection_broke_is_known),
         cmocka_unit_test(sending_waits_for_a_peer_that_does_not_read),
         cmocka_unit_test(a_send_that_takes_too_long_closes),
         cmocka_unit_test(one_call_of_a_kind_waits_at_a_time),

@@ -200,7 +200,7 @@ static void sessions_are_used_again(void **state)
         for (unsigned i = 0; i < 3; i++) {
             expect_connected(&bench, &user, &target);
             expect_echo(&bench, &user, "hello");
-            assert_int_equal(hs_tls_is_resumed(user.socket->link->tls), i > 0);
+            assert_int_equal(hs_tls_is_resumed(&user.socket->link->tls->tls), i > 0);
             hs_socket_free(user.socket);
             TURN_UNTIL(&bench.rig, bench.peer.ended_well == i + 1);
         }
@@ -357,9 +357,9 @@ static void many_configurations_are_bounded(void **state)
         snprintf(alpn, sizeof(alpn), "test/%d", i);
         target.tls.alpn = alpn;
         hs_failure_t failure;
-        hs_tls_t *tls = hs_tls_new(&bench.rig.net.tls, &target.tls, "", 0, &failure);
+        hs_tls_client_t *tls = hs_tls_client_new(&bench.rig.net.tls, &target.tls, "", 0, &failure);
         assert_non_null(tls);
-        hs_tls_free(tls);
+        hs_tls_client_free(tls);
     }
     assert_int_equal(bench.rig.net.tls.count, HS_TLS_CONTEXTS_MAX);
     expect_echo(&bench, &kept, "its context is kept");

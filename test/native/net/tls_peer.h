@@ -22,10 +22,11 @@ typedef struct certificate {
     char file[64]; /* of both */
 } certificate_t;
 
-/* Signed by itself, for localhost and 127.0.0.1; `days`: how long it is valid from yesterday. */
-static inline void certificate_make(certificate_t *made, const char *name, int days)
+/* Signed by itself, for `names`; takes `key`. `days`: how long it is valid from yesterday. */
+static inline void certificate_make_for(certificate_t *made, const char *name, const char *names,
+                                        EVP_PKEY *key, int days)
 {
-    made->key = EVP_EC_gen("P-256");
+    made->key = key;
     made->x509 = X509_new();
     assert_true(made->key != NULL && made->x509 != NULL);
     X509_set_version(made->x509, 2);
@@ -38,11 +39,10 @@ static inline void certificate_make(certificate_t *made, const char *name, int d
     X509_set_issuer_name(made->x509, subject);
     X509V3_CTX context;
     X509V3_set_ctx(&context, made->x509, made->x509, NULL, NULL, 0);
-    X509_EXTENSION *names =
-        X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1");
-    assert_non_null(names);
-    X509_add_ext(made->x509, names, -1);
-    X509_EXTENSION_free(names);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, NID_subject_alt_name, names);
+    assert_non_null(extension);
+    X509_add_ext(made->x509, extension, -1);
+    X509_EXTENSION_free(extension);
     assert_true(X509_sign(made->x509, made->key, EVP_sha256()) > 0);
     snprintf(made->file, sizeof(made->file), "/tmp/moonring-tls-%s-%ld.pem", name, (long)getpid());
     FILE *file = fopen(made->file, "w");
@@ -50,6 +50,12 @@ static inline void certificate_make(certificate_t *made, const char *name, int d
     assert_int_equal(PEM_write_X509(file, made->x509), 1);
     assert_int_equal(PEM_write_PrivateKey(file, made->key, NULL, NULL, 0, NULL, NULL), 1);
     fclose(file);
+}
+
+/* For localhost and 127.0.0.1. */
+static inline void certificate_make(certificate_t *made, const char *name, int days)
+{
+    certificate_make_for(made, name, "DNS:localhost,IP:127.0.0.1", EVP_EC_gen("P-256"), days);
 }
 
 static inline void certificate_free(certificate_t *made)

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "os/hs_sock.h"
+#include "os/hs_thread.h"
 
 static uint16_t port_of(int fd)
 {
@@ -274,6 +275,35 @@ static void a_file_to_a_closed_peer_raises_no_signal(void **state)
     hs_sock_close(file);
 }
 
+static void *send_to_a_closed_peer(void *unused)
+{
+    (void)unused;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    int file = open_file("x", 1);
+    hs_sock_close(fds[1]);
+    ptrdiff_t *result = malloc(sizeof(*result));
+    assert_non_null(result);
+    *result = hs_sock_sendfile(fds[0], file, 0, 1);
+    hs_sock_close(fds[0]);
+    hs_sock_close(file);
+    return result;
+}
+
+static void a_file_to_a_closed_peer_raises_no_signal_on_a_thread_of_the_server(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    hs_errinfo_t error;
+    assert_int_equal(
+        hs_thread_start(&thread, HS_THREAD_IO, "sends", send_to_a_closed_peer, NULL, &error),
+        HS_OK);
+    void *result = NULL;
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_int_equal(*(ptrdiff_t *)result, -EPIPE);
+    free(result);
+}
+
 static void unsent_counts_what_a_peer_has_not_taken(void **state)
 {
     (void)state;
@@ -312,6 +342,7 @@ int main(void)
         cmocka_unit_test(a_file_is_sent_from_any_offset_and_ends),
         cmocka_unit_test(a_full_socket_takes_part_of_a_file_then_none),
         cmocka_unit_test(a_file_to_a_closed_peer_raises_no_signal),
+        cmocka_unit_test(a_file_to_a_closed_peer_raises_no_signal_on_a_thread_of_the_server),
         cmocka_unit_test(unsent_counts_what_a_peer_has_not_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,87 @@ static void json_is_what_pino_writes(void **state)
     free(text);
 }
 
+static void a_line_names_the_trace_of_its_request(void **state)
+{
+    (void)state;
+    served_t served;
+    start(&served, HS_ACCESS_JSON, path);
+    int fd = client_open(hs_server_port(served.server));
+    client_send(fd, "GET /a HTTP/1.1\r\nHost: test\r\nTraceparent: "
+                    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n");
+    client_expect(fd, "GET /a");
+    client_send(fd, "GET /b HTTP/1.1\r\nHost: test\r\nTraceparent: nonsense\r\n\r\n");
+    client_expect(fd, "GET /b");
+    close(fd);
+    served_stop(&served);
+    char *text = read_all(path);
+    assert_has(text, "\",\"traceId\":\"0af7651916cd43dd8448eb211c80319c\",\"req\":{");
+    assert_null(strstr(strchr(text, '\n'), "traceId"));
+    free(text);
+}
+
+/* Started with one span per two requests without a trace. */
+static void start_spans(served_t *served, hs_access_format_t format, int fd)
+{
+    hs_config_t config;
+    served_config(&config);
+    config.access_log = format;
+    config.access_log_path = format == HS_ACCESS_OFF ? NULL : path;
+    config.reactor_index = 3;
+    config.trace_sample = 2;
+    config.trace_fd = fd;
+    served_start(served, &config);
+}
+
+#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"
+
+static void spans_are_of_sampled_traces_and_of_one_in_so_many_others(void **state)
+{
+    (void)state;
+    int fd = open(moved_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    served_t served;
+    start_spans(&served, HS_ACCESS_JSON, fd);
+    int client = client_open(hs_server_port(served.server));
+    for (int i = 0; i < 10; i++)
+        client_ask(client, "/often");
+    client_send(client,
+                "GET /sampled?x=1 HTTP/1.1\r\nHost: test\r\nTraceparent: " PARENT "1\r\n\r\n");
+    client_expect(client, "GET /sampled");
+    client_send(client, "GET /not HTTP/1.1\r\nHost: test\r\nTraceparent: " PARENT "2\r\n\r\n");
+    client_expect(client, "GET /not");
+    client_send(client, "NONSENSE\r\n\r\n");
+    client_expect_end(client);
+    close(client);
+    served_stop(&served);
+    close(fd);
+    char *text = read_all(moved_path);
+    assert_int_equal(6, lines_of(moved_path));
+    assert_int_equal(13, lines_of(path));
+    assert_true(strncmp(text, "{\"span\":{\"begun\":1", 18) == 0);
+    assert_null(strstr(text, "/not"));
+    assert_null(strstr(text, "refused"));
+    assert_has(text, "{\"span\":{\"traceId\":\"0af7651916cd43dd8448eb211c80319c\",\"parentId\":"
+                     "\"b7ad6b7169203331\",\"begun\":1");
+    assert_has(text, "},\"time\":1");
+    assert_has(text, "\"reactor\":3,\"gen\":");
+    assert_has(text, "\"url\":\"/sampled?x=1\"");
+    free(text);
+}
+
+static void spans_that_cannot_be_written_delay_nothing(void **state)
+{
+    (void)state;
+    int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
+    served_t served;
+    start_spans(&served, HS_ACCESS_OFF, fd);
+    int client = client_open(hs_server_port(served.server));
+    for (int i = 0; i < 10; i++)
+        client_ask(client, "/a");
+    close(client);
+    served_stop(&served);
+    close(fd);
+}
+
 static void combined_is_what_apache_writes(void **state)
 {
     (void)state;
@@ -380,6 +461,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(json_is_what_pino_writes, remove_files),
+        cmocka_unit_test_teardown(a_line_names_the_trace_of_its_request, remove_files),
+        cmocka_unit_test_teardown(spans_are_of_sampled_traces_and_of_one_in_so_many_others,
+                                  remove_files),
+        cmocka_unit_test(spans_that_cannot_be_written_delay_nothing),
         cmocka_unit_test_teardown(combined_is_what_apache_writes, remove_files),
         cmocka_unit_test(no_line_is_longer_than_a_pipe_takes),
         cmocka_unit_test(response_times_are_filled_in_when_answers_have_left),

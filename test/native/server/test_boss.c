@@ -101,7 +101,7 @@ static void round_robin_is_even(void **state)
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
     for (uint32_t i = 0; i < SLOTS; i++)
-        hs_boss_set_up(group.boss, i, true);
+        hs_boss_set_up(group.boss, i, true, 0);
     group_connect(&group, 64);
     WAIT_UNTIL(passed_in_all(&group) == 64);
     for (uint32_t i = 0; i < SLOTS; i++) {
@@ -116,11 +116,11 @@ static void a_slot_that_is_down_gets_nothing(void **state)
     (void)state;
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
-    hs_boss_set_up(group.boss, 1, true);
-    hs_boss_set_up(group.boss, 3, true);
+    hs_boss_set_up(group.boss, 1, true, 0);
+    hs_boss_set_up(group.boss, 3, true, 0);
     group_connect(&group, 10);
     WAIT_UNTIL(passed_in_all(&group) == 10);
-    hs_boss_set_up(group.boss, 3, false);
+    hs_boss_set_up(group.boss, 3, false, 0);
     group_connect(&group, 6);
     WAIT_UNTIL(passed_in_all(&group) == 16);
     assert_int_equal(0, take(&group, 0) + take(&group, 2));
@@ -136,7 +136,7 @@ static void with_all_down_connections_wait_in_the_listen_queue(void **state)
     group_open(&group, HS_BOSS_ROUND_ROBIN);
     group_connect(&group, 20);
     assert_int_equal(0, counters(&group).accepted);
-    hs_boss_set_up(group.boss, 2, true);
+    hs_boss_set_up(group.boss, 2, true, 0);
     WAIT_UNTIL(hs_boss_passed(group.boss, 2) == 20);
     assert_int_equal(20, take(&group, 2));
     assert_int_equal(0, counters(&group).held);
@@ -152,7 +152,7 @@ static void least_prefers_the_slot_with_the_fewest_connections(void **state)
     for (uint32_t i = 0; i < SLOTS; i++) {
         hs_stats_page_begin(group.page, i, 0, 100 + i, 1, 1);
         hs_stats_set(&hs_stats_page_area(group.page, i, 0, 0)->connections[i], now[i]);
-        hs_boss_set_up(group.boss, i, true);
+        hs_boss_set_up(group.boss, i, true, 0);
     }
     group_connect(&group, 7); /* 3 to slot 2, then slots 1 and 2 in turn */
     WAIT_UNTIL(passed_in_all(&group) == 7);
@@ -174,7 +174,7 @@ static void least_forgets_what_a_dying_reactor_had_taken(void **state)
     for (uint32_t i = 0; i < 2; i++) {
         hs_stats_page_begin(group.page, i, 0, 100 + i, 1, 1);
         (void)hs_stats_page_area(group.page, i, 0, 0);
-        hs_boss_set_up(group.boss, i, true);
+        hs_boss_set_up(group.boss, i, true, 0);
     }
     group_connect(&group, 8);
     WAIT_UNTIL(passed_in_all(&group) == 8);
@@ -197,7 +197,7 @@ static void a_full_pair_loses_nothing(void **state)
     };
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
-    hs_boss_set_up(group.boss, 0, true);
+    hs_boss_set_up(group.boss, 0, true, 0);
     for (int i = 0; i < COUNT; i++) {
         group_connect(&group, 1);
         /* One by one, so that each is a message of its own. */
@@ -218,13 +218,13 @@ static void what_a_full_pair_holds_goes_to_others_when_its_slot_goes_down(void *
     (void)state;
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
-    hs_boss_set_up(group.boss, 0, true);
+    hs_boss_set_up(group.boss, 0, true, 0);
     for (int i = 0; counters(&group).held == 0; i++) {
         group_connect(&group, 1);
         WAIT_UNTIL(passed_in_all(&group) == (uint64_t)i + 1 || counters(&group).held > 0);
     }
-    hs_boss_set_up(group.boss, 1, true);
-    hs_boss_set_up(group.boss, 0, false);
+    hs_boss_set_up(group.boss, 1, true, 0);
+    hs_boss_set_up(group.boss, 0, false, 0);
     WAIT_UNTIL(counters(&group).held == 0);
     int taken = 0;
     WAIT_UNTIL((taken += take(&group, 1)) > 0);
@@ -239,12 +239,12 @@ static void closing_passes_on_what_is_queued(void **state)
     (void)state;
     group_t group;
     group_open(&group, HS_BOSS_ROUND_ROBIN);
-    hs_boss_set_up(group.boss, 0, true);
+    hs_boss_set_up(group.boss, 0, true, 0);
     group_connect(&group, 100);
     hs_boss_close_listeners(group.boss);
     assert_int_equal(100, take(&group, 0));
     group_connect(&group, 1); /* the kernel still queues it, the boss does not take it */
-    hs_boss_set_up(group.boss, 1, true);
+    hs_boss_set_up(group.boss, 1, true, 0);
     hs_boss_close_listeners(group.boss);
     assert_int_equal(100, counters(&group).accepted);
     group_close(&group);

@@ -62,7 +62,7 @@ static void group_serve(group_t *group, served_t *served, uint32_t slot, uint32_
     hs_config_t config;
     group_config(group, &config, slot, side);
     served_start(served, &config);
-    hs_boss_set_up(group->boss, slot, true);
+    hs_boss_set_up(group->boss, slot, true, 0);
 }
 
 /* The next process of slot 0 is up, and the old one begins to hand over to it. */
@@ -179,7 +179,7 @@ static void a_connection_that_a_worker_serves_moves_after_its_answer(void **stat
     config.dispatch = HS_DISPATCH_WORKER;
     config.num_threads = 1;
     served_start(&old, &config);
-    hs_boss_set_up(group.boss, 0, true);
+    hs_boss_set_up(group.boss, 0, true, 0);
     int fd = client_open(group.port);
     client_send(fd, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\nGET /piped HTTP/1.1\r\nHost: a\r\n\r\n");
     WAIT_UNTIL(in_state(&group, 0, 0, 2) == 1);
@@ -276,7 +276,7 @@ static void without_a_successor_others_take_the_connections(void **state)
         client_ask(fds[i], "/before");
     }
     assert_int_equal(4, hs_boss_passed(group.boss, 1));
-    hs_boss_set_up(group.boss, 1, false);
+    hs_boss_set_up(group.boss, 1, false, 0);
     hs_server_hand_over(servers[1].server, 10000);
     served_join(&servers[1]);
     for (int i = 0; i < 12; i++)
@@ -299,7 +299,7 @@ static void connections_wait_for_a_successor_that_comes_late(void **state)
     group_serve(&group, &old, 0, 0);
     int fd = client_open(group.port);
     client_ask(fd, "/before");
-    hs_boss_set_up(group.boss, 0, false);
+    hs_boss_set_up(group.boss, 0, false, 0);
     hs_server_hand_over(old.server, 10000);
     served_join(&old);
     client_send(fd, "GET /waits HTTP/1.1\r\nHost: a\r\n\r\n");

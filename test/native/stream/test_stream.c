@@ -378,7 +378,7 @@ static void put_pinned(toy_t *toy, size_t at, size_t len)
 
 static void put_file(toy_t *toy, size_t at, size_t len)
 {
-    assert_true(hs_out_add_file(out_of(toy), source_file, at, len,
+    assert_true(hs_out_add_file(out_of(toy), source_file, at, len, HS_OUT_ANY_TIME, 0,
                                 (hs_release_t){ count_release, toy, 0 }));
 }
 

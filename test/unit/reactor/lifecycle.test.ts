@@ -7,7 +7,7 @@ import {
   step,
 } from '../../../src/reactor/lifecycle.js';
 import type { ToReactor } from '../../../src/shared/messages.js';
-import type { ReactorEvent } from '../../../src/shared/native.js';
+import type { MemoryMark, ReactorEvent } from '../../../src/shared/native.js';
 import { reactorOptions } from '../reactor-options.js';
 
 function play(...events: readonly LifecycleEvent[]): LifecycleStep {
@@ -24,6 +24,7 @@ const BOOT: LifecycleEvent = { type: 'boot', pid: 42 };
 const LOAD = message({ type: 'load', options: reactorOptions });
 const LOADED = native({ type: 'loaded' });
 const SERVE = message({ type: 'serve' });
+const memory = (mark: MemoryMark) => ({ type: 'memory', mark, residentBytes: 99 }) as const;
 const READY = native({ type: 'ready' });
 const DRAIN = message({ type: 'drain', timeoutMs: 500 });
 const HAND_OVER = message({ type: 'hand-over', timeoutMs: 500 });
@@ -181,6 +182,31 @@ const rows: readonly {
     effects: [
       { type: 'send', message: { type: 'orphaned' } },
       { type: 'arm-timer', delayMs: 900 },
+    ],
+  },
+  {
+    name: 'near its memory limit it says so',
+    events: [BOOT, LOAD, LOADED, SERVE, READY, native(memory('near'))],
+    tag: 'ready',
+    effects: [{ type: 'send', message: memory('near') }],
+  },
+  {
+    name: 'near its memory limit before it is ready: nothing replaces it yet',
+    events: [BOOT, LOAD, LOADED, native(memory('near'))],
+    tag: 'loaded',
+    effects: [],
+  },
+  {
+    name: 'at its memory limit it dies',
+    events: [BOOT, LOAD, LOADED, native(memory('limit'))],
+    tag: 'ended',
+    effects: [
+      { type: 'send', message: memory('limit') },
+      {
+        type: 'log',
+        message: '99 bytes are resident, which is --memory-limit: the process ends, to be replaced',
+      },
+      { type: 'die' },
     ],
   },
   {

@@ -14,7 +14,17 @@ const STARTED = [
   'scripts/start.mjs',
 ];
 const TOP_FILES = ['CMakeLists.txt', 'CMakePresets.json', 'LICENSE', 'README.md', 'package.json'];
-const FOLDERS = ['cmake', 'dist', 'docs', 'examples', 'lua', 'native', 'scripts'];
+const FOLDERS = [
+  'cmake',
+  'dist',
+  'docs',
+  'examples',
+  'lua',
+  'native',
+  'scripts',
+  'templates',
+  'web',
+];
 
 async function packedFiles(): Promise<string[]> {
   const args = ['pack', '--dry-run', '--json', '--ignore-scripts'];
@@ -48,7 +58,7 @@ t.test('the tarball holds the files that a build needs, and no tests', async (t)
   );
   const folders = new Set(files.filter((path) => path.includes('/')).map((path) => topOf(path)));
   t.strictSame([...folders], FOLDERS);
-  for (const folder of ['cmake', 'docs', 'examples', 'lua', 'native']) {
+  for (const folder of ['cmake', 'docs', 'examples', 'lua', 'native', 'templates', 'web']) {
     t.strictSame(below(folder), await trackedFiles(folder), `${folder}: what is tracked`);
   }
   const scripts = new Set(STARTED.flatMap((path) => [...withImports(path)]));

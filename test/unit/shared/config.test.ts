@@ -28,6 +28,7 @@ t.test('defaults', async (t) => {
   const { config, sources } = resolveConfig(inputs({}));
   t.strictSame(config, {
     app: null,
+    compat: 'none',
     port: 8080,
     host: ['127.0.0.1'],
     uds: null,
@@ -37,28 +38,63 @@ t.test('defaults', async (t) => {
     trustedProxy: [],
     forwardedField: 'x-forwarded-for',
     proxyProtocol: false,
+    tlsCert: [],
+    tlsKey: [],
+    tlsPort: 8443,
+    tlsOcsp: [],
+    tlsClientCa: null,
+    tlsClientCert: 'require',
+    tlsHandshakes: 0,
+    tlsRedirect: false,
+    dev: false,
+    tlsHsts: 0,
     admin: [{ type: 'tcp', host: '127.0.0.1', port: 9464 }],
     livenessGrace: 90_000,
     watch: false,
     pin: false,
     bodyMinRate: 1024,
     writeMinRate: 256,
+    wsMaxMessage: 1024 ** 2,
+    wsMaxUnsent: 1024 ** 2,
+    wsMaxFrames: 10_000,
+    wsPingInterval: 30_000,
+    wsCompress: 'off',
     maxBodyMemory: 256 * 1024 ** 2,
     logFile: null,
     accessLog: 'off',
     accessLogFile: null,
+    otlp: null,
+    traceSample: 100,
     backlog: 1024,
     processes: 'auto',
     minReactors: 1,
     threads: 4,
     dispatch: 'auto',
+    shared: [],
+    topics: 4 * 1024 ** 2,
+    survive: 'all',
     maxConnections: 65_536,
     ringSize: 8192,
     maxBody: 4 * 1024 ** 2,
     maxUrl: 8192,
     maxHeaders: 64,
     luaMemory: 256 * 1024 ** 2,
+    memoryLimit: 0,
     maxGenerations: 3,
+    compress: [],
+    compressTypes: [
+      'text/*',
+      'application/json',
+      'application/javascript',
+      'application/xml',
+      'application/wasm',
+      'image/svg+xml',
+      '+json',
+      '+xml',
+    ],
+    compressMinSize: 1024,
+    compressGzipLevel: 6,
+    compressBrLevel: 4,
     headerTimeout: 10_000,
     bodyTimeout: 30_000,
     keepaliveTimeout: 75_000,
@@ -129,6 +165,13 @@ t.test('several hosts: a list in text, an array in the file', async (t) => {
 });
 
 t.test('trusted proxies: a list in text, an array in the file', async (t) => {
+  const codings = (given: Given) => resolveConfig(inputs(given)).config.compress;
+  t.strictSame(codings({ flags: { compress: 'br, gzip' } }), ['br', 'gzip']);
+  t.strictSame(codings({ flags: { compress: 'off' } }), []);
+  t.strictSame(codings({ file: { compress: ['gzip'] } }), ['gzip']);
+  t.match(errorOf({ flags: { compress: 'deflate' } }).message, '"deflate" is not gzip or br');
+  t.match(errorOf({ flags: { compress: 'br,br' } }).message, '"br" is there twice');
+  t.match(errorOf({ flags: { compressTypes: 'text' } }).message, 'is not a media type');
   const proxies = (given: Given) => resolveConfig(inputs(given)).config.trustedProxy;
   t.strictSame(proxies({ flags: { trustedProxy: '10.0.0.0/8,unix' } }), ['10.0.0.0/8', 'unix']);
   t.strictSame(proxies({ env: { MOONRING_TRUSTED_PROXY: 'loopback' } }), ['loopback']);
@@ -136,6 +179,27 @@ t.test('trusted proxies: a list in text, an array in the file', async (t) => {
   t.match(errorOf({ file: { trustedProxy: 10 } }).message, 'a list of text, like "10.0.0.0/8"');
   const wrong = errorOf({ flags: { trustedProxy: '::1,10.0.0.0/33' } }).message;
   t.match(wrong, '--trusted-proxy: "10.0.0.0/33" is not an address, a network like 10.0.0.0/8');
+});
+
+t.test('shared dictionaries: names and sizes in text, an object in the file', async (t) => {
+  const shared = (given: Given) => resolveConfig(inputs(given)).config.shared;
+  const cache = { name: 'cache', size: 16 * 1024 ** 2 };
+  const limits = { name: 'limits', size: 1024 ** 2 };
+  t.strictSame(shared({ flags: { shared: 'cache=16m,limits=1m' } }), [cache, limits]);
+  t.strictSame(shared({ env: { MOONRING_SHARED: 'cache=16m' } }), [cache]);
+  t.strictSame(shared({ file: { shared: { cache: '16m', limits: 1024 ** 2 } } }), [cache, limits]);
+  t.strictSame(shared({ file: { shared: {} } }), []);
+  const wrong: readonly [unknown, string][] = [
+    ['cache', '"shared": "cache" is not name=size, like cache=16m'],
+    [{ cache: '1k' }, '"shared": cache: must be from 256k to 64g, not 1k'],
+    [{ '1st': '1m' }, '"shared": "1st" is not a name'],
+    ['a=1m,a=2m', '"shared": "a" is there twice'],
+    [{ cache: true }, 'must be an object of names and sizes, like {"cache": "16m"}'],
+    [['cache=1m'], 'must be an object of names and sizes, like {"cache": "16m"}'],
+  ];
+  for (const [value, message] of wrong) {
+    t.match(errorOf({ file: { shared: value } }).message, message, JSON.stringify(value));
+  }
 });
 
 t.test('a switch can be turned off in every place', async (t) => {
@@ -259,6 +323,16 @@ t.test('the memory for bodies holds at least the largest body', async (t) => {
   t.equal(config.maxBodyMemory, 1024 ** 3);
   const unlimited = resolveConfig(inputs({ flags: { maxBody: '1g', maxBodyMemory: '0' } }));
   t.equal(unlimited.config.maxBodyMemory, 0);
+});
+
+t.test('the memory limit is above the shared dictionaries', async (t) => {
+  const flags = { memoryLimit: '128m', shared: 'a=64m,b=64m' };
+  const expected = '--memory-limit: 128m has no room beside shared (128m): raise memory-limit';
+  t.match(errorOf({ flags }).message, expected);
+  const { config } = resolveConfig(inputs({ flags: { ...flags, memoryLimit: '129m' } }));
+  t.equal(config.memoryLimit, 129 * 1024 ** 2);
+  t.match(errorOf({ flags: { memoryLimit: '64m' } }).message, 'must be from 96m to');
+  t.equal(resolveConfig(inputs({ flags: { ...flags, memoryLimit: '0' } })).config.memoryLimit, 0);
 });
 
 t.test('a small ring lowers the default of max-url', async (t) => {

@@ -35,6 +35,7 @@ const TO_MASTER: readonly ToMaster[] = [
   { type: 'switched', generation: 2 },
   { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
   { type: 'orphaned' },
+  { type: 'memory', mark: 'near', residentBytes: 123_456_789 },
 ];
 
 t.test('every message is decoded to itself, without what does not belong to it', async (t) => {
@@ -44,6 +45,15 @@ t.test('every message is decoded to itself, without what does not belong to it',
   for (const message of TO_MASTER) {
     t.strictSame(decodeToMaster(structuredClone({ ...message, extra: 1 })), message);
   }
+});
+
+t.test('the API that a Lua app finds is one that there is', async (t) => {
+  const load = (compat: string) => ({
+    type: 'load',
+    options: { ...reactorOptions, app: { kind: 'lua', path: '/srv/app.lua', compat } },
+  });
+  t.strictSame(decodeToReactor(load('ngx')), load('ngx'));
+  t.throws(() => decodeToReactor(load('njs')), MoonringError);
 });
 
 t.test('messages of the other direction are refused', async (t) => {
@@ -89,11 +99,11 @@ t.test('one wrong place in a message is found', async (t) => {
   for (const wrong of WRONG) {
     for (const message of TO_REACTOR) {
       for (const changed of mutations(message, wrong)) {
-        // An empty list of listeners or proxies is a list; no core and no file have values of their own.
+        // An empty list of listeners, proxies or shared memory is a list; no core and no file have values of their own.
         const text = typeof wrong === 'bigint' ? '' : (JSON.stringify(changed) ?? '');
         if (isDeepStrictEqual(changed, message)) continue;
         const isRight =
-          /"(listenFds|trustedProxy)":\[\]|"pinCpu":-1|"accessLogFile":(null|"[^"]*")/.test(
+          /"(listenFds|trustedProxy|compress|compressTypes|sharedRegions|topicsFds)":\[\]|"pinCpu":-1|"accessLogFile":(null|"[^"]*")/.test(
             text.replace('"accessLogFile":"/var/log/access.log"', ''),
           );
         if (!isRight) t.throws(() => decodeToReactor(changed), MoonringError);

@@ -16,14 +16,17 @@ function loadError(root: string, override?: string): string {
 
 t.test('a missing addon: the message has the command to run', async (t) => {
   const root = t.testdir();
-  t.match(loadError(root), 'build/release/moonring.node does not exist: build it with');
+  t.match(
+    loadError(root),
+    'build/release/moonring.node does not exist, and the package @moonring/',
+  );
   t.match(loadError(root, '/no/such.node'), '/no/such.node does not exist: MOONRING_ADDON names');
 });
 
 t.test('a clone is built in one way, an installed package in another', async (t) => {
   const clone = t.testdir({ clone: { src: {} }, 'a.cjs': '' });
   t.match(loadError(join(clone, 'clone')), 'does not exist: build it with "npm run build", or');
-  t.match(loadError(clone), /does not exist: build it with "npx moonring build"$/);
+  t.match(loadError(clone), /; or build it with "npx moonring build"$/);
   const foreign = join(clone, 'a.cjs');
   t.match(loadError(clone, foreign), /is not the addon .*: build it with "npx moonring build"$/);
 });

@@ -223,7 +223,7 @@ static void one_connection_too_many_gets_503(void **state)
     (void)state;
     wire_link_t link;
     open_link(&link, BODY_MS, 0);
-    hs_conn_shed(&link.conn, &link.env);
+    hs_conn_refuse(&link.conn, &link.env, 503);
     hs_stream_update(&link.env.loop, &link.conn.stream);
     feed(&link, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_sent(&link, "503\nclosed\n");

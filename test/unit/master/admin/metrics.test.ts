@@ -2,49 +2,11 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { histogramSamples, renderExposition } from '../../../../src/master/admin/exposition.js';
 import { metricFamilies } from '../../../../src/master/admin/metrics.js';
-import { type ProcessUsage, readProcessUsage } from '../../../../src/master/admin/process-usage.js';
-import { isAlive, type Status, statusOf } from '../../../../src/master/admin/status.js';
-import { driveServing } from '../supervisor/driver.js';
-import { snapshot, statsLayout } from './stats-fixture.js';
+import { readProcessUsage } from '../../../../src/master/admin/process-usage.js';
+import { isAlive } from '../../../../src/master/admin/status.js';
+import { metricsInputs, status } from './stats-fixture.js';
 
-const BOSS = { accepted: 3, passed: [2, 1], relayed: 1, held: 0, lost: 0, pauses: 0 };
-
-function status(): Status {
-  return statusOf({
-    state: driveServing(2).state(),
-    snapshot,
-    layout: statsLayout,
-    boss: BOSS,
-    rates: null,
-    accept: 'boss',
-    version: '1.2.3',
-    pid: 4711,
-    nowMs: 5000,
-    startedAtMs: 1000,
-    awakeSinceMs: 0,
-  });
-}
-
-const build = { version: '1', luajit: 'a"b', llhttp: 'c\\d', openssl: '3', node: 'e\nf' };
-const usage: ProcessUsage = {
-  process: 'reactor-0',
-  cpuUserSeconds: 1.5,
-  cpuSystemSeconds: 0.5,
-  cpuSeconds: 2,
-  startTimeSeconds: 1_700_000_000,
-  residentBytes: 4096,
-  virtualBytes: 8192,
-  openFds: 20,
-  maxFds: Number.NaN,
-};
-const families = metricFamilies({
-  status: status(),
-  snapshot,
-  own: [],
-  layout: statsLayout,
-  build,
-  processes: [usage],
-});
+const families = metricFamilies(metricsInputs());
 
 interface Sample {
   readonly name: string;
@@ -94,6 +56,14 @@ t.test('the text can be read back', async (t) => {
   );
   t.strictSame(parsed.get('process_max_fds'), [], 'no limit, no sample');
   t.match(parsed.get('process_cpu_seconds_total'), [{ labels: '{process="reactor-0"}', value: 2 }]);
+  t.strictSame(
+    parsed.get('moonring_topic_subscribers')?.map(({ labels, value }) => [labels, value]),
+    [
+      ['{process="master"}', 1],
+      ['{process="reactor-0"}', 3],
+      ['{process="reactor-1"}', 3],
+    ],
+  );
   t.match(parsed.get('moonring_build_info'), [
     { labels: '{version="1",luajit="a\\"b",llhttp="c\\\\d",openssl="3",node="e\\nf"}', value: 1 },
   ]);

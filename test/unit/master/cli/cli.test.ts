@@ -52,6 +52,13 @@ t.test('flags long, short, and with =', async (t) => {
   t.equal(configOf(read(['-p', '1', '-p', '2'])).port, 2, 'the last one counts');
 });
 
+t.test('an address of another server is a URL', async (t) => {
+  t.equal(configOf(read(['--otlp', 'https://example.org/otel'])).otlp, 'https://example.org/otel');
+  for (const text of ['localhost:4318', 'ftp://example.org', '/path']) {
+    t.match(errorOf(['--otlp', text]), { code: 'ERR_MOONRING_USAGE', message: /--otlp: .*http:/ });
+  }
+});
+
 t.test('help, version, check', async (t) => {
   t.equal(read(['--version']).action, 'version');
   t.equal(read(['-v']).action, 'version');
@@ -125,6 +132,14 @@ t.test('--host may be repeated', async (t) => {
   t.strictSame(configOf(line).host, ['127.0.0.1', '::1']);
 });
 
+t.test('--shared may be repeated', async (t) => {
+  const line = read(['--shared', 'a=1m', '--shared', 'b=2m']);
+  t.strictSame(
+    configOf(line).shared.map(({ name }) => name),
+    ['a', 'b'],
+  );
+});
+
 t.test('--trusted-proxy may be repeated', async (t) => {
   const line = read(['--trusted-proxy', '10.0.0.0/8', '--trusted-proxy', 'unix,::1']);
   t.strictSame(configOf(line).trustedProxy, ['10.0.0.0/8', 'unix', '::1']);
@@ -168,4 +183,44 @@ t.test('ctl takes one order, its number, and how long to wait', async (t) => {
   for (const [argv, message] of wrong) {
     t.match(errorOf(argv), { code: 'ERR_MOONRING_USAGE', message }, argv.join(' '));
   }
+});
+
+t.test('serve has a check, and refuses what its app would', async (t) => {
+  t.match(read(['serve', '--check', 'public']), {
+    action: 'check',
+    site: { root: '/srv/site/public', index: 'index.html' },
+  });
+  const wrong: readonly [readonly string[], string][] = [
+    [['--index', 'a/b'], '--index: "a/b" is not the name of a file'],
+    [['--index', ''], '--index: "" is not the name of a file'],
+    [['--not-found', ''], '--not-found: the name of the file is empty'],
+    [['--cache-control', ''], '--cache-control: "" cannot be the value of a field'],
+    [['--cache-control', 'a\nb'], '--cache-control: "a\\nb" cannot be the value of a field'],
+    [['--immutable', ''], '--immutable: the pattern is empty'],
+    [Array(33).fill('--immutable=*'), '--immutable: there are more than 32 patterns'],
+  ];
+  for (const [argv, message] of wrong) {
+    t.match(errorOf(['serve', ...argv]), { code: 'ERR_MOONRING_USAGE', message }, argv.join(' '));
+  }
+  const help = read(['serve', '--help']);
+  t.match(help, { action: 'help', text: /--check/ });
+  t.notMatch(help, { text: /--compat/ });
+});
+
+t.test('commands for a service that is being written', async (t) => {
+  t.strictSame(read(['init', 'new']), { action: 'init', directory: '/srv/site/new' });
+  t.match(errorOf(['init']), { message: "missing required argument 'directory'" });
+  t.match(read(['routes', 'app.lua']), {
+    action: 'routes',
+    resolved: { config: { app: '/srv/site/app.lua' } },
+  });
+  t.match(read(['--print-config', '-p', '1']), { action: 'print-config' });
+  t.match(read(['serve', '--print-config']), { action: 'print-config' });
+  t.match(errorOf(['completion', 'ksh']), { message: /bash, zsh, fish/ });
+});
+
+t.test('dev means watch, unless that was set', async (t) => {
+  t.match(configOf(read(['--dev'])), { dev: true, watch: true });
+  t.match(configOf(read(['--dev', '--no-watch'])), { dev: true, watch: false });
+  t.match(configOf(read([], { MOONRING_DEV: 'on' })), { dev: true, watch: true });
 });

@@ -35,9 +35,11 @@ t.test('files, directories and shared objects are apps', async (t) => {
 });
 
 t.test('other paths are refused with a reason', async (t) => {
-  const wrong: readonly [string, string][] = [
+  const wrong: readonly [string, string | RegExp][] = [
     ['/srv/none.lua', 'the app /srv/none.lua does not exist'],
     ['/srv/app.txt', 'must be a .lua file, a directory with handler.lua, or a shared object'],
+    ['/srv/tset', 'the app /srv/tset does not exist, and tset is no command: did you mean test?'],
+    ['/srv/tset.lua', /does not exist$/],
     ['/srv/none.so', 'the app /srv/none.so does not exist'],
     ['/srv/none.so:answer', 'the app /srv/none.so does not exist'],
     ['/srv/handler.so:not a name', 'does not exist'],

@@ -2,7 +2,11 @@ import { closeSync, openSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { checkHandler } from '../../../../src/master/reload/generation.js';
 
-const ORDER = { app: { kind: 'lua', path: '/srv/app.lua' }, luaRoot: '/srv/lua' } as const;
+const ORDER = {
+  app: { kind: 'lua', path: '/srv/app.lua' },
+  luaRoot: '/srv/lua',
+  shared: [],
+} as const;
 
 /** The files that a checker sends. */
 const FILES = 1000;

@@ -18,8 +18,15 @@ function inputsFor(script: string, onLog: (message: string) => void, onEnd: () =
     },
     closeDescriptor: (fd: number) => fd > 2 && closeSync(fd),
     monotonicMs: () => 0,
+    statsLayout: { connectionStates: [] },
   };
-  const inherited = { listenFds: [], controlFd: open(), statsFd: open(), inboxFd: open() };
+  const inherited = {
+    listenFds: [],
+    controlFd: open(),
+    statsFd: open(),
+    inboxFd: open(),
+    sharedFds: [],
+  };
   const log = { log: (_level: string, _fields: object, message: string) => onLog(message) };
   const resources = {
     inheritedBy: () => inherited,
@@ -29,7 +36,9 @@ function inputsFor(script: string, onLog: (message: string) => void, onEnd: () =
       readServing: () => [],
       resetSide: () => {},
     },
+    topics: { resetSide: () => {} },
     boss: { setUp: () => {} },
+    certificates: { fd: () => null, onChange: () => {} },
     closeListeners: () => {},
   };
   const hooks = {

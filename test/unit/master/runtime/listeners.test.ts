@@ -1,8 +1,10 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { openListeners } from '../../../../src/master/runtime/listeners.js';
 
 const CONFIG = { host: ['127.0.0.1'], port: 80, uds: null, udsMode: 0o660, backlog: 1 } as const;
-const PLAN = { config: CONFIG, tcpCount: 2, inheritedFds: [], origins: [] } as const;
+const PLAN = { config: CONFIG, tcpCount: 2, inherited: [], origins: [], tlsPort: null } as const;
 const OPENED = { fds: [3, 4], address: '127.0.0.1', port: 8080, family: 4 } as const;
 
 function sockets(failure?: string) {
@@ -75,14 +77,53 @@ t.test('TCP, a Unix socket, and both', async (t) => {
 });
 
 t.test('listeners of a service manager replace all others', async (t) => {
-  t.match(openListeners(sockets('EADDRINUSE'), { ...PLAN, inheritedFds: [3, 4] }), {
-    tcp: [],
-    sharedFds: [3, 4],
-    addresses: [
-      { type: 'tcp', host: '127.0.0.1', port: 9 },
-      { type: 'unix', path: '/run/a.sock' },
-    ],
-  });
+  t.match(
+    openListeners(sockets('EADDRINUSE'), {
+      ...PLAN,
+      inherited: [
+        { fd: 3, name: '' },
+        { fd: 4, name: 'moonring.socket' },
+      ],
+    }),
+    {
+      tcp: [],
+      sharedFds: [3, 4],
+      addresses: [
+        { type: 'tcp', host: '127.0.0.1', port: 9 },
+        { type: 'unix', path: '/run/a.sock' },
+      ],
+    },
+  );
+});
+
+t.test('a name of a descriptor says what it is for', async (t) => {
+  const tcp = (name: string) => [{ fd: 3, name }];
+  const open = (
+    inherited: readonly { fd: number; name: string }[],
+    tlsPort: number | null = null,
+  ) => openListeners(sockets(), { ...PLAN, inherited, tlsPort });
+  const both = open([...tcp('admin'), { fd: 4, name: 'http' }]);
+  t.match(both.admin, [{ fd: 3, address: { type: 'tcp', port: 9 } }]);
+  t.strictSame(both.sharedFds, [4]);
+  t.match(open(tcp('admin')).tcp, [{ port: 8080 }], 'one for admin alone replaces no others');
+  t.match(open(tcp('https'), 8443), { tlsPort: 9, sharedFds: [3] });
+  t.match(open(tcp('http'), 8443), { tlsPort: 8443 });
+  t.throws(() => open(tcp('https')), { code: 'ERR_MOONRING_USAGE', message: /needs --tls-cert/ });
+  t.throws(() => open([{ fd: 4, name: 'https' }], 8443), { message: /on TCP only/ });
+});
+
+t.test('orders are taken from no socket that every user may write to', async (t) => {
+  const path = join(t.testdir(), 'a.sock');
+  writeFileSync(path, '');
+  const native = {
+    ...sockets(),
+    adoptListener: () => ({ family: 1, address: path, port: 0 }) as const,
+  };
+  const open = () => openListeners(native, { ...PLAN, inherited: [{ fd: 4, name: 'admin' }] });
+  chmodSync(path, 0o660);
+  t.match(open().admin, [{ fd: 4 }]);
+  chmodSync(path, 0o666);
+  t.throws(open, { message: /every user may give orders .* SocketMode=0600/ });
 });
 
 t.test('a failure names the address and what to do', async (t) => {

@@ -25,6 +25,10 @@ function imitation(mostListeners: number) {
       stop() {}
       closeListeners() {}
     },
+    Topics: class {
+      readonly fds = [6, 7];
+      close() {}
+    },
     socketPair: () => [4, 5],
     joinTcpListeners: () => {
       if (++joined > mostListeners) throw Object.assign(new Error('no'), { code: 'EMFILE' });
@@ -41,12 +45,27 @@ t.test('listeners opened for a scale-up that fails are closed again', async (t) 
   const listeners: Listeners = {
     tcp: [{ fds: [take()], host: '127.0.0.1', port: 80 }],
     sharedFds: [],
+    tlsPort: null,
     addresses: [{ type: 'tcp', host: '127.0.0.1', port: 80 }],
     removeSocketFile: () => {},
+    admin: [],
   };
-  const config = { bossPolicy: 'round-robin', backlog: 16 } as const;
+  const config = {
+    bossPolicy: 'round-robin',
+    backlog: 16,
+    shared: [],
+    topics: 4_194_304,
+    dev: false,
+  } as const;
   const accept = 'reuseport';
-  const resources = openResources({ native, listeners, accept, config, processes: 1 });
+  const resources = openResources({
+    native,
+    listeners,
+    accept,
+    config,
+    processes: 1,
+    certificates: null,
+  });
   t.equal(open.size, 1);
   t.throws(() => resources.makeRoom(4), /cannot listen/);
   t.equal(open.size, 1, 'those that were opened for it are closed again');

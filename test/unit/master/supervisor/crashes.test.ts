@@ -113,11 +113,29 @@ t.test('crashes of different slots, and old ones, are not added up', async (t) =
   }
 });
 
-t.test('a reactor without a channel is given time to exit, then killed', async (t) => {
+t.test('a reactor without a channel is replaced at once, and killed after a minute', async (t) => {
   const driver = driveServing(1);
-  t.strictSame(driver.disconnect(1), ['arm 0 2000']);
-  t.strictSame(driver.timer(0), ['kill 1']);
-  t.strictSame(driver.exit(1, KILLED), ['fork 2 in 0', 'arm 0 20000']);
+  t.strictSame(driver.disconnect(1), ['arm child 1 60000', 'fork 2 in 0', 'arm 0 20000']);
+  begin(driver, 2);
+  t.strictSame(driver.tags(), ['ready']);
+  t.strictSame(driver.childTimer(1), ['kill 1']);
+  t.strictSame(driver.exit(1, KILLED), ['cancel child 1']);
+  t.strictSame(driver.state().restarts, { signal: 1, exit: 0, stuck: 0, start: 0, memory: 0 });
+  const crash = driver.effects.find(
+    (effect) => effect.type === 'log' && effect.message === 'reactor crashed',
+  );
+  t.match(crash, { fields: { reactor: 0, signal: 'SIGKILL', reason: 'signal', restartInMs: 0 } });
+});
+
+t.test('while cores of earlier crashes are written, one waits for its end', async (t) => {
+  const driver = driveServing(1);
+  driver.disconnect(1);
+  begin(driver, 2);
+  driver.disconnect(2);
+  driver.timer(0);
+  begin(driver, 3);
+  t.strictSame(driver.disconnect(3), ['arm 0 2000'], 'a slot has few places');
+  t.strictSame(driver.exit(1, KILLED), ['cancel child 1']);
 });
 
 t.test('a reactor that sends an unreadable message is killed', async (t) => {

@@ -1,6 +1,7 @@
 import type {
   ChildExit,
   ChildId,
+  ChildMessage,
   Effect,
   Order,
   Prepared,
@@ -11,7 +12,8 @@ import type {
 } from '../../../../src/master/supervisor/state.js';
 import { initialState } from '../../../../src/master/supervisor/state.js';
 import { step } from '../../../../src/master/supervisor/supervisor.js';
-import { PROTOCOL_VERSION, type ToMaster } from '../../../../src/shared/messages.js';
+import { PROTOCOL_VERSION } from '../../../../src/shared/messages.js';
+import type { MemoryMark } from '../../../../src/shared/native.js';
 import type { MasterSignal } from '../../../../src/shared/signals.js';
 import { reactorOptions } from '../../reactor-options.js';
 
@@ -45,18 +47,21 @@ export const SETTINGS: SupervisorSettings = {
     capMs: 1000,
     loopCapMs: 8000,
   },
+  renewals: { windowMs: 60_000, baseMs: 10_000, capMs: 30_000 },
 };
 
 export interface Driver {
   /** The effects of a step as short texts, without `log`. */
   readonly boot: () => string[];
-  readonly say: (child: ChildId, message: ToMaster) => string[];
+  readonly say: (child: ChildId, message: ChildMessage) => string[];
   readonly hello: (child: ChildId) => string[];
   readonly loaded: (child: ChildId) => string[];
   readonly ready: (child: ChildId) => string[];
   readonly drained: (child: ChildId) => string[];
   readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
   readonly silent: (child: ChildId) => string[];
+  /** It is near its memory limit, or has reached it. */
+  readonly memory: (child: ChildId, mark?: MemoryMark) => string[];
   readonly order: (order: Order) => string[];
   /** The result of `prepare`; without a problem: configuration and handler are fine. */
   readonly prepared: (problem?: string) => string[];
@@ -90,7 +95,7 @@ export function drive(processes: number, settings: Partial<SupervisorSettings> =
     effects.push(...next.effects);
     return next.effects.flatMap(wordsOf);
   }
-  const say = (child: ChildId, message: ToMaster) => send({ type: 'message', child, message });
+  const say = (child: ChildId, message: ChildMessage) => send({ type: 'message', child, message });
   const prepared = (result: Prepared) => send({ type: 'prepared', result });
   const preparedWith = (changed: Partial<SupervisorSettings>) =>
     prepared({ ok: true, onlyLua: false, settings: { ...SETTINGS, ...settings, ...changed } });
@@ -104,9 +109,19 @@ export function drive(processes: number, settings: Partial<SupervisorSettings> =
     drained: (child) => say(child, { type: 'drained' }),
     exit: (child, exit = {}) => {
       const whole = { pid: 100 + child, code: 0, signal: null, ...exit };
-      return send({ type: 'exited', child, exit: whole, serving: [], nowMs, random: 0 });
+      return send({
+        type: 'exited',
+        child,
+        exit: whole,
+        serving: [],
+        waiting: 0,
+        nowMs,
+        random: 0,
+      });
     },
     silent: (child) => send({ type: 'heartbeat-lost', child, silentMs: 70_000, serving: [] }),
+    memory: (child, mark = 'near') =>
+      send({ type: 'memory', child, mark, residentBytes: 85_000_000, nowMs }),
     order: (order) => send({ type: 'order', order }),
     prepared: (problem) =>
       problem === undefined
@@ -118,7 +133,7 @@ export function drive(processes: number, settings: Partial<SupervisorSettings> =
     reloadTimer: () => send({ type: 'timer', timer: { type: 'reload' }, lateMs: 0 }),
     childTimer: (child) => send({ type: 'timer', timer: { type: 'child', child }, lateMs: 0 }),
     state: () => state,
-    disconnect: (child) => send({ type: 'disconnected', child }),
+    disconnect: (child) => send({ type: 'disconnected', child, nowMs, random: 0 }),
     unreadable: (child) => send({ type: 'unreadable', child, problem: 'not a message' }),
     signal: (signal) => send({ type: 'signal', signal, nowMs }),
     timer: (slot, lateMs = 0) => {

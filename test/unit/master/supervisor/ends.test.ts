@@ -1,5 +1,5 @@
 import t from 'tap';
-import { begin, drive, driveServing, loadSuccessors } from './driver.js';
+import { begin, type Driver, drive, driveServing, loadSuccessors } from './driver.js';
 
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
 const CUT = 'exit ERR_MOONRING_DRAIN: a second signal';
@@ -99,6 +99,38 @@ t.test('a second signal stops a replacement that has not loaded yet', async (t) 
   t.match(driver.exit(3, KILLED), ['cancel 0', CUT]);
 });
 
+t.test('a replacement that the signal to the group ends is started again', async (t) => {
+  for (const isKnown of [true, false]) {
+    const driver = driveServing(1);
+    driver.exit(1, KILLED);
+    const interrupt = () => driver.signal('SIGINT');
+    const end = () => driver.exit(2, { code: null, signal: 'SIGINT' });
+    if (isKnown) interrupt();
+    t.strictSame(end().slice(0, 1), ['fork 3 in 0']);
+    if (!isKnown) interrupt();
+    driver.hello(3);
+    t.strictSame(driver.loaded(3), ['send 3 serve'], 'it serves what waits');
+    t.strictSame(driver.ready(3), ['send 3 drain']);
+    driver.drained(3);
+    t.strictSame(driver.exit(3), ['cancel 0', 'exit']);
+  }
+});
+
+t.test('a signal ends a replacement for good in a stop, or once it serves', async (t) => {
+  const stopped = driveServing(1);
+  stopped.exit(1, KILLED);
+  stopped.signal('SIGTERM');
+  stopped.signal('SIGTERM');
+  t.match(stopped.exit(2, { code: null, signal: 'SIGTERM' }), ['cancel 0', CUT]);
+
+  const serving = driveServing(1);
+  serving.signal('SIGTERM');
+  t.strictSame(serving.exit(1, { code: null, signal: 'SIGTERM' }), [
+    'cancel 0',
+    'exit ERR_MOONRING_DRAIN: reactor 0 was killed by SIGTERM before it had drained',
+  ]);
+});
+
 t.test('connections cut by a predecessor during drain-delay do not fail the drain', async (t) => {
   const driver = driveServing(1, { drainDelayMs: 5000 });
   loadSuccessors(driver, 2);
@@ -175,19 +207,24 @@ t.test('a signal during the start: what is not ready is killed, without drain-de
   t.strictSame(driver.exit(1), ['cancel 0', 'exit']);
 });
 
-t.test('a replacement that was told to serve drains, ready or not', async (t) => {
+/** The boss has been told of what the slot's reactor takes. */
+const isUp = (driver: Driver) =>
+  driver.effects.findLast((effect) => effect.type === 'slot-up')?.up === true;
+
+t.test('a replacement that was told to serve drains when it is ready', async (t) => {
   const driver = driveServing(2);
   driver.exit(1, KILLED);
   driver.hello(3);
   driver.loaded(3);
+  t.notOk(isUp(driver));
   t.strictSame(driver.signal('SIGTERM'), [
     'cancel delay',
-    'send 3 drain',
     'arm 0 32000',
     'send 2 drain',
     'arm 1 32000',
   ]);
-  t.strictSame(driver.ready(3), [], 'the news was on its way');
+  t.ok(isUp(driver), 'it gets what the process before it has left');
+  t.strictSame(driver.ready(3), ['send 3 drain']);
   driver.drained(2);
   driver.exit(2);
   driver.drained(3);
@@ -201,8 +238,10 @@ t.test(
     driver.exit(1, KILLED);
     t.strictSame(driver.signal('SIGTERM'), ['cancel delay', 'arm 0 32000']);
     t.strictSame(driver.hello(2), ['send 2 load']);
-    t.strictSame(driver.loaded(2), ['send 2 serve', 'send 2 drain']);
-    t.strictSame(driver.ready(2), []);
+    t.notOk(isUp(driver));
+    t.strictSame(driver.loaded(2), ['send 2 serve']);
+    t.ok(isUp(driver), 'it gets what the process before it has left');
+    t.strictSame(driver.ready(2), ['send 2 drain']);
     driver.drained(2);
     t.strictSame(driver.exit(2), ['cancel 0', 'exit']);
   },

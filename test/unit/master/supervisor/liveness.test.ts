@@ -1,5 +1,10 @@
 import t from 'tap';
-import { attentionAt, lostHeartbeats } from '../../../../src/master/supervisor/liveness.js';
+import {
+  attentionAt,
+  lostHeartbeats,
+  processOf,
+  waitingOf,
+} from '../../../../src/master/supervisor/liveness.js';
 import { snapshot } from '../admin/stats-fixture.js';
 import { driveServing } from './driver.js';
 
@@ -27,4 +32,16 @@ t.test('a look that is only a little late is no pause', async (t) => {
   const before = { lookedAtMs: 1000, awakeSinceMs: 7 };
   t.equal(attentionAt(1400, 250, before).awakeSinceMs, 7);
   t.equal(attentionAt(1501, 250, before).awakeSinceMs, 1501);
+});
+
+t.test('requests that handlers have and no thread serves', async (t) => {
+  const states = ['idle', 'handling'];
+  const stats = processOf(snapshot, { slot: 0, side: 0 });
+  if (stats === null) throw new Error('the fixture has a process in slot 0');
+  const busy = { ...stats, connections: [7, 3] };
+  const serving = [0, 1].map((thread) => ({ thread, method: 'GET', path: '/', forMs: 1 }));
+  t.equal(waitingOf(busy, states, serving), 2, 'that of the I/O thread is not handled elsewhere');
+  t.equal(waitingOf(busy, states, []), 3);
+  t.equal(waitingOf({ ...stats, connections: [7, 0] }, states, serving), 0);
+  t.equal(waitingOf(null, states, []), 0);
 });
