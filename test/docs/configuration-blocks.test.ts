@@ -13,7 +13,7 @@ t.teardown(() => rmSync(directory, { recursive: true }));
 /** Of systemd.service(5), systemd.kill(5) and systemd.exec(5). */
 const SETTINGS = [
   ...['Type', 'ExecStart', 'ExecReload', 'KillMode', 'TimeoutStopSec', 'Restart'],
-  ...['RestartPreventExitStatus', 'RuntimeDirectory', 'LimitNOFILE'],
+  ...['RestartPreventExitStatus', 'RuntimeDirectory', 'LimitNOFILE', 'WatchdogSec', 'OOMPolicy'],
 ];
 
 function blockIn(path: string, language: string): Block {

@@ -12,7 +12,9 @@ const INTRODUCTION = `# Configuration
 Every option is a flag, an environment variable and a key of the JSON config file. The first that is
 set wins: flag, variable, config file, default. An empty variable counts as not set. Unknown flags
 and keys are errors, and so is a \`MOONRING_\` variable that looks like a misspelled option; other
-variables are ignored. \`--check\` reports the first error without starting anything.
+variables are ignored. \`--check\` reports the first error without starting anything;
+\`--print-config\` prints the key of each option, its value, and where that was set.
+\`moonring completion bash\`, \`zsh\` or \`fish\` prints the script with which the shell completes them.
 
 - **Sizes** are bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`,
   \`64k\`, \`4m\`.

@@ -6,6 +6,7 @@ import { ROOT } from './pages.js';
 const NESTED = 'a suite; running it here would run these tests again';
 const INSTALLED = 'test/e2e/installed-package-builds.test.ts';
 const CONTAINER = 'the suite container';
+const PACKAGES = 'the suite packages';
 const FUZZ = 'the suite fuzz';
 
 /** Commands of the pages that are not run where they stand, and what runs them instead. */
@@ -23,12 +24,18 @@ export const ELSEWHERE: Readonly<Record<string, string>> = {
   'npm run test:asan': NESTED,
   'npm run test:tsan': NESTED,
   'npm run test:fuzz': NESTED,
+  'MOONRING_ADDON=$PWD/packages/linux-x64-gnu/moonring.node npm test -- e2e': NESTED,
   'npm run format': 'the suites lint and format check what it changes',
   'UPDATE_DOCS=1 npm run test:unit': 'the suite unit compares what it writes',
+  'npm run packages': PACKAGES,
+  'npm install ./packages/moonring-0.1.0.tgz ./packages/moonring-linux-x64-gnu-0.1.0.tgz': PACKAGES,
   'npm pack': INSTALLED,
   'npm install ./moonring-0.1.0.tgz': INSTALLED,
   'npx moonring build': INSTALLED,
   'npx moonring app.lua': INSTALLED,
+  'node dist/master.js serve ./public': 'test/e2e/files-are-served.test.ts',
+  'docker build --tag first .': CONTAINER,
+  'docker run --rm --publish 8080:8080 first': CONTAINER,
   'docker build --tag moonring .': CONTAINER,
   'docker run --rm --publish 8080:8080 moonring': CONTAINER,
   [`docker run --rm --publish 8080:8080 --read-only --cap-drop ALL \\

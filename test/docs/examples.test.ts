@@ -13,8 +13,10 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { startPostgres } from '../e2e/postgres-server.js';
 import { connectRaw, requestText } from '../e2e/raw-client.js';
+import { startRedis } from '../e2e/redis-server.js';
 import { type Server, startServer } from '../e2e/server.js';
 import { until } from '../e2e/until.js';
 import { ROOT, readPage, trackedFiles } from './pages.js';
@@ -102,17 +104,30 @@ async function ask(
   return { status: response.statusCode, body: Buffer.concat(pieces).toString() };
 }
 
-const luaPages = trackedFiles().filter((path) => /^docs\/lua.*\.md$/.test(path));
+/** The dictionaries that the examples use. */
+const SHARED = ['--shared', 'hits=1m,cache=1m,limits=1m,locks=1m'];
+
+/** What the handlers of a page find in their environment. */
+const SURROUNDINGS: Readonly<Record<string, (t: Test) => Promise<Record<string, string>>>> = {
+  'lua-postgres.md': async (t) => ({ DATABASE_URL: (await startPostgres(t)).url() }),
+  'lua-redis.md': async (t) => ({ REDIS_URL: (await startRedis(t)).url }),
+};
+
+const luaPages = trackedFiles().filter((path) =>
+  /^docs\/(lua.*|openresty|websocket)\.md$/.test(path),
+);
 
 for (const page of luaPages.map((path) => basename(path))) {
   t.test(`every handler of docs/${page} responds as its comments say`, async (t) => {
     t.ok(blocks(page, 'lua').length > 0);
+    const env = (await SURROUNDINGS[page]?.(t)) ?? {};
     for (const [i, text] of blocks(page, 'lua').entries()) {
       const app = join(directory, `${page}-${i}.lua`);
       writeFileSync(app, text);
       const promises = [...text.matchAll(/^-- ([A-Z]+) (\S+)(?: (\S.*))? -> (\d+) ?(.*)$/gm)];
       t.ok(promises.length > 0, `handler ${i} says what it answers`);
-      const server = await startServer(t, { app });
+      const compat = text.includes('--compat ngx') ? ['--compat', 'ngx'] : [];
+      const server = await startServer(t, { app, env, args: [...SHARED, ...compat] });
       for (const [, method = '', target = '', content = '', status, body] of promises) {
         const reply = await ask(server, method, target, content);
         t.equal(String(reply.status), status, target);
@@ -124,10 +139,10 @@ for (const page of luaPages.map((path) => basename(path))) {
 
 t.test('the examples of examples/lua load', async (t) => {
   const all = readdirSync(join(ROOT, 'examples/lua'));
-  const names = all.filter((name) => !name.endsWith('_test.lua'));
+  const names = all.filter((name) => name.endsWith('.lua') && !name.endsWith('_test.lua'));
   t.ok(names.length > 0);
   for (const name of names) {
-    const server = await startServer(t, { app: `examples/lua/${name}` });
+    const server = await startServer(t, { app: `examples/lua/${name}`, args: SHARED });
     t.equal((await ask(server, 'GET', '/')).status, 200, name);
   }
 });
@@ -140,6 +155,24 @@ t.test('examples/lua/export.lua sends as many rows as it is asked for', async (t
   t.equal(lines[1], '1,"customer ""1""",0.75');
   t.equal(lines.length, 1203, 'the head, the rows, and nothing behind the last line break');
   t.equal((await ask(server, 'GET', '/orders.csv?rows=%')).status, 400);
+});
+
+/** What `moonring test` prints for the tests of an example. */
+function testReport(example: string, env: Readonly<Record<string, string>>): string {
+  return execFileSync(
+    process.execPath,
+    [join(ROOT, 'dist/master.js'), 'test', `examples/lua/${example}_test.lua`],
+    { cwd: ROOT, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] },
+  ).toString();
+}
+
+t.test('examples/lua/accounts.lua passes its tests on a database', async (t) => {
+  const env = { DATABASE_URL: (await startPostgres(t)).url() };
+  t.match(testReport('accounts', env), /^1\.\.3$/m);
+});
+
+t.test('examples/lua/visits.lua passes its tests on a Redis', async (t) => {
+  t.match(testReport('visits', { REDIS_URL: (await startRedis(t)).url }), /^1\.\.3$/m);
 });
 
 t.test('examples/lua/upload.lua stores what is whole and within its limit', async (t) => {
@@ -192,7 +225,9 @@ t.test('the library exports the functions of its header and nothing else', async
     .trimEnd()
     .split('\n')
     .map((line) => line.split(' ')[0]);
-  t.strictSame(exported.toSorted(), declared.toSorted());
+  // Libraries of OpenResty look for these two functions of nginx in the process.
+  const ofNginx = ['ngx_atoi', 'ngx_hex_dump'];
+  t.strictSame(exported.toSorted(), [...declared, ...ofNginx].toSorted());
 });
 
 t.test(

@@ -6,6 +6,7 @@ import { connectRaw, type RawClient, requestText } from '../e2e/raw-client.js';
 import { type Server, type ServerOptions, startServer } from '../e2e/server.js';
 import type { LogLine } from '../e2e/server-output.js';
 import {
+  begin,
   type Driver,
   drive,
   driveServing,
@@ -168,6 +169,33 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       driver.say(1, { type: 'orphaned' });
       return driver;
     },
+  },
+  'reactor is near its memory limit: it is replaced': {
+    drive: () => {
+      const driver = driveServing(1);
+      driver.memory(1);
+      return driver;
+    },
+  },
+  'reactor is near its memory limit again soon after it was replaced: it goes on for a while': {
+    drive: () => {
+      const driver = driveServing(1);
+      driver.memory(1);
+      begin(driver, 2);
+      driver.memory(2);
+      return driver;
+    },
+  },
+  'the reactor near its memory limit cannot be replaced: it goes on': {
+    drive: () => {
+      const driver = driveServing(1);
+      driver.memory(1);
+      driver.exit(2, { code: 1 });
+      return driver;
+    },
+  },
+  '… bytes are resident, which is --memory-limit: the process ends, to be replaced': {
+    provokedBy: 'test/unit/reactor/lifecycle.test.ts',
   },
   'a response of an earlier generation of the handler is cut: …': {
     provokedBy: 'test/e2e/lua-reloads-swap-states.test.ts',

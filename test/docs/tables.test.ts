@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { SITE_OPTIONS } from '../../src/master/cli/serve.js';
 import { errorRows } from '../../src/shared/errors.js';
 import type { OptionSpec } from '../../src/shared/option-spec.js';
 import { defaultText } from '../../src/shared/option-values.js';
 import { envNamesOf, flagOf, OPTIONS } from '../../src/shared/options.js';
 import { MASTER_SIGNALS } from '../../src/shared/signals.js';
+import { makeCertificate } from '../e2e/certificate.js';
 import { startServer } from '../e2e/server.js';
 import { drive } from '../unit/master/supervisor/driver.js';
 import { suiteNames } from './elsewhere.js';
@@ -49,6 +51,7 @@ function firstColumn(path: string, heading: string): string[] {
 }
 
 t.test('every option that a page names exists', async (t) => {
+  const ofServe = SITE_OPTIONS.map(({ flags }) => flags.replace(/ .*/, ''));
   const flags = OPTIONS.flatMap((spec: OptionSpec) => [
     flagOf(spec),
     ...(spec.type === 'switch' ? [`--no-${spec.name}`] : []),
@@ -58,7 +61,8 @@ t.test('every option that a page names exists', async (t) => {
     for (const flag of codeIn(path).flatMap(
       (code) => code.match(/(?<=^| )--[a-z][a-z-]*/g) ?? [],
     )) {
-      if (!FOREIGN_FLAGS.includes(flag)) t.ok(flags.includes(flag), `${path}: ${flag}`);
+      if (!FOREIGN_FLAGS.includes(flag))
+        t.ok([...flags, ...ofServe].includes(flag), `${path}: ${flag}`);
     }
   }
 });
@@ -97,7 +101,11 @@ t.test('the table of suites has all of them', async (t) => {
 });
 
 t.test('responses of the admin listener are those on the pages', async (t) => {
-  const server = await startServer(t);
+  // With everything that has metrics of its own.
+  const { cert, key } = makeCertificate(t);
+  const tls = ['--tls-port', '0', '--tls-cert', cert, '--tls-key', key];
+  const every = [...tls, '--shared', 'cache=1m', '--otlp', 'http://127.0.0.1:1'];
+  const server = await startServer(t, { args: every });
   const paths = firstColumn('docs/operations.md', 'Readiness').join(', ').replaceAll('`', '');
   t.ok(paths.split(', ').length >= 5);
   for (const path of paths.split(', ')) {

@@ -28,9 +28,12 @@ export interface ServerTerminal {
 
 /** Whether a command is a server that stays until it is ended. */
 export function startsServer(command: string): boolean {
-  if (/^npm start\b/.test(command)) return true;
+  if (/^npm (start|run dev)\b/.test(command)) return true;
   const words = /^node dist\/master\.js\b(.*)$/s.exec(command)?.[1];
-  return words !== undefined && !/ (--check|--help|--version|health|ctl)\b|^ test /.test(words);
+  return (
+    words !== undefined &&
+    !/ (--check|--help|--version|health|ctl|top)\b|^ (test|init|routes|completion) /.test(words)
+  );
 }
 
 /**

@@ -101,7 +101,9 @@ for (const accept of ['reuseport', 'boss']) {
     `a connection keeps its peer when its reactor is replaced, accept ${accept}`,
     async (t) => {
       const config = changingConfig(t.testdir());
-      const args = ['--accept', accept, '--proxy-protocol', ...config.args];
+      // The replacement of a reactor may take long on a busy machine.
+      const patience = ['--header-timeout', '60s'];
+      const args = ['--accept', accept, '--proxy-protocol', ...patience, ...config.args];
       const server = await startServer(t, { app: 'peer.lua', args });
       const idle = await connectRaw(t, server);
       await idle.send(V1);

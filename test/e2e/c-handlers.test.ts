@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
 import { runMaster, startServer } from './server.js';
 import { until } from './until.js';
+import { connect } from './websocket-client.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'moonring-c-'));
@@ -39,6 +40,110 @@ for (const mode of ['inline', 'worker']) {
     t.strictSame(await server.stop(), { code: 0, signal: null });
   });
 }
+
+t.test('a WebSocket, and files of a directory', async (t) => {
+  const source = `
+#include "httpserver.h"
+#include <string.h>
+HS_HANDLER_MODULE
+static void on_message(hs_ws_t *socket, hs_ws_kind_t kind, const char *data, size_t length, void *ud)
+{
+    (void)ud;
+    (void)hs_ws_send(socket, kind, data, length);
+    if (length == 3)
+        (void)hs_ws_close(socket, 4000, "bye");
+}
+static const hs_ws_handler_t echo = { .on_message = on_message };
+int hs_handler_init(void **user_data)
+{
+    hs_site_config_t config;
+    hs_site_config_init(&config);
+    config.root = "${t.testdir({ 'a.txt': 'a file' })}";
+    *user_data = hs_site_new(&config, NULL, 0);
+    return *user_data != NULL ? 0 : 1;
+}
+void hs_handler_exit(void *site) { hs_site_free(site); }
+void hs_handler(hs_request_t *request, hs_response_t *response, void *site)
+{
+    if (strcmp(hs_req_url(request), "/socket") == 0)
+        (void)hs_ws_accept(response, &echo, NULL);
+    else
+        hs_site_handle(request, response, site);
+}
+`;
+  const server = await startServer(t, { app: build('socket', source), processes: 1 });
+  const client = await connect(t, server, '/socket');
+  client.send('from C');
+  t.equal(await client.next(), 'from C');
+  client.send('end');
+  t.equal(await client.next(), 'end');
+  t.strictSame(await client.closed, { code: 4000, reason: 'bye' });
+  t.equal(await (await fetch(`${server.url}/a.txt`)).text(), 'a file');
+});
+
+t.test('rooms of a handler in C, on both reactors', async (t) => {
+  const source = `
+#include "httpserver.h"
+#include <stdio.h>
+#include <string.h>
+HS_HANDLER_MODULE
+static void on_open(hs_ws_t *socket, void *ud)
+{
+    (void)ud;
+    char text[64];
+    int empty = hs_ws_join(socket, "", 0);
+    int joined = hs_ws_join(socket, "tea", HS_WS_JOIN_BINARY);
+    (void)hs_ws_join(socket, "all", HS_WS_JOIN_SKIP);
+    int len = snprintf(text, sizeof(text), "%d %d", empty, joined);
+    (void)hs_ws_send(socket, HS_WS_MESSAGE_TEXT, text, (size_t)len);
+}
+static void on_message(hs_ws_t *socket, hs_ws_kind_t kind, const char *data, size_t length, void *ud)
+{
+    (void)kind;
+    (void)ud;
+    if (length == 5 && memcmp(data, "leave", 5) == 0)
+        (void)hs_ws_send(socket, HS_WS_MESSAGE_TEXT,
+                         hs_ws_leave(socket, "tea") && !hs_ws_leave(socket, "tea") ? "left" : "?", 4);
+    else
+        (void)hs_ws_publish(socket, "all", data, length);
+}
+static const hs_ws_handler_t room = { .on_open = on_open, .on_message = on_message };
+static char big[65537];
+void hs_handler(hs_request_t *request, hs_response_t *response, void *ud)
+{
+    (void)ud;
+    char text[64];
+    if (strcmp(hs_req_url(request), "/room") == 0) {
+        (void)hs_ws_accept(response, &room, NULL);
+        return;
+    }
+    snprintf(text, sizeof(text), "%d %d %d", hs_req_publish(request, "tea", "hot", 3),
+             hs_req_publish(request, "", "hot", 3), hs_req_publish(request, "tea", big, sizeof(big)));
+    (void)hs_res_body_str(response, text);
+    (void)hs_res_send(response);
+}
+`;
+  const args = ['--accept', 'boss', '--dispatch', 'worker'];
+  const server = await startServer(t, { app: build('rooms', source), processes: 2, args });
+  const clients = [await connect(t, server, '/room'), await connect(t, server, '/room')];
+  for (const client of clients) t.equal(await client.next(), '-3 0');
+  t.equal(await (await fetch(`${server.url}/publish`)).text(), '0 -3 -5');
+  for (const client of clients) {
+    t.strictSame(await client.nextMessage(), { text: 'hot', isBinary: true });
+  }
+  const [first, second] = clients;
+  first?.send('leave');
+  t.equal(await first?.next(), 'left');
+  await fetch(`${server.url}/publish`);
+  second?.send('to all');
+  t.strictSame(await first?.nextMessage(), { text: 'to all', isBinary: false });
+  t.strictSame(await second?.nextMessage(), { text: 'hot', isBinary: true });
+  t.equal(await second?.next(), 'to all');
+  first?.socket.close(1000);
+  await first?.closed;
+  second?.send('without it');
+  t.equal(await second?.next(), 'without it');
+});
 
 t.test('another function of it, named behind a colon', async (t) => {
   const server = await startServer(t, { app: `${example}:show_client` });
@@ -145,7 +250,8 @@ t.test('a file that is overwritten in place is served when it is accepted', asyn
   server.signal('SIGHUP');
   const line = await server.logLine('the reload', (each) => each.msg === 'reloaded');
   t.equal(line['replaced'], 'processes');
-  t.equal(await ask(), 'number 2');
+  // Those that end take connections until they have closed their listeners.
+  await until('the new code responds', async () => (await ask()) === 'number 2');
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 

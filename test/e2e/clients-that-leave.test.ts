@@ -5,7 +5,9 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { Agent, request } from 'undici';
 import { descriptorsOf, noUsage } from './process-usage.js';
+import { pythonWith } from './python-with.js';
 import { connectRaw, requestText } from './raw-client.js';
+import { resetConnection } from './reset-connection.js';
 import { hasProgram, startServer } from './server.js';
 import { until } from './until.js';
 
@@ -43,14 +45,14 @@ async function open(text: string) {
 t.test('a client that resets its connection ends the wait of its handler', async (t) => {
   const socket = await open(requestText('/wait'));
   await client.request(requestText('/'));
-  socket.resetAndDestroy();
+  resetConnection(socket);
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
 t.test('a handler may be told instead', async (t) => {
   const socket = await open(requestText('/wait-told'));
   await client.request(requestText('/'));
-  socket.resetAndDestroy();
+  resetConnection(socket);
   t.strictSame(await newEnds(1), ['told']);
 });
 
@@ -66,7 +68,7 @@ t.test('an upload that is broken off', async (t) => {
   const socket = await open(requestText('/up', { method: 'PUT', headers }));
   socket.write('the beginning');
   await client.request(requestText('/'));
-  socket.resetAndDestroy();
+  resetConnection(socket);
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
@@ -150,16 +152,7 @@ s.close()
 
 const run = promisify(execFile);
 
-/** The first Python that has h11: a distribution's packages belong to its own. */
-async function pythonWithH11(): Promise<string | undefined> {
-  for (const python of ['python3', '/usr/bin/python3']) {
-    const found = await run(python, ['-c', 'import h11']).catch(() => undefined);
-    if (found) return python;
-  }
-  return undefined;
-}
-
-const python = await pythonWithH11();
+const python = await pythonWith('h11');
 const noH11 = python ? false : 'the h11 of Python is not installed';
 
 t.test('h11 talks both ways at once, and leaves', { skip: noH11 }, async (t) => {

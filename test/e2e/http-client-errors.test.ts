@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import { type Order, order, rawUpstream } from './fetching.js';
 import { descriptorsOf, noUsage } from './process-usage.js';
 import { connectRaw, requestText } from './raw-client.js';
+import { resetConnection } from './reset-connection.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
@@ -46,7 +47,7 @@ const cases: readonly Case[] = [
   { name: 'the end before a response', serve: (socket) => socket.end(), error: 'closed' },
   {
     name: 'a reset before a response',
-    serve: (socket) => socket.resetAndDestroy(),
+    serve: (socket) => resetConnection(socket),
     error: 'closed',
   },
   {
@@ -73,14 +74,14 @@ const cases: readonly Case[] = [
   {
     name: 'a reset in the content',
     serve: (socket) => {
-      socket.write(`${HEAD}Content-Length: 10\r\n\r\nhalf`, () => socket.resetAndDestroy());
+      socket.write(`${HEAD}Content-Length: 10\r\n\r\nhalf`, () => resetConnection(socket));
     },
     error: 'truncated response',
   },
   {
     name: 'a reset in content without a length',
     serve: (socket) => {
-      socket.write(`${HEAD}\r\nhalf`, () => socket.resetAndDestroy());
+      socket.write(`${HEAD}\r\nhalf`, () => resetConnection(socket));
     },
     error: 'truncated response',
   },
@@ -243,7 +244,7 @@ t.test(
     const clients = await Promise.all(Array.from({ length: 10 }, () => connectRaw(t, server)));
     await Promise.all(clients.map((client) => client.send(head, content)));
     await until('all requests wait', () => silent.connections() === 10);
-    for (const { socket } of clients) socket.resetAndDestroy();
+    for (const { socket } of clients) resetConnection(socket);
     await until('as many descriptors as before', () => descriptorsOf(reactor) <= before);
   },
 );

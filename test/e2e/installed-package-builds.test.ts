@@ -1,9 +1,12 @@
 import { type ChildProcess, type ExecFileException, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { packAddon } from '../../scripts/packages/pack.mjs';
+import { targets } from '../../scripts/packages/targets.mjs';
+import { platformSuffix } from '../../src/shared/addon-file.js';
 import { packageRoot } from '../../src/shared/package-info.js';
 import { collectOutput } from './server-output.js';
 import { within } from './until.js';
@@ -34,6 +37,14 @@ function run(directory: string, command: string): Promise<Result> {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     execFile(program, args, { cwd: directory, env: environment() }, done);
   });
+}
+
+/** What takes most of a minute; the other tests use the optimised addon. */
+function withoutOptimisation(installed: string): void {
+  const path = join(installed, 'CMakePresets.json');
+  const presets = readFileSync(path, 'utf8');
+  const plain = presets.replace('"MOONRING_LTO": "ON"', '"MOONRING_LTO": "OFF"');
+  writeFileSync(path, plain.replaceAll('"RelWithDebInfo"', '"Debug"'));
 }
 
 /** In a folder that no other project is above. */
@@ -68,7 +79,10 @@ t.test('npm install, npx moonring build, npx moonring app.lua', async (t) => {
 
   const early = await run(directory, 'npx moonring --admin off --port 0 app.lua');
   t.equal(early.code, 1);
-  t.match(early.stderr, /^moonring: the native addon .* does not exist: .*"npx moonring build"\n$/);
+  t.match(
+    early.stderr,
+    /^moonring: there is no native addon for .*; or .* "npx moonring build"\n$/,
+  );
 
   writeFileSync(join(installed, 'build'), '');
   const blocked = await run(directory, 'npx moonring build');
@@ -77,6 +91,7 @@ t.test('npm install, npx moonring build, npx moonring app.lua', async (t) => {
   t.match(blocked.stderr, /\nmoonring: the native addon was not built: see the lines above\n$/);
   rmSync(join(installed, 'build'));
 
+  withoutOptimisation(installed);
   const first = await run(directory, 'npx moonring build');
   t.equal(first.code, 0, 'the first build', { output: first.stderr });
   t.match(first.stderr, /building the native release preset/);
@@ -86,6 +101,16 @@ t.test('npm install, npx moonring build, npx moonring app.lua', async (t) => {
   t.equal(second.code, 0);
   t.match(second.stderr, /^moonring: the native addon is built: .*\n$/, 'nothing to do');
 
+  await respondsAndDrains(t, directory);
+
+  const platform = await packPlatform(t, join(installed, 'build', 'release', 'moonring.node'));
+  rmSync(join(installed, 'build'), { recursive: true });
+  const added = await run(directory, `npm install ${platform} ${options}`);
+  t.equal(added.code, 0, 'the platform package', { output: added.stderr });
+  await respondsAndDrains(t, directory);
+});
+
+async function respondsAndDrains(t: Test, directory: string): Promise<void> {
   const [child, address] = await serve(t, directory);
   const answer = await fetch(address);
   t.equal(answer.status, 200);
@@ -93,4 +118,12 @@ t.test('npm install, npx moonring build, npx moonring app.lua', async (t) => {
   const exited = once(child, 'exit');
   child.kill('SIGTERM');
   t.strictSame(await within('the exit after TERM', exited), [0, null]);
-});
+}
+
+/** As `npm run packages` makes it, around an addon that was built for this machine alone. */
+async function packPlatform(t: Test, addon: string): Promise<string> {
+  const suffix = platformSuffix();
+  const target = targets[suffix];
+  if (target === undefined) throw new Error(`no package is made for ${suffix}`);
+  return packAddon(suffix, target, addon, { directory: emptyDirectory(t) });
+}

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { statusOf } from './admin-client.js';
 import { startConnectionLoad } from './connection-per-request.js';
 import { isRunning } from './process-table.js';
 import { startServer } from './server.js';
@@ -32,4 +33,27 @@ t.test('kill -9 of a reactor under load', async (t) => {
     'the survivor was left alone',
   );
   t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
+t.test('the record of a crash counts the requests whose handlers waited', async (t) => {
+  const server = await startServer(t, { app: 'waiting.lua' });
+  const waiting = [1, 2, 3].map(() => fetch(`${server.url}/sleep?600`).catch(() => null));
+  await until('the handlers wait', async () => {
+    const [reactor] = (await statusOf(server)).reactors;
+    return reactor?.connections.handling === 3;
+  });
+  const [victim = 0] = server.reactorPids();
+  process.kill(victim, 'SIGKILL');
+  const crash = await server.logLine('the crash', (line) => line.msg === 'reactor crashed');
+  t.match(crash, { reactorPid: victim, waiting: 3 });
+  await Promise.all(waiting);
+
+  const next = await until('another one', () => server.reactorPids().find((pid) => pid !== victim));
+  await until('it is ready', async () => (await statusOf(server)).ready);
+  process.kill(next, 'SIGKILL');
+  await server.logLine('its end', ({ msg, ['reactorPid']: pid }) => {
+    return msg === 'reactor crashed' && pid === next;
+  });
+  const records = server.stdout().split('are handed over').length - 1;
+  t.equal(records, 1, 'nothing is told of a reactor that had no connection');
 });

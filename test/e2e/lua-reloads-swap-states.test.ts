@@ -91,6 +91,11 @@ t.test('a request ends with the code that it began with; tasks of old code stop'
   const text = async (path: string) => (await quick.request(requestText(path))).body.toString();
   await until('the task runs', async () => Number(await text('/ticks')) > 2);
   const answer = slow.request(requestText('/slow'));
+  await until('a worker runs it', async () =>
+    (await statusOf(server)).reactors.some(({ serving }) =>
+      serving.some(({ thread, path }) => thread > 0 && path === '/slow'),
+    ),
+  );
   writeFileSync(app, appOf(2));
   await reload(server, 2);
   t.equal(await text('/'), 'version 2');

@@ -7,7 +7,7 @@ import t from 'tap';
 import { packageRoot } from '../../src/shared/package-info.js';
 
 const run = promisify(execFile);
-const DEPENDENCIES = ['commander', 'pino', 'node-addon-api', 'node-api-headers'];
+const DEPENDENCIES = ['commander', 'pino', 'pino-pretty'];
 
 const PROGRAM = `import { createServer, MoonringError, type ReadyFields, version } from 'moonring';
 

@@ -6,6 +6,7 @@ export interface ProcessRow {
   readonly parentPid: number;
   /** One letter as in ps; Z is a process that has ended and waits for its parent. */
   readonly state: string;
+  readonly group: number;
 }
 
 /**
@@ -24,6 +25,11 @@ export function childrenOf(parentPid: number): number[] {
     .map((row) => row.pid);
 }
 
+/** The processes of a group, with those that have ended and were not waited for. */
+export function groupOf(leaderPid: number): ProcessRow[] {
+  return processTable().filter(({ group }) => group === leaderPid);
+}
+
 function processTable(): ProcessRow[] {
   return existsSync('/proc/self/stat') ? tableFromProc() : tableFromPs();
 }
@@ -35,8 +41,8 @@ function tableFromProc(): ProcessRow[] {
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
       // The command name before the last bracket may itself hold spaces and brackets.
-      const [state = '', parentPid = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-      rows.push({ pid: Number(name), parentPid: Number(parentPid), state });
+      const [state = '', parent, group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      rows.push({ pid: Number(name), parentPid: Number(parent), state, group: Number(group) });
     } catch {
       // It ended while we looked.
     }
@@ -45,12 +51,13 @@ function tableFromProc(): ProcessRow[] {
 }
 
 function tableFromPs(): ProcessRow[] {
-  const text = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,state='], { encoding: 'utf8' });
+  const text = execFileSync('ps', ['-A', '-o', 'pid=,ppid=,state=,pgid='], { encoding: 'utf8' });
   return text
     .trim()
     .split('\n')
     .map((line) => {
-      const [pid = '', parentPid = '', state = ''] = line.trim().split(/\s+/);
-      return { pid: Number(pid), parentPid: Number(parentPid), state: state.slice(0, 1) };
+      const [pid, parent, state = '', group] = line.trim().split(/\s+/);
+      const [parentPid, letter] = [Number(parent), state.slice(0, 1)];
+      return { pid: Number(pid), parentPid, state: letter, group: Number(group) };
     });
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import t, { type Test } from 'tap';
 import { descriptorsOf, noUsage } from './process-usage.js';
 import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { resetConnection } from './reset-connection.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
@@ -66,7 +67,7 @@ async function resetAll(t: Test, server: Server, stage: Stage): Promise<void> {
   await Promise.all(
     clients.map((client) => {
       const closed = once(client.socket, 'close');
-      client.socket.resetAndDestroy();
+      resetConnection(client.socket);
       return closed;
     }),
   );

@@ -50,6 +50,8 @@ export interface ServerOptions {
   readonly app?: string;
   readonly processes?: number;
   readonly args?: readonly string[];
+  /** A subcommand with its arguments, instead of an app. */
+  readonly command?: readonly string[];
   /** The admin listener is not configured. */
   readonly defaultAdmin?: boolean;
   readonly env?: Readonly<Record<string, string>>;
@@ -57,6 +59,8 @@ export interface ServerOptions {
   readonly listenFds?: readonly number[];
   /** With an IPC channel to this process. */
   readonly ipc?: boolean;
+  /** It leads a process group, to which all its processes belong: its number is `pid`. */
+  readonly leadsGroup?: boolean;
   /** How many descriptors each process of the server may have open. */
   readonly descriptors?: number;
   /** Called with the process before it is ready. */
@@ -78,9 +82,9 @@ export function appPath(app: string): string {
  * end stops it.
  */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
-  const { app, processes = 1, args = [] } = options;
+  const { app, processes = 1, args = [], command = [] } = options;
   const admin = options.defaultAdmin === true ? [] : ['--admin', '127.0.0.1:0'];
-  const argv = ['--port', '0', '--processes', String(processes), ...admin, ...args];
+  const argv = [...command, '--port', '0', '--processes', String(processes), ...admin, ...args];
   const child = spawnMaster(app === undefined ? argv : [...argv, appPath(app)], options);
   const output = collectOutput(child);
   const exited = exitOf(child);
@@ -137,9 +141,21 @@ function adminUrl(addresses: unknown): string {
   return String(all.find((address) => String(address).startsWith('http://')) ?? '');
 }
 
+/** The port on which it speaks TLS. */
+export async function tlsPortOf({ logLine }: Pick<Server, 'logLine'>): Promise<number> {
+  const ready = await logLine('ready', (line) => line.msg === 'ready');
+  const urls = Array.isArray(ready['addresses']) ? ready['addresses'].map(String) : [];
+  const secure = urls.find((each) => each.startsWith('https://'));
+  if (secure === undefined) throw new Error(`no https address among ${urls.join(', ')}`);
+  return Number(new URL(secure).port);
+}
+
 /** Runs the server with exactly these arguments until it ends. */
-export async function runMaster(args: readonly string[]): Promise<RunResult> {
-  const child = spawnMaster(args);
+export async function runMaster(
+  args: readonly string[],
+  { env = {} }: Pick<ServerOptions, 'env'> = {},
+): Promise<RunResult> {
+  const child = spawnMaster(args, { env });
   const output = collectOutput(child);
   try {
     await within('the end of the process', once(child, 'close'), START_TIMEOUT_MS);
@@ -154,7 +170,7 @@ export function hasProgram(name: string): boolean {
 }
 
 function spawnMaster(args: readonly string[], options: ServerOptions = {}): ChildProcess {
-  const { listenFds = [], ipc = false, descriptors } = options;
+  const { listenFds = [], ipc = false, descriptors, leadsGroup: detached = false } = options;
   const env = { ...cleanEnvironment(), ...options.env };
   if (descriptors !== undefined) {
     // The hard limit too: Node raises the soft one as far as it may.
@@ -168,7 +184,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   }
   if (listenFds.length === 0) {
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
-    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio });
+    return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio, detached });
   }
   // The variable names the process that the shell becomes.
   const script = 'LISTEN_PID=$$ exec "$0" "$@"';
@@ -226,7 +242,11 @@ async function endByForce(
 
 async function endPids(pids: readonly number[]): Promise<void> {
   for (const pid of pids) {
-    if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+    try {
+      if (isRunning(pid)) process.kill(pid, 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
   }
   await until('our reactors are gone', () => !pids.some(isRunning));
 }

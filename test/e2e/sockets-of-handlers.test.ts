@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { readdirSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
+import { resetConnection } from './reset-connection.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 import { startUpstream } from './upstream.js';
@@ -120,7 +121,7 @@ t.test('mistakes in calls name the line and what is wrong', async (t) => {
   t.match(lines[1], 'host and port, or path, are missing');
   t.match(lines[2], 'port is a number from 1 to 65535, not 0');
   t.match(lines[3], 'has no option prot');
-  t.match(lines[4], 'pool has no option sise');
+  t.match(lines[4], 'pool of a socket has no option sise');
   t.match(lines[5], 'timeout: seconds are a number');
   t.match(lines[6], "'line', 'any'");
   t.match(lines[7], 'a number of bytes is whole');
@@ -135,7 +136,7 @@ t.test('clients that leave while an upstream is silent leave nothing open', asyn
   const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(t, server)));
   await Promise.all(clients.map((client) => client.send(requestText('/hang'))));
   await until('all wait', () => upstream.open.size === 21);
-  for (const client of clients) client.socket.resetAndDestroy();
+  for (const client of clients) resetConnection(client.socket);
   await until('the upstream connections are closed', () => upstream.open.size <= 1);
   await until('no descriptor is left', () => descriptors() <= before);
   t.equal(await text('/ask?echo+after'), 'after');

@@ -1,71 +1,100 @@
 import t from 'tap';
+import { loadNative } from '../../src/shared/native.js';
+import { packageRoot } from '../../src/shared/package-info.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
 const STUCK = /handler of GET (\/[a-z-]+) /;
+const INTERRUPTED = /dispatch\.lua:\d+: the handler ran into its deadline and was interrupted/;
 
-t.test('on a worker: 503, the others are served, the log names it, TERM drains', async (t) => {
+/** Of the LuaJIT that the reactors use. */
+const interruptsCompiled = loadNative(
+  packageRoot,
+  process.env['MOONRING_ADDON'],
+).interruptsCompiled();
+
+t.test('on a worker: 503, the others are served, the log says where, TERM drains', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
     args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '1s'],
   });
-  const victim = await connectRaw(t, server);
-  await victim.send(requestText('/compiled-loop'));
-  const response = await victim.next();
-  t.equal(response.status, 503);
-  await victim.ended();
+  const refused = async (path: string) => {
+    const victim = await connectRaw(t, server);
+    t.equal((await victim.request(requestText(path))).status, 503, path);
+  };
+  const client = await connectRaw(t, server);
+  const serves = async () =>
+    t.equal((await client.request(requestText('/where'))).body.toString(), 'worker');
+
+  await refused('/interpreted-loop');
+  const line = await server.logLine('a traceback', (line) => INTERRUPTED.test(line.msg ?? ''));
+  t.match(line.msg, /GET \/interpreted-loop/);
+  t.match(line.msg, /dispatch\.lua:\d+: in function/);
+  await serves();
+
+  const worker = server.logLine('the worker again', (line) => /has come back/.test(line.msg ?? ''));
+  await refused('/stubborn-loop');
+  await server.logLine('it ends', (line) =>
+    /GET \/stubborn-loop.*interrupted/.test(line.msg ?? ''),
+  );
+  await worker;
+  await serves();
+
+  await refused('/sleep');
+  await server.logLine('where it waited', (line) =>
+    /GET \/sleep.*deadline: it waited at .*dispatch\.lua:\d+, in sleep/.test(line.msg ?? ''),
+  );
+
+  await refused('/compiled-loop');
   await server.logLine(
     'the handler',
     (line) => STUCK.exec(line.msg ?? '')?.[1] === '/compiled-loop',
   );
-  const client = await connectRaw(t, server);
-  t.equal((await client.request(requestText('/where'))).body.toString(), 'worker');
+  await serves();
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a loop of the interpreter is stopped with a traceback', async (t) => {
+t.test('on the event loop: 503, the others are served, the process stays', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
-    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '1s'],
-  });
-  const victim = await connectRaw(t, server);
-  t.equal((await victim.request(requestText('/interpreted-loop'))).status, 503);
-  const line = await server.logLine('a traceback', (line) =>
-    /ran into its deadline/.test(line.msg ?? ''),
-  );
-  t.match(line.msg, /dispatch\.lua:\d+: in function/);
-  await server.logLine('the worker', (line) => /has come back/.test(line.msg ?? ''));
-  const client = await connectRaw(t, server);
-  t.equal((await client.request(requestText('/quick'))).body.toString(), 'quick');
-  t.strictSame(await server.stop(), { code: 0, signal: null });
-});
-
-t.test('inline: an interpreted loop is stopped and gets 500', async (t) => {
-  const server = await startServer(t, {
-    app: 'dispatch.lua',
-    args: ['--dispatch', 'inline', '--handler-timeout', '1s'],
+    args: ['--dispatch', 'inline', '--threads', '0', '--handler-timeout', '1s'],
   });
   const reactors = server.reactorPids();
-  const victim = await connectRaw(t, server);
-  t.equal((await victim.request(requestText('/interpreted-loop'))).status, 500);
-  t.equal((await victim.request(requestText('/quick'))).body.toString(), 'quick');
+  const idle = await connectRaw(t, server);
+  await idle.request(requestText('/quick'));
+  const loops = ['/interpreted-loop', '/stubborn-loop', '/caught-loop', '/coroutine-loop'];
+  for (const path of [...loops, '/loop-after-wait']) {
+    const victim = await connectRaw(t, server);
+    t.equal((await victim.request(requestText(path))).status, 503, path);
+    await server.logLine('where it was', (line) =>
+      new RegExp(`GET ${path}: .*${INTERRUPTED.source}`).test(line.msg ?? ''),
+    );
+    t.equal((await idle.request(requestText('/quick'))).body.toString(), 'quick');
+  }
+  t.equal((await idle.request(requestText('/task-loop'))).body.toString(), 'spawned');
+  t.equal((await idle.request(requestText('/quick'))).body.toString(), 'quick');
+  await server.logLine('the task', (line) =>
+    /background task: .*was interrupted/.test(line.msg ?? ''),
+  );
   t.strictSame(server.reactorPids(), reactors);
 });
 
-t.test('inline: a compiled loop is named and its reactor replaced', async (t) => {
+t.test('on the event loop: a compiled loop', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',
     args: ['--dispatch', 'inline', '--handler-timeout', '1s'],
   });
   const [before] = server.reactorPids();
+  const idle = await connectRaw(t, server);
+  await idle.request(requestText('/quick'));
   const victim = await connectRaw(t, server);
-  victim.socket.on('error', () => {});
-  await victim.send(requestText('/compiled-loop'));
+  t.equal((await victim.request(requestText('/compiled-loop'))).status, 503);
   await server.logLine(
     'the handler',
     (line) => STUCK.exec(line.msg ?? '')?.[1] === '/compiled-loop',
   );
-  const client = await connectRaw(t, server);
-  t.equal((await client.request(requestText('/quick'))).body.toString(), 'quick');
-  t.not(server.reactorPids()[0], before, 'another process answers');
+  t.equal((await idle.request(requestText('/quick'))).body.toString(), 'quick');
+  const [after] = server.reactorPids();
+  if (interruptsCompiled) t.equal(after, before, 'it is interrupted');
+  else t.not(after, before, 'its process is replaced, and its connections live on');
 });

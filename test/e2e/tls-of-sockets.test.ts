@@ -1,4 +1,5 @@
-import { createServer } from 'node:tls';
+import { createServer as createPlainServer } from 'node:net';
+import { createServer, TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { makeCertificate } from './certificate.js';
 import { connectRaw, requestText } from './raw-client.js';
@@ -37,3 +38,43 @@ t.test('upstreams behind TLS are verified, asked and kept, by the OpenSSL of nod
   t.equal(await ask('unverified'), 'secret nil 0');
   t.equal(await ask('verified'), 'secret http/1.1 2');
 });
+
+/** A server of lines that begins TLS after the first one, and may send a byte too many before. */
+async function startUpgrading(t: Test) {
+  const { cert, options } = makeCertificate(t);
+  const server = createPlainServer((plain) => {
+    plain.on('error', () => undefined);
+    plain.once('data', (line) => {
+      plain.write(line.toString() === 'early\n' ? 'ok\n+x' : 'ok\n');
+      const secure = new TLSSocket(plain, { ...options, isServer: true });
+      secure.on('error', () => undefined);
+      secure.on('data', (data) => secure.write(data));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return { port: address.port, cert };
+}
+
+for (const dispatch of ['inline', 'worker']) {
+  t.test(
+    `TLS begins on an open connection, before which nothing is unread: ${dispatch}`,
+    async (t) => {
+      const upstream = await startUpgrading(t);
+      const server = await startServer(t, {
+        app: 'sockets.lua',
+        args: ['--dispatch', dispatch],
+        env: { MOONRING_TEST_TLS: String(upstream.port), MOONRING_TEST_CA: upstream.cert },
+      });
+      const client = await connectRaw(t, server);
+      const ask = async (what: string) =>
+        (await client.request(requestText(`/starttls?${what}`))).body.toString();
+      t.equal(await ask('begin'), 'ok\n secret 32 busy not kept');
+      t.equal(await ask('name'), 'certificate: hostname mismatch, closed');
+      t.equal(await ask('early'), 'TLS: unencrypted bytes before the handshake, closed');
+      t.equal(await ask('begin'), 'ok\n secret 32 busy not kept');
+    },
+  );
+}

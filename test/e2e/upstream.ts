@@ -1,5 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { resetConnection } from './reset-connection.js';
 
 /** A server of lines that does what each line says. */
 export interface Upstream {
@@ -19,7 +20,7 @@ const answers: Readonly<Record<string, (socket: Socket, text: string) => void>> 
   drip: (socket, text) => socket.write(text),
   silent: () => undefined,
   half: (socket, text) => socket.end(text),
-  die: (socket, text) => socket.write(text, () => socket.resetAndDestroy()),
+  die: (socket, text) => socket.write(text, () => resetConnection(socket)),
   bytewise: (socket, text) => {
     for (const byte of `${text}\n`) socket.write(byte);
   },

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap';
 import { connectRaw, type RawClient, requestText } from './raw-client.js';
+import { resetConnection } from './reset-connection.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
@@ -48,7 +49,7 @@ t.test('a handler that waits holds little memory', async (t) => {
   await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
   const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
   t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
-  for (const sleeper of clients) sleeper.socket.resetAndDestroy();
+  for (const sleeper of clients) resetConnection(sleeper.socket);
   await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
 });
 

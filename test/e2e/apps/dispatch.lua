@@ -16,6 +16,7 @@ local routes = {
     if not req:in_worker() then
       return nil
     end
+    moonring.publish('waits', '')
     ffi.C.poll(nil, 0, 1000)
     return 'waited'
   end,
@@ -44,6 +45,34 @@ local function interpreted_loop()
 end
 jit.off(interpreted_loop)
 routes['/interpreted-loop'] = interpreted_loop
+
+-- Catches every error that is raised in it, and goes on.
+local function stubborn_loop()
+  while true do
+    pcall(interpreted_loop)
+  end
+end
+jit.off(stubborn_loop)
+routes['/stubborn-loop'] = stubborn_loop
+routes['/caught-loop'] = function()
+  return pcall(interpreted_loop)
+end
+routes['/coroutine-loop'] = function()
+  local ok = pcall(coroutine.wrap(stubborn_loop))
+  return tostring(ok)
+end
+routes['/loop-after-wait'] = function()
+  moonring.sleep(0.001)
+  stubborn_loop()
+end
+routes['/task-loop'] = function()
+  moonring.spawn({ detached = true }, stubborn_loop)
+  return 'spawned'
+end
+routes['/sleep'] = function()
+  moonring.sleep(60)
+  return 'slept'
+end
 
 local tasks_seen = {}
 routes['/tasks'] = function()

@@ -93,6 +93,27 @@ function routes.tls(req, res)
   res:body(answer):send()
 end
 
+-- TLS that begins after a line.
+function routes.starttls(req, res)
+  local sock = assert(upstream { pool = false, port = tonumber(os.getenv 'MOONRING_TEST_TLS') })
+  local how = req.url:match '%?(.*)'
+  sock:send(how == 'early' and 'early\n' or 'begin\n')
+  local line = assert(sock:receive(3))
+  if how == 'early' then
+    sock:receive(1) -- what came with it is there
+  end
+  local ok, failure = sock:starttls { sni = how == 'name' and 'elsewhere.test' or 'localhost',
+    ca = os.getenv 'MOONRING_TEST_CA' }
+  if not ok then
+    local _, after = sock:receive 'line'
+    return res:body(failure .. ', ' .. after):send()
+  end
+  sock:send 'secret\n'
+  local _, again = sock:starttls()
+  res:body(table.concat({ line, sock:receive 'line', #sock:tlsbinding(), again,
+    tostring(select(2, sock:setkeepalive())) }, ' ')):send()
+end
+
 -- A datagram there and back; from a port where nothing is; silence.
 function routes.udp(req, res)
   local sock = assert(socket.udp { host = 'localhost', port = tonumber(os.getenv 'MOONRING_TEST_UDP'),

@@ -1,0 +1,171 @@
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { statusOf } from './admin-client.js';
+import { changingConfig } from './changing-config.js';
+import { startCheckedClients } from './checked-clients.js';
+import { memoryGroup } from './memory-group.js';
+import { isRunning } from './process-table.js';
+import { connectRaw, type RawClient } from './raw-client.js';
+import { type Server, startServer } from './server.js';
+import { socketDirectory } from './socket-directory.js';
+import { until } from './until.js';
+
+/* Reactors end under load, in all ways: what it costs their clients. */
+
+export type Way =
+  | 'SIGSEGV'
+  | 'kill -9'
+  | 'OOM kill'
+  | 'loop in C'
+  | 'loop in Lua'
+  | 'kill -9 during a reload';
+
+export interface Setting {
+  readonly name: string;
+  readonly processes: number;
+  readonly args: readonly string[];
+  readonly unix?: boolean;
+}
+
+/** How much of it. */
+export interface Extent {
+  /** Of each way on a server. */
+  readonly ends: number;
+  readonly clients: number;
+  readonly idle: number;
+}
+
+export interface Row {
+  readonly ends: number;
+  /** Responses whose every byte was compared. */
+  readonly answered: number;
+  readonly unanswered: number;
+  /** Connections that were closed between two requests. */
+  readonly closedIdle: number;
+  /** Of clients other than those that asked for the end. */
+  readonly refused: number;
+  readonly slowestMs: number;
+  readonly wrong: readonly string[];
+  /** Those whose request has ended a process, and which got 503. */
+  readonly culprits: number;
+  readonly culpritsRefused: number;
+  readonly signals: readonly unknown[];
+  /** A way that cannot be taken here, and why. */
+  readonly skipped: readonly string[];
+}
+
+const PATHS: Partial<Record<Way, string>> = {
+  SIGSEGV: '/crash',
+  'OOM kill': '/eat',
+  'loop in C': '/loop-in-c',
+  'loop in Lua': '/loop',
+};
+/** A loop is ended after twice this time. */
+const HANDLER_TIMEOUT_MS = 300;
+/** More than a server takes, and soon eaten. */
+const MEMORY_BYTES = 512 * 1024 * 1024;
+const GET = 'GET /fill/5/x HTTP/1.1\r\nHost: a\r\n\r\n';
+
+/** One server under load, whose reactors end in each of the ways. */
+export async function crash(
+  t: Test,
+  { processes, args, unix }: Setting,
+  ways: readonly Way[],
+  extent: Extent,
+): Promise<Row> {
+  const path = join(socketDirectory(t), 's.sock');
+  const config = changingConfig(t.testdir());
+  const timeout = ['--handler-timeout', `${HANDLER_TIMEOUT_MS}ms`];
+  const skipped: string[] = [];
+  const group = ways.includes('OOM kill') ? memoryGroup(t, MEMORY_BYTES) : null;
+  if (ways.includes('OOM kill') && group === null) {
+    skipped.push('OOM kill: no memory cgroup can be made here');
+  }
+  const server = await startServer(t, {
+    app: 'crashing.lua',
+    processes,
+    args: [...config.args, ...timeout, ...(unix ? ['--uds', path] : []), ...args],
+    // Before it has reactors, which are in the group of their parent.
+    onStarting: async ({ pid = 0 }) => group?.add(pid),
+  });
+  const address = unix ? { path } : { host: server.host, port: server.port };
+  const idle = await Promise.all(Array.from({ length: extent.idle }, () => connectRaw(t, address)));
+  for (const client of idle) await askSomething(client);
+  const { counts, stop } = await startCheckedClients(t, address, extent.clients);
+  let [ends, culprits, culpritsRefused] = [0, 0, 0];
+  for (const way of ways) {
+    if (way === 'OOM kill' && group === null) continue;
+    for (let i = 0; i < extent.ends; i++) {
+      const served = counts.answered;
+      await until('requests are served', () => counts.answered > served + 30);
+      ends++;
+      const request = PATHS[way];
+      if (way === 'kill -9 during a reload') await killDuringReload(server, config, i);
+      else if (request === undefined) await killOne(server, i);
+      else {
+        culprits++;
+        const client = await connectRaw(t, address);
+        const { status, victim } = await askForTheEnd(client, request);
+        client.socket.destroy();
+        if (status === 503) culpritsRefused++;
+        // A loop may have been stopped, without the end of its process.
+        if (!way.startsWith('loop')) await until('its end', () => !isRunning(victim));
+      }
+      await until('all serve', () => allServe(server));
+    }
+  }
+  await stop();
+  let closedIdle = counts.closedIdle;
+  for (const client of idle) {
+    if ((await askSomething(client).catch(() => 0)) !== 200) closedIdle++;
+    client.socket.destroy();
+  }
+  const { answered, unanswered, refused, slowestMs, wrong } = counts;
+  const signals = server.logs.flatMap((line) => (line['signal'] ? [line['signal']] : []));
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+  return {
+    ...{ ends, answered, unanswered, closedIdle, refused, slowestMs, wrong },
+    ...{ culprits, culpritsRefused, signals, skipped },
+  };
+}
+
+/** The status of the response. */
+export async function askSomething(client: RawClient): Promise<number> {
+  return (await client.request(GET)).status;
+}
+
+/** The status, and the process that served the connection. */
+export async function askForTheEnd(client: RawClient, path: string) {
+  const ask = (target: string) => client.request(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
+  const victim = Number((await ask('/pid')).body.toString());
+  return { victim, status: (await ask(path)).status };
+}
+
+async function killOne(server: Server, i: number): Promise<void> {
+  const pids = server.reactorPids();
+  const victim = pids[i % pids.length] ?? 0;
+  process.kill(victim, 'SIGKILL');
+  await until('the process has ended', () => !isRunning(victim));
+}
+
+/** One that leaves, or that was about to. */
+async function killDuringReload(
+  server: Server,
+  config: { change(): void },
+  i: number,
+): Promise<void> {
+  const before = server.reactorPids();
+  const ended = ({ msg }: { msg: string }) => /^reload(ed| rejected)/.test(msg);
+  const reloads = server.logs.filter(ended).length;
+  config.change();
+  server.signal('SIGHUP');
+  await until('a successor', () => server.reactorPids().some((pid) => !before.includes(pid)));
+  const victim = before[i % before.length] ?? 0;
+  if (isRunning(victim)) process.kill(victim, 'SIGKILL');
+  await until('the reload has ended', () => server.logs.filter(ended).length > reloads);
+}
+
+async function allServe(server: Server): Promise<boolean> {
+  const { reactors } = await statusOf(server);
+  return reactors.every(({ state, pid }) => state === 'ready' && pid !== null && isRunning(pid));
+}

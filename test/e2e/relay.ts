@@ -1,0 +1,72 @@
+import { connect, createServer, type Socket } from 'node:net';
+import type { Test } from 'tap';
+import { resetConnection } from './reset-connection.js';
+
+/** A TCP port that leads to a Unix socket, over a network that can be made slow or be cut. */
+export interface Relay {
+  readonly port: number;
+  /** Each piece of data of either direction takes so long from now on. */
+  readonly delay: (ms: number) => void;
+  /** Nothing goes through until `resume`; connections stay open. */
+  readonly pause: () => void;
+  readonly resume: () => void;
+  /** Resets all connections. */
+  readonly cut: () => void;
+  readonly open: () => number;
+}
+
+export async function startRelay(t: Test, path: string): Promise<Relay> {
+  const pairs = new Set<readonly [Socket, Socket]>();
+  let delayMs = 0;
+  let isPaused = false;
+  const held: (() => void)[] = [];
+  const pass = (to: Socket, data: Buffer) => {
+    const write = () => {
+      if (to.writable) to.write(data);
+    };
+    if (isPaused) held.push(write);
+    else if (delayMs > 0) setTimeout(write, delayMs);
+    else write();
+  };
+  const server = createServer({ noDelay: true }, (client) => {
+    const upstream = connect(path);
+    const pair = [client, upstream] as const;
+    pairs.add(pair);
+    for (const [from, to] of [pair, [upstream, client] as const]) {
+      from.on('data', (data) => pass(to, data));
+      from.on('error', () => undefined);
+      from.on('close', () => {
+        pairs.delete(pair);
+        to.destroy();
+      });
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const [client, upstream] of pairs) {
+      resetConnection(client);
+      upstream.destroy();
+    }
+  };
+  t.teardown(() => {
+    cut();
+    server.close();
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return {
+    port: address.port,
+    delay: (ms) => {
+      delayMs = ms;
+    },
+    pause: () => {
+      isPaused = true;
+    },
+    resume: () => {
+      isPaused = false;
+      for (const write of held.splice(0)) write();
+    },
+    cut,
+    open: () => pairs.size,
+  };
+}

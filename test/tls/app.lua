@@ -1,0 +1,6 @@
+-- What is scanned: the fields that scanners expect of an app are here, so that what they find is about TLS.
+function handle(req, res)
+  res:header('Content-Type', 'text/plain'):header('X-Content-Type-Options', 'nosniff')
+  res:header('Content-Security-Policy', "default-src 'none'"):header('X-Frame-Options', 'DENY')
+  res:header('Referrer-Policy', 'no-referrer'):body('hello, world\n')
+end
