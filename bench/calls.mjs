@@ -1,4 +1,4 @@
-// Nanoseconds per call of moonring.metrics and moonring.crypto. See bench/README.md.
+// Nanoseconds per call of moonring.metrics, moonring.crypto and moonring.log. See bench/README.md.
 //
 //   node bench/calls.mjs [--only counter,labels] [--json]
 import { join } from 'node:path';
@@ -13,13 +13,24 @@ const CALLS = {
   sha256: 'crypto.sha256, 64 bytes',
   hmac: 'crypto.hmac with SHA-256, base64url',
   uuid: 'crypto.uuid7()',
+  log: 'log.info, two fields',
+  log_off: 'log.debug below the level',
 };
 
 const { values } = readOptions({ only: '' });
 
 runMain(async () => {
   const server = await startMoonring(join(BENCH, 'apps/calls.lua'), {
-    options: ['--dispatch', 'inline', '--handler-timeout', '0'],
+    options: [
+      '--dispatch',
+      'inline',
+      '--handler-timeout',
+      '0',
+      '--log-level',
+      'info',
+      '--log-file',
+      '/dev/null',
+    ],
   });
   const names = values.only ? values.only.split(',') : Object.keys(CALLS);
   const results = {};

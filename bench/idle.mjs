@@ -2,20 +2,15 @@
 // ones. See bench/README.md.
 //
 //   node bench/idle.mjs [--idle 10000] [--connections 64] [--rounds 3] [--seconds 2] [--json]
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ratios, readOptions, requirePrograms, runMain, spread } from './lib/command.mjs';
+import { openIdle } from './lib/idle-connections.mjs';
 import { measureWrk, mustBeValid } from './lib/load.mjs';
 import { descriptorsOf, memoryOf, until } from './lib/processes.mjs';
 import { HELLO, startWarm } from './lib/servers.mjs';
 
 /** jemalloc gives pages back a second after they were freed. */
 const SETTLE_MS = 3000;
-const AT_A_TIME = 64;
-/** Spread over several addresses, so that the ports of one do not run out. */
-const PER_ADDRESS = 4000;
 
 const { values } = readOptions({ idle: '10000', connections: '64', rounds: '3', seconds: '2' });
 
@@ -24,43 +19,18 @@ async function settledMemory(server) {
   return memoryOf(server.reactorPid);
 }
 
-/** Runs `use` beside `count` idle connections, which a process of their own holds. */
+/** Runs `use` beside `count` idle connections. */
 async function beside(server, count, use) {
   const open = descriptorsOf(server.reactorPid);
-  const child = fork(import.meta.filename, [], {
-    env: { ...process.env, HOLD: `${server.port} ${count}` },
-  });
-  const exited = once(child, 'exit');
-  const opened = once(child, 'message').then(([message]) => message);
-  if ((await Promise.race([opened, exited])) !== 'open') {
-    throw new Error(`${count} connections could not be opened (ulimit -Hn?)`);
-  }
+  const idle = await openIdle(server.port, count);
   try {
     const held = descriptorsOf(server.reactorPid) - open;
     if (held < count) throw new Error(`Only ${held} of ${count} connections are open.`);
     return await use();
   } finally {
-    child.kill();
-    await exited;
+    await idle.close();
     await until('they are closed', () => descriptorsOf(server.reactorPid) <= open);
   }
-}
-
-/** The process of `beside`: connections that have had one response each. */
-async function hold(port, count) {
-  let next = 0;
-  const openSome = async () => {
-    while (next < count) {
-      const localAddress = `127.0.0.${1 + Math.floor(next++ / PER_ADDRESS)}`;
-      const socket = connect({ port, host: '127.0.0.1', localAddress });
-      await once(socket, 'connect');
-      socket.write('GET / HTTP/1.1\r\nHost: idle\r\n\r\n');
-      await once(socket, 'data');
-      socket.once('close', () => process.exit(1));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, openSome));
-  process.send('open');
 }
 
 async function main() {
@@ -96,5 +66,4 @@ async function main() {
   }
 }
 
-if (process.env.HOLD) await hold(...process.env.HOLD.split(' ').map(Number));
-else await runMain(main);
+await runMain(main);

@@ -1,6 +1,7 @@
--- wrk script: wrk … -s bench/request.lua <url> -- <requests at once> <bytes of content>
+-- wrk script: wrk … -s bench/request.lua <url> -- <requests at once> <bytes of content> [<paths>]
+-- `paths`: a file with a path on each line, which are asked for in turn.
 
-local batch
+local batches, at = {}, 0
 
 function init(args)
   local depth, size = tonumber(args[1]), tonumber(args[2])
@@ -8,9 +9,16 @@ function init(args)
     wrk.method = 'POST'
     wrk.body = ('x'):rep(size)
   end
-  batch = wrk.format():rep(depth)
+  if args[3] then
+    for path in io.lines(args[3]) do
+      batches[#batches + 1] = wrk.format(nil, path)
+    end
+  else
+    batches[1] = wrk.format():rep(depth)
+  end
 end
 
 function request()
-  return batch
+  at = at % #batches + 1
+  return batches[at]
 end

@@ -1,11 +1,11 @@
 // CPU time per request of several servers, measured in turns: A B C, B C A, … See bench/README.md.
 //
-//   node bench/run.mjs [--work hello,app,page,large,echo-1k,echo-1m,proxy]
-//     [--only raw,c,lua,nginx,bun]
-//     [--modes plain,pipelined,paced] [--baseline directory] [--base raw] [--rounds 5]
-//     [--seconds 2] [--connections 64] [--rate 20000] [--json]
+//   node bench/run.mjs [--work hello,app,page,large,echo-1k,echo-1m,proxy,redis,redis-pooled]
+//     [--only raw,c,lua,nginx,bun] [--modes plain,pipelined,paced] [--baseline directory]
+//     [--addon moonring.node] [--base raw] [--rounds 5] [--seconds 2] [--connections 64] [--rate 20000] [--json]
 import {
   choose,
+  inTurn,
   readOptions,
   requirePrograms,
   runMain,
@@ -24,6 +24,7 @@ const { values } = readOptions({
   only: '',
   modes: 'plain',
   baseline: '',
+  addon: '',
   base: '',
   rounds: '5',
   seconds: '2',
@@ -52,9 +53,7 @@ async function runRounds(servers, depth, helpers) {
     if (warmUp.invalid) results.get(server.name).push(warmUp);
   }
   for (let round = 0; round < Number(values.rounds); round += 1) {
-    // None is always first, or always after the same one.
-    const at = round % servers.length;
-    for (const server of [...servers.slice(at), ...servers.slice(0, at)]) {
+    for (const server of inTurn(servers, round)) {
       if (sound.has(server)) results.get(server.name).push(await take(server));
     }
   }
@@ -79,7 +78,7 @@ function print({ work, mode, base, rows }) {
 
 async function compare(work, all, helpers) {
   const servers = [];
-  const upstream = work === 'proxy' ? await startUpstream(helpers) : undefined;
+  const upstream = await startUpstream(work, helpers);
   try {
     for (const [name, contender] of all) {
       if (contender.works && !contender.works.includes(work)) continue;
@@ -106,7 +105,7 @@ async function compare(work, all, helpers) {
 async function main() {
   requirePrograms('wrk', 'cmake');
   const helpers = buildHelpers();
-  const known = contenders(helpers, values.baseline);
+  const known = contenders(helpers, values);
   const chosen = choose(values.only, Object.keys(known)).map((name) => [name, known[name]]);
   for (const work of choose(values.work, Object.keys(WORKS))) await compare(work, chosen, helpers);
 }

@@ -1,7 +1,7 @@
 // Runs every program that measures a target and prints one table in Markdown. See bench/README.md.
 //
-//   node bench/targets.mjs [--only floor,peers,large,dispatch,syscalls,allocations,instructions,
-//     idle,start,reload] [--json]
+//   node bench/targets.mjs [--only floor,peers,large,redis,dispatch,syscalls,allocations,instructions,
+//     idle,start,reload,postgres] [--json]
 //
 // Exit code 1: a target is missed or was not measured.
 import { spawnSync } from 'node:child_process';
@@ -84,6 +84,17 @@ const TARGETS = {
         ['large', 'plain', 'lua', '1 MiB from Lua against nginx: p99', 'p99Ratio', ratioAtMost, 1],
       ]),
   },
+  redis: {
+    program: 'run.mjs',
+    args: ['--work', 'redis,redis-pooled', '--only', 'lua,nginx', '--base', 'nginx', ...SHORT],
+    rows: (tables) =>
+      compared(tables, [
+        ...[
+          ['redis', 'Redis GET, shared connection, against nginx: CPU', 0.35],
+          ['redis-pooled', 'Redis GET, pooled, against nginx: CPU', 0.75],
+        ].map(([work, what, limit]) => [work, 'plain', 'lua', what, 'ratio', ratioAtMost, limit]),
+      ]),
+  },
   dispatch: {
     program: 'dispatch.mjs',
     args: ['--only', 'worker,worker-16,burn-20,burn-100,mixed', ...SHORT],
@@ -143,6 +154,13 @@ const TARGETS = {
         row(`${asked} reloads, ${load}: failed`, '0', invalid ?? `0 of ${requests}`, !invalid),
         ratioAtMost(`p99 during reloads, ${load}`, 2, ratio),
       ]),
+  },
+  postgres: {
+    program: 'postgres.mjs',
+    args: SHORT,
+    rows: ([{ rows }]) => [
+      ratioAtMost('a row of PostgreSQL against node pg: CPU', 0.5, rows.at(-1).ratio),
+    ],
   },
 };
 

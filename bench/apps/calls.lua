@@ -1,5 +1,5 @@
 -- Nanoseconds per call of what handlers count and sign with: /calls?<name> for bench/calls.mjs.
-local crypto, metrics = moonring.crypto, moonring.metrics
+local crypto, log, metrics = moonring.crypto, moonring.log, moonring.metrics
 
 local plain = metrics.counter('bench_plain_total', 'Calls.')
 local labelled = metrics.counter('bench_labelled_total', 'Calls.', { labels = { 'kind', 'status' } })
@@ -15,12 +15,14 @@ local calls = {
   sha256 = function() crypto.sha256(text) end,
   hmac = function() crypto.hmac('sha256', key, text, 'base64url') end,
   uuid = function() crypto.uuid7() end,
+  log = function(i) log.info('an order', { item = 'tea', count = i }) end,
+  log_off = function(i) log.debug('an order', { item = 'tea', count = i }) end,
 }
-local ROUNDS = { counter = 1e7, labels = 1e7, gauge = 1e7, histogram = 5e6 }
+local ROUNDS = { counter = 1e7, labels = 1e7, gauge = 1e7, histogram = 5e6, log = 2e3 }
 
 function handle(req, res)
   local call, rounds = calls[req.query], ROUNDS[req.query] or 2e5
-  for i = 1, 1000 do call(i) end
+  for i = 1, req.query == 'log' and 100 or 1000 do call(i) end
   local before = os.clock()
   for i = 1, rounds do call(i) end
   res:body(('%.1f'):format((os.clock() - before) / rounds * 1e9)):send()

@@ -61,6 +61,12 @@ export async function runMain(main) {
   }
 }
 
+/** The order of round `round`: none is always first, or always after the same one. */
+export function inTurn(items, round) {
+  const at = round % items.length;
+  return [...items.slice(at), ...items.slice(0, at)];
+}
+
 export function median(numbers) {
   const sorted = numbers.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);

@@ -50,16 +50,20 @@ export function parseWrk(output) {
  * One run of wrk: as many requests as `connections` allow, `depth` of them at once.
  *
  * @param {{ port: number, path?: string, agent?: string, bodyBytes?: number, connections?: number,
- *   seconds: number, depth?: number }} load
+ *   seconds: number, depth?: number, fields?: string[], paths?: string, scheme?: 'https' }} load
+ * `paths`: a file with
+ *   a path on each line, asked for in turn
  */
 export async function runWrk({ port, path = '/', agent, bodyBytes = 0, depth = 1, ...load }) {
-  const { connections = 64, seconds } = load;
-  const script = depth > 1 || bodyBytes > 0 ? ['-s', join(BENCH, 'request.lua')] : [];
+  const { connections = 64, seconds, fields = [], paths, scheme = 'http' } = load;
+  const isPlain = depth === 1 && bodyBytes === 0 && paths === undefined;
+  const script = isPlain ? [] : ['-s', join(BENCH, 'request.lua')];
   const output = await run('wrk', [
     ...['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...script],
     ...(agent ? ['-H', `User-Agent: ${agent}`] : []),
-    `http://127.0.0.1:${port}${path}`,
-    ...(script.length > 0 ? ['--', String(depth), String(bodyBytes)] : []),
+    ...fields.flatMap((field) => ['-H', field]),
+    `${scheme}://127.0.0.1:${port}${path}`,
+    ...(isPlain ? [] : ['--', String(depth), String(bodyBytes), ...(paths ? [paths] : [])]),
   ]);
   return parseWrk(output);
 }
@@ -91,7 +95,7 @@ export async function measure(server, load) {
   const after = spentBy(pids);
   const per = (key) => (after[key] - before[key]) / result.requests;
   const [userMicros, systemMicros] = [per('userMicros'), per('systemMicros')];
-  const cpuMicros = userMicros + systemMicros;
+  const cpuMicros = per('cpuMicros');
   return { ...result, userMicros, systemMicros, cpuMicros, switches: per('switches') };
 }
 

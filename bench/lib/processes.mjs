@@ -28,10 +28,14 @@ export function processTree(root) {
   return tree;
 }
 
-/** What `pids` have spent so far: microseconds of CPU time and context switches. */
+/**
+ * What `pids` have spent so far: microseconds of CPU time and context switches. The split into user
+ * and system comes in hundredths of a second, the sum of the living threads in nanoseconds.
+ */
 export function spentBy(pids) {
-  const spent = { userMicros: 0, systemMicros: 0, switches: 0 };
+  const spent = { userMicros: 0, systemMicros: 0, cpuMicros: 0, switches: 0 };
   for (const pid of pids) {
+    for (const time of threadTimes(pid).values()) spent.cpuMicros += time / 1000;
     const stat = statOf(pid);
     spent.userMicros += (Number(stat[11]) / TICKS_PER_SECOND) * 1e6;
     spent.systemMicros += (Number(stat[12]) / TICKS_PER_SECOND) * 1e6;
@@ -65,8 +69,19 @@ export function memoryOf(pid) {
 
 /** The pid of the one reactor of a master. */
 export function reactorOf(master) {
-  const isReactor = (pid) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('reactor.js');
-  return processTree(master).find(isReactor);
+  return reactorsOf(master)[0];
+}
+
+/** Its reactors, without their keepers, which have their command lines. */
+export function reactorsOf(master) {
+  return processTree(master).filter((pid) => {
+    try {
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+      return line.includes('reactor.js') && Number(statOf(pid)[1]) === master;
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** Waits for `condition`, for two seconds at most. */

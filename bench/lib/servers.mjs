@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,14 +13,21 @@ import { reactorOf, threadTimes } from './processes.mjs';
 
 export const HELLO = join(ROOT, 'examples/hello.lua');
 const BUILD = join(ROOT, 'build/bench');
-const PEERS = join(BENCH, 'peers');
-const BUN = join(
+export const PEERS = join(BENCH, 'peers');
+export const BUN = join(
   PEERS,
   `node_modules/@oven/bun-linux-${process.arch === 'arm64' ? 'aarch64' : process.arch}/bin/bun`,
 );
-const NGINX_LUA = ['ndk_http_module.so', 'ngx_http_lua_module.so'].map(
+export const NGINX_LUA = ['ndk_http_module.so', 'ngx_http_lua_module.so'].map(
   (name) => `/usr/lib/nginx/modules/${name}`,
 );
+
+/** The kinds of loop in apps/loops.lua. */
+export const LOOPS = ['count', 'bxor', 'float', 'array', 'string', 'ffi'];
+const loopWork = (kind) => [
+  `loop-${kind}`,
+  { path: `/${kind}?200000`, type: 'text/plain', body: /^\d+\n$/ },
+];
 
 /** What is asked, and what the response has to be. */
 export const WORKS = {
@@ -37,6 +44,9 @@ export const WORKS = {
     responseBytes: 1024 ** 2,
   },
   proxy: { path: '/proxy', type: 'text/plain', body: 'hello, world\n' },
+  redis: { path: '/redis', type: 'text/plain', body: 'hello, world\n' },
+  'redis-pooled': { path: '/redis-pooled', type: 'text/plain', body: 'hello, world\n' },
+  ...Object.fromEntries(LOOPS.map(loopWork)),
 };
 
 /** Compiles the C helpers if needed and returns where they are. */
@@ -47,6 +57,7 @@ export function buildHelpers() {
   return {
     raw: join(BUILD, 'bench_raw'),
     paced: join(BUILD, 'bench_paced'),
+    websocket: join(BUILD, 'bench_websocket'),
     stepCount: join(BUILD, 'bench_step_count'),
     mallocCount: join(BUILD, 'bench_malloc_count.so'),
   };
@@ -62,12 +73,12 @@ export function buildHelloC(root = ROOT) {
 }
 
 /**
- * Starts a server on its core (`cores: 'all'`: on every core) and waits until `portOf(line)` finds
- * a port in a line of its output. Returns { pid, port, lines, stop }; `lines` emits each further
+ * Starts a server on its core (`cores: 'all'`: on every core, 'load': on that of the load) and waits
+ * until `portOf(line)` finds a port in a line of its output. Returns { pid, port, lines, stop }; `lines` emits each further
  * line.
  */
 export async function startServer(command, { environment = {}, cores = 'one', portOf = Number }) {
-  const [program, ...args] = cores === 'one' ? pinned(0, command) : command;
+  const [program, ...args] = cores === 'all' ? command : pinned(cores === 'load' ? 1 : 0, command);
   // A server must not inherit what changes how Node runs it.
   const env = { ...process.env, NODE_OPTIONS: '', ...environment };
   const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -89,12 +100,21 @@ export async function startServer(command, { environment = {}, cores = 'one', po
   return { pid: child.pid, port, lines, stop };
 }
 
-/** Starts the server in `root` with one reactor and the given app. */
-export function startMoonring(app, { root = ROOT, options = [], ...how } = {}) {
-  const usual = ['--port', '0', '--processes', '1', '--admin', 'off', '--log-level', 'warn'];
-  const command = [process.execPath, join(root, 'dist/master.js'), ...usual, ...options, app];
-  const portOf = (line) => (line.includes('"msg":"ready"') ? JSON.parse(line).port : undefined);
-  return startServer(command, { ...how, portOf });
+/**
+ * Starts the server in `root` with the given app, by default with one reactor and without an admin
+ * listener. `tls`: the port is that of TLS.
+ */
+export function startMoonring(app, how = {}) {
+  const { root = ROOT, options = [], processes = 1, tls = false, admin = 'off', ...rest } = how;
+  const usual = ['--port', '0', '--processes', String(processes), '--admin', admin];
+  const quiet = ['--log-level', 'warn', app];
+  const command = [process.execPath, join(root, 'dist/master.js'), ...options, ...usual, ...quiet];
+  const portOf = (line) => {
+    if (!line.includes('"msg":"ready"')) return undefined;
+    const { port, addresses } = JSON.parse(line);
+    return tls ? Number(new URL(addresses.find((each) => each.startsWith('https:'))).port) : port;
+  };
+  return startServer(command, { ...rest, portOf });
 }
 
 /**
@@ -114,7 +134,13 @@ export async function warmUp({ port }, pid, path = '/') {
   return { reactorPid: pid, ioThread: spent.sort(([a], [b]) => b - a)[0][1] };
 }
 
-const APPS = { app: 'apps/app-like.lua', proxy: 'apps/proxy.lua' };
+const APPS = {
+  app: 'apps/app-like.lua',
+  proxy: 'apps/proxy.lua',
+  redis: 'apps/redis.lua',
+  'redis-pooled': 'apps/redis.lua',
+  ...Object.fromEntries(LOOPS.map((kind) => [`loop-${kind}`, 'apps/loops.lua'])),
+};
 
 /** The app of this work for a Moonring in `root`. */
 function appOf(work, root) {
@@ -122,11 +148,38 @@ function appOf(work, root) {
   return join(BENCH, APPS[work] ?? 'apps/workloads.lua');
 }
 
-/** What the contenders pass requests on to. They find its port in their environment. */
-export async function startUpstream(helpers) {
+/** What the contenders of a work ask, if anything. They find its port in their environment. */
+export async function startUpstream(work, helpers) {
+  if (work.startsWith('redis')) return startRedis();
+  if (work !== 'proxy') return undefined;
   const server = await startServer([helpers.raw], { cores: 'all' });
   process.env.UPSTREAM = String(server.port);
   return server;
+}
+
+/** A redis-server with one key, beside the load. */
+async function startRedis() {
+  if (!hasProgram('redis-server')) throw new Error('Not installed: redis-server.');
+  const port = String(await freePort());
+  const command = ['redis-server', '--port', port, '--bind', '127.0.0.1', '--save', ''];
+  const server = await startServer(command, {
+    cores: 'load',
+    portOf: (line) => (line.includes('Ready to accept connections') ? Number(port) : undefined),
+  });
+  const client = connect(Number(port), '127.0.0.1');
+  client.write('SET hello "hello, world\\n"\r\n');
+  await once(client, 'data');
+  client.destroy();
+  process.env.UPSTREAM = port;
+  return server;
+}
+
+async function freePort() {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
 }
 
 const startNode = (file) =>
@@ -138,37 +191,39 @@ const startNode = (file) =>
  * The contenders: what is missing for one, its works (all without), and how it starts.
  *
  * @param {ReturnType<typeof buildHelpers>} helpers
- * @param {string} [baseline] another checkout, built
+ * @param {{ baseline?: string, addon?: string }} [others] another checkout, built; another addon for this one
  */
-export function contenders(helpers, baseline) {
-  const moonring = (root) => ({
+export function contenders(helpers, { baseline, addon } = {}) {
+  const moonring = (root, how = {}) => ({
     missing: () =>
       ['dist/master.js', 'build/release/moonring.node']
         .filter((path) => !existsSync(join(root, path)))
         .map((path) => `${join(root, path)} is not built`)[0],
-    start: (work) => startMoonring(appOf(work, root), { root }),
+    start: (work) => startMoonring(appOf(work, root), { root, ...how }),
   });
-  const c = (root) => ({
+  const c = (root, how = {}) => ({
     ...moonring(root),
     works: ['hello'],
-    start: () => startMoonring(buildHelloC(root), { root }),
+    start: () => startMoonring(buildHelloC(root), { root, ...how }),
   });
+  const withAddon = { environment: { MOONRING_ADDON: addon } };
   return {
     raw: { works: ['hello'], start: () => startServer([helpers.raw], {}) },
     c: c(ROOT),
     lua: moonring(ROOT),
     ...(baseline ? { 'baseline-c': c(baseline), 'baseline-lua': moonring(baseline) } : {}),
+    ...(addon ? { 'addon-c': c(ROOT, withAddon), 'addon-lua': moonring(ROOT, withAddon) } : {}),
     nginx: {
       missing: () =>
         hasProgram('nginx') && NGINX_LUA.every((path) => existsSync(path))
           ? undefined
           : 'Debian: nginx-light libnginx-mod-http-lua',
-      start: startNginx,
+      start: () => startNginx(nginxLua, NGINX_LUA),
     },
     bun: {
       missing: () =>
         existsSync(BUN) ? undefined : 'npm install --prefix bench/peers --no-package-lock',
-      works: Object.keys(WORKS).filter((work) => work !== 'proxy'),
+      works: Object.keys(WORKS).filter((work) => !/^(proxy|redis|loop)/.test(work)),
       start: () => startServer([BUN, join(PEERS, 'bun.mjs')], {}),
     },
     node: { works: ['hello'], start: () => startNode('node-http.mjs') },
@@ -207,23 +262,24 @@ export async function startChecked(contender, name, workName) {
   return { ...server, name, work, fault };
 }
 
-/** nginx takes no port 0, and as root it would run as a user who may not read these files. */
-async function startNginx() {
+/**
+ * Debian's nginx, by default with one worker; `http` gives what stands in its http block, for a port. It takes no
+ * port 0, and as root it would run as a user who may not read these files.
+ */
+export async function startNginx(http, modules = [], { workers = 1, cores = 'one' } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-bench-'));
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  await new Promise((resolve) => probe.close(resolve));
+  const port = await freePort();
   mkdirSync(join(directory, 'tmp'));
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map((name) => `${name}_temp_path ${directory}/tmp;`)
     .join(' ');
   writeFileSync(
     join(directory, 'nginx.conf'),
-    `${NGINX_LUA.map((path) => `load_module ${path};`).join('\n')}
+    `${modules.map((path) => `load_module ${path};`).join('\n')}
 daemon off;
+env UPSTREAM;
 ${process.getuid() === 0 ? 'user root;' : ''}
-worker_processes 1;
+worker_processes ${workers};
 worker_rlimit_nofile 16384;
 pid ${directory}/nginx.pid;
 error_log stderr crit;
@@ -232,27 +288,14 @@ http {
   access_log off;
   server_tokens off;
   keepalive_requests 1000000000;
-  client_max_body_size 2m;
-  client_body_buffer_size 2m;
   ${temporary}
-  lua_package_path '${PEERS}/?.lua;;';
-  init_by_lua_block { require 'app' }
-  upstream proxied { server 127.0.0.1:${process.env.UPSTREAM ?? 1}; keepalive 128; keepalive_requests 1000000000; }
-  server {
-    listen 127.0.0.1:${port} reuseport;
-    location /proxy {
-      proxy_pass http://proxied;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }
-    location / { content_by_lua_block { require('app').handle() } }
-  }
+  ${http(port)}
 }
 `,
   );
   const command = ['nginx', '-p', directory, '-c', join(directory, 'nginx.conf'), '-e', 'stderr'];
   const script = `echo ${port}; exec "$@"`;
-  const server = await startServer(['sh', '-c', script, 'sh', ...command], {});
+  const server = await startServer(['sh', '-c', script, 'sh', ...command], { cores });
   const stop = async () => {
     await server.stop();
     rmSync(directory, { recursive: true });
@@ -264,3 +307,19 @@ http {
   await stop();
   throw new Error('nginx does not answer');
 }
+
+const nginxLua = (port) => `
+  client_max_body_size 2m;
+  client_body_buffer_size 2m;
+  lua_package_path '${PEERS}/?.lua;;';
+  init_by_lua_block { require 'app' }
+  upstream proxied { server 127.0.0.1:${process.env.UPSTREAM ?? 1}; keepalive 128; keepalive_requests 1000000000; }
+  server {
+    listen 127.0.0.1:${port} reuseport;
+    location /proxy {
+      proxy_pass http://proxied;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+    }
+    location / { content_by_lua_block { require('app').handle() } }
+  }`;

@@ -49,6 +49,19 @@ add_route('GET', '/users/', function(rest)
   answer_json(200, '{"id":' .. id .. ',"host":"' .. host .. '","agent":"' .. agent .. '"}')
 end)
 
+-- Both redis works: every request takes a connection from the pool, and gives it back.
+local redis
+
+add_route('GET', '/redis', function()
+  redis = redis or require 'nginx.redis'
+  local client = redis:new()
+  client:set_timeout(5000)
+  assert(client:connect('127.0.0.1', tonumber(os.getenv 'UPSTREAM')))
+  local value = assert(client:get('hello'))
+  client:set_keepalive(60000, 128)
+  answer('text/plain', value)
+end)
+
 local M = {}
 
 function M.handle()

@@ -25,6 +25,26 @@ const server = Bun.serve({
     '/large': () => typed('text/plain', large),
     '/echo': { POST: async (request) => typed('text/plain', await request.arrayBuffer()) },
   },
-  fetch: () => json('{"error":"not found"}', 404),
+  websocket: {
+    open: (socket) => {
+      if (socket.data.echoes) return;
+      socket.subscribe('news');
+      if (!process.env.PUBLISH_TIMES) socket.send('welcome');
+    },
+    message: (socket, message) => {
+      if (socket.data.echoes) socket.send(message);
+    },
+  },
+  fetch: (request, self) =>
+    self.upgrade(request, { data: { echoes: request.url.endsWith('/echo') } })
+      ? undefined
+      : json('{"error":"not found"}', 404),
 });
+if (process.env.PUBLISH_MS) {
+  const message = `${'x'.repeat(99)}\n`;
+  const timed = () =>
+    Math.round((performance.timeOrigin + performance.now()) * 1000) + message.slice(0, 84);
+  const next = process.env.PUBLISH_TIMES ? timed : () => message;
+  setInterval(() => server.publish('news', next()), Number(process.env.PUBLISH_MS));
+}
 console.log(server.port);
