@@ -74,7 +74,7 @@ async function keepAsking(
   let client = opened;
   while (state.running) {
     const batch = Array.from({ length: random(8) === 0 ? 3 : 1 }, () => makeExchange(random));
-    const outcome = await exchange(client, batch, random, counts);
+    const outcome = await exchange(t, client, batch, random, counts);
     if (outcome === 'open') continue;
     client.socket.destroy();
     if (state.running) client = await connectRaw(t, address);
@@ -83,6 +83,7 @@ async function keepAsking(
 }
 
 async function exchange(
+  t: Test,
   client: RawClient,
   batch: readonly Exchange[],
   random: (below: number) => number,
@@ -94,7 +95,8 @@ async function exchange(
   try {
     if (random(4) === 0) await client.send(text.slice(0, cut), text.slice(cut));
     else await client.send(text);
-  } catch {
+  } catch (error) {
+    t.comment('while a request was sent:', String(error));
     counts.closedIdle++;
     return 'closed';
   }
@@ -104,8 +106,12 @@ async function exchange(
       response = await client.next(method);
     } catch (error) {
       const message = String(error);
-      if (/the connection is over/.test(message)) counts.unanswered++;
-      else counts.wrong.push(message);
+      if (/the connection is over/.test(message)) {
+        t.comment(method, message);
+        counts.unanswered++;
+      } else {
+        counts.wrong.push(message);
+      }
       return 'closed';
     }
     counts.slowestMs = Math.max(counts.slowestMs, performance.now() - sentMs);
