@@ -1,6 +1,7 @@
 -- ngx's functions on text and time: escapes, arguments, digests, base64, dates.
 local ffi = require 'ffi'
 local api = require 'moonring.ngx_api'
+local calendar = require 'moonring.calendar'
 local crypto = require 'moonring.crypto'
 
 local byte, char, find, format, gsub, lower = string.byte, string.char, string.find, string.format,
@@ -9,6 +10,7 @@ local match, rep, sub = string.match, string.rep, string.sub
 local concat, date, floor, time = table.concat, os.date, math.floor, os.time
 local band, bnot, bxor, rshift = bit.band, bit.bnot, bit.bxor, bit.rshift
 local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring, type
+local days_of = calendar.days_of
 local ffi_string = ffi.string
 
 local _M = {}
@@ -342,16 +344,6 @@ function _M.cookie_time(seconds)
   local year = parts.year > 2037 and format('%04d', parts.year) or format('%02d', parts.year % 100)
   return format('%s, %02d-%s-%s %02d:%02d:%02d GMT', day, parts.day, month, year, parts.hour,
     parts.min, parts.sec)
-end
-
--- Days from 1970-01-01 of a day of the Gregorian calendar.
-local function days_of(year, month, day)
-  if month <= 2 then
-    year = year - 1
-    month = month + 12
-  end
-  return 365 * year + floor(year / 4) - floor(year / 100) + floor(year / 400)
-    + floor((153 * (month - 3) + 2) / 5) + day - 1 - 719468
 end
 
 -- RFC 9110 §5.6.7: the preferred form, that of RFC 850, and that of asctime.

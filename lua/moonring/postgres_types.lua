@@ -2,6 +2,7 @@
 -- takes a tenth of the time of parsing text, and everything else as text. docs/lua-postgres.md has a table of
 -- the types.
 local ffi = require 'ffi'
+local calendar = require 'moonring.calendar'
 local crypto = require 'moonring.crypto'
 local json_text = require 'moonring.json_text'
 
@@ -11,6 +12,7 @@ local char, match = string.char, string.match
 local concat, floor, huge = table.concat, math.floor, math.huge
 local getmetatable, pcall, require, setmetatable = getmetatable, pcall, require, setmetatable
 local tonumber, tostring, type = tonumber, tostring, type
+local date_of, days_of = calendar.date_of, calendar.days_of
 
 local _M = {}
 
@@ -418,18 +420,6 @@ end
 
 -- ---- Times. ----
 
--- Days from 1970-01-01 of a date of the Gregorian calendar.
-local function days_of(year, month, day)
-  if month <= 2 then
-    year = year - 1
-    month = month + 12
-  end
-  local era = floor(year / 400)
-  local of_era = year - era * 400
-  local of_year = floor((153 * (month - 3) + 2) / 5) + day - 1
-  return era * 146097 + of_era * 365 + floor(of_era / 4) - floor(of_era / 100) + of_year - 719468
-end
-
 -- Seconds since 1970 of a timestamp in the server's format; without a zone, UTC is assumed. nil: not a
 -- timestamp, or infinite.
 function _M.epoch(shown)
@@ -465,16 +455,7 @@ end
 function _M.timestamp(seconds)
   local micros = floor(seconds * 1000000 + 0.5)
   local whole = floor(micros / 1000000)
-  local days = floor(whole / 86400) + 719468
-  local era = floor(days / 146097)
-  local of_era = days - era * 146097
-  local year_of_era = floor((of_era - floor(of_era / 1460) + floor(of_era / 36524)
-    - floor(of_era / 146096)) / 365)
-  local of_year = of_era - (365 * year_of_era + floor(year_of_era / 4) - floor(year_of_era / 100))
-  local shifted = floor((5 * of_year + 2) / 153)
-  local day = of_year - floor((153 * shifted + 2) / 5) + 1
-  local month = shifted < 10 and shifted + 3 or shifted - 9
-  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  local year, month, day = date_of(floor(whole / 86400))
   local time = whole % 86400
   return format('%04d-%02d-%02d %02d:%02d:%02d.%06d+00', year, month, day, floor(time / 3600),
     floor(time / 60) % 60, time % 60, micros - whole * 1000000)
