@@ -112,7 +112,14 @@ local function caught_up(topic)
     while topic.first <= topic.last do
       drop_first(topic)
     end
-    topic.first, topic.last, topic.bytes = topic.last + 1, topic.last, 0
+  end
+end
+
+local function wake_receiver(subscription)
+  local task = subscription.task
+  if task then
+    subscription.task = false
+    wake(task)
   end
 end
 
@@ -127,11 +134,7 @@ local function deliver(topic, message, lost)
   end
   topic.behind = topic.size
   for subscription in pairs(topic.subscriptions) do
-    local task = subscription.task
-    if task then
-      subscription.task = false
-      wake(task)
-    end
+    wake_receiver(subscription)
   end
 end
 
@@ -171,11 +174,7 @@ local function close(subscription)
   if next(topic.subscriptions) == nil then
     close_topic(topic)
   end
-  local task = subscription.task
-  if task then
-    subscription.task = false
-    wake(task)
-  end
+  wake_receiver(subscription)
 end
 
 -- No more messages: a waiting receive returns nil, 'closed'. Closing twice is harmless.
