@@ -363,7 +363,7 @@ function Transaction.with(tx, fn, ...)
   check_live(tx)
   local conn = tx.conn
   if conn.is_busy then
-    raise 'another task uses this transaction in the same moment'
+    raise 'this transaction is in use: by another task, or by a tx:copy_out that was not read to its end'
   elseif conn.broken or conn.pending > 0 then
     return nil, conn.broken or errors.new('closed', 'the transaction has ended with its connection')
   end
@@ -651,6 +651,9 @@ end
 -- connection was lost. nil, 'timeout' after `seconds` (nil: any time); nil and an error when it is
 -- closed.
 function Listener.next(listener, seconds)
+  if seconds ~= nil then
+    scheduler.check_seconds(seconds, 'listener:next')
+  end
   local deadline = seconds and scheduler.now() + seconds
   local held = listener.held
   local function has_one()

@@ -1,9 +1,10 @@
 -- The options of postgres.connect: a URL (postgres://user:password@host:port/database?name=value) or a table.
 -- Mistakes are raised when the pool is created, at that line.
+local failure = require 'moonring.failure'
 local members = require 'moonring.members'
 local percent = require 'moonring.percent'
 
-local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring, type
+local pairs, tonumber, tostring, type = pairs, tonumber, tostring, type
 local find, format, gmatch, match, sub = string.find, string.format, string.gmatch, string.match,
   string.sub
 local decode = percent.decode
@@ -40,7 +41,12 @@ local URL_NAMES = { dbname = 'database', sslrootcert = 'ca', sslcert = 'cert', s
 local TLS_NAMES = { ca = true, cert = true, key = true, sni = true }
 
 local function fail(words, ...)
-  error('postgres.connect: ' .. format(words, ...), 4)
+  failure.raise('postgres.connect: ' .. format(words, ...))
+end
+
+-- A part of a URL.
+local function decoded(what, text)
+  return decode(text) or fail('the %s in the URL is not percent-encoded', what)
 end
 
 local function number_of(text)
@@ -92,11 +98,11 @@ local function read_url(url)
   address = address or authority
   if login then
     local user, password = match(login, '^([^:]*):?(.*)$')
-    options.user = user ~= '' and decode(user) or nil
-    options.password = find(login, ':', 1, true) and decode(password) or nil
+    options.user = user ~= '' and decoded('user', user) or nil
+    options.password = find(login, ':', 1, true) and decoded('password', password) or nil
   end
   if database ~= '' then
-    options.database = decode(database)
+    options.database = decoded('database', database)
   end
   local host, port = match(address, '^%[([%x:.]+)%]:?(%d*)$')
   if not host then
@@ -105,10 +111,8 @@ local function read_url(url)
   if not host then
     fail('the URL has no host or port that is one: %s', address)
   end
-  host = decode(host)
-  if not host then
-    fail('the host in the URL is not percent-encoded')
-  elseif sub(host, 1, 1) == '/' then
+  host = decoded('host', host)
+  if sub(host, 1, 1) == '/' then
     options.path = host
   elseif host ~= '' then
     options.host = host
@@ -147,6 +151,12 @@ local function check_names(options)
       fail('%s', members.unknown('pool', name, { POOL_TYPES }))
     end
     check(name, value, 'number', 'pool.')
+  end
+  for name, value in pairs(options.tls or {}) do
+    if not TLS_NAMES[name] then
+      fail('%s', members.unknown('tls', name, { TLS_NAMES }))
+    end
+    check(name, value, 'string', 'tls.')
   end
   for name, value in pairs(options.parameters or {}) do
     if type(name) ~= 'string' or type(value) ~= 'string' or find(name .. value, '\0', 1, true) then

@@ -4,13 +4,14 @@
 local ffi = require 'ffi'
 local calendar = require 'moonring.calendar'
 local crypto = require 'moonring.crypto'
+local failure = require 'moonring.failure'
 local json_text = require 'moonring.json_text'
 
 local byte, find, format, gsub, sub = string.byte, string.find, string.format, string.gsub,
   string.sub
 local char, match = string.char, string.match
 local concat, floor, huge = table.concat, math.floor, math.huge
-local getmetatable, pcall, require, setmetatable = getmetatable, pcall, require, setmetatable
+local getmetatable, next, pcall, require, setmetatable = getmetatable, next, pcall, require, setmetatable
 local tonumber, tostring, type = tonumber, tostring, type
 local date_of, days_of = calendar.date_of, calendar.days_of
 
@@ -295,7 +296,7 @@ function _M.bytea(data)
 end
 
 local function number_text(value)
-  if value % 1 == 0 and value < 1e15 and value > -1e15 then
+  if value % 1 == 0 and value < 2 ^ 63 and value >= -2 ^ 63 then
     return format('%d', value)
   elseif value ~= value then
     return 'NaN'
@@ -367,8 +368,14 @@ function array_text(list, oid, depth)
   if depth > DIMENSIONS_MAX then
     return nil, format('an array of more than %d dimensions', DIMENSIONS_MAX)
   end
+  local length = list.n or #list
+  for key in next, list do
+    if key ~= 'n' and not (type(key) == 'number' and key % 1 == 0 and key >= 1 and key <= length) then
+      return nil, 'an array whose keys are not 1 to n: NULL in it is postgres.null'
+    end
+  end
   local parts = {}
-  for i = 1, list.n or #list do
+  for i = 1, length do
     local shown, problem = element_text(list[i], oid, depth)
     if not shown then
       return nil, problem
@@ -397,6 +404,9 @@ function _M.encode(value, oid)
   if class == Json then
     return json_encode(value.value)
   elseif class == Array then
+    if type(value.value) ~= 'table' then
+      return nil, 'an array of a ' .. type(value.value)
+    end
     return array_text(value.value, element_of[oid] or TEXT, 1)
   elseif class == Bytea then
     if type(value.value) ~= 'string' then
@@ -419,6 +429,9 @@ function _M.parameter_format(oid)
 end
 
 -- ---- Times. ----
+
+-- The years 1 to 9999.
+local FIRST_SECOND, END_SECOND = days_of(1, 1, 1) * 86400, days_of(10000, 1, 1) * 86400
 
 -- Seconds since 1970 of a timestamp in the server's format; without a zone, UTC is assumed. nil: not a
 -- timestamp, or infinite.
@@ -453,6 +466,10 @@ end
 
 -- The reverse, in UTC and to the microsecond.
 function _M.timestamp(seconds)
+  if type(seconds) ~= 'number' or not (seconds >= FIRST_SECOND and seconds < END_SECOND) then
+    failure.raise('postgres.timestamp takes seconds since 1970 of the years 1 to 9999, not '
+      .. tostring(seconds))
+  end
   local micros = floor(seconds * 1000000 + 0.5)
   local whole = floor(micros / 1000000)
   local year, month, day = date_of(floor(whole / 86400))

@@ -125,12 +125,14 @@ const copy = [
   '1004 1012905',
   'false division_by_zero',
   '2 {"a":1}',
+  'this transaction is in use: by another task, or by a tx:copy_out that was not read to its end',
 ];
 
 const listen = [
   'jobs: first',
   'Two "words": second',
   'nil timeout',
+  'listener:next takes seconds, 0 or more, not x',
   '{"is_reconnected":true}',
   'third',
   'nil closed',

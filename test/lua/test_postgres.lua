@@ -62,8 +62,16 @@ function cases.mistakes_in_options_are_raised()
     ['user holds a NUL byte'] = { user = 'u\0database\0x' },
     ['parameters has names and values'] = { user = 'u', parameters = { a = 1 } },
     ["prepare is 'auto'"] = { user = 'u', prepare = 'x' },
+    ['the password in the URL is not percent-encoded'] = 'postgres://u:%zz@h/d',
+    ['tls has no member "verify"'] = { user = 'u', tls = { verify = false } },
+    ['tls.ca is a string, not a boolean'] = { user = 'u', tls = { ca = true } },
   } do
     expect.raises(words, postgres.connect, options)
+    local _, problem = pcall(function()
+      local pool = postgres.connect(options)
+      return pool, 1
+    end)
+    expect.equal(problem:match '^[^:]*test_postgres.lua:%d+: postgres.connect: ' ~= nil, true)
   end
 end
 
@@ -137,7 +145,9 @@ end
 
 function cases.parameters()
   for _, case in ipairs {
-    { 1, 23, '1' }, { 2 ^ 53, 20, '9007199254740992' }, { 0.1, 701, '0.1' }, { true, 16, 'true' },
+    { 1, 23, '1' }, { 2 ^ 53, 20, '9007199254740992' }, { 1e15, 20, '1000000000000000' },
+    { -2 ^ 63, 20, '-9223372036854775808' }, { 1e30, 1700, '1e+30' },
+    { { n = 3, 1, nil, 3 }, 1007, '{"1",NULL,"3"}' }, { 0.1, 701, '0.1' }, { true, 16, 'true' },
     { 'x', 25, 'x' }, { nil, 25, false }, { postgres.null, 25, false }, { -1 / 0, 701, '-Infinity' },
     { 9223372036854775807LL, 20, '9223372036854775807' }, { '\0', 17, '\0' },
     { { a = 1 }, 3802, '{"a":1}' }, { '{"raw":1}', 3802, '{"raw":1}' }, { 5, 114, '5' },
@@ -152,7 +162,8 @@ function cases.parameters()
   local loop = {}
   loop[1] = loop
   for _, case in ipairs { { {}, 25 }, { print, 25 }, { 5, 17 }, { loop, 1007 }, { { print }, 1007 },
-    { { a = print }, 114 }, { postgres.bytea(5), 17 } } do
+    { { a = print }, 114 }, { postgres.bytea(5), 17 }, { { a = 1 }, 1007 }, { { 1, nil, 3 }, 1007 },
+    { { 1, x = 2 }, 1007 }, { { [0.5] = 1 }, 1007 }, { postgres.array(5), 1007 } } do
     local value, problem = types.encode(case[1], case[2])
     expect.equal({ value, type(problem) }, { nil, 'string' })
   end
@@ -191,6 +202,10 @@ function cases.times()
   end
   expect.equal(postgres.timestamp(1767323045.678), '2026-01-02 03:04:05.678000+00')
   expect.equal(postgres.timestamp(-1), '1969-12-31 23:59:59.000000+00')
+  expect.equal(postgres.timestamp(-62135596800), '0001-01-01 00:00:00.000000+00')
+  for _, wrong in ipairs { 0 / 0, 1 / 0, 1e12, -62135596801, 'x' } do
+    expect.raises('takes seconds since 1970', postgres.timestamp, wrong)
+  end
   for seconds = -3e10, 3e10, 86400 * 997.123 do
     local back = postgres.epoch(postgres.timestamp(seconds))
     expect.equal(math.abs(back - seconds) < 1e-4, true)

@@ -204,6 +204,12 @@ function routes.copy(results)
     end
     return #parts, tx:one('select 1 as a')
   end))
+  local _, problem = pcall(db.transaction, db, function(tx)
+    for _ in assert(tx:copy_out 'copy (select 1 union select 2) to stdout') do
+      tx:one 'select 1'
+    end
+  end)
+  note((problem:match 'this transaction is in use.*'))
 end
 
 -- A loop that is left early: its connection goes with the request.
@@ -227,6 +233,7 @@ function routes.listen(results)
     results[#results + 1] = note.channel .. ': ' .. note.payload
   end
   results[#results + 1] = shown(listener:next(0.05))
+  results[#results + 1] = (select(2, pcall(listener.next, listener, 'x'))):match 'listener:next.*'
   -- The server ends its connection.
   assert(db:query("select pg_terminate_backend(pid) from pg_stat_activity where query like 'LISTEN%'"))
   results[#results + 1] = shown(listener:next(10))
