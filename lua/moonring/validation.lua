@@ -9,8 +9,8 @@ local failures = require 'moonring.failure'
 local members = require 'moonring.members'
 local query = require 'moonring.query'
 
-local find, format, gsub, lower, match = string.find, string.format, string.gsub, string.lower,
-  string.match
+local find, format, gsub, lower, match, sub = string.find, string.format, string.gsub, string.lower,
+  string.match, string.sub
 local concat, floor, huge = table.concat, math.floor, math.huge
 local error, getmetatable, ipairs, next, pairs = error, getmetatable, ipairs, next, pairs
 local require, setmetatable, sort, tonumber = require, setmetatable, table.sort, tonumber
@@ -20,8 +20,13 @@ local _M = {}
 
 -- Errors reported by a run, and bytes of a name in them: the client controls both.
 local ERRORS_MAX, NAME_MAX = 20, 64
+-- Captures of a Lua pattern; levels of a schema, as many as of JSON.
+local CAPTURES_MAX, LEVELS_MAX = 32, 100
+-- Marks a copied array, which is then encoded as one even if it is empty.
+local has_json, json = pcall(require, 'moonring.json')
+local array_type = has_json and getmetatable(json.array()) or nil
 -- From here on, doubles do not represent every integer.
-local INTEGER_MAX = 2 ^ 53
+local INTEGER_END = 2 ^ 53
 
 -- ---- A run: what is wrong, and where. ----
 
@@ -69,6 +74,7 @@ local KINDS = { required = 'boolean', nullable = 'boolean', enum = 'table', chec
   pattern = 'string', items = 'table', fields = 'table', unknown = 'string', min = 'number',
   max = 'number', min_length = 'number', max_length = 'number', min_items = 'number',
   max_items = 'number' }
+local RANGES = { string = { '_length' }, array = { '_items' }, number = { '' }, integer = { '' } }
 local UNKNOWN = { refuse = true, drop = true, keep = true }
 
 -- Raises a schema's mistake, at the line that called new().
@@ -91,6 +97,46 @@ local function no_type(schema)
   return 'has no type: string, number, integer, boolean, array, object or any'
 end
 
+-- The end of the set of a pattern that begins at `at`; nil if it has none.
+local function end_of_set(pattern, at)
+  at = at + (sub(pattern, at + 1, at + 1) == '^' and 2 or 1)
+  local first = at
+  while at <= #pattern do
+    local character = sub(pattern, at, at)
+    if character == ']' and at > first then
+      return at
+    end
+    at = at + (character == '%' and 2 or 1)
+  end
+end
+
+-- Whether Lua accepts a pattern for every text: find() reads it only as far as the text at hand matches.
+local function is_pattern(pattern)
+  local at, open, closed = 1, 0, 0
+  while at and at <= #pattern do
+    local character, next_one = sub(pattern, at, at), sub(pattern, at + 1, at + 1)
+    if character == '(' then
+      open = open + 1
+    elseif character == ')' then
+      open, closed = open - 1, closed + 1
+    elseif character == '[' then
+      at = end_of_set(pattern, at)
+    elseif character == '%' then
+      local number = tonumber(next_one)
+      if next_one == '' or next_one == 'b' and at + 3 > #pattern or number and number > closed
+        or number == 0 or next_one == 'f' and sub(pattern, at + 2, at + 2) ~= '[' then
+        return false
+      end
+      at = at + (next_one == 'b' and 3 or 1)
+    end
+    if open < 0 or open + closed > CAPTURES_MAX then
+      return false
+    end
+    at = at and at + 1
+  end
+  return at ~= nil and open == 0
+end
+
 local function check_schema(schema, where)
   if type(schema) ~= 'table' then
     mistake(where, 'is a ' .. type(schema) .. ', not a table')
@@ -110,8 +156,14 @@ local function check_schema(schema, where)
     mistake(where, 'is required and has a default')
   elseif schema.unknown and not UNKNOWN[schema.unknown] then
     mistake(where, "unknown is 'refuse', 'drop' or 'keep'")
-  elseif schema.pattern and not pcall(find, '', schema.pattern) then
+  elseif schema.pattern and not is_pattern(schema.pattern) then
     mistake(where, format('pattern: %q is malformed', schema.pattern))
+  end
+  for _, name in ipairs(RANGES[kind] or {}) do
+    local least, most = schema['min' .. name], schema['max' .. name]
+    if least and most and least > most then
+      mistake(where, format('min%s is more than max%s', name, name))
+    end
   end
   return kind
 end
@@ -145,8 +197,7 @@ local function is_number(value)
 end
 
 local function is_integer(value)
-  return is_number(value) and value == floor(value) and value <= INTEGER_MAX
-    and value >= -INTEGER_MAX
+  return is_number(value) and value == floor(value)
 end
 
 -- The value of a query's text.
@@ -214,7 +265,15 @@ function makers.number(schema)
 end
 
 function makers.integer(schema)
-  return simple(is_integer, number_of, 'is not an integer', number_limits(schema))
+  local limit = number_limits(schema)
+  return simple(is_integer, number_of, 'is not an integer', function(value, run)
+    if value >= INTEGER_END or value <= -INTEGER_END then
+      return report(run, 'is an integer of more than 53 bits')
+    elseif limit then
+      return limit(value, run)
+    end
+    return value
+  end)
 end
 
 function makers.string(schema)
@@ -245,8 +304,8 @@ local function count_of(value)
   return count
 end
 
-function makers.array(schema, where)
-  local item = schema.items and compile(schema.items, where .. '[]')
+function makers.array(schema, where, level)
+  local item = schema.items and compile(schema.items, where .. '[]', level + 1)
   local sized = bounds(schema, 'min_items', 'max_items', ' elements', function(value)
     return #value
   end)
@@ -260,7 +319,7 @@ function makers.array(schema, where)
     elseif sized and sized(value, run) == nil then
       return nil
     end
-    local copy, depth = setmetatable({}, getmetatable(value)), run.depth + 1
+    local copy, depth = setmetatable({}, array_type), run.depth + 1
     for i = 1, count do
       run.depth = depth
       run.trail[depth] = i
@@ -297,13 +356,13 @@ local function check_unknown(value, copy, nodes, unknown, run, depth)
   end
 end
 
-function makers.object(schema, where)
+function makers.object(schema, where, level)
   local nodes, names = {}, {}
   for name, field in pairs(schema.fields or {}) do
     if type(name) ~= 'string' then
       mistake(where, 'fields: names are strings')
     end
-    nodes[name] = { check = compile(field, where .. '.' .. name), required = field.required,
+    nodes[name] = { check = compile(field, where .. '.' .. name, level + 1), required = field.required,
       default = field.default, nullable = field.nullable }
     names[#names + 1] = name
   end
@@ -347,9 +406,13 @@ local function enumerated(list, where)
   return known, 'is not one of ' .. concat(shown, ', ')
 end
 
-compile = function(schema, where)
+compile = function(schema, where, level)
+  if level > LEVELS_MAX then
+    mistake('the schema', format('has more than %d levels, or contains itself', LEVELS_MAX))
+  end
   local kind = check_schema(schema, where)
-  local check_type, check_more, nullable = makers[kind](schema, where), schema.check, schema.nullable
+  local check_type = makers[kind](schema, where, level)
+  local check_more, nullable = schema.check, schema.nullable
   local known, not_known
   if schema.enum then
     known, not_known = enumerated(schema.enum, where)
@@ -469,7 +532,7 @@ checker_type.__index = members.strict(Checker, 'the checker')
 
 -- A checker for values of the schema. Raises for a mistake in the schema.
 function _M.new(schema)
-  return setmetatable({ run = compile(schema, 'the schema') }, checker_type)
+  return setmetatable({ run = compile(schema, 'the schema', 1) }, checker_type)
 end
 
 return members.strict(_M, 'moonring.validation')

@@ -32,7 +32,8 @@ function cases.types()
   end
   expect.equal(problem(of { type = 'number' }, { a = 0 / 0 }), 'a is not a number')
   expect.equal(problem(of { type = 'number' }, { a = 1 / 0 }), 'a is not a number')
-  expect.equal(problem(of { type = 'integer' }, { a = 2 ^ 53 + 2 }), 'a is not an integer')
+  expect.equal(problem(of { type = 'integer' }, { a = 2 ^ 53 }), 'a is an integer of more than 53 bits')
+  expect.equal(of({ type = 'integer' }):check { a = 2 ^ 53 - 1 }, { a = 2 ^ 53 - 1 })
   expect.equal(problem(of { type = 'array' }, { a = { 1, [3] = 3 } }), 'a is not an array')
   expect.equal(problem(of { type = 'object' }, { a = { 1 } }), 'a is not an object')
   expect.equal(problem(of { type = 'any' }, 'text'), ' is not an object')
@@ -118,6 +119,8 @@ function cases.values_are_not_changed()
   expect.equal(value, { a = { 'x' } })
   local list = of({ items = { type = 'string' } }):check { a = json.array() }
   expect.equal(json.encode(list), '{"a":[]}')
+  list = of({ type = 'array' }):check(json.decode '{"a":[]}')
+  expect.equal(json.encode(list), '{"a":[]}')
 end
 
 function cases.texts_of_queries()
@@ -189,9 +192,43 @@ function cases.mistakes_of_a_schema()
     default = 'x' } } })
   mistake("unknown is 'refuse', 'drop' or 'keep'", { fields = {}, unknown = 'ignore' })
   mistake('is malformed', { type = 'string', pattern = '[' })
+  for _, pattern in ipairs { 'a[', 'a%', 'a(', 'a)', 'a[^]', '[a%]', '%b(', '%f', '(%1)', '%0', ('()'):rep(33) } do
+    mistake('is malformed', { type = 'string', pattern = pattern })
+  end
+  for _, pattern in ipairs { '', '^[]]$', '[^]%]]-', '%b()', '%f[%w]', '(a)%1', '(())%2', '%]%)', '[%a-', '%%' } do
+    expect.equal(pcall(validation.new, { type = 'string', pattern = pattern }), pattern ~= '[%a-')
+  end
+  mistake('min_length is more than max_length', { type = 'string', min_length = 3, max_length = 2 })
+  mistake('min is more than max', { type = 'integer', min = 3, max = 2 })
+  local endless = { fields = {} }
+  endless.fields.child = endless
+  mistake('more than 100 levels, or contains itself', endless)
   mistake('enum is empty', { type = 'string', enum = {} })
   mistake('the schema.a[] has no type', { fields = { a = { items = {} } } })
   expect.raises('test_validation.lua', function() validation.new {} return 1 end)
+end
+
+-- A pattern that a schema accepts never raises an error, whatever the text.
+function cases.random_patterns()
+  math.randomseed(1)
+  local parts = { '(', ')', '[', ']', '%', '^', '$', '-', 'a', 'b', 'f', '1', '.', '*' }
+  local function text(length)
+    local out = {}
+    for i = 1, math.random(length) do
+      out[i] = parts[math.random(#parts)]
+    end
+    return table.concat(out)
+  end
+  local accepted = 0
+  for _ = 1, 20000 do
+    local pattern = text(6)
+    local ok, checker = pcall(validation.new, { type = 'string', pattern = pattern })
+    accepted = accepted + (ok and 1 or 0)
+    for _ = 1, ok and 3 or 0 do
+      expect.equal({ pattern, (pcall(checker.check, checker, text(6))) }, { pattern, true })
+    end
+  end
+  expect.equal(accepted > 1000, true)
 end
 
 -- Whatever is decoded and checked gives a value or errors, and a value that was accepted is accepted
