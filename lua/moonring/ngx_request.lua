@@ -17,10 +17,10 @@ local text = require 'moonring.ngx_text'
 local find, format, gsub, lower = string.find, string.format, string.gsub, string.lower
 local match, sub = string.match, string.sub
 local concat = table.concat
-local error, ipairs, rawget = error, ipairs, rawget
+local error, ipairs = error, ipairs
 local setmetatable, tonumber, tostring, type = setmetatable, tonumber, tostring, type
 local ffi_string = ffi.string
-local request_state, limit_of = states.request, text.limit_of
+local add_value, limit_of, request_state = text.add_value, text.limit_of, states.request
 
 local _M = {}
 
@@ -150,14 +150,7 @@ function req.get_headers(max, is_raw)
     if not is_raw then
       name = lower(name)
     end
-    local known = rawget(result, name)
-    if known == nil then
-      result[name] = value
-    elseif type(known) == 'table' then
-      known[#known + 1] = value
-    else
-      result[name] = { known, value }
-    end
+    add_value(result, name, value)
   end)
   return result, truncated
 end

@@ -9,7 +9,7 @@ local byte, char, find, format, gsub, lower = string.byte, string.char, string.f
 local match, rep, sub = string.match, string.rep, string.sub
 local concat, date, floor, time = table.concat, os.date, math.floor, os.time
 local band, bnot, bxor, rshift = bit.band, bit.bnot, bit.bxor, bit.rshift
-local error, pairs, tonumber, tostring, type = error, pairs, tonumber, tostring, type
+local error, pairs, rawget, tonumber, tostring, type = error, pairs, rawget, tonumber, tostring, type
 local days_of = calendar.days_of
 local ffi_string = ffi.string
 
@@ -124,7 +124,7 @@ end
 
 -- Adds one value to a table in which a repeated name has a list.
 local function add_value(to, name, value)
-  local known = to[name]
+  local known = rawget(to, name)
   if known == nil then
     to[name] = value
   elseif type(known) == 'table' then

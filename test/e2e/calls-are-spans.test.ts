@@ -1,7 +1,7 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import t, { type Test } from 'tap';
 import { attributesOf, openCollector, type Span } from './collector.js';
+import { listenLocally } from './listening.js';
 import { postgresPrograms, startPostgres } from './postgres-server.js';
 import { startRedis } from './redis-server.js';
 import { type Server, startServer } from './server.js';
@@ -29,9 +29,7 @@ async function openUpstream(t: Test): Promise<Upstream> {
     else response.writeHead(path === '/missing' ? 404 : 200).end();
   });
   t.teardown(() => server.close().closeAllConnections());
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+  const port = await listenLocally(server);
   return { url: `http://127.0.0.1:${port}`, port, asked };
 }
 

@@ -1,6 +1,6 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Test } from 'tap';
+import { listenLocally } from './listening.js';
 
 export interface Span {
   readonly traceId: string;
@@ -36,9 +36,7 @@ export async function openCollector(t: Test) {
     });
   });
   t.teardown(() => server.close().closeAllConnections());
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  const port = typeof address === 'object' ? address?.port : 0;
+  const port = await listenLocally(server);
   const refuse = () => (status = 400);
   /** Nothing is responded to until `release` is called. */
   const hold = () => {

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { existsSync } from 'node:fs';
-import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
+import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { makeCertificate } from './certificate.js';
+import { listenLocally } from './listening.js';
 import { startProgram } from './program.js';
 import { startRedis } from './redis-server.js';
 import { startServer } from './server.js';
@@ -42,9 +43,8 @@ async function startDns(t: Test): Promise<number> {
 }
 
 async function listen(t: Test, server: NetServer): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => server.close());
-  return (server.address() as AddressInfo).port;
+  return listenLocally(server);
 }
 
 /** Sends each frame of a client back, a ping as a pong. */

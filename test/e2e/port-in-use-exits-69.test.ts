@@ -1,15 +1,12 @@
-import { once } from 'node:events';
 import { createServer } from 'node:net';
 import t from 'tap';
+import { listenLocally } from './listening.js';
 import { runMaster } from './server.js';
 
 t.test('a port that is taken ends the start with 69 and a sentence', async (t) => {
   const occupant = createServer();
   t.teardown(() => occupant.close());
-  occupant.listen(0, '127.0.0.1');
-  await once(occupant, 'listening');
-  const address = occupant.address();
-  const port = typeof address === 'object' && address ? address.port : 0;
+  const port = await listenLocally(occupant);
 
   for (const processes of ['1', '2']) {
     const { code, stdout, stderr } = await runMaster([

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
+import { createConnection, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { makeCertificate } from './certificate.js';
+import { listenLocally } from './listening.js';
 import {
   bouncerProgram,
   postgresPrograms,
@@ -267,8 +268,7 @@ t.test('the server closes the connection of a cancel request', { timeout: 300_00
     });
   });
   t.teardown(() => server.close());
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listenLocally(server);
   const url = `postgres://app@127.0.0.1:${port}/app?sslmode=disable&timeout=0.1`;
   const { ask } = await start(t, url, 'inline');
   const cancel = once(server, 'cancel');

@@ -2,6 +2,7 @@ import { createConnection, createServer, type Server as NetServer, type Socket }
 import { join } from 'node:path';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import type { Test } from 'tap';
+import { listenLocally } from './listening.js';
 import { type Program, startProgram } from './program.js';
 import { resetConnection } from './reset-connection.js';
 import { type Server, type ServerOptions, startServer } from './server.js';
@@ -124,7 +125,7 @@ export async function startRelay(t: Test, path: string, tls?: TlsOptions): Promi
     ? createTlsServer(tls, onConnection)
     : createServer({ noDelay: true }, onConnection);
   server.on('tlsClientError', () => undefined);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   const cut = () => {
     for (const socket of open) {
       if (tls) socket.destroy();
@@ -135,11 +136,9 @@ export async function startRelay(t: Test, path: string, tls?: TlsOptions): Promi
     cut();
     server.close();
   });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
   return {
-    port: address.port,
-    url: `redis://127.0.0.1:${address.port}`,
+    port,
+    url: `redis://127.0.0.1:${port}`,
     accepted: () => count,
     open,
     hold: (isHeld) => {
@@ -189,14 +188,12 @@ export async function startFakeRedis(
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   t.teardown(() => {
     for (const socket of open) socket.destroy();
     server.close();
   });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return { url: `redis://127.0.0.1:${address.port}`, accepted: () => count, open };
+  return { url: `redis://127.0.0.1:${port}`, accepted: () => count, open };
 }
 
 /** The first command of the text, if all of it is there. */

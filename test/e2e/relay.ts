@@ -1,5 +1,6 @@
 import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { listenLocally } from './listening.js';
 import { resetConnection } from './reset-connection.js';
 
 /** A TCP port that leads to a Unix socket, over a network that can be made slow or be cut. */
@@ -41,7 +42,7 @@ export async function startRelay(t: Test, path: string): Promise<Relay> {
       });
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   const cut = () => {
     for (const [client, upstream] of pairs) {
       resetConnection(client);
@@ -52,10 +53,8 @@ export async function startRelay(t: Test, path: string): Promise<Relay> {
     cut();
     server.close();
   });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
   return {
-    port: address.port,
+    port,
     delay: (ms) => {
       delayMs = ms;
     },

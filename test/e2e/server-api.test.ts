@@ -5,6 +5,7 @@ import { createServer as createNodeServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { createServer, type ServerOptions } from '../../dist/index.js';
+import { listenLocally } from './listening.js';
 import { cleanEnvironment } from './server.js';
 import { collectOutput } from './server-output.js';
 import { until } from './until.js';
@@ -57,21 +58,17 @@ t.test('a start that is not possible rejects', async (t) => {
     await t.rejects(server.start(), { name: 'MoonringError', code }, code);
     await server.close();
   }
-  const other = createNodeServer().listen(0, '127.0.0.1');
-  await once(other, 'listening');
+  const other = createNodeServer();
+  const port = await listenLocally(other);
   t.teardown(() => other.close());
-  const address = other.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
   await t.rejects(createServer({ ...OPTIONS, port }).start(), { code: 'ERR_MOONRING_LISTEN' });
 });
 
 t.test('an end, good or bad, leaves no timer and no listener behind', async (t) => {
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-  const other = createNodeServer().listen(0, '127.0.0.1');
-  await once(other, 'listening');
+  const other = createNodeServer();
+  const port = await listenLocally(other);
   t.teardown(() => other.close());
-  const address = other.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
   const options = { ...OPTIONS, app: 'test/e2e/apps/pid.lua', processes: 1 };
   const before = { timers: timers(), listeners: process.listenerCount('exit') };
   const after = () => ({ timers: timers(), listeners: process.listenerCount('exit') });

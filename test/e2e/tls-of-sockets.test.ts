@@ -2,6 +2,7 @@ import { createServer as createPlainServer } from 'node:net';
 import { createServer, TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { makeCertificate } from './certificate.js';
+import { listenLocally } from './listening.js';
 import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
@@ -14,11 +15,9 @@ async function startTls(t: Test) {
     socket.on('data', (data) => socket.write(data));
   });
   server.on('tlsClientError', () => undefined);
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   t.teardown(() => server.close());
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, cert };
+  return { port, cert };
 }
 
 t.test('upstreams behind TLS are verified, asked and kept, by the OpenSSL of node', async (t) => {
@@ -51,11 +50,9 @@ async function startUpgrading(t: Test) {
       secure.on('data', (data) => secure.write(data));
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   t.teardown(() => server.close());
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, cert };
+  return { port, cert };
 }
 
 for (const dispatch of ['inline', 'worker']) {

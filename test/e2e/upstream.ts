@@ -1,5 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
+import { listenLocally } from './listening.js';
 import { resetConnection } from './reset-connection.js';
 
 /** A server of lines that does what each line says. */
@@ -48,12 +49,10 @@ export async function startUpstream(t: Test): Promise<Upstream> {
   const dropAll = () => {
     for (const socket of open) socket.destroy();
   };
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const port = await listenLocally(server);
   t.teardown(() => {
     dropAll();
     server.close();
   });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return { port: address.port, open, accepted: () => count, dropAll };
+  return { port, open, accepted: () => count, dropAll };
 }

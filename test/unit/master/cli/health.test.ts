@@ -1,10 +1,9 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import t, { type Test } from 'tap';
 import { askHealth, healthQuestion } from '../../../../src/master/cli/health.js';
 import { resolveConfig } from '../../../../src/shared/config.js';
 import type { ServerOptions } from '../../../../src/shared/options.js';
+import { listenLocally } from '../../../e2e/listening.js';
 
 /** Options as they are written. */
 function question(options: ServerOptions) {
@@ -71,8 +70,7 @@ async function listen(t: Test, answer: (path: string) => number | null): Promise
     server.closeAllConnections();
     server.close();
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  return (server.address() as AddressInfo).port;
+  return listenLocally(server);
 }
 
 t.test('the message has the status', async (t) => {
