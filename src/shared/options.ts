@@ -5,9 +5,9 @@ import type { NamedSize, OptionSpec } from './option-spec.js';
 const MAX_DURATION = '24h';
 
 /**
- * The one table of options. Flags, `--help`, environment variables, keys of the config file,
- * validation, types, what a reactor gets, what a reload can change and docs/configuration.md are
- * all derived from it.
+ * The table of options. Flags, `--help`, environment variables, keys of the config file,
+ * validation, types, what is sent to reactors, what a reload can change and
+ * docs/configuration.md are all derived from it.
  */
 export const OPTIONS = [
   {
@@ -17,7 +17,7 @@ export const OPTIONS = [
     section: 'Application',
     absent: 'the bundled demo',
     description:
-      'The application: a .lua file, a directory with handler.lua, or a C handler: a .so or .dylib, :symbol',
+      'The application: a .lua file, a directory with handler.lua, or a C handler (a .so or .dylib, optionally followed by :symbol)',
   },
   {
     name: 'compat',
@@ -27,7 +27,7 @@ export const OPTIONS = [
     choices: ['none', 'ngx'],
     default: 'none',
     description:
-      'ngx: a Lua application finds OpenResty’s ngx, and a file without a handle function runs for each request',
+      'Compatibility API for Lua applications; ngx: provides OpenResty’s ngx, and runs a file without a handle function for each request',
   },
   {
     name: 'port',
@@ -39,7 +39,7 @@ export const OPTIONS = [
     default: '8080',
     restart: true,
     description:
-      'TCP port; 0: chosen by the system and printed in the ready line; off: no TCP but --tls-port, see --uds',
+      'TCP port; 0: chosen by the system and printed in the ready line; off: no TCP except --tls-port, see --uds',
   },
   {
     name: 'host',
@@ -48,7 +48,7 @@ export const OPTIONS = [
     default: '127.0.0.1',
     restart: true,
     description:
-      'Address or host name to listen on; repeat it, or write a list with commas, for several; *: all addresses, IPv4 and IPv6',
+      'Address or host name to listen on; repeat the option, or separate with commas, for several; *: all addresses, IPv4 and IPv6',
   },
   {
     name: 'backlog',
@@ -86,7 +86,7 @@ export const OPTIONS = [
     default: 'auto',
     restart: true,
     description:
-      'What distributes connections: the kernel over one socket per reactor, or a thread of the master; auto: reuseport on Linux, boss on macOS',
+      'What distributes connections: the kernel, with one socket per reactor (reuseport), or a thread of the master (boss); auto: reuseport on Linux, boss on macOS',
   },
   {
     name: 'boss-policy',
@@ -96,7 +96,8 @@ export const OPTIONS = [
     choices: ['round-robin', 'least'],
     default: 'round-robin',
     restart: true,
-    description: 'With --accept boss: in turn, or to the reactor with the fewest connections',
+    description:
+      'How --accept boss distributes connections: to each reactor in turn, or to the one with the fewest connections',
   },
   {
     name: 'trusted-proxy',
@@ -105,7 +106,7 @@ export const OPTIONS = [
     absent: 'none',
     native: true,
     description:
-      'Proxies whose word about clients counts: addresses, networks like 10.0.0.0/8, loopback, link-local, private, or unix (peers of the Unix socket); repeat it, or write a list with commas',
+      'Proxies that are trusted to name the client: addresses, networks like 10.0.0.0/8, loopback, link-local, private, or unix (peers of the Unix socket); repeat the option, or separate with commas',
   },
   {
     name: 'forwarded-field',
@@ -115,7 +116,7 @@ export const OPTIONS = [
     choices: ['x-forwarded-for', 'forwarded'],
     default: 'x-forwarded-for',
     native: true,
-    description: 'The field in which trusted proxies name the client; the other one is not read',
+    description: 'The field in which trusted proxies name the client; the other field is ignored',
   },
   {
     name: 'proxy-protocol',
@@ -124,7 +125,7 @@ export const OPTIONS = [
     default: 'off',
     native: true,
     description:
-      'Connections begin with a PROXY header, version 1 or 2, that names the peer; others are closed, as are those of other addresses than --trusted-proxy, if it is given',
+      'Connections begin with a PROXY header, version 1 or 2, that names the peer; connections without one are closed and, if --trusted-proxy is set, also those from any other address',
   },
   {
     name: 'tls-cert',
@@ -132,14 +133,14 @@ export const OPTIONS = [
     section: 'TLS',
     absent: 'none',
     description:
-      'Certificates in PEM, each with its chain; repeat it, or write a list with commas. Clients get the one for the name they ask for; a reload reads the files again',
+      'Certificates in PEM, each with its chain; repeat the option, or separate with commas, for several. Selected by the name that the client sends (SNI); a reload reads the files again',
   },
   {
     name: 'tls-key',
     type: 'paths',
     section: 'TLS',
     absent: 'none',
-    description: 'Their keys in PEM, not encrypted, in the same order',
+    description: 'Private keys of the certificates in PEM, not encrypted, in the same order',
   },
   {
     name: 'tls-port',
@@ -147,8 +148,7 @@ export const OPTIONS = [
     section: 'TLS',
     default: '8443',
     restart: true,
-    description:
-      'TCP port that speaks TLS, on every --host, if there is a --tls-cert; 0: chosen by the system',
+    description: 'TCP port for TLS, on every --host, if --tls-cert is set; 0: chosen by the system',
   },
   {
     name: 'tls-ocsp',
@@ -156,7 +156,7 @@ export const OPTIONS = [
     section: 'TLS',
     absent: 'none',
     description:
-      'OCSP responses in DER that are stapled, each for the certificate whose authority signed it; a reload reads them again',
+      'OCSP responses in DER to staple, each to the certificate it was issued for; a reload reads them again',
   },
   {
     name: 'tls-client-ca',
@@ -164,7 +164,7 @@ export const OPTIONS = [
     section: 'TLS',
     absent: 'none',
     description:
-      'Authorities in PEM whose client certificates are accepted; without it clients are not asked for one',
+      'Certificate authorities in PEM that client certificates are verified against; without it no client certificate is requested',
   },
   {
     name: 'tls-client-cert',
@@ -173,7 +173,7 @@ export const OPTIONS = [
     placeholder: 'how',
     choices: ['require', 'optional'],
     default: 'require',
-    description: 'With --tls-client-ca: whether clients without a certificate are refused',
+    description: 'Whether clients without a certificate are rejected, with --tls-client-ca',
   },
   {
     name: 'tls-handshakes',
@@ -184,7 +184,7 @@ export const OPTIONS = [
     default: '0',
     native: true,
     description:
-      'Handshakes that an address (an IPv6 network of 64 bits) may begin per second and at once, per reactor; further connections are closed; 0: any number',
+      'Handshakes that an address (an IPv6 /64 network) may begin per second, also the size of a burst, per reactor; further connections are closed; 0: no limit',
   },
   {
     name: 'tls-redirect',
@@ -193,7 +193,7 @@ export const OPTIONS = [
     default: 'off',
     native: true,
     description:
-      'Requests on --port get 308 to the same target on --tls-port, but for /.well-known/acme-challenge/',
+      'Redirect requests on --port to the same target on --tls-port (308), except /.well-known/acme-challenge/',
   },
   {
     name: 'tls-hsts',
@@ -203,7 +203,7 @@ export const OPTIONS = [
     default: '0',
     native: true,
     description:
-      'Responses over TLS have Strict-Transport-Security with this max-age, like 4320h (180 days); 0: they have not',
+      'Send Strict-Transport-Security with this max-age in responses over TLS, for example 4320h (180 days); 0: do not send it',
   },
   {
     name: 'processes',
@@ -216,7 +216,7 @@ export const OPTIONS = [
     word: 'auto',
     default: 'auto',
     restart: true,
-    description: 'Reactors; auto: as many as CPU affinity and the cgroup quota allow to run',
+    description: 'Number of reactors; auto: as many as CPU affinity and the cgroup quota allow',
   },
   {
     name: 'min-reactors',
@@ -225,7 +225,8 @@ export const OPTIONS = [
     min: 1,
     max: 1024,
     default: '1',
-    description: 'Reactors that must be ready for /readyz; the others may be in a crash loop',
+    description:
+      'Reactors that must be ready for /readyz to return 200; the others may be in a crash loop',
   },
   {
     name: 'threads',
@@ -238,7 +239,7 @@ export const OPTIONS = [
     max: 256,
     default: '4',
     native: true,
-    description: 'Worker threads for slow handlers, per reactor, started when needed; 0: none',
+    description: 'Worker threads for slow handlers, per reactor, started on demand; 0: none',
   },
   {
     name: 'dispatch',
@@ -249,7 +250,7 @@ export const OPTIONS = [
     default: 'auto',
     native: true,
     description:
-      'Where handlers run: on the event loop, on worker threads, or auto: slow routes go to the threads',
+      'Where handlers run: on the event loop, on worker threads, or auto: slow routes run on worker threads',
   },
   {
     name: 'shared',
@@ -261,7 +262,7 @@ export const OPTIONS = [
     absent: 'none',
     restart: true,
     description:
-      'A dictionary in memory that all reactors share, for moonring.shared: name=size, like cache=16m; repeat it, or write a list with commas, for several',
+      'A dictionary in memory shared by all reactors, for moonring.shared: name=size, for example cache=16m; repeat the option, or separate with commas, for several',
   },
   {
     name: 'survive',
@@ -272,7 +273,7 @@ export const OPTIONS = [
     default: 'all',
     native: true,
     description:
-      'Connections that outlive a reactor that crashes or is killed (Linux): all that can go on, those without a request, or none',
+      'Which connections survive when their reactor crashes or is killed (Linux): all that can continue, those without a request, or none',
   },
   {
     name: 'max-connections',
@@ -282,7 +283,7 @@ export const OPTIONS = [
     max: 1_048_576,
     default: '65536',
     native: true,
-    description: 'Open connections per reactor; further ones get 503',
+    description: 'Open connections per reactor; further connections get 503',
   },
   {
     name: 'ring-size',
@@ -293,7 +294,8 @@ export const OPTIONS = [
     powerOfTwo: true,
     default: '8k',
     native: true,
-    description: 'Receive buffer, a power of two; a request head that does not fit gets 431',
+    description:
+      'Size of the receive buffer, a power of two; a request head that does not fit gets 431',
   },
   {
     name: 'max-body',
@@ -303,7 +305,7 @@ export const OPTIONS = [
     max: '1g',
     default: '4m',
     native: true,
-    description: 'Request body; a longer one gets 413',
+    description: 'Maximum length of a request body; a longer one gets 413',
   },
   {
     name: 'max-body-memory',
@@ -314,7 +316,7 @@ export const OPTIONS = [
     default: '256m',
     native: true,
     description:
-      'Memory for all request bodies that a reactor holds; then 503. At least max-body. 0: no limit',
+      'Memory for all buffered request bodies of a reactor; beyond it 503. At least max-body. 0: no limit',
   },
   {
     name: 'max-url',
@@ -325,7 +327,7 @@ export const OPTIONS = [
     default: '8k',
     native: true,
     description:
-      'Request target; a longer one gets 414. At most ring-size, which also lowers the default',
+      'Maximum length of a request target; a longer one gets 414. At most ring-size; a smaller ring-size lowers the default',
   },
   {
     name: 'max-headers',
@@ -335,7 +337,7 @@ export const OPTIONS = [
     max: 1024,
     default: '64',
     native: true,
-    description: 'Header fields of a request; more get 431',
+    description: 'Maximum number of header fields in a request; more get 431',
   },
   {
     name: 'lua-memory',
@@ -346,7 +348,7 @@ export const OPTIONS = [
     zero: true,
     default: '256m',
     native: true,
-    description: 'Memory per Lua state; a handler that needs more gets 500. 0: no limit',
+    description: 'Memory per Lua state; a request whose handler needs more gets 500. 0: no limit',
   },
   {
     name: 'memory-limit',
@@ -358,7 +360,7 @@ export const OPTIONS = [
     default: '0',
     native: true,
     description:
-      'Resident memory per reactor: at four fifths of it the process is replaced without a lost request, at all of it at once. 0: no limit',
+      'Resident memory per reactor: at 80 % the process is replaced without losing a request, at 100 % it exits at once. 0: no limit',
   },
   {
     name: 'max-generations',
@@ -368,7 +370,8 @@ export const OPTIONS = [
     max: 100,
     default: '3',
     native: true,
-    description: 'Generations of Lua code whose responses may still be sent; older ones are cut',
+    description:
+      'Generations of Lua code whose responses may still be in progress; older ones are aborted',
   },
   {
     name: 'topics',
@@ -380,7 +383,7 @@ export const OPTIONS = [
     default: '4m',
     restart: true,
     description:
-      'Messages of moonring.publish that a slow subscriber can be behind, a power of two; memory of all reactors together',
+      'Size of the ring of moonring.publish messages, a power of two: how far a slow subscriber can fall behind. Shared by all reactors',
   },
   {
     name: 'compress',
@@ -392,7 +395,7 @@ export const OPTIONS = [
     default: 'off',
     native: true,
     description:
-      'Compresses responses of handlers: gzip, br, or a list with commas, the preferred one first; off: none',
+      'Compress responses of handlers: gzip, br, or both separated by a comma, the preferred one first; off: none',
   },
   {
     name: 'compress-types',
@@ -404,7 +407,7 @@ export const OPTIONS = [
     default:
       'text/*, application/json, application/javascript, application/xml, application/wasm, image/svg+xml, +json, +xml',
     native: true,
-    description: 'Media types that are compressed; a list with commas',
+    description: 'Media types to compress, separated by commas',
   },
   {
     name: 'compress-min-size',
@@ -414,7 +417,7 @@ export const OPTIONS = [
     max: '1g',
     default: '1k',
     native: true,
-    description: 'Shorter content is sent as it is',
+    description: 'Shorter content is not compressed',
   },
   {
     name: 'compress-gzip-level',
@@ -424,7 +427,7 @@ export const OPTIONS = [
     max: 9,
     default: '6',
     native: true,
-    description: 'More is shorter and takes more time',
+    description: 'A higher level compresses better and takes more time',
   },
   {
     name: 'compress-br-level',
@@ -434,7 +437,7 @@ export const OPTIONS = [
     max: 11,
     default: '4',
     native: true,
-    description: 'More is shorter and takes more time, above 5 much more',
+    description: 'A higher level compresses better and takes more time, above 5 much more',
   },
   {
     name: 'ws-max-message',
@@ -444,7 +447,7 @@ export const OPTIONS = [
     max: '1g',
     default: '1m',
     native: true,
-    description: 'Longest message; then the socket is closed with 1009',
+    description: 'Maximum length of a message; a longer one closes the socket with 1009',
   },
   {
     name: 'ws-max-unsent',
@@ -455,7 +458,7 @@ export const OPTIONS = [
     default: '1m',
     native: true,
     description:
-      'Bytes that may wait for a client that takes too little: one that is sent to beyond that is closed',
+      'Unsent bytes that may be buffered for a slow client; sending beyond that closes the socket',
   },
   {
     name: 'ws-max-frames',
@@ -466,7 +469,7 @@ export const OPTIONS = [
     default: '10000',
     native: true,
     description:
-      'Frames per second that a client may send; then the socket is closed with 1008. 0: any number',
+      'Frames per second that a client may send; more close the socket with 1008. 0: no limit',
   },
   {
     name: 'ws-ping-interval',
@@ -476,7 +479,7 @@ export const OPTIONS = [
     default: '30s',
     native: true,
     description:
-      'A client that has sent nothing for this time is pinged, and closed after the same time again. 0: off',
+      'A client that has sent nothing for this long is pinged; if it stays silent as long again, the socket is closed. 0: off',
   },
   {
     name: 'ws-compress',
@@ -487,7 +490,7 @@ export const OPTIONS = [
     default: 'off',
     native: true,
     description:
-      'Compresses messages (permessage-deflate): on: each by itself; takeover: with what came before, for up to 100 KiB per socket',
+      'Compress messages (permessage-deflate); on: each on its own; takeover: with context takeover, for up to 100 KiB per socket',
   },
   {
     name: 'header-timeout',
@@ -496,7 +499,7 @@ export const OPTIONS = [
     max: MAX_DURATION,
     default: '10s',
     native: true,
-    description: 'From the first byte of a request to the end of its head; then 408. 0: off',
+    description: 'Time from the first byte of a request to the end of its head; then 408. 0: off',
   },
   {
     name: 'body-timeout',
@@ -505,7 +508,7 @@ export const OPTIONS = [
     max: MAX_DURATION,
     default: '30s',
     native: true,
-    description: 'From the end of the head to the end of the body; then 408. 0: off',
+    description: 'Time from the end of the head to the end of the body; then 408. 0: off',
   },
   {
     name: 'body-min-rate',
@@ -515,7 +518,8 @@ export const OPTIONS = [
     max: '1g',
     default: '1k',
     native: true,
-    description: 'Minimum bytes per second of a body, on average, after 10 s; below it 408',
+    description:
+      'Minimum average rate of a request body in bytes per second, checked after 10 s; below it 408',
   },
   {
     name: 'keepalive-timeout',
@@ -524,7 +528,7 @@ export const OPTIONS = [
     max: MAX_DURATION,
     default: '75s',
     native: true,
-    description: 'Idle time between two requests of a connection; then it is closed. 0: off',
+    description: 'Idle time between two requests; then the connection is closed. 0: off',
   },
   {
     name: 'write-timeout',
@@ -534,7 +538,7 @@ export const OPTIONS = [
     default: '30s',
     native: true,
     description:
-      'Time without progress while a client reads its response; then the connection is closed. 0: off',
+      'Time without progress while a response is sent; then the connection is closed. 0: off',
   },
   {
     name: 'write-min-rate',
@@ -545,7 +549,7 @@ export const OPTIONS = [
     default: '256',
     native: true,
     description:
-      'Minimum bytes per second that a client takes of a response, on average, after 10 s; below it the connection is closed',
+      'Minimum average rate at which a client reads a response, in bytes per second, checked after 10 s; below it the connection is closed',
   },
   {
     name: 'handler-timeout',
@@ -555,7 +559,7 @@ export const OPTIONS = [
     default: '30s',
     native: true,
     description:
-      'For a handler until its response begins, then 503; one that computes is interrupted, and where that cannot be its reactor is replaced after twice the time. 0: off',
+      'Time for a handler to begin its response; then 503. A handler that is still running is interrupted; if that is impossible, its reactor is replaced after twice the time. 0: off',
   },
   {
     name: 'drain-delay',
@@ -563,7 +567,7 @@ export const OPTIONS = [
     section: 'Shutdown',
     max: MAX_DURATION,
     default: '0',
-    description: 'Time to go on serving after TERM, INT or QUIT before the drain begins',
+    description: 'Time to continue serving after TERM, INT or QUIT before the drain begins',
   },
   {
     name: 'drain-timeout',
@@ -571,7 +575,7 @@ export const OPTIONS = [
     section: 'Shutdown',
     max: MAX_DURATION,
     default: '30s',
-    description: 'Time for open requests to finish; then they are cut. 0: cut at once',
+    description: 'Time for requests in progress to finish; then they are aborted. 0: abort at once',
   },
   {
     name: 'admin',
@@ -580,7 +584,7 @@ export const OPTIONS = [
     default: '127.0.0.1:9464',
     restart: true,
     description:
-      'Address of the status page, /livez, /readyz, /metrics and /status: host:port, a path, both with a comma, or off. moonring ctl needs the path, moonring top takes either. If the default is in use, the next free port is taken',
+      'Address of the status page, /livez, /readyz, /metrics and /status: host:port, a path, both separated by a comma, or off. moonring ctl needs the path, moonring top accepts either. If the default port is in use, the next free port is used',
   },
   {
     name: 'liveness-grace',
@@ -590,7 +594,7 @@ export const OPTIONS = [
     default: '90s',
     restart: true,
     description:
-      'A reactor without a heartbeat for this long is killed and replaced. 0: never. Must be longer than the slowest inline handler',
+      'A reactor without a heartbeat for this long is killed and replaced; must be longer than the slowest inline handler. 0: off',
   },
   {
     name: 'watch',
@@ -599,7 +603,7 @@ export const OPTIONS = [
     default: 'off',
     restart: true,
     description:
-      'Reload when the config file, a .lua file or a C module beside the app, or the shared object changes',
+      'Reload when a file changes: the config file, a .lua file or C module beside the app, or the shared object',
   },
   {
     name: 'dev',
@@ -609,14 +613,14 @@ export const OPTIONS = [
     native: true,
     restart: true,
     description:
-      'For development: --watch, and the response to an error of a Lua handler, or to any request while the app cannot be reloaded, shows file, line, traceback and request. Refused where NODE_ENV is production',
+      'For development: implies --watch; the response to a request whose Lua handler fails, or to any request while the app cannot be reloaded, shows file, line, traceback and request. Refused if NODE_ENV is production',
   },
   {
     name: 'pin',
     type: 'switch',
     section: 'Operation',
     default: 'off',
-    description: 'Bind the I/O thread of each reactor to one core (Linux)',
+    description: 'Pin the I/O thread of each reactor to one core (Linux)',
   },
   {
     name: 'log-level',
@@ -661,7 +665,7 @@ export const OPTIONS = [
     absent: 'none',
     restart: true,
     description:
-      'OpenTelemetry collector that gets spans of requests over OTLP/HTTP, like http://127.0.0.1:4318; needs the packages of its SDK',
+      'OpenTelemetry collector to which spans of requests are exported over OTLP/HTTP, for example http://127.0.0.1:4318; needs the packages of the OpenTelemetry SDK',
   },
   {
     name: 'trace-sample',
@@ -671,7 +675,7 @@ export const OPTIONS = [
     max: 1_000_000,
     default: '100',
     description:
-      'With --otlp: of requests that belong to no trace, one in so many has a span; of others those whose traceparent says so',
+      'Trace one in this many requests without a traceparent, with --otlp; requests with one follow its sampled flag',
   },
   {
     name: 'allocator',
@@ -682,7 +686,7 @@ export const OPTIONS = [
     default: 'jemalloc',
     restart: true,
     description:
-      'malloc of the reactors; system if jemalloc is not installed, and under a sanitizer',
+      'malloc of the reactors; system is used if jemalloc is not installed, and under a sanitizer',
   },
   {
     name: 'config',
@@ -725,7 +729,7 @@ export const OPTIONS = [
 ] as const satisfies readonly OptionSpec[];
 
 type Spec = (typeof OPTIONS)[number];
-/** An option that has a value in the configuration; `role` is what sets the others apart. */
+/** An option that has a value in the configuration; the others have a `role`. */
 type SettingSpec = Exclude<Spec, { role: 'command' | 'locator' }>;
 
 type CamelCase<S extends string> = S extends `${infer Head}-${infer Tail}`
@@ -775,7 +779,7 @@ type WrittenOf<S> = S extends { type: 'size' }
           ? string | Readonly<Record<string, number | string>>
           : NonNullable<ValueOf<S>>;
 
-/** The options of a server as a program or the config file writes them; all have defaults. */
+/** The options of a server as written in a program or the config file; all have defaults. */
 export type ServerOptions = {
   readonly [S in SettingSpec as CamelCase<S['name']>]?: WrittenOf<S>;
 };
@@ -806,7 +810,7 @@ export function settings(): OptionSpec[] {
   return OPTIONS.filter((spec: OptionSpec) => isSetting(spec));
 }
 
-/** Those that every reactor gets. */
+/** The options that every reactor gets. */
 export function nativeSettings(): OptionSpec[] {
   return settings().filter(({ native }) => native === true);
 }
@@ -816,7 +820,7 @@ export function nativeConfigOf(config: Config): NativeConfig {
   return Object.fromEntries(keys.map((key) => [key, config[key]])) as NativeConfig;
 }
 
-/** The master's options: a reload reports a change, only a restart applies it. */
+/** Options of the master: a reload reports a change, only a restart applies it. */
 export function restartKeys(): ConfigKey[] {
   return settings()
     .filter(({ restart }) => restart === true)

@@ -13,20 +13,20 @@ Every option is a flag, an environment variable and a key of the JSON config fil
 set wins: flag, variable, config file, default. An empty variable counts as not set. Unknown flags
 and keys are errors, and so is a \`MOONRING_\` variable that looks like a misspelled option; other
 variables are ignored. \`--check\` reports the first error without starting anything;
-\`--print-config\` prints the key of each option, its value, and where that was set.
-\`moonring completion bash\`, \`zsh\` or \`fish\` prints the script with which the shell completes them.
+\`--print-config\` prints the key of each option, its value, and where the value was set.
+\`moonring completion bash\`, \`zsh\` or \`fish\` prints a completion script for the shell.
 
-- **Sizes** are bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`,
+- **Sizes** are a number of bytes, or a whole number with \`k\`, \`m\` or \`g\` (powers of 1024): \`8192\`,
   \`64k\`, \`4m\`.
 - **Durations** are a whole number with \`ms\`, \`s\`, \`m\` or \`h\`: \`500ms\`, \`30s\`,
   \`2m\`. \`0\` needs no unit.
 - **Switches** are flags without a value, \`--watch\` or \`--no-watch\`; \`on\` or \`off\` in
   variables, \`true\` or \`false\` in the config file.
-- **Lists** are written with commas, or by repeating the flag; in the config file also as an array.
-- **Paths** in flags and variables are relative to the working directory, those in the config file
+- **Lists** are separated by commas, or written by repeating the flag; in the config file also as an array.
+- **Paths** in flags and variables are relative to the working directory, paths in the config file
   to the directory of that file.
 
-A config file looks like this:
+An example of a config file:
 
 \`\`\`json
 {
@@ -38,13 +38,13 @@ A config file looks like this:
 }
 \`\`\`
 
-\`PORT\` and \`WEB_CONCURRENCY\`, which hosting platforms set, are read after our own variables and
-before the config file. Variables that Kubernetes sets for a Service called \`moonring\`
+\`PORT\` and \`WEB_CONCURRENCY\`, which hosting platforms set, take precedence over the config file but
+not over the \`MOONRING_\` variables. Variables that Kubernetes sets for a Service called \`moonring\`
 (\`MOONRING_SERVICE_HOST\`, \`MOONRING_PORT=tcp://…\`) are ignored. \`MOONRING_ADDON\` is for
 developers: the native addon to load instead of the built one.
 
-A reload applies every change except of the options marked R: these need a restart, and the log names
-those that were changed.
+A reload applies every change except to options marked R: these need a restart, and the log names
+the ones that were changed.
 `;
 
 const EXIT_CODES = `## Exit codes

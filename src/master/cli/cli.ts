@@ -105,11 +105,11 @@ function makeProgram(
   for (const spec of OPTIONS) addOption(program, spec);
   program
     .command('build')
-    .description('Install the dependencies of the native addon and build it, unless that is done')
+    .description('Build the native addon and install its dependencies, unless it is already built')
     .action(() => onRead({ action: 'build' }));
   program
     .command('init')
-    .description('Write a service to start from: a handler with a test, and what runs and ships it')
+    .description('Create a new service: a handler with a test, and files to run and deploy it')
     .argument('<directory>', 'a new or an empty directory')
     .action((directory: string) =>
       onRead({ action: 'init', directory: resolvePath(inputs.cwd, directory) }),
@@ -117,7 +117,7 @@ function makeProgram(
   program
     .command('test')
     .description('Run the tests of handlers: *_test.lua files, written with moonring.test')
-    .argument('[paths...]', 'files, and directories that are searched (default: .)')
+    .argument('[paths...]', 'files, and directories to search (default: .)')
     .action((paths: string[]) =>
       onRead({ action: 'test', paths: paths.length === 0 ? ['.'] : paths }),
     );
@@ -146,26 +146,26 @@ function makeProgram(
   for (const spec of OPTIONS) if (spec.type !== 'bool') addOption(routes, spec);
   program
     .command('completion')
-    .description('Print the script with which a shell completes commands and options')
+    .description('Print a shell script that completes commands and options')
     .addArgument(new Argument('<shell>').choices(SHELLS))
     .action((shell: ShellName) =>
       onRead({ action: 'completion', text: completionScript(shell, program) }),
     );
   const health = program
     .command('health')
-    .description('Ask the server with these options whether it can serve: exit code 0 or 1')
+    .description('Check whether the server with these options is ready: exit code 0 or 1')
     .action((app: string | undefined, _, command: Command) =>
       onRead({ action: 'health', resolved: resolve(command.optsWithGlobals(), app, inputs) }),
     );
   for (const spec of OPTIONS) if (spec.type !== 'bool') addOption(health, spec);
   const control = program
     .command('ctl')
-    .description('Give an order to a running server over the Unix socket of its --admin')
+    .description('Send a command to a running server over the Unix socket of its --admin')
     .addArgument(new Argument('<order>').choices(ORDERS))
     .argument('[processes]', 'for scale: the number of reactors')
     .option(
       '--timeout <duration>',
-      `How long to wait for the response; 0: without limit (default: ${formatDuration(CONTROL_TIMEOUT_MS)})`,
+      `How long to wait for the response; 0: no limit (default: ${formatDuration(CONTROL_TIMEOUT_MS)})`,
     )
     .action((order: string, processes: string | undefined, _, command: Command) => {
       const { timeout, ...given } = command.optsWithGlobals<Given>();
@@ -178,7 +178,7 @@ function makeProgram(
     });
   const top = program
     .command('top')
-    .description('Show what a running server does, once a second; in a pipe once')
+    .description('Show what a running server is doing, once a second; once if output is a pipe')
     .action((_, command: Command) =>
       onRead({ action: 'top', resolved: resolve(command.optsWithGlobals(), undefined, inputs) }),
     );

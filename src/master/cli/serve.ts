@@ -40,20 +40,24 @@ export interface SiteOption {
 
 /** Only on the command line: no variable, key or reload. */
 export const SITE_OPTIONS: readonly SiteOption[] = [
-  { flags: '--spa', description: 'A page that does not exist is the index: for single-page apps' },
-  { flags: '--clean-urls', description: '/about is the file about.html' },
-  { flags: '--index <name>', description: `The file of a directory (default: ${INDEX})` },
+  {
+    flags: '--spa',
+    description: 'Serve the index for pages that do not exist: for single-page apps',
+  },
+  { flags: '--clean-urls', description: 'Serve the file about.html for /about' },
+  { flags: '--index <name>', description: `The file to serve for a directory (default: ${INDEX})` },
   {
     flags: '--not-found <file>',
-    description: `Sent with 404, if it exists (default: ${NOT_FOUND})`,
+    description: `The file to send with 404, if it exists (default: ${NOT_FOUND})`,
   },
-  { flags: '--no-listing', description: 'A directory without an index is 404, not a list' },
+  { flags: '--no-listing', description: 'Send 404, not a list, for a directory without an index' },
   { flags: '--dotfiles', description: 'Serve files and directories that begin with a dot too' },
   { flags: '--no-precompressed', description: 'Do not look for .br, .zst and .gz beside a file' },
   { flags: '--cache-control <text>', description: 'Cache-Control of all files (default: none)' },
   {
     flags: '--immutable <pattern>',
-    description: 'Files that never change, such as "assets/*": cached for a year; repeat it',
+    description:
+      'Files that never change, such as "assets/*": cached for a year; repeat for several',
     isList: true,
   },
 ];

@@ -72,7 +72,7 @@ t.test('help, version, check', async (t) => {
   }
   t.match(help.text, /^Usage: moonring \[options\] \[app\]/);
   t.match(help.text, /\nTimeouts:\n/);
-  t.match(help.text, '(default: 8080)');
+  t.match(help.text, /\(default:\s+8080\)/);
   for (const line of help.text.split('\n')) t.ok(line.length <= 100, line);
 });
 
