@@ -98,6 +98,8 @@ function _M.handle_of(globals, path)
     hint = ': the router is not one yet, write handle = app:handler()'
   elseif handle ~= nil then
     hint = ': handle is a ' .. type(handle)
+  elseif path:find '_test%.lua$' then
+    hint = ": tests begin with require 'moonring.test'"
   else
     local name = members.nearest('handle', { globals })
     hint = name and (': did you mean handle by %q?'):format(name) or ''

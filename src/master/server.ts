@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { resolveConfig } from '../shared/config.js';
+import { type ResolvedConfig, resolveConfig } from '../shared/config.js';
 import { MoonringError, messageOf } from '../shared/errors.js';
 import type { NativeTopics } from '../shared/native-topics.js';
 import type { ServerOptions } from '../shared/options.js';
@@ -101,7 +101,12 @@ type State =
  */
 export function createServer(options: CreateServerOptions = {}): Server {
   refuseClusterWorker();
-  const resolved = resolve(options);
+  return serverOf(() => resolve(options), options.logger);
+}
+
+/** The same with a configuration from elsewhere, which `read` reads: now and at a reload. */
+export function serverOf(read: () => ResolvedConfig, logger: PinoLogger | undefined): Server {
+  const resolved = read();
   const events: EventEmitter<{ [E in keyof ServerEvents]: [...ServerEvents[E]] }> =
     new EventEmitter();
   let state: State = { tag: 'new' };
@@ -114,9 +119,9 @@ export function createServer(options: CreateServerOptions = {}): Server {
     });
     const launched = startMaster({
       resolved,
-      reread: () => resolve(options),
+      reread: read,
       env: process.env,
-      logger: options.logger,
+      logger,
       inherited: [],
       hooks: () => ({
         onReady: (fields) => {

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { runMaster } from './server.js';
@@ -103,10 +103,40 @@ t.test('a file that is no test, and none at all', async (t) => {
   const app = await runMaster(['test', join(directory, 'app.lua')]);
   t.equal(app.code, 1);
   t.match(app.stdout, /not ok 1 - .*\n.*\n.*\n.*does not run cases/);
+  writeFileSync(join(directory, 'tests', 'empty_test.lua'), '');
+  const empty = await runMaster(['test', directory]);
+  t.match(empty.stdout, /no global function handle\(req, res\): tests begin with require/);
+  rmSync(join(directory, 'tests', 'empty_test.lua'));
   const none = await runMaster(['test', directory]);
   t.equal(none.code, 2);
   t.match(none.stderr, /no \*_test\.lua in /);
   t.equal((await runMaster(['test', join(directory, 'nowhere')])).code, 2);
+});
+
+t.test('apps get dictionaries, and the limits of the configuration', async (t) => {
+  const directory = write(t, {
+    'app_test.lua': `
+local kept = moonring.shared 'kept'
+test.case('counts', function() test.equal(kept:incr('n', 1, 0), 1) end)
+test.case('is limited', function() test.equal(app:post('/', { body = ('x'):rep(2000) }).status, 413) end)`,
+    'other_test.lua': `test.case('has its own', function() test.equal(moonring.shared('kept'):get 'n', nil) end)`,
+  });
+  const config = join(directory, 'moonring.json');
+  const settings = {
+    app: 'app.lua',
+    port: 80,
+    maxBody: '1k',
+    maxUrl: '1k',
+    accessLogFile: '/nowhere/log',
+  };
+  writeFileSync(config, JSON.stringify(settings));
+  const args = ['test', '--config', config, '--shared', 'kept=256k', join(directory, 'tests')];
+  const { code, stdout, stderr } = await runMaster(args);
+  t.equal(code, 0, stdout + stderr);
+  t.match(stdout, /\n1\.\.3\n$/);
+  const without = await runMaster(['test', join(directory, 'tests')]);
+  t.equal(without.code, 1);
+  t.match(without.stdout, /start the server with --shared kept=16m/);
 });
 
 t.test('the tests of an example pass', async (t) => {

@@ -14,13 +14,18 @@ import { formatDuration, parseDuration } from '../../shared/units.js';
 import { completionScript, SHELLS, type ShellName } from './completion.js';
 import { CONTROL_TIMEOUT_MS, type ControlOrder, ORDERS } from './control.js';
 import { addSiteOptions, SERVE_APP, type Site, takeSite } from './serve.js';
+import { isForTests } from './test.js';
 
 export type CommandLine =
   | { readonly action: 'help'; readonly text: string }
   | { readonly action: 'version' | 'build' }
   | { readonly action: 'init'; readonly directory: string }
   | { readonly action: 'completion'; readonly text: string }
-  | { readonly action: 'test'; readonly paths: readonly string[] }
+  | {
+      readonly action: 'test';
+      readonly paths: readonly string[];
+      readonly resolved: ResolvedConfig;
+    }
   | {
       readonly action: 'health' | 'routes' | 'print-config' | 'top';
       readonly resolved: ResolvedConfig;
@@ -114,13 +119,21 @@ function makeProgram(
     .action((directory: string) =>
       onRead({ action: 'init', directory: resolvePath(inputs.cwd, directory) }),
     );
-  program
+  const test = program
     .command('test')
     .description('Run the tests of handlers: *_test.lua files, written with moonring.test')
     .argument('[paths...]', 'files, and directories to search (default: .)')
-    .action((paths: string[]) =>
-      onRead({ action: 'test', paths: paths.length === 0 ? ['.'] : paths }),
+    .configureHelp({ optionTerm })
+    .action((paths: string[], _, command: Command) =>
+      onRead({
+        action: 'test',
+        paths: paths.length === 0 ? ['.'] : paths,
+        resolved: resolve(command.optsWithGlobals(), undefined, inputs),
+      }),
     );
+  for (const spec of OPTIONS) {
+    if (spec.name === 'config' || isForTests(spec)) addOption(test, spec);
+  }
   const serve = program
     .command('serve')
     .description('Serve the files below a directory, without an app')

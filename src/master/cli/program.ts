@@ -79,6 +79,7 @@ async function runAction(inputs: ProgramInputs): Promise<Failure | null> {
     case 'test':
       await runTests({
         paths: line.paths,
+        resolved: line.resolved,
         cwd: inputs.cwd,
         write: (text) => process.stdout.write(text),
         writeLog: (text) => process.stderr.write(text),

@@ -3,14 +3,19 @@ import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { type ResolvedConfig, resolveConfig } from '../../shared/config.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
+import type { OptionSpec } from '../../shared/option-spec.js';
+import { keyOf, settings } from '../../shared/options.js';
 import type { PinoLogger } from '../log/log.js';
-import { createServer } from '../server.js';
+import { serverOf } from '../server.js';
 
 /** `moonring test`: runs the cases of Lua test files, each file in a separate server. */
 export interface TestInputs {
   /** Files, and directories to search for `*_test.lua`. */
   readonly paths: readonly string[];
+  /** What handlers notice of it is used: see isForTests. */
+  readonly resolved: ResolvedConfig;
   readonly cwd: string;
   /** Gets the report, in TAP. */
   readonly write: (text: string) => void;
@@ -25,11 +30,20 @@ type Line =
 
 const SUFFIX = '_test.lua';
 
+const NAMES = ['compat', 'shared', 'trusted-proxy', 'forwarded-field'];
+const SECTIONS = ['Limits', 'Compression', 'WebSocket'];
+
+/** Whether tests run with the value that the configuration has for this option. */
+export function isForTests({ name, section }: OptionSpec): boolean {
+  return NAMES.includes(name) || SECTIONS.includes(section);
+}
+
 /**
  * Resolves when all have run. Throws ERR_MOONRING_USAGE if there is no test file, and
  * ERR_MOONRING_TEST if a case failed or a file does not load.
  */
-export async function runTests({ paths, cwd, write, writeLog }: TestInputs): Promise<void> {
+export async function runTests(inputs: TestInputs): Promise<void> {
+  const { paths, resolved, cwd, write, writeLog } = inputs;
   const files = paths.flatMap((path) => testFiles(resolve(cwd, path)));
   if (files.length === 0) {
     throw new MoonringError('ERR_MOONRING_USAGE', `no *${SUFFIX} in ${paths.join(', ')}`);
@@ -46,7 +60,7 @@ export async function runTests({ paths, cwd, write, writeLog }: TestInputs): Pro
     const name = relative(cwd, file);
     write(`# ${name}\n`);
     try {
-      await runFile(file, writeLog, report);
+      await runFile({ file, resolved, writeLog, report });
     } catch (error) {
       report(name, messageOf(error), 0);
     }
@@ -80,18 +94,16 @@ function testFiles(path: string): string[] {
 
 type Report = (name: string, failure: string | null, seconds: number) => void;
 
-async function runFile(file: string, writeLog: (text: string) => void, report: Report) {
+interface FileInputs extends Pick<TestInputs, 'resolved' | 'writeLog'> {
+  readonly file: string;
+  readonly report: Report;
+}
+
+async function runFile({ file, resolved, writeLog, report }: FileInputs): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-test-'));
   const uds = join(directory, 'socket');
-  const server = createServer({
-    app: file,
-    port: 'off',
-    uds,
-    admin: 'off',
-    processes: 1,
-    dispatch: 'inline',
-    logger: reactorLog(writeLog),
-  });
+  const configured = configOf(file, uds, resolved);
+  const server = serverOf(() => configured, reactorLog(writeLog));
   try {
     await server.start();
     await askForCases(uds, report);
@@ -99,6 +111,15 @@ async function runFile(file: string, writeLog: (text: string) => void, report: R
     await server.stop().catch(() => {});
     rmSync(directory, { recursive: true });
   }
+}
+
+/** One reactor for a test file, behind a Unix socket. */
+function configOf(file: string, uds: string, given: ResolvedConfig): ResolvedConfig {
+  const flags = { app: file, port: 'off', uds, admin: 'off', processes: '1', dispatch: 'inline' };
+  const own = resolveConfig({ flags, env: {}, file: null, cwd: '/' });
+  const keys = settings().filter(isForTests).map(keyOf);
+  const kept = Object.entries(given.config).filter(([key]) => keys.includes(key));
+  return { ...own, config: { ...own.config, ...Object.fromEntries(kept) } };
 }
 
 /** Throws an Error if the file ends the server, or does not run its cases. */

@@ -154,8 +154,13 @@ t.test('health takes the options of the server', async (t) => {
 });
 
 t.test('test takes files and directories', async (t) => {
-  t.strictSame(read(['test']), { action: 'test', paths: ['.'] });
-  t.strictSame(read(['test', 'a', 'b_test.lua']), { action: 'test', paths: ['a', 'b_test.lua'] });
+  t.match(read(['test']), { action: 'test', paths: ['.'] });
+  t.match(read(['test', '--max-body', '1k', 'a', 'b_test.lua']), {
+    action: 'test',
+    paths: ['a', 'b_test.lua'],
+    resolved: { config: { maxBody: 1024 } },
+  });
+  t.throws(() => read(['test', '--port', '0']), { code: 'ERR_MOONRING_USAGE' });
 });
 
 t.test('ctl takes one order, its number, and how long to wait', async (t) => {
