@@ -25,7 +25,7 @@ local COMPUTE_S = 30
 
 -- ---- What is stored: when it is no longer fresh, of what kind it is, and the value. ----
 --
---   V  a value, as JSON     N  nothing (fn returned nil)     E  the text of an error
+--   S  a string     V  another value, as JSON     N  nothing (fn returned nil)     E  the text of an error
 
 local function pack(kind, fresh_until, text)
   return format('%s%.6f %s', kind, fresh_until, text or '')
@@ -36,11 +36,23 @@ local function unpack_entry(entry)
   if type(entry) ~= 'string' then
     return nil
   end
-  local _, last, kind, fresh_until = find(entry, '^([VNE])([%d%.%-]+) ')
+  local _, last, kind, fresh_until = find(entry, '^([SVNE])([%d%.%-]+) ')
   if not last then
     return nil
   end
   return kind, tonumber(fresh_until), sub(entry, last + 1)
+end
+
+-- Its kind and text: a string may hold any bytes, JSON does not.
+local function packed(value)
+  if type(value) == 'string' then
+    return 'S', value
+  end
+  return 'V', json.encode(value)
+end
+
+local function unpacked(kind, text)
+  return kind == 'S' and text or json.decode(text)
 end
 
 local Cache = members.strict({}, 'a cache')
@@ -92,6 +104,9 @@ function _M.new(name, options)
     raise(what .. ': a name is a string of 1 to 64 bytes')
   end
   options = options or {}
+  if type(options) ~= 'table' then
+    raise(('%s: options are a table, not a %s'):format(what, type(options)))
+  end
   for option in pairs(options) do
     if not OPTIONS[option] then
       raise(what .. ': ' .. members.unknown('the table of options', option, { OPTIONS }))
@@ -121,33 +136,38 @@ end
 
 -- ---- Storing. ----
 
-local function store(cache, key, kind, ttl, text, value)
+local function store(cache, key, ttl, kind, text, value)
   if ttl <= 0 then
     return
   end
   local fresh_until = now() + ttl
-  local stale = kind == 'V' and cache.stale or 0
+  local stale = value ~= nil and cache.stale or 0
   local done, problem = cache.dictionary:set(cache.prefix .. key, pack(kind, fresh_until, text),
     ttl + stale)
   if not done then
     log.warn(('the cache %s cannot keep a value: %s'):format(cache.name, tostring(problem)))
-  elseif kind == 'V' then
+  elseif value ~= nil then
     keep_here(cache, key, value, fresh_until)
   end
+end
+
+local function keep(cache, key, ttl, value)
+  local kind, text = packed(value)
+  store(cache, key, ttl, kind, text, value)
 end
 
 local function compute(cache, key, fn, ...)
   local ok, value = pcall(fn, ...)
   if not ok then
     if cache.error_ttl > 0 and not failure.is(value) then
-      store(cache, key, 'E', cache.error_ttl, tostring(value))
+      store(cache, key, cache.error_ttl, 'E', failure.text_of(value))
     end
     error(value, 0)
   end
   if value == nil then
-    store(cache, key, 'N', cache.negative_ttl)
+    store(cache, key, cache.negative_ttl, 'N')
   else
-    store(cache, key, 'V', cache.ttl, json.encode(value), value)
+    keep(cache, key, cache.ttl, value)
   end
   return value
 end
@@ -169,7 +189,7 @@ local function look(cache, key)
     end
     error(text, 0)
   end
-  local value = json.decode(text)
+  local value = unpacked(kind, text)
   if not is_stale then
     keep_here(cache, key, value, fresh_until)
   end
@@ -239,8 +259,8 @@ end
 function Cache.peek(cache, key)
   check_key('cache:peek', key)
   local kind, fresh_until, text = unpack_entry(cache.dictionary:get(cache.prefix .. key))
-  if kind == 'V' then
-    return json.decode(text), now() < fresh_until
+  if kind == 'V' or kind == 'S' then
+    return unpacked(kind, text), now() < fresh_until
   end
   return nil
 end
@@ -250,8 +270,10 @@ function Cache.set(cache, key, value, ttl)
   check_key('cache:set', key)
   if value == nil then
     raise 'cache:set(key, value): cache:delete(key) removes one'
+  elseif ttl ~= nil then
+    scheduler.check_seconds(ttl, 'cache:set(key, value, ttl)')
   end
-  store(cache, key, 'V', ttl or cache.ttl, json.encode(value), value)
+  keep(cache, key, ttl or cache.ttl, value)
   if cache.l1 > 0 then
     topics.publish(cache.topic, key)
   end

@@ -102,11 +102,19 @@ local script -- once a limit over Redis is made
 local RATE_OPTIONS = { rate = true, per = true, burst = true, key = true, shared = true,
   redis = true, fields = true, open = true }
 
+local KINDS = { fields = { 'true or false', boolean = true }, open = { 'true or false', boolean = true },
+  redis = { 'a client of moonring.redis or a function', table = true, ['function'] = true } }
+
 -- limit.rate(name, { rate = 100, per = 1, burst = 10, key = function(req) … end })
 function _M.rate(name, options)
   local what = 'moonring.limit.rate'
   check_name(what, name)
   check_options(what, options, RATE_OPTIONS)
+  for name, kinds in pairs(KINDS) do
+    if options[name] ~= nil and not kinds[type(options[name])] then
+      raise(('%s: %s is %s, not %s'):format(what, name, kinds[1], tostring(options[name])))
+    end
+  end
   local rate = number_of(what, options, 'rate', 1e-6)
   local per = number_of(what, options, 'per', 0.001, 1)
   local burst = floor(number_of(what, options, 'burst', 1, max(1, floor(rate / 10))))

@@ -2,6 +2,7 @@
 -- cache=16m. Methods and results are those of OpenResty's ngx.shared, and some more; see docs/lua-shared.md.
 local ffi = require 'ffi'
 local members = require 'moonring.members'
+local raise = require('moonring.failure').raise
 local native = require 'moonring.native'
 
 local VERSION = 1
@@ -529,9 +530,9 @@ local function open(_, name)
   end
   local names = _M.names()
   local shown = tostring(name)
-  error(('moonring.shared(%q): there is no dictionary of this name (%s): start the server with '
+  raise(('moonring.shared(%q): there is no dictionary of this name (%s): start the server with '
     .. '--shared %s=16m'):format(shown, #names == 0 and 'none is declared'
-    or 'declared: ' .. concat(names, ', '), shown:match '^[%a_][%w_-]*$' or 'name'), 2)
+    or 'declared: ' .. concat(names, ', '), shown:match '^[%a_][%w_-]*$' or 'name'))
 end
 
 members.strict(_M, 'moonring.shared')

@@ -225,6 +225,22 @@ static void a_stale_value_is_given_while_it_is_computed_anew(void **state)
         "11122");
 }
 
+static void strings_of_any_bytes_are_kept_and_errors_as_their_text(void **state)
+{
+    run(state,
+        "local cache = moonring.cache.new('c', { error_ttl = 60 })\n" HANDLE(
+            "for _, text in ipairs { '\\255\\0', '', '{}', 'S1 V', '\"' } do\n"
+            "  local function give() return text end\n"
+            "  assert(cache:get('k' .. text, give) == text)\n"
+            "  assert(cache:get('k' .. text, error) == text)\n"
+            "  assert(cache:peek('k' .. text) == text)\n"
+            "end\n"
+            "pcall(cache.get, cache, 'e', function() error { code = 5 } end)\n"
+            "local _, why = pcall(cache.get, cache, 'e', error)\n"
+            "res:body(why)"),
+        "{ code = 5 }");
+}
+
 static void nothing_and_errors_are_kept_only_if_asked(void **state)
 {
     run(state,
@@ -267,7 +283,11 @@ static void mistakes_are_named(void **state)
                "{})\n"
                "try(limit.concurrency, 'a', { max = 1.5 })\n"
                "try(lock.acquire, 'l', { tll = 1 }) try(lock.acquire, '', {})\n"
-               "try(cache.new, 'c', { ttl = -1 })\n"
+               "try(cache.new, 'c', { ttl = -1 }) try(cache.new, 'c', 5)\n"
+               "try(cache.new('c').set, cache.new('c'), 'k', 1, 'x')\n"
+               "try(limit.rate, 'a', { rate = 1, redis = 5 })\n"
+               "try(limit.rate, 'a', { rate = 1, open = 'no' })\n"
+               "try(lock.acquire, 'l', { shared = 'none' })\n"
                "res:body(table.concat(texts, '\\n'))"),
         "moonring.limit.rate: a name has 1 to 64 letters, digits, _ and -, not \"a b\"\n"
         "moonring.limit.rate: the table of options has no member \"rat\": did you mean \"rate\"?\n"
@@ -275,7 +295,13 @@ static void mistakes_are_named(void **state)
         "moonring.limit.concurrency: max is a whole number from 1 to 1000, not 1.5\n"
         "moonring.lock.acquire: the table of options has no member \"tll\": did you mean \"ttl\"?\n"
         "moonring.lock.acquire: a name is a string of 1 to 200 bytes\n"
-        "moonring.cache.new: ttl is a number from 0 on, not -1");
+        "moonring.cache.new: ttl is a number from 0 on, not -1\n"
+        "moonring.cache.new: options are a table, not a number\n"
+        "cache:set(key, value, ttl) takes seconds, 0 or more, not x\n"
+        "moonring.limit.rate: redis is a client of moonring.redis or a function, not 5\n"
+        "moonring.limit.rate: open is true or false, not no\n"
+        "moonring.shared(\"none\"): there is no dictionary of this name (declared: limits, locks, "
+        "cache): start the server with --shared none=16m");
 }
 
 int main(void)
@@ -294,6 +320,7 @@ int main(void)
         TEST(a_lock_is_released_when_its_function_or_request_ends),
         TEST(a_value_is_computed_once_while_others_wait),
         TEST(a_stale_value_is_given_while_it_is_computed_anew),
+        TEST(strings_of_any_bytes_are_kept_and_errors_as_their_text),
         TEST(nothing_and_errors_are_kept_only_if_asked),
         TEST(a_state_keeps_recent_values_until_they_are_deleted),
         TEST(mistakes_are_named),
