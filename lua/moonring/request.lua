@@ -191,7 +191,7 @@ local DECODED_MAX = 4 * 1024 * 1024
 -- matching status: 415 for another coding, 400 for malformed content, 413 for more than `most` bytes (4 MiB)
 -- or, after the first MiB, more than 256 times the size sent.
 function methods.decoded_body(self, most)
-  if most ~= nil and (type(most) ~= 'number' or most < 0) then
+  if most ~= nil and not (type(most) == 'number' and most >= 0) then
     error('req:decoded_body(most) takes a number of bytes, 0 or more', 2)
   end
   local body = methods.body(self)

@@ -158,6 +158,7 @@ t.test('files of a router, of res:file and their conditions', async (t) => {
   });
   t.match(await ask('/absolute?app.js'), { body: 'plain' });
   t.match(await ask('/absolute?sub'), { status: 404, body: 'a directory' });
+  t.match(await ask('/file/sub'), { status: 404, body: 'a directory' });
   t.match(await ask('/download'), {
     headers: {
       'content-type': 'text/plain',

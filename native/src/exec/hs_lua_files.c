@@ -86,21 +86,25 @@ static int serve(hs_lua_site_t *site, hs_view_t *view, uint32_t slashes)
     if (view->method != HTTP_GET && view->method != HTTP_HEAD)
         return HS_LUA_FILES_METHOD;
     hs_span_t path;
-    hs_static_outcome_t outcome = path_behind(job, slashes, &path)
-                                      ? hs_static_respond(site_of(site)->files, job, path,
-                                                          hs_span(NULL, 0), hs_clock_monotonic_ms())
-                                      : hs_static_redirect(job);
+    hs_static_outcome_t outcome = HS_STATIC_UNSLASHED;
+    if (path_behind(job, slashes, &path))
+        outcome = hs_static_respond(site_of(site)->files, job, path, hs_span(NULL, 0),
+                                    hs_clock_monotonic_ms());
+    if (outcome == HS_STATIC_UNSLASHED)
+        outcome = hs_static_redirect(job);
     if (outcome == HS_STATIC_BUILT)
         (void)hs_res_send(&job->response);
     return (int)outcome;
 }
 
+/* The path is not the request's, so there is nothing to redirect. */
 static int respond(hs_lua_site_t *site, hs_view_t *view, const char *path, size_t path_len,
                    const char *type, size_t type_len)
 {
-    return (int)hs_static_respond(site_of(site)->files, hs_job_of_view(view),
-                                  hs_span(path, path_len), hs_span(type, type_len),
-                                  hs_clock_monotonic_ms());
+    hs_static_outcome_t outcome =
+        hs_static_respond(site_of(site)->files, hs_job_of_view(view), hs_span(path, path_len),
+                          hs_span(type, type_len), hs_clock_monotonic_ms());
+    return (int)(outcome == HS_STATIC_UNSLASHED ? HS_STATIC_DIRECTORY : outcome);
 }
 
 static int list(void *self, hs_lua_site_t *site, hs_view_t *view, uint32_t slashes)

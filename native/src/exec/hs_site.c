@@ -78,6 +78,7 @@ static int status_of(hs_static_outcome_t outcome)
     case HS_STATIC_BUSY:
         return 503;
     case HS_STATIC_FAILED:
+    case HS_STATIC_UNSLASHED:
         break;
     }
     return 500;
@@ -91,6 +92,8 @@ int hs_site_respond(hs_site_t *site, hs_request_t *request, hs_response_t *respo
     pthread_mutex_lock(&site->lock);
     hs_static_outcome_t outcome = hs_static_respond(site->files, job, hs_span(path, length),
                                                     hs_span(NULL, 0), hs_clock_monotonic_ms());
+    if (outcome == HS_STATIC_UNSLASHED)
+        outcome = hs_static_redirect(job);
     pthread_mutex_unlock(&site->lock);
     return status_of(outcome);
 }

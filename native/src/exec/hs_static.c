@@ -722,9 +722,7 @@ static hs_static_outcome_t respond(hs_static_t *site, hs_job_t *job, hs_span_t p
     case HS_RESOURCE_FILE:
         return outcome_of_result(send_file(site, job, resource, type, now_ms));
     case HS_RESOURCE_UNSLASHED:
-        if (site->config.root == NULL)
-            return HS_STATIC_DIRECTORY;
-        return outcome_of_result(redirect(job));
+        return HS_STATIC_UNSLASHED;
     case HS_RESOURCE_DIRECTORY:
         return HS_STATIC_DIRECTORY;
     }

@@ -37,13 +37,14 @@ typedef struct hs_static_config {
 typedef struct hs_static hs_static_t;
 
 typedef enum hs_static_outcome {
-    HS_STATIC_BUILT,     /* the response is built: 200, 206, 301, 304, 412 or 416 */
+    HS_STATIC_BUILT,     /* the response is built: 200, 206, 304, 412 or 416 */
     HS_STATIC_MISSING,   /* nothing was built, as below */
     HS_STATIC_MALFORMED, /* the path is: 400 */
     HS_STATIC_FORBIDDEN, /* no permission to read it */
     HS_STATIC_DIRECTORY, /* a directory without an index */
     HS_STATIC_BUSY,      /* no descriptor or memory for it: 503 */
     HS_STATIC_FAILED,    /* the system could not read it, or the response was sent already: 500 */
+    HS_STATIC_UNSLASHED, /* a directory, and `path` lacks its slash: hs_static_redirect */
 } hs_static_outcome_t;
 
 /* `cache` outlives it. NULL with `error` set: the directory cannot be opened, or no memory. */

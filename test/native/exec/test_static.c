@@ -202,7 +202,8 @@ static const char *redirected(rig_t *rig, const char *target)
     hs_res_begin(&rig->bench.job->response);
     assert_int_equal(hs_static_respond(rig->site, rig->bench.job, HS_SPAN_LITERAL("d"),
                                        hs_span(NULL, 0), rig->now_ms),
-                     HS_STATIC_BUILT);
+                     HS_STATIC_UNSLASHED);
+    assert_int_equal(hs_static_redirect(rig->bench.job), HS_STATIC_BUILT);
     assert_int_equal(status(rig), 301);
     return field(rig, "Location");
 }
