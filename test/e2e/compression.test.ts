@@ -13,16 +13,26 @@ interface Got {
   readonly body: Buffer;
 }
 
-function open(server: Server, path: string, acceptEncoding?: string): Promise<IncomingMessage> {
+function open(
+  server: Server,
+  path: string,
+  acceptEncoding?: string,
+  method = 'GET',
+): Promise<IncomingMessage> {
   const headers = acceptEncoding === undefined ? {} : { 'Accept-Encoding': acceptEncoding };
   return new Promise((resolve, reject) => {
     const { host, port } = server;
-    request({ host, port, path, headers, agent: false }, resolve).on('error', reject).end();
+    request({ host, port, path, headers, method, agent: false }, resolve).on('error', reject).end();
   });
 }
 
-async function get(server: Server, path: string, acceptEncoding?: string): Promise<Got> {
-  const response = await open(server, path, acceptEncoding);
+async function get(
+  server: Server,
+  path: string,
+  acceptEncoding?: string,
+  method?: string,
+): Promise<Got> {
+  const response = await open(server, path, acceptEncoding, method);
   const pieces: Buffer[] = [];
   for await (const piece of response) pieces.push(piece as Buffer);
   const { statusCode: status = 0, headers } = response;
@@ -59,6 +69,17 @@ t.test('with --compress', async (t) => {
     t.equal(never.headers['content-encoding'], undefined);
     t.equal(never.headers.vary, undefined);
     t.equal((await get(server, '/text?1023', 'gzip')).body.length, 1023);
+  });
+
+  t.test('files are not compressed, wherever the cache keeps them', async (t) => {
+    const asked = await get(server, '/file');
+    t.match(asked, { status: 200, headers: { etag: /^"/ } });
+    for (const method of ['GET', 'HEAD', 'GET', 'HEAD']) {
+      const got = await get(server, '/file', 'gzip', method);
+      t.equal(got.headers['content-encoding'], undefined, method);
+      t.equal(got.headers.etag, asked.headers.etag);
+      t.equal(got.headers['content-length'], String(asked.body.length));
+    }
   });
 
   t.test('a flush makes what was written readable', async (t) => {

@@ -677,9 +677,13 @@ static int send_file(hs_static_t *site, hs_job_t *job, hs_resource_t *resource, 
         if (result != HS_OK)
             return result;
     }
+    int sent;
     if (HS_LIKELY(job->response.status != 200 || hs_conditional_fields(msg) == 0))
-        return send_whole(&job->response, file, now_ms);
-    return send_conditional(job, file, now_ms);
+        sent = send_whole(&job->response, file, now_ms);
+    else
+        sent = send_conditional(job, file, now_ms);
+    /* Otherwise the cache would decide which of its files are compressed: those kept in memory. */
+    return sent == HS_OK ? hs_res_compress(&job->response, false) : sent;
 }
 
 static hs_static_outcome_t outcome_of_result(int result)

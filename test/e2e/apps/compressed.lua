@@ -35,6 +35,10 @@ ways['/never'] = function(req, res)
   return ways['/text'](req, res)
 end
 
+ways['/file'] = function(_, res)
+  res:file((debug.getinfo(1, 'S').source:gsub('^@', '')))
+end
+
 -- ?<pieces>: each is sent when it is written, and the next one only when /next was requested.
 local bell = moonring.semaphore(0)
 ways['/stream'] = function(req, res)
