@@ -135,7 +135,7 @@ local task_type = { __index = Task }
 local function begin_request(what)
   local request = api.request
   if request == nil then
-    raise(what .. ': nothing can wait while the file is loaded')
+    raise(what .. ': nothing can wait while the file is loaded, or in on_handover')
   end
   local handle = cast(handle_t, request)
   local view = cast(view_t,

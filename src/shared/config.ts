@@ -72,6 +72,7 @@ export function resolveConfig(inputs: ConfigInputs): ResolvedConfig {
   fitUrlIntoRing(entries);
   fitBodyIntoMemory(entries);
   fitSharedIntoMemory(entries);
+  rejectLonely(entries);
   const values = Object.entries(entries);
   // The table is the type: `settings()` yields exactly the keys of Config, each parsed to the type
   // of its row.
@@ -291,6 +292,26 @@ function fitSharedIntoMemory(entries: Record<string, Entry>): void {
     memoryLimit.source,
     `${limit} has no room beside shared (${formatSize(total)}): ${advice}`,
   );
+}
+
+/**
+ * Options that mean nothing without another one, which has no value: a listener or a check of clients
+ * that is not there would be noticed late.
+ */
+function rejectLonely(entries: Record<string, Entry>): void {
+  const pairs = [
+    ['tlsPort', 'tlsCert'],
+    ['tlsHandshakes', 'tlsCert'],
+    ['tlsClientCert', 'tlsClientCa'],
+  ] as const;
+  for (const [key, needed] of pairs) {
+    const entry = entries[key];
+    const value = entries[needed]?.value ?? null;
+    const isLonely = value === null || (Array.isArray(value) && value.length === 0);
+    if (entry === undefined || entry.source.type === 'default' || !isLonely) continue;
+    const option = needed.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw invalid(entry.source, `has no effect without ${option}`);
+  }
 }
 
 function invalid(source: Source, text: string): MoonringError {

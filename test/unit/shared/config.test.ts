@@ -335,6 +335,19 @@ t.test('the memory limit is above the shared dictionaries', async (t) => {
   t.equal(resolveConfig(inputs({ flags: { ...flags, memoryLimit: '0' } })).config.memoryLimit, 0);
 });
 
+t.test('TLS options without what they are about are mistakes', async (t) => {
+  const flags = { tlsCert: 'a.pem', tlsKey: 'a.key' };
+  for (const [lonely, expected] of [
+    [{ tlsPort: '443' }, '--tls-port: has no effect without tls-cert'],
+    [{ tlsHandshakes: '20' }, '--tls-handshakes: has no effect without tls-cert'],
+    [{ ...flags, tlsClientCert: 'require' }, 'has no effect without tls-client-ca'],
+  ] as const) {
+    t.match(errorOf({ flags: lonely }).message, expected);
+  }
+  const { config } = resolveConfig(inputs({ flags: { ...flags, tlsPort: '443' } }));
+  t.equal(config.tlsPort, 443);
+});
+
 t.test('a small ring lowers the default of max-url', async (t) => {
   const { config } = resolveConfig(inputs({ flags: { ringSize: '256' } }));
   t.equal(config.maxUrl, 256);
