@@ -7,6 +7,7 @@ import type {
   SharedValue,
   StaleValue,
 } from '../shared/native-shared.js';
+import { didYouMean } from '../shared/suggest.js';
 
 export interface SetOptions {
   /** Milliseconds to live. Default: no expiry. */
@@ -89,10 +90,30 @@ const PROBLEMS: Readonly<Record<DictionaryProblem, string>> = {
   NOT_A_NUMBER: 'the value is not a number',
   IS_LIST: 'the value is a list',
   NOT_A_LIST: 'the value is not a list',
-  BAD_KEY: 'a key has from 1 to 65535 bytes',
+  BAD_KEY: 'a key is a string of 1 to 65535 bytes',
   BAD_VALUE:
     'a value is a string, a number, a boolean or a Buffer; an element of a list no boolean',
 };
+
+/** Options without others than these. */
+function checked<T extends object>(
+  options: T | undefined,
+  names: readonly (keyof T & string)[],
+): Partial<T> {
+  for (const key of Object.keys(options ?? {})) {
+    if ((names as readonly string[]).includes(key)) continue;
+    throw new TypeError(`there is no option ${key}${didYouMean(key, names)}`);
+  }
+  return options ?? {};
+}
+
+function ttlOf(ttlMs: number | undefined, otherwise: number): number {
+  if (ttlMs === undefined) return otherwise;
+  if (typeof ttlMs === 'number' && ttlMs >= 0 && ttlMs <= Number.MAX_SAFE_INTEGER) {
+    return Math.ceil(ttlMs);
+  }
+  throw new RangeError(`ttlMs is a number from 0 on, not ${ttlMs}`);
+}
 
 export function sharedDictionary(name: string, native: NativeDictionary): SharedDictionary {
   function run<T>(call: string, work: () => T): T {
@@ -106,16 +127,15 @@ export function sharedDictionary(name: string, native: NativeDictionary): Shared
     }
   }
 
-  function ttlOf(call: string, ttlMs: number | undefined, otherwise: number): number {
-    if (ttlMs === undefined) return otherwise;
-    if (ttlMs >= 0 && ttlMs <= Number.MAX_SAFE_INTEGER) return Math.ceil(ttlMs);
-    const text = `shared('${name}').${call}: ttlMs is a number from 0 on, not ${ttlMs}`;
-    throw new MoonringError('ERR_MOONRING_SHARED', text);
-  }
-
   function store(call: 'set' | 'add' | 'replace', mode: 0 | 1 | 2) {
-    return (key: string, value: SharedInput, { ttlMs, flags = 0 }: SetOptions = {}) =>
-      run(call, () => native.store(mode, key, value, ttlOf(call, ttlMs, 0), flags));
+    return (key: string, value: SharedInput, options?: SetOptions) =>
+      run(call, () => {
+        const { ttlMs, flags = 0 } = checked(options, ['ttlMs', 'flags']);
+        if (!Number.isInteger(flags) || flags < 0 || flags >= 2 ** 32) {
+          throw new RangeError(`flags is a whole number below 2^32, not ${flags}`);
+        }
+        return native.store(mode, key, value, ttlOf(ttlMs, 0), flags);
+      });
   }
 
   const set = store('set', SET);
@@ -132,19 +152,29 @@ export function sharedDictionary(name: string, native: NativeDictionary): Shared
     },
     add: store('add', ADD),
     replace: store('replace', REPLACE),
-    incr: (key, amount = 1, { initial, ttlMs } = {}) =>
-      run('incr', () => native.incr(key, amount, initial, ttlOf('incr', ttlMs, 0))),
-    cas: (key, expected, value, { ttlMs } = {}) =>
-      run('cas', () => native.cas(key, expected, value, ttlOf('cas', ttlMs, KEEP_TTL))),
+    incr: (key, amount = 1, options = undefined) =>
+      run('incr', () => {
+        const { initial, ttlMs } = checked(options, ['initial', 'ttlMs']);
+        if (initial !== undefined && typeof initial !== 'number') {
+          throw new TypeError(`initial is a number, not ${initial}`);
+        }
+        return native.incr(key, amount, initial, ttlOf(ttlMs, 0));
+      }),
+    cas: (key, expected, value, options) =>
+      run('cas', () => {
+        const { ttlMs } = checked(options, ['ttlMs']);
+        return native.cas(key, expected, value, ttlOf(ttlMs, KEEP_TTL));
+      }),
     update: (key, fn, options) => {
       for (;;) {
-        const old = dictionary.get(key);
-        const value = fn(old);
+        // The bytes: as text they need not be the same, and the exchange would never succeed.
+        const old = run('update', () => native.get(key, true));
+        const value = fn(Buffer.isBuffer(old) ? old.toString() : old);
         if (dictionary.cas(key, old, value, options)) return value;
       }
     },
     delete: (key) => run('delete', () => native.delete(key)),
-    expire: (key, ttlMs) => run('expire', () => native.expire(key, ttlOf('expire', ttlMs, 0))),
+    expire: (key, ttlMs) => run('expire', () => native.expire(key, ttlOf(ttlMs, 0))),
     ttl: (key) =>
       run('ttl', () => {
         const ttlMs = native.ttl(key);

@@ -75,6 +75,15 @@ t.test('Lua and TypeScript read what the other has written', async (t) => {
     dictionary.update('n', (n) => Number(n) * 2),
     16,
   );
+  let runs = 0;
+  t.equal(
+    dictionary.update('bytes', (old) => {
+      if (runs++ > 0) throw new Error('it was not changed meanwhile');
+      return `${typeof old} of ${String(old).length}`;
+    }),
+    'string of 3',
+    'a string that is not UTF-8',
+  );
   t.equal(dictionary.cas('n', 15, 1), false);
   t.equal(dictionary.cas('n', 16, 'sixteen'), true);
   t.equal(dictionary.add('n', 1), false);
@@ -158,10 +167,18 @@ t.test('what cannot be done throws with the reason', async (t) => {
   const { dictionary, server } = await started(t, { processes: 1 });
   const error = (message: RegExp) => ({ code: 'ERR_MOONRING_SHARED', message });
   t.throws(() => server.shared('tset'), error(/no shared dictionary "tset", only test, other/));
-  t.throws(() => dictionary.get(''), error(/shared\('test'\).get: a key has from 1 to 65535/));
+  t.throws(() => dictionary.get(''), error(/shared\('test'\).get: a key is a string of 1 to/));
   t.throws(() => dictionary.set('k', 'x'.repeat(100_000)), error(/no memory: the value is larger/));
   t.throws(() => dictionary.set('k', {} as string), error(/a value is a string, a number/));
-  t.throws(() => dictionary.set('k', 1, { ttlMs: -1 }), error(/ttlMs is a number from 0 on/));
+  t.throws(
+    () => dictionary.set('k', 1, { ttlMs: -1 }),
+    error(/^shared\S* ttlMs is a number from 0/),
+  );
+  const untyped = (options: object) => dictionary.set('k', 1, options);
+  t.throws(() => untyped({ ttlMs: '5' }), error(/ttlMs is a number from 0 on, not 5/));
+  t.throws(() => untyped({ ttlsMs: 5 }), error(/no option ttlsMs \(Did you mean ttlMs\?\)/));
+  t.throws(() => untyped({ flags: 0.5 }), error(/flags is a whole number below 2\^32, not 0.5/));
+  t.throws(() => dictionary.incr('k', 1, { initial: '5' as never }), error(/initial is a number/));
   dictionary.set('s', 'text');
   t.throws(() => dictionary.incr('s'), error(/incr: the value is not a number/));
   t.throws(() => dictionary.lpush('s', 1), error(/lpush: the value is not a list/));
