@@ -1,4 +1,4 @@
-// Calls of malloc and its kin per request in steady state, counted by a preloaded shim.
+// Calls of malloc and related functions per request in steady state, counted by a preloaded shim.
 // See bench/README.md.
 //
 //   node bench/allocations.mjs [--path /] [--seconds 2] [--connections 64] [--depth 1] [--json]
@@ -10,7 +10,7 @@ import { readOptions, requirePrograms, runMain } from './lib/command.mjs';
 import { mustBeValid, runWrk } from './lib/load.mjs';
 import { buildHelpers, HELLO, startWarm } from './lib/servers.mjs';
 
-// The file of malloc-count.c: pairs of a thread id and its calls, eight bytes each.
+// The file of malloc-count.c: pairs of a thread id and its number of calls, eight bytes each.
 function readCounters(path) {
   const bytes = readFileSync(path);
   const counters = new Map();

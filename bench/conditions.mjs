@@ -1,6 +1,6 @@
 // How `moonring serve` and Debian's nginx respond to the cases of RFC 9110 §13 (preconditions) and
-// §14 (ranges): every condition with every range, by GET and HEAD, of one file. Prints a table for
-// docs/static-files.md: each condition and each range alone, then the combinations that differ.
+// §14 (ranges): every condition with every range, with GET and HEAD, for one file. Prints a table
+// for docs/static-files.md: each condition and each range alone, then the combinations that differ.
 //
 //   node bench/conditions.mjs [all]
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { startMoonring, startNginx } from './lib/servers.mjs';
 const { positionals } = readOptions({});
 const showsAll = positionals.includes('all');
 
-/** The file's Last-Modified, and times around it. */
+/** The file's Last-Modified, and times before and after it. */
 const MODIFIED_S = 784_111_777;
 const date = (second) => new Date(second * 1000).toUTCString();
 const DATES = {
@@ -23,7 +23,7 @@ const DATES = {
 };
 const SIZE = 100;
 
-/** Conditions by name: the fields, for a representation with this strong `etag`. */
+/** The fields of each condition, for a representation with this strong `etag`. */
 const CONDITIONS = {
   none: () => ({}),
   'If-Match: same': (etag) => ({ 'If-Match': etag }),

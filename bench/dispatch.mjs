@@ -1,5 +1,5 @@
-// What the ways of dispatch cost against inline, measured in turns, and what slow requests do to
-// quick ones. See bench/README.md.
+// The cost of the dispatch modes compared with inline, measured in turns, and the effect of slow
+// requests on quick ones. See bench/README.md.
 //
 //   node bench/dispatch.mjs [--only worker,worker-16,auto,burn-20,burn-100,mixed] [--rounds 5]
 //     [--seconds 2] [--connections 64] [--json]
@@ -21,7 +21,7 @@ const BURN = join(BENCH, 'apps/burn.lua');
 const INLINE = ['--dispatch', 'inline'];
 const workers = (count) => ['--dispatch', 'worker', '--threads', String(count)];
 
-/** `burnMicros` is what a handler burns; then server and load share all cores. */
+/** `burnMicros` is the CPU time of a handler; server and load then share all cores. */
 const COMPARISONS = {
   worker: { options: workers(1) },
   'worker-16': { options: workers(1), depth: 16 },
@@ -29,14 +29,14 @@ const COMPARISONS = {
   'burn-20': { options: workers(2), burnMicros: 20 },
   'burn-100': { options: workers(2), burnMicros: 100 },
 };
-/** Quick requests per second beside one percent that burn 10 ms. */
+/** Quick requests per second beside one percent that compute for 10 ms. */
 const MIXED = { rate: 2000, slowRate: 20, burnMicros: 10_000 };
 
 const { values } = readOptions({ only: '', rounds: '5', seconds: '2', connections: '64' });
 const seconds = Number(values.seconds);
 const connections = Number(values.connections);
 
-/** The path that burns so long, whichever thread does it; measured on a server of its own. */
+/** The path that computes for this long, on any thread; calibrated on a separate server. */
 async function burnPath(micros) {
   const server = await startMoonring(BURN, { options: INLINE });
   const { body } = await ask(server.port, { path: '/rounds-per-us' });
@@ -82,7 +82,7 @@ async function compare(name) {
   }
 }
 
-/** p99 of quick requests beside slow ones, as a multiple of that without them. */
+/** p99 of quick requests beside slow ones, divided by the p99 without them. */
 async function mixed(way) {
   const helpers = buildHelpers();
   const slow = { path: await burnPath(MIXED.burnMicros), rate: MIXED.slowRate, connections: 8 };

@@ -1,4 +1,4 @@
-// CPU time per request for static files, `moonring serve` beside Debian's nginx, measured in turns.
+// CPU time per request for static files: `moonring serve` and Debian's nginx, measured in turns.
 // See bench/README.md.
 //
 //   node bench/files.mjs [--work 16k,1m,rotation,many] [--only moonring,nginx,nginx-plain]
@@ -29,7 +29,7 @@ const { values } = readOptions({
   options: '',
 });
 
-/** Text as compressible as pages are, different for each number. */
+/** Text as compressible as web pages, different for each number. */
 function textOf(number, bytes) {
   let seed = number + 1;
   let text = '';
@@ -43,7 +43,7 @@ function textOf(number, bytes) {
 const ROTATION = Array.from({ length: 20 }, (_, i) => Math.round(3000 * 100 ** (i / 19)));
 const MANY = 10_000;
 
-/** Writes the files of all works below `root`, and the lists of paths beside it. */
+/** Writes the files of all works below `root`, and the lists of paths next to it. */
 function makeFiles(root, lists) {
   writeFileSync(join(root, '16k.html'), textOf(0, 16 * 1024));
   writeFileSync(join(root, '1m.html'), textOf(1, 1024 ** 2));
@@ -58,7 +58,7 @@ function makeFiles(root, lists) {
     writeFileSync(join(root, `d${i % 100}`, `${i}.html`), textOf(i, 4096 + ((i * 7919) % 24_576)));
   }
   writeFileSync(join(lists, 'rotation'), ROTATION.map((_, i) => `/r${i}.js\n`).join(''));
-  // Far from each other: no order that a disk or a cache would like.
+  // Far from each other, so that neither a disk nor a cache favours the order.
   const order = Array.from({ length: MANY }, (_, i) => (i * 7919) % MANY);
   writeFileSync(join(lists, 'many'), order.map((i) => `/d${i % 100}/${i}.html\n`).join(''));
 }
@@ -88,7 +88,7 @@ const OPEN_FILE_CACHE = 'open_file_cache max=4096 inactive=60s; open_file_cache_
 const contenders = (root) => ({
   moonring: () =>
     startMoonring(root, { options: ['serve', ...values.options.split(' ').filter(Boolean)] }),
-  // With its cache of descriptors, which nginx's documentation recommends, and as it is installed.
+  // With its cache of descriptors, which nginx's documentation recommends, and as installed.
   nginx: () => startNginx(nginxOf(root, OPEN_FILE_CACHE)),
   'nginx-plain': () => startNginx(nginxOf(root, '')),
 });

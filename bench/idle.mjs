@@ -1,5 +1,5 @@
-// What idle keep-alive connections cost: memory of the reactor for each, and speed of the active
-// ones. See bench/README.md.
+// The cost of idle keep-alive connections: memory of the reactor for each, and the speed of active
+// ones beside them. See bench/README.md.
 //
 //   node bench/idle.mjs [--idle 10000] [--connections 64] [--rounds 3] [--seconds 2] [--json]
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { measureWrk, mustBeValid } from './lib/load.mjs';
 import { descriptorsOf, memoryOf, until } from './lib/processes.mjs';
 import { HELLO, startWarm } from './lib/servers.mjs';
 
-/** jemalloc gives pages back a second after they were freed. */
+/** jemalloc returns pages a second after they were freed. */
 const SETTLE_MS = 3000;
 
 const { values } = readOptions({ idle: '10000', connections: '64', rounds: '3', seconds: '2' });
@@ -42,7 +42,7 @@ async function main() {
     return mustBeValid(await measureWrk(server, load));
   };
   try {
-    // Memory first: what a load leaves behind is not the cost of an idle connection.
+    // Memory first: memory left behind by a load is not a cost of idle connections.
     const before = await settledMemory(server);
     const after = await beside(server, count, () => settledMemory(server));
     const each = (key) => (after[key] - before[key]) / count;

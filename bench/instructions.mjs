@@ -24,11 +24,11 @@ import {
 } from './lib/servers.mjs';
 import { countBySteps } from './lib/stepping.mjs';
 
-// Stepping makes every handler slow, which `auto` would answer by moving it to a worker.
+// Stepping makes every handler slow, and `auto` would move it to a worker.
 const options = ['--dispatch', 'inline'];
 const HARDWARE_SECONDS = 2;
 const PIPELINE_DEPTH = 16;
-/** Of a loop, few enough to step through. */
+/** Iterations of a loop, few enough to step through. */
 const ROUNDS = 2_000;
 
 const { values } = readOptions({ only: '', requests: '64' });

@@ -1,7 +1,7 @@
 /*
  * A preloaded shim that counts the calls of malloc, calloc, realloc, posix_memalign and
  * aligned_alloc by thread and passes them on to glibc. The counters are in the shared mapping of
- * $MOONRING_MALLOC_COUNT_DIR/<pid>, so that another process reads them: SLOTS pairs of native
+ * $MOONRING_MALLOC_COUNT_DIR/<pid>, for another process to read: SLOTS pairs of native
  * 64-bit words, thread id (0: unused) and calls.
  */
 #include <errno.h>

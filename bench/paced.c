@@ -1,13 +1,13 @@
 /*
- * Requests at a fixed rate, whatever the server does: the latency of each counts from when it was
- * due, not from when a connection was free.
+ * Requests at a fixed rate, whatever the server does: the latency of each is measured from the time
+ * it was due, not from the time a connection was free.
  *
  *     paced <port> <connections> <seconds> <requests per second> <path> [user agent]
  *
- * It needs a core of its own, since it never sleeps. It prints one line of JSON: how many requests
- * were due, answered with 200 and failed (another response, or a connection that ended with a
+ * It needs a core to itself, because it never sleeps. It prints one line of JSON: how many requests
+ * were due, responded to with 200, and failed (another response, or a connection that ended with a
  * request on it), and the latency in milliseconds. A connection that the server closes between two
- * requests is opened again. What is still due a second after the end is given up.
+ * requests is reopened. Requests still open one second after the end are abandoned.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,9 +36,9 @@ static struct {
     uint16_t port;
     char request[512];
     connection_t *connections;
-    connection_t **idle; /* a queue: the one that waited longest is next */
+    connection_t **idle; /* a queue: the longest idle connection is next */
     size_t count, idle_from, idle_count;
-    double *latencies; /* of those that were answered, in milliseconds */
+    double *latencies; /* of the 200 responses, in milliseconds */
     size_t answered, failed;
 } load;
 

@@ -1,10 +1,10 @@
-// A row by its primary key from PostgreSQL, as JSON: moonring.postgres against `pg` of npm under
-// node:http, in turns. CPU time of the server's processes; the database is none of them.
+// A row selected by primary key from PostgreSQL, as JSON: moonring.postgres and npm's `pg` under
+// node:http, in turns. CPU time of the server's processes, without the database.
 //
 //   npm install --prefix bench/peers --no-package-lock
 //   node bench/postgres.mjs [--rounds 6] [--seconds 3] [--connections 32] [--json]
 //
-// It needs Debian's postgresql and creates its own database in a temporary directory.
+// It needs Debian's postgresql and creates a temporary database.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// CPU time per delivery of a published message, beside Bun's server.publish; and how many requests a
-// rate limit over several reactors admits. See bench/README.md.
+// CPU time per delivery of a published message, beside Bun's server.publish; and how many requests
+// a rate limit shared by several reactors admits. See bench/README.md.
 //
 //   node bench/publish.mjs [--subscribers 1000] [--processes 4] [--every 50] [--seconds 5]
 //                          [--rounds 3] [--only moonring,bun,rate] [--json]
@@ -13,7 +13,7 @@ import { BENCH, readOptions, runMain } from './lib/command.mjs';
 import { processTree, spentBy } from './lib/processes.mjs';
 import { BUN, PEERS, startMoonring, startServer } from './lib/servers.mjs';
 
-/** Bytes of a delivery: the message of 100 and its frame, a chunk or a WebSocket frame. */
+/** Bytes of a delivery: the message of 100 bytes and its framing, a chunk or a WebSocket frame. */
 const CHUNK = 100 + 6;
 const FRAME = 100 + 2;
 const RATE = 100;
@@ -27,7 +27,7 @@ const { values } = readOptions({
   only: 'moonring,bun,rate',
 });
 
-/** The child process: subscribers, whose bytes it counts. */
+/** The child process: subscribers, which count their bytes. */
 async function subscribe({ port, count, upgrade }) {
   let bytes = 0;
   const fields = upgrade
@@ -66,7 +66,7 @@ const CONTENDERS = {
   },
 };
 
-/** Microseconds of CPU time of the server for each message that a subscriber has received. */
+/** Microseconds of CPU time of the server per message received by a subscriber. */
 async function measure({ start, upgrade, bytes }) {
   const server = await start();
   const order = JSON.stringify({ port: server.port, count: Number(values.subscribers), upgrade });
@@ -91,7 +91,9 @@ async function measure({ start, upgrade, bytes }) {
   }
 }
 
-/** Requests that are sent when they are due, whatever has become of those before: admitted per second. */
+/**
+ * Sends requests when they are due, whether earlier ones have finished or not: admitted per second.
+ */
 async function measureRate() {
   const server = await moonring();
   const sockets = Array.from({ length: 32 }, () =>

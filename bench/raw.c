@@ -1,7 +1,8 @@
 /*
- * The floor that other servers are compared with: epoll + recv + send of a constant. It looks for
- * the blank line that ends a head, parses nothing, knows no body and never closes first. One
- * thread, level-triggered, two system calls per batch. It listens on 127.0.0.1 and prints its port.
+ * The minimum that other servers are compared with: epoll, recv, and send of a constant. It looks
+ * for the blank line that ends a head, parses nothing, supports no content and never closes first.
+ * One thread, level-triggered, two system calls per batch. It listens on 127.0.0.1 and prints its
+ * port.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,7 +25,7 @@
 
 static const char HEAD_END[4] = { '\r', '\n', '\r', '\n' };
 
-/* As long as the server's response. */
+/* The same length as the server's response. */
 static const char ANSWER[] = "HTTP/1.1 200 OK\r\n"
                              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
                              "Content-Type: text/plain\r\n"
@@ -35,7 +36,7 @@ static const char ANSWER[] = "HTTP/1.1 200 OK\r\n"
 #define ANSWER_LEN (sizeof(ANSWER) - 1)
 
 typedef struct {
-    char tail[CARRY]; /* the last bytes of a read that ended inside a head */
+    char tail[CARRY]; /* the last bytes of a read that ended within a head */
     unsigned char tail_len;
 } connection_t;
 
@@ -75,7 +76,7 @@ static void accept_all(server_t *server)
     }
 }
 
-/* Blocks: a client that does not read stops this server, which is a yardstick. */
+/* Blocks: a client that does not read stops this server, which is only a reference. */
 static bool send_all(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
@@ -88,7 +89,7 @@ static bool send_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
-/* How many heads end in `bytes`; `*rest` is set to what follows the last one. */
+/* The number of heads that end in `bytes`; `*rest` is set to what follows the last one. */
 static size_t count_heads(const char *bytes, size_t len, const char **rest)
 {
     const char *end = bytes + len;

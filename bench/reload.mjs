@@ -1,5 +1,5 @@
-// What reloads (SIGHUP) cost the clients: failed requests, and latency against the same load
-// without reloads, measured in turns. See bench/README.md.
+// The effect of reloads (SIGHUP) on clients: failed requests, and latency compared with the same
+// load without reloads, measured in turns. See bench/README.md.
 //
 //   node bench/reload.mjs [--reloads 24] [--rounds 4] [--seconds 5] [--connections 256]
 //     [--rate 10000] [--json]
@@ -40,7 +40,7 @@ async function untilReloaded(server) {
   }
 }
 
-// Changed code each time, spread over the time of the load. Returns how many were finished in it.
+// Changes the code each time, spread over the time of the load. Returns how many reloads finished.
 async function reload(server, app, count, isOver) {
   const intervalMs = (seconds * 1000) / (count + 1);
   const begin = performance.now();

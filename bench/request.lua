@@ -1,5 +1,5 @@
 -- wrk script: wrk … -s bench/request.lua <url> -- <requests at once> <bytes of content> [<paths>]
--- `paths`: a file with a path on each line, which are asked for in turn.
+-- `paths`: a file with a path on each line, requested in turn.
 
 local batches, at = {}, 0
 

@@ -15,7 +15,7 @@ import {
 import { measure, measureWrk, runPaced } from './lib/load.mjs';
 import { buildHelpers, contenders, startChecked, startUpstream, WORKS } from './lib/servers.mjs';
 
-/** Requests at once; 0 is a fixed rate. */
+/** Requests at once; 0: a fixed rate. */
 const MODES = { plain: 1, pipelined: 16, paced: 0 };
 const WARM_UP_SECONDS = 2;
 
@@ -39,7 +39,7 @@ function measureOnce({ pid, port, work }, depth, helpers, seconds = Number(value
   return measure({ pid }, () => runPaced(helpers, paced));
 }
 
-/** The rounds of each server by name; the last of one that failed is invalid. */
+/** The rounds of each server by name; the last round of a server that failed is invalid. */
 async function runRounds(servers, depth, helpers) {
   const results = new Map(servers.map(({ name }) => [name, []]));
   const sound = new Set(servers);

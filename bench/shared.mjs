@@ -1,5 +1,5 @@
-// Calls per second of CPU time of moonring.shared, beside ngx.shared in Debian's nginx, with 1, 2 and
-// 4 processes that make them at the same time. See bench/README.md.
+// Calls per second of CPU time of moonring.shared, beside ngx.shared in Debian's nginx, with 1, 2
+// and 4 processes at the same time. See bench/README.md.
 //
 //   node bench/shared.mjs [--calls get,text,incr,set] [--processes 1,2,4] [--rounds 3] [--json]
 import { Agent, get } from 'node:http';
@@ -36,7 +36,7 @@ function ask(port, path, agent) {
   });
 }
 
-/** A kept connection to each of the processes: agents by pid. */
+/** A keep-alive connection to each process: agents by pid. */
 async function connectAll(port, processes) {
   const agents = new Map();
   for (let attempt = 0; attempt < 2000 && agents.size < processes; attempt++) {
@@ -92,7 +92,7 @@ async function measure({ port, pid, agents }, call) {
   };
 }
 
-/** In turns: the ratio of a round is of two measurements beside each other. */
+/** In turns: the ratio of a round compares two consecutive measurements. */
 async function compare(processes, calls) {
   const servers = {};
   try {

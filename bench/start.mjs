@@ -1,4 +1,4 @@
-// From `node dist/master.js` to the first response, and what a reactor's memory is then.
+// The time from `node dist/master.js` to the first response, and the memory of a reactor then.
 // See bench/README.md.
 //
 //   node bench/start.mjs [--starts 11] [--json] [app.lua]
@@ -25,7 +25,7 @@ async function main() {
   requirePrograms('wrk');
   const { values, positionals } = readOptions({ starts: '11' });
   const app = positionals[0] ?? HELLO;
-  // Once for the page cache.
+  // Once, to fill the page cache.
   await startOnce(app);
   const starts = [];
   for (let i = 0; i < Number(values.starts); i += 1) starts.push(await startOnce(app));

@@ -1,11 +1,11 @@
 /*
  * Counts the user-space instructions of one thread by stepping it: `bench_step_count <thread id>`.
- * For machines without hardware counters; unlike an emulator it runs the very code of the process,
- * compiled Lua traces included. Roughly a thousand times slower than the thread runs alone, so it
- * counts a few hundred requests.
+ * For machines without hardware counters. Unlike an emulator it runs the process itself,
+ * including compiled Lua traces. The thread runs about a thousand times slower, so that it is
+ * used for a few hundred requests.
  *
  * Prints "attached" when stepping has begun. For each newline on its standard input it prints
- * the count so far (one number a line); the end of its input detaches and ends it. A system call
+ * the count so far (one number per line); end of input detaches and exits. A system call
  * counts as one instruction.
  */
 #include <errno.h>
@@ -30,7 +30,7 @@ static void die(const char *step)
 
 typedef struct {
     _Atomic uint64_t steps; /* written by the tracer, read by the listener: a plain counter */
-    _Atomic bool stop;      /* set by the listener, read by the tracer; only says "look now" */
+    _Atomic bool stop;      /* set by the listener, read by the tracer; only a hint to look */
     _Atomic bool stopped;   /* set by the tracer, read by the listener */
     pthread_t tracer;
 } count_t;
@@ -41,7 +41,7 @@ static void on_wake(int signal_number)
     (void)signal_number;
 }
 
-/* Answers the standard input on its own thread: ptrace calls belong to the tracer's. */
+/* Reads standard input on a separate thread: ptrace calls must come from the tracer's. */
 static void *listen_to_input(void *context)
 {
     count_t *count = context;
@@ -51,7 +51,7 @@ static void *listen_to_input(void *context)
         fflush(stdout);
     }
     atomic_store(&count->stop, true);
-    /* A signal that arrives just before waitpid is lost, so it is sent until it has had its effect.
+    /* A signal that arrives just before waitpid is lost, so it is sent until it has taken effect.
      */
     while (!atomic_load(&count->stopped)) {
         struct timespec pause = { .tv_nsec = 5000000 };
@@ -61,10 +61,11 @@ static void *listen_to_input(void *context)
     return NULL;
 }
 
-/* Starts with the thread stopped and leaves it detached. Returns false when the thread ended. */
+/* Starts with the thread stopped and leaves it detached. Returns false when the thread has exited.
+ */
 static bool count_steps(pid_t thread, count_t *count)
 {
-    int forward = 0; /* a signal of the thread's own, handed on to it */
+    int forward = 0; /* a signal for the thread itself, passed on to it */
     for (;;) {
         int status;
         if (ptrace(PTRACE_SINGLESTEP, thread, NULL, (void *)(long)forward) != 0)
@@ -82,8 +83,8 @@ static bool count_steps(pid_t thread, count_t *count)
         if (step)
             atomic_fetch_add_explicit(&count->steps, 1, memory_order_relaxed);
         forward = step || event ? 0 : WSTOPSIG(status);
-        /* Only a step's stop has its SIGTRAP consumed: after another one the signal would be left
-         * behind and kill. */
+        /* Only the SIGTRAP of a step's stop is consumed: after any other stop the signal would
+         * remain pending and kill the process. */
         if (step && atomic_load_explicit(&count->stop, memory_order_relaxed))
             return ptrace(PTRACE_DETACH, thread, NULL, (void *)(long)forward) == 0;
     }

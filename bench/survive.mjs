@@ -1,5 +1,5 @@
-// What it costs that connections outlive their process: CPU time per request against `--survive off`,
-// in turns, memory of a keeper and of idle connections, and the time of a hand-over. See
+// The cost of connections that outlive their process: CPU time per request compared with `--survive
+// off`, in turns, memory of a keeper and of idle connections, and the time of a hand-over. See
 // bench/README.md.
 //
 //   node bench/survive.mjs [--idle 9000] [--kills 4] [--rounds 10] [--seconds 2] [--json]
@@ -17,7 +17,7 @@ import {
 } from './lib/processes.mjs';
 import { HELLO, startMoonring, startWarm } from './lib/servers.mjs';
 
-/** jemalloc gives pages back a second after they were freed. */
+/** jemalloc returns pages a second after they were freed. */
 const SETTLE_MS = 3000;
 const DEPTHS = { plain: 1, pipelined: 16 };
 const MODES = ['all', 'off'];
@@ -26,7 +26,7 @@ const { values } = readOptions({ idle: '9000', kills: '4', rounds: '10', seconds
 const idleCount = Number(values.idle);
 const long = ['--keepalive-timeout', '10m'];
 
-/** CPU ratios of `all` to `off`, one server of each at a time under load. */
+/** CPU ratios of `all` to `off`, with one server under load at a time. */
 async function measureCost() {
   const servers = {};
   const rounds = { plain: { all: [], off: [] }, pipelined: { all: [], off: [] } };
@@ -53,7 +53,7 @@ async function measureCost() {
   );
 }
 
-/** Bytes: of a keeper, and of a reactor for each idle connection. */
+/** Bytes: memory of a keeper, and of a reactor per idle connection. */
 async function measureMemory(mode) {
   const server = await startMoonring(HELLO, { options: [...long, '--survive', mode] });
   try {
@@ -74,7 +74,7 @@ async function measureMemory(mode) {
   }
 }
 
-/** Kills the one of two reactors that has more connections, again and again. */
+/** Repeatedly kills the reactor, of two, that has more connections. */
 async function measureHandOver() {
   const server = await startMoonring(HELLO, { options: long, processes: 2, cores: 'all' });
   const records = [];
@@ -90,7 +90,7 @@ async function measureHandOver() {
       const victim = before.toSorted((a, b) => descriptorsOf(b) - descriptorsOf(a))[0];
       process.kill(victim, 'SIGKILL');
       const beganMs = performance.now();
-      // Idle ones soon move on to the successor.
+      // Idle connections soon move to the successor.
       const held = () =>
         reactorsOf(server.pid).reduce(
           (sum, pid) => sum + (pid === victim ? 0 : descriptorsOf(pid)),

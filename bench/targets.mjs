@@ -23,7 +23,7 @@ const row = (what, target, measured, isMet) => ({
 });
 const atMost = (what, limit, value, digits = 0, unit = '') =>
   row(what, `≤ ${limit}${unit}`, `${value.toFixed(digits)}${unit}`, value <= limit);
-/** A digit more than the targets have, so that a near miss looks like one. */
+/** One digit more than the targets have, so that a near miss is visible. */
 const ratioAtMost = (what, limit, ratio) =>
   row(what, `≤ ${limit} ×`, `${spread(ratio, 3)} ×`, ratio.median <= limit);
 const ratioAtLeast = (what, limit, ratio) =>
@@ -42,7 +42,9 @@ function compared(tables, expected) {
 
 const total = (threads) => threads.reduce((sum, { calls }) => sum + calls, 0);
 
-/** What runs, with which arguments, and how its figures become rows; in the order of the table. */
+/**
+ * What is run, with which arguments, and how its figures become rows; in the order of the table.
+ */
 const TARGETS = {
   floor: {
     program: 'run.mjs',
@@ -116,7 +118,7 @@ const TARGETS = {
   },
   allocations: {
     program: 'allocations.mjs',
-    // The connections that wrk opens may allocate.
+    // wrk's new connections may allocate.
     rows: ([{ requests, threads }]) => [
       atMost('allocations per request', 0.0001, total(threads) / requests, 6),
     ],
@@ -178,7 +180,7 @@ function measure({ program, args = [], rows }) {
   return rows(tables.map((line) => JSON.parse(line)));
 }
 
-/** What a reader has to know about the machine. */
+/** What a reader must know about the machine. */
 function describeMachine() {
   const [{ model }] = cpus();
   const [load] = loadavg();

@@ -1,7 +1,7 @@
-// CPU time per request over TLS, Moonring beside Debian's nginx, in turns, each with one process and
-// one certificate (ECDSA) and the same cipher. `handshakes`: a new connection for each request, with a full
-// handshake. `resumed`: sessions that are resumed, of new connections to four reactors. `idle`: memory
-// of each idle connection, after one response.
+// CPU time per request over TLS: Moonring and Debian's nginx, in turns, each with one process, one
+// certificate (ECDSA) and the same cipher. `handshakes`: a new connection for each request, with a
+// full handshake. `resumed`: the share of new connections to four reactors that resume a session.
+// `idle`: memory per idle connection, after one response.
 //
 //   node bench/tls.mjs [--work hello,handshakes,1m,resumed,idle] [--rounds 5] [--seconds 2]
 //     [--connections 64] [--idle 2000] [--json]
@@ -38,7 +38,7 @@ const WORKS = {
   handshakes: { fields: ['Connection: close'] },
   '1m': { path: '/large', responseBytes: 1024 ** 2, connections: 16 },
 };
-/** What is not CPU time under load. */
+/** Works that do not measure CPU time under load. */
 const OTHERS = { resumed: measureResumed, idle: measureIdle };
 
 function makeCertificate(directory) {
@@ -73,7 +73,7 @@ const nginxOf =
 
 const settle = () => delay(3000);
 
-/** Resident bytes of the process that has the connections: it grows most. */
+/** Resident bytes of the process that has the connections: the one that grows most. */
 async function measureIdle(servers) {
   const count = Number(values.idle);
   const rows = [];

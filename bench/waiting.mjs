@@ -1,5 +1,5 @@
-// Handlers and tasks that wait: how many at once, what each holds, and how quick others are beside
-// them. See bench/README.md.
+// Handlers and tasks that wait: how many at once, how much memory each uses, and how fast other
+// requests are beside them. See bench/README.md.
 //
 //   node bench/waiting.mjs [--sleepers 1000] [--held 10000] [--tasks 100000] [--slow 32] [--json]
 import { fork } from 'node:child_process';
@@ -13,20 +13,20 @@ import { memoryOf, reactorOf } from './lib/processes.mjs';
 import { startMoonring } from './lib/servers.mjs';
 
 const AT_A_TIME = 64;
-/** Spread over several addresses, so that the ports of one do not run out. */
+/** Spread over several addresses, so that the ports of one address do not run out. */
 const PER_ADDRESS = 4000;
-/** Between two quick requests. */
+/** Pause between two quick requests. */
 const INTERVAL_MS = 2;
-/** As long as it takes to look at what is held. */
+/** Long enough to measure the memory in use. */
 const HELD_SECONDS = 30;
-/** How long the server that is asked takes for each response. */
+/** Response time of the upstream. */
 const UPSTREAM_MS = 2000;
-/** jemalloc gives pages back a second after they were freed. */
+/** jemalloc returns pages a second after they were freed. */
 const SETTLE_MS = 3000;
 
 const { values } = readOptions({ sleepers: '1000', held: '10000', tasks: '100000', slow: '32' });
 
-/** A connection that has one request on it at a time; the content of responses, as text. */
+/** A connection with one request at a time; returns the content of responses, as text. */
 async function open(port, localAddress = '127.0.0.1') {
   const socket = connect({ port, host: '127.0.0.1', localAddress, noDelay: true });
   await once(socket, 'connect');
@@ -40,7 +40,7 @@ async function open(port, localAddress = '127.0.0.1') {
   return { socket, ask };
 }
 
-/** The child process of `hold`: opens connections and sends sleep requests when the parent asks. */
+/** The child process of `hold`: opens connections and sends sleep requests on demand. */
 async function holdConnections(port, count) {
   const clients = [];
   let next = 0;
@@ -60,7 +60,7 @@ async function holdConnections(port, count) {
   process.send('open');
 }
 
-/** `count` connections in a process of their own. `sleep(seconds)` gives the milliseconds for all. */
+/** `count` connections in a separate process. `sleep(seconds)` returns the milliseconds for all. */
 async function hold(server, count) {
   const child = fork(import.meta.filename, [], {
     env: { ...process.env, HOLD: `${server.port} ${count}` },
@@ -82,7 +82,7 @@ async function hold(server, count) {
   };
 }
 
-/** A server that takes its time. */
+/** A slow server. */
 async function startUpstream() {
   const server = createServer((_, response) => {
     setTimeout(() => response.end('slow'), UPSTREAM_MS);
@@ -92,7 +92,7 @@ async function startUpstream() {
   return server;
 }
 
-/** `count` requests that wait for the upstream at a time, for as long as `work` goes on. */
+/** Keeps `count` requests waiting for the upstream while `work` runs. */
 async function besideSlowOnes(server, count, work) {
   let isOver = false;
   const slow = Array.from({ length: count }, async () => {
@@ -109,7 +109,7 @@ async function besideSlowOnes(server, count, work) {
 }
 
 /**
- * Latencies of quick requests while `work` goes on: { result, p50, p99, most } in milliseconds.
+ * Latencies of quick requests while `work` runs: { result, p50, p99, most } in milliseconds.
  */
 async function beside(client, work, path = '/') {
   const latencies = [];
@@ -155,7 +155,7 @@ async function main() {
   const figures = {};
   try {
     const few = await hold(server, sleepers);
-    await few.sleep(0.01); // compiled, and grown
+    await few.sleep(0.01); // traces compiled, memory grown
     const one = await beside(client, few.sleep(1));
     figures.sleep = { sleepers, allMs: one.result, p50: one.p50, p99: one.p99, most: one.most };
     await few.end();

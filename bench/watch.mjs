@@ -1,6 +1,6 @@
-// The cost of watching a reactor: its CPU time per request while `moonring top` or the status page is
-// open, compared in turns with neither; its instructions per request; its CPU time and context switches
-// without requests. See bench/README.md.
+// The cost of watching a reactor: its CPU time per request while `moonring top` or the status page
+// is open, compared in turns with neither; its instructions per request; its CPU time and context
+// switches while idle. See bench/README.md.
 //
 //   node bench/watch.mjs [--what load,stepped,idle] [--viewers 1] [--rounds 10] [--seconds 3] [--json]
 import { spawn } from 'node:child_process';
@@ -28,15 +28,15 @@ import { spentBy } from './lib/processes.mjs';
 import { buildHelpers, HELLO, startWarm } from './lib/servers.mjs';
 import { countBySteps } from './lib/stepping.mjs';
 
-/** After a load, garbage is collected and memory returned for some seconds. */
+/** After a load, it takes some seconds to collect garbage and return memory. */
 const SETTLE_MS = 20_000;
-/** Takes a second or more, so that the viewers poll meanwhile. */
+/** Takes a second or more, so that the viewers poll during it. */
 const STEPPED = 64;
 
 const { values } = readOptions({ what: '', viewers: '1', rounds: '10', seconds: '3' });
 const seconds = Number(values.seconds);
 
-/** Runs on its own terminal; resolves after the first screen. */
+/** Runs in a separate terminal; resolves after the first screen. */
 async function openTop(admin) {
   const top = `${process.execPath} ${join(ROOT, 'dist/master.js')} top --admin ${admin}`;
   const shell = `stty rows 30 cols 100 && exec ${top}`;
@@ -53,7 +53,7 @@ async function openTop(admin) {
   };
 }
 
-/** Polls like the page's script: again one second after each response. */
+/** Polls like the page's script: one second after each response. */
 async function openPage(admin) {
   let timer;
   let isOpen = true;
@@ -128,7 +128,7 @@ async function stepped(server, admin) {
   return rows;
 }
 
-/** Without requests, all that a reactor does is for the viewers. */
+/** Without requests, everything that a reactor does is for the viewers. */
 async function idle(server, admin) {
   const rows = [];
   await delay(SETTLE_MS);
@@ -160,7 +160,7 @@ await runMain(async () => {
   requirePrograms('wrk', 'script', 'cmake');
   const directory = mkdtempSync(join(tmpdir(), 'moonring-watch-'));
   const admin = join(directory, 'admin.sock');
-  // Stepping makes the handler slow, which `auto` would answer by moving it to a worker.
+  // Stepping makes the handler slow, and `auto` would move it to a worker.
   const server = await startWarm(HELLO, { admin, options: ['--dispatch', 'inline'] });
   const figures = {};
   try {

@@ -1,15 +1,15 @@
 /*
- * The floor and the load of websocket.mjs: epoll, recv, send.
+ * The minimal server and the load generator of websocket.mjs: epoll, recv, send.
  *
  *     bench_websocket serve                                      an echo; prints its port
  *     bench_websocket echo <port> <connections> <bytes> <seconds>
  *     bench_websocket follow <port> <connections> <seconds>
  *
- * `serve` knows unfragmented frames of less than 64 KiB, unmasks them and sends their payload back;
- * it checks nothing and blocks on clients that do not read. `echo` sends a message on each
- * connection when the one before has come back, for a second and then for <seconds>. `follow`
- * receives messages whose payload begins with the microseconds since 1970 at which they were
- * published, of 16 digits. Both print JSON; `echo` with 0 seconds and `follow` open their
+ * `serve` supports unfragmented frames of less than 64 KiB, unmasks them and sends their payload
+ * back; it checks nothing and blocks on clients that do not read. `echo` sends a message on each
+ * connection when the previous one has come back, for a second and then for <seconds>. `follow`
+ * receives messages whose payload begins with the time of publication: microseconds since 1970,
+ * 16 digits. Both print JSON; `echo` with 0 seconds and `follow` open their
  * connections, print a line, and wait for a line.
  */
 #include <arpa/inet.h>
@@ -40,7 +40,7 @@ static const char ACCEPTED[] = "HTTP/1.1 101 Switching Protocols\r\n"
 /* By descriptor. */
 typedef struct {
     bool is_open;
-    uint16_t carried; /* bytes of a frame whose rest has not come */
+    uint16_t carried; /* bytes of an incomplete frame */
     char carry[FRAME_MAX];
 } connection_t;
 
@@ -92,7 +92,7 @@ static bool send_all(int fd, const char *bytes, size_t len)
     return true;
 }
 
-/* What was carried and what has come now; 0: nothing, or closed. */
+/* The carried bytes and the newly received ones; 0: none, or closed. */
 static size_t receive(int fd, char *input)
 {
     connection_t *connection = connections[fd];
@@ -116,7 +116,7 @@ static void carry(int fd, const char *rest, size_t len)
     connections[fd]->carried = (uint16_t)len;
 }
 
-/* The length of the frame at `bytes` and where its payload begins; 0: it has not come as a whole.
+/* The length of the frame at `bytes` and where its payload begins; 0: it is incomplete.
  */
 static size_t frame_len(const unsigned char *bytes, size_t len, size_t *payload)
 {
@@ -211,7 +211,7 @@ static void serve(void)
 
 /* ---- The load. ---- */
 
-/* A connection whose handshake is over; what came behind it is carried. */
+/* A connection after its handshake; bytes that followed it are carried. */
 static int connect_to(uint16_t port, const char *path, unsigned number)
 {
     struct sockaddr_in address = { .sin_family = AF_INET,

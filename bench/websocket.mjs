@@ -1,5 +1,6 @@
-// What WebSockets cost: CPU time per echoed message beside a raw epoll echo, Bun and npm's ws; memory
-// of idle sockets; CPU time and latency of deliveries of a topic, beside Bun. See bench/README.md.
+// The cost of WebSockets: CPU time per echoed message beside a raw epoll echo, Bun and npm's ws;
+// memory of idle sockets; CPU time and latency of deliveries of a topic, beside Bun. See
+// bench/README.md.
 //
 //   node bench/websocket.mjs [--only raw,moonring,bun,ws] [--bytes 5,1024] [--connections 64,1000]
 //                            [--rounds 3] [--seconds 2] [--idle 10000] [--followers 10000]
@@ -46,7 +47,7 @@ const CONTENDERS = {
   },
 };
 
-/** The load, on core 1: `line()` resolves to the next line of its output. */
+/** The load generator, on core 1: `line()` resolves to the next line of its output. */
 function startLoad(args) {
   const [program, ...rest] = pinned(1, [helpers.websocket, ...args.map(String)]);
   const child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -64,7 +65,7 @@ function startLoad(args) {
   return { line, go: () => child.stdin.write('\n'), stop };
 }
 
-/** Microseconds of CPU time of the server's processes for each message. */
+/** Microseconds of CPU time of the server's processes per message. */
 async function measureEcho({ start }, connections, bytes) {
   const server = await start();
   const load = startLoad(['echo', server.port, connections, bytes, values.seconds]);
@@ -100,11 +101,11 @@ async function echo(names, connections, bytes) {
   return figures;
 }
 
-/** Bytes of private memory of the reactor for each socket that has nothing to do. */
+/** Bytes of private memory of the reactor per idle socket. */
 async function idle() {
   const server = await startMoonring(APP, { options: OPTIONS });
   const pid = reactorOf(server.pid);
-  const first = startLoad(['echo', server.port, 64, 5, 1]); // what the first sockets bring about
+  const first = startLoad(['echo', server.port, 64, 5, 1]); // one-time costs of the first sockets
   await first.line();
   await first.line();
   await first.stop();

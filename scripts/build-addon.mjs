@@ -1,6 +1,7 @@
 /*
- * What `moonring build` runs: the system packages and the native addon, for a package that npm has
- * installed. It is a command and no install script, because npm does not run those of dependencies.
+ * Run by `moonring build`: installs the system packages and builds the native addon, for a package
+ * installed by npm. It is a command, not an install script, because npm does not run those of
+ * dependencies.
  */
 import { join } from 'node:path';
 

@@ -1,6 +1,7 @@
 /*
- * Checks the includes of native/: floors (docs/architecture.md), system headers that only one place
- * may use, and that CMake names every source. The imports of src/ are checked by biome (biome.json).
+ * Checks the includes of native/: floors (docs/architecture.md), system headers that only some
+ * files may use, and that CMake names every source. The imports of src/ are checked by biome
+ * (biome.json).
  *
  *     node scripts/check-includes.mjs [directory]
  */

@@ -1,5 +1,5 @@
 /*
- * Builds the Dockerfile's image and checks what a container of it does as PID 1: health, signals,
+ * Builds the image of the Dockerfile and checks how a container behaves as PID 1: health, signals,
  * reaping, options and exit codes. Uses docker, or podman as root.
  *
  *     node scripts/container-check.mjs
@@ -24,7 +24,7 @@ import { root } from './lib/root.mjs';
 import { must } from './lib/run-command.mjs';
 
 const image = 'localhost/moonring-check';
-/** As a careful user starts it; there is nothing but loopback inside. */
+/** Started with all restrictions; only the loopback interface is inside. */
 const locked = ['--network', 'none', '--read-only', '--cap-drop', 'ALL'];
 const confined = [...locked, '--security-opt', 'no-new-privileges'];
 
@@ -40,9 +40,9 @@ for (const pid of readdirSync('/proc').filter((name) => /^\\d+$/.test(name))) {
 }`;
 
 /*
- * A client in the middle of a request beside idle connections, so many that every reactor has some.
- * Prints "half" when they are open, "idle closed" when the server has closed the idle ones, sends
- * the rest when a line comes in on standard input, and prints the response.
+ * A client in the middle of a request, beside so many idle connections that every reactor has some.
+ * Prints "half" when they are open, and "idle closed" when the server has closed the idle ones;
+ * sends the rest when it reads a line from standard input, and prints the response.
  */
 const slowClient = `
 const { createConnection } = require('net');
@@ -69,7 +69,7 @@ await runChecks(async (check) => {
   const engine = await findEngine();
   const base = 'docker.io/library/node:24-trixie-slim';
   await engine.ensureImage(base, async () => {
-    // Debian's own Node, npm and a user of the same name.
+    // Debian's Node and npm, and a user with the same name as in the image.
     const debian = await engine.debian(13);
     const packages = 'nodejs npm ca-certificates';
     await engine.buildFrom(
@@ -264,8 +264,8 @@ RUN useradd --uid 1000 --create-home node
 });
 
 /**
- * With this package and the platform packages that lie in packages/; without one for this machine
- * the image's build compiles the addon.
+ * With this package and the platform packages in packages/; if there is none for this machine,
+ * the image build compiles the addon.
  */
 async function tryService(engine, name) {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-service-'));
@@ -308,7 +308,7 @@ async function tryService(engine, name) {
   }
 }
 
-/** Runs the slow client inside; see there. */
+/** Runs the slow client in the container; see above. */
 async function startSlowRequest(container) {
   const [first, ...rest] = [...container.command, 'node', '-e', slowClient];
   const child = spawn(first, rest, {

@@ -1,6 +1,6 @@
 /*
  * Other targets: builds the C core for 64-bit ARM on Linux and runs its tests under qemu-user, in a
- * container, and compiles it for macOS with zig's C compiler, which carries macOS's headers.
+ * container, and compiles it for macOS with zig's C compiler, which includes macOS's headers.
  *
  *     node scripts/cross-check.mjs [arm64-linux] [aarch64-macos] [x86_64-macos]
  */
@@ -63,7 +63,7 @@ RUN dpkg --add-architecture arm64 && apt-get update && \\
   return `${result.passed} tests`;
 }
 
-/** The result cannot run here: every file compiles, and every function that os/ calls exists. */
+/** The result cannot run here, but every file compiles, and every function called by os/ exists. */
 async function compileForMac(target) {
   const work = mkdtempSync(join(tmpdir(), 'moonring-macos-'));
   try {
@@ -72,12 +72,13 @@ async function compileForMac(target) {
       await must('python3', ['-m', 'venv', join(tmpdir(), 'moonring-zig')]);
       await mustWithRetry(python, ['-m', 'pip', 'install', '--quiet', zig]);
     }
-    // Of /usr/include only these files may be seen: the rest is Linux's.
+    // Only these files of /usr/include may be visible: the rest is Linux's.
     copyFileSync(llhttpHeader(), join(work, 'llhttp.h'));
     for (const name of ['zlib.h', 'zconf.h', 'pcre2.h', 'libdeflate.h'])
       copyFileSync(`/usr/include/${name}`, join(work, name));
     cpSync('/usr/include/brotli', join(work, 'brotli'), { recursive: true });
-    // Those that depend on the machine lie apart on Debian; for this they are the same everywhere.
+    // Debian keeps machine-dependent headers separately; for this purpose they are the same
+    // everywhere.
     const multiarch = (await must('gcc', ['-print-multiarch'])).stdout.trim();
     for (const directory of ['/usr/include/openssl', `/usr/include/${multiarch}/openssl`])
       if (existsSync(directory)) cpSync(directory, join(work, 'openssl'), { recursive: true });

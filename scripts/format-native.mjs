@@ -1,7 +1,8 @@
 /*
  * Checks the format of the C and C++ files with clang-format, or with --write formats them.
  *
- * Versions of clang-format differ in details, so Debian 12's decides; another one checks nothing.
+ * Versions of clang-format differ in details. Debian 12's version decides; other versions check
+ * nothing.
  */
 import { capture } from './lib/run-command.mjs';
 

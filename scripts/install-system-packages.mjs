@@ -1,5 +1,5 @@
 /*
- * Installs the system packages and does nothing else: what an administrator runs once, so that npm
+ * Only installs the system packages: an administrator runs it once, so that npm
  * start and npm test need no root.
  */
 import { say } from './lib/progress.mjs';

@@ -1,11 +1,11 @@
 /*
- * Load tests: starts the server, runs a k6 script of load/ against it, stops it, and writes what
- * was seen to build/load/<script>.md.
+ * Load tests: starts the server, runs a k6 script of load/ against it, stops it, and writes a
+ * report to build/load/<script>.md.
  *
  *     npm run load -- smoke [--duration 60] [--rate 500] [--processes 2] [--report file]
  *
- * Durations are seconds. The exit code is k6's (99: a threshold was crossed), or 3 for a run that
- * is invalid because the generator was at its limit.
+ * Durations are in seconds. The exit code is k6's (99: a threshold was crossed), or 3 for a run
+ * that is invalid because the generator was at its limit.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -63,7 +63,7 @@ function positive(name, text) {
   throw new SetupError(`--${name} ${text}: not a positive number.`);
 }
 
-/** One run, and everything that was seen of it. */
+/** One run, and everything that was measured. */
 async function measure({ name, scenario, seconds, rate, processes }, k6) {
   const { servers, restart } = await startServers(scenario, processes);
   const sampler = startSampler(() => servers.map(({ pid, ready }) => ({ pid, port: ready.port })));

@@ -1,7 +1,7 @@
 /*
- * Follows README.md on new machines: Debian 12 and Debian 13 with Node, npm, git and curl, a fresh
- * clone of what is committed, and its two commands, as root and as a user without root. The second
- * start has no network and nothing to do. Uses docker, or podman as root.
+ * Follows README.md on fresh machines: Debian 12 and Debian 13 with Node, npm, git and curl, a
+ * fresh clone of the current commit, and its two commands, as root and as a user without root. The
+ * second start has no network and nothing to do. Uses docker, or podman as root.
  *
  *     node scripts/newcomer-check.mjs [suite…]
  *
@@ -17,7 +17,7 @@ import { root } from './lib/root.mjs';
 import { must } from './lib/run-command.mjs';
 
 const suites = process.argv.length > 2 ? process.argv.slice(2) : ['includes', 'unit'];
-/** Set-up prints only what it does. */
+/** Set-up prints only the steps that it performs. */
 const progress = /^moonring: .*$/m;
 const minutes = 60;
 
@@ -41,7 +41,7 @@ await runChecks(async (check) => {
 async function newMachine(engine, release) {
   const debian = await engine.debian(release);
   const image = `localhost/moonring-newcomer:${release}`;
-  // Debian 12's own Node is too old, so that its users get one elsewhere; here it is this one.
+  // Debian 12's Node is too old, so its users install another one; here it is this machine's.
   const packages = `ca-certificates curl git${release > 12 ? ' nodejs npm' : ''}`;
   const prefix = dirname(dirname(realpathSync(process.execPath)));
   const lines = [
@@ -65,7 +65,7 @@ async function newMachine(engine, release) {
   return image;
 }
 
-/** A machine on which nothing has been done but to clone. */
+/** A machine with nothing but a clone. */
 async function openMachine(engine, image, origin, user, network) {
   const home = user === 'root' ? '/root' : '/home/newcomer';
   network ??= engine.networkOptions(home);
@@ -94,7 +94,7 @@ async function openMachine(engine, image, origin, user, network) {
       await type('PORT=0 MOONRING_ADMIN=off npm start >../log 2>&1 & echo $! >../pid');
       const log = async () => (await type('cat ../log')).output;
       const isReady = async () => /"address":"(http[^"]*)"/.exec(await log())?.[1];
-      // The container's first process reaps none: what has ended stays as a zombie.
+      // The container's first process does not reap: exited processes stay as zombies.
       const isOver = async () =>
         (await type('grep -q "^State:.[^Z]" /proc/$(cat ../pid)/status')).code !== 0;
       const isSettled = async () => (await isReady()) || isOver();
@@ -136,7 +136,7 @@ async function asRoot(check, engine, name, machine) {
   }
 }
 
-/** What is missing has to be named in one command for root, before anything else is begun. */
+/** What is missing must be named in one command for root, before anything else is done. */
 async function asUser(check, name, machine) {
   const user = await machine('newcomer');
   try {

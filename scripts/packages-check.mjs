@@ -1,6 +1,7 @@
 /*
- * The platform packages as their users meet them: chosen by npm, pnpm and Yarn, installed and served on
- * machines without a compiler, and taken by `npm start` in a clone there. It builds what packages/ lacks.
+ * The platform packages as users get them: chosen by npm, pnpm and Yarn, installed and used on
+ * machines without a compiler, and used by `npm start` in a clone there. It builds missing
+ * packages.
  *
  *     node scripts/packages-check.mjs [linux-x64-gnu] [linux-x64-musl] [...] [managers] [clone] [again]
  */
@@ -30,7 +31,7 @@ import { workDirectory } from './packages/sources.mjs';
 import { targets } from './packages/targets.mjs';
 
 const runnable = Object.keys(targets).filter((name) => targets[name].os === 'linux');
-/** The last ones that run on Node 20. Yarn's two lines share a name and nothing else. */
+/** The last versions that run on Node 20. Yarn's two major versions share only a name. */
 const managers = { pnpm: 'pnpm@9.15.9', yarn1: 'yarn@1.22.22', yarn4: '@yarnpkg/cli-dist@4.9.2' };
 const handler = `local json = require 'moonring.json'
 function handle(req, res)
@@ -95,7 +96,7 @@ function mainTarball() {
   return join(packagesDirectory, `moonring-${version}.tgz`);
 }
 
-/** In a folder that no other project is above. */
+/** In a directory outside of any other project. */
 function emptyProject(name, registry) {
   const directory = join(tmpdir(), `moonring-packages-${process.pid}`, name);
   rmSync(directory, { recursive: true, force: true });
@@ -143,7 +144,7 @@ async function withManager(name, registry) {
       '--no-lockfile',
       '--silent',
       '--ignore-engines',
-      // The same version may be another build than the last time.
+      // The same version may be a different build than last time.
       '--cache-folder',
       join(directory, 'cache'),
     ]);
@@ -220,7 +221,7 @@ async function respondsTo(
     expect(memory.startsWith('500 '), `out of memory: ${memory}\n${output}`);
     const loop = await get('/loop');
     expect(/^50[03] /.test(loop), `a loop that does not end: ${loop}\n${output}`);
-    // qemu has no robust mutexes: a keeper does not learn of the crash.
+    // qemu has no robust mutexes: a keeper is not notified of the crash.
     const crash = isEmulated ? '503 ' : await get('/crash');
     expect(crash.startsWith('503 '), `a crash: ${crash}\n${output}`);
     const last = await until('a response after all that', async () =>
@@ -230,13 +231,16 @@ async function respondsTo(
     expect(!/killed|did not end/.test(output.replace(/.*SIGSEGV.*/g, '')), output);
     return `first response after ${(took / 1000).toFixed(1)} s`;
   } finally {
-    // npx passes no signal on.
+    // npx does not forward signals.
     if (child.exitCode === null) process.kill(-child.pid, 'SIGTERM');
     await ended;
   }
 }
 
-/** A machine whose npm knows the registries, with an empty project in its home directory. */
+/**
+ * A machine whose npm is configured for the registries, with an empty project in its home
+ * directory.
+ */
 async function machineWithProject(name, registry) {
   const root = await machineFor(name, targets[name]);
   const home = join(root, 'root');
@@ -258,7 +262,7 @@ async function serveInside(name, registry) {
   const { root, home } = await machineWithProject(name, registry);
   const install = `npm install ./moonring.tgz ${quiet.join(' ')} --loglevel=error`;
   const isEmulated = targets[name].cpu !== process.arch;
-  // Once for npm's cache.
+  // Once, to fill npm's cache.
   const first = startInside(root, `${install} && rm -r node_modules package-lock.json`, 'inherit');
   const [code] = await once(first, 'exit');
   expect(code === 0, `npm install inside: code ${code}`);
@@ -271,7 +275,7 @@ async function serveInside(name, registry) {
   return note;
 }
 
-/** On a machine where nothing else would do. */
+/** On a machine where nothing else would work. */
 async function startClone(name, registry) {
   const { root, home } = await machineWithProject(name, registry);
   const clone = join(home, 'clone');
@@ -294,7 +298,7 @@ async function startClone(name, registry) {
     expect(output.includes('missing on linux: a C compiler'), `with other sources:\n${output}`);
     return note;
   } finally {
-    // Tools that look through this tree would take it for a part of it.
+    // Tools that search this tree would take it for a part of it.
     rmSync(clone, { recursive: true });
   }
 }

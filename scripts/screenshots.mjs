@@ -1,6 +1,6 @@
 /*
- * The pictures of docs/: `moonring top` in a terminal of 100 × 30, and the status page, of a server
- * under load. Needs chromium, wrk and script(1), and a built server.
+ * The pictures of docs/: `moonring top` in a terminal of 100 × 30, and the status page, for a
+ * server under load. Needs chromium, wrk and script(1), and a built server.
  *
  *     node scripts/screenshots.mjs
  */
@@ -30,7 +30,7 @@ try {
 
 async function main() {
   const app = join(scratch, 'app.lua');
-  // Some requests wait, some keep a worker busy: there is something to see.
+  // Some requests wait, some keep a worker busy, so that there is something to see.
   writeFileSync(
     app,
     `local count = moonring.shared('sessions')
@@ -94,7 +94,7 @@ async function* on(stream) {
   for (;;) yield once(stream, 'data');
 }
 
-/** The last picture of `moonring top` that is whole. */
+/** The last complete frame of `moonring top`. */
 async function topFrame(socket) {
   const command = `stty cols ${COLUMNS} rows ${ROWS}; exec node dist/master.js top --admin ${socket}`;
   const env = { ...process.env, SHELL: '/bin/sh', TERM: 'xterm' };
@@ -109,7 +109,7 @@ async function topFrame(socket) {
   return text.split('\x1b[H').at(-2);
 }
 
-/** What a terminal would show of the frame, which uses few control sequences. */
+/** The frame as shown by a terminal; it uses few control sequences. */
 function terminalPage(frame) {
   const body = frame
     .replaceAll('\x1b[K', '')
@@ -133,7 +133,7 @@ function styleOf(code) {
   return code in COLOURS ? `color: ${COLOURS[code]}` : '';
 }
 
-/** Over the pipe of the DevTools protocol: messages of JSON that end with a NUL. */
+/** Over the pipe of the DevTools protocol: JSON messages that end with a NUL. */
 async function photograph(url, file, [width, height], waitMs) {
   const browser = spawn(
     'chromium',

@@ -1,7 +1,7 @@
 /*
  * From a fresh clone to a server that can be started: system packages, npm packages, native build,
- * TypeScript build. Of these a package that npm has installed needs the first and the third. Every
- * step looks first and does nothing when there is nothing to do.
+ * TypeScript build. A package installed by npm needs only the first and the third step. Every
+ * step first checks whether there is anything to do.
  */
 import { buildNative, requireWritableBuild } from './lib/native-build.mjs';
 import { requireNode } from './lib/node-version.mjs';
@@ -26,7 +26,7 @@ export async function setUpServer() {
 }
 
 /**
- * What `npm start` needs when packages/ holds an addon for this machine and these sources: no system
+ * What `npm start` needs if packages/ has an addon for this machine and these sources: no system
  * package and no compiler. False: there is none.
  */
 export async function setUpPrebuilt() {
@@ -50,7 +50,7 @@ export async function setUpAddon() {
   await buildNative('release', ['moonring']);
 }
 
-/** What every test suite needs; the builds belong to the suites that use them. */
+/** What every test suite needs; each suite runs the builds that it uses. */
 export async function setUpTests() {
   requireNode();
   await ensureSystemPackages([...buildNeeds, ...testNeeds]);

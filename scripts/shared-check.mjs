@@ -1,7 +1,7 @@
 /*
- * Shared dictionaries for longer than `npm test` does: processes killed in the middle of calls, values
- * of random sizes against a model, and histories of eight processes that Porcupine, a module for Go,
- * checks for linearizability.
+ * Longer tests of shared dictionaries than in `npm test`: processes killed in the middle of calls,
+ * values of random sizes against a model, and histories of eight processes that Porcupine, a Go
+ * module, checks for linearizability.
  *
  *     node scripts/shared-check.mjs [seconds against the model]
  */

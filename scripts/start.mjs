@@ -1,6 +1,6 @@
 /*
  * npm start: sets everything up, then becomes the master. It is the same process on purpose: Ctrl-C
- * and the exit code reach the server and the shell without a process in between.
+ * and the exit code pass between server and shell without another process in between.
  */
 import { runMain } from './lib/setup-error.mjs';
 import { setUpPrebuilt, setUpServer } from './setup.mjs';

@@ -1,12 +1,12 @@
 /*
- * The test suites, in the order in which they run: first what is cheap and says most. Each resolves
+ * The test suites, in the order in which they run: cheap and informative ones first. Each resolves
  * to { passed, failed, output, skipped? }: single tests, not files.
  */
 import { buildNative } from './lib/native-build.mjs';
 import { runChecker, runCtest, runFuzz, runSanitizedServer, runTap } from './lib/run-tests.mjs';
 import { buildTypeScript } from './lib/typescript-build.mjs';
 
-/** What sends the most different bytes. */
+/** The fuzzers that send the most varied bytes. */
 const underAsan = [
   'test/wire/cases-over-tcp.test.ts',
   'test/e2e/bodies-of-every-size.test.ts',
@@ -19,7 +19,7 @@ const underAsan = [
   'test/e2e/tls-of-sockets.test.ts',
   'test/e2e/ngx-raw-sockets.test.ts',
 ];
-/** Where the most threads meet: workers, scaling, reload, drain. */
+/** The tests with the most concurrency: workers, scaling, reload, drain. */
 const underTsan = [
   'test/e2e/control-socket.test.ts',
   'test/e2e/stuck-handlers.test.ts',
@@ -59,7 +59,7 @@ export const suites = {
   },
   'asan-e2e': () => runSanitizedServer('asan', underAsan, 2),
 };
-/** What repeats the others in another environment. */
+/** Suites that repeat others in another environment, or are slow. */
 export const repeats = {
   load: () => runTap('test/load', 1),
   autobahn: () => runChecker('scripts/websocket-check.mjs'),
@@ -70,7 +70,7 @@ export const repeats = {
   // As in `e2e`, for a minute each.
   'redis-soak': () =>
     runTap(['test/e2e/redis-failures.test.ts'], 1, { env: { REDIS_SECONDS: '60' } }),
-  // As in `e2e`, with all kinds of server, and 20 ends of each kind on each.
+  // As in `e2e`, with all kinds of server, and 20 crashes of each kind on each.
   'crash-table': () =>
     runTap(['test/e2e/crashes-lose-no-connection.test.ts'], 1, {
       env: { CRASHES: '20', RANDOM_ENDS: '200' },

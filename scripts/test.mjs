@@ -2,7 +2,7 @@
  * npm test: sets everything up and runs the suites.
  *
  *     npm test                  the default suites
- *     npm test -- unit e2e      these
+ *     npm test -- unit e2e      only these
  *     npm test -- all           also those that repeat others in another environment
  *
  * Each suite prints one line, a failing one its output first. The last line counts single tests.

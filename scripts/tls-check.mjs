@@ -1,6 +1,6 @@
 /*
- * What scanners find in the server's TLS with its defaults, with an ECDSA and an RSA certificate of a
- * local authority: Debian's testssl.sh, PyPI's sslyze against Mozilla's "intermediate"
+ * Runs TLS scanners against the server with its defaults, with an ECDSA and an RSA certificate of a
+ * local authority: Debian's testssl.sh, PyPI's sslyze with Mozilla's "intermediate"
  * configuration, and a client that shares no code with OpenSSL, PyPI's tlslite-ng.
  *
  *     node scripts/tls-check.mjs
@@ -16,9 +16,9 @@ import { root } from './lib/root.mjs';
 import { capture, must } from './lib/run-command.mjs';
 
 const packages = ['sslyze==6.3.1', 'tlslite-ng==0.8.2'];
-/** What testssl.sh says about a local certificate, not about the server. */
+/** Findings of testssl.sh about the local certificate, not about the server. */
 const ofTheCertificate = /^(cert_revocation|DNS_CAArecord)\b/;
-/** WARN: it could not find something out. */
+/** WARN: it could not determine something. */
 const harmless = ['OK', 'INFO', 'WARN'];
 
 await runChecks(async (check) => {

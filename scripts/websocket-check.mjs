@@ -1,10 +1,10 @@
 /*
- * The cases of the Autobahn TestSuite for WebSocket servers, which PyPI's kosoku drives, against an
+ * The cases of the Autobahn TestSuite for WebSocket servers, run by PyPI's kosoku against an
  * echo in Lua: no case may fail, nor be "non-strict".
  *
  *     node scripts/websocket-check.mjs [--short]
  *
- * --short: without the cases of many or large messages, one of each kind of compression.
+ * --short: without the cases with many or large messages, and one of each kind of compression.
  */
 import { join } from 'node:path';
 import { expect, runChecks, Skipped } from './lib/checks.mjs';
@@ -65,7 +65,7 @@ async function drive(python, address, cases) {
   return JSON.parse(stdout);
 }
 
-/** How many cases there were; throws those that are not as they should be. */
+/** The number of cases; throws those with an unexpected result. */
 function judge(results) {
   const isRight = (verdict) => verdict === 'OK' || verdict === 'INFORMATIONAL';
   const all = Object.entries(results);

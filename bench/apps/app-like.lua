@@ -1,5 +1,5 @@
--- What a small real app does per request: a router with a path parameter, two header reads, a
--- JSON answer. wrk sends every request here to /users/42.
+-- The work of a small real app per request: a router with a path parameter, two header reads, a
+-- JSON response. wrk sends every request to /users/42.
 
 local sub = string.sub
 

@@ -1,6 +1,6 @@
--- GET /<n> runs n rounds of a loop. GET /rounds-per-us is how many of them this
--- machine does in a microsecond: to burn the same in every thread, ask once and count in rounds.
--- (A thread cannot time itself: os.clock counts the CPU time of all of them.)
+-- GET /<n> runs n iterations of a loop. GET /rounds-per-us returns how many of them this
+-- machine runs in a microsecond: to burn the same time in every thread, ask once and count iterations.
+-- (A thread cannot measure its own time: os.clock counts the CPU time of all threads.)
 local clock = os.clock
 
 local function spin(rounds)

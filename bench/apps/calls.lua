@@ -1,4 +1,4 @@
--- Nanoseconds per call of what handlers count and sign with: /calls?<name> for bench/calls.mjs.
+-- Nanoseconds per call of metrics, crypto and log functions: /calls?<name> for bench/calls.mjs.
 local crypto, log, metrics = moonring.crypto, moonring.log, moonring.metrics
 
 local plain = metrics.counter('bench_plain_total', 'Calls.')

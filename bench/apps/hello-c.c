@@ -1,4 +1,4 @@
-/* The work hello of lib/servers.mjs from a C handler. */
+/* The work hello of lib/servers.mjs as a C handler. */
 #include "httpserver.h"
 
 HS_HANDLER_MODULE

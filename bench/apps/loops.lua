@@ -1,4 +1,4 @@
--- Loops that LuaJIT compiles, of a few instructions each: /<kind>?<rounds>, for what is paid in each round.
+-- Loops of a few instructions that LuaJIT compiles: /<kind>?<rounds>, to measure the cost per iteration.
 local ffi = require 'ffi'
 
 local band, bxor, byte = bit.band, bit.bxor, string.byte

@@ -1,4 +1,4 @@
--- Every request is one to the server on port UPSTREAM, whose response is passed on.
+-- Sends each request on to the server on port UPSTREAM, and responds with its response.
 local http = require 'moonring.http'
 
 local upstream = 'http://127.0.0.1:' .. (os.getenv 'UPSTREAM' or '0') .. '/'

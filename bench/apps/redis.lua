@@ -1,4 +1,4 @@
--- Every request reads one key: on the connection that all share, or on one of the pool.
+-- Each request reads one key, on the shared connection or on a pooled one.
 local redis = require 'moonring.redis'
 
 local url = 'redis://127.0.0.1:' .. (os.getenv 'UPSTREAM' or '6379')

@@ -1,5 +1,5 @@
--- The same small app as app-like.lua, with the router that comes with the server. wrk sends every
--- request here to /users/42.
+-- The same small app as app-like.lua, with the server's router. wrk sends every
+-- request to /users/42.
 local router = require 'moonring.router'
 
 local app = router.new()

@@ -1,6 +1,6 @@
--- What the router costs without a server around it: GET /routes?count,kind responds with nanoseconds
--- per request. Requests go to `count` routes of five forms, in a random order; kind: `one` function
--- for all of them, a function for `each`, or these with hooks and an error handler (`hooks`).
+-- The cost of the router alone, without a server: GET /routes?count,kind responds with nanoseconds
+-- per request. Requests go to `count` routes of five forms, in random order; kind: `one` function
+-- for all of them, one for `each`, or one for each with hooks and an error handler (`hooks`).
 local router = require 'moonring.router'
 
 local ROUNDS, REQUESTS = 10, 100 * 1024

@@ -1,4 +1,4 @@
--- Calls of a shared dictionary, as many as the query says: /get?1000000. For Moonring, and with
+-- Makes as many calls on a shared dictionary as the query says: /get?1000000. For Moonring, and with
 -- `handle` called by nginx: bench/shared.mjs.
 local ffi = require 'ffi'
 ffi.cdef 'int getpid(void);'

@@ -1,5 +1,5 @@
--- For waiting.mjs: handlers and tasks that sleep, or wait for another server, and what they hold
--- meanwhile.
+-- For waiting.mjs: handlers and tasks that sleep, or wait for another server, and their memory
+-- use.
 local http = require 'moonring.http'
 
 local UPSTREAM = os.getenv 'UPSTREAM'
@@ -29,7 +29,7 @@ ways['/tasks'] = function(req, res)
   res:body('begun'):send()
 end
 
--- What another server says after a while.
+-- The response of another server after a while.
 ways['/slow'] = function(_, res)
   local reply, problem = http.fetch(UPSTREAM)
   if not reply then
@@ -38,7 +38,7 @@ ways['/slow'] = function(_, res)
   res:body(reply:body()):send()
 end
 
--- As an URL shortener responds.
+-- Like a URL shortener.
 ways['/redirect'] = function(_, res)
   res:status(302):header('Location', 'https://example.com/'):send()
 end
@@ -47,7 +47,7 @@ ways['/waiting'] = function(_, res)
   res:body(tostring(waiting)):send()
 end
 
--- Bytes of the Lua state without garbage.
+-- Memory of the Lua state in bytes, without garbage.
 ways['/memory'] = function(_, res)
   collectgarbage()
   collectgarbage()

@@ -1,4 +1,4 @@
--- For websocket.mjs: an echo, and sockets that follow a topic to which the first reactor publishes.
+-- For websocket.mjs: an echo, and sockets subscribed to a topic to which the first reactor publishes.
 local ffi = require 'ffi'
 
 ffi.cdef [[

@@ -1,4 +1,4 @@
-// Command lines, cores, and the arithmetic of the figures.
+// Command lines, CPU pinning, and the arithmetic of the figures.
 import { spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -17,10 +17,10 @@ export function requirePrograms(...names) {
   if (missing.length > 0) throw new Error(`Not installed: ${missing.join(', ')}.`);
 }
 
-/** Pinning needs two cores and taskset; without them the figures mix server and load. */
+/** Pinning needs two cores and taskset; without it the figures mix server and load generator. */
 export const canPin = hasProgram('taskset') && availableParallelism() > 1;
 
-/** The command line on one core: the server's is 0, the load's 1. */
+/** The command line on one core: 0 for the server, 1 for the load generator. */
 export function pinned(core, command) {
   return canPin ? ['taskset', '-c', String(core), ...command] : command;
 }
@@ -41,7 +41,7 @@ export function readOptions(defaults) {
   });
 }
 
-/** The items of `a,b,c`; each has to be one of `known`, and no text is all of them. */
+/** The items of `a,b,c`; each must be in `known`, and an empty text means all of them. */
 export function choose(text, known) {
   const names = text.split(',').filter(Boolean);
   const unknown = names.filter((name) => !known.includes(name));
@@ -61,7 +61,9 @@ export async function runMain(main) {
   }
 }
 
-/** The order of round `round`: none is always first, or always after the same one. */
+/**
+ * The order of round `round`, rotated so that none is always first, or always after the same one.
+ */
 export function inTurn(items, round) {
   const at = round % items.length;
   return [...items.slice(at), ...items.slice(0, at)];
@@ -73,7 +75,7 @@ export function median(numbers) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Median, lowest and highest of the ratios of each round to the round of `base` beside it. */
+/** Median, minimum and maximum of the ratios of each round to the same round of `base`. */
 export function ratios(rounds, base, value) {
   const all = rounds.map((round, i) => value(round) / value(base[i]));
   return { median: median(all), lowest: Math.min(...all), highest: Math.max(...all) };
@@ -84,7 +86,7 @@ export function spread({ median: middle, lowest, highest }, digits = 2) {
   return `${middle.toFixed(digits)} (${lowest.toFixed(digits)}-${highest.toFixed(digits)})`;
 }
 
-/** Medians, and ratios of CPU time taken round by round against `base`. */
+/** Medians, and ratios of CPU time per round to `base`. */
 export function summarise(name, rounds, base) {
   const { invalid } = rounds.at(-1);
   if (invalid) return { name, invalid };
@@ -96,7 +98,7 @@ export function summarise(name, rounds, base) {
   if (base && !base.at(-1).invalid) {
     row.ratio = ratios(rounds, base, (round) => round.cpuMicros);
     row.p99Ratio = ratios(rounds, base, (round) => round.p99Ms);
-    // The kernel samples the split, so that one round says little.
+    // The kernel samples the split, so a single round means little.
     const sum = (all) => all.reduce((total, { userMicros }) => total + userMicros, 0);
     row.userRatio = sum(rounds) / sum(base);
   }

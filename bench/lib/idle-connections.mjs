@@ -1,14 +1,14 @@
-// Idle keep-alive connections, which a process of their own holds.
+// Idle keep-alive connections, held by a separate process.
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 
 const AT_A_TIME = 64;
-/** Spread over several addresses, so that the ports of one do not run out. */
+/** Spread over several addresses, so that the ports of one address do not run out. */
 const PER_ADDRESS = 4000;
 
-/** `count` connections that have had one response each. `close` fails if the server has closed one. */
+/** `count` connections with one response each. `close` fails if the server has closed one. */
 export async function openIdle(port, count, { tls = false } = {}) {
   const child = fork(import.meta.filename, [], {
     env: { ...process.env, HOLD: `${port} ${count} ${Number(tls)}` },

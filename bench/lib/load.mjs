@@ -1,4 +1,4 @@
-// Loads a server from the other core and says what a request cost its processes.
+// Loads a server from the other core and measures the cost per request for the server's processes.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { request } from 'node:http';
@@ -8,9 +8,9 @@ import { processTree, spentBy } from './processes.mjs';
 
 const TO_MILLISECONDS = { us: 0.001, ms: 1, s: 1000, m: 60_000 };
 const TO_BYTES = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
-/** wrk rounds what it has read, and stops in the middle of responses. */
+/** wrk rounds the number of bytes read, and stops in the middle of responses. */
 const SHORT = 0.9;
-/** A server that answers less than this share of what was due is overloaded. */
+/** A server that responds to less than this share of the requests due is overloaded. */
 const ENOUGH = 0.99;
 
 async function run(command, args) {
@@ -25,7 +25,7 @@ async function run(command, args) {
   return output;
 }
 
-/** What a report of wrk says; `invalid` is why its figures must not be used. */
+/** The figures of a report of wrk; `invalid` is why they must not be used. */
 export function parseWrk(output) {
   const milliseconds = (pattern) => {
     const [, value, unit] = pattern.exec(output) ?? [];
@@ -47,12 +47,12 @@ export function parseWrk(output) {
 }
 
 /**
- * One run of wrk: as many requests as `connections` allow, `depth` of them at once.
+ * One run of wrk: `connections` connections with `depth` requests at once on each.
  *
  * @param {{ port: number, path?: string, agent?: string, bodyBytes?: number, connections?: number,
  *   seconds: number, depth?: number, fields?: string[], paths?: string, scheme?: 'https' }} load
  * `paths`: a file with
- *   a path on each line, asked for in turn
+ *   a path on each line, requested in turn
  */
 export async function runWrk({ port, path = '/', agent, bodyBytes = 0, depth = 1, ...load }) {
   const { connections = 64, seconds, fields = [], paths, scheme = 'http' } = load;
@@ -69,8 +69,8 @@ export async function runWrk({ port, path = '/', agent, bodyBytes = 0, depth = 1
 }
 
 /**
- * One run of paced.c: `rate` requests per second, whatever the server does. Latencies count from
- * when a request was due.
+ * One run of paced.c: `rate` requests per second, whatever the server does. Latencies are measured
+ * from the time at which a request was due.
  */
 export async function runPaced(helpers, { port, path = '/', agent, connections, seconds, rate }) {
   const numbers = [port, connections, seconds, rate].map(String);
@@ -99,7 +99,7 @@ export async function measure(server, load) {
   return { ...result, userMicros, systemMicros, cpuMicros, switches: per('switches') };
 }
 
-/** The same with wrk. */
+/** The same, with wrk as the load. */
 export async function measureWrk(server, load) {
   const result = await measure(server, () => runWrk({ port: server.port, ...load }));
   if (!result.invalid && result.bytesPerRequest < SHORT * (load.responseBytes ?? 0)) {

@@ -6,13 +6,13 @@ const TICKS_PER_SECOND = 100;
 
 const numbers = (path) => readdirSync(path).filter((name) => /^\d+$/.test(name));
 
-// The fields of a stat file after the command name, which may itself hold spaces and brackets.
+// The fields of a stat file after the command name, which may itself contain spaces and brackets.
 function statOf(pid) {
   const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-/** The process and everything it started, directly or not, that is still alive. */
+/** The process and all its live descendants. */
 export function processTree(root) {
   const children = new Map();
   for (const pid of numbers('/proc')) {
@@ -20,7 +20,7 @@ export function processTree(root) {
       const parent = Number(statOf(pid)[1]);
       children.set(parent, [...(children.get(parent) ?? []), Number(pid)]);
     } catch {
-      // It has ended meanwhile.
+      // It has exited in the meantime.
     }
   }
   const tree = [root];
@@ -29,8 +29,8 @@ export function processTree(root) {
 }
 
 /**
- * What `pids` have spent so far: microseconds of CPU time and context switches. The split into user
- * and system comes in hundredths of a second, the sum of the living threads in nanoseconds.
+ * The usage of `pids` so far: microseconds of CPU time and context switches. The split into user
+ * and system time is in hundredths of a second, the sum over the live threads in nanoseconds.
  */
 export function spentBy(pids) {
   const spent = { userMicros: 0, systemMicros: 0, cpuMicros: 0, switches: 0 };
@@ -67,12 +67,12 @@ export function memoryOf(pid) {
   return { resident: bytes('Rss'), private: bytes('Private_Clean') + bytes('Private_Dirty') };
 }
 
-/** The pid of the one reactor of a master. */
+/** The pid of a master's only reactor. */
 export function reactorOf(master) {
   return reactorsOf(master)[0];
 }
 
-/** Its reactors, without their keepers, which have their command lines. */
+/** Its reactors, without their keepers, which have the same command lines. */
 export function reactorsOf(master) {
   return processTree(master).filter((pid) => {
     try {
@@ -84,7 +84,7 @@ export function reactorsOf(master) {
   });
 }
 
-/** Waits for `condition`, for two seconds at most. */
+/** Waits for `condition`, for at most two seconds. */
 export async function until(what, condition) {
   for (let attempt = 0; attempt < 200; attempt += 1) {
     if (condition()) return;

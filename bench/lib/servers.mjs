@@ -1,4 +1,4 @@
-// What a benchmark runs: the C helpers (built on demand), servers, and what is asked of them.
+// The programs of a benchmark: the C helpers (built on demand), servers, and the requests to them.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -22,14 +22,14 @@ export const NGINX_LUA = ['ndk_http_module.so', 'ngx_http_lua_module.so'].map(
   (name) => `/usr/lib/nginx/modules/${name}`,
 );
 
-/** The kinds of loop in apps/loops.lua. */
+/** The kinds of loops in apps/loops.lua. */
 export const LOOPS = ['count', 'bxor', 'float', 'array', 'string', 'ffi'];
 const loopWork = (kind) => [
   `loop-${kind}`,
   { path: `/${kind}?200000`, type: 'text/plain', body: /^\d+\n$/ },
 ];
 
-/** What is asked, and what the response has to be. */
+/** The requests, and the expected responses. */
 export const WORKS = {
   hello: { type: 'text/plain', body: 'hello, world\n' },
   app: { path: '/users/42', agent: 'bench', type: 'application/json', body: /^\{"id":42,"host":/ },
@@ -49,7 +49,7 @@ export const WORKS = {
   ...Object.fromEntries(LOOPS.map(loopWork)),
 };
 
-/** Compiles the C helpers if needed and returns where they are. */
+/** Compiles the C helpers if needed and returns their paths. */
 export function buildHelpers() {
   const options = { stdio: ['ignore', 'ignore', 'inherit'] };
   execFileSync('cmake', ['-S', BENCH, '-B', BUILD], options);
@@ -63,7 +63,7 @@ export function buildHelpers() {
   };
 }
 
-/** A C handler built as a user would, with the header of the server in `root`. */
+/** A C handler built as by a user, with the header of the server in `root`. */
 export function buildHelloC(root = ROOT) {
   mkdirSync(BUILD, { recursive: true });
   const output = join(BUILD, `hello-c-${Buffer.from(root).toString('base64url')}.so`);
@@ -73,13 +73,13 @@ export function buildHelloC(root = ROOT) {
 }
 
 /**
- * Starts a server on its core (`cores: 'all'`: on every core, 'load': on that of the load) and waits
- * until `portOf(line)` finds a port in a line of its output. Returns { pid, port, lines, stop }; `lines` emits each further
- * line.
+ * Starts a server on its core (`cores: 'all'`: on every core, 'load': on the load generator's) and
+ * waits until `portOf(line)` finds a port in a line of its output. Returns
+ * { pid, port, lines, stop }; `lines` emits each further line.
  */
 export async function startServer(command, { environment = {}, cores = 'one', portOf = Number }) {
   const [program, ...args] = cores === 'all' ? command : pinned(cores === 'load' ? 1 : 0, command);
-  // A server must not inherit what changes how Node runs it.
+  // A server must not inherit variables that change how Node runs it.
   const env = { ...process.env, NODE_OPTIONS: '', ...environment };
   const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'inherit'] });
   const exited = once(child, 'exit');
@@ -102,7 +102,7 @@ export async function startServer(command, { environment = {}, cores = 'one', po
 
 /**
  * Starts the server in `root` with the given app, by default with one reactor and without an admin
- * listener. `tls`: the port is that of TLS.
+ * listener. `tls`: the port is the TLS port.
  */
 export function startMoonring(app, how = {}) {
   const { root = ROOT, options = [], processes = 1, tls = false, admin = 'off', ...rest } = how;
@@ -119,14 +119,14 @@ export function startMoonring(app, how = {}) {
 
 /**
  * Starts it and warms it up so that its traces are compiled; adds the pid of the reactor and the
- * number of its I/O thread.
+ * id of its I/O thread.
  */
 export async function startWarm(app, { path, ...how } = {}) {
   const server = await startMoonring(app, how);
   return { ...server, ...(await warmUp(server, reactorOf(server.pid), path)) };
 }
 
-/** `ioThread` is the thread of `pid` that works most under load. */
+/** `ioThread` is the thread of `pid` that uses most CPU time under load. */
 export async function warmUp({ port }, pid, path = '/') {
   const before = threadTimes(pid);
   for (const depth of [1, 16]) mustBeValid(await runWrk({ port, path, seconds: 1, depth }));
@@ -142,13 +142,15 @@ const APPS = {
   ...Object.fromEntries(LOOPS.map((kind) => [`loop-${kind}`, 'apps/loops.lua'])),
 };
 
-/** The app of this work for a Moonring in `root`. */
+/** The app of this work for the Moonring in `root`. */
 function appOf(work, root) {
   if (work === 'hello') return join(root, 'examples/hello.lua');
   return join(BENCH, APPS[work] ?? 'apps/workloads.lua');
 }
 
-/** What the contenders of a work ask, if anything. They find its port in their environment. */
+/**
+ * The servers that a work sends requests to, if any. Contenders find their port in the environment.
+ */
 export async function startUpstream(work, helpers) {
   if (work.startsWith('redis')) return startRedis();
   if (work !== 'proxy') return undefined;
@@ -157,7 +159,7 @@ export async function startUpstream(work, helpers) {
   return server;
 }
 
-/** A redis-server with one key, beside the load. */
+/** A redis-server with one key, on the load generator's core. */
 async function startRedis() {
   if (!hasProgram('redis-server')) throw new Error('Not installed: redis-server.');
   const port = String(await freePort());
@@ -188,7 +190,7 @@ const startNode = (file) =>
   });
 
 /**
- * The contenders: what is missing for one, its works (all without), and how it starts.
+ * The contenders: what is missing to run one, its works (default: all), and how it is started.
  *
  * @param {ReturnType<typeof buildHelpers>} helpers
  * @param {{ baseline?: string, addon?: string }} [others] another checkout, built; another addon for this one
@@ -238,7 +240,7 @@ export function contenders(helpers, { baseline, addon } = {}) {
   };
 }
 
-/** Why a response is not that of the work; undefined if it is. */
+/** Why a response is not the expected one; undefined if it is. */
 export function faultOf({ status, headers, body }, work) {
   if (status !== 200) return `status ${status}`;
   const { body: wanted, responseBytes } = work;
@@ -251,7 +253,7 @@ export function faultOf({ status, headers, body }, work) {
   return headers.date ? undefined : 'no Date';
 }
 
-/** Starts a contender; one whose response is not the one asked for is not measured. */
+/** Starts a contender; it is not measured if its response is not the expected one. */
 export async function startChecked(contender, name, workName) {
   const server = await contender.start(workName);
   const work = WORKS[workName];
@@ -263,8 +265,8 @@ export async function startChecked(contender, name, workName) {
 }
 
 /**
- * Debian's nginx, by default with one worker; `http` gives what stands in its http block, for a port. It takes no
- * port 0, and as root it would run as a user who may not read these files.
+ * Debian's nginx, by default with one worker; `http` returns the content of its http block, for a
+ * port. It accepts no port 0, and as root it would switch to a user who may not read these files.
  */
 export async function startNginx(http, modules = [], { workers = 1, cores = 'one' } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-bench-'));

@@ -1,11 +1,12 @@
-// Counts instructions by stepping through them with ptrace (step-count.c): exact, whatever else runs.
+// Counts instructions by stepping through them with ptrace (step-count.c): exact, whatever else
+// runs.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { createInterface } from 'node:readline';
 
-// A connection that sends the same request, as wrk writes it, `depth` times at once and waits for
-// all the responses.
+// A connection that sends the same request, in the form in which wrk writes it, `depth` times at
+// once and waits for all the responses.
 async function openClient({ port, path = '/' }, depth) {
   const request = `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`;
   const socket = createConnection(port, '127.0.0.1');
@@ -30,8 +31,8 @@ function lengthOf(chunk) {
 }
 
 /**
- * User-space instructions of the I/O thread per request. Counts between two batches, so that attaching and
- * connecting stay outside.
+ * User-space instructions of the I/O thread per request. Counts between two batches, so that
+ * attaching and connecting are not included.
  */
 export async function countBySteps(helpers, server, { depth = 1, requests = 64 } = {}) {
   const client = await openClient(server, depth);

@@ -1,4 +1,4 @@
--- The works of lib/servers.mjs for nginx, with its own calls, as its users write them.
+-- The works of lib/servers.mjs for nginx, with nginx's own API, as its users write them.
 
 local sub = string.sub
 
@@ -49,7 +49,7 @@ add_route('GET', '/users/', function(rest)
   answer_json(200, '{"id":' .. id .. ',"host":"' .. host .. '","agent":"' .. agent .. '"}')
 end)
 
--- Both redis works: every request takes a connection from the pool, and gives it back.
+-- Both redis works: every request takes a connection from the pool, and returns it.
 local redis
 
 add_route('GET', '/redis', function()

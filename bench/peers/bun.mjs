@@ -1,4 +1,4 @@
-// The works of lib/servers.mjs from Bun's own server. Prints its port.
+// The works of lib/servers.mjs with Bun's server. Prints its port.
 /* global Bun */
 
 const typed = (type, text, status = 200) =>

@@ -1,4 +1,4 @@
-// The work hello of lib/servers.mjs from Fastify. Prints its port.
+// The work hello of lib/servers.mjs with Fastify. Prints its port.
 import fastify from 'fastify';
 
 const app = fastify();

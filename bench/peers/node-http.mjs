@@ -1,4 +1,4 @@
-// The work hello of lib/servers.mjs from node:http. Prints its port.
+// The work hello of lib/servers.mjs with node:http. Prints its port.
 import { createServer } from 'node:http';
 
 const server = createServer((_request, response) => {

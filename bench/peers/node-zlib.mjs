@@ -1,4 +1,5 @@
-// The files of a directory with gzip or brotli of node:zlib, for bench/compression.mjs. Prints its port.
+// Serves the files of a directory compressed by node:zlib, for bench/compression.mjs. Prints its
+// port.
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';

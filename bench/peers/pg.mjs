@@ -1,4 +1,4 @@
-// The work of bench/postgres.mjs from node:http and pg, with a prepared statement. Prints its port.
+// The work of bench/postgres.mjs with node:http and pg, with a prepared statement. Prints its port.
 import { createServer } from 'node:http';
 import pg from 'pg';
 

@@ -1,4 +1,4 @@
-// The work proxy of lib/servers.mjs from @fastify/http-proxy. Prints its port.
+// The work proxy of lib/servers.mjs with @fastify/http-proxy. Prints its port.
 import proxy from '@fastify/http-proxy';
 import fastify from 'fastify';
 

@@ -109,7 +109,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports)
     if (!hs_self_check())
         throw Napi::Error::New(
             env,
-            "llhttp or zlib was resolved outside of the addon, from another one in this process: "
+            "llhttp or zlib was resolved outside the addon, from another library in this process: "
             "refusing to load. Rebuild the addon with the project's own build.");
     exports.Set("version", HS_VERSION);
     exports.Set("llhttpVersion", hs_llhttp_version());

@@ -120,7 +120,7 @@ static hs_survive_t survive_property(const Napi::Object &object, const char *nam
         if (value == names[mode])
             return static_cast<hs_survive_t>(mode);
     throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
-                                                 "' does not say what survives: " + value);
+                                                 "' is not a survive mode: " + value);
 }
 
 static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const char *name)
@@ -131,7 +131,7 @@ static hs_dispatch_mode_t dispatch_property(const Napi::Object &object, const ch
         if (value == names[mode])
             return static_cast<hs_dispatch_mode_t>(mode);
     throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
-                                                 "' is not a way of dispatch: " + value);
+                                                 "' is not a dispatch mode: " + value);
 }
 
 hs_ws_compress_t ws_compress_property(const Napi::Object &object, const char *name)
@@ -142,7 +142,7 @@ hs_ws_compress_t ws_compress_property(const Napi::Object &object, const char *na
         if (value == names[mode])
             return static_cast<hs_ws_compress_t>(mode);
     throw Napi::TypeError::New(object.Env(), std::string("option '") + name +
-                                                 "' is not a way of compressing: " + value);
+                                                 "' is not a compression mode: " + value);
 }
 
 std::vector<int> descriptors_property(const Napi::Object &object, const char *name)

@@ -50,7 +50,7 @@ DictionaryHandle::~DictionaryHandle()
 hs_shared_t *DictionaryHandle::dictionary(Napi::Env env) const
 {
     if (dictionary_ == nullptr)
-        throw Napi::Error::New(env, "the server has ended, and its shared memory with it");
+        throw Napi::Error::New(env, "the server has stopped, and its shared memory is gone");
     return dictionary_;
 }
 

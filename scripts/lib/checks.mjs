@@ -1,11 +1,12 @@
 import { runMain, SetupError } from './setup-error.mjs';
 
-/** There is nothing to check on this machine; the message says why. */
+/** The checks cannot run on this machine; the message says why. */
 export class Skipped extends SetupError {}
 
 /**
- * Runs the main program of a check script. `body` gets `check(name, run)`: it prints a line for
- * each, with what `run` returns, and goes on after a failure. The last line is for run-tests.mjs.
+ * Runs the main program of a check script. `body` gets `check(name, run)`, which prints a line for
+ * each check, with the value returned by `run`, and continues after a failure. The last line is for
+ * run-tests.mjs.
  *
  * @param {(check: (name: string, run: () => unknown) => Promise<void>) => Promise<void>} body
  */
@@ -35,7 +36,7 @@ export function runChecks(body) {
   });
 }
 
-/** Throws what was seen unless the condition holds. */
+/** Throws with what was seen unless the condition holds. */
 export function expect(condition, seen) {
   if (!condition) throw new Error(seen);
 }

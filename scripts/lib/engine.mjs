@@ -9,8 +9,8 @@ import { hasCommand } from './system-needs.mjs';
 import { aptMirror, ensureSystemPackages } from './system-packages.mjs';
 
 /*
- * Clean machines: containers of docker, or of podman as root with a store of its own. Where no
- * registry of images can be reached, a Debian made by debootstrap takes the place of its image.
+ * Clean machines: containers of docker, or of podman as root with a separate store. If no image
+ * registry can be reached, a Debian made by debootstrap replaces the image.
  */
 
 const suites = { 12: 'bookworm', 13: 'trixie' };
@@ -21,7 +21,7 @@ const need = (name, path = '') => ({
   apt: [name],
 });
 
-/** What an unprivileged sandbox allows, too. */
+/** Also allowed in an unprivileged sandbox. */
 const podmanSettings = `[containers]
 default_ulimits = ["nofile=10000:10000", "nproc=10000:10000"]
 [engine]
@@ -30,7 +30,7 @@ events_logger = "file"
 runtime = "runc"
 `;
 
-/** @returns {Promise<Engine>} rejects with Skipped where there can be none */
+/** @returns {Promise<Engine>} rejects with Skipped if there is none */
 export async function findEngine() {
   if (process.platform !== 'linux') throw new Skipped('it needs Linux');
   mkdirSync(work, { recursive: true });
@@ -47,7 +47,7 @@ export async function findEngine() {
   return engine;
 }
 
-/** This machine's registry and certificates, for npm inside. */
+/** This machine's npm registry and certificates, for npm inside. */
 async function npmVolumes() {
   const registry = (await capture('npm', ['config', 'get', 'registry'])).stdout.trim();
   const certificates = process.env.NODE_EXTRA_CA_CERTS;
@@ -88,7 +88,7 @@ class Engine {
     await mustWithRetry(first, [...rest, directory], { env: this.#env });
   }
 
-  /** An image from the text of a Dockerfile and files to put beside it. */
+  /** An image from the text of a Dockerfile and files placed next to it. */
   async buildFrom(name, dockerfile, files = {}) {
     const directory = join(work, 'context');
     rmSync(directory, { recursive: true, force: true });
@@ -102,7 +102,7 @@ class Engine {
     return (await this.run(['image', 'inspect', name])).code === 0;
   }
 
-  /** Makes sure that the image is there: from its registry, or with `standIn`. */
+  /** Ensures that the image exists: from its registry, or with `standIn`. */
   async ensureImage(name, standIn) {
     if (await this.has(name)) return;
     if ((await this.run(['pull', name], { timeoutMs: 120_000 })).code !== 0) await standIn();

@@ -28,7 +28,7 @@ export async function buildNative(preset, targets = []) {
   if (!isNewer(ninja, join(root, 'CMakePresets.json'))) {
     say(`building the native ${preset} preset`);
     const settings = preset === 'fuzz' ? [] : ['-DMOONRING_BUILD_ADDON=ON'];
-    // Warnings are errors in our CI; a user's CI may have a compiler that warns about more.
+    // Warnings are errors in our CI; a user's compiler may have more warnings.
     if (!isClone) settings.push('-DMOONRING_WERROR=OFF');
     await must('cmake', ['--preset', preset, ...settings]);
     utimesSync(ninja, new Date(), new Date());
@@ -38,7 +38,7 @@ export async function buildNative(preset, targets = []) {
 }
 
 /**
- * Refuses a package whose build directory cannot be written, before anything is installed for it.
+ * Rejects a package whose build directory is not writable, before anything is installed for it.
  *
  * @param {string} [top] the package
  */
@@ -55,12 +55,12 @@ export function requireWritableBuild(top = root) {
   }
 }
 
-/** CMake does not see that a preset has changed. */
+/** CMake does not notice a changed preset. */
 function isNewer(path, other) {
   return existsSync(path) && statSync(path).mtimeMs > statSync(other).mtimeMs;
 }
 
-/** A build directory holds absolute paths, so that it is removed after the tree was moved. */
+/** A build directory contains absolute paths, so it is removed after the tree was moved. */
 function dropForeignCache(directory) {
   let cache = '';
   try {

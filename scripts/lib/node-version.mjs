@@ -5,7 +5,7 @@ import { root } from './root.mjs';
 import { SetupError } from './setup-error.mjs';
 
 /**
- * Refuses a Node older than package.json's `engines` say, before anything is installed for it. npm
+ * Rejects a Node older than the `engines` of package.json, before anything is installed for it. npm
  * only warns.
  *
  * @param {string} [version] of the Node in question

@@ -1,4 +1,4 @@
-/** A version of every major one that the package supports: docs/support.md, node-versions-check.mjs. */
+/** One version of each supported major version: docs/support.md, node-versions-check.mjs. */
 export const nodeVersions = [
   '20.20.2',
   '21.7.3',

@@ -5,11 +5,13 @@ import { say } from './progress.mjs';
 import { root } from './root.mjs';
 import { mustWithRetry } from './run-command.mjs';
 
-/** Makes node_modules what package-lock.json says, unless npm's own record says that it is. */
+/**
+ * Installs node_modules as in package-lock.json, unless npm's record says that it is up to date.
+ */
 export async function ensureNpmPackages() {
   const wanted = readPackages('package-lock.json');
   const found = readPackages('node_modules/.package-lock.json');
-  // Optional packages are for other systems: they may be absent, but not at another version.
+  // Optional packages are for other systems: they may be absent, but not have another version.
   const matches = Object.entries(wanted).every(
     ([path, { version, optional }]) =>
       path === '' || (found[path] ? found[path].version === version : optional === true),
@@ -19,10 +21,13 @@ export async function ensureNpmPackages() {
   await npm('ci', '--include=dev');
 }
 
-/** Packages whose files are compiled into the addon: the server itself never needs them. */
+/** Packages whose files are compiled into the addon: the server does not need them at run time. */
 const HEADERS = ['mime-db', 'node-addon-api', 'node-api-headers'];
 
-/** For an addon that is built where npm has unpacked the package: they go beside it, for CMake's node. */
+/**
+ * For an addon that is built where npm has unpacked the package: they go beside it, for CMake's
+ * node.
+ */
 export async function ensureHeaderPackages() {
   const directory = join(root, 'build', 'npm');
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));

@@ -1,6 +1,6 @@
 /*
- * Addons that `npm run packages` has built in this clone, in packages/<target>: `npm start` takes one
- * that is for this machine and made from these very sources.
+ * Addons built in this clone by `npm run packages`, in packages/<target>: `npm start` uses one
+ * for this machine that was built from exactly these sources.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ export const packagesDirectory = join(root, 'packages');
 
 const inPackages = (name) => `scripts/packages/${name}`;
 
-/** What an addon is made from. */
+/** The sources of an addon. */
 const ingredients = [
   'CMakeLists.txt',
   'cmake',
@@ -24,7 +24,7 @@ const ingredients = [
   ...['addon.mjs', 'sources.mjs', 'targets.mjs'].map(inPackages),
 ];
 
-/** Changes with every file that goes into an addon. */
+/** Changes with every source file of an addon. */
 export function sourceHash() {
   const hash = createHash('sha256');
   const add = (path) => {
@@ -45,10 +45,10 @@ export function sourceHash() {
   return hash.digest('hex');
 }
 
-/** True if packages/ holds any. */
+/** True if packages/ has any. */
 export const hasPrebuilt = () => existsSync(packagesDirectory);
 
-/** The path of an addon for this machine and these sources, or null. The JavaScript is built. */
+/** The path of an addon for this machine and these sources, or null. The JavaScript is compiled. */
 export async function findPrebuilt() {
   const addonFile = pathToFileURL(join(root, 'dist', 'shared', 'addon-file.js'));
   const { platformSuffix } = await import(addonFile.href);

@@ -4,8 +4,8 @@ import { root } from './root.mjs';
 import { capture } from './run-command.mjs';
 
 /**
- * An environment of Python below build/ with packages of PyPI, made if `program` is not in it yet.
- * Returns the directory of its programs, or the reason why there is none.
+ * A Python virtual environment below build/ with packages from PyPI, created if it has no `program`
+ * yet. Returns the directory of its programs, or the reason why there is none.
  *
  * @returns {Promise<{ bin: string, reason?: undefined } | { bin?: undefined, reason: string }>}
  */

@@ -4,7 +4,7 @@ import { say } from './progress.mjs';
 import { root } from './root.mjs';
 import { SetupError } from './setup-error.mjs';
 
-/** For output that comes after the exit. */
+/** For output that arrives after the exit. */
 const outputGraceMs = 2000;
 
 /**
@@ -16,7 +16,7 @@ const outputGraceMs = 2000;
  * @param {{ env?: Record<string, string | undefined>, timeoutMs?: number }} [options] `env` is added
  *   to this process's environment; a command that takes longer is killed
  * @returns {Promise<{ code: number, stdout: string, output: string }>} `output` is stdout and
- *   stderr in the order in which they came
+ *   stderr in the order in which they arrived
  */
 export function capture(command, args, { env = {}, timeoutMs = 0 } = {}) {
   return new Promise((resolve) => {

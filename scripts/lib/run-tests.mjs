@@ -6,8 +6,9 @@ import { root } from './root.mjs';
 import { capture, must } from './run-command.mjs';
 
 /*
- * Runs the test tools and counts. Every function resolves to { passed, failed, output, skipped? };
- * `output` is for failures only, `skipped` says why there was nothing to run.
+ * Runs the test tools and counts the results. Every function resolves to { passed, failed, output,
+ * skipped? };
+ * `output` is only for failures, `skipped` is the reason why nothing was run.
  */
 
 const skipped = (reason) => ({ passed: 0, failed: 0, output: '', skipped: reason });
@@ -57,7 +58,7 @@ export function countCtest(text, code) {
 }
 
 /**
- * Runs test files, or every *.test.ts of a directory, each in a node of its own. (`tap run` does
+ * Runs test files, or every *.test.ts of a directory, each in a separate node. (`tap run` does
  * the same, but compiles each file with tsc, which takes longer than most of the tests.)
  *
  * @param {string | string[]} what relative to the root
@@ -81,7 +82,7 @@ export async function runTap(what, jobs, { env, timeoutSeconds = 300 } = {}) {
   return total;
 }
 
-/** Runs so many at a time, in their order; resolves to their results, in their order too. */
+/** Runs that many at a time, in order; resolves to their results, in the same order. */
 async function inParallel(jobs, items, run) {
   const results = [];
   let next = 0;
@@ -110,8 +111,8 @@ export function countTap(text, code) {
 }
 
 /**
- * libFuzzer, from the regressions and the wire cases on, so many seconds for each fuzzer; the corpus
- * stays in the build directory.
+ * libFuzzer, starting from the regressions and the wire cases, for this many seconds per fuzzer;
+ * the corpus stays in the build directory.
  */
 export async function runFuzz(seconds) {
   const { code, stdout } = await capture('clang', ['-print-runtime-dir']);
@@ -158,8 +159,8 @@ export async function runFuzz(seconds) {
 }
 
 /**
- * Runs end-to-end tests against a server whose addon is built with a sanitizer. node is not, so it
- * has to preload the sanitizer's runtime.
+ * Runs end-to-end tests with a server whose addon is built with a sanitizer. node itself is not, so
+ * it has to preload the sanitizer's runtime.
  *
  * @param {'asan' | 'tsan'} preset
  */
@@ -175,9 +176,9 @@ export async function runSanitizedServer(preset, files, jobs) {
   const env = {
     MOONRING_ADDON: join(root, 'build', preset, 'moonring.node'),
     MOONRING_TEST_PRELOAD: runtime,
-    // node leaves memory behind at its exit; the C suites look for our leaks.
+    // node leaks memory when it exits; the C suites check for our leaks.
     ASAN_OPTIONS: 'detect_leaks=0',
-    // The I/O thread of a drained reactor has ended, but is not joined at the exit.
+    // The I/O thread of a drained reactor has finished, but is not joined at exit.
     TSAN_OPTIONS: tsan,
   };
   const result = await runTap(files, jobs, { env });
@@ -191,7 +192,7 @@ export async function runSanitizedServer(preset, files, jobs) {
   };
 }
 
-/** node is not built with TSan, so much of what it does looks like a race. */
+/** node is not built with TSan, so much of what it does is reported as a race. */
 function isRaceOfAddon(text) {
   const summary = /^SUMMARY: .*$/m.exec(text)?.[0] ?? '';
   const isInNode = summary.includes(`${process.execPath}+`) || summary.includes('/deps/uv/');

@@ -1,6 +1,6 @@
 /**
- * Set-up cannot go on; the message says what the user has to do. It is printed without a stack,
- * since nothing in these scripts is wrong.
+ * Set-up cannot continue; the message says what the user has to do. It is printed without a stack,
+ * because it is not a bug in these scripts.
  */
 export class SetupError extends Error {
   name = 'SetupError';

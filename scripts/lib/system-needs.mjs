@@ -3,8 +3,8 @@ import { accessSync, constants, existsSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * What has to be on the machine, and which package brings it. `present` only looks at files, so
- * that a second run costs nothing. `apt` names alternatives, best first.
+ * What must be installed on the machine, and which package provides it. `present` only checks
+ * files, so that a second run is fast. `apt` lists alternatives, best first.
  *
  * @typedef {{ what: string, apt: string[], present: () => boolean }} Need
  */
@@ -76,10 +76,10 @@ export const packageNeeds = [
   need('pip of Python', ['python3-pip'], () => hasCommand('pip') || hasCommand('pip3')),
 ];
 
-/** A file of each package that has not its name. */
+/** A file of each package whose name differs from the package's. */
 const NGINX_FILES = { dns: 'dns/resolver', websocket: 'websocket/client' };
 
-/** @type {readonly Need[]} what the tests use on top */
+/** @type {readonly Need[]} what the tests need in addition */
 export const testNeeds = [
   need('cmocka', ['libcmocka-dev'], () => hasLibrary('pkgconfig/cmocka.pc')),
   command('make'),
@@ -103,17 +103,17 @@ export const testNeeds = [
   ),
 ];
 
-/** OpenResty's libraries in Debian, in Lua: any machine runs them. */
+/** OpenResty's libraries in Debian, written in Lua: they run on any machine. */
 function hasLuaModule(name) {
   return prefixes.some((prefix) => existsSync(join(prefix, 'share/lua/5.1', `${name}.lua`)));
 }
 
-/** Debian has taken what `python3 -m venv` needs out of Python. */
+/** Debian has split what `python3 -m venv` needs from Python. */
 function hasEnvironments() {
   return isMac || spawnSync('python3', ['-c', 'import ensurepip']).status === 0;
 }
 
-/** Debian has a directory for each version of its programs. */
+/** Debian has a directory for each version of the programs. */
 function hasPostgres() {
   return existsSync('/usr/lib/postgresql') || hasCommand('initdb');
 }

@@ -9,7 +9,7 @@ import { SetupError } from './setup-error.mjs';
 import { hasCommand } from './system-needs.mjs';
 
 /*
- * Installs Debian packages where that needs no question, and otherwise says what to install.
+ * Installs Debian packages if no password is needed, and otherwise prints what to install.
  *
  * Debian 12 has no usable llhttp. Debian 13's two packages install on it unchanged (they need libc6
  * >= 2.3.4), so it gets Debian 13 as another apt source, and a pin of -1 on everything else there.
@@ -45,7 +45,7 @@ export async function ensureSystemPackages(needs) {
 }
 
 async function installWithApt(needs, system, privilege) {
-  // sudo clears the environment, so that variables travel in the command.
+  // sudo clears the environment, so variables are passed on the command line.
   const asRoot = (command) => {
     const [first, ...rest] = [...privilege, ...quietly, ...command];
     return [first, rest];
@@ -75,7 +75,7 @@ async function writeAsRoot(path, text, asRoot) {
   }
 }
 
-/** The mirror that this machine installs Debian from. */
+/** The Debian mirror used by this machine. */
 export async function aptMirror() {
   const { codename } = readSystem();
   const { stdout } = await capture('apt-get', ['update', '--print-uris']);
@@ -101,7 +101,7 @@ async function firstAvailable(alternatives) {
   return alternatives[0];
 }
 
-/** What to put before a command to run it as root without a question; null if there is no way. */
+/** The prefix to run a command as root without a password; null if there is none. */
 async function findPrivilege() {
   if (process.getuid() === 0) return [];
   return (await capture('sudo', ['-n', 'true'])).code === 0 ? ['sudo', '-n'] : null;
@@ -109,7 +109,7 @@ async function findPrivilege() {
 
 /** The message for a user who is not root, with the one command to copy. */
 export function rootNeeded(missing, system) {
-  // apt-get takes no alternatives: the release decides which name exists.
+  // apt-get accepts no alternatives: the release decides which name exists.
   const old = system.release !== null && system.release < 13;
   const packages = missing.map(({ apt }) => (old ? apt[0] : apt.at(-1))).join(' ');
   const sudo = hasCommand('sudo') ? 'sudo ' : '';
@@ -132,7 +132,7 @@ function withoutApt(missing) {
   return `packages are installed on Debian and Ubuntu only. Install these and start again: ${what}.`;
 }
 
-/** `release` is Debian's number, null for anything that is not a numbered Debian. */
+/** `release` is the number of the Debian release, null for anything else. */
 function readSystem() {
   const os = {};
   const text = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : '';

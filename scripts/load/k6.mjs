@@ -5,10 +5,10 @@ import { root } from '../lib/root.mjs';
 import { SetupError } from '../lib/setup-error.mjs';
 import { hasCommand } from '../lib/system-needs.mjs';
 
-/** Where scripts/install-k6.sh puts it. */
+/** Where scripts/install-k6.sh installs it. */
 const installed = join(root, 'build', 'k6', 'k6');
 
-/** k6's own exit codes, and ours for a run that measured the generator. */
+/** k6's exit codes, and ours for a run in which the generator was the limit. */
 export const exitCodes = {
   passed: 0,
   invalid: 3,
@@ -30,7 +30,7 @@ export function meaningOf(code) {
   return meanings.get(code) ?? `broken: k6 ended with ${code}`;
 }
 
-/** The k6 to use: the one LOAD_K6 names, the one on the PATH, or the one installed here. */
+/** The k6 to use: the one named by LOAD_K6, the one on the PATH, or the one installed here. */
 export function findK6() {
   if (process.env.LOAD_K6) return process.env.LOAD_K6;
   if (hasCommand('k6')) return 'k6';
@@ -43,7 +43,7 @@ export function findK6() {
 }
 
 /**
- * Runs a script of load/. Its output goes through to the terminal.
+ * Runs a script of load/. Its output goes to the terminal.
  *
  * @param {string} k6
  * @param {string} script path from the root
@@ -53,7 +53,7 @@ export function findK6() {
 export function runK6(k6, script, settings) {
   const pairs = Object.entries(settings).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
   const args = ['run', '--quiet', '--new-machine-readable-summary=false', ...pairs, script];
-  // Without this k6 tells its makers about every run.
+  // Otherwise k6 reports every run to its makers.
   const env = { ...process.env, K6_NO_USAGE_REPORT: 'true' };
   const child = spawn(k6, args, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
   const exited = new Promise((resolve, reject) => {

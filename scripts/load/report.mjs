@@ -59,7 +59,7 @@ function durations(values) {
   return ['min', 'med', 'avg', 'p(95)', 'p(99)', 'max'].map((name) => values[name]?.toFixed(2));
 }
 
-/** The sample with the most connections: they say whether the load was spread. */
+/** The sample with the most connections, which shows whether the load was spread. */
 function reactorTable(samples) {
   if (samples.length === 0) return ['The reactors could not be watched.', ''];
   const busiest = samples.reduce((best, sample) =>

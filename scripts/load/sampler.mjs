@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /*
- * Looks at a server's processes from outside while it is under load, through /proc. On other
- * systems there is nothing to see.
+ * Samples a server's processes from outside while it is under load, through /proc. On other
+ * systems it has no samples.
  */
 
 const everyMs = 1000;
@@ -35,7 +35,7 @@ function reactorsOf(master, port) {
   }
 }
 
-/** @returns {Reactor[]} empty if the process has just ended */
+/** @returns {Reactor[]} empty if the process has just exited */
 function reactor(pid, inodes) {
   try {
     const descriptors = readdirSync(`/proc/${pid}/fd`).flatMap((name) => linkOf(pid, name));
@@ -56,7 +56,7 @@ function linkOf(pid, name) {
   }
 }
 
-/** The sockets, as /proc names them, of established connections with that local port. */
+/** The sockets, as named in /proc, of established connections with that local port. */
 function connectionsTo(port) {
   const suffix = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   const links = new Set();
@@ -75,8 +75,8 @@ function childrenOf(pid) {
 }
 
 /**
- * How much the reactors together grew between the second and the last quarter of a run: 1 is not at
- * all. Null if there are too few samples to say.
+ * How much the reactors together grew between the second and the last quarter of a run; 1: not at
+ * all. Null if there are too few samples.
  *
  * @param {'residentKb' | 'descriptors'} what
  */

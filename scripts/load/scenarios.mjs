@@ -1,6 +1,6 @@
 /*
- * What each script of load/ needs from the server's side. `during` runs beside k6 and is told by
- * `signal` (an AbortSignal) when k6 has ended; what it returns is printed in the report.
+ * What each script of load/ needs on the server's side. `during` runs beside k6; `signal` (an
+ * AbortSignal) aborts when k6 has finished; the returned text is printed in the report.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -25,8 +25,8 @@ export const scenarios = {
 };
 
 /**
- * HUP every tenth second, or four times in a short run. Orders that come while a reload is under
- * way are one more reload, so fewer may finish than were asked for; one refused is a failure.
+ * HUP every tenth second, or four times in a short run. Reloads requested while one is in progress
+ * are merged into one more, so fewer may finish than were requested; a rejected one is a failure.
  */
 async function reloadAgainAndAgain({ servers, seconds, signal }) {
   const pauseMs = Math.min(10, seconds / 5) * 1000;
@@ -56,7 +56,7 @@ async function rollAgainAndAgain({ servers, restart, seconds, signal }) {
   return { facts: [`${exits.length} drains, ${bad} of them without exit code 0`], failed: bad > 0 };
 }
 
-/** True after the time, false at once if the run is over. */
+/** True after the time, false at once if the run has ended. */
 async function pause(ms, signal) {
   try {
     await delay(ms, undefined, { signal });

@@ -8,8 +8,8 @@ const startTimeoutMs = 20_000;
 const stopTimeoutMs = 60_000;
 
 /**
- * Starts the built server and waits for its ready line. The operator's own MOONRING_ settings are
- * not the run's.
+ * Starts the built server and waits for its ready line. The operator's MOONRING_ variables are
+ * not passed on.
  *
  * @param {string[]} args
  */
@@ -57,7 +57,7 @@ export async function startServer(args) {
   };
 }
 
-/** TERM, and the exit that follows; KILL for what does not end. */
+/** Sends TERM and waits for the exit; then KILL. */
 async function stop(child, exited) {
   child.kill('SIGTERM');
   const timer = setTimeout(() => child.kill('SIGKILL'), stopTimeoutMs);

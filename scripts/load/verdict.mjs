@@ -1,12 +1,12 @@
 import { exitCodes, meaningOf } from './k6.mjs';
 import { growth } from './sampler.mjs';
 
-/** More than this from the second to the last quarter of a run is a leak. */
+/** More growth than this from the second to the last quarter of a run is a leak. */
 const mostGrowth = { residentKb: 1.25, descriptors: 1.1 };
 
 /**
- * What a run has shown. A saturated generator comes first: whatever else was seen then says nothing
- * about the server.
+ * The result of a run. A saturated generator comes first, because the other figures then say
+ * nothing about the server.
  *
  * @returns {{ exitCode: number, verdict: string, reasons: string[] }}
  */

@@ -1,6 +1,6 @@
 /*
- * Cross-builds the addon for one target, in build/packages/<target>: the libraries inside it into a
- * prefix, then this tree's own CMake with zig.cmake.
+ * Cross-builds the addon for one target, in build/packages/<target>: installs its libraries into a
+ * prefix, then builds this tree with CMake and zig.cmake.
  */
 import { chmodSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,9 @@ import { sources, workDirectory } from './sources.mjs';
 
 /** No undefined-behaviour traps, which zig adds; no path of this machine in the result. */
 const flags = ['-fno-sanitize=undefined', '-g0', `-ffile-prefix-map=${root}=.`];
-/** For what runs for every request: 16 % fewer instructions. zig's linker for macOS has it not. */
+/**
+ * For code that runs for every request: 16 % fewer instructions. zig's linker for macOS lacks it.
+ */
 const acrossFiles = ({ os }) => (os === 'linux' ? ['-flto=full'] : []);
 
 /**
@@ -88,7 +90,7 @@ export async function buildAddonFor(name, target) {
   return join(addon, 'moonring.node');
 }
 
-/** zig's tools under the names and in the form that build systems start compilers in. */
+/** zig's tools under the names by which build systems call compilers. */
 function writeTools(directory, { triple }) {
   mkdirSync(directory, { recursive: true });
   const zig = join(sources.zig, 'zig');

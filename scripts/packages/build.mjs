@@ -1,11 +1,12 @@
 /*
- * npm run packages: builds the addon for every platform from hashed sources, and packs npm's tarballs
- * into packages/. The same sources make the same tarballs.
+ * npm run packages: builds the addon for every platform from sources with known hashes, and packs
+ * npm's tarballs into packages/. The same sources give the same tarballs.
  *
  *     npm run packages                          all platforms
- *     npm run packages -- linux-x64-gnu         these
+ *     npm run packages -- linux-x64-gnu         only these
  *
- * It needs python3 with pip, cargo, perl, make, cmake, ninja, pkg-config, and apt-get for one source.
+ * It needs python3 with pip, cargo, perl, make, cmake, ninja, pkg-config, and apt-get for one
+ * source.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';

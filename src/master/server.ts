@@ -112,7 +112,7 @@ export function serverOf(read: () => ResolvedConfig, logger: PinoLogger | undefi
   let state: State = { tag: 'new' };
 
   async function start(): Promise<ReadyFields> {
-    if (state.tag !== 'new') throw usage('a server can be started once');
+    if (state.tag !== 'new') throw usage('a server can be started only once');
     let onReady: (ready: ReadyFields) => void = () => {};
     const ready = new Promise<ReadyFields>((done) => {
       onReady = done;
@@ -150,7 +150,7 @@ export function serverOf(read: () => ResolvedConfig, logger: PinoLogger | undefi
 
   /** Throws ERR_MOONRING_USAGE if it was not started or has ended. */
   function running(): RunningMaster {
-    if (state.tag !== 'running') throw usage('the server does not run');
+    if (state.tag !== 'running') throw usage('the server is not running');
     return state.master;
   }
 

@@ -61,8 +61,8 @@ export const FIRST_STATE: ReactorState = { tag: 'idle' };
 const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
 
-const NOT_SWITCHED = 'the new generation of the handler is gone: the process ends, to be replaced';
-const STUCK = 'a handler keeps the reactor and does not stop: the process ends, to be replaced';
+const NOT_SWITCHED = 'the new generation of the handler is gone: the process exits to be replaced';
+const STUCK = 'a handler blocks the reactor and does not stop: the process exits to be replaced';
 
 export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
   if (state.tag === 'ended') return { state, effects: [] };
@@ -176,7 +176,7 @@ function onNative(state: ReactorState, event: ReactorEvent, allocator: string): 
       if (mark === 'near') return state.tag === 'ready' ? next(state, told) : next(state);
       // Otherwise the kernel would kill it at an arbitrary point, or another process of the
       // container.
-      const message = `${residentBytes} bytes are resident, which is --memory-limit: the process ends, to be replaced`;
+      const message = `${residentBytes} bytes are resident, which reaches --memory-limit: the process exits to be replaced`;
       return {
         state: { tag: 'ended' },
         effects: [told, { type: 'log', message }, { type: 'die' }],

@@ -238,7 +238,7 @@ function rejectMisspelledVariables(env: Environment): void {
     const meant = nearest(name.slice(ENV_PREFIX.length), words);
     if (meant === null) continue;
     const hint = `(Did you mean ${ENV_PREFIX}${meant}?)`;
-    throw new MoonringError('ERR_MOONRING_USAGE', `${name}: there is no such option ${hint}`);
+    throw new MoonringError('ERR_MOONRING_USAGE', `${name}: no such option ${hint}`);
   }
 }
 

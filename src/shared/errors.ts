@@ -44,7 +44,7 @@ const ERRORS = {
   },
   ERR_MOONRING_CONTROL: {
     exitCode: 1,
-    meaning: 'a server refused the order, or did not respond',
+    meaning: 'a server refused the command, or did not respond',
     advice:
       'give `--admin` the socket of a running server; a refusal has its reason in the message',
   },
@@ -60,14 +60,14 @@ const ERRORS = {
   },
   ERR_MOONRING_SHARED: {
     exitCode: 1,
-    meaning: 'a call on a shared dictionary cannot be done',
+    meaning: 'a call on a shared dictionary failed',
     advice: 'the message names the dictionary, the method and the reason',
   },
   ERR_MOONRING_DRAIN: {
     exitCode: 1,
     meaning: 'a drain did not end cleanly',
     advice:
-      'a second signal, a crash of a reactor or `--drain-timeout` cut requests: allow more time',
+      'a second signal, a crash of a reactor or `--drain-timeout` aborted requests: allow more time',
   },
 } as const;
 

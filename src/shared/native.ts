@@ -254,7 +254,7 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   }
   if (!isAddon(addon)) {
     const advice = `build it with ${buildCommand(packageRoot)}`;
-    throw addonError(`${path} is not the addon of this version: ${advice}`);
+    throw addonError(`${path} is not the addon for this version: ${advice}`);
   }
   return addon;
 }

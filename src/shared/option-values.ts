@@ -137,7 +137,7 @@ function parseWords(
   const wrong = words.find((word) => !pattern.test(word));
   if (wrong !== undefined) return problem(`"${wrong}" is not ${spec.form}`);
   const twice = words.find((word, i) => words.indexOf(word) !== i);
-  return twice === undefined ? parsed(words) : problem(`"${twice}" is there twice`);
+  return twice === undefined ? parsed(words) : problem(`"${twice}" is given twice`);
 }
 
 function parseSizeOption(
@@ -178,7 +178,7 @@ function parseSizes(
         `"${name}" is not a name: up to 63 letters, digits, _ and -, no digit or - at the beginning`,
       );
     }
-    if (sizes.some((known) => known.name === name)) return problem(`"${name}" is there twice`);
+    if (sizes.some((known) => known.name === name)) return problem(`"${name}" is given twice`);
     const size = inRange(
       parseSize(part.slice(equals + 1).trim()),
       sizeBytes(spec.min),

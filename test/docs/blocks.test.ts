@@ -14,7 +14,7 @@ function commands(): Command[] {
   return pages.flatMap(({ blocks }) => blocks.filter(isShell).flatMap(commandsOf));
 }
 
-t.test('every block of code says what it is', async (t) => {
+t.test('every code block has an info string', async (t) => {
   for (const { path, blocks, indented } of pages) {
     t.strictSame(indented, [], `${path}: a block by its indent may be anything: fence it`);
     for (const { language, line } of blocks) {

@@ -4,5 +4,5 @@ import { runPage } from './scene.js';
 
 for (const path of commandPages()) {
   if (path === 'README.md' || path.startsWith('docs/')) continue;
-  t.test(`what ${path} says to type works`, (t) => runPage(t, readPage(path)));
+  t.test(`the commands of ${path} work`, (t) => runPage(t, readPage(path)));
 }

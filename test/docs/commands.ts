@@ -1,9 +1,9 @@
 import type { Block } from './pages.js';
 
 export interface Command {
-  /** As it is pasted, without the comment; several lines if it continues or holds a document. */
+  /** As pasted, without the comment; several lines if it is continued or has a here-document. */
   readonly text: string;
-  /** What the comment says. */
+  /** The text of the comment. */
   readonly claim: string;
   readonly line: number;
 }
@@ -38,12 +38,12 @@ function split(line: string): { code: string; claim: string } {
   return { code: code.trimEnd(), claim: comment?.[1] ?? '' };
 }
 
-/** The exit code that the comment promises, 0 if it says nothing of one. */
+/** The exit code promised by the comment, 0 without one. */
 export function claimedExit({ claim }: Command): number {
   return Number(/\bexits? (?:code )?(\d+)/.exec(claim)?.[1] ?? 0);
 }
 
-/** The status that the comment begins with, `null` for any success. */
+/** The status at the start of the comment, `null` for any success. */
 export function claimedStatus({ claim }: Command): number | null {
   const status = /^(\d{3})\b/.exec(claim)?.[1];
   return status === undefined ? null : Number(status);

@@ -10,7 +10,7 @@ import { type Block, readPage } from './pages.js';
 const directory = mkdtempSync(join(tmpdir(), 'moonring-docs-'));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
-/** Of systemd.service(5), systemd.kill(5) and systemd.exec(5). */
+/** Keys of systemd.service(5), systemd.kill(5) and systemd.exec(5). */
 const SETTINGS = [
   ...['Type', 'ExecStart', 'ExecReload', 'KillMode', 'TimeoutStopSec', 'Restart'],
   ...['RestartPreventExitStatus', 'RuntimeDirectory', 'LimitNOFILE', 'WatchdogSec', 'OOMPolicy'],
@@ -29,7 +29,7 @@ t.test('the config file of docs/configuration.md passes --check', async (t) => {
   t.match(await runMaster(['--config', file, '--check']), { code: 0, stderr: '' });
 });
 
-t.test('the unit of docs/operations.md is one that systemd takes', async (t) => {
+t.test('the unit of docs/operations.md is valid for systemd', async (t) => {
   const { text } = blockIn('docs/operations.md', 'ini');
   const [section, ...settings] = text.trimEnd().split('\n');
   t.equal(section, '[Service]');
@@ -38,7 +38,7 @@ t.test('the unit of docs/operations.md is one that systemd takes', async (t) => 
     t.ok(SETTINGS.includes(name) && value !== '', line);
   }
   const options = /dist\/master\.js (.*)$/m.exec(text)?.[1]?.split(' ') ?? [];
-  // The app is the reader's; its place is the last word.
+  // The app is the reader's; its path is the last word.
   t.match(await runMaster([...options.slice(0, -1), '--check']), { code: 0 });
   if (!hasProgram('systemd-analyze')) return;
   const unit = join(directory, 'moonring.service');
@@ -48,7 +48,7 @@ t.test('the unit of docs/operations.md is one that systemd takes', async (t) => 
   t.equal(status, 0, stderr);
 });
 
-t.test('the overlay of docs/containers.md replaces what the base has', async (t) => {
+t.test('the overlay of docs/containers.md replaces parts of the base', async (t) => {
   const overlay = parse(blockIn('docs/containers.md', 'yaml').text);
   t.strictSame(overlay.resources, ['moonring/deploy/kubernetes/monitored']);
   t.match(overlay.images, [{ name: 'moonring', newTag: /^\d/ }]);

@@ -22,7 +22,7 @@ const DEPLOY = join(ROOT, 'deploy');
 const scratch = mkdtempSync(join(tmpdir(), 'moonring-deploy-'));
 t.teardown(() => rmSync(scratch, { recursive: true }));
 
-/** Name of a family to the labels of its samples. */
+/** The labels of the samples of each metric family. */
 const metrics = new Map(
   metricFamilies(metricsInputs()).map(({ name, samples }) => [
     name,
@@ -32,7 +32,7 @@ const metrics = new Map(
 /** Set by Prometheus. */
 const TARGET_LABELS = ['job', 'instance'];
 
-t.test('each query of the dashboard is about a metric and labels that /metrics has', async (t) => {
+t.test('each query of the dashboard uses a metric and labels of /metrics', async (t) => {
   const dashboard = JSON.parse(readFileSync(join(DEPLOY, 'grafana/moonring.json'), 'utf8'));
   const panels: { title: string; targets?: { expr: string; legendFormat: string }[] }[] =
     dashboard.panels;
@@ -62,7 +62,7 @@ t.test('each query of the dashboard is about a metric and labels that /metrics h
   }
 });
 
-t.test('the panels do not overlap, and have numbers of their own', async (t) => {
+t.test('the panels do not overlap, and have unique numbers', async (t) => {
   const { panels } = JSON.parse(readFileSync(join(DEPLOY, 'grafana/moonring.json'), 'utf8'));
   const taken = new Set<string>();
   for (const { id, title, gridPos } of panels) {
@@ -77,7 +77,7 @@ t.test('the panels do not overlap, and have numbers of their own', async (t) => 
   }
 });
 
-t.test('the units are what systemd takes, and the command is one', async (t) => {
+t.test('the units are valid for systemd, and their command runs', async (t) => {
   const folder = join(DEPLOY, 'systemd');
   const service = readFileSync(join(folder, 'moonring.service'), 'utf8');
   const [, words = ''] = /^ExecStart=\/usr\/bin\/env moonring (.*)$/m.exec(service) ?? [];
@@ -100,7 +100,7 @@ t.test('the units are what systemd takes, and the command is one', async (t) => 
 
 const KUBERNETES = join(DEPLOY, 'kubernetes');
 
-t.test('the manifests are for one app, and set options that there are', async (t) => {
+t.test('the manifests are for one app, and set existing options', async (t) => {
   const base = join(KUBERNETES, 'base');
   const { resources } = parse(readFileSync(join(base, 'kustomization.yaml'), 'utf8'));
   const objects = resources.map((name: string) => parse(readFileSync(join(base, name), 'utf8')));

@@ -9,7 +9,7 @@ const CONTAINER = 'the suite container';
 const PACKAGES = 'the suite packages';
 const FUZZ = 'the suite fuzz';
 
-/** Commands of the pages that are not run where they stand, and what runs them instead. */
+/** Commands of the pages that are not run in place, and what runs them instead. */
 export const ELSEWHERE: Readonly<Record<string, string>> = {
   'git clone <address> moonring && cd moonring': 'the suite newcomer',
   'npm test': NESTED,
@@ -49,7 +49,7 @@ export const ELSEWHERE: Readonly<Record<string, string>> = {
   -max_total_time=600 build/fuzz/corpus test/fuzz/regression`]: FUZZ,
 };
 
-/** What is wrong with an npm command, `null` if nothing. */
+/** The problem of an npm command, `null` if it has none. */
 export function problemWith(command: string): string | null {
   const words = /^(?:\S+=\S+ )?npm (?:run )?([\w:-]+)(?: -- (.*))?$/.exec(command);
   const [, script = '', rest = ''] = words ?? [];

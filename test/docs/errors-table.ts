@@ -5,7 +5,7 @@ const BEGIN =
   '     UPDATE_DOCS=1 npm run test:unit -->\n';
 const END = '<!-- End of what is written from src/shared/errors.ts -->\n';
 
-/** docs/errors.md with the table of codes as the code has it. Throws if the page has no place. */
+/** docs/errors.md with the table generated from the code. Throws if it has no place for it. */
 export function withErrorTable(page: string): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END);

@@ -31,7 +31,7 @@ function blocks(page: string, language: string): string[] {
   return all.filter((block) => block.language === language).map(({ text }) => text);
 }
 
-/** The body of GET / on a connection of its own. */
+/** The body of GET / on a new connection. */
 function greeting(where: { host: string; port: number } | { socketPath: string }): Promise<string> {
   return new Promise((resolve, reject) => {
     request({ ...where, path: '/', agent: false }, (response) => {
@@ -46,7 +46,7 @@ function greeting(where: { host: string; port: number } | { socketPath: string }
   });
 }
 
-/** The fields for a content that is JSON or, if it is not, a form. */
+/** The fields for JSON content or, if it is not JSON, a form. */
 function contentFields(content: string): Record<string, string> {
   if (content === '') return {};
   const form = 'application/x-www-form-urlencoded';
@@ -89,7 +89,7 @@ interface Reply {
   readonly body: string;
 }
 
-/** The response to a request whose target goes out as it is, however its content is framed. */
+/** The response to a request whose target is sent unchanged, however its content is framed. */
 async function ask(
   { host, port }: Server,
   method: string,
@@ -107,7 +107,7 @@ async function ask(
 /** The dictionaries that the examples use. */
 const SHARED = ['--shared', 'hits=1m,cache=1m,limits=1m,locks=1m'];
 
-/** What the handlers of a page find in their environment. */
+/** The environment of the handlers of a page. */
 const SURROUNDINGS: Readonly<Record<string, (t: Test) => Promise<Record<string, string>>>> = {
   'lua-postgres.md': async (t) => ({ DATABASE_URL: (await startPostgres(t)).url() }),
   'lua-redis.md': async (t) => ({ REDIS_URL: (await startRedis(t)).url }),
@@ -147,7 +147,7 @@ t.test('the examples of examples/lua load', async (t) => {
   }
 });
 
-t.test('examples/lua/export.lua sends as many rows as it is asked for', async (t) => {
+t.test('examples/lua/export.lua sends the requested number of rows', async (t) => {
   const server = await startServer(t, { app: 'examples/lua/export.lua' });
   const { body } = await ask(server, 'GET', '/orders.csv?rows=1201');
   const lines = body.split('\r\n');
@@ -175,23 +175,26 @@ t.test('examples/lua/visits.lua passes its tests on a Redis', async (t) => {
   t.match(testReport('visits', { REDIS_URL: (await startRedis(t)).url }), /^1\.\.3$/m);
 });
 
-t.test('examples/lua/upload.lua stores what is whole and within its limit', async (t) => {
-  const files = join(directory, 'uploads');
-  mkdirSync(files);
-  const server = await startServer(t, {
-    app: 'examples/lua/upload.lua',
-    env: { UPLOAD_DIRECTORY: files, UPLOAD_MOST_BYTES: '1000000' },
-    args: ['--max-body', '1g'],
-  });
-  const content = Buffer.alloc(900_000, 'content ');
-  t.equal((await ask(server, 'PUT', '/notes.txt', content)).status, 201);
-  t.ok(readFileSync(join(files, 'notes.txt')).equals(content));
-  t.equal((await ask(server, 'PUT', '/large', Buffer.alloc(1_500_000))).status, 413);
-  t.equal((await ask(server, 'PUT', '/..%2fnotes', content)).status, 400);
-  t.strictSame(readdirSync(files), ['notes.txt'], 'nothing is left of the others');
-});
+t.test(
+  'examples/lua/upload.lua stores uploads that are complete and within its limit',
+  async (t) => {
+    const files = join(directory, 'uploads');
+    mkdirSync(files);
+    const server = await startServer(t, {
+      app: 'examples/lua/upload.lua',
+      env: { UPLOAD_DIRECTORY: files, UPLOAD_MOST_BYTES: '1000000' },
+      args: ['--max-body', '1g'],
+    });
+    const content = Buffer.alloc(900_000, 'content ');
+    t.equal((await ask(server, 'PUT', '/notes.txt', content)).status, 201);
+    t.ok(readFileSync(join(files, 'notes.txt')).equals(content));
+    t.equal((await ask(server, 'PUT', '/large', Buffer.alloc(1_500_000))).status, 413);
+    t.equal((await ask(server, 'PUT', '/..%2fnotes', content)).status, 400);
+    t.strictSame(readdirSync(files), ['notes.txt'], 'nothing is left of the others');
+  },
+);
 
-t.test('examples/lua/fan-out.lua waits for none longer than for all', async (t) => {
+t.test('examples/lua/fan-out.lua waits for all at the same time', async (t) => {
   const server = await startServer(t, { app: 'examples/lua/fan-out.lua' });
   const results = JSON.parse((await ask(server, 'GET', '/')).body);
   const of = (seconds: string) => results[`${server.url}/demo?${seconds}`];
@@ -200,7 +203,7 @@ t.test('examples/lua/fan-out.lua waits for none longer than for all', async (t) 
   t.strictSame(of('60'), { problem: 'timeout' });
 });
 
-t.test('examples/lua/periodic.lua runs again and again, and once more at the end', async (t) => {
+t.test('examples/lua/periodic.lua runs repeatedly, and once more at the end', async (t) => {
   const server = await startServer(t, {
     app: 'examples/lua/periodic.lua',
     env: { INTERVAL: '0.01' },
@@ -225,7 +228,7 @@ t.test('the library exports the functions of its header and nothing else', async
     .trimEnd()
     .split('\n')
     .map((line) => line.split(' ')[0]);
-  // Libraries of OpenResty look for these two functions of nginx in the process.
+  // OpenResty libraries look for these two functions of nginx in the process.
   const ofNginx = ['ngx_atoi', 'ngx_hex_dump'];
   t.strictSame(exported.toSorted(), [...declared, ...ofNginx].toSorted());
 });

@@ -1,8 +1,8 @@
 /**
- * A ```text block as a pattern. An ellipsis is anything within its line, or, alone on it, any
- * lines; times, and numbers with a fraction or of four digits and more, stand for others of their
- * kind: processes, ports and measurements differ from run to run. A port of localhost is one of
- * 127.0.0.1.
+ * A ```text block as a pattern. An ellipsis matches anything within its line or, on a line by
+ * itself, any lines. Times, numbers with a fraction and numbers of four digits or more match any
+ * such number, because process ids, ports and measurements differ from run to run. A port of
+ * localhost matches one of 127.0.0.1.
  */
 export function patternOf(text: string): RegExp {
   const lines = text.trimEnd().split('\n');

@@ -7,7 +7,7 @@ const pages = new Map(
   files.filter((path) => path.endsWith('.md')).map((path) => [path, readPage(path)]),
 );
 
-/** What is wrong with a link, `null` if nothing. */
+/** The problem of a link, `null` if it has none. */
 function problemWith(page: Page, { target }: Link): string | null {
   if (/^[a-z]+:/.test(target)) {
     return URL.canParse(target) && /^https?:/.test(target) ? null : 'is not the address of a page';
@@ -20,7 +20,7 @@ function problemWith(page: Page, { target }: Link): string | null {
   return pages.get(file)?.anchors.has(anchor) ? null : `${file} has no heading for #${anchor}`;
 }
 
-t.test('every link leads to a file of the tree, and to a heading of it', async (t) => {
+t.test('every link leads to a file of the repository, and to a heading in it', async (t) => {
   let links = 0;
   for (const page of pages.values()) {
     for (const link of page.links) {

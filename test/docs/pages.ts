@@ -4,22 +4,23 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /*
- * The pages as data. What a fenced block is, its language says, to readers and to these tests:
+ * The pages as data. The info string of a fenced block defines what it is, for readers and for
+ * these tests:
  *
- *   ```sh            commands, to be pasted line by line; a comment may say what comes of it
- *   ```text          what the commands above print, or what the server logs meanwhile
- *   ```<language>    code; with a file's name behind the language it is what is in that file
- *   ```              a picture
+ *   ```sh            commands, to be pasted line by line; a comment may give the expected result
+ *   ```text          the output of the commands above, or what the server logs while they run
+ *   ```<language>    code; with a file name after the language, the content of that file
+ *   ```              a diagram
  */
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface Block {
   readonly language: string;
-  /** The name behind the language, `''` without one. */
+  /** The file name after the language, `''` without one. */
   readonly file: string;
   readonly text: string;
-  /** Of its first line, counted from 1. */
+  /** The number of its first line, counted from 1. */
   readonly line: number;
 }
 
@@ -29,17 +30,17 @@ export interface Link {
 }
 
 export interface Page {
-  /** From the root. */
+  /** Relative to the repository root. */
   readonly path: string;
   readonly blocks: readonly Block[];
   readonly links: readonly Link[];
-  /** What may stand behind a # in a link to this page. */
+  /** The fragments that links to this page may have. */
   readonly anchors: ReadonlySet<string>;
   /** Lines that are code by their indent only. */
   readonly indented: readonly number[];
 }
 
-/** All files that git knows, or would take. */
+/** All files tracked by git, and untracked files that are not ignored. */
 export function trackedFiles(): string[] {
   const options = ['ls-files', '--cached', '--others', '--exclude-standard', '-z'];
   const listing = execFileSync('git', options, { cwd: ROOT, encoding: 'utf8' });
@@ -94,7 +95,7 @@ function linksIn(line: string): string[] {
   return [...prose.matchAll(/\]\(([^)\s]*)\)/g)].map(([, target = '']) => target);
 }
 
-/** GitHub's rule: words in lower case, hyphens for spaces, a number behind the second of a kind. */
+/** GitHub's rule: lower-case words joined by hyphens, a number after the second of a name. */
 function unusedAnchor(heading: string, used: ReadonlySet<string>): string {
   const words = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase();
   const anchor = words.replace(/[^\p{L}\p{N}\p{M}_ -]/gu, '').replaceAll(' ', '-');

@@ -4,7 +4,7 @@ import { problemWith } from './elsewhere.js';
 import { patternOf } from './expected-output.js';
 import { parsePage } from './pages.js';
 
-/* The readers of the pages: what they overlooked, no other test here would look at. */
+/* Tests of the page readers themselves: whatever they miss, no other test would check. */
 
 const PAGE = `# A title, with \`code\`
 [one](other.md#part) and \`[no](link)\`
@@ -33,7 +33,7 @@ t.test('a page has its blocks, links, anchors and indents', async (t) => {
   t.throws(() => parsePage('page.md', '```sh\nls\n'), /does not end/);
 });
 
-t.test('a block is its commands, with the results that comments promise', async (t) => {
+t.test('a block has its commands, with the results promised in comments', async (t) => {
   const [block] = parsePage('page.md', PAGE).blocks;
   if (block === undefined) throw new Error('no block');
   const commands = commandsOf(block);
@@ -46,7 +46,7 @@ t.test('a block is its commands, with the results that comments promise', async 
   t.strictSame(commands.map(claimedExit), [0, 2, 0]);
 });
 
-t.test('an output is itself but for what differs from run to run', async (t) => {
+t.test('an output matches itself, except for parts that differ from run to run', async (t) => {
   const shown = 'before\n[10:00:01.5] INFO (98765): ready at localhost:8080 {"n":2}\nafter\n';
   t.match(shown, patternOf('[09:41:07.312] INFO (12345): ready at localhost:9999 {"n":2}'));
   t.match(shown, patternOf('before\n…\nafter'));

@@ -5,7 +5,7 @@ import t from 'tap';
 import { startServer } from '../e2e/server.js';
 import { readPage } from './pages.js';
 
-/** Each connection is lost after one statement; the third and the fourth are refused. */
+/** Each connection breaks after one statement; the third and the fourth are refused. */
 const LUASQL = `
 local connections = 0
 local function connection(lives)
@@ -43,21 +43,24 @@ return {
 }
 `;
 
-t.test('the handler with a database connects again, and responds 503 without one', async (t) => {
-  const app = mkdtempSync(join(tmpdir(), 'moonring-recipe-'));
-  t.teardown(() => rmSync(app, { recursive: true }));
-  const block = readPage('docs/recipes.md').blocks.find(({ file }) => file === 'db/handler.lua');
-  writeFileSync(join(app, 'handler.lua'), block?.text ?? '');
-  mkdirSync(join(app, 'luasql'));
-  writeFileSync(join(app, 'luasql/postgres.lua'), LUASQL);
-  const server = await startServer(t, { app, args: ['--threads', '1'] });
-  const get = async () => {
-    const response = await fetch(server.url);
-    const text = await response.text();
-    return [response.status, text.startsWith('[') ? JSON.parse(text) : text];
-  };
-  t.strictSame(await get(), [200, [{ id: 1, name: 'rex' }]]);
-  t.strictSame(await get(), [200, [{ id: 2, name: 'rex' }]], 'over a new connection');
-  t.strictSame(await get(), [503, 'try again\n'], 'when no connection is accepted');
-  t.strictSame(await get(), [200, [{ id: 5, name: 'rex' }]], 'when one is accepted again');
-});
+t.test(
+  'the handler with a database reconnects, and responds with 503 without a database',
+  async (t) => {
+    const app = mkdtempSync(join(tmpdir(), 'moonring-recipe-'));
+    t.teardown(() => rmSync(app, { recursive: true }));
+    const block = readPage('docs/recipes.md').blocks.find(({ file }) => file === 'db/handler.lua');
+    writeFileSync(join(app, 'handler.lua'), block?.text ?? '');
+    mkdirSync(join(app, 'luasql'));
+    writeFileSync(join(app, 'luasql/postgres.lua'), LUASQL);
+    const server = await startServer(t, { app, args: ['--threads', '1'] });
+    const get = async () => {
+      const response = await fetch(server.url);
+      const text = await response.text();
+      return [response.status, text.startsWith('[') ? JSON.parse(text) : text];
+    };
+    t.strictSame(await get(), [200, [{ id: 1, name: 'rex' }]]);
+    t.strictSame(await get(), [200, [{ id: 2, name: 'rex' }]], 'over a new connection');
+    t.strictSame(await get(), [503, 'try again\n'], 'when no connection is accepted');
+    t.strictSame(await get(), [200, [{ id: 5, name: 'rex' }]], 'when one is accepted again');
+  },
+);

@@ -16,21 +16,21 @@ import { ROOT } from './pages.js';
 
 /*
  * The table of docs/errors.md below "Others": each record is provoked here, by a server, or by the
- * supervisor alone where that is all that it takes.
+ * supervisor alone if that is enough.
  */
 
 const directory = mkdtempSync(join(tmpdir(), 'moonring-records-'));
 t.teardown(() => rmSync(directory, { recursive: true }));
 
-/** Does what makes a server write it; the test waits for the record itself. */
+/** Makes a server write the record; the test waits for it. */
 type Provocation =
   | {
-      /** A server that is started before. */
+      /** A server that is started first. */
       readonly beside?: ServerOptions;
       readonly options: ServerOptions;
       readonly act?: (t: Test, server: Server) => unknown;
     }
-  /** It needs a lack of descriptors, a race, a compiler or time: that test provokes it. */
+  /** It needs a lack of descriptors, a race, a compiler or time: another test provokes it. */
   | { readonly provokedBy: string }
   | { readonly drive: () => Driver };
 
@@ -41,7 +41,7 @@ writeFileSync(config, '{ "backlog": 10 }');
 const stdoutApp = join(directory, 'stdout.lua');
 writeFileSync(stdoutApp, "function handle(_, res) io.write('hm\\n') res:body('x'):send() end\n");
 
-/** One file is larger than all of a snapshot may be. */
+/** One file is larger than the limit of a snapshot. */
 function largeApp(): string {
   const path = join(directory, 'large');
   mkdirSync(path);
@@ -70,7 +70,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       for (let count = 0; count < 150; count += 1) await connectRaw(t, server);
     },
   },
-  'the time to drain is over: 3 connections are cut': {
+  'the drain timeout has expired: 3 connections are closed': {
     options: { args: ['--drain-timeout', '0'] },
     act: async (t, server) => {
       for (let count = 0; count < 3; count += 1) await halfARequest(t, server);
@@ -78,7 +78,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       await server.exited;
     },
   },
-  'reactor is in a crash loop: it is retried, the others go on': {
+  'reactor is in a crash loop: it is restarted later, the others keep running': {
     drive: () => {
       const driver = driveServing(2);
       driver.exit(1, { code: 1 });
@@ -89,7 +89,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return driver;
     },
   },
-  'draining already': {
+  'already draining': {
     drive: () => {
       const driver = driveServing(1);
       driver.order({ type: 'drain' });
@@ -103,12 +103,12 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       await halfARequest(t, server);
       server.signal('SIGTERM');
       await server.logLine('the drain', ({ msg }) => msg === 'draining');
-      // A second signal in the same turn of the master's loop would count as the first.
+      // A second signal in the same turn of the master's event loop would be merged with the first.
       await fetch(`${server.admin}/status`);
       server.signal('SIGTERM');
     },
   },
-  'changed options that only a restart takes': {
+  'changed options need a restart': {
     options: { args: ['--config', config] },
     act: (_, server) => {
       writeFileSync(config, '{ "backlog": 20, "allocator": "system" }');
@@ -123,15 +123,15 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return driver;
     },
   },
-  'the files of the app cannot be passed on': {
+  'cannot pass the files of the app to a reactor': {
     provokedBy: 'test/unit/master/runtime/effects.test.ts',
   },
   '… holds more than 64 MiB of Lua files or 100000 entries': { options: { app: largeApp() } },
   '… cannot be loaded from memory': { provokedBy: 'test/e2e/c-handlers.test.ts' },
-  'a thread stays with the old generation': {
+  'a thread keeps the old generation': {
     provokedBy: 'test/native/exec/test_generations.c',
   },
-  'the reactor cannot load beside the handler that it has: processes are replaced': {
+  'the reactor cannot load another handler beside its current one: replacing processes': {
     drive: () => {
       const driver = driveServing(1);
       driver.signal('SIGHUP');
@@ -140,7 +140,7 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return driver;
     },
   },
-  'reload is under way: another one follows it': {
+  'a reload is in progress: another one will follow': {
     drive: () => {
       const driver = driveServing(1);
       driver.signal('SIGHUP');
@@ -159,34 +159,35 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
     options: { app: stdoutApp },
     act: async (t, server) => (await connectRaw(t, server)).request(requestText('/')),
   },
-  'the default admin address is in use: the next free port was taken': {
+  'the default admin address is in use: using the next free port': {
     beside: { defaultAdmin: true },
     options: { defaultAdmin: true },
   },
-  'reactor lost its control pair and drains': {
+  'reactor lost its control pair: draining': {
     drive: () => {
       const driver = driveServing(1);
       driver.say(1, { type: 'orphaned' });
       return driver;
     },
   },
-  'reactor is near its memory limit: it is replaced': {
+  'reactor is near its memory limit: replacing it': {
     drive: () => {
       const driver = driveServing(1);
       driver.memory(1);
       return driver;
     },
   },
-  'reactor is near its memory limit again soon after it was replaced: it goes on for a while': {
-    drive: () => {
-      const driver = driveServing(1);
-      driver.memory(1);
-      begin(driver, 2);
-      driver.memory(2);
-      return driver;
+  'reactor is near its memory limit again soon after it was replaced: the next replacement is delayed':
+    {
+      drive: () => {
+        const driver = driveServing(1);
+        driver.memory(1);
+        begin(driver, 2);
+        driver.memory(2);
+        return driver;
+      },
     },
-  },
-  'the reactor near its memory limit cannot be replaced: it goes on': {
+  'the reactor near its memory limit cannot be replaced: it keeps running': {
     drive: () => {
       const driver = driveServing(1);
       driver.memory(1);
@@ -194,10 +195,10 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
       return driver;
     },
   },
-  '… bytes are resident, which is --memory-limit: the process ends, to be replaced': {
+  '… bytes are resident, which reaches --memory-limit: the process exits to be replaced': {
     provokedBy: 'test/unit/reactor/lifecycle.test.ts',
   },
-  'a response of an earlier generation of the handler is cut: …': {
+  'a response of an earlier generation of the handler was aborted: …': {
     provokedBy: 'test/e2e/lua-reloads-swap-states.test.ts',
   },
   'the service manager could not be notified': {
@@ -205,12 +206,12 @@ const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
   },
 };
 
-/** A connection in the middle of a request that the server has seen. */
+/** A connection in the middle of a request that the server has begun to read. */
 async function halfARequest(t: Test, server: Server): Promise<RawClient> {
   const client = await connectRaw(t, server);
   client.socket.on('error', () => {});
   const half = requestText('/echo', { method: 'POST', headers: { 'Content-Length': '10' } });
-  // One write, so the response to the first request means that the rest has arrived too.
+  // One write, so that the response to the first request means that the rest has arrived too.
   await client.send(`${requestText('/')}${half}half`);
   await client.next();
   return client;

@@ -10,23 +10,22 @@ import { type Block, type Page, ROOT } from './pages.js';
 import { type Ended, openShell, type Shell } from './shell.js';
 import { comeToRest, openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
 
-/** Commands take their time on a busy machine. */
+/** Commands are slow on a busy machine. */
 const OUTPUT_TIMEOUT_MS = 120_000;
-/** A server of the reader's, on another machine. */
+/** The URL of a server on another machine. */
 const ELSEWHERE_SERVER = 'http://server.example';
 
 /*
- * A page, done from top to bottom by a reader with two terminals who believes every word.
+ * Follows a page from top to bottom, like a reader with two terminals who runs every command.
  *
- * Commands run as they are written, in a copy of the repository's root that is made of links, so
- * that files which the page makes are not left behind. What differs (see `rewritten`) is: ports,
+ * Commands run as written, in a copy of the repository root that consists of symbolic links, so
+ * that files created by the page are not left behind. What is changed (see `rewritten`): ports,
  * the prefix /usr/local, length and rate of load tests and the k6 that they run, and that a
- * benchmark ends when it has understood its arguments.
+ * benchmark exits when it has parsed its arguments.
  *
- * A server stays in its terminal until the page ends it, starts another one, or is over; in the
- * last two cases, and where an output begins with ^C, the reader presses Ctrl-C, and it has to exit
- * with 0. After a HUP the reader waits
- * for the log to say what came of it, after a TERM for the end.
+ * A server stays in its terminal until the page stops it, starts another one, or ends. In the
+ * last two cases, and where an output begins with ^C, Ctrl-C is pressed, and the server must exit
+ * with 0. After a HUP the test waits for the log to report the result, after a TERM for the exit.
  */
 interface Scene {
   readonly t: Test;
@@ -34,7 +33,7 @@ interface Scene {
   readonly scratch: string;
   readonly shell: Shell;
   server: ServerTerminal | null;
-  /** Where the logs of all servers were when the present block began. */
+  /** The ends of all server logs when the current block began. */
   log: string;
   shown: string;
 }
@@ -80,7 +79,7 @@ async function runBlock(scene: Scene, block: Block): Promise<void> {
   if (block.language === 'text') {
     if (block.text.startsWith('^C')) scene.server?.interrupt();
     const pattern = patternOf(block.text);
-    // What curl shows need not end with a line.
+    // The output of curl need not end with a newline.
     const isThere = () => pattern.test(`${scene.shown}\n`) || pattern.test(logSince(scene));
     const what = `${page.path}:${block.line}: this output`;
     await until(what, isThere, OUTPUT_TIMEOUT_MS).then(
@@ -109,7 +108,7 @@ async function runCommand(scene: Scene, command: Command): Promise<void> {
   if (exit === 0 && startsServer(command.text)) {
     await leave(scene);
     scene.log = '';
-    // Both terminals are in one directory.
+    // Both terminals are in the same directory.
     const directory = (await scene.shell.run('pwd')).output.trim();
     scene.server = await openServerTerminal(t, command.text, directory);
     t.pass(name);
@@ -119,7 +118,7 @@ async function runCommand(scene: Scene, command: Command): Promise<void> {
     scene.server = await openServerTerminal(t, 'node dist/master.js', scratch);
   }
   const isSignal = /\bkill -(HUP|TERM|INT)\b/.exec(command.text);
-  // Signals are sent by a reader who has seen what was there before.
+  // A reader sends signals after reading the output so far.
   if (isSignal && scene.server) await comeToRest(scene.server);
   const before = scene.server?.output().length ?? 0;
   const ended = await scene.shell.run(rewritten(scene, command.text));
@@ -153,25 +152,25 @@ async function afterSignal(
   }
 }
 
-/** What has to be other than on the page: ports, the process id, where things are installed. */
+/** Replaces what must differ from the page: ports, the process id, installation paths. */
 function rewritten({ server, scratch }: Scene, text: string): string {
   let command = text.replaceAll('/usr/local', join(scratch, '.local'));
-  // CMake's build directories know the root by its own name.
+  // CMake's build directories contain the path of the root.
   if (/^(cmake|make) /.test(command)) command = `(cd '${ROOT}' && ${command})`;
   // Seconds are enough to see that it runs.
   if (/^npm run load\b/.test(command)) command = `LOAD_K6=k6 ${command} --duration 2 --rate 20`;
   if (/^k6 run\b/.test(command)) command = command.replace(/RATE=\d+/, 'DURATION=2 -e RATE=20');
   if (/\bnpm run smoke\b/.test(command)) command = `DURATION=2s ${command}`;
-  // On a busy machine thresholds are crossed (99), or the generator is at its limit (3).
+  // On a busy machine thresholds may be exceeded (99), or the generator may be at its limit (3).
   if (/\bnpm run (load|smoke)\b|^k6 run\b/.test(command)) {
     command = `(${command}; case $? in 0|3|99) true ;; *) false ;; esac)`;
   }
-  // A benchmark gets as far as its arguments and programs.
+  // A benchmark runs until it has parsed its arguments and found its programs.
   if (/^node bench\//.test(command)) {
     const hook = join(ROOT, 'test/docs/stop-at-first-process.mjs');
     command = `(NODE_OPTIONS='--import ${hook}' ${command}; test $? = 42)`;
   }
-  // What does not start, does so for the reason that the page gives.
+  // A command that cannot start fails for the reason given by the page.
   if (/^(\w+=\S+ )*node dist\/master\.js (?!health|ctl|top)/.test(`${command} `)) {
     command = `MOONRING_PORT=0 MOONRING_ADMIN=127.0.0.1:0 ${command}`;
   }
@@ -184,7 +183,7 @@ function rewritten({ server, scratch }: Scene, text: string): string {
     .replaceAll(`--port ${server.documentedPort}`, `--port ${server.port}`);
 }
 
-/** Ctrl-C, if there is anything to end. */
+/** Ctrl-C, if something is running. */
 async function leave(scene: Scene): Promise<void> {
   const { t, page, server } = scene;
   scene.server = null;

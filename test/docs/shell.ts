@@ -12,16 +12,16 @@ const MARK = '--the command has ended--';
 export interface Ended {
   readonly code: number;
   readonly output: string;
-  /** Status codes of the answers that curl got, in order. */
+  /** Status codes of the responses that curl received, in order. */
   readonly statuses: readonly number[];
 }
 
-/** The terminal in which a reader types everything but servers: one bash that keeps its state. */
+/** The terminal for all commands except servers: one bash process that keeps its state. */
 export interface Shell {
   readonly run: (command: string) => Promise<Ended>;
 }
 
-/** @param scratch a directory for the shell's own notes; it is started in `cwd` */
+/** @param scratch a directory for the shell's temporary files; it is started in `cwd` */
 export function openShell(
   t: Test,
   { cwd, scratch, env }: { cwd: string; scratch: string; env: NodeJS.ProcessEnv },
@@ -40,7 +40,7 @@ export function openShell(
     text += chunk.replaceAll('\r', '');
   });
   child.stdin.on('error', () => {});
-  // What was asked about is what curl shows; the status goes elsewhere.
+  // The output of curl stays as it is; the status goes elsewhere.
   const note = `--write-out '%{stderr}%{http_code}\\n' 2>>'${notes}'`;
   child.stdin.write(`exec 2>&1\ncurl() { command curl --no-progress-meter "$@" ${note}; }\n`);
 

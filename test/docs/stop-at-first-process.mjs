@@ -1,7 +1,7 @@
 /*
- * Preloaded into a benchmark: it finds every program and builds nothing, and exits with 42 where it
- * would start its first server, load generator or other benchmark. It gets there only if it has
- * understood its arguments.
+ * Preloaded into a benchmark: every program is found and nothing is built, and the process exits
+ * with 42 where it would start its first server, load generator or other benchmark. It gets there
+ * only if it has understood its arguments.
  */
 import childProcess from 'node:child_process';
 import { syncBuiltinESMExports } from 'node:module';

@@ -13,7 +13,7 @@ import { drive } from '../unit/master/supervisor/driver.js';
 import { suiteNames } from './elsewhere.js';
 import { commandPages, ROOT, trackedFiles } from './pages.js';
 
-/** Flags of other programs, which pages name as well. */
+/** Flags of other programs that appear on pages. */
 const FOREIGN_FLAGS = [
   '--init',
   '--read-only',
@@ -35,7 +35,7 @@ function read(path: string): string {
   return readFileSync(join(ROOT, path), 'utf8');
 }
 
-/** What stands in backticks outside of blocks. */
+/** Inline code outside of blocks. */
 function codeIn(path: string): string[] {
   const prose = read(path).replace(/^```.*?^```/gms, '');
   return [...prose.matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
@@ -77,7 +77,7 @@ t.test('every variable that a page names exists', async (t) => {
   }
 });
 
-t.test('a default in brackets behind an option is its default', async (t) => {
+t.test('a value in brackets after an option is its default', async (t) => {
   let defaults = 0;
   for (const path of OWN_PAGES) {
     for (const [, flag, value = ''] of read(path).matchAll(/`(--[a-z-]+)` \((\d[\w ]*)\)/g)) {
@@ -90,7 +90,7 @@ t.test('a default in brackets behind an option is its default', async (t) => {
   t.ok(defaults > 1);
 });
 
-t.test('the table of signals has those that the master takes', async (t) => {
+t.test('the table of signals has the signals that the master handles', async (t) => {
   const named = firstColumn('docs/operations.md', 'Signals to the master').join(', ').split(', ');
   t.strictSame(named.map((name) => `SIG${name}`).toSorted(), MASTER_SIGNALS.toSorted());
 });
@@ -100,8 +100,8 @@ t.test('the table of suites has all of them', async (t) => {
   t.strictSame(named.split(', ').toSorted(), suiteNames().toSorted());
 });
 
-t.test('responses of the admin listener are those on the pages', async (t) => {
-  // With everything that has metrics of its own.
+t.test('responses of the admin listener are as described', async (t) => {
+  // With all options that add metrics.
   const { cert, key } = makeCertificate(t);
   const tls = ['--tls-port', '0', '--tls-cert', cert, '--tls-key', key];
   const every = [...tls, '--shared', 'cache=1m', '--otlp', 'http://127.0.0.1:1'];
@@ -138,7 +138,7 @@ t.test('the example of a protocol error is the message of the supervisor', async
   t.ok(codeIn('docs/errors.md').includes(message), message);
 });
 
-t.test('every atomic has a row that says who writes, who reads, in which order', async (t) => {
+t.test('every atomic has a row with its writer, reader and memory order', async (t) => {
   const [, table = ''] = read('docs/ownership.md').split('## Atomics\n');
   const sources = trackedFiles().filter((path) => /^native\/src\/.*\.[ch]$/.test(path));
   const member = /^.*\b(?:_Atomic(?:\([^)]*\))?|atomic_\w+) [^;(]*?(\w+)(?: = \w+)?;/gm;

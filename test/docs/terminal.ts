@@ -6,13 +6,13 @@ import { cleanEnvironment } from '../e2e/server.js';
 import { until, within } from '../e2e/until.js';
 
 const START_TIMEOUT_MS = 30_000;
-/** A terminal that shows nothing new for so long is at rest. */
+/** A terminal without new output for this long is considered idle. */
 const REST_MS = 500;
 const CONTROL_C = '\x03';
 
-/** A terminal in which a server runs in the foreground. */
+/** A terminal with a server in the foreground. */
 export interface ServerTerminal {
-  /** What the page calls its port. */
+  /** Its port as written on the page. */
   readonly documentedPort: string;
   readonly pid: number;
   readonly port: number;
@@ -20,13 +20,13 @@ export interface ServerTerminal {
   readonly admin: string;
   readonly output: () => string;
   readonly isOver: () => boolean;
-  /** Ctrl-C, as a person presses it. */
+  /** Presses Ctrl-C. */
   readonly interrupt: () => void;
-  /** The exit code that the shell in the terminal would see. */
+  /** The exit code as seen by the shell in the terminal. */
   readonly exited: Promise<number>;
 }
 
-/** Whether a command is a server that stays until it is ended. */
+/** Whether a command is a server that runs until it is stopped. */
 export function startsServer(command: string): boolean {
   if (/^npm (start|run dev)\b/.test(command)) return true;
   const words = /^node dist\/master\.js\b(.*)$/s.exec(command)?.[1];
@@ -37,8 +37,8 @@ export function startsServer(command: string): boolean {
 }
 
 /**
- * Types `command` into its own terminal (a pseudo-terminal, by script(1)) and waits until the
- * server is ready. Ports that the page names become ports that the system chooses.
+ * Runs `command` in a new terminal (a pseudo-terminal, by script(1)) and waits until the
+ * server is ready. Ports on the page are replaced by ports that the system chooses.
  */
 export async function openServerTerminal(
   t: Test,
@@ -52,10 +52,10 @@ export async function openServerTerminal(
   const env = {
     ...cleanEnvironment(),
     ...{ MOONRING_PORT: '0', MOONRING_ADMIN: '127.0.0.1:0', NO_COLOR: '1', SHELL: '/bin/sh' },
-    // npm's spinner, which a terminal wipes out again.
+    // npm's spinner, which it erases again.
     NPM_CONFIG_PROGRESS: 'false',
   };
-  // `exec`: Ctrl-C would end a shell in between, and it is the server's exit code that counts.
+  // `exec`: Ctrl-C would kill a shell in between, and the exit code must be the server's.
   const child = spawn('script', ['-qefc', `exec ${typed}`, '/dev/null'], { cwd, env });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -67,7 +67,7 @@ export async function openServerTerminal(
   void exited.then(() => (isOver = true));
   let master = 0;
   const endNow = () => killAll(child.pid ?? 0, master);
-  // The runner ends a test that takes too long; what is in its own terminal would stay.
+  // The runner kills a test that takes too long; processes in another terminal would remain.
   process.once('SIGTERM', endNow);
   t.teardown(async () => {
     process.off('SIGTERM', endNow);
@@ -97,7 +97,7 @@ export async function openServerTerminal(
   };
 }
 
-/** Waits until all that a load test left in the log was shown. */
+/** Waits until everything that a load test left in the log has been printed. */
 export async function comeToRest(terminal: Pick<ServerTerminal, 'output'>): Promise<void> {
   let shown = -1;
   let sinceMs = performance.now();

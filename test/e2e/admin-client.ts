@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import type { Status } from '../../src/master/admin/status.js';
 import type { Server } from './server.js';
 
-/** Asks the admin listener, as an operator's tools would. */
+/** Sends requests to the admin listener, as an operator's tools would. */
 export async function statusOf(server: Server): Promise<Status> {
   const answer = await fetch(`${server.admin}/status`);
   return (await answer.json()) as Status;
@@ -14,7 +14,7 @@ export async function codeOf(server: Server, path: string): Promise<number> {
   return answer.status;
 }
 
-/** All samples by name and labels, as written. */
+/** All samples by name and labels, as printed. */
 export async function metricsOf(server: Server): Promise<Map<string, number>> {
   const answer = await fetch(`${server.admin}/metrics`);
   const lines = (await answer.text()).split('\n').filter((line) => /^[a-z]/.test(line));

@@ -4,9 +4,9 @@ import { codeOf } from './admin-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** As many as the admin listener takes. */
+/** The connection limit of the admin listener. */
 const CLIENTS = 32;
-/** More than the kernel holds of their answers, and all read at once. */
+/** More responses than the kernel buffers, all read at once. */
 const REQUESTS = 400;
 
 t.test('admin clients that read no response do not block probes', async (t) => {

@@ -11,7 +11,7 @@ for (const mode of ['inline', 'worker']) {
     });
     const client = await connectRaw(t, server);
     t.equal((await client.request(requestText('/tasks'))).body.toString(), 'pushed');
-    // No request comes meanwhile: a timer resumes them.
+    // No request arrives in between: a timer resumes them.
     const line = await server.logLine('the failure of a task', (line) =>
       /a task failed on purpose/.test(line.msg ?? ''),
     );

@@ -16,19 +16,19 @@ async function refuses(t: Test, app: string, message: RegExp): Promise<void> {
   t.notMatch(stdout + stderr, /\n\s+at /, 'no JavaScript stack trace');
 }
 
-t.test('a syntax error is named with file and line', (t) =>
+t.test('a syntax error is reported with file and line', (t) =>
   refuses(t, 'syntax-error.lua', /syntax-error\.lua:3: .*expected near/),
 );
 
-t.test('an error while the file loads is named with file and line', (t) =>
+t.test('an error raised while the file loads is reported with file and line', (t) =>
   refuses(t, 'error-at-load.lua', /error-at-load\.lua:2: no database/),
 );
 
-t.test('a file without the function handle is refused with that reason', (t) =>
+t.test('a file without the function handle is rejected with that reason', (t) =>
   refuses(t, 'no-handle.lua', /no-handle\.lua.*handle/),
 );
 
-t.test('a file that is not there is named', (t) =>
+t.test('a missing file is named', (t) =>
   refuses(t, 'test/e2e/apps/no-such-app.lua', /no-such-app\.lua/),
 );
 

@@ -11,8 +11,8 @@ import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
 /*
- * nginx in front: its proxy, with connections to us that are kept alive. nginx listens on a Unix
- * socket, so that no port has to be chosen for it.
+ * nginx in front of the server, as a proxy that keeps connections alive. nginx listens on a Unix
+ * socket, so that it needs no port.
  */
 
 const REQUESTS = 200;
@@ -52,7 +52,7 @@ http {
 `;
 }
 
-/** Starts nginx with `upstream` behind it and returns the path of its own socket. */
+/** Starts nginx with `upstream` behind it and returns the path of its Unix socket. */
 async function startNginx(t: Test, upstream: string): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-nginx-'));
   const front = join(directory, 'front');
@@ -106,7 +106,7 @@ async function largeContentWorks(t: Test, client: RawClient): Promise<void> {
   t.equal(answer.status, 413, 'the refusal comes through');
 }
 
-/** nginx keeps its connections to us: it needs only a few of them for many requests. */
+/** nginx keeps upstream connections alive: it needs only a few of them for many requests. */
 async function fewConnectionsWereMade(t: Test, server: Server): Promise<void> {
   const metrics = [...(await metricsOf(server))];
   const accepted = metrics

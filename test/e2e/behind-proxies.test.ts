@@ -28,7 +28,7 @@ async function ask(
   return body.toString();
 }
 
-t.test('the last address that is not a trusted proxy', async (t) => {
+t.test('the client is the last address that is not a trusted proxy', async (t) => {
   const uds = join(socketDirectory(t), 's.sock');
   const args = ['--uds', uds, '--trusted-proxy', '127.0.0.0/8', '--trusted-proxy', 'unix,::1'];
   const server = await startServer(t, { app: 'peer.lua', args });
@@ -38,7 +38,7 @@ t.test('the last address that is not a trusted proxy', async (t) => {
   t.equal(await ask(t, server, {}), '127.0.0.1 for 127.0.0.1');
 });
 
-t.test('Forwarded, and nothing without trust', async (t) => {
+t.test('Forwarded is used, and no field without trust', async (t) => {
   const fields = { 'X-Forwarded-For': '6.6.6.6', Forwarded: 'for="[2001:db8::1]:99";proto=https' };
   const args = ['--trusted-proxy', 'loopback', '--forwarded-field', 'forwarded'];
   const trusting = await startServer(t, { app: 'peer.lua', args });
@@ -67,7 +67,7 @@ t.test('a PROXY header names the peer, on every listener', async (t) => {
   t.equal((await fetch(`${server.admin}/readyz`)).status, 200, 'the admin listener takes none');
 });
 
-t.test('what does not begin with one is closed and counted', async (t) => {
+t.test('a connection without a PROXY header is closed and counted', async (t) => {
   const args = ['--proxy-protocol', '--log-level', 'debug'];
   const server = await startServer(t, { app: 'peer.lua', args });
   for (const text of [requestText('/'), 'PROXY TCP4 1.2.3.4\r\n', `${V1.slice(0, -2)}\n`]) {
@@ -81,7 +81,7 @@ t.test('what does not begin with one is closed and counted', async (t) => {
   );
 });
 
-t.test('from another peer than a trusted proxy it is closed', async (t) => {
+t.test('a PROXY header from a peer that is not trusted closes the connection', async (t) => {
   const args = ['--proxy-protocol', '--trusted-proxy', '10.0.0.0/8'];
   const server = await startServer(t, { app: 'peer.lua', args });
   const client = await connectRaw(t, server);

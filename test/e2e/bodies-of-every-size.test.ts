@@ -25,7 +25,7 @@ function sizesToTry(): number[] {
   return [...sizes].filter((size) => size >= 0 && size <= LARGEST).sort((a, b) => a - b);
 }
 
-// No two places look alike, so that a piece that is lost, doubled or shifted shows.
+// The bytes never repeat, so that a lost, duplicated or shifted piece is noticed.
 function makeBody(size: number): Buffer {
   const body = Buffer.alloc(size);
   for (let i = 0; i < size; i++) body[i] = random.int(0, 255);

@@ -19,15 +19,15 @@ async function spread(t: Test, accept: string, policy: string): Promise<number[]
   );
 }
 
-t.test('boss, in turns', async (t) => {
+t.test('boss, round-robin', async (t) => {
   t.strictSame(await spread(t, 'boss', 'round-robin'), [16, 16, 16, 16]);
 });
 
-t.test('boss, to the one with the fewest', async (t) => {
+t.test('boss, to the reactor with the fewest connections', async (t) => {
   t.strictSame(await spread(t, 'boss', 'least'), [16, 16, 16, 16]);
 });
 
-t.test('reuseport leaves it to chance', async (t) => {
+t.test('reuseport distributes at random', async (t) => {
   const counts = await spread(t, 'reuseport', 'round-robin');
   t.comment(counts);
   t.equal(

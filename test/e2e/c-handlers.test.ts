@@ -30,7 +30,7 @@ function build(name: string, source: string, libraries: readonly string[] = []):
 }
 
 for (const mode of ['inline', 'worker']) {
-  t.test(`the example answers, ${mode}`, async (t) => {
+  t.test(`the example responds, ${mode}`, async (t) => {
     const server = await startServer(t, { app: example, args: ['--dispatch', mode] });
     const client = await connectRaw(t, server);
     const first = await client.request(requestText('/'));
@@ -81,7 +81,7 @@ void hs_handler(hs_request_t *request, hs_response_t *response, void *site)
   t.equal(await (await fetch(`${server.url}/a.txt`)).text(), 'a file');
 });
 
-t.test('rooms of a handler in C, on both reactors', async (t) => {
+t.test('rooms of a C handler, on both reactors', async (t) => {
   const source = `
 #include "httpserver.h"
 #include <stdio.h>
@@ -145,14 +145,14 @@ void hs_handler(hs_request_t *request, hs_response_t *response, void *ud)
   t.equal(await second?.next(), 'without it');
 });
 
-t.test('another function of it, named behind a colon', async (t) => {
+t.test('another function of it, named after a colon', async (t) => {
   const server = await startServer(t, { app: `${example}:show_client` });
   const client = await connectRaw(t, server);
   t.equal((await client.request(requestText('/'))).body.toString(), '127.0.0.1');
 });
 
 for (const mode of ['inline', 'worker']) {
-  t.test(`the example that answers later, ${mode}`, async (t) => {
+  t.test(`the example that responds later, ${mode}`, async (t) => {
     const server = await startServer(t, { app: later, args: ['--dispatch', mode] });
     const client = await connectRaw(t, server);
     t.equal((await client.request(requestText('/'))).body.toString(), 'later\n');
@@ -194,7 +194,7 @@ async function refuses(t: Test, app: string, message: RegExp): Promise<void> {
   t.notMatch(stdout + stderr, /\n\s+at /, 'no JavaScript stack trace');
 }
 
-t.test('files that cannot be a handler are refused with a reason', async (t) => {
+t.test('files that cannot be a handler are rejected with a reason', async (t) => {
   await refuses(t, `${example}:no_such_function`, /has no function no_such_function/);
   await refuses(t, join(directory, 'none.so'), /none\.so does not exist/);
   const silent = build('silent', 'void hs_handler(void) {}\n');
@@ -209,12 +209,12 @@ t.test('files that cannot be a handler are refused with a reason', async (t) => 
     '#include "httpserver.h"\nHS_HANDLER_MODULE\nvoid hs_handler(hs_request_t *a, hs_response_t *b, void *c) {}\n' +
       'int hs_handler_init(void **a) { return 0; }\n',
   );
-  await refuses(t, half, /needs both or none/);
+  await refuses(t, half, /define both or neither/);
   writeFileSync(join(directory, 'text.so'), 'not a shared object');
   await refuses(t, join(directory, 'text.so'), /cannot load .*text\.so/);
 });
 
-t.test('a thread whose init fails is an app that does not load', async (t) => {
+t.test('if the init of a thread fails, the app does not load', async (t) => {
   const failing = build(
     'failing',
     '#include "httpserver.h"\nHS_HANDLER_MODULE\nvoid hs_handler(hs_request_t *a, hs_response_t *b, void *c) {}\n' +
@@ -228,7 +228,7 @@ const numbered = (number: number) =>
   'void hs_handler(hs_request_t *req, hs_response_t *res, void *ud)\n' +
   `{ (void)req; (void)ud; hs_res_body_str(res, "number ${number}"); }\n`;
 
-t.test('a file that is overwritten in place is served when it is accepted', async (t) => {
+t.test('a file that is overwritten in place is served only after it is accepted', async (t) => {
   const app = build('overwritten', numbered(1));
   const server = await startServer(t, { app });
   const ask = async () => {
@@ -236,7 +236,7 @@ t.test('a file that is overwritten in place is served when it is accepted', asyn
     return (await client.request(requestText('/'))).body.toString();
   };
   t.equal(await ask(), 'number 1');
-  // The same file, not another one of its name: what has mapped it would see that.
+  // The same inode, not a new file of that name: a mapping of it would see the change.
   writeFileSync(app, Buffer.alloc(statSync(app).size, 0xff));
   t.equal(await ask(), 'number 1');
   server.signal('SIGHUP');
@@ -250,12 +250,12 @@ t.test('a file that is overwritten in place is served when it is accepted', asyn
   server.signal('SIGHUP');
   const line = await server.logLine('the reload', (each) => each.msg === 'reloaded');
   t.equal(line['replaced'], 'processes');
-  // Those that end take connections until they have closed their listeners.
+  // Reactors that exit accept connections until they have closed their listeners.
   await until('the new code responds', async () => (await ask()) === 'number 2');
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('one that looks for a library beside it is loaded from its file', async (t) => {
+t.test('a handler that needs a library beside it is loaded from its file', async (t) => {
   writeFileSync(join(directory, 'beside.c'), 'int beside(void) { return 7; }\n');
   const flags = ['-shared', '-fPIC', '-o', join(directory, 'libbeside.so')];
   execFileSync('cc', [...flags, join(directory, 'beside.c')], { stdio: 'inherit' });

@@ -14,7 +14,7 @@ const [UNSET, ERROR] = [0, 2];
 interface Upstream {
   readonly url: string;
   readonly port: number;
-  /** What was asked: the path and the span that the traceparent field names. */
+  /** What was requested: the path, and the span in the traceparent field. */
   readonly asked: [string, string | undefined][];
 }
 
@@ -40,11 +40,11 @@ async function ask(server: Server, path: string, flags = '01') {
 
 interface Traced {
   readonly request: Span;
-  /** In the order of their ends. */
+  /** Ordered by end time. */
   readonly calls: readonly Span[];
 }
 
-/** Asks once, and stops: the spans of that request. */
+/** Sends one request, and stops: the spans of that request. */
 async function trace(t: Test, path: string, dispatch: string, env: Record<string, string>) {
   const collector = await openCollector(t);
   const args = ['--otlp', collector.url, '--trace-sample', '1000000', '--dispatch', dispatch];
@@ -70,67 +70,70 @@ function brief(calls: readonly Span[]) {
 }
 
 for (const dispatch of ['inline', 'worker']) {
-  t.test(`requests to other servers are spans, and their parents there: ${dispatch}`, async (t) => {
-    const upstream = await openUpstream(t);
-    const env = { MOONRING_TEST_UPSTREAM: upstream.url };
-    const { calls } = await trace(t, 'http', dispatch, env);
-    const own = { 'server.address': '127.0.0.1', 'server.port': upstream.port };
-    const get = { ...own, 'http.request.method': 'GET' };
-    t.strictSame(brief(calls), [
-      [
-        'GET',
-        UNSET,
-        { ...get, 'http.response.status_code': 200, 'url.full': `${upstream.url}/found` },
-      ],
-      [
-        'PUT',
-        ERROR,
-        {
-          ...own,
-          'http.request.method': 'PUT',
-          'http.response.status_code': 404,
-          'error.type': '404',
-          'url.full': `${upstream.url}/missing`,
-        },
-      ],
-      [
-        'GET',
-        UNSET,
-        { ...get, 'http.response.status_code': 302, 'url.full': `${upstream.url}/moved` },
-      ],
-      [
-        'GET',
-        UNSET,
-        {
-          ...get,
-          'http.response.status_code': 200,
-          'http.request.resend_count': 1,
-          'url.full': `${upstream.url}/found`,
-        },
-      ],
-      [
-        'HTTP',
-        ERROR,
-        {
-          'http.request.method': '_OTHER',
-          'http.request.method_original': 'BREW',
-          'server.address': '127.0.0.1',
-          'server.port': 1,
-          'error.type': 'refused',
-          'url.full': 'http://127.0.0.1:1/refused',
-        },
-      ],
-    ]);
-    t.strictSame(upstream.asked, [
-      ['/found', calls[0]?.spanId],
-      ['/missing', undefined],
-      ['/moved', calls[2]?.spanId],
-      ['/found', calls[3]?.spanId],
-    ]);
-  });
+  t.test(
+    `requests to other servers are spans, and parents of spans there: ${dispatch}`,
+    async (t) => {
+      const upstream = await openUpstream(t);
+      const env = { MOONRING_TEST_UPSTREAM: upstream.url };
+      const { calls } = await trace(t, 'http', dispatch, env);
+      const own = { 'server.address': '127.0.0.1', 'server.port': upstream.port };
+      const get = { ...own, 'http.request.method': 'GET' };
+      t.strictSame(brief(calls), [
+        [
+          'GET',
+          UNSET,
+          { ...get, 'http.response.status_code': 200, 'url.full': `${upstream.url}/found` },
+        ],
+        [
+          'PUT',
+          ERROR,
+          {
+            ...own,
+            'http.request.method': 'PUT',
+            'http.response.status_code': 404,
+            'error.type': '404',
+            'url.full': `${upstream.url}/missing`,
+          },
+        ],
+        [
+          'GET',
+          UNSET,
+          { ...get, 'http.response.status_code': 302, 'url.full': `${upstream.url}/moved` },
+        ],
+        [
+          'GET',
+          UNSET,
+          {
+            ...get,
+            'http.response.status_code': 200,
+            'http.request.resend_count': 1,
+            'url.full': `${upstream.url}/found`,
+          },
+        ],
+        [
+          'HTTP',
+          ERROR,
+          {
+            'http.request.method': '_OTHER',
+            'http.request.method_original': 'BREW',
+            'server.address': '127.0.0.1',
+            'server.port': 1,
+            'error.type': 'refused',
+            'url.full': 'http://127.0.0.1:1/refused',
+          },
+        ],
+      ]);
+      t.strictSame(upstream.asked, [
+        ['/found', calls[0]?.spanId],
+        ['/missing', undefined],
+        ['/moved', calls[2]?.spanId],
+        ['/found', calls[3]?.spanId],
+      ]);
+    },
+  );
 }
 
-t.test('a request that is sent again is another span', async (t) => {
+t.test('a request that is retried is a separate span', async (t) => {
   const upstream = await openUpstream(t);
   const { calls } = await trace(t, 'twice', 'inline', { MOONRING_TEST_UPSTREAM: upstream.url });
   t.match(brief(calls), [
@@ -193,7 +196,7 @@ t.test(
   },
 );
 
-t.test('a database that cannot be reached is the error of the first call', async (t) => {
+t.test('an unreachable database is the error of the first call', async (t) => {
   const { calls } = await trace(t, 'broken', 'inline', {});
   t.match(brief(calls), [
     ['GET', ERROR, { 'error.type': 'unavailable' }],
@@ -201,7 +204,7 @@ t.test('a database that cannot be reached is the error of the first call', async
   ]);
 });
 
-t.test('calls of a request that is not sampled are no spans', async (t) => {
+t.test('calls of a request that is not sampled are not exported', async (t) => {
   const collector = await openCollector(t);
   const upstream = await openUpstream(t);
   const env = { MOONRING_TEST_UPSTREAM: upstream.url };
@@ -212,7 +215,7 @@ t.test('calls of a request that is not sampled are no spans', async (t) => {
   t.strictSame(collector.spans, []);
 });
 
-t.test('a request without a trace that is sampled begins one for its calls', async (t) => {
+t.test('a sampled request without a trace starts one for its calls', async (t) => {
   const collector = await openCollector(t);
   const args = ['--otlp', collector.url, '--trace-sample', '1', '--access-log', 'json'];
   const server = await startServer(t, { app: 'calls.lua', args });

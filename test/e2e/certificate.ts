@@ -9,7 +9,7 @@ export interface CertificateFiles {
   readonly key: string;
 }
 
-/** A certificate signed by itself. `more`: further arguments of `openssl req`. */
+/** A self-signed certificate. `more`: further arguments of `openssl req`. */
 export function writeCertificate(
   { cert, key }: CertificateFiles,
   commonName: string,
@@ -27,7 +27,7 @@ export function writeCertificate(
   );
 }
 
-/** A key and a certificate for localhost, signed by itself: `cert` is its file. */
+/** A key and a self-signed certificate for localhost: `cert` is its file. */
 export function makeCertificate(t: Test) {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-tls-'));
   t.teardown(() => rmSync(directory, { recursive: true }));

@@ -2,8 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * A config file with an option that reactors are started with: after a change of it a reload
- * replaces processes, where one of Lua files alone would not.
+ * A config file with an option that is passed to reactors at start: a reload after a change of it
+ * replaces processes, where a change of Lua files alone would not.
  */
 export function changingConfig(directory: string): { readonly args: string[]; change(): void } {
   const path = join(directory, 'moonring.json');

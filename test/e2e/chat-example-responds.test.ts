@@ -23,7 +23,7 @@ async function post(path: string, body: string): Promise<number> {
   return response.status;
 }
 
-t.test('what is said in a room reaches its sockets on both reactors, and no others', async (t) => {
+t.test('a message in a room reaches its sockets on both reactors, and no others', async (t) => {
   const tea = await Promise.all([1, 2, 3, 4].map(() => join('tea')));
   const coffee = await join('coffee');
   tea[0]?.socket.send('hello');
@@ -41,7 +41,7 @@ t.test('what is said in a room reaches its sockets on both reactors, and no othe
   t.equal(`${code} ${reason}`, '1009 a message has 1 to 4096 bytes');
 });
 
-t.test('clicks reach those who look at the room', async (t) => {
+t.test('clicks reach all viewers of the room', async (t) => {
   const source = new EventSource(`${server.url}/rooms/tea/clicks`);
   t.teardown(() => source.close());
   const places: string[] = [];
@@ -54,7 +54,7 @@ t.test('clicks reach those who look at the room', async (t) => {
     t.equal(await post('/rooms/tea/clicks', place), 422);
 });
 
-t.test('the page speaks of both', async (t) => {
+t.test('the page uses both', async (t) => {
   const response = await fetch(server.url);
   t.match(response.headers.get('content-type'), /^text\/html/);
   t.match(await response.text(), /new WebSocket\(.*new EventSource\(/s);

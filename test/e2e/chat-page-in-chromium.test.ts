@@ -26,7 +26,7 @@ interface Message {
 
 type Send = (method: string, params: object, sessionId?: string) => Promise<Result>;
 
-/** A browser without a screen, which is told what to do over the protocol of its developer tools. */
+/** A headless browser, controlled over the DevTools protocol. */
 async function startChromium(t: Test): Promise<Send> {
   const profile = mkdtempSync(join(tmpdir(), 'moonring-chromium-'));
   const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
@@ -91,7 +91,7 @@ async function openPage(send: Send, url: string) {
   return { evaluate, screenshot };
 }
 
-t.test('two pages of the chat hear each other and see each other click', { skip }, async (t) => {
+t.test('messages and clicks of one page of the chat reach another', { skip }, async (t) => {
   const server = await startServer(t, { app: 'examples/lua/chat.lua', processes: 2 });
   const send = await startChromium(t);
   const [one, other] = await Promise.all([1, 2].map(() => openPage(send, `${server.url}/#tea`)));
@@ -108,7 +108,7 @@ t.test('two pages of the chat hear each other and see each other click', { skip 
   await other?.evaluate(`(${say})('It is, <b>come in</b>.')`);
   const both = 'Is the tea ready?|It is, <b>come in</b>.';
   await until('both have heard', async () => (await one?.evaluate(heard)) === both);
-  // The stream of clicks may begin after the socket.
+  // The stream of clicks may begin later than the socket.
   const dots = "document.querySelectorAll('.click').length";
   await until('the click is seen', async () => {
     await other?.evaluate(`document.body.dispatchEvent(new MouseEvent('click',

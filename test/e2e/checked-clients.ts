@@ -2,24 +2,24 @@ import type { Test } from 'tap';
 import { connectRaw, type RawClient } from './raw-client.js';
 import { seededRandom } from './seeded-random.js';
 
-/** Keep-alive connections that send requests of all kinds, and compare each byte of the responses. */
+/** Keep-alive connections that send all kinds of requests and check every byte of the responses. */
 export interface CheckedClients {
   readonly counts: CheckedCounts;
-  /** Lets what is in flight finish, then closes all connections. */
+  /** Lets requests in flight finish, then closes all connections. */
   readonly stop: () => Promise<void>;
 }
 
 export interface CheckedCounts {
   answered: number;
-  /** 503 and the end of the connection: the request was with a process that died. */
+  /** 503 and the end of the connection: the process that had the request died. */
   refused: number;
-  /** Connections that ended with a request in flight that got no response. */
+  /** Connections that ended with a request in flight and no response. */
   unanswered: number;
-  /** Connections that ended in between: nothing was asked. */
+  /** Connections that ended between requests. */
   closedIdle: number;
-  /** What no server may send. */
+  /** Responses that no server may send. */
   wrong: string[];
-  /** From the request to the whole of its response. */
+  /** From the request to the end of its response. */
   slowestMs: number;
 }
 
@@ -52,7 +52,7 @@ export async function startCheckedClients(
   t.comment(`MOONRING_TEST_SEED=${seed}`);
   const random = (below: number) => int(0, below - 1);
   const all = first.map((client) => keepAsking(t, state, address, client, random));
-  // Without a `stop` no one else hears of it.
+  // If `stop` is not called, nothing else reports it.
   for (const each of all) each.catch(() => undefined);
   return {
     counts,

@@ -22,7 +22,7 @@ const client = await connectRaw(t, server);
 
 let known = 0;
 
-/** How the handlers of the requests since the last call have ended. */
+/** How the handlers of the requests since the last call ended. */
 async function newEnds(count: number): Promise<string[]> {
   const all = await until('the handlers have ended', async () => {
     const text = (await client.request(requestText('/ended'))).body.toString();
@@ -49,21 +49,21 @@ t.test('a client that resets its connection ends the wait of its handler', async
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
-t.test('a handler may be told instead', async (t) => {
+t.test('a handler can be notified instead', async (t) => {
   const socket = await open(requestText('/wait-told'));
   await client.request(requestText('/'));
   resetConnection(socket);
   t.strictSame(await newEnds(1), ['told']);
 });
 
-t.test('a client that leaves while its handler writes', async (t) => {
+t.test('a client that disconnects while its handler writes', async (t) => {
   const socket = await open(requestText(ENDLESS));
   await once(socket, 'data');
   socket.destroy();
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
-t.test('an upload that is broken off', async (t) => {
+t.test('an upload that is aborted', async (t) => {
   const headers = { 'Content-Length': '1000000' };
   const socket = await open(requestText('/up', { method: 'PUT', headers }));
   socket.write('the beginning');
@@ -72,7 +72,7 @@ t.test('an upload that is broken off', async (t) => {
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
-t.test('a reader that stops is cut off after --write-timeout', async (t) => {
+t.test('a client that stops reading is closed after --write-timeout', async (t) => {
   const socket = await open(requestText(ENDLESS));
   await once(socket, 'data');
   socket.pause();
@@ -80,7 +80,7 @@ t.test('a reader that stops is cut off after --write-timeout', async (t) => {
   socket.destroy();
 });
 
-t.test('a writer that stops is cut off after --body-timeout', async (t) => {
+t.test('a client that stops sending is closed after --body-timeout', async (t) => {
   const headers = { 'Content-Length': '1000000' };
   const socket = await open(requestText('/up', { method: 'PUT', headers }));
   socket.write('the beginning');
@@ -88,7 +88,7 @@ t.test('a writer that stops is cut off after --body-timeout', async (t) => {
   socket.destroy();
 });
 
-t.test('an abort of undici', async (t) => {
+t.test('an aborted request of undici', async (t) => {
   const agent = new Agent();
   t.teardown(() => agent.close());
   const controller = new AbortController();
@@ -109,7 +109,7 @@ t.test('an abort of undici', async (t) => {
 
 const noCurl = hasProgram('curl') ? false : 'curl is not installed';
 
-t.test('a slow curl that is ended', { skip: noCurl }, async (t) => {
+t.test('a slow curl that is killed', { skip: noCurl }, async (t) => {
   const args = ['-sN', '--limit-rate', '1M', '-o', '-', `${server.url}${ENDLESS}`];
   const curl = spawn('curl', args, { stdio: ['ignore', 'pipe', 'ignore'] });
   await once(curl.stdout, 'data');
@@ -118,7 +118,7 @@ t.test('a slow curl that is ended', { skip: noCurl }, async (t) => {
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
-/** Sends in chunks and reads the echo of each; then leaves in the middle of a response. */
+/** Sends in chunks and reads the echo of each; then disconnects in the middle of a response. */
 const PROGRAM = `
 import h11, socket, sys
 def connect():
@@ -155,13 +155,13 @@ const run = promisify(execFile);
 const python = await pythonWith('h11');
 const noH11 = python ? false : 'the h11 of Python is not installed';
 
-t.test('h11 talks both ways at once, and leaves', { skip: noH11 }, async (t) => {
+t.test('h11 sends and receives at once, and disconnects', { skip: noH11 }, async (t) => {
   const { stdout } = await run(python ?? '', ['-c', PROGRAM, server.host, String(server.port)]);
   t.strictSame(stdout.split('\n'), ['one ', 'two ', 'three', 'EndOfMessage', '']);
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
-t.test('a refusal while the content arrives is read by a client that sends', async (t) => {
+t.test('a refusal during the upload is read by a client that is still sending', async (t) => {
   const sender = await connectRaw(t, server);
   const headers = { 'Content-Length': '1000000' };
   await sender.send(requestText('/refuse', { method: 'PUT', headers }));
@@ -171,7 +171,7 @@ t.test('a refusal while the content arrives is read by a client that sends', asy
   t.equal(response.body.toString(), 'too much');
 });
 
-t.test('they leave no descriptors', { skip: noUsage }, async () => {
+t.test('no descriptors are leaked', { skip: noUsage }, async () => {
   const reactor = server.reactorPids()[0] ?? 0;
   const before = descriptorsOf(reactor);
   const sockets = await Promise.all(Array.from({ length: 20 }, () => open(requestText(ENDLESS))));

@@ -5,8 +5,8 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Between two requests a connection is idle for the server, which may close it then: the next
- * request would be on its way already. Fully busy clients never show that.
+ * Between two requests a connection is idle, and the server may close it just as the next
+ * request is on its way. Clients that are never idle do not show that.
  */
 
 const CONNECTIONS = 64;

@@ -4,12 +4,12 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** Each look at the wall clock finds it a minute earlier. */
+/** Each reading of the wall clock is a minute earlier than the last. */
 const BACKWARDS = '--import=data:text/javascript,Date.now=(t=>()=>(t-=60000))(Date.now())';
-/** Longer than an echo of npm takes. */
+/** Longer than npm takes to repeat a signal. */
 const LATER_MS = 400;
 
-t.test('a wall clock that goes back confuses neither uptime nor a second Ctrl-C', async (t) => {
+t.test('a wall clock that is set back disturbs neither uptime nor a second Ctrl-C', async (t) => {
   const server = await startServer(t, { env: { NODE_OPTIONS: BACKWARDS } });
   const { uptimeSeconds } = await statusOf(server);
   t.ok(uptimeSeconds >= 0 && uptimeSeconds < 60, `up for ${uptimeSeconds} s`);

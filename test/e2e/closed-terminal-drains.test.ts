@@ -9,11 +9,11 @@ import { until } from './until.js';
 
 const skip = hasProgram('script') ? false : 'no script(1)';
 
-t.test('HUP reloads, but the end of the terminal drains', { skip }, async (t) => {
+t.test('HUP reloads, but closing the terminal drains', { skip }, async (t) => {
   const logFile = join(t.testdir(), 'log');
   const command = `exec node dist/master.js --port 0 --admin off --processes 1 --log-file ${logFile}`;
   const env = { ...cleanEnvironment(), SHELL: '/bin/sh' };
-  // A pseudo-terminal, which is closed when script(1) is killed.
+  // A pseudo-terminal, which closes when script(1) is killed.
   const terminal = spawn('script', ['-qefc', command, '/dev/null'], { env });
   const ended = once(terminal, 'close');
   t.teardown(() => terminal.kill('SIGKILL'));

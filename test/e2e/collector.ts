@@ -14,12 +14,12 @@ export interface Span {
   readonly attributes: readonly { readonly key: string; readonly value: object }[];
 }
 
-/** The values of a span's attributes by their names. */
+/** The attributes of a span, by name. */
 export function attributesOf({ attributes }: Span): Readonly<Record<string, unknown>> {
   return Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]));
 }
 
-/** Takes what OTLP/HTTP in JSON posts. */
+/** Accepts OTLP/HTTP in JSON. */
 export async function openCollector(t: Test) {
   const spans: Span[] = [];
   let status = 200;
@@ -38,7 +38,7 @@ export async function openCollector(t: Test) {
   t.teardown(() => server.close().closeAllConnections());
   const port = await listenLocally(server);
   const refuse = () => (status = 400);
-  /** Nothing is responded to until `release` is called. */
+  /** Sends no response until `release` is called. */
   const hold = () => {
     let release = () => {};
     released = new Promise((resolve) => {

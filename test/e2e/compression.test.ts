@@ -39,7 +39,7 @@ async function get(
   return { status, headers, body: Buffer.concat(pieces) };
 }
 
-/** Every way that a response takes: inline, behind a wait, on a worker; whole and in slices. */
+/** Every path that a response can take: inline, after a wait, on a worker; whole and in pieces. */
 async function compareAll(t: Test, server: Server, paths: readonly string[]): Promise<void> {
   for (const path of paths) {
     for (const bytes of [1024, 5000, 65_536, 65_537, 1_000_000]) {
@@ -63,7 +63,7 @@ async function compareAll(t: Test, server: Server, paths: readonly string[]): Pr
 t.test('with --compress', async (t) => {
   const server = await startServer(t, { app: 'compressed.lua', args: COMPRESS });
 
-  t.test('what is decoded is what the handler has sent', async (t) => {
+  t.test('the decoded content is what the handler sent', async (t) => {
     await compareAll(t, server, ['/text', '/waits', '/worker']);
     const never = await get(server, '/never?5000', 'gzip');
     t.equal(never.headers['content-encoding'], undefined);
@@ -82,7 +82,7 @@ t.test('with --compress', async (t) => {
     }
   });
 
-  t.test('a flush makes what was written readable', async (t) => {
+  t.test('a flush makes what was written so far readable', async (t) => {
     const response = await open(server, '/stream?3', 'gzip');
     t.equal(response.headers['content-encoding'], 'gzip');
     const decoder = response.pipe(createGunzip());
@@ -108,7 +108,7 @@ t.test('with --compress', async (t) => {
     t.equal(text.length, 'piece 1 piece 2 piece 3 '.length + 100_000);
   });
 
-  t.test('curl --compressed has the same', { skip: !hasProgram('curl') }, async (t) => {
+  t.test('curl --compressed gets the same', { skip: !hasProgram('curl') }, async (t) => {
     for (const bytes of [2000, 300_000]) {
       const url = `${server.url}/text?${bytes}`;
       const plain = await get(server, `/text?${bytes}`);

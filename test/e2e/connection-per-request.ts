@@ -7,12 +7,12 @@ export type Outcome = 'answered' | 'refused' | 'broken';
 
 export interface ConnectionLoad {
   readonly counts: Record<Outcome, number>;
-  /** The answers by their body. */
+  /** The responses, counted by body. */
   readonly bodies: ReadonlyMap<string, number>;
   readonly stop: () => Promise<void>;
 }
 
-/** `clients` that each open a connection, ask once, and begin again. */
+/** `clients` that open a connection, send one request, and start again. */
 export function startConnectionLoad(host: string, port: number, clients: number): ConnectionLoad {
   const counts = { answered: 0, refused: 0, broken: 0 };
   const bodies = new Map<string, number>();
@@ -31,7 +31,7 @@ export function startConnectionLoad(host: string, port: number, clients: number)
   };
 }
 
-/** Refused when it was never made, broken when it ended without an answer. */
+/** Refused: never established; broken: ended without a response. */
 function askOnce(host: string, port: number, onBody: (body: string) => void): Promise<Outcome> {
   return new Promise((resolve) => {
     let connected = false;

@@ -43,7 +43,7 @@ t.test('status, scale, reload and drain over the admin socket', async (t) => {
   t.match(await ctl('status'), { code: 1, stderr: /no response from a server/ });
 });
 
-t.test('an admin port that is in use ends the start if it was given', async (t) => {
+t.test('an admin port that is in use is an error if it was set explicitly', async (t) => {
   const server = await startServer(t);
   const taken = server.admin.replace('http://', '');
   const second = await runMaster(['--port', '0', '--admin', taken]);
@@ -51,7 +51,7 @@ t.test('an admin port that is in use ends the start if it was given', async (t) 
   t.match(second.stderr, /admin listener: .* is in use .* --admin/);
 });
 
-t.test('beside a server on the default admin port the next free one is taken', async (t) => {
+t.test('beside a server on the default admin port the next free port is used', async (t) => {
   const first = await startServer(t, { defaultAdmin: true });
   const second = await startServer(t, { defaultAdmin: true });
   t.not(first.admin, second.admin);
@@ -66,5 +66,5 @@ t.test('ctl gives up waiting after its timeout', async (t) => {
   t.teardown(() => silent.close());
   await once(silent.listen(path), 'listening');
   const waited = await runMaster(['ctl', 'reload', '--admin', path, '--timeout', '100ms']);
-  t.match(waited, { code: 1, stderr: /none within 100ms; the order may still be carried out/ });
+  t.match(waited, { code: 1, stderr: /none within 100ms; the command may still be executed/ });
 });

@@ -1,12 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
-/** What a core dump (ELF, 64 bits, little-endian) says of the thread that has faulted. */
+/** The faulting thread, as recorded in a core dump (ELF, 64 bits, little-endian). */
 export interface Core {
-  /** The file has all that its headers name. */
+  /** The file contains everything that its headers name. */
   readonly isWhole: boolean;
   readonly signal: number;
   readonly thread: number;
-  /** What was to be read or written. */
+  /** The address of the fault. */
   readonly address: bigint;
 }
 
@@ -37,7 +37,7 @@ export function readCore(path: string): Core {
     const notes = headers
       .filter(({ type }) => type === PT_NOTE)
       .flatMap(({ offset, length }) => splitNotes(read(offset, length)));
-    // The thread that has faulted comes first.
+    // The faulting thread comes first.
     const status = notes.find(({ type }) => type === NT_PRSTATUS)?.content;
     const info = notes.find(({ type }) => type === NT_SIGINFO)?.content;
     if (status === undefined || info === undefined) throw new Error(`${path} has no threads`);

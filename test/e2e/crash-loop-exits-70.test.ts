@@ -4,7 +4,7 @@ import { isRunning } from './process-table.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
-/** Kills reactors as soon as they exist, until `isDone`; those of `spared` are left alone. */
+/** Kills reactors as soon as they exist, until `isDone`; except the pids in `spared`. */
 async function keepKilling(server: Server, spared: readonly number[], isDone: () => boolean) {
   while (!isDone()) {
     const victim = await until('a reactor to kill', () =>
@@ -30,7 +30,7 @@ t.test(
     t.equal((await fetch(`${server.admin}/readyz`)).status, 200);
     await until('the status says so', async () => {
       const { reactors } = await statusOf(server);
-      // Or it is ready again already: then once more.
+      // Or it is ready again: then kill it once more.
       for (const { pid } of reactors)
         if (pid && pid !== steady && isRunning(pid)) process.kill(pid, 'SIGKILL');
       return reactors.some(({ crashLoop }) => crashLoop !== null);
@@ -48,7 +48,7 @@ t.test(
   },
 );
 
-t.test('with --min-reactors readiness needs so many', async (t) => {
+t.test('with --min-reactors readiness needs that many', async (t) => {
   const args = ['--min-reactors', '2'];
   const server = await startServer(t, { processes: 2, args });
   const [steady = 0] = server.reactorPids();

@@ -10,7 +10,7 @@ import { type Server, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
-/* Reactors end under load, in all ways: what it costs their clients. */
+/* Crashes reactors under load, in every way, and measures what that costs their clients. */
 
 export type Way =
   | 'SIGSEGV'
@@ -29,7 +29,7 @@ export interface Setting {
 
 /** How much of it. */
 export interface Extent {
-  /** Of each way on a server. */
+  /** Crashes of each kind per server. */
   readonly ends: number;
   readonly clients: number;
   readonly idle: number;
@@ -37,20 +37,20 @@ export interface Extent {
 
 export interface Row {
   readonly ends: number;
-  /** Responses whose every byte was compared. */
+  /** Responses compared byte by byte. */
   readonly answered: number;
   readonly unanswered: number;
-  /** Connections that were closed between two requests. */
+  /** Connections closed between two requests. */
   readonly closedIdle: number;
-  /** Of clients other than those that asked for the end. */
+  /** From clients other than those that caused the crash. */
   readonly refused: number;
   readonly slowestMs: number;
   readonly wrong: readonly string[];
-  /** Those whose request has ended a process, and which got 503. */
+  /** Requests that crashed a process, and got 503. */
   readonly culprits: number;
   readonly culpritsRefused: number;
   readonly signals: readonly unknown[];
-  /** A way that cannot be taken here, and why. */
+  /** A kind of crash that is not possible here, and why. */
   readonly skipped: readonly string[];
 }
 
@@ -60,13 +60,15 @@ const PATHS: Partial<Record<Way, string>> = {
   'loop in C': '/loop-in-c',
   'loop in Lua': '/loop',
 };
-/** A loop is ended after twice this time. Long enough for other requests on a busy machine. */
+/**
+ * A loop is interrupted after twice this time; long enough for other requests on a busy machine.
+ */
 const LOOP_TIMEOUT = ['--handler-timeout', '1s'];
-/** More than a server takes, and soon eaten. */
+/** More than a server is allowed, and quickly allocated. */
 const MEMORY_BYTES = 512 * 1024 * 1024;
 const GET = 'GET /fill/5/x HTTP/1.1\r\nHost: a\r\n\r\n';
 
-/** One server under load, whose reactors end in each of the ways. */
+/** One server under load, whose reactors crash in each way. */
 export async function crash(
   t: Test,
   { processes, args, unix }: Setting,
@@ -85,7 +87,7 @@ export async function crash(
     app: 'crashing.lua',
     processes,
     args: [...config.args, ...timeout, ...(unix ? ['--uds', path] : []), ...args],
-    // Before it has reactors, which are in the group of their parent.
+    // Before its reactors are started, which inherit the group of their parent.
     onStarting: async ({ pid = 0 }) => group?.add(pid),
   });
   const address = unix ? { path } : { host: server.host, port: server.port };
@@ -108,7 +110,7 @@ export async function crash(
         const { status, victim } = await askForTheEnd(client, request);
         client.socket.destroy();
         if (status === 503) culpritsRefused++;
-        // A loop may have been stopped, without the end of its process.
+        // The loop may have been interrupted without the process exiting.
         if (!way.startsWith('loop')) await until('its end', () => !isRunning(victim));
       }
       await until('all serve', () => allServe(server));
@@ -138,7 +140,7 @@ export async function askSomething(client: RawClient): Promise<number> {
   return (await client.request(GET)).status;
 }
 
-/** The status, and the process that served the connection. */
+/** The status, and the process that has the connection. */
 export async function askForTheEnd(client: RawClient, path: string) {
   const ask = (target: string) => client.request(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
   const victim = Number((await ask('/pid')).body.toString());
@@ -152,7 +154,7 @@ async function killOne(server: Server, i: number): Promise<void> {
   await until('the process has ended', () => !isRunning(victim));
 }
 
-/** One that leaves, or that was about to. */
+/** A process that is exiting or about to. */
 async function killDuringReload(
   server: Server,
   config: { change(): void },

@@ -29,11 +29,11 @@ if (process.platform !== 'linux') {
 }
 
 /**
- * npm run crash-table: so many ends of each kind on each kind of server, and the page is written
- * again. Otherwise a few.
+ * npm run crash-table: that many crashes of each kind on each kind of server, and the table in the
+ * docs is rewritten. Otherwise a few crashes.
  */
 const CRASHES = Number(process.env['CRASHES'] ?? 0);
-/** More of one slot within a minute are a crash loop. */
+/** More in one slot within a minute are a crash loop. */
 const ENDS_OF_A_SLOT = 5;
 /** By hand: RANDOM_ENDS=200 npx tap run test/e2e/crashes-lose-no-connection.test.ts */
 const RANDOM_ENDS = Number(process.env['RANDOM_ENDS'] ?? 4);
@@ -51,7 +51,7 @@ const workers: Setting = {
 };
 const unix: Setting = { name: 'Unix socket, 2 processes', processes: 2, args: inline, unix: true };
 
-/** What a run in CI looks at. */
+/** The subset that is run in CI. */
 const few: [Setting, Way[]][] = [
   [setting('reuseport', 2), ['kill -9', 'OOM kill', 'loop in Lua']],
   [setting('boss', 2), ['SIGSEGV', 'loop in C', 'kill -9 during a reload']],
@@ -97,7 +97,7 @@ if (CRASHES === 0) {
   });
 }
 
-/** As many servers as it takes without a crash loop. */
+/** As many servers as are needed to avoid a crash loop. */
 async function crashOften(t: Test, each: Setting, way: Way): Promise<Row> {
   const rows: Row[] = [];
   for (let left = CRASHES; left > 0; left -= ENDS_OF_A_SLOT * each.processes) {
@@ -156,17 +156,17 @@ function expectNothingLost(t: Test, each: Setting, ways: readonly Way[], row: Ro
   );
   t.equal(row.culpritsRefused, row.culprits, 'a request that ends its process gets 503');
   t.equal(row.unanswered, 0, 'each request has a response');
-  // With one process and kill -9 the connection in hand may be past repair.
+  // With one process and kill -9 the connection being handled may be unrecoverable.
   const isExcused = each.processes === 1 && ways.includes('kill -9');
   t.ok(row.closedIdle <= (isExcused ? 1 : 0), `${row.closedIdle} connections were closed idle`);
-  // What was with a worker, or with the handler at that moment.
+  // The request that a worker, or the handler, had at that moment.
   const most = each === workers ? 64 : 2;
   t.ok(row.refused <= row.ends * most, `${row.refused} requests of others got 503`);
 }
 
 const REQUEST_ID = /^[0-9a-z]+-[0-9a-z]+$/;
 
-t.test('a fault of any kind costs its request, and is recorded with it', async (t) => {
+t.test('a fault of any kind fails only its request, and is logged with it', async (t) => {
   const server = await startServer(t, { app: 'crashing.lua', processes: 3 });
   const idle = await Promise.all(Array.from({ length: 96 }, () => connectRaw(t, server)));
   const allLive = async (why: string) => {
@@ -228,7 +228,7 @@ t.test('a fault of any kind costs its request, and is recorded with it', async (
     await allLive(path);
   }
 
-  // A signal that is sent to a process goes to its first thread, which is that of JavaScript.
+  // A signal sent to a process goes to its main thread, which runs JavaScript.
   const [reactor = 0] = server.reactorPids();
   process.kill(reactor, 'SIGSEGV');
   await server.logLine('the end of the reactor', crashOf(reactor));
@@ -245,7 +245,7 @@ function crashOf(pid: number) {
     line.msg === 'reactor crashed' && line['reactorPid'] === pid;
 }
 
-t.test('a core is whole, and the hand-over does not wait for it', async (t) => {
+t.test('a core file is complete, and the hand-over does not wait for it', async (t) => {
   const pattern = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').trim();
   if (pattern.startsWith('|') || pattern.includes('/')) {
     t.comment(`cores are written to ${pattern}`);
@@ -283,7 +283,7 @@ t.test('a core is whole, and the hand-over does not wait for it', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a keeper that is killed is replaced, and none is left at the end', async (t) => {
+t.test('a killed keeper is replaced, and none is left at the end', async (t) => {
   const server = await startServer(t, { app: 'crashing.lua' });
   const client = await connectRaw(t, server);
   t.equal(await askSomething(client), 200);
@@ -358,7 +358,7 @@ const ends: Record<string, End> = {
     );
     signal('SIGTERM');
     await logLine('the drain', ({ msg }) => msg === 'draining');
-    // A signal in the same turn of the event loop counts as the same order.
+    // Two signals in the same turn of the event loop count as one.
     await statusOf(server);
     signal('SIGTERM');
     await logLine('the stop', ({ msg }) => msg === 'stopping now');
@@ -367,27 +367,31 @@ const ends: Record<string, End> = {
   },
 };
 
-t.test('no process is left after any end, and no zombie', { timeout: 3_600_000 }, async (t) => {
-  const random = seededRandom();
-  t.comment(`MOONRING_TEST_SEED=${random.seed}`);
-  const names = Object.keys(ends);
-  for (let i = 0; i < RANDOM_ENDS; i++) {
-    const config = changingConfig(t.testdir());
-    const server = await startServer(t, {
-      app: 'crashing.lua',
-      processes: 2,
-      args: [...config.args, '--handler-timeout', '0'],
-      leadsGroup: true,
-    });
-    t.equal(groupOf(server.pid).length, 5, 'a master, reactors and keepers');
-    const name = names[random.int(0, names.length - 1)] ?? '';
-    config.change();
-    await ends[name]?.(server, random);
-    await server.exited;
-    await until(`all have ended after ${name}`, () => groupOf(server.pid).length === 0);
-    t.pass(name);
-  }
-});
+t.test(
+  'no process and no zombie is left, however the server exits',
+  { timeout: 3_600_000 },
+  async (t) => {
+    const random = seededRandom();
+    t.comment(`MOONRING_TEST_SEED=${random.seed}`);
+    const names = Object.keys(ends);
+    for (let i = 0; i < RANDOM_ENDS; i++) {
+      const config = changingConfig(t.testdir());
+      const server = await startServer(t, {
+        app: 'crashing.lua',
+        processes: 2,
+        args: [...config.args, '--handler-timeout', '0'],
+        leadsGroup: true,
+      });
+      t.equal(groupOf(server.pid).length, 5, 'a master, reactors and keepers');
+      const name = names[random.int(0, names.length - 1)] ?? '';
+      config.change();
+      await ends[name]?.(server, random);
+      await server.exited;
+      await until(`all have ended after ${name}`, () => groupOf(server.pid).length === 0);
+      t.pass(name);
+    }
+  },
+);
 
 function kill(pid: number): void {
   if (isRunning(pid)) process.kill(pid, 'SIGKILL');

@@ -3,21 +3,21 @@ import t from 'tap';
 import { startServer } from './server.js';
 
 /*
- * moonring.crypto runs on the OpenSSL of the node process that it is loaded into, and on the loop's
- * thread as on workers: the same results as node:crypto.
+ * moonring.crypto uses the OpenSSL of the node process it is loaded into, on the event loop's
+ * thread and on workers: the results must be those of node:crypto.
  */
 
 interface Order {
   readonly algorithm?: string;
   readonly encoding: 'hex' | 'base64' | 'base64url';
-  /** base64, as is data */
+  /** base64, like data */
   readonly key?: string;
   readonly data: string;
 }
 
 const ALGORITHMS = ['sha1', 'sha256', 'sha384', 'sha512'];
 const ENCODINGS = ['hex', 'base64', 'base64url'] as const;
-/** Around the blocks of the digests. */
+/** Lengths around the block sizes of the digests. */
 const LENGTHS = [0, 1, 2, 55, 56, 63, 64, 65, 111, 112, 127, 128, 129, 1000];
 
 function ordersOf(length: number): Order[] {
@@ -40,7 +40,7 @@ function expected({ algorithm, encoding, key, data }: Order): string {
 }
 
 for (const dispatch of ['inline', 'worker']) {
-  t.test(`digests and encodings agree with node's, ${dispatch}`, async (t) => {
+  t.test(`digests and encodings agree with node:crypto, ${dispatch}`, async (t) => {
     const server = await startServer(t, { app: 'digests.lua', args: ['--dispatch', dispatch] });
     const orders = LENGTHS.flatMap(ordersOf);
     const response = await fetch(server.url, { method: 'POST', body: JSON.stringify(orders) });

@@ -15,13 +15,13 @@ t.test('every response carries the current date', async (t) => {
     const afterMs = Date.now();
     t.match(date, IMF_FIXDATE);
     t.equal(new Date(date).toUTCString(), date, 'names and numbers are those of a real day');
-    // It is cut to whole seconds and may be as old as the last time it was formatted.
+    // Truncated to seconds, and may be as old as the last time it was formatted.
     t.ok(Date.parse(date) > beforeMs - 2000, `${date} is not old`);
     t.ok(Date.parse(date) <= afterMs, `${date} is not in the future`);
   }
 });
 
-t.test('the date moves on, on a connection that stays open', async (t) => {
+t.test('the date advances on a connection that stays open', async (t) => {
   const client = await connectRaw(t, server);
   const dateNow = async () => (await client.request(requestText('/'))).headers.get('date');
   const first = await dateNow();

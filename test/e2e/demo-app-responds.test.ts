@@ -35,7 +35,7 @@ t.test('HEAD has the head of GET and no body', async (t) => {
   t.equal(after.body.toString(), 'hello, world\n', 'the connection goes on in step');
 });
 
-t.test('/echo answers with body and Content-Type of the request', async (t) => {
+t.test('/echo responds with the content and Content-Type of the request', async (t) => {
   for (const method of ['POST', 'PUT']) {
     const headers = { 'Content-Type': 'application/x-test; a="b"', 'Content-Length': '5' };
     const text = `${requestText('/echo', { method, headers })}he\0lo`;
@@ -54,7 +54,7 @@ t.test('/echo without a body is empty', async (t) => {
   t.equal(response.body.length, 0);
 });
 
-t.test('/headers shows what was sent, whatever the case of the names', async (t) => {
+t.test('/headers shows the fields sent, whatever the case of their names', async (t) => {
   const headers = { 'USER-agent': 'test/1.0', accept: 'text/plain' };
   const response = await client.request(requestText('/headers', { headers }));
   t.equal(response.status, 200);

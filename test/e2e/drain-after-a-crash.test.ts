@@ -5,7 +5,7 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** Once there is a file `slow`, it loads until there is a file `go`. */
+/** If there is a file `slow`, loading takes until there is a file `go`. */
 const app = (dir: string) => `
 local slow = io.open('${dir}/slow')
 if slow then
@@ -18,7 +18,7 @@ end
 function handle(_, res) res:body('answered'):send() end
 `;
 
-t.test('TERM while a replacement loads: requests that wait in its socket are served', async (t) => {
+t.test('TERM while a replacement loads: requests queued in its socket are served', async (t) => {
   const dir = t.testdir();
   const path = join(dir, 'app.lua');
   const touch = (name: string) => writeFileSync(join(dir, name), '');
@@ -45,7 +45,7 @@ t.test('TERM while a replacement loads: requests that wait in its socket are ser
   t.strictSame(await server.exited, { code: 0, signal: null });
 });
 
-t.test('Ctrl-C while a replacement is started: it is started again, and serves', async (t) => {
+t.test('Ctrl-C while a replacement is being started: it starts, and serves', async (t) => {
   const server = await startServer(t, { app: 'pid.lua', leadsGroup: true });
   const [reactor = 0] = server.reactorPids();
   const client = await connectRaw(t, server);

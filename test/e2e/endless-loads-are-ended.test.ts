@@ -5,7 +5,7 @@ import { childrenOf, isRunning } from './process-table.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
-/** Takes a handler that loads for ever; the process that has it then. */
+/** Starts loading a handler that never finishes; returns the process that loads it. */
 async function checkForEver(t: Test): Promise<{ server: Server; checker: number }> {
   const dir = t.testdir({ 'app.lua': 'function handle(_, res) res:send() end' });
   const app = join(dir, 'app.lua');
@@ -19,13 +19,16 @@ async function checkForEver(t: Test): Promise<{ server: Server; checker: number 
   return { server, checker: checker ?? 0 };
 }
 
-t.test('a handler that loads for ever is not left behind by a drain', async (t) => {
-  const { server, checker } = await checkForEver(t);
-  t.strictSame(await server.stop(), { code: 0, signal: null });
-  await until('the checker is gone', () => !isRunning(checker));
-});
+t.test(
+  'a drain does not leave behind a process whose handler never finishes loading',
+  async (t) => {
+    const { server, checker } = await checkForEver(t);
+    t.strictSame(await server.stop(), { code: 0, signal: null });
+    await until('the checker is gone', () => !isRunning(checker));
+  },
+);
 
-t.test('nor for ever by the death of the master', async (t) => {
+t.test('nor does the death of the master', async (t) => {
   const { server, checker } = await checkForEver(t);
   server.signal('SIGKILL');
   await server.exited;
@@ -33,12 +36,12 @@ t.test('nor for ever by the death of the master', async (t) => {
   await until('it has ended itself', () => !isRunning(checker));
 });
 
-t.test('a load that never ends in a reactor keeps no later reload from it', async (t) => {
+t.test('a load that never finishes in a reactor does not prevent later reloads', async (t) => {
   const dir = t.testdir({ 'app.lua': "function handle(_, res) res:body('1'):send() end" });
   const app = join(dir, 'app.lua');
   const server = await startServer(t, { app, processes: 2 });
   const before = server.reactorPids();
-  // The checker loads it; then one reactor does not end, and the other one ends the reload.
+  // The checker loads it; then one reactor does not finish, and the other one fails the reload.
   writeFileSync(
     app,
     `local ffi = require 'ffi'
@@ -58,8 +61,8 @@ function handle(_, res) res:body('2'):send() end`,
   server.signal('SIGHUP');
   const done = await server.logLine('the reload', ({ msg }) => msg === 'reloaded');
   t.equal(done['replaced'], 'processes');
-  const why = server.logs.find(({ msg }) => /processes are replaced$/.test(msg));
-  t.equal(why?.['reason'], 'an earlier load has not ended yet');
+  const why = server.logs.find(({ msg }) => /replacing processes$/.test(msg));
+  t.equal(why?.['reason'], 'an earlier load has not finished yet');
   await until('the old ones are gone', () => !before.some(isRunning));
   t.equal(await (await fetch(server.url)).text(), '3');
   t.strictSame(await server.stop(), { code: 0, signal: null });

@@ -14,7 +14,7 @@ const ENDED_BY_LUAJIT = [
 ];
 
 for (const mode of ['inline', 'worker']) {
-  t.test(`endless recursion through C is 500 and the reactor lives, ${mode}`, async (t) => {
+  t.test(`endless recursion through C is 500 and the reactor survives, ${mode}`, async (t) => {
     const server = await startServer(t, {
       app: 'recursion.lua',
       args: ['--dispatch', mode, '--threads', '1'],

@@ -54,7 +54,7 @@ const server = await startServer(t, { app, args: ['--dev'] });
 const get = (path: string, headers: Record<string, string> = {}) =>
   fetch(`${server.url}${path}`, { headers });
 
-t.test('a browser gets a page on which everything is escaped', async (t) => {
+t.test('a browser gets a page with everything escaped', async (t) => {
   const response = await get('/routed/%3Cscript%3E', { Accept: 'text/html', 'X-Own': '<i>"&' });
   t.equal(response.status, 500);
   t.equal(response.headers.get('content-type'), 'text/html; charset=utf-8');
@@ -100,7 +100,7 @@ t.test('wherever the handler was', async (t) => {
   }
 });
 
-t.test('a response that was sent, and a refusal, are what they were', async (t) => {
+t.test('a response already sent, and a refusal, are unchanged', async (t) => {
   for (const path of ['/after-send', '/sent-after-a-wait']) {
     const response = await get(path);
     t.equal(response.status, 200, path);
@@ -110,8 +110,8 @@ t.test('a response that was sent, and a refusal, are what they were', async (t) 
   t.strictSame(await refused.json(), { status: 404, title: 'Not Found', detail: 'no such thing' });
 });
 
-t.test('what a reload was rejected for is shown until one is accepted', async (t) => {
-  // Longer than LuaJIT shows a path.
+t.test('the reason for a rejected reload is shown until one is accepted', async (t) => {
+  // Longer than LuaJIT's limit for a path in a message.
   const directory = t.testdir({ ['d'.repeat(70)]: { 'app.lua': '', 'part.lua': 'return {}' } });
   const [broken, part] = ['app.lua', 'part.lua'].map((name) =>
     join(directory, 'd'.repeat(70), name),
@@ -169,13 +169,13 @@ end
   t.equal(await (await get('/', '*/*')).text(), 'served');
 });
 
-t.test('--dev means --watch', async (t) => {
+t.test('--dev implies --watch', async (t) => {
   writeFileSync(app, "function handle(_, res) res:body('mended'):send() end\n");
   await server.logLine('the reload', ({ msg }) => msg === 'reloaded');
   t.equal(await (await get('/at-once')).text(), 'mended');
 });
 
-t.test('with --dev an app that does not load is waited for', async (t) => {
+t.test('with --dev the server waits for an app that does not load to be fixed', async (t) => {
   const broken = join(t.testdir({ 'app.lua': 'function handle(' }), 'app.lua');
   let said = '';
   const waiting = startServer(t, {
@@ -185,7 +185,7 @@ t.test('with --dev an app that does not load is waited for', async (t) => {
       child.stderr?.on('data', (chunk) => {
         said += String(chunk);
       });
-      await until('the message', () => said.includes('waiting until a file of the app is saved'));
+      await until('the message', () => said.includes('waiting for a file of the app to be saved'));
       writeFileSync(broken, "function handle(_, res) res:body('loaded'):send() end\n");
     },
   });
@@ -202,7 +202,7 @@ t.test('a signal ends the wait', async (t) => {
   child.stderr.on('data', (chunk) => {
     said += String(chunk);
   });
-  await until('the message', () => said.includes('waiting until'));
+  await until('the message', () => said.includes('waiting for a file'));
   const exited = once(child, 'exit');
   child.kill('SIGINT');
   t.strictSame(await exited, [0, null]);

@@ -12,7 +12,7 @@ interface Stream {
   readonly closed: () => boolean;
 }
 
-/** A client that reads bytes, and has the head. */
+/** A client that has read the head and reads bytes. */
 async function open(t: Test, server: Server, path: string, headers = {}): Promise<Stream> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get(`${server.url}${path}`, { agent: false, headers }, resolve).on('error', reject);
@@ -42,7 +42,7 @@ t.test('event streams', async (t) => {
       throw new Error(`/ended: ${await textOf(server, '/ended')}`, { cause });
     });
 
-  await t.test('an EventSource goes on behind the event that it has seen last', async (t) => {
+  await t.test('an EventSource resumes after the last event it has received', async (t) => {
     const source = new EventSource(`${server.url}/counted`);
     t.teardown(() => source.close());
     const seen: { data: unknown; lastEventId: string }[] = [];
@@ -57,7 +57,7 @@ t.test('event streams', async (t) => {
     t.strictSame(seen.slice(0, 9), expected);
   });
 
-  await t.test('data has the lines that it was given, comments are no events', async (t) => {
+  await t.test('data keeps its lines, comments are not events', async (t) => {
     const source = new EventSource(`${server.url}/texts`);
     const seen: string[] = [];
     source.addEventListener('message', ({ data }) => seen.push(data));
@@ -66,7 +66,7 @@ t.test('event streams', async (t) => {
     t.strictSame(seen, ['plain', 'two\nlines', ' kept']);
   });
 
-  await t.test('the head of a stream, which nothing compresses or keeps', async (t) => {
+  await t.test('the head of a stream, which is neither compressed nor cached', async (t) => {
     const { response, text, closed } = await open(t, server, '/texts', {
       'Accept-Encoding': 'gzip',
     });
@@ -85,7 +85,7 @@ t.test('event streams', async (t) => {
     t.equal(text(), events.map((event) => `${event}\n\n`).join(''));
   });
 
-  await t.test('a HEAD request gets the head alone', async (t) => {
+  await t.test('a HEAD request gets only the head', async (t) => {
     const status = await new Promise((resolve, reject) => {
       const sent = request(`${server.url}/topic`, { method: 'HEAD', agent: false }, (response) => {
         response.resume().on('end', () => {
@@ -97,14 +97,14 @@ t.test('event streams', async (t) => {
     t.equal(status, '200 text/event-stream');
   });
 
-  await t.test('a quiet stream has heartbeats, and ends with its client', async (t) => {
+  await t.test('an idle stream sends heartbeats, and ends with its client', async (t) => {
     const { response, text } = await open(t, server, '/quiet');
     await until('three heartbeats', () => text().startsWith(':\n\n:\n\n:\n\n:\n\n'));
     response.destroy();
     await ended('/quiet: aborted');
   });
 
-  await t.test('a client that does not read stops its handler', async (t) => {
+  await t.test('a client that does not read blocks its handler', async (t) => {
     const { response } = await open(t, server, '/flood');
     response.pause();
     let before = -1;
@@ -118,16 +118,19 @@ t.test('event streams', async (t) => {
     await ended('/quiet: aborted, /flood: aborted');
   });
 
-  await t.test('the first stream of a slow route goes to a worker, no other one', async (t) => {
-    t.equal(await textOf(server, '/slow?burn'), 'burnt');
-    for (const where of ['a worker', 'the reactor', 'the reactor']) {
-      const { text } = await open(t, server, '/slow');
-      await until(`a stream on ${where}`, () => text().includes('data: on '));
-      t.match(text(), where);
-    }
-  });
+  await t.test(
+    'the first stream of a slow route goes to a worker, later ones do not',
+    async (t) => {
+      t.equal(await textOf(server, '/slow?burn'), 'burnt');
+      for (const where of ['a worker', 'the reactor', 'the reactor']) {
+        const { text } = await open(t, server, '/slow');
+        await until(`a stream on ${where}`, () => text().includes('data: on '));
+        t.match(text(), where);
+      }
+    },
+  );
 
-  await t.test('what cannot be is refused', async (t) => {
+  await t.test('invalid calls are rejected', async (t) => {
     const errors = (await textOf(server, '/misused')).split('\n');
     t.match(errors[0], /takes a table, got number/);
     t.match(errors[1], /has no member "heart"/);

@@ -9,7 +9,7 @@ import {
 import type { Test } from 'tap';
 import type { Server as Moonring } from './server.js';
 
-/** What test/e2e/apps/fetching.lua is to do. */
+/** What test/e2e/apps/fetching.lua should do. */
 export interface Order {
   readonly url: string;
   readonly options?: Readonly<Record<string, unknown>>;
@@ -26,7 +26,7 @@ export interface Outcome {
   readonly error?: string;
 }
 
-/** Has the server make a request. */
+/** Makes the server send a request. */
 export async function order(server: Moonring, what: Order): Promise<Outcome> {
   const response = await fetch(server.url, { method: 'POST', body: JSON.stringify(what) });
   const text = await response.text();
@@ -36,7 +36,7 @@ export async function order(server: Moonring, what: Order): Promise<Outcome> {
 
 export interface Upstream {
   readonly url: string;
-  /** Connections that were accepted so far. */
+  /** Connections accepted so far. */
   readonly connections: () => number;
   /** Closes the listener and all connections. */
   readonly close: () => Promise<void>;
@@ -66,12 +66,12 @@ async function listening(t: Test, server: Server, path?: string): Promise<Upstre
   return { url: `http://127.0.0.1:${port}`, connections: () => connections, close };
 }
 
-/** A server of node:http. */
+/** A node:http server. */
 export function upstream(t: Test, listener: RequestListener, path?: string): Promise<Upstream> {
   return listening(t, createServer({ keepAlive: true }, listener), path);
 }
 
-/** A server that gives each connection to `serve`, once the first bytes of a request are there. */
+/** A server that passes each connection to `serve` once bytes of a request have arrived. */
 export function rawUpstream(
   t: Test,
   serve: (socket: Socket, request: string) => void,

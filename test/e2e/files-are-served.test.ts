@@ -14,7 +14,7 @@ import t, { type Test } from 'tap';
 import { connectRaw, requestText } from './raw-client.js';
 import { runMaster, startServer } from './server.js';
 
-/** A directory of files, and its parent, in which nothing may be reached. */
+/** A directory of files, in a parent directory that must not be reachable. */
 function makeFiles(t: Test): string {
   const parent = mkdtempSync(join(tmpdir(), 'moonring-files-'));
   t.teardown(() => rmSync(parent, { recursive: true }));
@@ -35,7 +35,7 @@ function makeFiles(t: Test): string {
   write('sub/<b>&".txt', 'odd');
   symlinkSync('../secret', join(root, 'link'));
   execFileSync('mkfifo', [join(root, 'fifo')]);
-  // Only root may make a device.
+  // Only root may create a device.
   if (process.getuid?.() === 0) execFileSync('mknod', [join(root, 'null'), 'c', '1', '3']);
   return root;
 }
@@ -48,7 +48,7 @@ interface Asked {
 
 type Ask = (path: string, fields?: Record<string, string>, method?: string) => Promise<Asked>;
 
-/** Sends paths as they are written, which fetch would not. */
+/** Sends paths unchanged, unlike fetch, which normalises them. */
 async function asker(t: Test, server: { host: string; port: number }): Promise<Ask> {
   const client = await connectRaw(t, server);
   return async (path, fields = {}, method = 'GET') => {
@@ -68,7 +68,7 @@ async function asker(t: Test, server: { host: string; port: number }): Promise<A
   };
 }
 
-t.test('files of a router, of res:file and their conditions', async (t) => {
+t.test('files of a router and of res:file, and their conditions', async (t) => {
   const root = makeFiles(t);
   const server = await startServer(t, { app: 'files.lua', env: { FILES_ROOT: root } });
   const ask = await asker(t, server);
@@ -176,7 +176,7 @@ t.test('files of a router, of res:file and their conditions', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('moonring serve needs no code', async (t) => {
+t.test('moonring serve needs no app', async (t) => {
   const root = makeFiles(t);
   const server = await startServer(t, {
     command: ['serve', root, '--spa', '--immutable', 'hashed/*', '--no-listing'],
@@ -194,13 +194,13 @@ t.test('moonring serve needs no code', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a directory that is not there is a usage error', async (t) => {
+t.test('a missing directory is a usage error', async (t) => {
   const { code, stderr } = await runMaster(['serve', '/no/such/directory']);
   t.equal(code, 2);
   t.match(stderr, 'serve: /no/such/directory is not a directory');
 });
 
-t.test('a file that changes while it is sent is cut, one that goes is sent', async (t) => {
+t.test('a file that changes during its transfer is truncated, a deleted one is sent', async (t) => {
   const root = makeFiles(t);
   const size = 64 * 1024 * 1024;
   for (const name of ['changed', 'shorter', 'replaced']) {
@@ -217,7 +217,7 @@ t.test('a file that changes while it is sent is cut, one that goes is sent', asy
   const changed = await begin('changed');
   const shorter = await begin('shorter');
   const replaced = await begin('replaced');
-  // Each response has begun when one behind it on another connection has ended.
+  // Each response has begun when a later one on another connection has ended.
   const ask = await asker(t, server);
   await ask('/assets/app.js');
 

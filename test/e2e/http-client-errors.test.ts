@@ -8,20 +8,20 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Servers that misbehave towards moonring.http: each time an error with a name, while other requests
- * are served, and no descriptor stays behind.
+ * Servers that misbehave towards moonring.http: each time a named error, while other requests are
+ * served, and no descriptor is leaked.
  */
 
 interface Case {
   readonly name: string;
-  /** Called for each piece that the server receives; `number` counts them on the connection. */
+  /** Called for each piece received; `number` is the number of the piece on its connection. */
   readonly serve: (socket: Socket, number: number) => void;
   readonly error: string;
   readonly order?: Partial<Order>;
 }
 
 const HEAD = 'HTTP/1.1 200 OK\r\n';
-/** One thread, and so one pool. */
+/** One thread, and therefore one pool. */
 const INLINE = ['--dispatch', 'inline', '--threads', '0'];
 const soon = { options: { read_timeout: 0.3 } };
 
@@ -146,7 +146,7 @@ const cases: readonly Case[] = [
   },
 ];
 
-/** Has ten requests made at once, and others served meanwhile. */
+/** Makes the server send ten requests at once while it serves others. */
 async function provoke(
   t: Test,
   server: Server,
@@ -172,7 +172,7 @@ for (const [where, args] of [
   ['a reactor', INLINE],
   ['workers', ['--dispatch', 'worker', '--threads', '12']],
 ] as const) {
-  t.test(`errors have names, in ${where}`, { skip: noUsage }, async (t) => {
+  t.test(`errors have names, ${where}`, { skip: noUsage }, async (t) => {
     const server = await startServer(t, { app: 'fetching.lua', args });
     const [reactor = 0] = server.reactorPids();
     const warm = await rawUpstream(t, (socket) => socket.end(`${HEAD}\r\n`));
@@ -202,7 +202,7 @@ t.test('connections that died while idle are replaced', async (t) => {
     t.equal((await order(server, { url: garbage.url })).body, 'ok', 'bytes behind a response');
     t.equal(garbage.connections(), i);
   }
-  // It closes when the second request comes, as a server does whose timeout passes just then.
+  // It closes when the second request arrives, like a server whose timeout expires just then.
   const numbers = new WeakMap<Socket, number>();
   const dying = await rawUpstream(t, (socket) => {
     const number = (numbers.get(socket) ?? 0) + 1;
@@ -219,7 +219,7 @@ t.test('connections that died while idle are replaced', async (t) => {
   t.equal(post.error, 'closed', 'a POST is not');
 });
 
-t.test('servers that cannot be reached', async (t) => {
+t.test('unreachable servers', async (t) => {
   const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
   const gone = await rawUpstream(t, () => {});
   await gone.close();

@@ -11,11 +11,11 @@ import { startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 
 /*
- * moonring.http in a handler, in front of servers that behave: content both ways, connections that
- * are used again, redirects, decoded content, Unix sockets.
+ * moonring.http in a handler, with servers that behave: content both ways, connection reuse,
+ * redirects, decoded content, Unix sockets.
  */
 
-/** One thread, and so one pool. */
+/** One thread, and therefore one pool. */
 const INLINE = ['--dispatch', 'inline', '--threads', '0'];
 
 t.test('requests arrive as they were made', async (t) => {
@@ -54,7 +54,7 @@ t.test('requests arrive as they were made', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('connections are used again', async (t) => {
+t.test('connections are reused', async (t) => {
   const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
   const { url, connections } = await upstream(t, (request, response) => {
     request.resume();

@@ -9,7 +9,7 @@ import { memoryOf, noUsage } from './process-usage.js';
 import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
-/* A gateway in Lua: content streams through it both ways, at the pace of the slower side. */
+/* A gateway in Lua: content is streamed through it both ways, at the speed of the slower side. */
 
 const PIECE = randomBytes(64 * 1024);
 /** Much more than the buffers of all connections hold. */
@@ -34,7 +34,7 @@ function pieces(): Readable {
   );
 }
 
-/** A request through the gateway, and the response when its head is there. */
+/** Sends a request through the gateway; resolves when the head of the response has arrived. */
 async function send(server: Server, options: object, content?: Readable): Promise<IncomingMessage> {
   const sent = makeRequest(server.url, { agent: false, ...options });
   sent.on('error', () => {});
@@ -44,7 +44,7 @@ async function send(server: Server, options: object, content?: Readable): Promis
   return response;
 }
 
-t.test('requests and responses are passed on', async (t) => {
+t.test('requests and responses are forwarded', async (t) => {
   const { server } = await startGateway(t, (request, response) => {
     const pieces: Buffer[] = [];
     request.on('data', (piece: Buffer) => pieces.push(piece));
@@ -114,7 +114,7 @@ t.test('a server that dies in the middle of a response', async (t) => {
   await t.rejects(buffer(response), 'the client sees that the response is not complete');
 });
 
-t.test('a client that leaves in the middle of a response', async (t) => {
+t.test('a client that disconnects in the middle of a response', async (t) => {
   let closed = 0;
   const { server } = await startGateway(t, (request, response) => {
     request.socket.on('close', () => {

@@ -17,7 +17,7 @@ const FILES = [
   ...['handler.lua', 'handler_test.lua', 'moonring.json', 'package.json', 'smoke.js'],
 ];
 
-t.test('moonring init writes a service into a new directory', async (t) => {
+t.test('moonring init creates a service in a new directory', async (t) => {
   const { code, stdout, stderr } = await runMaster(['init', directory]);
   t.equal(code, 0, stderr);
   t.match(stdout, /npm install\n {2}npm run dev\n$/);
@@ -36,7 +36,7 @@ t.test('moonring init writes a service into a new directory', async (t) => {
   t.ok(existsSync(join(packageRoot, library.replace('node_modules/moonring', ''))), 'types');
 });
 
-t.test('its tests pass, its configuration is fine, and its routes are listed', async (t) => {
+t.test('its tests pass, its configuration is valid, and its routes are listed', async (t) => {
   mkdirSync(join(directory, 'node_modules'));
   symlinkSync(packageRoot, join(directory, 'node_modules', 'moonring'));
   const config = join(directory, 'moonring.json');

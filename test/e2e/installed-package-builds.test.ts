@@ -12,8 +12,8 @@ import { collectOutput } from './server-output.js';
 import { within } from './until.js';
 
 /*
- * What docs/getting-started.md promises for a project of one's own, word for word. npm asks its
- * registry what the package's dependencies depend on, and takes them from its cache.
+ * The steps of docs/getting-started.md for a project, word for word. npm asks its registry for the
+ * dependencies of the package's dependencies, and takes them from its cache.
  */
 
 const APP = "function handle(req, res) res:body('from the package\\n'):send() end\n";
@@ -24,7 +24,7 @@ interface Result {
   readonly stderr: string;
 }
 
-/** As in a shell of the user's: npm tells its scripts about the project that started them. */
+/** As in a user's shell: npm sets variables for its scripts about the project that runs them. */
 function environment(): NodeJS.ProcessEnv {
   const { npm_config_local_prefix: _, MOONRING_ADDON: __, ...env } = process.env;
   return { ...env, NODE_OPTIONS: '' };
@@ -39,7 +39,7 @@ function run(directory: string, command: string): Promise<Result> {
   });
 }
 
-/** What takes most of a minute; the other tests use the optimised addon. */
+/** The slow part, most of a minute; the other tests use the optimised addon. */
 function withoutOptimisation(installed: string): void {
   const path = join(installed, 'CMakePresets.json');
   const presets = readFileSync(path, 'utf8');
@@ -47,7 +47,7 @@ function withoutOptimisation(installed: string): void {
   writeFileSync(path, plain.replaceAll('"RelWithDebInfo"', '"Debug"'));
 }
 
-/** In a folder that no other project is above. */
+/** In a directory outside of any other project. */
 function emptyDirectory(t: Test): string {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-project-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
@@ -120,7 +120,7 @@ async function respondsAndDrains(t: Test, directory: string): Promise<void> {
   t.strictSame(await within('the exit after TERM', exited), [0, null]);
 }
 
-/** As `npm run packages` makes it, around an addon that was built for this machine alone. */
+/** As `npm run packages` builds it, around an addon built for this machine only. */
 async function packPlatform(t: Test, addon: string): Promise<string> {
   const suffix = platformSuffix();
   const target = targets[suffix];

@@ -1,21 +1,21 @@
 import { createConnection } from 'node:net';
 
-/** Keep-alive connections that each send the next request when the answer is there. */
+/** Keep-alive connections that each send the next request when the response has arrived. */
 export interface KeepAliveLoad {
   readonly counts: LoadCounts;
-  /** The answers by their body. */
+  /** The responses, counted by body. */
   readonly bodies: ReadonlyMap<string, number>;
-  /** Lets what is in flight finish, then closes all connections. */
+  /** Lets requests in flight finish, then closes all connections. */
   readonly stop: () => Promise<void>;
 }
 
 export interface LoadCounts {
   answered: number;
-  /** Answers other than 200. */
+  /** Responses other than 200. */
   failed: number;
   /** Connections that ended or broke, whatever the cause. */
   lost: number;
-  /** Answers that announce the end of the connection. */
+  /** Responses that announce the end of the connection. */
   closing: number;
   errors: string[];
 }
@@ -26,17 +26,17 @@ export interface LoadOptions {
   readonly connections: number;
   readonly target?: string;
   /**
-   * Between an answer and the next request: always so long, or by chance from the first to the
-   * second; 0 keeps the machine fully busy.
+   * Pause between a response and the next request: fixed, or random from the first to the
+   * second value; 0 keeps the machine fully busy.
    */
   readonly pauseMs?: number | readonly [least: number, most: number];
-  /** Requests that are sent at once; the answers are counted. */
+  /** Requests that are sent at once; the responses are counted. */
   readonly pipelined?: number;
-  /** Stop without complaint when the server says Connection: close. */
+  /** Stop without an error when the server sends Connection: close. */
   readonly mayClose?: boolean;
 }
 
-/** Resolves when every connection is open and has had its first answer. */
+/** Resolves when every connection is open and has received its first response. */
 export async function startLoad(options: LoadOptions): Promise<KeepAliveLoad> {
   const counts: LoadCounts = { answered: 0, failed: 0, lost: 0, closing: 0, errors: [] };
   const load: Load = { options, counts, bodies: new Map(), running: true };

@@ -14,7 +14,7 @@ t.test('HTTP/1.1 keeps the connection unless told otherwise', async (t) => {
   t.equal((await client.request(requestText('/'))).status, 200);
 });
 
-t.test('Connection: close gets close and the end of the connection', async (t) => {
+t.test('Connection: close gets close and ends the connection', async (t) => {
   for (const value of ['close', 'Close', 'foo, close']) {
     const client = await connectRaw(t, server);
     const response = await client.request(requestText('/', { headers: { Connection: value } }));
@@ -59,7 +59,7 @@ t.test('HTTP/1.0 with Connection: keep-alive keeps it and says so', async (t) =>
   await client.ended();
 });
 
-t.test('a client that has ended its side still gets its responses', async (t) => {
+t.test('a client that has shut down its side still gets its responses', async (t) => {
   const client = await connectRaw(t, server);
   await client.send(requestText('/') + requestText('/headers'));
   client.socket.end();

@@ -7,7 +7,7 @@ import { until } from './until.js';
 
 const KILLS = 8;
 const CLIENTS = 8;
-/** A pipeline that died with the victim, and what it had accepted but not read. */
+/** A pipeline that died with the victim, and connections it had accepted but not read. */
 const BROKEN_A_KILL = 2 * CLIENTS;
 
 for (const accept of ['reuseport', 'boss']) {
@@ -32,7 +32,7 @@ for (const accept of ['reuseport', 'boss']) {
       });
       const after = await metricsOf(server);
       for (const [name, value] of before) {
-        // What a process has spent ends with it.
+        // The CPU time of a process is lost with it.
         const isCounter = /^(?!process_).*_(total|count|sum|bucket)(\{|$)/.test(name);
         if (isCounter && (after.get(name) ?? -1) < value) fallen.push(name);
       }

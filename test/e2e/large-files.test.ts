@@ -24,14 +24,14 @@ function makeRoot(t: Test): string {
   return root;
 }
 
-/** A file that takes no room on the disk. */
+/** A sparse file, which uses no disk space. */
 function sparse(path: string, bytes: number): void {
   const fd = openSync(path, 'w');
   ftruncateSync(fd, bytes);
   closeSync(fd);
 }
 
-/** A client that has asked for the file and reads no more than its first bytes. */
+/** A client that has requested the file and reads only its first bytes. */
 async function begin(t: Test, server: Server, path: string) {
   const client = await connectRaw(t, server);
   client.socket.pause();
@@ -47,7 +47,7 @@ async function small(t: Test, server: Server): Promise<string> {
   return (await client.request(requestText('/small'))).body.toString();
 }
 
-t.test('a reload and a drain leave transfers alone', async (t) => {
+t.test('a reload and a drain do not interrupt transfers', async (t) => {
   const root = makeRoot(t);
   const size = 48 * MIB;
   sparse(join(root, 'file'), size);
@@ -65,7 +65,7 @@ t.test('a reload and a drain leave transfers alone', async (t) => {
   t.strictSame(await server.exited, { code: 0, signal: null });
 });
 
-t.test('a client that never reads is closed and keeps no other waiting', async (t) => {
+t.test('a client that never reads is closed and delays no other', async (t) => {
   const root = makeRoot(t);
   sparse(join(root, 'file'), 256 * MIB);
   const server = await startServer(t, {
@@ -83,7 +83,7 @@ t.test('a client that never reads is closed and keeps no other waiting', async (
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('4 GiB to a slow client cost no memory', async (t) => {
+t.test('4 GiB to a slow client use no memory', async (t) => {
   const root = makeRoot(t);
   const size = 4 * 1024 * MIB;
   sparse(join(root, 'file'), size);
@@ -104,7 +104,7 @@ t.test('4 GiB to a slow client cost no memory', async (t) => {
     return received > 64 * MIB;
   });
   t.ok(most < 8 * MIB, `${most} bytes more`);
-  // From the other end of the file: its size does not fit 32 bits.
+  // The other end of the file: its size does not fit in 32 bits.
   const other = await connectRaw(t, server);
   const text = `GET /file HTTP/1.1\r\nHost: a\r\nRange: bytes=-1000\r\n\r\n`;
   const part = await other.request(text);

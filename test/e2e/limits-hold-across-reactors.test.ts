@@ -9,7 +9,7 @@ async function many<T>(count: number, ask: () => Promise<T>): Promise<T[]> {
   return await Promise.all(Array.from({ length: count }, ask));
 }
 
-t.test('no more than the rate is admitted, whichever reactor is asked', async (t) => {
+t.test('no more than the rate is admitted, whichever reactor handles the requests', async (t) => {
   const { url } = await startServer(t, { app: APP, processes: 3, args });
   let [admitted, refused, over] = [0, 0, false];
   const begunMs = performance.now();
@@ -33,7 +33,7 @@ t.test('no more than the rate is admitted, whichever reactor is asked', async (t
   t.ok(admitted >= 20, 'the burst');
 });
 
-t.test('one reactor computes what all ask for', async (t) => {
+t.test('one reactor computes a value that all request', async (t) => {
   const { url } = await startServer(t, { app: APP, processes: 3, args });
   const values = await many(30, async () => (await fetch(`${url}/computed`)).json());
   for (const value of values) t.match(value, { times: 1 });

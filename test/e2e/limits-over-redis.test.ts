@@ -3,7 +3,7 @@ import { startRedis } from './redis-server.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-t.test('two nodes admit what one limit in Redis does', async (t) => {
+t.test('two nodes together admit what one limit in Redis allows', async (t) => {
   const redis = await startRedis(t);
   const options = {
     app: 'limit-redis.lua',

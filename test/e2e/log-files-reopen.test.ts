@@ -25,7 +25,7 @@ t.test('USR1 reopens log and access log', async (t) => {
   server.signal('SIGUSR1');
   await until('new files', () => linesOf(log).some((line) => line.includes('reopened')));
   await until('the access log too', () => existsSync(access));
-  // The file may be the other reactor's: the one of this connection reopens when it is told.
+  // The file may have been created by the other reactor: this one reopens it when told.
   await until('a line', async () => {
     await fetch(`${server.url}/second`);
     return linesOf(access).some((line) => line.includes('/second'));
@@ -45,7 +45,7 @@ t.test('output of a reactor becomes a record of the master', async (t) => {
   t.notMatch(line, { pid: server.pid }, 'with the pid of the reactor');
 });
 
-t.test('an access log that no reactor could open is an error of the configuration', async (t) => {
+t.test('an access log that no reactor could open is a configuration error', async (t) => {
   const path = join(t.testdir(), 'none', 'access.log');
   const log = ['--access-log', 'json', '--access-log-file', path];
   t.match(await runMaster(['--port', '0', '--admin', 'off', ...log]), {
@@ -62,7 +62,7 @@ t.test('a directory is not an access log, not even for root', async (t) => {
   });
 });
 
-t.test('a FIFO without a reader stops neither start, reopening nor end', async (t) => {
+t.test('a FIFO without a reader blocks neither start, reopening nor exit', async (t) => {
   const log = join(t.testdir(), 'log.fifo');
   execFileSync('mkfifo', [log]);
   const server = await startServer(t, { args: ['--log-file', log] });

@@ -31,7 +31,7 @@ const reactors = server.reactorPids();
 const client = await connectRaw(t, server);
 const get = (path: string) => client.request(requestText(path));
 
-t.test('an error gets 500 and is logged once with traceback and place', async (t) => {
+t.test('an error gets 500 and is logged once with traceback and position', async (t) => {
   const before = errorLines(server).length;
   const response = await get('/raise');
   t.equal(response.status, 500);
@@ -40,7 +40,7 @@ t.test('an error gets 500 and is logged once with traceback and place', async (t
   t.match(line, placeOf('here it is raised'));
   t.match(line, /stack traceback/);
   t.equal((await get('/')).body.toString(), 'fine', 'the connection goes on');
-  // A later line stands after every line of the first error.
+  // A later line comes after every line of the first error.
   await get('/late-unprotected');
   await errorLine(server, placeOf('here it is late'));
   t.equal(errorLines(server).length, before + 2, 'one line each');
@@ -65,7 +65,7 @@ t.test('an error after send does not change the response', async (t) => {
   t.equal((await get('/')).body.toString(), 'fine', 'nothing more was sent');
 });
 
-t.test('sending twice sends the first and logs the second with its place', async (t) => {
+t.test('sending twice sends the first and logs the second with its position', async (t) => {
   const response = await get('/send-twice');
   t.equal(response.status, 200);
   t.equal(response.body.toString(), 'first');
@@ -81,7 +81,7 @@ t.test('a handler that never sends gets 500', async (t) => {
   t.equal((await get('/')).body.toString(), 'fine');
 });
 
-t.test('a request that is kept raises at every use in a later one', async (t) => {
+t.test('a request kept for later raises at every use', async (t) => {
   t.equal((await get('/keep')).body.toString(), 'kept');
   const lines = (await get('/late')).body.toString().trimEnd().split('\n');
   t.equal(lines.length, 8);
@@ -110,7 +110,7 @@ t.test('a status or a body of the wrong kind is refused', async (t) => {
   t.equal((await get('/')).body.toString(), 'fine');
 });
 
-t.test('after all of it the same reactor serves', async (t) => {
+t.test('the same reactor still serves', async (t) => {
   t.strictSame(server.reactorPids(), reactors);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });

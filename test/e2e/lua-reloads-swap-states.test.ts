@@ -10,7 +10,7 @@ import { until } from './until.js';
 
 const RELOADS = 24;
 
-/** An app that says which version it is, with tables that weigh some megabytes. */
+/** An app that reports its version, with tables of some megabytes. */
 const appOf = (version: number) => `
 local ballast = {}
 for i = 1, 20000 do ballast[i] = { 'ballast ' .. i } end
@@ -41,7 +41,7 @@ async function reload(server: Server, generation: number): Promise<void> {
   if (line['replaced'] !== 'lua states') throw new Error('processes were replaced');
 }
 
-/** Memory of its own that a process has now. */
+/** Private memory of a process now. */
 function privateKiB(pid: number): number {
   const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
   const sizes = [...text.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)];
@@ -50,7 +50,7 @@ function privateKiB(pid: number): number {
 
 t.test(`${RELOADS} reloads under load, in the same processes`, { timeout: 120_000 }, async (t) => {
   const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
-  // Without workers, which start when they are needed and would be counted too.
+  // Without workers, which are started on demand and would be counted too.
   const args = ['--threads', '0', '--dispatch', 'inline'];
   const server = await startServer(t, { app, processes: 2, args });
   const before = server.reactorPids().sort();
@@ -200,7 +200,7 @@ function handle(_, res) res:body(body):send() end`,
     write(1);
     const args = ['--max-generations', '2', '--dispatch', 'inline'];
     const server = await startServer(t, { app, args });
-    // Nothing is read yet: most of each response waits in the server.
+    // Nothing is read yet: most of each response is buffered in the server.
     const slow = [];
     for (let version = 1; version <= 4; version++) {
       if (version > 1) {
@@ -216,7 +216,7 @@ function handle(_, res) res:body(body):send() end`,
       quick.socket.destroy();
     }
     await server.logLine('the cut', (line) =>
-      /^a response of an earlier generation of the handler is cut: /.test(line.msg),
+      /^a response of an earlier generation of the handler was aborted: /.test(line.msg),
     );
     const results = await Promise.all(
       slow.map((client) => {

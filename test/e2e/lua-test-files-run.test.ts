@@ -73,7 +73,7 @@ end)
   t.notMatch(stderr, /reactor is ready/);
 });
 
-t.test('what fails has its file and line, and the exit code is 1', async (t) => {
+t.test('failures are reported with file and line, and the exit code is 1', async (t) => {
   const directory = write(t, {
     'a_test.lua': `test.case('one', function() end)
 test.case('two', function() test.equal(app:get('/').status, 201) end)
@@ -98,7 +98,7 @@ test.case('four', function() moonring.sleep(0) local x = nil return x.y end)`,
   t.match(stderr, /moonring: 5 of 6 tests failed\n$/);
 });
 
-t.test('a file that is no test, and none at all', async (t) => {
+t.test('a file that is not a test, and no test files at all', async (t) => {
   const directory = write(t, {});
   const app = await runMaster(['test', join(directory, 'app.lua')]);
   t.equal(app.code, 1);

@@ -4,8 +4,8 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Beyond --max-connections a client is told so, at once and without having asked, and costs those
- * who are served nothing.
+ * A client beyond --max-connections gets 503 at once, before it sends a request, and does not
+ * delay the clients that are served.
  */
 
 const LIMIT = 8;

@@ -2,24 +2,24 @@ import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import { until } from './until.js';
 
-/** A memory cgroup: what its processes take in all is limited, and the OOM killer does the rest. */
+/** A memory cgroup: limits the memory of its processes together; the OOM killer does the rest. */
 export interface MemoryGroup {
   readonly add: (pid: number) => void;
 }
 
-/** Where groups are made and the files of their limits, in version 2 and in version 1. */
+/** Where groups are created, and their limit files, in version 2 and in version 1. */
 const KINDS = [
   { root: '/sys/fs/cgroup', limit: 'memory.max', swap: 'memory.swap.max', without: () => 0 },
   {
     root: '/sys/fs/cgroup/memory',
     limit: 'memory.limit_in_bytes',
-    swap: 'memory.memsw.limit_in_bytes', // of both
+    swap: 'memory.memsw.limit_in_bytes', // both together
     without: (bytes: number) => bytes,
   },
 ];
 let number = 0;
 
-/** The test's end removes it. Null: this user cannot make one here. */
+/** The test's end removes it. Null: this user cannot create one here. */
 export function memoryGroup(t: Test, bytes: number): MemoryGroup | null {
   for (const { root, limit, swap, without } of KINDS) {
     const path = `${root}/moonring-test-${process.pid}-${number++}`;

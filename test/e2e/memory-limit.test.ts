@@ -26,7 +26,7 @@ t.test('a reactor near its memory limit is replaced, and no connection notices',
   const missing = Math.round(0.88 * LIMIT - resident);
   t.equal((await growing.request(requestText(`/grow?${missing}`))).status, 200);
   const near = await server.logLine('near', (line) =>
-    /near its memory limit: it is/.test(line.msg ?? ''),
+    /near its memory limit: replacing it/.test(line.msg ?? ''),
   );
   t.match(near, { level: 40, reactor: 0, reactorPid: first, limitBytes: LIMIT });
   await until('the old process has left', () => !server.reactorPids().includes(first));
@@ -42,7 +42,7 @@ t.test('a reactor near its memory limit is replaced, and no connection notices',
   t.equal((await metricsOf(server)).get('moonring_memory_limit_bytes'), LIMIT);
   const { restarts } = await statusOf(server);
   t.match(restarts, { signal: 0, exit: 0 });
-  // A third where the leap was slow enough to be seen near the limit first.
+  // A third one if the leap was slow enough to be noticed near the limit first.
   t.ok(restarts.memory === 2 || restarts.memory === 3, `${restarts.memory} for memory`);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });

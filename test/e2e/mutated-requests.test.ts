@@ -9,8 +9,8 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Requests of the wire documents, mutated and sent in random pieces. What comes back must be whole
- * responses, the connection must end when we end our side, and the server must be as well as before.
+ * Mutated requests of the wire documents, sent in random pieces. The server must send only whole
+ * responses, close when the test shuts down its side, and work as well as before.
  * MOONRING_TEST_SEED repeats a run; MOONRING_TEST_MUTANTS makes it longer.
  */
 
@@ -83,7 +83,7 @@ function mutant(): Buffer {
 }
 
 /**
- * Whole responses and nothing else. A response to HEAD has a length and no content: it is told by what
+ * Only whole responses. A response to HEAD has a length and no content: it is recognised by what
  * follows, the next response or nothing.
  */
 function isWhole(got: Buffer): boolean {
@@ -124,11 +124,11 @@ t.test(`${MUTANTS} mutants`, async (t) => {
   t.strictSame(strange, []);
 });
 
-t.test('the server is as well as before', async (t) => {
+t.test('the server works as well as before', async (t) => {
   const { got } = await converse(server, [Buffer.from(PROBE)], 'closed');
   t.equal(checkResponses(got, [PROBE_RESPONSE], 'closed'), undefined);
   t.strictSame(server.reactorPids(), [reactor], 'no reactor was replaced');
-  // What is free is given back a little later.
+  // Free memory is returned a little later.
   if (canMeasure) {
     const grown = () => residentBytes(reactor) - before;
     t.comment(`${grown()} bytes more`);

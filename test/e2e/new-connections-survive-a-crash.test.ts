@@ -23,7 +23,7 @@ for (const accept of ['reuseport', 'boss'] as const) {
       args: ['--accept', accept],
       env: { LD_PRELOAD: library, MARK: mark },
     });
-    // From the boss a reactor gets connections of any port: it knows those that it has.
+    // A reactor gets connections of any port from the boss: it knows the ports.
     const earlier = await connectRaw(t, server);
     const ask = requestText('/');
     const before = await earlier.request(ask);

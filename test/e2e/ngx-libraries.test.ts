@@ -24,7 +24,7 @@ async function startMemcached(t: Test): Promise<string> {
   return path;
 }
 
-/** Knows www.example.test, says that other names do not exist, and nothing of silent.test. */
+/** Resolves www.example.test, NXDOMAIN for other names, no response for silent.test. */
 async function startDns(t: Test): Promise<number> {
   const socket = createSocket('udp4', (query, peer) => {
     const name = query.subarray(12, query.indexOf(0, 12) + 1);
@@ -47,7 +47,7 @@ async function listen(t: Test, server: NetServer): Promise<number> {
   return listenLocally(server);
 }
 
-/** Sends each frame of a client back, a ping as a pong. */
+/** Echoes each frame of a client, a ping as a pong. */
 function echoFrames(socket: Socket): void {
   let input = Buffer.alloc(0);
   let isOpen = false;
@@ -62,7 +62,7 @@ function echoFrames(socket: Socket): void {
     input = input.subarray(end + 4);
     isOpen = true;
   };
-  /** The length of the frame's head and of its content; `null`: more is to come. */
+  /** The length of the frame's head and of its content; `null`: incomplete. */
   const sizes = (): readonly [number, number] | null => {
     if (input.length < 14) return input.length >= 6 ? [2, (input[1] ?? 0) & 127] : null;
     const short = (input[1] ?? 0) & 127;

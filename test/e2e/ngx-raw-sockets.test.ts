@@ -19,7 +19,7 @@ interface Raw {
   readonly waitFor: (what: string) => Promise<void>;
 }
 
-/** Sends `bytes` and collects what comes. */
+/** Sends `bytes` and collects the response. */
 async function raw(t: Test, server: Server, bytes: string): Promise<Raw> {
   const socket = createConnection({
     host: server.host,
@@ -54,7 +54,7 @@ async function raw(t: Test, server: Server, bytes: string): Promise<Raw> {
 
 const head = (target: string, fields = '') => `GET ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`;
 
-/** Waits until the handlers have noted `line`. */
+/** Waits until the handlers have recorded `line`. */
 async function ended(server: Server, line: string): Promise<void> {
   await until(`the end: ${line}`, async () => {
     const lines = (await (await fetch(`${server.url}/ended`)).text()).split('\n');
@@ -86,7 +86,7 @@ async function speakWebSocket(t: Test, server: Server): Promise<void> {
   t.strictSame(await client.closed, { code: 4000, reason: 'bye' });
 }
 
-/** The line of the access log of a request to `url`. */
+/** The access log line of a request to `url`. */
 const accessLine = async (server: Server, url: string) =>
   await server.logLine(`the line of ${url}`, (line) => {
     return 'res' in line && (line['req'] as { url?: string } | undefined)?.url === url;
@@ -118,7 +118,7 @@ t.test('the connection of a request as a cosocket', { timeout: 120_000 }, async 
   const args = [...COMPAT, '--dispatch', 'inline', '--access-log', 'json'];
   const server = await startServer(t, { app: APP, args });
 
-  t.test('all calls, from bytes in the segment of the request on', async (t) => {
+  t.test('all calls, starting with bytes in the segment of the request', async (t) => {
     const client = await raw(t, server, `${head('/raw?name=ann')}abcline\r\nxone two three--end`);
     await client.waitFor('go 1true\n');
     client.socket.write('inclusive!part');
@@ -133,7 +133,7 @@ t.test('the connection of a request as a cosocket', { timeout: 120_000 }, async 
     await ended(server, 'raw closed closed');
   });
 
-  t.test('behind content of both sides', async (t) => {
+  t.test('after content in both directions', async (t) => {
     const client = await raw(
       t,
       server,
@@ -151,13 +151,13 @@ t.test('the connection of a request as a cosocket', { timeout: 120_000 }, async 
     await ended(server, 'duplex true 4000000');
   });
 
-  t.test('a client that takes nothing: the time-out of send', async (t) => {
+  t.test('a client that reads nothing: send times out', async (t) => {
     const client = await raw(t, server, head('/flood'));
     client.socket.pause();
     await ended(server, 'flood timeout closed');
   });
 
-  t.test('a client that leaves: calls say so, other waits go on', async (t) => {
+  t.test('a client that disconnects: calls report it, other waits continue', async (t) => {
     for (const [name, query] of [
       ['reset', ''],
       ['told', '&on_abort=1'],
@@ -188,10 +188,10 @@ t.test('on a worker thread there is no connection', async (t) => {
   const server = await startServer(t, { app: APP, args });
   const text = await (await fetch(`${server.url}/worker`)).text();
   t.match(text, /^nil not on a worker thread/);
-  await speakWebSocket(t, server); // what asks for an upgrade runs on the reactor
+  await speakWebSocket(t, server); // a request with an upgrade runs on the reactor
 });
 
-/** Content that arrives while the handler runs: it comes before what is the handler's own. */
+/** Content that arrives while the handler runs: it comes before the bytes for the handler. */
 const STREAMING = `
 require 'moonring.ngx'
 stream_content = true
@@ -206,7 +206,7 @@ function handle()
 end
 `;
 
-t.test('behind content that is streamed', async (t) => {
+t.test('after streamed content', async (t) => {
   const path = join(t.testdir({ 'app.lua': STREAMING }), 'app.lua');
   const server = await startServer(t, { app: path, args: ['--dispatch', 'inline'] });
   for (const query of ['', '?read=1']) {

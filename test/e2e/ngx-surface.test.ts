@@ -37,11 +37,11 @@ t.test('a file without handle runs for each request', async (t) => {
     t.equal(empty.response.headers.get('content-length'), '0');
   });
 
-  t.test('the reactor and how many there are', async (t) => {
+  t.test('the number of the reactor and of all reactors', async (t) => {
     t.equal(await body('/worker'), '0 of 1\n');
   });
 
-  t.test('over TLS the port is that of TLS', async (t) => {
+  t.test('over TLS the port is the TLS port', async (t) => {
     const port = await tlsPortOf(server);
     const options = { port, path: `/variables?port=${port}`, rejectUnauthorized: false };
     const text = await new Promise<string>((resolve, reject) => {
@@ -57,7 +57,7 @@ t.test('a file without handle runs for each request', async (t) => {
     t.match(text, /https .*\ntrue true\n/);
   });
 
-  t.test('what was asked', async (t) => {
+  t.test('properties of the request', async (t) => {
     const client = await connectRaw(t, server);
     const target = `/variables/%61/../b//c?a=x%20y&port=${server.port}`;
     const headers = { Host: 'LocalHost:1', 'X-Test': 'value', Cookie: 'b=1; c=2' };
@@ -125,7 +125,7 @@ t.test('a file without handle runs for each request', async (t) => {
     t.equal(await body('/ctx'), 'nil\nmine\n');
   });
 
-  t.test('the log, and what there is not', async (t) => {
+  t.test('the log, and unsupported functions', async (t) => {
     t.equal(await body('/log'), 'logged\n');
     const line = await server.logLine('the record', (each) =>
       String(each.msg).includes('an error'),
@@ -139,7 +139,7 @@ t.test('a file without handle runs for each request', async (t) => {
   });
 });
 
-t.test('timers that wait run before their time when the server drains', async (t) => {
+t.test('pending timers run early when the server drains', async (t) => {
   const server = await start(t);
   t.equal((await get(server, '/premature')).body, 'content\n');
   const record = server.logLine('the timer', (line) =>
@@ -159,7 +159,7 @@ t.test('the same on worker threads', async (t) => {
   t.equal((await get(server, '/say')).status, 200);
 });
 
-t.test('a pipeline keeps its order behind exits', async (t) => {
+t.test('a pipeline keeps its order after exits', async (t) => {
   const server = await start(t);
   const client = await connectRaw(t, server);
   const targets = ['/exit', '/say', '/exit_in_thread', '/ctx', '/exit_after'];

@@ -34,7 +34,7 @@ t.test('an empty list is an array', async (t) => {
   t.strictSame(await askJson('GET', '/notes'), []);
 });
 
-t.test('notes are made from JSON and from forms of both kinds', async (t) => {
+t.test('notes are created from JSON and from forms of both kinds', async (t) => {
   const made = await ask('POST', '/notes', typed('application/json', '{"text":"m\\u00fcsli"}'));
   t.equal(made.status, 201);
   t.equal(made.headers.get('location'), '/notes/1');
@@ -67,7 +67,7 @@ t.test('a note is gone after DELETE', async (t) => {
   t.equal((await ask('DELETE', '/notes/2')).status, 404);
 });
 
-t.test('bodies that cannot be parsed get their status', async (t) => {
+t.test('bodies that cannot be parsed get the right status', async (t) => {
   const cases: readonly (readonly [Sent, number, RegExp])[] = [
     [typed('application/json', '{"text":'), 400, /at character 9/],
     [typed('application/json', '{}'), 400, /text is missing/],
@@ -97,7 +97,7 @@ t.test('a cookie brings the name back', async (t) => {
   t.strictSame(await askJson('GET', '/me', { headers }), { name: 'Ann Ü;' });
 });
 
-t.test('the router answers HEAD, OPTIONS, 405 and 404', async (t) => {
+t.test('the router handles HEAD, OPTIONS, 405 and 404', async (t) => {
   const get = await ask('GET', '/notes');
   const head = await ask('HEAD', '/notes');
   t.equal(head.status, 200);
@@ -113,15 +113,18 @@ t.test('the router answers HEAD, OPTIONS, 405 and 404', async (t) => {
   t.equal((await ask('GET', 'http://h/notes?a')).status, 200, 'absolute form');
 });
 
-t.test('a handler file with a mistake in a pattern does not load and names its line', async (t) => {
-  const directory = t.testdir({
-    'app.lua':
-      "local app = require('moonring.router').new()\n" +
-      "app:get('/a', print)\n" +
-      "app:get('/a', print)\n" +
-      'handle = app:handler()\n',
-  });
-  await t.rejects(startServer(t, { app: `${directory}/app.lua` }), {
-    message: /app\.lua:3: GET \/a was added before/,
-  });
-});
+t.test(
+  'a handler file with a wrong pattern does not load, and the error has its line',
+  async (t) => {
+    const directory = t.testdir({
+      'app.lua':
+        "local app = require('moonring.router').new()\n" +
+        "app:get('/a', print)\n" +
+        "app:get('/a', print)\n" +
+        'handle = app:handler()\n',
+    });
+    await t.rejects(startServer(t, { app: `${directory}/app.lua` }), {
+      message: /app\.lua:3: GET \/a was added before/,
+    });
+  },
+);

@@ -6,9 +6,9 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * With every descriptor in use a listener stays readable: a server that accepts again at once keeps
- * a processor busy. Ours pauses, with some left for handlers, and the clients wait in the listen
- * queue.
+ * When every descriptor is in use, a listener stays readable, and a server that retries at once
+ * keeps a CPU busy. Ours pauses, with some descriptors reserved for handlers, and the clients wait
+ * in the listen queue.
  */
 
 const DESCRIPTORS = 128;
@@ -20,8 +20,8 @@ const PAUSE_COUNT = 'moonring_connections_rejected_total{reason="descriptors"}';
 const PAUSES_MS = PAUSES * 300;
 const CPU_SHARE = 0.25;
 
-t.test('accepting pauses without spinning and goes on', { skip: noUsage }, async (t) => {
-  // A worker opens the files of the handler with its first request.
+t.test('accepting pauses without spinning and resumes', { skip: noUsage }, async (t) => {
+  // A worker opens the files of the handler at its first request.
   const args = ['--dispatch', 'worker', '--threads', '1'];
   const server = await startServer(t, { descriptors: DESCRIPTORS, args });
   const [reactor = 0] = server.reactorPids();

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { startServer } from './server.js';
 
-t.test('output of a handler is a record, also beside an access log', async (t) => {
+t.test('output of a handler is a record, also with an access log', async (t) => {
   const server = await startServer(t, { app: 'output.lua', args: ['--access-log', 'json'] });
   await fetch(`${server.url}/io`);
   const io = await server.logLine('io.write', (line) => line['text'] !== undefined);
@@ -22,7 +22,7 @@ t.test('output of a handler is a record, also beside an access log', async (t) =
 
 const noStatus = process.platform === 'linux' ? false : 'reads /proc';
 
-t.test('a line without end takes no memory of the master', { skip: noStatus }, async (t) => {
+t.test('a line without end uses no memory in the master', { skip: noStatus }, async (t) => {
   const server = await startServer(t, { app: 'output.lua' });
   const peakKib = () => {
     const status = readFileSync(`/proc/${server.pid}/status`, 'utf8');

@@ -7,8 +7,8 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * moonring.metrics in /metrics: summed over processes and threads, kept over reloads and deaths of
- * processes, harmless whatever clients send.
+ * moonring.metrics in /metrics: summed over processes and threads, kept across reloads and process
+ * deaths, and safe whatever clients send.
  */
 
 const appOf = (version: number) => `
@@ -38,7 +38,7 @@ async function reload(server: Server, generation: number): Promise<void> {
   );
 }
 
-/** A connection to each of the processes. */
+/** A connection to each process. */
 async function connectAll(t: Parameters<typeof connectRaw>[0], server: Server) {
   const clients = new Map<number, RawClient>();
   await until('a connection to each reactor', async () => {
@@ -105,7 +105,7 @@ for (const dispatch of ['inline', 'worker']) {
   });
 }
 
-t.test('labels that clients make up neither break the text nor fill the memory', async (t) => {
+t.test('labels invented by clients neither break the format nor exhaust memory', async (t) => {
   const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
   const server = await startServer(t, { app, args: ['--dispatch', 'inline', '--threads', '0'] });
   const client = await connectRaw(t, server);
@@ -138,7 +138,7 @@ t.test('labels that clients make up neither break the text nor fill the memory',
   await server.logLine('the limit is reported', ({ msg }) => msg.includes('max_series'));
 });
 
-t.test('another shape under a name that is there rejects the reload', async (t) => {
+t.test('a different shape under an existing name rejects the reload', async (t) => {
   const app = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
   const server = await startServer(t, { app, processes: 1 });
   writeFileSync(app, appOf(2).replace("labels = { 'kind' }", "labels = { 'colour' }"));

@@ -13,7 +13,7 @@ const PROGRAM = `import { createServer, MoonringError, type ReadyFields, version
 
 const server = createServer({ port: 0, processes: 1, admin: 'off', logLevel: 'off' });
 export function neverCalled() {
-  // @ts-expect-error: there is no such option
+  // @ts-expect-error: no such option
   createServer({ prot: 1 });
   // @ts-expect-error: a strategy is one of three
   createServer({ accept: 'maybe' });
@@ -44,7 +44,7 @@ t.test('the tarball works in an empty project', async (t) => {
   await run('tar', ['-xzf', join(directory, name), '-C', installed, '--strip-components=1']);
   const { messages } = await publint({ pkgDir: installed, pack: false, strict: true });
   t.strictSame(messages, [], 'every entry is there and is what it says');
-  // What npm would fetch, and the addon that the package's own build makes.
+  // What npm would fetch, and the addon that the package's build makes.
   for (const dependency of [...DEPENDENCIES, '@types']) {
     const target = join(packageRoot, 'node_modules', dependency);
     symlinkSync(target, join(directory, 'node_modules', dependency));

@@ -6,8 +6,8 @@ import { until } from './until.js';
 
 const GRACE_MS = 1000;
 
-/** As docker pause, a frozen cgroup, or Ctrl-Z and fg do. */
-t.test('reactors that were paused together with the master are left alone', async (t) => {
+/** Like docker pause, a frozen cgroup, or Ctrl-Z and fg. */
+t.test('reactors that were paused together with the master are not replaced', async (t) => {
   const args = ['--liveness-grace', `${GRACE_MS}ms`];
   const server = await startServer(t, { processes: 2, args });
   const reactors = server.reactorPids();
@@ -19,7 +19,7 @@ t.test('reactors that were paused together with the master are left alone', asyn
   const stoppedMs = performance.now();
   await until('the grace is over', () => performance.now() - stoppedMs > 2 * GRACE_MS);
 
-  // The master first: to it the others have been silent for longer than the grace.
+  // The master continues first: to it the others have been silent for longer than the grace.
   process.kill(server.pid, 'SIGCONT');
   t.equal(await codeOf(server, '/livez'), 200);
   for (const pid of reactors) process.kill(pid, 'SIGCONT');
@@ -32,7 +32,7 @@ t.test('reactors that were paused together with the master are left alone', asyn
   t.strictSame(server.reactorPids(), reactors, 'the same processes');
   t.notOk(server.logs.some(({ msg }) => msg.startsWith('heartbeat lost')));
 
-  // A reactor that is stopped alone is noticed all the same.
+  // A reactor that is stopped alone is still noticed.
   process.kill(reactors[0] ?? 0, 'SIGSTOP');
   await server.logLine('the lost heartbeat', ({ msg }) => msg.startsWith('heartbeat lost'));
 });

@@ -7,7 +7,7 @@ const STATUS = '/proc/self/status';
 const noTasks = existsSync(STATUS) ? false : 'threads are looked at in /proc';
 const PROCESSES = 3;
 
-/** The processors of a list such as 0-2,5. */
+/** The CPUs of a list such as 0-2,5. */
 function allowedIn(statusPath: string): number[] {
   const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(statusPath, 'utf8'))?.[1] ?? '';
   return list.split(',').flatMap((range) => {
@@ -16,18 +16,18 @@ function allowedIn(statusPath: string): number[] {
   });
 }
 
-/** For each thread of the process the processors on which it may run. */
+/** The CPUs on which each thread of the process may run. */
 function allowedByThread(pid: number): number[][] {
   const tasks = `/proc/${pid}/task`;
   return readdirSync(tasks).map((thread) => allowedIn(`${tasks}/${thread}/status`));
 }
 
-t.test('--pin binds one thread of each reactor, in turns', { skip: noTasks }, async (t) => {
+t.test('--pin pins one thread of each reactor, in turn', { skip: noTasks }, async (t) => {
   const allowed = allowedIn(STATUS);
   if (allowed.length < 2) t.comment('one processor: bound and free look the same');
   const args = ['--pin', '--dispatch', 'worker', '--accept', 'boss'];
   const server = await startServer(t, { processes: PROCESSES, args });
-  // Round robin: each reactor serves one, and has started a worker then.
+  // Round robin: each reactor serves one request, and has then started a worker.
   for (let i = 0; i < PROCESSES; i++) {
     const client = await connectRaw(t, server);
     t.equal((await client.request(requestText('/'))).status, 200);
@@ -42,7 +42,7 @@ t.test('--pin binds one thread of each reactor, in turns', { skip: noTasks }, as
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('without it no thread is bound', { skip: noTasks }, async (t) => {
+t.test('without --pin no thread is pinned', { skip: noTasks }, async (t) => {
   const allowed = allowedIn(STATUS);
   const server = await startServer(t);
   const [pid = 0] = server.reactorPids();

@@ -31,7 +31,7 @@ t.test('1000 requests byte by byte', async (t) => {
   await sent;
 });
 
-t.test('three requests cut at every byte', async (t) => {
+t.test('three requests split at every byte', async (t) => {
   const body = 'x=1';
   const headers = { 'Content-Length': String(body.length) };
   const text =
@@ -45,7 +45,7 @@ t.test('three requests cut at every byte', async (t) => {
   for (let cut = 1; cut < text.length; cut++) {
     const client = await connectRaw(t, server);
     await client.send(text.slice(0, cut));
-    // The one reactor reads what is ready in order: when it has answered this, it has read the
+    // The only reactor reads sockets in order: after this response, it has read the
     // first piece.
     await other.request(requestText('/other'));
     await client.send(text.slice(cut));

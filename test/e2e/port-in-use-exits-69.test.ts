@@ -3,7 +3,7 @@ import t from 'tap';
 import { listenLocally } from './listening.js';
 import { runMaster } from './server.js';
 
-t.test('a port that is taken ends the start with 69 and a sentence', async (t) => {
+t.test('a port that is in use ends the start with 69 and a message', async (t) => {
   const occupant = createServer();
   t.teardown(() => occupant.close());
   const port = await listenLocally(occupant);

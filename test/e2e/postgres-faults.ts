@@ -14,16 +14,16 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Faults of a database under load: every request asks for a value of its own, so that a response
- * that belongs to another one is found by its content.
+ * Faults of a database under load: every request selects a distinct value, so that a response
+ * that belongs to another request is detected by its content.
  */
 
 const CLIENTS = 8;
-/** Between two requests of a client: the load is to be mixed, not high. */
+/** Pause between two requests of a client: the load should be mixed, not high. */
 const PAUSE_MS = 4;
 /** Longer than the deadline of a query. */
 const STOPPED_MS = 2200;
-/** Errors that a handler may get from a database that is away, slow or stopped. */
+/** Errors that a handler may get from a database that is down, slow or stopped. */
 const NAMES = new Set([
   ...[
     'timeout',
@@ -34,13 +34,13 @@ const NAMES = new Set([
     'Connection reset by peer',
   ],
   ...['cannot_connect_now', 'admin_shutdown', 'crash_shutdown', 'too_many_connections'],
-  // What pgbouncer says of a server that it has lost, or cannot reach.
+  // What pgbouncer says about a server that it has lost, or cannot reach.
   ...['protocol_violation', '58000', '08006', 'query_canceled', 'in_failed_sql_transaction'],
   'invalid_authorization_specification',
 ]);
 
 interface Load {
-  /** Until this many requests that begin from now on have succeeded, one after the other: ms. */
+  /** Time until this many requests that begin from now on have succeeded in a row: ms. */
   readonly recovers: () => Promise<number>;
   readonly failures: () => ReadonlyMap<string, number>;
   readonly succeeded: () => number;
@@ -51,7 +51,7 @@ interface Load {
 function startLoad(t: Test, server: Server, target: (n: number) => string): Load {
   const failures = new Map<string, number>();
   const wrong: string[] = [];
-  let next = 1_000_000; // longer than the codes of errors
+  let next = 1_000_000; // larger than the error codes
   let succeeded = 0;
   let isOver = false;
   const ask = async (targetOf: (n: number) => string) => {
@@ -73,12 +73,12 @@ function startLoad(t: Test, server: Server, target: (n: number) => string): Load
     }
   };
   const clients = Promise.all(Array.from({ length: CLIENTS }, client));
-  clients.catch(() => undefined); // `stop` tells
+  clients.catch(() => undefined); // `stop` reports it
   const stop = async () => {
     isOver = true;
     await clients;
   };
-  // Before the server is stopped; a test that has failed has not called it.
+  // Before the server is stopped; a failed test has not called it.
   t.teardown(() => stop().catch(() => undefined));
   return {
     recovers: async () => {
@@ -107,12 +107,12 @@ async function signalAll(postgres: Postgres, signal: NodeJS.Signals) {
     try {
       process.kill(pid, signal);
     } catch {
-      // It has ended meanwhile.
+      // It has exited in the meantime.
     }
   }
 }
 
-/** Killed without a chance to say so; its processes end by themselves. */
+/** Killed without a chance to clean up; its processes exit by themselves. */
 async function killAndStart(postgres: Postgres) {
   const children = childrenOf(postgres.pid());
   postgres.kill('SIGKILL');
@@ -127,11 +127,11 @@ async function killBouncer(bouncer: Bouncer) {
   await restarted;
 }
 
-// A login takes a dozen turns of this process, through the relay: more than a second on a busy machine.
+// A login takes a dozen turns of this process, through the relay: over a second on a busy machine.
 const QUERY = 'timeout=2&connect_timeout=10&pool_size=6&pool_timeout=2&sslmode=disable';
 
 /**
- * Runs all faults `rounds` times; `recovered(what, ms, usualMs)` is told how long each recovery took,
+ * Runs all faults `rounds` times; `recovered(what, ms, usualMs)` gets how long each recovery took,
  * and how long the same requests took while nothing was wrong.
  */
 export async function survive(
@@ -162,7 +162,7 @@ export async function survive(
     return open === idle;
   };
   const loads = servers.map((server, i) =>
-    // The last number chooses what is asked. pgbouncer makes a connection for each cancelled query.
+    // The last digit selects the query. pgbouncer opens a connection for each cancelled query.
     startLoad(t, server, (n) =>
       i === 1 ? `echo?${n}` : `chaos?${n}-${(n * 7919) % (i === 0 ? 9 : 31)}`,
     ),

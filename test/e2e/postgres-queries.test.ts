@@ -15,8 +15,8 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * moonring.postgres against a real server: directly, from worker threads, and through pgbouncer,
- * which gives a connection of the server to another client after each transaction.
+ * moonring.postgres with a real server: directly, from worker threads, and through pgbouncer,
+ * which passes a server connection on to another client after each transaction.
  */
 
 const skip = postgresPrograms ? false : 'PostgreSQL is not installed';
@@ -153,7 +153,7 @@ t.test('postgres', { skip, timeout: 300_000 }, async (t) => {
   const tls = makeCertificate(t);
   const postgres = await startPostgres(t, { tls: { key: tls.key, cert: tls.cert } });
   const bouncer = bouncerProgram ? await startBouncer(t, postgres) : undefined;
-  /** How many connections the server has that call themselves so, in such a state. */
+  /** How many connections with this application name the server has in such a state. */
   const connections = (name: string, states = '%') =>
     postgres.psql(
       `select count(*) from pg_stat_activity where application_name = '${name}' and state like '${states}'`,
@@ -166,7 +166,7 @@ t.test('postgres', { skip, timeout: 300_000 }, async (t) => {
   ];
   for (const { name, url, dispatch } of ways) {
     if (url === '') continue;
-    await t.test(`all that can be asked, ${name}`, async (t) => {
+    await t.test(`all kinds of queries, ${name}`, async (t) => {
       const { ask } = await start(t, `${url}&sslmode=disable`, dispatch);
       t.match(await ask('types'), [types]);
       t.same(await ask('parameters'), parameters);
@@ -201,7 +201,7 @@ t.test('postgres', { skip, timeout: 300_000 }, async (t) => {
     });
   }
 
-  await t.test('a client that leaves takes its query along, and its transaction', async (t) => {
+  await t.test('a client that disconnects cancels its query, and its transaction', async (t) => {
     const url = postgres.url({ query: 'application_name=left' });
     const { server, ask } = await start(t, url, 'inline');
     for (const [target, state] of [
@@ -218,7 +218,7 @@ t.test('postgres', { skip, timeout: 300_000 }, async (t) => {
     }
   });
 
-  await t.test('a reload closes the connections of the version before', async (t) => {
+  await t.test('a reload closes the connections of the previous version', async (t) => {
     const url = postgres.url({ query: 'application_name=before' });
     const { server, ask } = await start(t, url, 'inline');
     await ask('types');
@@ -250,7 +250,7 @@ t.test('postgres', { skip, timeout: 300_000 }, async (t) => {
 
 /** After its length. */
 const CANCEL_REQUEST = 80877102;
-// The login is fine, a key, ready.
+// Login accepted, a key, ready.
 const GREETING = Buffer.from(
   '520000000800000000' + '4b0000000c0000000100000002' + '5a0000000549',
   'hex',
@@ -279,7 +279,7 @@ t.test('the server closes the connection of a cancel request', { timeout: 300_00
   socket.resume().on('end', () => {
     isGivenUp = true;
   });
-  // pgbouncer ends if a client closes it before the server has read the request.
+  // pgbouncer exits if a client closes it before the server has read the request.
   await givenUp;
   t.match(await ask('stats'), { open: 0 }, 'the place is free meanwhile');
   t.notOk(isGivenUp, 'it is open when that of the query is not any more');

@@ -17,7 +17,7 @@ import type { Test } from 'tap';
 import { lastWordsOf, type Program, startProgram } from './program.js';
 import type { ServerOutput } from './server-output.js';
 
-/** The directory of the newest PostgreSQL's programs: Debian has them outside of the PATH. */
+/** The directory of the newest PostgreSQL's programs: Debian does not put them on the PATH. */
 export const postgresPrograms = findPrograms();
 const BOUNCERS = ['/usr/sbin/pgbouncer', '/usr/local/bin/pgbouncer', '/opt/homebrew/bin/pgbouncer'];
 export const bouncerProgram = BOUNCERS.find((path) => existsSync(path));
@@ -40,32 +40,32 @@ function findPrograms(): string | undefined {
 export interface Postgres {
   /** TCP on 127.0.0.1. */
   readonly port: number;
-  /** Where its Unix socket is. */
+  /** The directory of its Unix socket. */
   readonly directory: string;
-  /** A URL of a user, by default over the Unix socket. */
+  /** The URL of a user, by default over the Unix socket. */
   readonly url: (options?: { user?: string; tcp?: boolean; query?: string }) => string;
-  /** What psql prints for a command, without frame; as the superuser. */
+  /** The output of psql for a command, unformatted; as the superuser. */
   readonly psql: (sql: string) => Promise<string>;
   readonly pid: () => number;
   readonly kill: (signal: NodeJS.Signals) => void;
   readonly exited: () => Promise<unknown>;
-  /** Starts it again and waits until it takes connections. */
+  /** Starts it again and waits until it accepts connections. */
   readonly start: () => Promise<void>;
 }
 
-/** It is started again when it ends, as a service manager does: version 1.18 has crashed in tests. */
+/** It is restarted when it exits, as by a service manager: version 1.18 has crashed in tests. */
 export interface Bouncer {
   /** A URL over its Unix socket. */
   readonly url: string;
   readonly kill: (signal: NodeJS.Signals) => void;
   /** Resolves when it runs again after `kill('SIGKILL')`. */
   readonly restarted: () => Promise<void>;
-  /** How it has ended by itself, each time. */
+  /** How it exited by itself, each time. */
   readonly crashes: readonly string[];
 }
 
 export interface PostgresOptions {
-  /** Files of a key and a certificate. */
+  /** Files with a key and a certificate. */
   readonly tls?: { readonly key: string; readonly cert: string };
 }
 
@@ -116,7 +116,7 @@ CREATE ROLE md5_user LOGIN PASSWORD '${PASSWORD}';
 
 /**
  * A new PostgreSQL with a database \`app\` and users app, md5_user and clear_user, who log in as
- * their names say, all with PASSWORD. It writes nothing through to the disk. The test's end stops it.
+ * their names say, all with PASSWORD. It does not sync to disk. The test's end stops it.
  */
 export async function startPostgres(t: Test, options: PostgresOptions = {}): Promise<Postgres> {
   const programs = postgresPrograms ?? '';
@@ -192,7 +192,7 @@ export async function startPostgres(t: Test, options: PostgresOptions = {}): Pro
   };
 }
 
-/** pgbouncer in front of it, which gives a connection away after each transaction. */
+/** pgbouncer in front of it, which reuses server connections after each transaction. */
 export async function startBouncer(t: Test, postgres: Postgres): Promise<Bouncer> {
   const directory = ownDirectory(t);
   const users = join(directory, 'users');

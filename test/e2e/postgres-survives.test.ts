@@ -2,7 +2,7 @@ import t from 'tap';
 import { survive } from './postgres-faults.js';
 import { postgresPrograms } from './postgres-server.js';
 
-/** A second on a quiet machine; test/load/postgres-soak.test.ts demands it. */
+/** A second on an idle machine, which test/load/postgres-soak.test.ts requires. */
 const RECOVERY_MS = 30_000;
 
 const skip = postgresPrograms ? false : 'PostgreSQL is not installed';

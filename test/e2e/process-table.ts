@@ -4,14 +4,14 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 export interface ProcessRow {
   readonly pid: number;
   readonly parentPid: number;
-  /** One letter as in ps; Z is a process that has ended and waits for its parent. */
+  /** One letter as in ps; Z is a process that has exited and was not waited for. */
   readonly state: string;
   readonly group: number;
 }
 
 /**
- * Whether the process runs. One that has ended does not, even if its parent has not waited for it
- * yet.
+ * Whether the process is running. A process that has exited is not, even if its parent has not
+ * waited for it yet.
  */
 export function isRunning(pid: number): boolean {
   const row = processTable().find((candidate) => candidate.pid === pid);
@@ -25,7 +25,7 @@ export function childrenOf(parentPid: number): number[] {
     .map((row) => row.pid);
 }
 
-/** The processes of a group, with those that have ended and were not waited for. */
+/** The processes of a group, including those that have exited and were not waited for. */
 export function groupOf(leaderPid: number): ProcessRow[] {
   return processTable().filter(({ group }) => group === leaderPid);
 }
@@ -40,11 +40,11 @@ function tableFromProc(): ProcessRow[] {
     if (!/^\d+$/.test(name)) continue;
     try {
       const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
-      // The command name before the last bracket may itself hold spaces and brackets.
+      // The command name before the last bracket may itself contain spaces and brackets.
       const [state = '', parent, group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       rows.push({ pid: Number(name), parentPid: Number(parent), state, group: Number(group) });
     } catch {
-      // It ended while we looked.
+      // It exited in the meantime.
     }
   }
   return rows;

@@ -3,21 +3,21 @@ import { once } from 'node:events';
 import { collectOutput, type ServerOutput } from './server-output.js';
 import { until } from './until.js';
 
-/** A server that is not ours: redis-server, postgres, memcached, pgbouncer. */
+/** Another server: redis-server, postgres, memcached, pgbouncer. */
 export interface Program {
   readonly child: ChildProcess;
   readonly output: ServerOutput;
-  /** Resolves when the process has ended. */
+  /** Resolves when the process has exited. */
   readonly ended: Promise<unknown>;
 }
 
-/** How it has ended and what it said last, for the report of a failure. */
+/** How it exited and its last output, for failure reports. */
 export function lastWordsOf({ child, output }: Program): string {
   const lines = output.text().trimEnd().split('\n').slice(-10);
   return `ended with ${child.exitCode ?? child.signalCode}:\n${lines.join('\n')}`;
 }
 
-/** Starts it and waits until `isReady`. Rejects with its output if it ends before, or is not. */
+/** Starts it and waits until `isReady`. Rejects with its output if it exits first, or never is. */
 export async function startProgram(
   name: string,
   args: readonly string[],

@@ -5,7 +5,7 @@ import { hasProgram, startServer } from './server.js';
 
 const run = promisify(execFile);
 
-/** Python's own client: kept alive, with a length, in chunks, refused. */
+/** Python's http.client: keep-alive, Content-Length, chunked, refusals. */
 const PROGRAM = `
 import http.client, sys
 c = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=10)

@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** The first Python that has a module: a distribution's packages belong to its own. */
+/** The first Python that has a module: each installation has its own packages. */
 export async function pythonWith(module: string): Promise<string | undefined> {
   for (const python of ['python3', '/usr/bin/python3']) {
     const found = await run(python, ['-c', `import ${module}`]).catch(() => undefined);

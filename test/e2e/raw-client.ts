@@ -7,22 +7,22 @@ import { PATIENCE_MS, within } from './until.js';
 
 export interface RawClient {
   readonly socket: Socket;
-  /** Writes each chunk with a system call of its own, as far as the kernel takes it. */
+  /** Writes each chunk with a separate system call, as far as the kernel accepts it. */
   readonly send: (...chunks: (string | Uint8Array)[]) => Promise<void>;
-  /** The next response on the connection, strictly parsed. `method` is that of its request. */
+  /** The next response on the connection, strictly parsed. `method` is that of the request. */
   readonly next: (method?: string) => Promise<RawResponse>;
   /**
-   * Waits for the server's end of the connection; rejects if it sent something that was not taken
-   * by `next`.
+   * Waits for the server to close the connection; rejects if it sent something that `next` did not
+   * take.
    */
   readonly ended: () => Promise<void>;
-  /** `send` and `next` in one. */
+  /** `send` and `next` in one call. */
   readonly request: (text: string, method?: string) => Promise<RawResponse>;
-  /** How many bytes wait to be taken by `next`. */
+  /** How many received bytes have not been taken by `next`. */
   readonly unread: () => number;
 }
 
-/** A connection that sends the bytes it is given and nothing else. The test's end closes it. */
+/** A connection that sends only the bytes it is given. The test's end closes it. */
 export async function connectRaw(
   t: Test,
   address: { readonly host: string; readonly port: number } | { readonly path: string },
@@ -72,13 +72,13 @@ export async function connectRaw(
 }
 
 interface Inbox {
-  /** What was received and not taken, in one piece. */
+  /** Bytes received and not yet taken, in one piece. */
   readonly bytes: () => Buffer;
   readonly length: () => number;
   readonly take: (length: number) => void;
-  /** Whether the server has ended the connection, or what broke it. */
+  /** Whether the server has closed the connection, or the error that broke it. */
   readonly over: () => 'no' | 'ended' | Error;
-  /** Waits until there is something new and `atLeast` bytes in all, or the connection is over. */
+  /** Waits until there is new data and `atLeast` bytes in total, or the connection has ended. */
   readonly more: (what: string, atLeast: number) => Promise<void>;
 }
 
@@ -128,7 +128,7 @@ async function writeChunks(socket: Socket, chunks: (string | Uint8Array)[]): Pro
     await new Promise<void>((resolve, reject) => {
       socket.write(chunk, (error) => (error ? reject(error) : resolve()));
     });
-    // Lets answers be read between the chunks.
+    // Lets responses be read between the chunks.
     if (chunks.length > 1) await nextTurn();
   }
 }

@@ -8,7 +8,7 @@ import { runMaster, type Server, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
-/** Each file says which version it is; `late` is required by the first request for it. */
+/** Each file reports its version; `late` is required by the first request for it. */
 function writeApp(dir: string, version: string): void {
   mkdirSync(join(dir, 'lib'), { recursive: true });
   writeFileSync(join(dir, 'lib', 'now.lua'), `return '${version}'\n`);
@@ -63,7 +63,7 @@ t.test('a broken file is served by no process until it is accepted', async (t) =
   await killAll(server);
   const seen = new Set<string>();
   for (let i = 0; i < 40; i++) {
-    // Another connection for each, so that both reactors answer; workers start at the first use.
+    // A separate connection for each, so that both reactors respond; workers start on first use.
     const client = await connectRaw(t, server);
     for (const path of ['/', '/worker', '/late']) seen.add(await textAt(client, path));
     client.socket.destroy();
@@ -84,7 +84,7 @@ t.test('a broken file is served by no process until it is accepted', async (t) =
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a scale-up loads the accepted files, also from a deleted folder', async (t) => {
+t.test('a scale-up loads the accepted files, even from a deleted directory', async (t) => {
   const dir = t.testdir();
   writeApp(dir, 'only');
   const admin = join(socketDirectory(t), 'admin.sock');
@@ -105,7 +105,7 @@ t.test('a scale-up loads the accepted files, also from a deleted folder', async 
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a directory may have the characters of package.path in its name', async (t) => {
+t.test('the name of a directory may contain the special characters of package.path', async (t) => {
   const dir = join(t.testdir(), 'v1;a?b');
   writeApp(dir, 'odd');
   const server = await startServer(t, { app: dir, processes: 1 });

@@ -106,64 +106,72 @@ t.test('replies have types', async (t) => {
   t.equal(await typed('attrib'), '"Some real reply following the attribute"');
 });
 
-t.test('what cannot be on a shared connection says so, and has a session', async (t) => {
-  const redis = await startRedis(t);
-  const { lua } = await startRedisApp(t, redis.url, { client: { pool: { max: 2 } } });
-  const refusal = (call: string) => lua(`return select(2, pcall(function() return ${call} end))`);
-  t.match(
-    await refusal("client:blpop('l', 1)"),
-    /code:1: BLPOP: it waits, and all .*client:session/,
-  );
-  t.match(await refusal("client:xread('BLOCK', 0, 'STREAMS', 's', '$')"), /XREAD: it waits/);
-  t.match(await refusal("client:watch('k')"), /WATCH: on the shared .*client:multi/);
-  t.match(await refusal('client:select(1)'), /SELECT: it changes the shared connection/);
-  t.match(await refusal("client:client('REPLY', 'OFF')"), /CLIENT: it changes/);
-  t.match(await refusal("client:command('SUBSCRIBE', 'c')"), /SUBSCRIBE cannot .*client:subscribe/);
-  t.match(await refusal('client:monitor()'), /MONITOR cannot be sent as a command/);
-  t.match(await refusal("client:pipeline(function(p) p:blpop('l', 1) end)"), /BLPOP: it waits/);
-  t.match(await refusal("client:set('k', {})"), /SET: argument 2 is a table/);
-  t.match(await refusal("client:command('a b')"), /a b is no name of a command/);
-  t.match(await refusal('client:with { timout = 1 }'), /did you mean ."timeout/);
-  t.equal(await lua("return (client:client('GETNAME')) == nil"), 'true');
+t.test(
+  'commands that a shared connection cannot run are rejected, and work in a session',
+  async (t) => {
+    const redis = await startRedis(t);
+    const { lua } = await startRedisApp(t, redis.url, { client: { pool: { max: 2 } } });
+    const refusal = (call: string) => lua(`return select(2, pcall(function() return ${call} end))`);
+    t.match(
+      await refusal("client:blpop('l', 1)"),
+      /code:1: BLPOP: it waits, and all .*client:session/,
+    );
+    t.match(await refusal("client:xread('BLOCK', 0, 'STREAMS', 's', '$')"), /XREAD: it waits/);
+    t.match(await refusal("client:watch('k')"), /WATCH: on the shared .*client:multi/);
+    t.match(await refusal('client:select(1)'), /SELECT: it changes the shared connection/);
+    t.match(await refusal("client:client('REPLY', 'OFF')"), /CLIENT: it changes/);
+    t.match(
+      await refusal("client:command('SUBSCRIBE', 'c')"),
+      /SUBSCRIBE cannot .*client:subscribe/,
+    );
+    t.match(await refusal('client:monitor()'), /MONITOR cannot be sent as a command/);
+    t.match(await refusal("client:pipeline(function(p) p:blpop('l', 1) end)"), /BLPOP: it waits/);
+    t.match(await refusal("client:set('k', {})"), /SET: argument 2 is a table/);
+    t.match(await refusal("client:command('a b')"), /a b is no name of a command/);
+    t.match(await refusal('client:with { timout = 1 }'), /did you mean ."timeout/);
+    t.equal(await lua("return (client:client('GETNAME')) == nil"), 'true');
 
-  t.equal(await lua("return client:session(function(s) return s:blpop('none', 0.05) end)"), 'nil');
-  t.equal(
-    await lua(`moonring.spawn(function() moonring.sleep(0.05) client:rpush('l', 'x') end)
+    t.equal(
+      await lua("return client:session(function(s) return s:blpop('none', 0.05) end)"),
+      'nil',
+    );
+    t.equal(
+      await lua(`moonring.spawn(function() moonring.sleep(0.05) client:rpush('l', 'x') end)
       return client:with { timeout = 0.01 }:session(function(s) return s:brpop('l', 5) end)`),
-    '{"l", "x"}',
-    'a blocking command has its own time on top',
-  );
-  const swap = (meddling: string) => `return client:session(function(s)
+      '{"l", "x"}',
+      'a blocking command has its own time on top',
+    );
+    const swap = (meddling: string) => `return client:session(function(s)
       s:watch('w')
       local value = tonumber(s:get('w'))
       ${meddling}
       return s:multi(function(m) m:set('w', value + 1) end)
     end)`;
-  t.equal(await lua(`client:set('w', 1) ${swap('')}`), '{"OK"}');
-  t.match(await lua(swap("client:set('w', 10)")), /^nil conflict: .* nothing was done$/);
-  t.equal(await lua("return client:get('w')"), '"10"');
-  t.equal(
-    await lua("return client:session(function(s) s:select(3) return s:set('other', 1) end)"),
-    '"OK"',
-  );
-  t.equal(
-    await lua("return client:session(function(s) return s:get('other') end)"),
-    'nil',
-    'a connection on which another database was selected is not used again',
-  );
-  t.equal(
-    await lua(`local ok, problem = pcall(client.session, client, function(s) s:watch('w') error('oops', 0) end)
+    t.equal(await lua(`client:set('w', 1) ${swap('')}`), '{"OK"}');
+    t.match(await lua(swap("client:set('w', 10)")), /^nil conflict: .* nothing was done$/);
+    t.equal(await lua("return client:get('w')"), '"10"');
+    t.equal(
+      await lua("return client:session(function(s) s:select(3) return s:set('other', 1) end)"),
+      '"OK"',
+    );
+    t.equal(
+      await lua("return client:session(function(s) return s:get('other') end)"),
+      'nil',
+      'a connection on which another database was selected is not used again',
+    );
+    t.equal(
+      await lua(`local ok, problem = pcall(client.session, client, function(s) s:watch('w') error('oops', 0) end)
       return ok, problem, client:session(function(s) return s:ping() end)`),
-    'false "oops" "PONG"',
-  );
-  t.match(
-    await lua(`local kept
+      'false "oops" "PONG"',
+    );
+    t.match(
+      await lua(`local kept
       client:session(function(s) kept = s end)
       return pcall(kept.get, kept, 'k')`),
-    /^false ".*this session is over/,
-  );
-  t.equal(
-    await lua(`local tasks, most, at_once = {}, 0, 0
+      /^false ".*this session is over/,
+    );
+    t.equal(
+      await lua(`local tasks, most, at_once = {}, 0, 0
       for i = 1, 6 do
         tasks[i] = moonring.spawn(function()
           return client:session(function(s)
@@ -178,12 +186,13 @@ t.test('what cannot be on a shared connection says so, and has a session', async
       local sum = 0
       for i = 1, 6 do sum = sum + tasks[i]:wait() end
       return sum, most`),
-    '21 2',
-    'sessions wait for one of the pool',
-  );
-});
+      '21 2',
+      'sessions wait for one of the pool',
+    );
+  },
+);
 
-t.test('subscriptions give messages, and end with their request', async (t) => {
+t.test('subscriptions deliver messages, and end with their request', async (t) => {
   const redis = await startRedis(t);
   for (const protocol of [3, 2]) {
     const { lua } = await startRedisApp(t, redis.url, { client: { protocol } });

@@ -12,17 +12,17 @@ import { resetConnection } from './reset-connection.js';
 import { type SeededRandom, seededRandom } from './seeded-random.js';
 import { until } from './until.js';
 
-/** By hand: REDIS_SECONDS=60 node --import=tsx test/e2e/redis-failures.test.ts */
+/** Manually: REDIS_SECONDS=60 node --import=tsx test/e2e/redis-failures.test.ts */
 const SECONDS = Number(process.env['REDIS_SECONDS'] ?? 1);
 const CLIENTS = 32;
 /**
- * Within it requests succeed again after the server has come back. By hand the machine is not busy.
+ * Time for requests to succeed again after the server is back. In manual runs the machine is idle.
  */
 const RECOVERY_MS = SECONDS > 1 ? 1000 : 30_000;
-/** What requests may fail with while Redis is away. */
+/** Errors that requests may get while Redis is down. */
 const FAILURES = ['timeout', 'connection lost', 'unavailable', 'busy'];
 
-/** Asks for keys of its own until `stop`; each response has to be about its key. */
+/** Requests distinct keys until `stop`; each response must belong to its key. */
 function startLoad(t: Test, { server }: RedisApp, random: SeededRandom, clients = CLIENTS) {
   let stopped = false;
   const failures = new Map<string, number>();
@@ -54,19 +54,19 @@ function startLoad(t: Test, { server }: RedisApp, random: SeededRandom, clients 
     stopped = true;
     await all;
   };
-  // Before the server is stopped; a test that has failed has not called it.
+  // Before the server is stopped; a failed test has not called it.
   t.teardown(() => stop().catch(() => undefined));
   return {
     failures,
     good: () => good,
     lastGoodMs: () => lastGoodMs,
-    /** As long as requests take while nothing is wrong, twice, may come on top. */
+    /** Twice the usual time of a request may be added. */
     recoveryMs: () => RECOVERY_MS + 2 * slowestMs,
     stop,
   };
 }
 
-/** How long after now the first request succeeds. */
+/** Time until the first request succeeds. */
 async function recovery(load: ReturnType<typeof startLoad>): Promise<number> {
   const begin = performance.now();
   await until('a request succeeds', () => load.lastGoodMs() > begin).catch((cause: unknown) => {
@@ -114,7 +114,7 @@ for (const client of [{}, { pipelining: false }]) {
     await until('no descriptor is left', () => descriptorsOf(app) <= descriptors + 8);
   });
 
-  t.test(`a network that is slow, cut and silent: ${how}`, async (t) => {
+  t.test(`a network that is slow, interrupted and silent: ${how}`, async (t) => {
     const random = seededRandom();
     t.comment(`seed ${random.seed}`);
     const redis = await startRedis(t);
@@ -143,7 +143,7 @@ for (const client of [{}, { pipelining: false }]) {
       const afterRefusal = await recovery(load);
       t.ok(afterRefusal < load.recoveryMs(), `${afterRefusal} ms after connections were refused`);
       relay.hold(true);
-      await delay(how === 'shared' ? 2500 : 500); // until a shared connection is given up
+      await delay(how === 'shared' ? 2500 : 500); // until a shared connection is closed
       relay.hold(false);
       const afterSilence = await recovery(load);
       t.ok(afterSilence < load.recoveryMs(), `${afterSilence} ms after a silence`);
@@ -154,7 +154,7 @@ for (const client of [{}, { pipelining: false }]) {
     t.ok(relay.open.size <= 16, 'no connection is left over');
   });
 
-  t.test(`cancelled commands leave their replies to no other: ${how}`, async (t) => {
+  t.test(`replies to cancelled commands reach no other request: ${how}`, async (t) => {
     const redis = await startRedis(t);
     const relay = await startRelay(t, redis.path);
     const app = await startRedisApp(t, relay.url, { client: { ...client, pool: { max: 8 } } });
@@ -193,7 +193,7 @@ for (const client of [{}, { pipelining: false }]) {
   });
 }
 
-t.test('clients that leave take their replies with them', async (t) => {
+t.test('replies to clients that disconnect are discarded', async (t) => {
   const redis = await startRedis(t);
   const app = await startRedisApp(t, redis.url);
   const load = startLoad(t, app, seededRandom(), 8);
@@ -208,7 +208,7 @@ t.test('clients that leave take their replies with them', async (t) => {
   t.same([...load.failures], []);
 });
 
-t.test('a command is run again only if it cannot have run, or may run twice', async (t) => {
+t.test('a command is retried only if it cannot have run, or may run twice', async (t) => {
   const redis = await startFakeRedis(t, (socket, [, text = ''], connection) => {
     if (connection % 2 === 1) socket.destroy();
     else socket.write(`+${text} on ${connection}\r\n`);
@@ -233,7 +233,7 @@ t.test('a command is run again only if it cannot have run, or may run twice', as
   t.equal(await app.lua("moonring.sleep(0.1) return client:echo('e')"), '"e on 2"');
 });
 
-t.test('what is unsent when a connection dies is sent on the next one', async (t) => {
+t.test('commands unsent when a connection dies are sent on the next one', async (t) => {
   const redis = await startFakeRedis(t, (socket, [, text = ''], connection) => {
     if (connection === 1)
       socket.pause(); // its buffers fill up
@@ -254,14 +254,14 @@ t.test('what is unsent when a connection dies is sent on the next one', async (t
     end
     return counts`);
   await until('the first connection is there', () => redis.accepted() === 1);
-  await delay(1200); // it has not lived short
+  await delay(1200); // it was not short-lived
   for (const socket of redis.open) resetConnection(socket);
   const text = await outcome;
   t.match(text, /1000000=\d+/, 'some are sent again');
   t.match(text, /connection lost=\d+/, 'some may have run');
 });
 
-t.test('a server that speaks something else is left at once, and costs nothing', async (t) => {
+t.test('a server that speaks another protocol is closed at once, and costs nothing', async (t) => {
   const bytes = [
     'HTTP/1.1 400 Bad Request\r\n\r\n',
     '$99999999999\r\n',
@@ -295,7 +295,7 @@ t.test('a server that speaks something else is left at once, and costs nothing',
   await until('no descriptor is left', () => descriptorsOf(app) <= descriptors + 2);
 });
 
-t.test('a reply has limits, and the connection goes on', async (t) => {
+t.test('a reply has limits, and the connection stays usable', async (t) => {
   const redis = await startRedis(t);
   const { lua } = await startRedisApp(t, redis.url, { client: { max_reply: 10_000 } });
   t.match(
@@ -315,7 +315,7 @@ t.test('a reply has limits, and the connection goes on', async (t) => {
   );
 });
 
-t.test('a server that does not keep up', async (t) => {
+t.test('a server that cannot keep up', async (t) => {
   const redis = await startFakeRedis(t, () => undefined);
   const { lua } = await startRedisApp(t, redis.url, {
     client: { max_in_flight: 10, timeout: 0.3, pool: { max: 2, queue: 3 } },
@@ -336,7 +336,7 @@ t.test('a server that does not keep up', async (t) => {
 });
 
 t.test('a connection that a task waited for may be closed when it gets it', async (t) => {
-  // Every third reply is the last of its connection, at once or a little later.
+  // Every third reply is the last one on its connection, which closes at once or a little later.
   let replies = 0;
   const redis = await startFakeRedis(t, (socket) => {
     replies += 1;
@@ -396,7 +396,7 @@ t.test('redirects and states of a cluster are errors with codes', async (t) => {
   );
 });
 
-t.test('a Redis that is away fails quickly, and is not asked without end', async (t) => {
+t.test('a Redis that is down fails quickly, and is not retried without limit', async (t) => {
   const redis = await startRedis(t);
   const relay = await startRelay(t, redis.path);
   const app = await startRedisApp(t, relay.url);
@@ -407,7 +407,7 @@ t.test('a Redis that is away fails quickly, and is not asked without end', async
   const before = relay.accepted();
   const begin = performance.now();
   await until('requests fail', () => (load.failures.get('unavailable') ?? 0) > 1000);
-  // The pauses between attempts grow to half a second, of which at least a half is kept.
+  // The delays between attempts grow to half a second, with jitter of up to half of that.
   const most = 5 + (performance.now() - begin) / 250;
   t.ok(relay.accepted() - before <= most, `${relay.accepted() - before} attempts of ${most}`);
   relay.refuse(false);
@@ -416,7 +416,7 @@ t.test('a Redis that is away fails quickly, and is not asked without end', async
   await load.stop();
 });
 
-t.test('a subscription is made again, and says that messages may be lost', async (t) => {
+t.test('a subscription is renewed, and reports that messages may be lost', async (t) => {
   const redis = await startRedis(t);
   const relay = await startRelay(t, redis.path);
   const { lua } = await startRedisApp(t, relay.url);
@@ -440,7 +440,7 @@ t.test('a subscription is made again, and says that messages may be lost', async
   t.equal(await heard, '"first reconnected second reconnected last"');
 });
 
-t.test('on a worker a connection that died between requests is made again', async (t) => {
+t.test('on a worker a connection that died between requests is reopened', async (t) => {
   const redis = await startRedis(t);
   const args = ['--dispatch', 'worker', '--threads', '1'];
   for (const client of [{}, { pipelining: false }]) {

@@ -8,19 +8,19 @@ import { resetConnection } from './reset-connection.js';
 import { type Server, type ServerOptions, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 
-/** A real redis-server on a Unix socket: it has no other address, so none can be taken. */
+/** A real redis-server on a Unix socket only, so that it needs no port. */
 export interface Redis {
   readonly path: string;
   readonly url: string;
   readonly pid: () => number;
   readonly kill: (signal: NodeJS.Signals) => void;
-  /** Resolves when the process has ended. */
+  /** Resolves when the process has exited. */
   readonly ended: () => Promise<void>;
-  /** Starts it again after its end. */
+  /** Starts it again after it has exited. */
   readonly restart: () => Promise<void>;
 }
 
-/** `args`: options of redis-server. The test's end ends it. */
+/** `args`: options of redis-server. The test's end stops it. */
 export async function startRedis(t: Test, ...args: string[]): Promise<Redis> {
   const directory = socketDirectory(t);
   const path = join(directory, 'redis.sock');
@@ -55,26 +55,26 @@ function answers(path: string): Promise<boolean> {
       resolve(result);
     };
     socket.on('error', () => end(false));
-    // A PONG, or that a password is needed.
+    // A PONG, or an error that a password is needed.
     socket.on('data', (data) => end(/^[+-](PONG|NOAUTH)/.test(data.toString())));
     socket.write('PING\r\n');
   });
 }
 
-/** A TCP relay to a Unix socket: the network of a test, which can be slow, silent or cut. */
+/** A TCP relay to a Unix socket: the test's network, which can be slow, silent or interrupted. */
 export interface Relay {
   readonly port: number;
   readonly url: string;
-  /** How many connections there have been. */
+  /** The number of connections so far. */
   readonly accepted: () => number;
   readonly open: ReadonlySet<Socket>;
-  /** Nothing passes until it is called with false. */
+  /** With true nothing passes, until it is called with false. */
   readonly hold: (held: boolean) => void;
-  /** Replies pass in pieces of so many bytes, so many milliseconds apart. */
+  /** Replies pass in pieces of that many bytes, that many milliseconds apart. */
   readonly slow: (bytes: number, ms: number) => void;
   /** Resets all connections. */
   readonly cut: () => void;
-  /** From now on connections are reset as soon as they are made. */
+  /** From now on connections are reset as soon as they are established. */
   readonly refuse: (refused: boolean) => void;
 }
 
@@ -155,7 +155,7 @@ export async function startRelay(t: Test, path: string, tls?: TlsOptions): Promi
   };
 }
 
-/** A server of the test's own that speaks the protocol as badly as the test wants. */
+/** A server that implements the protocol as badly as the test wants. */
 export interface FakeRedis {
   readonly url: string;
   readonly accepted: () => number;
@@ -163,8 +163,8 @@ export interface FakeRedis {
 }
 
 /**
- * `onCommand` is called with each command but the greeting, and the number of its connection, from
- * 1.
+ * `onCommand` is called with each command except the greeting, and the number of its connection,
+ * from 1.
  */
 export async function startFakeRedis(
   t: Test,
@@ -196,7 +196,7 @@ export async function startFakeRedis(
   return { url: `redis://127.0.0.1:${port}`, accepted: () => count, open };
 }
 
-/** The first command of the text, if all of it is there. */
+/** The first command of the text, if it is complete. */
 function takeCommand(text: string): { command: string[]; length: number } | undefined {
   let at = 0;
   const line = () => {
@@ -218,7 +218,7 @@ function takeCommand(text: string): { command: string[]; length: number } | unde
   return { command, length: at };
 }
 
-/** A server whose handler runs code in Lua, with a client of the Redis at `url`: apps/redis.lua. */
+/** A server whose handler runs Lua code, with a client of the Redis at `url`: apps/redis.lua. */
 export interface RedisApp {
   readonly server: Server;
   /** What the code returns, as text. */

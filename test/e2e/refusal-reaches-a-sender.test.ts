@@ -3,8 +3,8 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 
 /*
- * A client that is still sending when it is refused must be able to read why: if the server closed
- * with bytes unread, the reset would throw the answer away (RFC 9112 §9.6).
+ * A client that is still sending when its request is refused must be able to read why: if the
+ * server closed with unread bytes, the RST would discard the response (RFC 9112 §9.6).
  */
 
 const MIB = 1024 * 1024;
@@ -13,7 +13,7 @@ const UPLOAD_MIB = 10;
 const server = await startServer(t, { args: ['--max-body', '4m'] });
 const piece = Buffer.alloc(MIB, 'x');
 
-t.test('too much content by its length', async (t) => {
+t.test('too much content by Content-Length', async (t) => {
   const client = await connectRaw(t, server);
   const headers = { 'Content-Length': String(UPLOAD_MIB * MIB) };
   await client.send(requestText('/echo', { method: 'POST', headers }));
@@ -44,7 +44,7 @@ t.test('bytes after a bad request are dropped', async (t) => {
   await client.ended();
 });
 
-t.test('an expectation is refused before the content is sent', async (t) => {
+t.test('an expectation is rejected before the content is sent', async (t) => {
   const client = await connectRaw(t, server);
   const headers = { 'Content-Length': String(UPLOAD_MIB * MIB), Expect: '100-continue' };
   const answer = await client.request(requestText('/echo', { method: 'POST', headers }), 'POST');

@@ -16,12 +16,12 @@ const BAD: readonly [name: string, code: string, reason: RegExp][] = [
   [
     'exit of C',
     'local ffi = require "ffi" ffi.cdef "void _exit(int)" ffi.C._exit(0)',
-    /ended the process that loaded it \(exit code 0\)/,
+    /terminated the process that loaded it \(exit code 0\)/,
   ],
   ['an endless loop', 'while true do end', /did not finish loading within 15 s/],
 ];
 
-t.test('a handler that does not load is rejected, and the old one goes on serving', async (t) => {
+t.test('a handler that does not load is rejected, and the old one keeps serving', async (t) => {
   const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
   const server = await startServer(t, { app, processes: 2 });
   const before = server.reactorPids();
@@ -49,7 +49,7 @@ t.test('a handler that does not load is rejected, and the old one goes on servin
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('an app that has become a link to itself is rejected too', async (t) => {
+t.test('an app that has become a symbolic link to itself is rejected too', async (t) => {
   const app = join(t.testdir({ 'app.lua': answering('first') }), 'app.lua');
   const server = await startServer(t, { app });
   unlinkSync(app);

@@ -3,12 +3,12 @@ import type { Test } from 'tap';
 import { listenLocally } from './listening.js';
 import { resetConnection } from './reset-connection.js';
 
-/** A TCP port that leads to a Unix socket, over a network that can be made slow or be cut. */
+/** A TCP port that leads to a Unix socket, over a network that can be slow or interrupted. */
 export interface Relay {
   readonly port: number;
-  /** Each piece of data of either direction takes so long from now on. */
+  /** Delays each piece of data, in both directions, from now on. */
   readonly delay: (ms: number) => void;
-  /** Nothing goes through until `resume`; connections stay open. */
+  /** Nothing passes until `resume`; connections stay open. */
   readonly pause: () => void;
   readonly resume: () => void;
   /** Resets all connections. */

@@ -7,12 +7,12 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** One Lua state a process, so that loads can be counted. */
+/** One Lua state per process, so that loads can be counted. */
 const ARGS = ['--threads', '0', '--dispatch', 'inline'];
 
 /**
- * Loads as often as there are files `load-…`, and each load removes one of them, which only one
- * process can do: the check is the first load, then the reactors follow.
+ * Can be loaded once for each file `load-…`: each load removes one of them, which only one
+ * process can do. The check is the first load, then the reactors follow.
  */
 const MOST_LOADS = 4;
 const fewLoads = (dir: string, text: string) => `

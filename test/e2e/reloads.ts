@@ -9,7 +9,7 @@ const RELOADS = 20;
 const BUSY = 224;
 const PIPELINING = 16;
 const IDLE = 16;
-/** Leaves the reactors of a small machine time to start. */
+/** Gives the reactors time to start on a small machine. */
 const PAUSE_MS = 20;
 
 async function generationOf(server: Server): Promise<number> {

@@ -7,16 +7,16 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Clients that reset their connections, wherever they are in an exchange, leave no descriptor
- * behind and delay no other client.
+ * Clients that reset their connections, at any point of an exchange, leak no descriptor
+ * and delay no other client.
  */
 
 const CLIENTS = 50;
 const BODY = 'x'.repeat(1000);
 const HEAD = requestText('/', { method: 'POST', headers: { 'Content-Length': '2000' } });
 
-/** What a client does before it resets. `whole` requests come first, so that their answers say
- * that what follows has been read too. */
+/** What a client sends before it resets. The `whole` requests come first, so that their responses
+ * show that what follows has been read too. */
 interface Stage {
   readonly name: string;
   readonly before: (client: RawClient) => Promise<unknown>;

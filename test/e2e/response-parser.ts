@@ -1,9 +1,9 @@
-/** A response as the strictest reader takes it. */
+/** A response, as parsed by the strictest client. */
 export interface RawResponse {
   readonly version: string;
   readonly status: number;
   readonly reason: string;
-  /** By lower-case name. A name that comes twice is refused. */
+  /** By lower-case name. Repeated names are rejected. */
   readonly headers: ReadonlyMap<string, string>;
   /** Everything before the body, as sent. */
   readonly head: string;
@@ -12,7 +12,7 @@ export interface RawResponse {
 
 export type ParseResult =
   | { readonly complete: true; readonly length: number; readonly response: RawResponse }
-  /** `atLeast`: how many bytes, from the first on, are needed before it is worth trying again. */
+  /** `atLeast`: the total number of bytes needed before it is worth trying again. */
   | { readonly complete: false; readonly atLeast: number };
 
 const STATUS_LINE = /^HTTP\/(1\.[01]) ([1-5]\d\d) ([\x20-\x7e]*)$/;
@@ -21,7 +21,7 @@ const HEAD_END = '\r\n\r\n';
 
 /**
  * The response at the start of `bytes`. Throws at anything that RFC 9112 does not allow a server to
- * send, and at what this server never sends: a repeated field, a body without Content-Length.
+ * send, or that this server never sends: a repeated field, a body without Content-Length.
  */
 export function parseResponse(bytes: Buffer, method: string): ParseResult {
   const headEnd = bytes.indexOf(HEAD_END);

@@ -4,12 +4,12 @@ import { connectRaw, type RawClient, requestText } from './raw-client.js';
 import { randomPieces, type SeededRandom, seededRandom } from './seeded-random.js';
 import { startServer } from './server.js';
 
-/** By hand: CROSS_TALK_SECONDS=60 CROSS_TALK_CONNECTIONS=400 npm run test:e2e */
+/** Manually: CROSS_TALK_SECONDS=60 CROSS_TALK_CONNECTIONS=400 npm run test:e2e */
 const SECONDS = Number(process.env['CROSS_TALK_SECONDS'] ?? 1);
 const CONNECTIONS = Number(process.env['CROSS_TALK_CONNECTIONS'] ?? 400);
 const LONGEST = 16 * 1024;
 
-/** A text of random length that no other request has. */
+/** A text of random length, different for each request. */
 function token(random: SeededRandom, connection: number, request: number): Buffer {
   const length = random.int(1, 2 ** random.int(4, Math.log2(LONGEST)));
   const seed = createHash('sha256').update(`${connection}/${request}`).digest('hex');
@@ -46,7 +46,7 @@ async function talk(client: RawClient, random: SeededRandom, connection: number)
 }
 
 for (const mode of ['inline', 'worker']) {
-  t.test(`every answer belongs to its request, ${mode}`, async (t) => {
+  t.test(`every response belongs to its request, ${mode}`, async (t) => {
     const random = seededRandom();
     t.comment(`seed ${random.seed}`);
     const server = await startServer(t, {

@@ -8,14 +8,14 @@ import { startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 import { until, within } from './until.js';
 
-t.test('a second signal does not wait for what is in flight', async (t) => {
+t.test('a second signal does not wait for requests in flight', async (t) => {
   const server = await startServer(t, { processes: 2, args: ['--drain-timeout', '1h'] });
   const reactors = server.reactorPids();
   const idle = await connectRaw(t, server);
   t.equal((await idle.request(requestText('/'))).status, 200);
   const stalled = await connectRaw(t, server);
   const headers = { 'Content-Length': '10' };
-  // One write, so the response to the first request means that the unfinished one has arrived too.
+  // One write, so that the response to the first request means that all has arrived.
   await stalled.send(`${requestText('/')}${requestText('/echo', { method: 'POST', headers })}half`);
   t.equal((await stalled.next()).status, 200);
 
@@ -29,7 +29,7 @@ t.test('a second signal does not wait for what is in flight', async (t) => {
   t.notOk(reactors.some(isRunning), 'no reactor is left');
 });
 
-t.test('a first signal after an order to drain goes on with the drain', async (t) => {
+t.test('a first signal after a drain command continues the drain', async (t) => {
   const admin = join(socketDirectory(t), 'admin.sock');
   const server = await startServer(t, { app: 'dispatch.lua', args: ['--admin', admin] });
   const response = fetch(`${server.url}/wait`);

@@ -2,12 +2,12 @@ import { randomInt } from 'node:crypto';
 
 export interface SeededRandom {
   readonly seed: number;
-  /** A whole number from `min` to `max`, both included. */
+  /** A whole number from `min` to `max`, inclusive. */
   readonly int: (min: number, max: number) => number;
 }
 
 /**
- * Numbers that come again with the same seed. MOONRING_TEST_SEED repeats a run; a test prints the
+ * The same seed gives the same numbers. MOONRING_TEST_SEED repeats a run; a test prints the
  * seed it used. The generator is mulberry32.
  */
 export function seededRandom(): SeededRandom {
@@ -23,8 +23,8 @@ export function seededRandom(): SeededRandom {
 }
 
 /**
- * `bytes` in pieces whose lengths are drawn so that short and long ones are equally likely in order
- * of magnitude, up to `longest` bytes each.
+ * `bytes` in pieces of at most `longest` bytes, whose lengths are distributed evenly over orders
+ * of magnitude.
  */
 export function randomPieces(bytes: Buffer, random: SeededRandom, longest: number): Buffer[] {
   const magnitudes = Math.ceil(Math.log2(longest));

@@ -33,7 +33,7 @@ t.test('start, stats, reload, scale, drain', async (t) => {
   await t.rejects(server.start(), { code: 'ERR_MOONRING_USAGE' }, 'once');
 });
 
-t.test('wrong options throw where they are written', async (t) => {
+t.test('wrong options throw at the call', async (t) => {
   for (const wrong of [
     { prot: 1 },
     { maxBody: 'much' },
@@ -47,7 +47,7 @@ t.test('wrong options throw where they are written', async (t) => {
   }
 });
 
-t.test('a start that is not possible rejects', async (t) => {
+t.test('a start that fails rejects', async (t) => {
   const wrong: [object, string][] = [
     [{ app: '/does/not/exist.lua' }, 'ERR_MOONRING_HANDLER'],
     [{ app: 'test/e2e/apps/syntax-error.lua' }, 'ERR_MOONRING_HANDLER'],
@@ -64,7 +64,7 @@ t.test('a start that is not possible rejects', async (t) => {
   await t.rejects(createServer({ ...OPTIONS, port }).start(), { code: 'ERR_MOONRING_LISTEN' });
 });
 
-t.test('an end, good or bad, leaves no timer and no listener behind', async (t) => {
+t.test('no timer and no listener is left after an end, good or bad', async (t) => {
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const other = createNodeServer();
   const port = await listenLocally(other);
@@ -84,18 +84,18 @@ t.test('an end, good or bad, leaves no timer and no listener behind', async (t) 
   t.equal(after().listeners, before.listeners, 'it was stopped');
 });
 
-t.test('a number of reactors that cannot be is refused with a reason', async (t) => {
+t.test('an invalid number of reactors is rejected with a reason', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua', processes: 1 });
   await server.start();
   for (const processes of [0, -1, 1.5, Number.NaN]) {
-    const refusal = { code: 'ERR_MOONRING_CONTROL', message: /whole number from 1/ };
+    const refusal = { code: 'ERR_MOONRING_CONTROL', message: /whole number of at least 1/ };
     t.throws(() => server.scale(processes), refusal, `${processes}`);
   }
   t.equal(server.stats().reactors.length, 1);
   await server.close();
 });
 
-t.test('a reload rejects with the code of what failed', async (t) => {
+t.test('a reload rejects with the error code of its failure', async (t) => {
   const app = join(t.testdir({ 'app.lua': GOOD }), 'app.lua');
   const options: { app: string; maxBody?: string } = { ...OPTIONS, app };
   const server = createServer(options);
@@ -134,7 +134,7 @@ t.test('a reload applies the log level to the master, too', async (t) => {
   t.strictSame(messages, ['draining', 'stopped']);
 });
 
-t.test('drain and close may be called twice, and before or after everything', async (t) => {
+t.test('drain and close may be called twice, and at any time', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/dispatch.lua', processes: 1 });
   const { address } = await server.start();
   const answer = fetch(`${address}/wait`);
@@ -188,7 +188,7 @@ t.test('an injected logger gets the records of master and reactors', async (t) =
   t.notOk(records.some(([name]) => name === 'fatal'));
 });
 
-t.test('listeners that throw or give orders do not disturb the server', async (t) => {
+t.test('listeners that throw or call methods do not disturb the server', async (t) => {
   const script = `
     import { createServer } from '${new URL('../../dist/index.js', import.meta.url)}';
     const thrown = [];
@@ -220,7 +220,7 @@ t.test('listeners that throw or give orders do not disturb the server', async (t
   t.equal(stops, 1, 'a stop in the listener for it does not repeat it');
 });
 
-t.test('a cluster worker is refused as a server', async (t) => {
+t.test('a cluster worker cannot be a server', async (t) => {
   const env = { ...cleanEnvironment(), NODE_UNIQUE_ID: '1' };
   const index = new URL('../../dist/index.js', import.meta.url);
   const script = `
@@ -241,7 +241,7 @@ t.test('a cluster worker is refused as a server', async (t) => {
   }
 });
 
-t.test('stop ends at once', async (t) => {
+t.test('stop exits at once', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/pid.lua' });
   await server.start();
   await server.stop();

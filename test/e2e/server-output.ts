@@ -10,14 +10,14 @@ export interface LogLine {
 
 export interface ServerOutput {
   readonly logs: readonly LogLine[];
-  /** Waits for a line for which `matches` is true; one that came already counts. */
+  /** Waits for a line for which `matches` is true, including lines already logged. */
   readonly line: (what: string, matches: (line: LogLine) => boolean) => Promise<LogLine>;
   readonly stdout: () => string;
   readonly stderr: () => string;
   readonly text: () => string;
 }
 
-/** Reads both output streams of a server for as long as they are open. */
+/** Reads both output streams of a server while they are open. */
 export function collectOutput(child: ChildProcess): ServerOutput {
   const logs: LogLine[] = [];
   const watchers = new Set<() => void>();

@@ -22,10 +22,10 @@ export interface Server {
   readonly pid: number;
   /** URL of the admin listener. */
   readonly admin: string;
-  /** The reactors that run now. */
+  /** The reactors now running. */
   readonly reactorPids: () => number[];
   /**
-   * What was logged so far. A line may arrive a little after the answer that caused it: see
+   * Lines logged so far. A line may arrive a little after the response that caused it: see
    * `logLine`.
    */
   readonly logs: readonly LogLine[];
@@ -36,15 +36,15 @@ export interface Server {
   readonly stderr: () => string;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<Exit>;
-  /** What the server first said over its IPC channel. */
+  /** The first message of the server on its IPC channel. */
   readonly firstMessage: Promise<unknown>;
-  /** TERM, and the exit that follows; kills what has not ended after a while. */
+  /** Sends TERM and waits for the exit; kills the process if that takes too long. */
   readonly stop: () => Promise<Exit>;
 }
 
 export interface ServerOptions {
   /**
-   * File name in test/e2e/apps, or a path from the root of the repository. Without it: the bundled
+   * File name in test/e2e/apps, or a path relative to the repository root. By default the bundled
    * demo.
    */
   readonly app?: string;
@@ -52,16 +52,16 @@ export interface ServerOptions {
   readonly args?: readonly string[];
   /** A subcommand with its arguments, instead of an app. */
   readonly command?: readonly string[];
-  /** The admin listener is not configured. */
+  /** Do not configure the admin listener. */
   readonly defaultAdmin?: boolean;
   readonly env?: Readonly<Record<string, string>>;
-  /** Descriptors of this process that the server gets as from a service manager. */
+  /** Descriptors of this process passed to the server, as by a service manager. */
   readonly listenFds?: readonly number[];
   /** With an IPC channel to this process. */
   readonly ipc?: boolean;
-  /** It leads a process group, to which all its processes belong: its number is `pid`. */
+  /** It leads a process group that all its processes belong to; the id is `pid`. */
   readonly leadsGroup?: boolean;
-  /** How many descriptors each process of the server may have open. */
+  /** Limit of open descriptors for each process of the server. */
   readonly descriptors?: number;
   /** Called with the process before it is ready. */
   readonly onStarting?: (child: ChildProcess) => Promise<void>;
@@ -72,13 +72,13 @@ export interface RunResult extends Exit {
   readonly stderr: string;
 }
 
-/** The path of an app, as the server gets it. */
+/** The path of an app, as passed to the server. */
 export function appPath(app: string): string {
   return app.includes('/') ? app : `test/e2e/apps/${app}`;
 }
 
 /**
- * Starts the built server on a port that the system chooses and waits until it is ready. The test's
+ * Starts the built server on a port chosen by the system and waits until it is ready. The test's
  * end stops it.
  */
 export async function startServer(t: Test, options: ServerOptions = {}): Promise<Server> {
@@ -141,7 +141,7 @@ function adminUrl(addresses: unknown): string {
   return String(all.find((address) => String(address).startsWith('http://')) ?? '');
 }
 
-/** The port on which it speaks TLS. */
+/** Its TLS port. */
 export async function tlsPortOf({ logLine }: Pick<Server, 'logLine'>): Promise<number> {
   const ready = await logLine('ready', (line) => line.msg === 'ready');
   const urls = Array.isArray(ready['addresses']) ? ready['addresses'].map(String) : [];
@@ -150,7 +150,7 @@ export async function tlsPortOf({ logLine }: Pick<Server, 'logLine'>): Promise<n
   return Number(new URL(secure).port);
 }
 
-/** Runs the server with exactly these arguments until it ends. */
+/** Runs the server with exactly these arguments until it exits. */
 export async function runMaster(
   args: readonly string[],
   { env = {} }: Pick<ServerOptions, 'env'> = {},
@@ -173,7 +173,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   const { listenFds = [], ipc = false, descriptors, leadsGroup: detached = false } = options;
   const env = { ...cleanEnvironment(), ...options.env };
   if (descriptors !== undefined) {
-    // The hard limit too: Node raises the soft one as far as it may.
+    // The hard limit too: Node raises the soft limit to it.
     const script = `ulimit -n ${descriptors} && exec "$0" "$@"`;
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
     return spawn('sh', ['-c', script, process.execPath, MASTER, ...args], {
@@ -186,7 +186,7 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
     const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])];
     return spawn(process.execPath, [MASTER, ...args], { cwd: ROOT, env, stdio, detached });
   }
-  // The variable names the process that the shell becomes.
+  // The variable names the process that the shell replaces itself with.
   const script = 'LISTEN_PID=$$ exec "$0" "$@"';
   return spawn('sh', ['-c', script, process.execPath, MASTER, ...args], {
     cwd: ROOT,
@@ -195,9 +195,9 @@ function spawnMaster(args: readonly string[], options: ServerOptions = {}): Chil
   });
 }
 
-// MOONRING_TEST_PRELOAD is a sanitizer's runtime, which has to come first in the server only.
-// The test runner adds loaders to every node it starts, and the operator's own settings are not the
-// tests'.
+// MOONRING_TEST_PRELOAD is a sanitizer's runtime, which must be loaded first, in the server only.
+// The test runner adds loaders to every node it starts, and the operator's settings must not apply
+// to the tests.
 export function cleanEnvironment(): NodeJS.ProcessEnv {
   const own = /^(NODE_OPTIONS|NODE_V8_COVERAGE|_?TAP.*|PORT|WEB_CONCURRENCY|MOONRING_.*)$/;
   const kept = Object.entries(process.env).filter(
@@ -245,7 +245,7 @@ async function endPids(pids: readonly number[]): Promise<void> {
     try {
       if (isRunning(pid)) process.kill(pid, 'SIGKILL');
     } catch {
-      // It has ended meanwhile.
+      // It has exited in the meantime.
     }
   }
   await until('our reactors are gone', () => !pids.some(isRunning));

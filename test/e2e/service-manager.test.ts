@@ -34,14 +34,14 @@ for (const count of [1, 2, 4]) {
   }
 }
 
-t.test('variables meant for another process are not ours', async (t) => {
+t.test('variables for another process are ignored', async (t) => {
   const server = await startServer(t, { env: { LISTEN_FDS: '1', LISTEN_PID: '1' } });
   t.equal((await fetch(server.url)).status, 200);
 });
 
 const skip = hasProgram('python3') ? false : 'python3 is not installed';
 
-t.test('NOTIFY_SOCKET hears of each state, and WATCHDOG=1 meanwhile', { skip }, async (t) => {
+t.test('NOTIFY_SOCKET receives each state, and WATCHDOG=1 in between', { skip }, async (t) => {
   const path = join(socketDirectory(t), 'notify');
   const script = `import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -89,7 +89,7 @@ for (const count of [1, 2, 4]) {
       stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     }
     await until('the sockets', () => paths.every((path) => existsSync(path)));
-    // As SocketMode=0600 would make it.
+    // As created with SocketMode=0600.
     for (const path of paths) chmodSync(path, 0o600);
     for (const [i, path] of paths.entries()) {
       const { status } = await getOverSocket(path, i === 3 ? '/readyz' : '/');

@@ -9,11 +9,11 @@ import { startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * moonring.shared and server.shared: one memory for all reactors, their worker threads and the
+ * moonring.shared and server.shared: memory shared by all reactors, their worker threads and the
  * master, which outlives reactors and Lua states.
  */
 
-/** Calls the method that the path names with the arguments in the body, and returns all results. */
+/** Calls the method named by the path with the arguments in the content; returns all results. */
 const CALLS = `
 local json = moonring.json
 local d = moonring.shared 'test'
@@ -110,7 +110,7 @@ t.test('Lua and TypeScript read what the other has written', async (t) => {
   t.match(server.stats().shared, [{ name: 'test' }, { name: 'other', sizeBytes: 256 * 1024 }]);
 });
 
-t.test('the same calls have the same results from both sides', async (t) => {
+t.test('the same calls return the same results on both sides', async (t) => {
   const { address, dictionary } = await started(t, { processes: 1 });
   const random = seededRandom();
   t.comment(`seed ${random.seed}`);
@@ -163,7 +163,7 @@ t.test('the same calls have the same results from both sides', async (t) => {
   }
 });
 
-t.test('what cannot be done throws with the reason', async (t) => {
+t.test('invalid calls throw with the reason', async (t) => {
   const { dictionary, server } = await started(t, { processes: 1 });
   const error = (message: RegExp) => ({ code: 'ERR_MOONRING_SHARED', message });
   t.throws(() => server.shared('tset'), error(/no shared dictionary "tset", only test, other/));
@@ -185,7 +185,10 @@ t.test('what cannot be done throws with the reason', async (t) => {
   dictionary.lpush('l', 1);
   t.throws(() => dictionary.get('l'), error(/get: the value is a list/));
   await server.stop();
-  t.throws(() => dictionary.get('s'), error(/the server has ended, and its shared memory with it/));
+  t.throws(
+    () => dictionary.get('s'),
+    error(/the server has stopped, and its shared memory is gone/),
+  );
 });
 
 t.test('it outlives reactors, Lua states and processes, and counts exactly', async (t) => {
@@ -259,7 +262,7 @@ t.test(
     writeFileSync(path, JSON.stringify({ shared: { test: '2m', more: '1m' } }));
     server.signal('SIGHUP');
     const line = await server.logLine('a warning', ({ msg }) => {
-      return msg === 'changed options that only a restart takes';
+      return msg === 'changed options need a restart';
     });
     t.strictSame(line['keys'], ['shared']);
     await server.logLine('reloaded', ({ msg }) => msg === 'reloaded');
@@ -271,7 +274,7 @@ t.test(
   },
 );
 
-t.test('the checker loads with memory of its own', async (t) => {
+t.test('the checker loads with private memory', async (t) => {
   const app = `
     local d = moonring.shared 'test'
     assert(d:incr('loads', 1, 0) == 1, 'loaded before')

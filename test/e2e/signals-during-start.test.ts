@@ -4,7 +4,7 @@ import t from 'tap';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** An app that is long in loading: until there is a file `go`. */
+/** An app that loads slowly: until there is a file `go`. */
 const app = (dir: string) => `
 io.open('${dir}/loading', 'w'):close()
 local go
@@ -14,7 +14,7 @@ function handle(_, res) res:send() end
 `;
 
 for (const signal of ['SIGHUP', 'SIGUSR1'] as const) {
-  t.test(`${signal} while the handler is checked ends nothing and opens nothing`, async (t) => {
+  t.test(`${signal} while the handler is checked kills nothing and opens nothing`, async (t) => {
     const dir = t.testdir();
     const path = join(dir, 'app.lua');
     writeFileSync(path, app(dir));

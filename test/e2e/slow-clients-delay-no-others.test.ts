@@ -5,18 +5,18 @@ import { type Server, startServer } from './server.js';
 import { until } from './until.js';
 
 /*
- * Slowloris: clients that send their header a byte at a time and never end it. The deadline is for
- * the whole header, so that a byte now and then gains no client more time.
+ * Slowloris: clients that send a request head a byte at a time and never finish it. The timeout is
+ * for the whole head, so that an occasional byte does not extend it.
  */
 
 const SLOW = 200;
 const REQUESTS = 400;
 const HEADER_TIMEOUT_MS = 2000;
 const TIMES = 3;
-/** What a busy machine may do to a client; one that waited for slow ones would take seconds. */
+/** Delay allowed on a busy machine; a client that waited for slow ones would take seconds. */
 const NOISE_MS = 100;
 
-/** Milliseconds of each of many requests on one connection; `between` runs after each. */
+/** Latencies in milliseconds of many requests on one connection; `between` runs after each. */
 async function latencies(client: RawClient, between: (i: number) => unknown): Promise<number[]> {
   const times: number[] = [];
   for (let i = 0; i < REQUESTS; i++) {
@@ -35,7 +35,7 @@ async function connectSlow(t: Test, server: Server): Promise<RawClient[]> {
   return clients;
 }
 
-t.test('clients that drip a header', { skip: noUsage }, async (t) => {
+t.test('clients that send a head byte by byte', { skip: noUsage }, async (t) => {
   const args = ['--header-timeout', `${HEADER_TIMEOUT_MS}ms`];
   const server = await startServer(t, { args });
   const [reactor = 0] = server.reactorPids();
@@ -54,7 +54,7 @@ t.test('clients that drip a header', { skip: noUsage }, async (t) => {
   t.comment(`median alone ${aloneMs.toFixed(3)} ms, among ${SLOW} slow ones ${amongMs.toFixed(3)}`);
   t.ok(amongMs < Math.max(TIMES * aloneMs, NOISE_MS), 'a normal client is as fast as before');
 
-  // They go on dripping until the server has had enough of each.
+  // They continue until the server has closed each connection.
   let over = 0;
   const ends = slow.map(async (one) => {
     const answer = await one.next();
@@ -72,7 +72,7 @@ t.test('clients that drip a header', { skip: noUsage }, async (t) => {
   t.ok(tookMs >= HEADER_TIMEOUT_MS, 'no client was sent away early');
 
   t.equal((await client.request(requestText('/'))).status, 200);
-  // Their ends may be read in more turns than one.
+  // The closes may be read in more than one turn.
   await until('they left no descriptor', () => descriptorsOf(reactor) === before);
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });

@@ -16,14 +16,14 @@ t.test('64 clients wait for 4 workers and the reactor serves others at once', as
   for (let i = 0; i < 10; i++) {
     t.equal((await health.request(requestText('/quick'))).body.toString(), 'quick');
   }
-  // Four are answered per second: more than half would be if each quick one had waited for some.
+  // Four finish per second: over half of them would have, if each quick request had waited.
   t.ok(waiters.filter((waiter) => waiter.unread() === 0).length > WAITERS / 2, 'others wait');
-  // Four at a time: the first come back while the others still wait.
+  // Four at a time: the first ones finish while the others still wait.
   const first = waiters.slice(0, 4);
   for (const waiter of first) t.equal((await waiter.next()).body.toString(), 'waited');
 });
 
-t.test('a handler that asks for a worker where there is none is 500', async (t) => {
+t.test('a handler that asks for a worker when there is none gets 500', async (t) => {
   const server = await startServer(t, { app: 'dispatch.lua', args: ['--threads', '0'] });
   const client = await connectRaw(t, server);
   t.equal((await client.request(requestText('/wait'))).status, 500);
@@ -31,7 +31,7 @@ t.test('a handler that asks for a worker where there is none is 500', async (t) 
   await server.logLine('what was missing', (line) => /asked for a worker/.test(line.msg ?? ''));
 });
 
-t.test('each way of dispatch runs handlers where it says', async (t) => {
+t.test('each dispatch mode runs handlers where it says', async (t) => {
   for (const [mode, where] of [
     ['inline', 'inline'],
     ['auto', 'inline'],

@@ -25,7 +25,7 @@ async function start(t: Test, args: readonly string[] = ['--dispatch', 'inline']
 }
 
 for (const dispatch of ['inline', 'worker'] as const) {
-  t.test(`an upstream is asked, and its connection kept: ${dispatch}`, async (t) => {
+  t.test(`a request to an upstream, and reuse of its connection: ${dispatch}`, async (t) => {
     const { upstream, get, text } = await start(t, ['--dispatch', dispatch, '--threads', '1']);
     t.equal(await text('/ask?echo+one'), 'one');
     const second = await get('/ask?bytewise+two');
@@ -35,7 +35,7 @@ for (const dispatch of ['inline', 'worker'] as const) {
     t.equal(await text('/both'), 'hello', 'one task receives while another sends');
   });
 
-  t.test(`what upstreams do wrong has a name: ${dispatch}`, async (t) => {
+  t.test(`errors of upstreams have names: ${dispatch}`, async (t) => {
     const { text } = await start(t, ['--dispatch', dispatch, '--threads', '1']);
     t.equal(await text('/ask?drip+par'), 'timeout after "par"');
     t.equal(await text('/ask?half+par'), 'closed after "par"');
@@ -48,7 +48,7 @@ for (const dispatch of ['inline', 'worker'] as const) {
   });
 }
 
-t.test('datagrams go there and back, in the reactor and on a worker', async (t) => {
+t.test('datagrams are sent and received, in the reactor and on a worker', async (t) => {
   const udp = createSocket('udp4', (message, peer) => {
     if (message.toString() !== 'silence') udp.send(message, peer.port);
   });
@@ -66,7 +66,7 @@ t.test('datagrams go there and back, in the reactor and on a worker', async (t) 
   }
 });
 
-t.test('bytes of upstreams are not counted as those of clients', async (t) => {
+t.test('bytes of upstreams are not counted as bytes of clients', async (t) => {
   const { server, text } = await start(t);
   t.equal(await text('/bulk'), 'same');
   const counted = await until('the bytes are counted', async () => {
@@ -85,13 +85,16 @@ t.test('sockets close with their request', async (t) => {
   await until('the connection is closed', () => upstream.open.size === 0);
 });
 
-t.test('what a task leaves in the middle is closed, what it closes ends other waits', async (t) => {
-  const { upstream, text } = await start(t);
-  t.match(await text('/cancel'), /^nil \/ timeout.* \/ closed$/);
-  t.equal(await text('/close'), 'busy closed');
-  t.equal(await text('/full'), 'pool queue full 1');
-  await until('no connection is left', () => upstream.open.size === 0);
-});
+t.test(
+  'a socket that a task abandons is closed; closing a socket ends other waits on it',
+  async (t) => {
+    const { upstream, text } = await start(t);
+    t.match(await text('/cancel'), /^nil \/ timeout.* \/ closed$/);
+    t.equal(await text('/close'), 'busy closed');
+    t.equal(await text('/full'), 'pool queue full 1');
+    await until('no connection is left', () => upstream.open.size === 0);
+  },
+);
 
 t.test('kept connections outlive a reload of the Lua code', async (t) => {
   const { upstream, server, text, get } = await start(t);
@@ -104,7 +107,7 @@ t.test('kept connections outlive a reload of the Lua code', async (t) => {
   t.equal(upstream.accepted(), 1);
 });
 
-t.test('a socket of another request is an error that names both', async (t) => {
+t.test('using the socket of another request is an error that names both', async (t) => {
   const { text } = await start(t);
   t.equal(await text('/keep'), 'kept');
   t.match(
@@ -113,7 +116,7 @@ t.test('a socket of another request is an error that names both', async (t) => {
   );
 });
 
-t.test('mistakes in calls name the line and what is wrong', async (t) => {
+t.test('errors of calls name the line and the mistake', async (t) => {
   const { text } = await start(t);
   const lines = (await text('/mistakes')).split('\n');
   t.equal(lines.length, 10);
@@ -129,7 +132,7 @@ t.test('mistakes in calls name the line and what is wrong', async (t) => {
   t.match(lines[9], 'methods are called with a colon');
 });
 
-t.test('clients that leave while an upstream is silent leave nothing open', async (t) => {
+t.test('clients that disconnect while an upstream is silent leave nothing open', async (t) => {
   const { upstream, server, text, descriptors } = await start(t);
   t.equal(await text('/ask?echo+warm'), 'warm');
   const before = descriptors();
@@ -142,15 +145,18 @@ t.test('clients that leave while an upstream is silent leave nothing open', asyn
   t.equal(await text('/ask?echo+after'), 'after');
 });
 
-t.test('an upstream that dies under many requests fails each and leaks nothing', async (t) => {
-  const { upstream, server, text, descriptors } = await start(t);
-  t.equal(await text('/ask?echo+warm'), 'warm');
-  const before = descriptors();
-  const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(t, server)));
-  await Promise.all(clients.map((client) => client.send(requestText('/hang'))));
-  await until('all wait', () => upstream.open.size === 21);
-  upstream.dropAll();
-  for (const client of clients) t.equal((await client.next()).body.toString(), 'nothing');
-  for (const client of clients) client.socket.destroy();
-  await until('no descriptor is left', () => descriptors() <= before);
-});
+t.test(
+  'an upstream that dies under many requests fails each of them and leaks nothing',
+  async (t) => {
+    const { upstream, server, text, descriptors } = await start(t);
+    t.equal(await text('/ask?echo+warm'), 'warm');
+    const before = descriptors();
+    const clients = await Promise.all(Array.from({ length: 20 }, () => connectRaw(t, server)));
+    await Promise.all(clients.map((client) => client.send(requestText('/hang'))));
+    await until('all wait', () => upstream.open.size === 21);
+    upstream.dropAll();
+    for (const client of clients) t.equal((await client.next()).body.toString(), 'nothing');
+    for (const client of clients) client.socket.destroy();
+    await until('no descriptor is left', () => descriptors() <= before);
+  },
+);

@@ -9,7 +9,7 @@ import { until } from './until.js';
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';
 
-t.test('sampled requests are spans at the collector, the last ones at the end', async (t) => {
+t.test('sampled requests are exported as spans, the last ones at exit', async (t) => {
   const begunMs = Date.now();
   const collector = await openCollector(t);
   const args = ['--otlp', collector.url, '--trace-sample', '1000000'];
@@ -36,7 +36,7 @@ t.test('sampled requests are spans at the collector, the last ones at the end', 
   t.notOk(server.stdout().includes('"span"'), 'they are not in the log');
 });
 
-t.test('a collector that refuses is a record, and delays nothing', async (t) => {
+t.test('a collector that rejects spans is logged, and delays nothing', async (t) => {
   const collector = await openCollector(t);
   collector.refuse();
   const env = { OTEL_BSP_SCHEDULE_DELAY: '50' };
@@ -49,7 +49,7 @@ t.test('a collector that refuses is a record, and delays nothing', async (t) => 
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('spans that find too many waiting are lost and counted, the others are sent', async (t) => {
+t.test('spans beyond the queue limit are lost and counted, the others are sent', async (t) => {
   const collector = await openCollector(t);
   const env = { OTEL_BSP_MAX_QUEUE_SIZE: '4', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '4' };
   const args = ['--otlp', collector.url, '--trace-sample', '1'];
@@ -57,7 +57,7 @@ t.test('spans that find too many waiting are lost and counted, the others are se
   const server = await startServer(t, { args, env });
   const asked = 30;
   for (let i = 0; i < asked; i += 1) await fetch(server.url);
-  // The first batch is on its way, another waits: the rest is lost.
+  // The first batch is in flight, another is queued: the rest is lost.
   const counted = async () => {
     const text = await metrics(server);
     const count = (outcome: string) =>
@@ -81,7 +81,7 @@ async function metrics({ admin }: { readonly admin: string }): Promise<string> {
   return (await fetch(`${admin}/metrics`)).text();
 }
 
-/** Loaders of Node's that find no package of OpenTelemetry, as where none is installed. */
+/** A loader for Node that finds no OpenTelemetry package, as if none were installed. */
 function withoutPackages(): string {
   const hooks = `export function resolve(name, context, next) {
     if (!name.startsWith('@opentelemetry/')) return next(name, context);
@@ -92,7 +92,7 @@ function withoutPackages(): string {
   return `--import=${moduleOf(register)}`;
 }
 
-t.test('without the packages a start names the command that installs them', async (t) => {
+t.test('without the packages the start fails with the command that installs them', async (t) => {
   const args = ['--otlp', 'http://127.0.0.1:1', '--port', '0', '--admin', 'off'];
   const env = { NODE_OPTIONS: withoutPackages() };
   const { code, stderr } = await runMaster(args, { env });

@@ -4,7 +4,7 @@ import { startLoad } from './keep-alive-load.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-t.test('rates of the last second, by reactor and in all', async (t) => {
+t.test('rates of the last second, per reactor and in total', async (t) => {
   const server = await startServer(t);
   const { host, port } = server;
   const load = await startLoad({ host, port, connections: 4, pauseMs: 2 });
@@ -18,7 +18,7 @@ t.test('rates of the last second, by reactor and in all', async (t) => {
   await until('a quiet second', async () => (await statusOf(server)).rates?.requests === 0);
 });
 
-t.test('bytes of the allocator, if it is one that counts', async (t) => {
+t.test('bytes of the allocator, if it counts them', async (t) => {
   const server = await startServer(t);
   const find = async () => (await statusOf(server)).reactors[0];
   const { allocator } = (await find()) ?? {};
@@ -37,7 +37,7 @@ t.test('the system allocator counts nothing', async (t) => {
   t.equal((await statusOf(server)).reactors[0]?.allocatorBytes, null);
 });
 
-t.test('the histogram of requests has the method and the class of the status', async (t) => {
+t.test('the histogram of requests has the method and the status class', async (t) => {
   const server = await startServer(t);
   await fetch(`${server.url}/`);
   await fetch(`${server.url}/nowhere`);

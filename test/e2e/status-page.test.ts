@@ -5,7 +5,7 @@ import { hasProgram, startServer } from './server.js';
 
 const args = ['--dispatch', 'worker', '--threads', '3', '--shared', 'sessions=1m'];
 
-t.test('a browser draws what runs, from the admin listener alone', async (t) => {
+t.test('a browser shows the status from the admin listener alone', async (t) => {
   const server = await startServer(t, { app: 'dispatch.lua', processes: 2, args });
   const page = await fetch(`${server.admin}/`);
   t.match(await page.text(), /<title>Moonring<\/title>/);
@@ -18,7 +18,7 @@ t.test('a browser draws what runs, from the admin listener alone', async (t) => 
   t.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8');
   if (!hasProgram('chromium')) return t.comment('no chromium');
 
-  // A second each: every thread is always busy.
+  // One second each: every thread is always busy.
   const stop = new AbortController();
   const { signal } = stop;
   const clients = Array.from({ length: 8 }, async () => {
@@ -43,7 +43,7 @@ t.test('a browser draws what runs, from the admin listener alone', async (t) => 
   t.match(dom, /<p id="problem" role="alert" hidden="">/);
 });
 
-/** The page as it is after some seconds of its own clock, and what the browser wrote meanwhile. */
+/** The page after some seconds of its clock, and the output of the browser. */
 async function visit(url: string) {
   const browser = spawn('chromium', [
     ...['--headless', '--no-sandbox', '--disable-gpu', '--enable-logging=stderr'],

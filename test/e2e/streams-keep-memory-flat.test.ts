@@ -7,10 +7,10 @@ import { connectRaw, requestText } from './raw-client.js';
 import { type Server, startServer } from './server.js';
 
 const MIB = 1024 ** 2;
-/** A GiB by STREAM_MIB=1024; the suite has less time. */
+/** One GiB with STREAM_MIB=1024; the suite has less time. */
 const STREAM_BYTES = Number(process.env.STREAM_MIB ?? 64) * MIB;
 const PIECE_BYTES = 16 * 1024;
-/** Buffers of the stream, of the allocator, and what the first request of a kind brings about. */
+/** Buffers of the stream and the allocator, and one-time costs of the first request of a kind. */
 const SLACK_BYTES = 12 * MIB;
 
 async function serve(t: Test): Promise<{ server: Server; reactor: number }> {
@@ -44,7 +44,7 @@ t.test('a long stream to a slow reader', { skip: noUsage }, async (t) => {
     if (received > STREAM_BYTES) break;
     if (received < rests * 4 * MIB) continue;
     rests += 1;
-    // As long as the server takes to fill every buffer.
+    // Long enough for the server to fill every buffer.
     await delay(20);
     most = Math.max(most, residentBytesOf(reactor));
     t.equal((await others.request(requestText('/'))).body.toString(), 'quick');

@@ -7,7 +7,7 @@ import { startServer } from './server.js';
 const STUCK = /handler of GET (\/[a-z-]+) /;
 const INTERRUPTED = /dispatch\.lua:\d+: the handler ran into its deadline and was interrupted/;
 
-/** Of the LuaJIT that the reactors use. */
+/** Of the LuaJIT used by the reactors. */
 const interruptsCompiled = loadNative(
   packageRoot,
   process.env['MOONRING_ADDON'],
@@ -32,7 +32,9 @@ t.test('on a worker: 503, the others are served, the log says where, TERM drains
   t.match(line.msg, /dispatch\.lua:\d+: in function/);
   await serves();
 
-  const worker = server.logLine('the worker again', (line) => /has come back/.test(line.msg ?? ''));
+  const worker = server.logLine('the worker again', (line) =>
+    /^worker \d+ returned after/.test(line.msg ?? ''),
+  );
   await refused('/stubborn-loop');
   await server.logLine('it ends', (line) =>
     /GET \/stubborn-loop.*interrupted/.test(line.msg ?? ''),

@@ -4,7 +4,7 @@ import { connectRaw, requestText } from './raw-client.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-// A handler that is only slow must not look like this one: auto would send it to a worker.
+// A handler that is merely slow must not be confused with this one: auto would use a worker.
 const INLINE = ['--dispatch', 'inline', '--threads', '0', '--handler-timeout', '0'];
 
 t.test('the admin listener responds while every handler is stuck', async (t) => {
@@ -30,7 +30,7 @@ t.test('the admin listener responds while every handler is stuck', async (t) => 
   t.match(await server.exited, { code: 1 }, 'the drain could not end cleanly');
 });
 
-t.test('after the grace it is aborted, reported and replaced', async (t) => {
+t.test('after the grace period it is aborted, logged and replaced', async (t) => {
   const server = await startServer(t, {
     app: 'stuck.lua',
     args: [...INLINE, '--liveness-grace', '3s'],

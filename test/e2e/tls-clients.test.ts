@@ -20,7 +20,7 @@ const without = (program: string) => ({
   skip: hasProgram(program) ? false : `${program} is not installed`,
 });
 
-/** What a program prints that gets `input`. */
+/** The output of a program with `input`. */
 async function outputOf(program: string, programArgs: readonly string[], input: string) {
   const child = spawn(program, programArgs, { stdio: ['pipe', 'pipe', 'ignore'] });
   child.stdin.end(input);
@@ -67,14 +67,14 @@ t.test('openssl s_client', without('openssl'), async (t) => {
     t.match(second, /^Reused, TLSv1\.[23], Cipher is /m);
     t.match(second, '"resumed":true');
   }
-  // The server's order counts, unless the client has ChaCha20 in front.
+  // The server's order is used, unless the client prefers ChaCha20.
   for (const [ciphers, chosen] of [
     ['ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256', 'AES128-GCM-SHA256'],
     ['ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256', 'CHACHA20-POLY1305'],
   ] as const) {
     t.match(await ask('-tls1_2', '-cipher', ciphers), `Cipher is ECDHE-ECDSA-${chosen}`);
   }
-  // A line that is R asks for a renegotiation.
+  // A line with R requests a renegotiation.
   const renegotiation = await outputOf('openssl', [...usual, '-tls1_2'], 'R\nGET / HTTP/1.1\r\n');
   t.match(renegotiation, 'Secure Renegotiation IS supported');
   t.notMatch(renegotiation, 'HTTP/1.1 200');

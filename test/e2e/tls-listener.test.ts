@@ -7,7 +7,7 @@ import { type CertificateFiles, writeCertificate } from './certificate.js';
 import { changingConfig } from './changing-config.js';
 import { runMaster, type Server, startServer, tlsPortOf } from './server.js';
 
-/** Files for `name`; `serial` in hexadecimal. What was there before is replaced at once. */
+/** Files for `name`; `serial` in hexadecimal. Existing files are replaced at once. */
 function makePair(directory: string, name: string, serial: string): CertificateFiles {
   const [cert, key] = [join(directory, `${name}.pem`), join(directory, `${name}.key`)];
   const next = { cert: `${cert}.new`, key: `${key}.new` };
@@ -81,7 +81,7 @@ async function reload(server: Server, generation: number) {
   );
 }
 
-t.test('a request over TLS, and what a handler knows of it', async (t) => {
+t.test('a request over TLS, and its properties in a handler', async (t) => {
   const pair = makePair(t.testdir(), 'first', '0a01');
   const { server, port } = await start(t, pair, ['--tls-hsts', '17520h', '--tls-redirect']);
   const answer = await ask(port, { path: '/a?b=c' });
@@ -114,7 +114,7 @@ t.test('a request over TLS, and what a handler knows of it', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('clients that show a certificate', async (t) => {
+t.test('clients with a certificate', async (t) => {
   const directory = t.testdir();
   const pair = makePair(directory, 'server', '0b');
   const own = makePair(directory, 'alice', '0c');
@@ -155,7 +155,7 @@ t.test('a session resumes on every reactor', async (t) => {
   t.equal(resumed, 40);
 });
 
-t.test('certificates are exchanged under load, and nothing fails', async (t) => {
+t.test('certificates are replaced under load without errors', async (t) => {
   const directory = t.testdir();
   const { server, port } = await start(t, makePair(directory, 'a', '0100'));
   const agent = new Agent({ keepAlive: true, maxSockets: 4 });
@@ -187,7 +187,7 @@ t.test('certificates are exchanged under load, and nothing fails', async (t) => 
   t.ok(answered > 100, `${answered} answers`);
 });
 
-t.test('what cannot be used is refused, and changes nothing', async (t) => {
+t.test('unusable certificates are rejected, and change nothing', async (t) => {
   const directory = t.testdir();
   const pair = makePair(directory, 'a', '01');
   const { server, port } = await start(t, pair);
@@ -196,17 +196,17 @@ t.test('what cannot be used is refused, and changes nothing', async (t) => {
   t.equal((await ask(port, { agent: false })).serial, '01');
 });
 
-t.test('a chain that only a reactor would find broken is refused too', async (t) => {
+t.test('a chain that only a reactor would find invalid is rejected too', async (t) => {
   const pair = makePair(t.testdir(), 'a', '01');
   const { server, port } = await start(t, pair);
   const chain = readFileSync(pair.cert, 'utf8');
   writeFileSync(pair.cert, `${chain}${chain.slice(0, -100)}`);
-  const reason = /^TLS cannot be spoken with .*a\.pem: certificate 1/;
+  const reason = /^cannot use .*a\.pem.* for TLS: certificate 1/;
   t.match(await reload(server, 2), { reason });
   t.equal((await ask(port, { agent: false })).serial, '01');
 });
 
-t.test('at the start it is an error of the configuration', async (t) => {
+t.test('at the start it is a configuration error', async (t) => {
   const directory = t.testdir();
   const pair = makePair(directory, 'a', '01');
   const other = makePair(directory, 'b', '02');
@@ -225,7 +225,7 @@ t.test('at the start it is an error of the configuration', async (t) => {
   }
 });
 
-t.test('a process that is replaced tells its TLS clients to come again', async (t) => {
+t.test('a reactor that is replaced makes its TLS clients reconnect', async (t) => {
   const directory = t.testdir();
   const pair = makePair(directory, 'a', '01');
   const config = changingConfig(directory);
@@ -248,7 +248,7 @@ t.test('a process that is replaced tells its TLS clients to come again', async (
   t.strictSame(failures, []);
 });
 
-t.test('an address that begins more handshakes than it may is refused', async (t) => {
+t.test('handshakes of an address beyond its limit are refused', async (t) => {
   const pair = makePair(t.testdir(), 'a', '01');
   const { server, port } = await start(t, pair, ['--tls-handshakes', '1'], 1);
   t.equal((await ask(port, { agent: false })).status, 200);

@@ -20,7 +20,7 @@ async function startTls(t: Test) {
   return { port, cert };
 }
 
-t.test('upstreams behind TLS are verified, asked and kept, by the OpenSSL of node', async (t) => {
+t.test('upstreams over TLS are verified and reused, with the OpenSSL of node', async (t) => {
   const upstream = await startTls(t);
   const server = await startServer(t, {
     app: 'sockets.lua',

@@ -40,7 +40,7 @@ t.test(
     terminal.stdin.write('y');
     await until('the reload', () => text.includes('reloaded: generation 2, lua states'));
 
-    // What serves later is shown later: the server may be restarted.
+    // A later server is shown: it may have been restarted.
     t.strictSame(await server.stop(), { code: 0, signal: null });
     await until('the failure', () => text.includes(`no response from ${path}`));
     terminal.stdin.write('q');

@@ -88,7 +88,7 @@ t.test('wrong topics and messages throw', async (t) => {
   t.throws(() => server.subscribe('', () => {}), { code: 'ERR_MOONRING_USAGE' });
 });
 
-t.test('nothing is lost, and order kept, while reactors are replaced one by one', async (t) => {
+t.test('nothing is lost or reordered while reactors are replaced one by one', async (t) => {
   const options: ServerOptions & { maxHeaders: number } = {
     ...OPTIONS,
     processes: 2,
@@ -117,7 +117,7 @@ t.test('nothing is lost, and order kept, while reactors are replaced one by one'
     }
   });
   for (let i = 0; i < 2; i++) {
-    options.maxHeaders++; // not Lua alone: other processes
+    options.maxHeaders++; // not only Lua files: replaces processes
     t.match(await server.reload(), { replaced: 'processes' });
     const before = published;
     await until('the successors publish', () => published > before + 20);

@@ -8,13 +8,13 @@ import { memoryOf } from './process-usage.js';
 import { startServer, tlsPortOf } from './server.js';
 import { until } from './until.js';
 
-/** Descriptors that the server and the test need besides. */
+/** Other descriptors that the server and the test need. */
 const OTHERS = 500;
 const CONNECTIONS = 10_000;
 const AT_A_TIME = 200;
 const KIB = 1024;
 
-/** What a client says first. */
+/** The first bytes of a client. */
 async function clientHello(): Promise<Buffer> {
   const wire = new Duplex({
     read: () => {},
@@ -30,7 +30,7 @@ async function clientHello(): Promise<Buffer> {
   return bytes;
 }
 
-t.test('connections that never finish a handshake', async (t) => {
+t.test('connections that never finish their handshake', async (t) => {
   const { cert, key, options } = makeCertificate(t);
   const limit = ['--max-connections', String(CONNECTIONS + OTHERS)];
   const tls = ['--tls-port', '0', '--tls-cert', cert, '--tls-key', key];
@@ -52,7 +52,7 @@ t.test('connections that never finish a handshake', async (t) => {
   };
   t.equal(await ask(), 'HTTP/1.1 200 OK');
   const before = memoryOf(reactor);
-  // Nothing, part of a record, part of a message, and a whole one that nothing follows.
+  // Nothing, part of a record, part of a message, and a complete message with nothing after it.
   const beginnings = [0, 3, 100, hello.length].map((length) => hello.subarray(0, length));
   const sockets: Socket[] = [];
   let closed = 0;

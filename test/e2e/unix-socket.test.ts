@@ -8,10 +8,10 @@ import { runMaster, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
 
 for (const accept of ['reuseport', 'boss']) {
-  t.test(`beside TCP, alone, mode, stale file, accept ${accept}`, async (t) => {
+  t.test(`with TCP, alone, mode, stale socket file, accept ${accept}`, async (t) => {
     const uds = join(socketDirectory(t), 's.sock');
     const args = ['--accept', accept, '--uds', uds, '--uds-mode', '0600'];
-    // A socket file whose server was killed.
+    // The socket file of a killed server.
     const bind = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
     await once(spawn(process.execPath, ['-e', bind, uds]), 'exit');
     t.ok(existsSync(uds), 'the file is stale');
@@ -34,7 +34,7 @@ for (const accept of ['reuseport', 'boss']) {
   });
 }
 
-t.test('a server that ends leaves the sockets and files of others alone', async (t) => {
+t.test('a server that exits does not remove the sockets and files of others', async (t) => {
   const directory = socketDirectory(t);
   const uds = join(directory, 's.sock');
   const admin = join(directory, 'a.sock');

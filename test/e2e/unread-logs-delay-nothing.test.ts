@@ -9,10 +9,10 @@ import { until } from './until.js';
 
 const FULL = '/dev/full';
 const noFull = existsSync(FULL) ? false : `there is no ${FULL}`;
-/** Their log lines are more than all buffers on the way hold. */
+/** The log lines exceed all buffers on the way. */
 const REQUESTS = 8000;
 
-t.test('a log that is not read: requests, health and the end go on', async (t) => {
+t.test('a log that is not read delays neither requests, health checks nor the exit', async (t) => {
   let child: ChildProcess | undefined;
   const server = await startServer(t, {
     app: 'mistakes.lua',
@@ -30,7 +30,7 @@ t.test('a log that is not read: requests, health and the end go on', async (t) =
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
-t.test('a log file on a full disk ends nothing', { skip: noFull }, async (t) => {
+t.test('a log file on a full disk stops nothing', { skip: noFull }, async (t) => {
   const server = await startServer(t, { args: ['--log-file', FULL] });
   server.signal('SIGHUP');
   await until('the reload is done', async () => (await statusOf(server)).generation === 2);

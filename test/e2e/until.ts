@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const INTERVAL_MS = 5;
-/** Only a failure takes this long, so it is long enough for a busy machine and a sanitizer. */
+/** Reached only by a failure, so it is long enough for a busy machine and a sanitizer. */
 export const PATIENCE_MS = 60_000;
 
 /**
- * Asks `probe` until it gives something other than undefined or false. For conditions of which the
- * system sends no event, like the end of a process that is not our child. Rejects with `what` after
+ * Polls `probe` until it returns something other than undefined or false. For conditions without
+ * an event, like the exit of a process that is not our child. Rejects with `what` after
  * `timeoutMs`.
  */
 export async function until<T>(

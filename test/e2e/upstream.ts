@@ -3,14 +3,14 @@ import type { Test } from 'tap';
 import { listenLocally } from './listening.js';
 import { resetConnection } from './reset-connection.js';
 
-/** A server of lines that does what each line says. */
+/** A server for line-based requests; each line says what to do. */
 export interface Upstream {
   readonly port: number;
-  /** Connections that are open. */
+  /** Open connections. */
   readonly open: ReadonlySet<Socket>;
-  /** How many there have been. */
+  /** The number of connections so far. */
   readonly accepted: () => number;
-  /** Ends all connections. */
+  /** Closes all connections. */
   readonly dropAll: () => void;
 }
 

@@ -14,7 +14,7 @@ t.test('an unknown flag gets a suggestion', async (t) => {
   await refuses(t, ['--max-bodi', '1m'], /--max-bodi\b.*did you mean --max-body\?/i);
 });
 
-t.test('a flag that is like no other gets none', async (t) => {
+t.test('a flag unlike any other gets none', async (t) => {
   await refuses(t, ['--xyzzy'], /--xyzzy/);
 });
 
@@ -25,7 +25,7 @@ t.test('a bad size names the flag and the text', async (t) => {
   await refuses(t, ['--max-url', ''], /--max-url/);
 });
 
-t.test('a bad count, time, port or choice names the flag', async (t) => {
+t.test('a bad count, duration, port or choice names the flag', async (t) => {
   await refuses(t, ['--processes', '0'], /--processes/);
   await refuses(t, ['--processes', 'many'], /--processes.*many/);
   await refuses(t, ['--header-timeout', '10'], /--header-timeout.*10/);

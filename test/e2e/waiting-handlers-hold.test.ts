@@ -6,7 +6,7 @@ import { until } from './until.js';
 
 const SLEEPERS = 1000;
 const TASKS = 20_000;
-/** Bytes of Lua for each request or task that waits. */
+/** Lua memory per waiting request or task, in bytes. */
 const MOST_BYTES = 1536;
 
 async function serve(t: Test): Promise<{ server: Server; client: RawClient }> {
@@ -25,23 +25,26 @@ function sleepers(t: Test, server: Server): Promise<RawClient[]> {
   return Promise.all(Array.from({ length: SLEEPERS }, () => connectRaw(t, server)));
 }
 
-t.test('1000 handlers that sleep for a second take about one, and others none', async (t) => {
-  const { server, client } = await serve(t);
-  const clients = await sleepers(t, server);
-  const begin = performance.now();
-  const slept = Promise.all(clients.map((sleeper) => sleeper.request(requestText('/sleep?1'))));
-  await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
-  t.equal((await client.request(requestText('/'))).body.toString(), 'quick', 'while they sleep');
-  for (const response of await slept) {
-    if (response.body.toString() !== 'slept') t.fail(response.head);
-  }
-  // One after another they would take a quarter of an hour.
-  t.ok(performance.now() - begin >= 1000);
-  t.ok(performance.now() - begin < 30_000);
-  t.equal(await numberAt(client, '/waiting'), 0);
-});
+t.test(
+  '1000 handlers that sleep for a second finish in about one, and delay no others',
+  async (t) => {
+    const { server, client } = await serve(t);
+    const clients = await sleepers(t, server);
+    const begin = performance.now();
+    const slept = Promise.all(clients.map((sleeper) => sleeper.request(requestText('/sleep?1'))));
+    await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
+    t.equal((await client.request(requestText('/'))).body.toString(), 'quick', 'while they sleep');
+    for (const response of await slept) {
+      if (response.body.toString() !== 'slept') t.fail(response.head);
+    }
+    // Sequentially they would take a quarter of an hour.
+    t.ok(performance.now() - begin >= 1000);
+    t.ok(performance.now() - begin < 30_000);
+    t.equal(await numberAt(client, '/waiting'), 0);
+  },
+);
 
-t.test('a handler that waits holds little memory', async (t) => {
+t.test('a waiting handler uses little memory', async (t) => {
   const { server, client } = await serve(t);
   const clients = await sleepers(t, server);
   const before = await numberAt(client, '/memory');
@@ -53,7 +56,7 @@ t.test('a handler that waits holds little memory', async (t) => {
   await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
 });
 
-t.test('tens of thousands of tasks wait at once, and hold little memory', async (t) => {
+t.test('tens of thousands of tasks wait at once, and use little memory', async (t) => {
   const { client } = await serve(t);
   const before = await numberAt(client, '/memory');
   t.equal((await client.request(requestText(`/tasks?${TASKS}`))).body.toString(), 'begun');

@@ -6,7 +6,7 @@ import { until } from './until.js';
 
 const handler = (text: string) => `function handle(_, res) res:body('${text}'):send() end`;
 
-t.test('with --watch each save by rename is served', async (t) => {
+t.test('with --watch each save by rename is applied', async (t) => {
   const app = join(t.testdir({ 'app.lua': handler('0') }), 'app.lua');
   const server = await startServer(t, { app, args: ['--watch'] });
   for (const text of ['1', '2', '3']) {
@@ -17,7 +17,7 @@ t.test('with --watch each save by rename is served', async (t) => {
       `generation ${generation}`,
       (line) => line.msg === 'reloaded' && line['generation'] === generation,
     );
-    // For a moment the old process answers, too.
+    // For a moment the old process responds, too.
     const served = async () => (await (await fetch(server.url)).text()) === text;
     t.ok(await until('the new text is served', served), text);
   }

@@ -14,7 +14,7 @@ export interface Closed {
   readonly reason: string;
 }
 
-/** A client whose messages wait until they are asked for. */
+/** A client whose messages are queued until they are read. */
 export interface Client {
   readonly socket: WebSocket;
   readonly send: (message: string | Buffer) => void;
@@ -30,7 +30,7 @@ export interface ClientOptions {
   readonly url?: string;
 }
 
-/** Connects; the test's end cuts it. */
+/** Connects; the test's end closes it. */
 export async function connect(
   t: Test,
   server: Server,
@@ -56,7 +56,7 @@ export async function connect(
   });
   t.teardown(() => socket.terminate());
   await within(`connecting to ${path}`, once(socket, 'open'));
-  socket.on('error', () => undefined); // a reset: `closed` tells
+  socket.on('error', () => undefined); // a reset: see `closed`
   const nextMessage = async () => {
     const message = messages.shift();
     if (message) return message;
@@ -72,7 +72,7 @@ export async function connect(
   };
 }
 
-/** The status with which the handshake is refused. */
+/** The status with which the handshake is rejected. */
 export async function refusal(
   server: Server,
   path: string,

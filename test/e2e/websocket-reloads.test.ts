@@ -6,13 +6,13 @@ import WebSocket from 'ws';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-/** More of both take longer than the suite has: WS_RELOADS=20 WS_SOCKETS=1000. */
+/** More of both take longer than the suite allows: WS_RELOADS=20 WS_SOCKETS=1000. */
 const RELOADS = Number(process.env.WS_RELOADS ?? 5);
 const SOCKETS = Number(process.env.WS_SOCKETS ?? 100);
 
 const PAUSE_MS = 20;
 
-/** Sends back each message with its version and how many there were on this socket. */
+/** Echoes each message with its version and the number of messages on this socket so far. */
 const appOf = (version: number) => `
 local callbacks = {
   on_message = function(ws, message)
@@ -37,7 +37,7 @@ function handle(req, res)
 end
 `;
 
-t.test('chatting sockets outlive reloads, and no message is lost', async (t) => {
+t.test('active sockets survive reloads, and no message is lost', async (t) => {
   const app = join(t.testdir(), 'app.lua');
   writeFileSync(app, appOf(1));
   const args = ['--accept', 'boss'];
@@ -72,7 +72,7 @@ t.test('chatting sockets outlive reloads, and no message is lost', async (t) => 
       });
       await once(socket, 'open');
       send();
-      send(); // one is under way while the other is handled
+      send(); // one is in flight while the other is handled
       return chatter;
     }),
   );

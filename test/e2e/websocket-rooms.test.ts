@@ -8,11 +8,11 @@ import { until } from './until.js';
 
 interface Client {
   readonly socket: WebSocket;
-  /** What it has received of anything. */
+  /** Everything received. */
   readonly bytes: () => number;
-  /** Messages so far; those that are binary as 'binary:<hex>'. */
+  /** Messages so far; binary ones as 'binary:<hex>'. */
   readonly messages: string[];
-  /** The next message that the client has not asked for before. */
+  /** The next message not read before. */
   readonly next: () => Promise<string>;
   readonly say: (message: string) => Promise<string>;
 }
@@ -50,7 +50,7 @@ t.test('rooms', async (t) => {
   const args = ['--accept', 'boss', '--ws-max-unsent', '256k', '--ws-compress', 'on'];
   const server = await startServer(t, { app: 'rooms.lua', processes: 2, args });
 
-  await t.test('what is published reaches the sockets of a room on both reactors', async (t) => {
+  await t.test('a message reaches the sockets of a room on both reactors', async (t) => {
     const tea = await Promise.all([1, 2, 3, 4].map(() => connect(t, server, '/rooms?tea&all')));
     const coffee = await connect(t, server, '/rooms?coffee&all');
     const reactors = await Promise.all(tea.map(({ say }) => say('where')));
@@ -65,29 +65,35 @@ t.test('rooms', async (t) => {
     t.strictSame(heard[4], ['black', 'closing time']);
   });
 
-  await t.test('a socket joins and leaves while it is open, twice is harmless', async (t) => {
-    const { say, next } = await connect(t, server, '/rooms');
-    t.equal(await say('join news'), 'joined true');
-    t.equal(await say('join news'), 'joined true');
-    await publish(server, 'news', 'once');
-    t.equal(await next(), 'once');
-    t.equal(await say('leave news'), 'left true');
-    t.equal(await say('leave news'), 'left false');
-    await publish(server, 'news', 'unheard');
-    t.equal(await say('where'), String(await say('where')));
-  });
+  await t.test(
+    'a socket joins and leaves while it is open; joining twice is harmless',
+    async (t) => {
+      const { say, next } = await connect(t, server, '/rooms');
+      t.equal(await say('join news'), 'joined true');
+      t.equal(await say('join news'), 'joined true');
+      await publish(server, 'news', 'once');
+      t.equal(await next(), 'once');
+      t.equal(await say('leave news'), 'left true');
+      t.equal(await say('leave news'), 'left false');
+      await publish(server, 'news', 'unheard');
+      t.equal(await say('where'), String(await say('where')));
+    },
+  );
 
-  await t.test('text that is not UTF-8 is binary, as is what is joined so', async (t) => {
-    const text = await connect(t, server, '/rooms?bytes');
-    const binary = await connect(t, server, '/rooms');
-    t.equal(await binary.say('join bytes binary'), 'joined true');
-    await publish(server, 'bytes', 'é');
-    await publish(server, 'bytes', Buffer.from([0xff, 0x00]));
-    t.strictSame([await text.next(), await text.next()], ['é', 'binary:ff00']);
-    t.strictSame([await binary.next(), await binary.next()], ['binary:c3a9', 'binary:ff00']);
-  });
+  await t.test(
+    'text that is not UTF-8 is sent as binary, as are rooms joined as binary',
+    async (t) => {
+      const text = await connect(t, server, '/rooms?bytes');
+      const binary = await connect(t, server, '/rooms');
+      t.equal(await binary.say('join bytes binary'), 'joined true');
+      await publish(server, 'bytes', 'é');
+      await publish(server, 'bytes', Buffer.from([0xff, 0x00]));
+      t.strictSame([await text.next(), await text.next()], ['é', 'binary:ff00']);
+      t.strictSame([await binary.next(), await binary.next()], ['binary:c3a9', 'binary:ff00']);
+    },
+  );
 
-  await t.test('a socket that has closed is in no room', async (t) => {
+  await t.test('a closed socket is in no room', async (t) => {
     const other = await connect(t, server, '/rooms?closed');
     const { socket } = await connect(t, server, '/rooms?tea&closed');
     socket.close();
@@ -96,29 +102,32 @@ t.test('rooms', async (t) => {
     t.equal(await other.say('where'), String(await other.say('where')));
   });
 
-  await t.test('a long message is compressed once for all that take it so', async (t) => {
-    const long = 'the same again, '.repeat(2000);
-    const plain = await connect(t, server, '/rooms?long');
-    const deflated = await Promise.all(
-      [1, 2].map(() => connect(t, server, '/rooms?long', { perMessageDeflate: true })),
-    );
-    const narrow = await connect(t, server, '/rooms?long', {
-      perMessageDeflate: { serverMaxWindowBits: 9 },
-    });
-    t.equal(plain.socket.extensions, '');
-    t.equal(narrow.socket.extensions, 'permessage-deflate');
-    await publish(server, 'long', long);
-    await publish(server, 'long', 'short');
-    for (const { next } of [plain, ...deflated, narrow]) {
-      t.equal(await next(), long);
-      t.equal(await next(), 'short');
-    }
-    t.ok(plain.bytes() > long.length);
-    for (const { bytes } of deflated) t.ok(bytes() < long.length / 10);
-    t.ok(narrow.bytes() > long.length, 'what the others take is not for its window');
-  });
+  await t.test(
+    'a long message is compressed once for all sockets with the same settings',
+    async (t) => {
+      const long = 'the same again, '.repeat(2000);
+      const plain = await connect(t, server, '/rooms?long');
+      const deflated = await Promise.all(
+        [1, 2].map(() => connect(t, server, '/rooms?long', { perMessageDeflate: true })),
+      );
+      const narrow = await connect(t, server, '/rooms?long', {
+        perMessageDeflate: { serverMaxWindowBits: 9 },
+      });
+      t.equal(plain.socket.extensions, '');
+      t.equal(narrow.socket.extensions, 'permessage-deflate');
+      await publish(server, 'long', long);
+      await publish(server, 'long', 'short');
+      for (const { next } of [plain, ...deflated, narrow]) {
+        t.equal(await next(), long);
+        t.equal(await next(), 'short');
+      }
+      t.ok(plain.bytes() > long.length);
+      for (const { bytes } of deflated) t.ok(bytes() < long.length / 10);
+      t.ok(narrow.bytes() > long.length, 'what the others take is not for its window');
+    },
+  );
 
-  await t.test('one that takes too little is closed, or misses messages', async (t) => {
+  await t.test('a slow reader is closed, or misses messages', async (t) => {
     const closed = await connect(t, server, '/rooms?flood');
     const skipping = await connect(t, server, '/rooms');
     t.equal(await skipping.say('join flood skip'), 'joined true');
@@ -153,7 +162,7 @@ t.test('rooms', async (t) => {
     const sockets = await Promise.all(
       Array.from({ length: 300 }, () => connect(t, server, '/rooms?large')),
     );
-    // Those that are gone without a word are found while others are sent to.
+    // Sockets that disappeared silently are noticed while others are sent to.
     for (const { socket } of sockets.slice(0, 30)) socket.terminate();
     for (const message of ['first', 'second']) await publish(server, 'large', message);
     for (const { next } of sockets.slice(30)) {
@@ -161,7 +170,7 @@ t.test('rooms', async (t) => {
     }
   });
 
-  await t.test('what cannot be joined is refused', async (t) => {
+  await t.test('invalid joins are rejected', async (t) => {
     const { say, next } = await connect(t, server, '/rooms');
     t.match(await say('misuse'), /a topic is a string of 1 to 255 bytes, not 0 bytes/);
     const expected = [/not 256 bytes/, /not number/, /a table of options/, /did you mean "kind"/];
@@ -187,7 +196,7 @@ for (const mode of ['on', 'takeover']) {
     ]) {
       t.equal(await say(message), message);
     }
-    // What it inflates to counts, and not what was sent.
+    // The inflated size counts, not the size on the wire.
     socket.send('x'.repeat(65537));
     const [code] = (await once(socket, 'close')) as [number];
     t.equal(code, 1009);

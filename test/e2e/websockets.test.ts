@@ -13,7 +13,7 @@ import { startServer, tlsPortOf } from './server.js';
 import { until } from './until.js';
 import { type Client, connect, refusal } from './websocket-client.js';
 
-/** Python's websockets: text, bytes, fragments, pings, what is refused, both ends of a close. */
+/** Python's websockets: text, binary, fragments, pings, rejections, closing from both ends. */
 const PYTHON = `
 import asyncio, sys, websockets
 
@@ -58,7 +58,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     });
   };
 
-  t.test('callbacks: what is sent comes back, in order', async (t) => {
+  t.test('callbacks: messages are echoed in order', async (t) => {
     const client = await connect(t, server, '/chat', { protocols: ['other', 'news', 'chat'] });
     t.equal(client.socket.protocol, 'news');
     t.equal(await client.next(), 'hello, news');
@@ -73,7 +73,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     await closed('4000 bye 3');
   });
 
-  t.test('a callback that waits holds up its own socket only', async (t) => {
+  t.test('a callback that waits blocks only its socket', async (t) => {
     const [one, other] = [await connect(t, server, '/chat'), await connect(t, server, '/chat')];
     await one.next();
     await other.next();
@@ -91,7 +91,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     await closed('1000  4');
   });
 
-  t.test('a callback that raises: on_error, then 1011', async (t) => {
+  t.test('a callback that raises an error: on_error, then 1011', async (t) => {
     const client = await connect(t, server, '/chat');
     await client.next();
     client.send('fail');
@@ -100,7 +100,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     await server.logLine('the error', ({ msg }) => /lua error in a WebSocket: .*told/.test(msg));
   });
 
-  t.test('a close of the handler', async (t) => {
+  t.test('a handler closes the socket', async (t) => {
     const client = await connect(t, server, '/chat');
     await client.next();
     client.send('close');
@@ -110,7 +110,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     await closed('4001 as it was told 1');
   });
 
-  t.test('a handler that receives', async (t) => {
+  t.test('a handler that calls receive', async (t) => {
     const client = await connect(t, server, '/receive');
     client.send('wait');
     t.equal(await client.next(), 'nil timeout');
@@ -132,7 +132,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     t.equal(await late.next(), 'at last');
   });
 
-  t.test('what is no handshake is refused, and says why', async (t) => {
+  t.test('invalid handshakes are rejected with a reason', async (t) => {
     const plain = await fetch(`${server.url}/chat`);
     t.equal(plain.status, 426);
     t.match(await plain.text(), 'no Upgrade: websocket');
@@ -168,7 +168,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     ]);
   });
 
-  t.test('limits end a socket with their code', async (t) => {
+  t.test('exceeding a limit closes a socket with the right code', async (t) => {
     const client = await connect(t, server, '/chat');
     client.send('x'.repeat(102_401));
     t.strictSame(await client.closed, { code: 1009, reason: 'a message is too long' });
@@ -191,7 +191,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     await closed('1006  1');
   });
 
-  t.test('a client that never reads is closed, whoever sends to it', async (t) => {
+  t.test('a client that never reads is closed, whichever side sends', async (t) => {
     const client = await connect(t, server, '/listen');
     client.socket.pause();
     await get('/broadcast');
@@ -200,7 +200,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     t.equal((await metricsOf(server)).get('moonring_websocket_slow_consumers_total'), 1);
   });
 
-  t.test('what has happened is counted and logged', async (t) => {
+  t.test('events are counted and logged', async (t) => {
     const metrics = await metricsOf(server);
     for (const [name, least] of [
       ['moonring_connections{reactor="0",state="websocket"}', 0],
@@ -230,7 +230,7 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
   });
 });
 
-/** An echo that says which version of the app and which message of the socket it is. */
+/** An echo with the version of the app and the number of the message on its socket. */
 const appOf = (version: number) => `
 local chat = {
   on_open = function(ws) ws.ctx.count = 0 end,
@@ -260,7 +260,7 @@ function handle(req, res)
 end
 `;
 
-t.test('reloads keep WebSockets, and lose no message', { timeout: 120_000 }, async (t) => {
+t.test('reloads keep WebSockets open, and lose no message', { timeout: 120_000 }, async (t) => {
   const path = join(t.testdir({ 'app.lua': appOf(1) }), 'app.lua');
   const args = ['--max-generations', '2'];
   const server = await startServer(t, { app: path, processes: 1, args });
@@ -290,7 +290,7 @@ t.test('reloads keep WebSockets, and lose no message', { timeout: 120_000 }, asy
   const later: Client[] = [];
   for (let version = 2; version <= 4; version++) {
     await reload(version);
-    // Without on_handover, and while a handler receives: their old code goes on.
+    // Without on_handover, and while a handler receives: their old code keeps running.
     for (const client of version === 2 ? [receiving, echo] : []) {
       client.send('x');
       t.match(await client.next(), / 1$/);
@@ -299,7 +299,7 @@ t.test('reloads keep WebSockets, and lose no message', { timeout: 120_000 }, asy
   }
   over = true;
   t.strictSame(new Set(await Promise.all(chats)), new Set(['4']), 'all have the newest code');
-  // More generations than may live: the oldest one ends, and its sockets with it.
+  // Too many generations: the oldest one ends, with its sockets.
   t.equal((await receiving.closed).code, 1012);
   t.equal((await echo.closed).code, 1012);
   later.at(-1)?.send('x');

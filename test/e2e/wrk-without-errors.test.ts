@@ -7,7 +7,7 @@ const run = promisify(execFile);
 
 const withoutWrk = hasProgram('wrk') ? false : 'wrk is not installed';
 
-t.test('wrk with 64 connections sees no error', { skip: withoutWrk }, async (t) => {
+t.test('wrk with 64 connections reports no error', { skip: withoutWrk }, async (t) => {
   const server = await startServer(t, { app: 'examples/hello.lua', processes: 2 });
   const { stdout } = await run('wrk', ['-t1', '-c64', '-d2s', server.url]);
   t.comment(stdout);

@@ -1,6 +1,6 @@
-// Checks a history of calls of a shared dictionary, as test_record_shared writes it to standard
-// input: whether there is an order of all calls, each between its begin and its return, in which
-// every result is that of a dictionary that one caller has for itself.
+// Checks a history of calls on a shared dictionary, as written to standard output by
+// test_record_shared: whether there is an order of all calls, each between its start and its
+// return, in which every result is that of a dictionary with a single caller.
 package main
 
 import (
@@ -22,7 +22,7 @@ type call struct {
 
 const none = "none"
 
-// The value of one key, "none", "n" and a number, or "s" and a letter.
+// The value of a key: "none", "n" and a number, or "s" and a letter.
 func step(state, input, output any) (bool, any) {
 	value, in, out := state.(string), input.(call), output.(string)
 	done := out == "1"

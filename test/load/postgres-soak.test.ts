@@ -2,10 +2,10 @@ import t from 'tap';
 import { survive } from '../e2e/postgres-faults.js';
 import { postgresPrograms } from '../e2e/postgres-server.js';
 
-/* The faults of test/e2e/postgres-survives.test.ts again and again. */
+/* The faults of test/e2e/postgres-survives.test.ts, repeated. */
 
 const ROUNDS = 12;
-/** As long as requests take while nothing is wrong, twice, may come on top. */
+/** Twice the usual time of a request may be added. */
 const RECOVERY_MS = 1000;
 
 const skip = postgresPrograms ? false : 'PostgreSQL is not installed';

@@ -15,7 +15,7 @@ export interface LoadRun {
 }
 
 /**
- * Runs scripts/load.mjs with these arguments, on the k6 of this machine, or without one on the
+ * Runs scripts/load.mjs with these arguments, on this machine's k6 or, if it has none, on the
  * stand-in.
  */
 export async function runLoad(t: Test, args: readonly string[], k6 = findK6()): Promise<LoadRun> {

@@ -7,7 +7,7 @@ import { runLoad } from './run-load.js';
 const KEPT = { 'rate==0': { ok: true } };
 const CROSSED = { 'rate==0': { ok: false } };
 
-/** A k6 that writes this summary and ends with this code. */
+/** A k6 that writes this summary and exits with this code. */
 function k6That(t: Test, code: number, summary: object | null): string {
   const directory = mkdtempSync(join(tmpdir(), 'moonring-k6-'));
   t.teardown(() => rmSync(directory, { recursive: true }));
@@ -69,7 +69,7 @@ t.test('a ramp that ends at its threshold is a result', async (t) => {
   t.match(report, /^# breakpoint: the limit was found$/m);
 });
 
-t.test('an unknown script is refused with the names of all', async (t) => {
+t.test('an unknown script is rejected with a list of all scripts', async (t) => {
   const { code, output } = await runLoad(t, ['smoek']);
   t.equal(code, 1);
   t.match(output, 'name one of smoke, load');

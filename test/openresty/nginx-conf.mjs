@@ -1,10 +1,10 @@
 /**
- * The part of nginx's configuration language that tests of OpenResty libraries use.
+ * The part of nginx's configuration language used by tests of OpenResty libraries.
  *
  * @typedef {{ name: string, args: string[], block?: Directive[], lua?: string }} Directive
  */
 
-/** Throws if `text` is not of that language. `name_by_lua_block` has its code in `lua`. */
+/** Throws if `text` cannot be parsed. A `name_by_lua_block` has its code in `lua`. */
 export function parseConf(text) {
   const reader = { text, at: 0 };
   const directives = parseDirectives(reader);
@@ -75,7 +75,7 @@ function parseWord(reader) {
   return word;
 }
 
-/** Lua code up to the brace that ends it. */
+/** Lua code up to the closing brace. */
 function parseLua(reader) {
   const { text } = reader;
   const start = reader.at;

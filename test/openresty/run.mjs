@@ -1,21 +1,21 @@
 /*
- * Runs the own tests of OpenResty libraries, which are Test::Nginx files, against moonring --compat
- * ngx, and prints a table of how many pass.
+ * Runs the test suites of OpenResty libraries, which are Test::Nginx files, with moonring --compat
+ * ngx, and prints a table of how many tests pass.
  *
  *     node test/openresty/run.mjs [options] <directory of a library>…
  *
- * Each block becomes a handler file: its init_by_lua code, then for each location the code of
- * rewrite, access and content. Blocks that need something else of nginx (subrequests, proxies, other
- * servers, filters, systemtap) are counted as skipped, with what they need.
+ * Each block becomes a handler file: its init_by_lua code, then for each location the code of the
+ * rewrite, access and content phases. Blocks that need other parts of nginx (subrequests, proxies,
+ * several servers, filters, systemtap) are counted as skipped, with what they need.
  *
  * --compare         the libraries are those below MOONRING_TEST_OPENRESTY, a directory with their
  *                   repositories, and none may pass fewer tests than docs/openresty.md says
- * --only <text>     files whose name has it, or `file.t:number` for one block
+ * --only <text>     files whose name contains it, or `file.t:number` for one block
  * --verbose         what failed, and how
  * --skipped         what was skipped, and why
  * --jobs <number>   servers at a time (2)
  *
- * Redis and memcached are started where they are installed; MySQL's tests run when
+ * Redis and memcached are started if they are installed; MySQL's tests run if
  * TEST_NGINX_MYSQL_PORT names a server.
  */
 import { execFileSync, spawn } from 'node:child_process';
@@ -57,7 +57,7 @@ class Skip extends Error {}
 
 // ---- From a block to a handler file. ----
 
-/** Directives that change nothing that is tested here. */
+/** Directives that do not affect anything tested here. */
 const IGNORED = new Set(
   (
     'error_log access_log lua_package_path lua_package_cpath resolver resolver_timeout lua_code_cache ' +
@@ -98,7 +98,7 @@ class Writer {
     this.init = '';
   }
 
-  /** A file with the code; the expression that loads it. */
+  /** A file with the code; returns the expression that loads it. */
   chunk(code, name) {
     const path = join(this.directory, `chunk${++this.count}.txt`);
     writeFileSync(path, `return function(...) local arg = {...}; ${code}\nend`, 'latin1');
@@ -114,7 +114,7 @@ class Writer {
     return this.chunk(readFileSync(path, 'latin1'), name);
   }
 
-  /** Lua statements for what a location does. */
+  /** Lua statements for the directives of a location. */
   steps(directives) {
     const phases = { set: '', rewrite: '', access: '', content: '' };
     for (const directive of directives) {
@@ -305,7 +305,7 @@ async function runBlock(library, block, environment) {
     const app = join(directory, 'handler.lua');
     writeFileSync(app, handler, 'latin1');
     if (sections.tcp_listen !== undefined || sections.udp_listen !== undefined) {
-      // Ports that are written into the tests: one block at a time.
+      // Ports that are fixed in the tests: one block at a time.
       const before = ports;
       let free;
       ports = new Promise((done) => {
@@ -332,7 +332,7 @@ async function runBlock(library, block, environment) {
   }
 }
 
-/** The servers that a block asks for in tcp_listen and udp_listen. */
+/** The servers that a block requests in tcp_listen and udp_listen. */
 async function listen(sections) {
   const open = [];
   const text = (value) => (Array.isArray(value) ? value.join('') : (value ?? ''));
@@ -447,12 +447,12 @@ async function startServer(app, port, shared, directory) {
 
 const LEVELS = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error', 60: 'crit' };
 
-/** The log as nginx would write it. */
+/** The log in nginx's format. */
 function readable(output) {
   return (
     output
       .split('\n')
-      // Of a machine that is busy.
+      // Logged on a busy machine.
       .filter((line) => !/ computed for \d+ ms /.test(line))
       .map((line) => {
         try {
@@ -554,7 +554,7 @@ function dechunk(text) {
   }
 }
 
-/** A Perl pattern, as JavaScript's. */
+/** A Perl pattern as a JavaScript regular expression. */
 function pattern(text) {
   const whole = /^\(\?\^?([a-z]*)(?:-[a-z]+)?:([\s\S]*)\)$/.exec(text);
   let source = (whole?.[2] ?? text).replace(/\n$/, '');
@@ -578,7 +578,7 @@ function pattern(text) {
 const at = (value, index) => (Array.isArray(value) ? value[index] : value);
 const likeOf = (value) => (typeof value === 'object' && value !== null ? value.like : undefined);
 
-/** null, or how the response differs. */
+/** How the response differs; null if it does not. */
 function compare(sections, response, index, isRaw, fix) {
   const wanted = sections.error_code;
   const code = Number(at(wanted, index) ?? 200);
@@ -600,7 +600,7 @@ function compare(sections, response, index, isRaw, fix) {
     if ((response.headers[name] ?? '') !== value)
       return `the field ${name} is ${response.headers[name]}, not ${value}`;
   }
-  // Pages of errors are the server's own, without the number.
+  // Error pages are the server's, without the line number.
   const isPage = response.status >= 400 && !/^\d/.test(response.body);
   const bodies = [response.body, ...(isPage ? [`${response.status} ${response.body}`] : [])];
   const body = at(sections.response_body, index);
@@ -623,9 +623,9 @@ function logProblem(sections, log) {
     (Array.isArray(value) ? value : value?.like ? [value] : (value ?? '').split('\n')).filter(
       (each) => each !== null && each !== '',
     );
-  const asNginx = log.replaceAll('\n', ', client: 127.0.0.1\n'); // some look for how it goes on
+  const asNginx = log.replaceAll('\n', ', client: 127.0.0.1\n'); // some match what follows
   for (const wanted of lines(sections.error_log)) {
-    if (typeof wanted === 'string' && /^lua (tcp|udp|stream)? ?socket /.test(wanted)) continue; // nothing is logged of sockets
+    if (typeof wanted === 'string' && /^lua (tcp|udp|stream)? ?socket /.test(wanted)) continue; // sockets log nothing
     const like = likeOf(wanted);
     const found = like !== undefined ? pattern(like).test(log) : log.includes(wanted);
     if (!found && !asNginx.includes(wanted)) return `the log lacks ${JSON.stringify(wanted)}`;
@@ -664,7 +664,7 @@ async function exchange(sections, port, server, fix) {
   const wait = Number.parseFloat(sections.wait ?? '0');
   if (wait > 0) await new Promise((done) => setTimeout(done, wait * 1000));
   let problem = logProblem(sections, server.log());
-  // Records come through the master, a little later than the response.
+  // Records arrive through the master, a little later than the response.
   for (let i = 0; i < 10 && problem?.startsWith('the log lacks'); i++) {
     await new Promise((done) => setTimeout(done, 50));
     problem = logProblem(sections, server.log());
@@ -672,9 +672,9 @@ async function exchange(sections, port, server, fix) {
   return problem;
 }
 
-// ---- All of them. ----
+// ---- All blocks. ----
 
-/** Written into some tests as they are. */
+/** Fixed in some tests. */
 const USUAL_PORTS = [
   ['6379', 'TEST_NGINX_REDIS_PORT'],
   ['11211', 'TEST_NGINX_MEMCACHED_PORT'],
@@ -765,7 +765,7 @@ const environment = {
   TEST_NGINX_RESOLVER: '127.0.0.1',
   TEST_COVERAGE: '0',
 };
-/** What docs/openresty.md has of the libraries: name -> how many of its own tests pass. */
+/** The figures of docs/openresty.md: name -> how many tests of the library pass. */
 function documented() {
   const page = readFileSync(join(root, 'docs/openresty.md'), 'utf8');
   const rows = [...page.matchAll(/^\| ([\w-]+) \| [^|]+ \| yes \| (\d+) of \d+ \|/gm)];

@@ -1,4 +1,4 @@
--- What is scanned: the fields that scanners expect of an app are here, so that what they find is about TLS.
+-- The scanned app: it sets the fields that scanners expect of an app, so that all findings are about TLS.
 function handle(req, res)
   res:header('Content-Type', 'text/plain'):header('X-Content-Type-Options', 'nosniff')
   res:header('Content-Security-Policy', "default-src 'none'"):header('X-Frame-Options', 'DENY')

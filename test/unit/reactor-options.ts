@@ -1,6 +1,6 @@
 import type { ReactorOptions } from '../../src/shared/native.js';
 
-/** Options as a master sends them; no two numbers are the same. */
+/** Options as sent by a master; all numbers are different. */
 export const reactorOptions: ReactorOptions = {
   index: 3,
   listenFds: [4],

@@ -586,7 +586,7 @@ static void report_file(hs_log_t *log, const hs_stream_t *stream)
     const hs_out_segment_t *segment = hs_out_next_file(&stream->buffers->out);
     hs_files_path(segment != NULL ? segment->file : -1, path, sizeof(path));
     hs_log_write(log, HS_LOG_ERROR,
-                 "%s became shorter or was changed while it was sent: connection closed", path);
+                 "%s was truncated or changed while it was being sent: connection closed", path);
 }
 
 static void on_error(hs_loop_t *loop, hs_stream_t *stream, int error)
@@ -970,7 +970,7 @@ void hs_conn_expect_proxy(hs_conn_t *conn, hs_conn_env_t *env)
 {
     const hs_forwarding_t *forwarding = env->jobs.forwarding;
     if (forwarding != NULL && !hs_networks_contain(&forwarding->trusted, &conn->peer))
-        reject_proxy(conn, env, "PROXY headers are taken from --trusted-proxy alone");
+        reject_proxy(conn, env, "PROXY headers are accepted only from --trusted-proxy");
     else
         conn->stream.protocol = &proxy_protocol;
 }

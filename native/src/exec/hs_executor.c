@@ -318,17 +318,18 @@ void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeou
     char where[256] = "";
     if (is_suspended && job->suspended_by != NULL)
         job->where(job, where, sizeof(where));
-    const char *why = job->suspended_by != NULL ? "its handler still waits" : "it was deferred";
+    const char *why =
+        job->suspended_by != NULL ? "its handler is still waiting" : "it was deferred";
     hs_executor_cancel(executor, job, HS_ABORT_TIMEOUT);
     if (is_suspended)
         hs_job_log(job, HS_LOG_ERROR, "%s %.128s has no response after %u ms: %s%s%s", method, url,
                    timeout_ms, why, where[0] != '\0' ? ": " : "", where);
     else if (hs_workers_give_up(executor->workers, job))
-        hs_job_log(job, HS_LOG_ERROR,
-                   "the handler of %s %.128s has not answered for %u ms: worker %u is stuck. It "
-                   "is interrupted; if no traceback follows, it runs compiled code or is in a "
-                   "call of C",
-                   method, url, timeout_ms, job->worker);
+        hs_job_log(
+            job, HS_LOG_ERROR,
+            "the handler of %s %.128s has not responded for %u ms: worker %u is stuck. It is being "
+            "interrupted; if no traceback follows, it runs compiled code or is in a C call",
+            method, url, timeout_ms, job->worker);
     else
         hs_job_log(job, HS_LOG_ERROR, "%s %.128s has waited %u ms for a worker: all are busy",
                    method, url, timeout_ms);

@@ -476,8 +476,7 @@ static void make_lacking(hs_generations_t *all, generation_t *generation)
         drop_next(all);
         tell(all, error.text);
     } else if (!is_next) {
-        hs_log_write(all->log, HS_LOG_ERROR, "a thread stays with the old generation: %s",
-                     error.text);
+        hs_log_write(all->log, HS_LOG_ERROR, "a thread keeps the old generation: %s", error.text);
         for (seat_t *seat = all->seats; seat != NULL; seat = seat->sibling)
             seat->latest = all->current;
     }
@@ -557,7 +556,7 @@ int hs_generations_prepare(hs_generations_t *all, hs_generation_source_t next,
     int result = HS_OK;
     pthread_mutex_lock(&all->lock);
     if (all->making != NULL && all->making != all->current)
-        result = hs_errinfo_set(error, HS_ERR_STATE, 0, "an earlier load has not ended yet");
+        result = hs_errinfo_set(error, HS_ERR_STATE, 0, "an earlier load has not finished yet");
     else
         result = start_helper(all, error);
     if (result == HS_OK) {

@@ -565,7 +565,7 @@ static void pause_task(void *context)
         return;
     lua->long_report_ns = now_ns + LONG_REPORT_NS;
     static const char advice[] = "between two waits: no other client of this reactor was served. "
-                                 "moonring.worker(fn, …) computes on another thread";
+                                 "moonring.worker(fn, …) runs fn on another thread";
     const hs_job_t *job = hs_job_of((uintptr_t)lua->api.request);
     if (job != NULL)
         hs_job_log(job, HS_LOG_WARN, "the handler of %s %.128s computed for %u ms %s",
@@ -813,7 +813,7 @@ hs_lua_t *hs_lua_new(const hs_lua_config_t *config, hs_errinfo_t *error)
     hs_object_show_symbols((const void *)(uintptr_t)lua_newstate);
     lua->state = luaL_newstate();
     if (lua->state == NULL) {
-        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "LuaJIT could not make a state: out of memory");
+        hs_errinfo_set(error, HS_ERR_NOMEM, 0, "LuaJIT could not create a state: out of memory");
         hs_lua_free(lua);
         return NULL;
     }

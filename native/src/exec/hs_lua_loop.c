@@ -26,7 +26,7 @@ hs_lua_loop_t *hs_lua_loop_new(hs_log_t *log, hs_errinfo_t *error)
     hs_lua_loop_t *own = hs_alloc_zeroed(1, sizeof(*own));
     hs_ev_t *ev = own != NULL ? hs_ev_new(own, BATCH) : NULL;
     if (ev == NULL) {
-        hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
+        hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot create an event loop: %s",
                        strerror(errno));
         hs_free(own);
         return NULL;

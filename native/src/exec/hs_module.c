@@ -32,10 +32,9 @@ static int check(hs_module_t *module, const char *path, const char *symbol, hs_e
     if (module->handle == NULL)
         return hs_errinfo_set(error, HS_ERR_HANDLER, 0, "%s has no function %s", path, symbol);
     if ((module->init == NULL) != (module->exit == NULL))
-        return hs_errinfo_set(error, HS_ERR_HANDLER, 0,
-                              "%s has one of hs_handler_init and hs_handler_exit: it needs both or "
-                              "none",
-                              path);
+        return hs_errinfo_set(
+            error, HS_ERR_HANDLER, 0,
+            "%s has only one of hs_handler_init and hs_handler_exit: define both or neither", path);
     return HS_OK;
 }
 

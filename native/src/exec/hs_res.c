@@ -586,7 +586,7 @@ void hs_res_end_incomplete(hs_response_t *response)
 {
     const hs_job_t *job = hs_job_of_response(response);
     const hs_msg_t *msg = &job->request.msg;
-    hs_job_log(job, HS_LOG_ERROR, "out of memory while a response was built: %s %.128s",
+    hs_job_log(job, HS_LOG_ERROR, "out of memory while building a response: %s %.128s",
                hs_parse_method_name(msg->method), hs_msg_url(msg).data);
     if (response->streamed) {
         response->failed = true;

@@ -110,7 +110,7 @@ hs_stats_page_t *hs_stats_page_new(uint32_t slots, hs_errinfo_t *error)
     size_t size = page_size(slots);
     int fd = hs_shm_new(size);
     if (fd < 0) {
-        hs_errinfo_set(error, HS_ERR_SYSTEM, -fd, "cannot make shared memory: %s", strerror(-fd));
+        hs_errinfo_set(error, HS_ERR_SYSTEM, -fd, "cannot create shared memory: %s", strerror(-fd));
         return NULL;
     }
     hs_stats_page_t *page = page_map(fd, size, error);
@@ -143,7 +143,7 @@ hs_stats_page_t *hs_stats_page_attach(int fd, hs_errinfo_t *error)
 {
     size_t size = hs_shm_size(fd);
     if (size < page_size(1)) {
-        hs_errinfo_set(error, HS_ERR_INVALID, 0, "descriptor %d is no stats page", fd);
+        hs_errinfo_set(error, HS_ERR_INVALID, 0, "descriptor %d is not a stats page", fd);
         hs_sock_close(fd);
         return NULL;
     }

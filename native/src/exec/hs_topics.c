@@ -176,7 +176,7 @@ static bool open_descriptors(hs_topics_t *topics, hs_errinfo_t *error)
     for (size_t i = 1; result >= 0 && i < topics->fd_count; i += HS_WAKEFD_FDS)
         result = hs_wakefd_new(topics->fds + i);
     if (result < 0)
-        hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot make the memory of topics: %s",
+        hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot create the memory of topics: %s",
                        strerror(-result));
     return result >= 0;
 }

@@ -394,7 +394,7 @@ static void tell_closed(hs_websocket_t *socket, int code, hs_span_t reason)
 
 void hs_websocket_lost(hs_websocket_t *socket)
 {
-    static const char slow[] = "the client takes too little of what it is sent";
+    static const char slow[] = "the client reads too slowly";
     socket->stream = NULL;
     tell_closed(socket, HS_WS_ABNORMAL,
                 socket->is_slow ? hs_span(slow, sizeof(slow) - 1) : hs_span("", 0));
@@ -460,7 +460,7 @@ static bool collect(hs_websocket_t *socket, hs_span_t piece)
         return true;
     part_t *part = part_of(socket);
     if (part == NULL || !reserve_content(socket, &part->message, piece.len)) {
-        end(socket, HS_WS_TRY_LATER, "no memory for a message");
+        end(socket, HS_WS_TRY_LATER, "out of memory for a message");
         return false;
     }
     hs_buf_put(&part->message, piece.data, piece.len);
@@ -490,7 +490,7 @@ static bool decode(hs_websocket_t *socket, int kind)
 {
     part_t *part = part_of(socket);
     if (part == NULL) {
-        end(socket, HS_WS_TRY_LATER, "no memory for a message");
+        end(socket, HS_WS_TRY_LATER, "out of memory for a message");
         return false;
     }
     size_t before = part->decoded.capacity;
@@ -501,9 +501,9 @@ static bool decode(hs_websocket_t *socket, int kind)
     if (result == HS_ERR_LIMIT)
         end(socket, HS_WS_TOO_BIG, hs_ws_problem_text(HS_WS_MESSAGE_TOO_BIG));
     else if (result == HS_ERR_NOMEM)
-        end(socket, HS_WS_TRY_LATER, "no memory for a message");
+        end(socket, HS_WS_TRY_LATER, "out of memory for a message");
     else if (result != HS_OK)
-        end(socket, HS_WS_BAD_DATA, "a message is not compressed as it says");
+        end(socket, HS_WS_BAD_DATA, "a message is not valid compressed data");
     else if (kind == HS_WS_TEXT && !hs_utf8_is_valid(part->decoded.data, part->decoded.len))
         end(socket, HS_WS_BAD_DATA, hs_ws_problem_text(HS_WS_NOT_UTF8));
     else
@@ -622,7 +622,7 @@ void hs_websocket_advance(hs_websocket_t *socket)
         socket->active_ms = (uint32_t)socket->hub->loop->now_ms;
         socket->pinged = false;
         if (event != HS_WS_DATA && event != HS_WS_FAILED && !count_frame(socket)) {
-            end(socket, HS_WS_POLICY, "more frames in a second than are allowed");
+            end(socket, HS_WS_POLICY, "too many frames per second");
             return;
         }
         switch (event) {

@@ -285,7 +285,8 @@ static void start_one(hs_workers_t *workers)
     char name[16];
     snprintf(name, sizeof(name), "hs-worker-%u", worker->number);
     if (hs_thread_start(&worker->thread, HS_THREAD_WORK, name, work, worker, &error) != HS_OK) {
-        hs_log_write(workers->config.log, HS_LOG_ERROR, "no worker more: %s", error.text);
+        hs_log_write(workers->config.log, HS_LOG_ERROR, "cannot start another worker: %s",
+                     error.text);
         return;
     }
     worker->state = WORKER_RUNNING;
@@ -385,7 +386,7 @@ void hs_workers_returned(hs_workers_t *workers, hs_job_t *job)
 {
     worker_t *worker = &workers->workers[job->worker];
     if (worker->stuck_job == job) {
-        hs_log_write(workers->config.log, HS_LOG_WARN, "worker %u has come back after %u ms",
+        hs_log_write(workers->config.log, HS_LOG_WARN, "worker %u returned after %u ms",
                      worker->number, job->cost_us / 1000);
         worker->state = WORKER_RUNNING;
         worker->stuck_job = NULL;
@@ -438,7 +439,7 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
     } else if (!workers->bound_reported) {
         workers->bound_reported = true;
         hs_log_write(workers->config.log, HS_LOG_ERROR,
-                     "%u of %u workers are stuck: no further one replaces them", workers->stuck,
+                     "%u of %u workers are stuck: no more threads are started", workers->stuck,
                      workers->started);
     }
     return true;

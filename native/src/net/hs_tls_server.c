@@ -177,11 +177,12 @@ static int read_pair(pair_t *pair, const hs_tls_pair_t *from, size_t number, hs_
     pair->key = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
     if (pair->key == NULL)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "the key of certificate %zu: %s", number,
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0,
+                              "the key of certificate %zu cannot be used: %s", number,
                               hs_tls_reason());
     if (X509_check_private_key(pair->certificate, pair->key) != 1)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0,
-                              "the key of certificate %zu is that of another certificate", number);
+                              "the key of certificate %zu belongs to another certificate", number);
     return HS_OK;
 }
 
@@ -228,7 +229,7 @@ static int read_ocsp(hs_tls_server_t *server, hs_span_t der, size_t number, hs_e
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "OCSP response %zu cannot be read", number);
     if (pair == NULL)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0,
-                              "OCSP response %zu is about none of the certificates", number);
+                              "OCSP response %zu matches none of the certificates", number);
     hs_free(pair->ocsp);
     pair->ocsp = hs_alloc(der.len);
     if (pair->ocsp == NULL)
@@ -469,10 +470,9 @@ static SSL_CTX *make_context(hs_tls_server_t *server, const hs_tls_material_t *m
         if (is_set && pairs[kind] != NO_PAIR)
             is_set = use_pair(ctx, &server->pairs[pairs[kind]]);
     if (!is_set)
-        hs_errinfo_set(error, HS_ERR_INVALID, 0, "TLS cannot be prepared: %s", hs_tls_reason());
+        hs_errinfo_set(error, HS_ERR_INVALID, 0, "cannot set up TLS: %s", hs_tls_reason());
     else if (material->client_ca.len > 0 && !set_client_ca(ctx, material))
-        hs_errinfo_set(error, HS_ERR_INVALID, 0,
-                       "the certificates of authorities for clients cannot be read: %s",
+        hs_errinfo_set(error, HS_ERR_INVALID, 0, "the client CA certificates cannot be read: %s",
                        hs_tls_reason());
     else
         return ctx;

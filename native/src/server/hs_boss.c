@@ -149,11 +149,11 @@ static int open_boss(hs_boss_t *boss, const hs_boss_config_t *config, hs_errinfo
 {
     if (config->slots < 1 || config->slots > HS_STATS_SLOTS_MAX ||
         config->listen_fd_count > HS_BOSS_LISTENERS_MAX)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "%u slots or %zu listeners are too many",
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "too many slots (%u) or listeners (%zu)",
                               config->slots, config->listen_fd_count);
     boss->ev = hs_ev_new(&boss->slots, EVENTS);
     if (boss->ev == NULL)
-        return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot create an event loop: %s",
                               strerror(errno));
     boss->slots.ev = boss->ev;
     boss->slots.log = &boss->log;

@@ -335,7 +335,7 @@ int hs_boss_slots_open(hs_boss_slots_t *slots, hs_errinfo_t *error)
                 hs_sock_close(pair[0]);
         }
         if (result < 0)
-            return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot make a pair: %s",
+            return hs_errinfo_set(error, HS_ERR_SYSTEM, -result, "cannot create a socket pair: %s",
                                   strerror(-result));
     }
     return HS_OK;

@@ -77,7 +77,8 @@ static int check_sources(const hs_config_t *config, hs_errinfo_t *error)
         (config->listen_fds == NULL || config->listen_fd_count == 0) && config->inbox_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "listen_fds is empty");
     if (config->tls_port > UINT16_MAX)
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "tls_port %d is no port", config->tls_port);
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "tls_port %d is not a port",
+                              config->tls_port);
     if (config->tls_port >= 0 && config->tls == NULL && config->tls_fd < 0)
         return hs_errinfo_set(error, HS_ERR_INVALID, 0, "tls_port without tls");
     if (config->lua_script == NULL && config->handler == NULL && config->module_path == NULL)

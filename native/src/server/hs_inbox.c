@@ -115,7 +115,7 @@ static bool take_one(hs_io_t *io)
     if (!has_room(io)) {
         hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
         if (hs_log_due(&io->inbox.log_ms, io->env.loop.now_ms))
-            hs_log_write(io->env.log, HS_LOG_WARN, "taking connections is paused: %s",
+            hs_log_write(io->env.log, HS_LOG_WARN, "receiving connections is paused: %s",
                          strerror(EMFILE));
         io->inbox.is_full = true;
         pause_for(io, 10 * PAUSE_MS);

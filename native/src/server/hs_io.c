@@ -293,7 +293,7 @@ int hs_io_init(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t *error)
     io->observer.stats = &io->private_stats;
     hs_ev_t *ev = hs_ev_new(io, HS_IO_BATCH);
     if (ev == NULL)
-        return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot make an event loop: %s",
+        return hs_errinfo_set(error, HS_ERR_SYSTEM, errno, "cannot create an event loop: %s",
                               strerror(errno));
     hs_ledger_t *ledger = config->keeper != NULL ? hs_keeper_ledger(config->keeper) : NULL;
     int result = hs_conn_env_init(&io->env, config->limits, SHED_SLOTS, ledger, config->log, ev,
@@ -486,7 +486,8 @@ static void abort_overdue(hs_conn_t *conn, hs_conn_env_t *env)
     if (!is_sent_from && !is_suspended)
         return;
     hs_log_write(env->log, HS_LOG_WARN,
-                 "a response of an earlier generation of the handler is cut: too many are alive");
+                 "a response of an earlier generation of the handler was aborted: too many "
+                 "generations are in use");
     hs_conn_abort(conn, env);
 }
 
@@ -553,9 +554,9 @@ static void pin(hs_io_t *io)
         return;
     int cpu = hs_os_pin((unsigned)io->pin_cpu);
     if (cpu >= 0)
-        hs_log_write(io->env.log, HS_LOG_DEBUG, "bound to processor %d", cpu);
+        hs_log_write(io->env.log, HS_LOG_DEBUG, "pinned to CPU %d", cpu);
     else
-        hs_log_write(io->env.log, HS_LOG_WARN, "cannot bind the I/O thread to a processor: %s",
+        hs_log_write(io->env.log, HS_LOG_WARN, "cannot pin the I/O thread to a CPU: %s",
                      strerror(-cpu));
 }
 
@@ -577,7 +578,7 @@ static void report_cut(hs_io_t *io)
     if (is_stopped || !is_ending(io) || owed == 0)
         return;
     hs_log_write(io->env.log, HS_LOG_WARN,
-                 "the time to drain is over: %" PRIu64 " connection%s cut", owed,
+                 "the drain timeout has expired: %" PRIu64 " connection%s closed", owed,
                  owed == 1 ? " is" : "s are");
     io->has_cut = true;
 }

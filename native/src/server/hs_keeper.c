@@ -38,7 +38,7 @@
 #define DESCRIPTORS_MAX (1024 * 1024)
 /* The maximum number of buffers of one size per connection. */
 #define BUFFERS_PER_CONNECTION 2
-/* A keeper that ends is replaced, but not indefinitely if each one ends at once. */
+/* A keeper that ends is replaced, but not indefinitely if each one exits at once. */
 #define QUICK_END_MS 1000
 #define QUICK_ENDS_MAX 5
 
@@ -323,12 +323,12 @@ static void on_process_end(hs_ev_t *ev, hs_ev_io_t *watcher, unsigned events)
     int result = keeper->quick_ends < QUICK_ENDS_MAX ? start_process(keeper) : -EAGAIN;
     if (result == 0)
         hs_log_write(keeper->config.log, HS_LOG_WARN,
-                     "the keeper of this reactor has ended: another one was started");
+                     "the keeper of this reactor has exited: another one was started");
     else
         hs_log_write(keeper->config.log, HS_LOG_ERROR,
-                     "the keeper of this reactor has ended: connections will not survive a crash: "
+                     "the keeper of this reactor has exited: connections will not survive a crash: "
                      "%s",
-                     result == -EAGAIN ? "each one ends at once" : strerror(-result));
+                     result == -EAGAIN ? "each one exits at once" : strerror(-result));
 }
 
 void hs_keeper_begin(hs_keeper_t *keeper, hs_conn_env_t *env, const uint16_t ports[HS_KEEPER_PORTS])

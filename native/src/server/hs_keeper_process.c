@@ -587,7 +587,7 @@ static void report(keeper_t *keeper, uint64_t began_us)
         add_named(&text, &keeper->in_hand);
     }
     add_on_workers(&text, keeper);
-    static const char message[] = "connections of a reactor that has died are handed over";
+    static const char message[] = "connections of a dead reactor were handed over";
     hs_log_write_fields(&keeper->log, HS_LOG_WARN, NULL, keeper->fields, text.len, message,
                         sizeof(message) - 1);
 }

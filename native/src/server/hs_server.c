@@ -218,7 +218,7 @@ static void hand_over(void *context, int fd)
         if (hs_reactor_hand_over(reactor, fd))
             return;
     }
-    hs_log_write(&server->log, HS_LOG_WARN, "a connection was dropped: no reactor keeps up");
+    hs_log_write(&server->log, HS_LOG_WARN, "a connection was dropped: no reactor can keep up");
     hs_sock_close(fd);
 }
 
@@ -544,8 +544,8 @@ void hs_server_free(hs_server_t *server)
         left = hs_source_close(&server->source, server->stop_wait_ms);
     if (left > 0) {
         hs_log_write(&server->log, HS_LOG_WARN,
-                     "%u threads still run a handler: they are left behind with the memory "
-                     "of their server",
+                     "%u threads are still running a handler: they and the memory of their server "
+                     "are leaked",
                      left);
         return;
     }

@@ -88,7 +88,7 @@ int hs_source_prepare(hs_source_t *source, int app_fd, hs_generations_done_fn do
                       hs_errinfo_t *error)
 {
     if (source->generations == NULL)
-        return hs_errinfo_set(error, HS_ERR_STATE, 0, "only handlers in Lua can be exchanged");
+        return hs_errinfo_set(error, HS_ERR_STATE, 0, "only Lua handlers can be replaced");
     hs_generation_source_t app;
     int result = open_app(source, app_fd, &app, error);
     return result == HS_OK ? hs_generations_prepare(source->generations, app, done, context, error)

@@ -48,7 +48,7 @@ static void report_request(hs_watchdog_t *watchdog, const hs_job_t *job, uint64_
     for (size_t i = 0; from != NULL && i < sizeof(url) - 1 && from[i] != '\0'; i++)
         url[i] = from[i];
     hs_log_write(watchdog->config.log, HS_LOG_ERROR,
-                 "the handler of %s %s has kept the I/O thread for %llu ms: no other client of "
+                 "the handler of %s %s has blocked the I/O thread for %llu ms: no other client of "
                  "this reactor is served. %s",
                  hs_parse_method_name(job->view.method), url, (unsigned long long)for_ms, next);
 }
@@ -58,14 +58,14 @@ static void report(hs_watchdog_t *watchdog, const hs_job_t *job, uint64_t for_ms
 {
     const char *next = !is_interruptible ? "It is not Lua and cannot be interrupted"
                        : hs_lua_interrupts_compiled()
-                           ? "It is interrupted; if no traceback follows, it is in a call of C"
-                           : "It is interrupted; if no traceback follows, it runs compiled code, "
-                             "which this LuaJIT cannot interrupt, or is in a call of C";
+                           ? "It is being interrupted; if no traceback follows, it is in a C call"
+                           : "It is being interrupted; if no traceback follows, it runs compiled "
+                             "code, which this LuaJIT cannot interrupt, or is in a C call";
     if (job != NULL)
         report_request(watchdog, job, for_ms, next);
     else
         hs_log_write(watchdog->config.log, HS_LOG_ERROR,
-                     "a background task has kept the I/O thread for %llu ms: no client of this "
+                     "a background task has blocked the I/O thread for %llu ms: no client of this "
                      "reactor is served. %s",
                      (unsigned long long)for_ms, next);
 }

@@ -116,7 +116,7 @@ hs_shared_t *hs_shared_new(const char *name, size_t size, hs_errinfo_t *error)
     int fd = hs_shm_new(size);
     if (fd < 0) {
         hs_errinfo_set(error, HS_ERR_SYSTEM, -fd,
-                       "cannot make %zu bytes of shared memory for %s: "
+                       "cannot create %zu bytes of shared memory for %s: "
                        "%s",
                        size, name, strerror(-fd));
         return NULL;
@@ -125,7 +125,7 @@ hs_shared_t *hs_shared_new(const char *name, size_t size, hs_errinfo_t *error)
     int failed = shared == NULL ? 0 : hs_shared_format(shared);
     if (failed == 0)
         return shared;
-    hs_errinfo_set(error, HS_ERR_SYSTEM, -failed, "cannot make locks for %s: %s", name,
+    hs_errinfo_set(error, HS_ERR_SYSTEM, -failed, "cannot create locks for %s: %s", name,
                    strerror(-failed));
     hs_shared_free(shared);
     return NULL;

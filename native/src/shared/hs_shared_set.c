@@ -19,7 +19,7 @@ static int open_member(hs_shared_set_t *set, const hs_shared_memory_t *given, hs
     }
     if (hs_shared_set_find(set, given->kind, given->name) != NULL) {
         hs_sock_close(given->fd);
-        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "shared memory: %s is there twice",
+        return hs_errinfo_set(error, HS_ERR_INVALID, 0, "shared memory: %s is given twice",
                               given->name);
     }
     member->kind = given->kind;

@@ -35,9 +35,9 @@ const char *hs_ws_problem_text(hs_ws_problem_t problem)
     case HS_WS_CONTROL_TOO_LONG:
         return "a control frame is longer than 125 bytes";
     case HS_WS_NOTHING_TO_CONTINUE:
-        return "a continuation of no message";
+        return "a continuation frame without a message";
     case HS_WS_UNFINISHED:
-        return "a message begins before the end of the one before";
+        return "a message begins before the previous one ends";
     case HS_WS_BAD_CLOSE:
         return "a Close frame without a valid code";
     case HS_WS_NOT_UTF8:

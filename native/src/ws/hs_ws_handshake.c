@@ -41,7 +41,7 @@ const char *hs_ws_refusal_text(hs_ws_refusal_t refusal)
     case HS_WS_NO_CONNECTION:
         return "Connection does not name Upgrade (a proxy in between may have removed it)";
     case HS_WS_NOT_GET:
-        return "a WebSocket is opened with GET";
+        return "the method of a request that opens a WebSocket must be GET";
     case HS_WS_HAS_CONTENT:
         return "a request that opens a WebSocket has no content";
     case HS_WS_VERSION:

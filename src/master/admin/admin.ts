@@ -112,7 +112,7 @@ async function listenNearby(
       const bound = await listenTcp(server, address);
       if (address !== wanted) {
         const fields = { wanted: formatAddress(wanted), address: formatAddress(bound) };
-        log('warn', fields, 'the default admin address is in use: the next free port was taken');
+        log('warn', fields, 'the default admin address is in use: using the next free port');
       }
       return bound;
     } catch (error) {
@@ -170,7 +170,7 @@ async function answer(
   if (request.method === 'GET' || request.method === 'HEAD') return look(options, url.pathname);
   if (request.method !== 'POST') return { status: 405, body: 'GET or POST\n' };
   if (!takesOrders) {
-    return { status: 403, body: 'orders are taken on the Unix socket of --admin only\n' };
+    return { status: 403, body: 'commands are accepted only on the Unix socket of --admin\n' };
   }
   return order(options.orders, url);
 }
@@ -181,7 +181,7 @@ function look(options: AdminOptions, path: string): Answer {
     case '/livez':
       return verdict(
         isAlive(status, options.livenessGraceMs),
-        'the heartbeat of every reactor is lost',
+        'every reactor has lost its heartbeat',
       );
     case '/readyz':
     case '/healthz':

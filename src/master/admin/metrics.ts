@@ -61,7 +61,7 @@ function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
     },
     gauge(
       'http_server_active_requests',
-      'Requests that are being received, handled or responded to.',
+      'Requests that are being received or handled, or whose response is being sent.',
       activeRequests(slots, layout),
     ),
     counter(
@@ -81,17 +81,17 @@ function requestFamilies({ snapshot, layout }: MetricsInputs): Family[] {
     ),
     counter(
       'moonring_handler_errors_total',
-      'Errors that handlers raised.',
+      'Errors raised by handlers.',
       total(slots, 'handlerErrors'),
     ),
     counter(
       'moonring_timeouts_total',
-      'Deadlines that passed, by phase.',
+      'Timeouts, by phase.',
       named('phase', layout.timeouts, totals(slots, 'timeouts')),
     ),
     counter(
       'moonring_client_aborts_total',
-      'Connections that the client reset before it had its response.',
+      'Connections that the client reset before it had received its response.',
       total(slots, 'clientAborts'),
     ),
     counter('moonring_received_bytes_total', 'Bytes read from clients.', total(slots, 'bytesIn')),
@@ -136,7 +136,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     counter(
       'moonring_connections_rejected_total',
-      'Connections that were not served: limit is max-connections; descriptors counts pauses because none was free; proxy is a PROXY header that is missing, malformed or not from a trusted proxy; handshakes is tls-handshakes.',
+      'Connections that were not served: limit: max-connections; descriptors: pauses because no descriptor was free; proxy: a PROXY header that is missing, malformed or not from a trusted proxy; handshakes: tls-handshakes.',
       perKey('reason', {
         limit: total(slots, 'rejectedLimit'),
         descriptors: total(slots, 'rejectedDescriptors'),
@@ -156,14 +156,14 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     gauge(
       'moonring_pool_queue_depth',
-      'Requests that wait for a worker thread.',
+      'Requests waiting for a worker thread.',
       slots.map(({ slot, processes }) =>
         sample({ reactor: slot }, sum(processes.map(({ queueDepth }) => queueDepth))),
       ),
     ),
     gauge(
       'moonring_allocator_bytes',
-      'Memory of the reactor as jemalloc counts it: allocated by the reactor, resident in jemalloc.',
+      'Memory of the reactor according to jemalloc: allocated by the reactor, resident in jemalloc.',
       // None without jemalloc.
       status.reactors.flatMap(({ reactor, allocatorBytes }) =>
         Object.entries(allocatorBytes ?? {}).map(([kind, value]) =>
@@ -173,7 +173,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     counter(
       'moonring_access_log_lines_lost_total',
-      'Lines of the access log and spans that could not be written.',
+      'Access log lines and spans that could not be written.',
       total(slots, 'logLinesLost'),
     ),
     ...spanMetrics(status),
@@ -184,7 +184,7 @@ function connectionFamilies({ status, snapshot, layout }: MetricsInputs): Family
     ),
     gauge(
       'moonring_boss_held_connections',
-      'Connections in the master that wait for a reactor.',
+      'Connections in the master waiting for a reactor.',
       status.boss.held,
     ),
   ];
@@ -202,7 +202,7 @@ function webSocketMetrics(slots: readonly SlotStats[], layout: StatsLayout): Fam
     ),
     counter(
       'moonring_websockets_closed_total',
-      'WebSockets that were closed, by code: 1005 without one, 1006 without a Close frame, application is 3000 to 4999.',
+      'WebSockets that were closed, by code: 1005: no code, 1006: no Close frame, application: 3000 to 4999.',
       named('code', codes, totals(slots, 'websocketsClosed')),
     ),
     counter(
@@ -223,12 +223,12 @@ function webSocketMetrics(slots: readonly SlotStats[], layout: StatsLayout): Fam
     ),
     counter(
       'moonring_websocket_slow_consumers_total',
-      'WebSockets that were closed because their client took too little of what it was sent.',
+      'WebSockets that were closed because their client read too slowly.',
       total(slots, 'websocketsSlow'),
     ),
     counter(
       'moonring_websocket_skipped_messages_total',
-      'Messages of rooms that were not sent because the client took too little.',
+      'Messages of rooms that were not sent because the client read too slowly.',
       total(slots, 'websocketMessagesSkipped'),
     ),
   ];
@@ -239,7 +239,7 @@ function spanMetrics({ spans }: Status): Family[] {
   return [
     counter(
       'moonring_spans_total',
-      'Spans for the collector, by what became of them: sent, or lost because it did not accept them or because too many waited.',
+      'Spans for the collector, by outcome: sent, or lost because the collector did not accept them or too many were queued.',
       perKey('outcome', { sent: spans.sent, lost: spans.lost }),
     ),
   ];
@@ -250,7 +250,7 @@ function tlsMetrics({ tls }: Status, slots: readonly SlotStats[]): Family[] {
   return [
     counter(
       'moonring_tls_handshakes_total',
-      'TLS handshakes: full ones, those that went on with an earlier session, and those that failed.',
+      'TLS handshakes: full, resumed and failed.',
       perKey('outcome', {
         full: total(slots, 'tlsHandshakes') - total(slots, 'tlsResumed'),
         resumed: total(slots, 'tlsResumed'),
@@ -270,19 +270,21 @@ function tlsMetrics({ tls }: Status, slots: readonly SlotStats[]): Family[] {
 function masterFamilies({ status, build }: MetricsInputs): Family[] {
   const reactors = status.reactors;
   return [
-    gauge('moonring_build_info', 'Always 1; the labels say what runs.', [sample(build, 1)]),
+    gauge('moonring_build_info', 'Always 1; the labels are the versions in use.', [
+      sample(build, 1),
+    ]),
     gauge('moonring_uptime_seconds', 'Seconds since the master started.', status.uptimeSeconds),
     gauge('moonring_ready', '1 while the server is ready, else 0.', status.ready ? 1 : 0),
     gauge(
       'moonring_reactors',
-      'Reactors by state; failed ones are in a crash loop and retried.',
+      'Reactors by state; failed ones are in a crash loop and are restarted later.',
       SLOT_STATES.map((state) =>
         sample({ state }, reactors.filter((each) => each.state === state).length),
       ),
     ),
     gauge(
       'moonring_reactor_up',
-      '1 if the reactor serves, else 0.',
+      '1 if the reactor is serving, else 0.',
       perReactor(reactors, ({ state }) => (state === 'ready' ? 1 : 0)),
     ),
     gauge('moonring_min_reactors', 'Reactors that must be up for readiness.', status.minReactors),
@@ -298,7 +300,7 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     ),
     counter(
       'moonring_reactor_restarts_total',
-      'Reactor processes that ended unexpectedly, by reason: signal, exit code, stuck, before they were ready, or over or near the memory limit.',
+      'Reactor processes that exited unexpectedly, by reason: signal, exit code, stuck, before they were ready, or over or near the memory limit.',
       perKey('reason', status.restarts),
     ),
     gauge(
@@ -308,7 +310,7 @@ function masterFamilies({ status, build }: MetricsInputs): Family[] {
     ),
     gauge(
       'moonring_handler_generation',
-      'Generation of handler and settings, incremented by each reload.',
+      'Generation of the handler and settings, incremented by each reload.',
       perReactor(reactors, ({ generation }) => generation),
     ),
     counter(
@@ -325,7 +327,7 @@ function topicFamilies({ status: { topics } }: MetricsInputs): Family[] {
   return [
     gauge(
       'moonring_topic_subscribers',
-      'Subscribers of topics that there are now: Lua states, rooms of WebSockets, the program.',
+      'Current subscribers of topics: Lua states, rooms of WebSockets, the program.',
       samples('subscribers'),
     ),
     counter(
@@ -335,12 +337,12 @@ function topicFamilies({ status: { topics } }: MetricsInputs): Family[] {
     ),
     counter(
       'moonring_topic_messages_delivered_total',
-      'Messages given to subscribers.',
+      'Messages delivered to subscribers.',
       samples('delivered'),
     ),
     counter(
       'moonring_topic_messages_lost_total',
-      'Messages that were overwritten before a process had read them, for each topic that it follows.',
+      'Messages that were overwritten before a process had read them, for each topic that it is subscribed to.',
       samples('lost'),
     ),
   ];
@@ -354,32 +356,28 @@ function sharedFamilies({ status: { shared } }: MetricsInputs): Family[] {
     gauge('moonring_shared_size_bytes', 'Memory of a shared dictionary.', samples('sizeBytes')),
     gauge(
       'moonring_shared_used_bytes',
-      'Memory that entries take, those that have expired too.',
+      'Memory used by entries, including expired ones.',
       samples('usedBytes'),
     ),
-    gauge(
-      'moonring_shared_free_bytes',
-      'Memory for entries that is not taken.',
-      samples('freeBytes'),
-    ),
+    gauge('moonring_shared_free_bytes', 'Memory for entries that is free.', samples('freeBytes')),
     gauge(
       'moonring_shared_entries',
-      'Entries, those that have expired too until their memory is used again.',
+      'Entries, including expired ones until their memory is reused.',
       samples('entries'),
     ),
     counter(
       'moonring_shared_evictions_total',
-      'Entries removed to make room before they had expired.',
+      'Entries evicted before they expired.',
       samples('evictions'),
     ),
     counter(
       'moonring_shared_expirations_total',
-      'Expired entries whose memory was used again.',
+      'Expired entries whose memory was reused.',
       samples('expirations'),
     ),
     counter(
       'moonring_shared_refusals_total',
-      'Calls that found no memory: values that are too large, above all.',
+      'Calls that failed for lack of memory, mostly because the value was too large.',
       samples('refusals'),
     ),
     counter(

@@ -98,7 +98,9 @@ function makeProgram(
     .exitOverride()
     .enablePositionalOptions()
     .addHelpOption(
-      new Option('-h, --help', 'Print this text, or that of a command').helpGroup('Configuration:'),
+      new Option('-h, --help', 'Print this text, or the help of a command').helpGroup(
+        'Configuration:',
+      ),
     )
     .configureOutput({ writeErr: () => {}, writeOut: writeHelp, getOutHelpWidth: () => HELP_WIDTH })
     .configureHelp({ optionTerm })
@@ -174,7 +176,7 @@ function makeProgram(
   const control = program
     .command('ctl')
     .description('Send a command to a running server over the Unix socket of its --admin')
-    .addArgument(new Argument('<order>').choices(ORDERS))
+    .addArgument(new Argument('<command>').choices(ORDERS))
     .argument('[processes]', 'for scale: the number of reactors')
     .option(
       '--timeout <duration>',
@@ -272,7 +274,10 @@ function controlOrder(order: string, processes: string | undefined): ControlOrde
     if (/^[1-9]\d{0,3}$/.test(processes ?? '')) {
       return { type: 'scale', processes: Number(processes) };
     }
-    throw new MoonringError('ERR_MOONRING_USAGE', 'ctl scale takes a number of reactors, from 1');
+    throw new MoonringError(
+      'ERR_MOONRING_USAGE',
+      'ctl scale takes a number of reactors, at least 1',
+    );
   }
   if (processes !== undefined) {
     throw new MoonringError('ERR_MOONRING_USAGE', `ctl ${order} takes no argument`);

@@ -17,7 +17,7 @@ export const ORDERS = [
 /** A reload is reported when it has finished, which takes at most a few seconds per reactor. */
 export const CONTROL_TIMEOUT_MS = 60_000;
 
-const LATE = '; the order may still be carried out';
+const LATE = '; the command may still be executed';
 
 export interface ControlRequest {
   readonly order: ControlOrder;

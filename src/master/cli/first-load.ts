@@ -28,7 +28,7 @@ export async function startOnceItLoads<T>(
       const isOfApp = error instanceof MoonringError && error.code === 'ERR_MOONRING_HANDLER';
       if (!isOfApp || !current.config.dev) throw error;
       changed = nextChange(current);
-      write(`moonring: ${error.message}\nmoonring: waiting until a file of the app is saved\n`);
+      write(`moonring: ${error.message}\nmoonring: waiting for a file of the app to be saved\n`);
     }
     const isChanged = await Promise.race([changed.happened, signalled.then(() => false)]);
     changed.close();

@@ -68,7 +68,7 @@ export async function askHealth(
   if (question === null) {
     return {
       healthy: false,
-      message: 'no address to ask: there is no admin listener, and the port is not a fixed one',
+      message: 'no address to check: there is no admin listener, and the port is not fixed',
     };
   }
   const name = `${question.where}${question.path}`;

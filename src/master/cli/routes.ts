@@ -41,7 +41,7 @@ export async function listRoutes({ native, env, resolved, cwd }: RoutesInputs): 
     const { app, appFd } = await prepareGeneration({ native, env, resolved, shared });
     if (appFd >= 0) native.closeDescriptor(appFd);
     if (app.kind !== 'lua') {
-      const message = `${app.path} is an app in C: routes are those of a router in Lua`;
+      const message = `${app.path} is an app in C: only the routes of a Lua router can be listed`;
       throw new MoonringError('ERR_MOONRING_HANDLER', message);
     }
     const lines = readFileSync(path, 'utf8').trimEnd().split('\n');

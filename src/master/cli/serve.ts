@@ -87,12 +87,12 @@ const OWN = new Set([
 function siteProblem(given: Readonly<Record<string, unknown>>): string | null {
   const { index, notFound, cacheControl, immutable } = given;
   if (typeof index === 'string' && !/^[^/\0]+$/.test(index)) {
-    return `--index: "${index}" is not the name of a file: it has no slash`;
+    return `--index: "${index}" is not a file name: it must not have a slash`;
   }
   if (notFound === '') return '--not-found: the name of the file is empty';
   // biome-ignore lint/suspicious/noControlCharactersInRegex: a field's value has none.
   if (typeof cacheControl === 'string' && !/^[^\x00-\x1f\x7f]+$/.test(cacheControl)) {
-    return `--cache-control: ${JSON.stringify(cacheControl)} cannot be the value of a field`;
+    return `--cache-control: ${JSON.stringify(cacheControl)} is not a valid field value`;
   }
   const patterns = Array.isArray(immutable) ? immutable : [];
   if (patterns.includes('')) return '--immutable: the pattern is empty';

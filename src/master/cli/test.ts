@@ -139,7 +139,7 @@ async function askForCases(socketPath: string, report: Report): Promise<void> {
     if ('cases' in line) isWhole = true;
     else report(line.name, line.failure, line.seconds);
   }
-  if (!isWhole) throw new Error('the reactor has ended before all cases had run');
+  if (!isWhole) throw new Error('the reactor exited before all cases had run');
 }
 
 function point(count: number, name: string, failure: string | null, seconds: number): string {

@@ -86,7 +86,7 @@ function checkedCertificates(
   if (problem === null) return certificates;
   const { tlsCert, tlsOcsp } = config;
   const files = [...tlsCert, ...tlsOcsp].join(', ');
-  const message = `TLS cannot be spoken with ${files}: ${problem}`;
+  const message = `cannot use ${files} for TLS: ${problem}`;
   throw new MoonringError('ERR_MOONRING_CONFIG', message);
 }
 
@@ -196,7 +196,7 @@ export function checkHandler(
         if (problem === null) verdict ??= { appFd, isWhole };
         else fail(problem);
       } catch (cause) {
-        const message = `the checker is of another version (${messageOf(cause)}): build and restart`;
+        const message = `the checker is from another version (${messageOf(cause)}): build and restart`;
         verdict ??= new MoonringError('ERR_MOONRING_PROTOCOL', message, { cause });
         end();
       }
@@ -206,7 +206,7 @@ export function checkHandler(
       clearTimeout(late);
       process.off('exit', end);
       native.closeDescriptor(pair);
-      fail(`${path} ended the process that loaded it (${signal ?? `exit code ${code}`})`);
+      fail(`${path} terminated the process that loaded it (${signal ?? `exit code ${code}`})`);
       if (verdict === null || verdict instanceof MoonringError) reject(verdict);
       else resolve(verdict);
     });

@@ -197,7 +197,7 @@ function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => 
       process?.send(message);
     } catch (error) {
       // Without the files it cannot carry out the message; another process may get them.
-      log.log('error', { err: error }, 'the files of the app cannot be passed on');
+      log.log('error', { err: error }, 'cannot pass the files of the app to a reactor');
       process?.signal('SIGKILL');
     }
   }
@@ -213,7 +213,7 @@ function makeForks(inputs: EffectsInputs, dispatch: (event: SupervisorEvent) => 
         process.send({ type: 'certificates' });
       } catch (error) {
         // A process that is ending does not need them.
-        log.log('debug', { err: error }, 'new certificates cannot be passed on');
+        log.log('debug', { err: error }, 'cannot pass new certificates to a reactor');
       }
     }
   });

@@ -198,7 +198,7 @@ function requirePrivate(address: Address): void {
   if (address.type !== 'unix' || address.path === '') return;
   const mode = lstatSync(address.path, { throwIfNoEntry: false })?.mode ?? 0;
   if ((mode & 0o002) === 0) return;
-  const message = `every user may give orders through ${address.path}: set SocketMode=0600 in its socket unit`;
+  const message = `every user can control the server through ${address.path}: set SocketMode=0600 in its socket unit`;
   throw new MoonringError('ERR_MOONRING_LISTEN', message);
 }
 

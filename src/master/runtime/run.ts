@@ -329,7 +329,8 @@ function makeOrders(
       const { capacity } = resources;
       const problem = scalingProblem(supervisor.state(), processes);
       if (problem !== null) return problem;
-      if (processes > capacity) return `this start has room for at most ${capacity} reactors`;
+      if (processes > capacity)
+        return `the server was started with room for at most ${capacity} reactors`;
       try {
         if (processes > activeSlots(supervisor.state()).length) resources.makeRoom(processes);
       } catch (error) {
@@ -393,9 +394,9 @@ async function prepareReload(
     const generation = await prepareGeneration({ native, env, resolved, shared });
     for (const warning of generation.warnings) log.log('warn', {}, warning);
     const keys = needRestart(first.resolved.config, generation.resolved.config);
-    if (keys.length > 0) log.log('warn', { keys }, 'changed options that only a restart takes');
+    if (keys.length > 0) log.log('warn', { keys }, 'changed options need a restart');
     if ((generation.certificates === null) !== (first.certificates === null)) {
-      log.log('warn', {}, 'TLS is switched on and off only by a restart');
+      log.log('warn', {}, 'TLS can be switched on or off only by a restart');
     }
     const settings = settingsOf(generation);
     return { ok: true, settings, onlyLua: onlyLuaChanged(current.settings, settings) };

@@ -42,12 +42,12 @@ export function onMemory(turn: Turn, child: Child, slot: Slot, event: Told): voi
   }
   slot.renewals = addRenewal(slot.renewals, nowMs, policy);
   state.restarts.memory++;
-  log(turn, 'warn', 'reactor is near its memory limit: it is replaced', fields);
+  log(turn, 'warn', 'reactor is near its memory limit: replacing it', fields);
   launchSuccessor(turn, slot, state.generation);
 }
 
 const TOO_SOON =
-  'reactor is near its memory limit again soon after it was replaced: it goes on for a while';
+  'reactor is near its memory limit again soon after it was replaced: the next replacement is delayed';
 
 /** Any successor belongs to this module: no reload has started replacing. */
 export function isRenewing(state: SupervisorState): boolean {
@@ -69,7 +69,12 @@ export function renew(turn: Turn): void {
 
 export function renewalFailed(turn: Turn, slot: Slot, { message }: Failure): void {
   const fields = { reactor: slot.index, reason: message };
-  log(turn, 'error', 'the reactor near its memory limit cannot be replaced: it goes on', fields);
+  log(
+    turn,
+    'error',
+    'the reactor near its memory limit cannot be replaced: it keeps running',
+    fields,
+  );
 }
 
 function hasSuccessor({ state }: Turn): boolean {

@@ -51,7 +51,7 @@ export function onReloadOrder(turn: Turn): void {
   const { phase, reload } = state;
   if (reload.tag !== 'idle') {
     state.reload = { ...reload, again: true };
-    log(turn, 'info', 'reload is under way: another one follows it');
+    log(turn, 'info', 'a reload is in progress: another one will follow');
   } else if (phase.tag !== 'serving') {
     const message = phase.tag === 'starting' ? 'not all reactors are ready yet' : 'it is stopping';
     reject(turn, { code: 'ERR_MOONRING_CONTROL', message });
@@ -149,7 +149,8 @@ export function onStatesUnprepared(
   const { state } = turn;
   const { reload } = state;
   if (reload.tag !== 'preparing' || reload.generation !== generation) return;
-  const message = 'the reactor cannot load beside the handler that it has: processes are replaced';
+  const message =
+    'the reactor cannot load another handler beside its current one: replacing processes';
   log(turn, 'warn', message, { reactor: slot, reason });
   discardStates(turn);
   state.reload = { ...reload, tag: 'loading' };
@@ -158,7 +159,7 @@ export function onStatesUnprepared(
 export function onPreparationLate(turn: Turn): void {
   const { reload, settings } = turn.state;
   if (reload.tag !== 'preparing') return;
-  rejectStates(turn, reload, `not all reactors have loaded within ${settings.startTimeoutMs} ms`);
+  rejectStates(turn, reload, `not all reactors loaded within ${settings.startTimeoutMs} ms`);
 }
 
 function rejectStates(turn: Turn, reload: Undecided, message: string): void {
@@ -325,7 +326,7 @@ export function abandonReload(turn: Turn): void {
   const { state } = turn;
   const { reload } = state;
   if (reload.tag === 'idle') return;
-  const failure: Failure = { code: 'ERR_MOONRING_CONTROL', message: 'the server stops' };
+  const failure: Failure = { code: 'ERR_MOONRING_CONTROL', message: 'the server is stopping' };
   state.reload = { tag: 'idle' };
   if (reload.tag === 'preparing') dropStates(turn, reload);
   if (reload.tag === 'loading') closeApp(turn, reload.settings);

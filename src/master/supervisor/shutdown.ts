@@ -36,7 +36,7 @@ export function onStopSignal(turn: Turn, name: StopSignal, nowMs: number) {
     for (const { id } of state.children) kill(turn, id);
   } else if (before === null) {
     state.phase = { ...phase, signal };
-    log(turn, 'info', 'draining already', { signal: name });
+    log(turn, 'info', 'already draining', { signal: name });
   } else {
     const failure = phase.failure ?? cutShort(state, `second signal (${name})`);
     beginStop(turn, { signal, failure });

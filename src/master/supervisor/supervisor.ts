@@ -151,7 +151,7 @@ function onMessage(turn: Turn, child: Child, slot: Slot, message: ChildMessage) 
     case 'cut':
       return drainFailed(
         turn,
-        `the time to drain was over before reactor ${slot.index} had finished its requests`,
+        `the drain timeout expired before reactor ${slot.index} finished its requests`,
       );
     case 'drained':
       if (child.role === 'predecessor') child.drained = true;
@@ -169,7 +169,7 @@ function onMessage(turn: Turn, child: Child, slot: Slot, message: ChildMessage) 
     case 'failed':
       return noteStartFailure(child, slot, { ...FAILURES[message.code], message: message.message });
     case 'orphaned':
-      log(turn, 'warn', 'reactor lost its control pair and drains', { reactor: slot.index });
+      log(turn, 'warn', 'reactor lost its control pair: draining', { reactor: slot.index });
       return;
     default:
       return unreachable(message);
@@ -323,7 +323,7 @@ function onExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   } else if (child.crash !== null) {
     reportCrash(turn, child, reasonOf(child, true, event.exit), event, child.crash);
   } else if (!child.drained) {
-    const message = 'replaced reactor ended before it had handed its connections over';
+    const message = 'replaced reactor exited before it had handed over its connections';
     log(turn, 'error', message, { reactor: child.slot, ...exitFields(event) });
     const words = wordsOf(event.exit);
     drainFailed(turn, `the replaced reactor ${child.slot} ${words} before it had drained`);
@@ -354,8 +354,8 @@ function onMainExited(turn: Turn, child: Child, slot: Slot, event: Exited) {
   cancel(turn, slotTimer(slot));
   if (slot.retired && !isEnding(state)) {
     const fields = { reactor: slot.index, ...exitFields(event) };
-    if (drained) log(turn, 'info', 'reactor has left', { reactor: slot.index });
-    else log(turn, 'error', 'reactor ended before it had handed its connections over', fields);
+    if (drained) log(turn, 'info', 'reactor has exited', { reactor: slot.index });
+    else log(turn, 'error', 'reactor exited before it had handed over its connections', fields);
     turn.effects.push({ type: 'reclaim-slot', slot: slot.index });
     return;
   }
@@ -423,7 +423,7 @@ function onCrash(
   const delayMs = restartDelayMs(slot.history, event.random, policy);
   report({ restartInMs: delayMs });
   if (loop !== null && !wasLooping) {
-    const message = 'reactor is in a crash loop: it is retried, the others go on';
+    const message = 'reactor is in a crash loop: it is restarted later, the others keep running';
     log(turn, 'error', message, { reactor: slot.index, reason: loop.reason });
     beginServing(turn);
   }
@@ -553,13 +553,13 @@ function onOrder(turn: Turn, order: Order) {
 export function scalingProblem(state: SupervisorState, processes: number): string | null {
   const { minReactors } = state.settings;
   if (!Number.isInteger(processes) || processes < 1)
-    return 'processes must be a whole number from 1';
+    return 'processes must be a whole number of at least 1';
   if (processes < minReactors) return `--min-reactors is ${minReactors}`;
   if (state.phase.tag !== 'serving') return 'not all reactors are ready yet, or it is stopping';
-  if (state.reload.tag !== 'idle') return 'a reload is under way';
+  if (state.reload.tag !== 'idle') return 'a reload is in progress';
   if (state.children.some(({ role }) => role === 'successor')) return 'a reactor is being replaced';
   const leaving = state.slots.some((slot) => slot.retired && slot.state.tag !== 'stopped');
-  return leaving ? 'reactors of an earlier order are still leaving' : null;
+  return leaving ? 'reactors of an earlier scale command are still exiting' : null;
 }
 
 function onScale(turn: Turn, processes: number): void {

@@ -1,4 +1,4 @@
--- Asks other servers: which is the path. They are in the environment, where the test has them.
+-- Sends requests to other servers, chosen by the path. Their addresses are in the environment.
 local http = require 'moonring.http'
 local postgres = require 'moonring.postgres'
 local redis = require 'moonring.redis'

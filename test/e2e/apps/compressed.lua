@@ -1,4 +1,4 @@
--- Responses for the tests of --compress: content that repeats a little, of any length.
+-- Responses for the tests of --compress: slightly repetitive content of any length.
 local words = { 'alpha', 'beta', 'gamma', 'delta', 'epsilon', 'zeta', 'eta', 'theta' }
 
 local function text_of(length)
@@ -39,7 +39,7 @@ ways['/file'] = function(_, res)
   res:file((debug.getinfo(1, 'S').source:gsub('^@', '')))
 end
 
--- ?<pieces>: each is sent when it is written, and the next one only when /next was requested.
+-- ?<pieces>: each is sent when it is written, and the next one only after /next was requested.
 local bell = moonring.semaphore(0)
 ways['/stream'] = function(req, res)
   res:header('Content-Type', 'text/plain')
@@ -57,7 +57,7 @@ ways['/next'] = function(_, res)
   res:body('rung'):send()
 end
 
--- The content of the request, decoded; ?<bytes> at most.
+-- The decoded content of the request; ?<bytes>: its maximum length.
 ways['/decoded'] = function(req, res)
   local text, problem, status = req:decoded_body(tonumber(req.query))
   if not text then

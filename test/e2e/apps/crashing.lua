@@ -1,4 +1,4 @@
--- Content that follows from the target, content of the request, and many ways to end a process.
+-- Content derived from the target, an echo of the request content, and many ways to crash a process.
 local bit = require('bit')
 local ffi = require('ffi')
 
@@ -21,7 +21,7 @@ local SHARED, PRIVATE, ANONYMOUS, NORESERVE = 1, 2, 0x20, 0x4000
 local PAGE = 65536
 local SIGKILL, SIGFPE = 9, 8
 
--- Instructions in a page of their own: what a handler in C may do wrong.
+-- Machine code in a page that it maps: anything that a C handler may do wrong.
 local function code(x64, arm64)
   local bytes = is_arm and arm64 or x64
   local page = C.mmap(nil, PAGE, bit.bor(READ, WRITE, EXEC), bit.bor(PRIVATE, ANONYMOUS), -1, 0)
@@ -33,7 +33,7 @@ local function write_nowhere()
   ffi.cast('int *', 8)[0] = 1
 end
 
--- One call, so that no limit of time ends it.
+-- A single call, which no timeout interrupts.
 local function take(megabytes)
   local size = megabytes * 1024 * 1024
   local flags = bit.bor(PRIVATE, ANONYMOUS, NORESERVE)
@@ -48,14 +48,14 @@ local ends = {
   ['/SIGILL'] = function()
     code('\x0f\x0b', '\0\0\0\0')()
   end,
-  -- xor ecx, ecx; idiv ecx. On arm64 a division by zero is none.
+  -- xor ecx, ecx; idiv ecx. On arm64 a division by zero does not trap.
   ['/SIGFPE'] = function()
     if is_arm then
       C.raise(SIGFPE)
     end
     code('\x31\xc9\xf7\xf9', '')()
   end,
-  -- Behind the end of a file.
+  -- Past the end of a mapped file.
   ['/SIGBUS'] = function()
     local page = C.mmap(nil, PAGE, READ, SHARED, C.memfd_create('empty', 0), 0)
     return ffi.cast('volatile char *', page)[0]
@@ -64,7 +64,7 @@ local ends = {
   ['/overflow'] = function()
     code('\xe8\xfb\xff\xff\xff', '\xfd\x7b\xbf\xa9\xff\xff\xff\x17')()
   end,
-  -- The kernel does not find the mutexes of this thread.
+  -- The kernel no longer finds the robust mutexes of this thread.
   ['/hidden'] = function()
     C.syscall(is_arm and 99 or 273, nil, ffi.cast('size_t', 24))
     C.kill(C.getpid(), SIGKILL)

@@ -1,6 +1,6 @@
 /*
- * Preloaded: the process whose number is in the file that MARK names is killed as soon as a system
- * call has given it a connection, before it can note anything.
+ * Preloaded: kills the process whose pid is in the file named by MARK as soon as a system call
+ * has returned a new connection to it, before it can record anything.
  */
 #define _GNU_SOURCE
 #include <signal.h>

@@ -1,4 +1,4 @@
--- For the tests of workers: where a handler runs, handlers that take long, and echoes.
+-- For the tests of workers: reports where a handler runs; has slow handlers and echoes.
 local ffi = require 'ffi'
 
 ffi.cdef('int poll(void *fds, unsigned long count, int timeout_ms);')
@@ -20,7 +20,7 @@ local routes = {
     ffi.C.poll(nil, 0, 1000)
     return 'waited'
   end,
-  -- Compiled within milliseconds, and then deaf to everything.
+  -- Compiled within milliseconds, and then cannot be interrupted.
   ['/compiled-loop'] = function()
     while true do
       count = count + 1
@@ -46,7 +46,7 @@ end
 jit.off(interpreted_loop)
 routes['/interpreted-loop'] = interpreted_loop
 
--- Catches every error that is raised in it, and goes on.
+-- Catches every error raised in it, and continues.
 local function stubborn_loop()
   while true do
     pcall(interpreted_loop)

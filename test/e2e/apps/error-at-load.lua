@@ -1,2 +1,2 @@
--- Loads no further than this line:
+-- Loading fails at this line:
 error('no database')

@@ -9,7 +9,7 @@ local function note(path, ok, failure, why)
   ended[#ended + 1] = path .. ': ' .. (ok and (why or 'finished') or failure.code or tostring(failure))
 end
 
--- Three events each time, from behind the one that the client has seen last.
+-- Three events per connection, continuing after the last one that the client has received.
 app:get('/counted', function(req, res)
   local events = res:events { retry = 0.01 }
   local last = tonumber(req.last_event_id or 0)
@@ -52,7 +52,7 @@ app:post('/topic', function(req, res)
   res:status(204):send()
 end)
 
--- ?burn: takes its time, so that the route is slow.
+-- ?burn: computes for a while, so that the route counts as slow.
 app:get('/slow', function(req, res)
   if req.query == 'burn' then
     local till = os.clock() + 0.02
@@ -64,7 +64,7 @@ app:get('/slow', function(req, res)
   moonring.sleep(600)
 end)
 
--- As much as the client takes.
+-- As much as the client reads.
 app:get('/flood', function(req, res)
   local events = res:events()
   local text = ('x'):rep(16384)

@@ -1,6 +1,6 @@
--- Makes the request that the content of a POST describes, and responds with what came of it, both
+-- Sends the request described in the content of a POST, and responds with the result, both
 -- JSON: { url, options, pieces, take } to { status, headers, body … } or { error }.
---   pieces   what the body function gives, one after another; repeated `times` times
+--   pieces   what the body function returns, one after another; repeated `times` times
 --   take     'body' (default), 'size' (by chunks), 'close' or 'nothing'
 local http = require 'moonring.http'
 local json = require 'moonring.json'

@@ -1,4 +1,4 @@
--- Passes every request on to the server on port UPSTREAM, content as it arrives, both ways.
+-- Proxies every request to the server on port UPSTREAM, streaming the content both ways.
 local http = require 'moonring.http'
 
 local upstream = 'http://127.0.0.1:' .. os.getenv 'UPSTREAM'
@@ -8,7 +8,7 @@ local HOP_BY_HOP = { connection = true, ['keep-alive'] = true, ['transfer-encodi
 
 stream_content = true
 
--- Names and values; those that came more than once as lists.
+-- Names and values; repeated fields as lists.
 local function fields_of(req)
   local fields = {}
   for name, value in req:headers() do

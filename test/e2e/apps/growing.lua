@@ -1,4 +1,4 @@
--- GET /grow?<bytes>: memory that stays. GET /leap?<bytes>: the same, and then no turn of the loop.
+-- GET /grow?<bytes>: allocates memory and keeps it. GET /leap?<bytes>: the same, then blocks the loop.
 local ffi = require 'ffi'
 
 ffi.cdef [[

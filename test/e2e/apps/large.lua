@@ -1,4 +1,4 @@
--- /large is 10 MiB in which every KiB says which one it is; anything else is small.
+-- /large is 10 MiB, in which every KiB has its number; all other paths are small.
 local KIB_COUNT = 10 * 1024
 
 local parts = {}

@@ -1,4 +1,4 @@
--- A limit that is Redis's, at MOONRING_TEST_REDIS.
+-- A rate limit stored in Redis, at MOONRING_TEST_REDIS.
 local redis = moonring.redis.connect(os.getenv 'MOONRING_TEST_REDIS')
 local limit = moonring.limit.rate('nodes', { rate = 5, burst = 3, redis = redis, open = false,
   key = function(req) return req.query end })

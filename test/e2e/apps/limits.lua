@@ -1,4 +1,4 @@
--- Limits, locks and caches that several reactors share; /hang keeps what it has taken.
+-- Limits, locks and caches shared by several reactors; /hang keeps what it has acquired.
 local limit, lock, cache = moonring.limit, moonring.lock, moonring.cache
 
 local rate = limit.rate('rate', { rate = 50, burst = 20, key = function() return 'all' end })

@@ -1,4 +1,4 @@
--- Every mistake that a handler can make. The path says which.
+-- Every mistake that a handler can make, chosen by the path.
 local kept_req, kept_res
 
 local function outcome(name, call)
@@ -69,7 +69,7 @@ local mistakes = {
   end,
 
   ['/late-unprotected'] = function(_, res)
-    res:body(kept_req.url):send() -- here it is late
+    res:body(kept_req.url):send() -- here it is too late
   end,
 
   ['/bad-header'] = function(_, res)

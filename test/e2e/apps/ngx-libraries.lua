@@ -1,4 +1,4 @@
--- Debian's packages of OpenResty's libraries, as they are: lua-nginx-* and lua-resty-lrucache.
+-- Debian's packages of OpenResty libraries, unchanged: lua-nginx-* and lua-resty-lrucache.
 local redis = require 'nginx.redis'
 local memcached = require 'nginx.memcached'
 local resolver = require 'nginx.dns.resolver'
@@ -107,7 +107,7 @@ function cases.lrucache()
   ngx.say((cache:get 'a'), ' ', (cache:get 'b'), ' ', (cache:get 'c'))
 end
 
--- The TLS of cosockets: the first handshake of a place connects anew, later ones find it done.
+-- TLS over cosockets: the first handshake here opens a connection, later ones find it already done.
 function cases.tls()
   local function ask(verify, name)
     local sock = ngx.socket.tcp()
@@ -126,7 +126,7 @@ function cases.tls()
   ngx.say(ask(false))
   ngx.say(ask(false))
   ngx.say(ask(true))
-  -- Without a handshake the bytes are not those of TLS: the peer closes.
+  -- Without a handshake the bytes are not valid TLS: the peer closes.
   local sock = ngx.socket.tcp()
   sock:settimeout(5000)
   assert(sock:connect('127.0.0.1', tonumber(address 'TLS'), { pool = 'of the test' }))

@@ -1,4 +1,4 @@
--- ngx.req.socket(true), by itself and below the server of lua-nginx-websocket.
+-- ngx.req.socket(true), directly and under the server of lua-nginx-websocket.
 local websocket = require 'nginx.websocket.server'
 
 local cases = {}
@@ -52,7 +52,7 @@ function cases.websocket()
   end
 end
 
--- All that a cosocket can be asked for, without a byte of ours.
+-- Every method of a cosocket, without any response of the server.
 function cases.raw()
   local sock = assert(ngx.req.socket(true))
   assert(sock:send { 'go ', { 1, true }, '\n' })
@@ -74,12 +74,12 @@ function cases.raw()
   all = { assert(sock:receive '*a') }
   data, problem = sock:receive(1)
   all[#all + 1] = tostring(data) .. problem
-  assert(sock:send(table.concat(all, '|') .. '\n')) -- a client that has shut its side
+  assert(sock:send(table.concat(all, '|') .. '\n')) -- a client that has shut down its side
   assert(sock:close())
   note('raw ' .. select(2, sock:send 'x') .. ' ' .. select(2, sock:close()))
 end
 
--- A head of ours before, a body before that.
+-- Response head sent before, request content read before.
 function cases.body()
   ngx.req.read_body()
   ngx.status = 201
@@ -110,7 +110,7 @@ function cases.duplex()
   note('duplex ' .. tostring(ok) .. ' ' .. tostring(count))
 end
 
--- A client that takes nothing.
+-- A client that reads nothing.
 function cases.flood()
   local sock = assert(ngx.req.socket(true))
   sock:settimeouts(nil, 200, nil)
@@ -121,7 +121,7 @@ function cases.flood()
   note('flood ' .. problem .. ' ' .. select(2, sock:send 'x'))
 end
 
--- A client that leaves while something else is waited for.
+-- A client that disconnects while the handler waits for something else.
 function cases.leave()
   local sock = assert(ngx.req.socket(true))
   sock:send 'go\n'
@@ -153,7 +153,7 @@ function cases.steal()
   STOLEN = true
 end
 
--- In a worker there is no connection.
+-- On a worker there is no connection.
 function cases.worker()
   local sock, problem = ngx.req.socket(true)
   ngx.say(tostring(sock), ' ', problem)

@@ -1,4 +1,4 @@
--- A content_by_lua file: it has no handle, so that it runs for each request (--compat ngx).
+-- A content_by_lua file: it defines no handle, so it runs for each request (--compat ngx).
 local cases = {}
 
 function cases.say()
@@ -68,7 +68,7 @@ end
 
 function cases.exit()
   ngx.header.x_kept = 'yes'
-  pcall(ngx.exit, ngx.HTTP_FORBIDDEN) -- ends the request all the same
+  pcall(ngx.exit, ngx.HTTP_FORBIDDEN) -- ends the request anyway
   ngx.say 'not reached'
 end
 
@@ -96,7 +96,7 @@ function cases.exit_in_thread()
   ngx.sleep(30)
 end
 
--- With ?code=; &said=1, &flushed=1: behind output; &waits=1: after a wait.
+-- With ?code=; &said=1, &flushed=1: after output; &waits=1: after a wait.
 function cases.exit_silently()
   if ngx.var.arg_said or ngx.var.arg_flushed then
     ngx.say 'said'
@@ -190,7 +190,7 @@ function cases.timer()
   ngx.say(timer_results[1], ' ', ngx.timer.running_count(), ' ', tostring(ngx.ctx.of_timer))
 end
 
--- A timer that waits for longer than the test: it runs when the server drains.
+-- A timer longer than the test: it runs when the server drains.
 function cases.premature()
   assert(ngx.timer.at(3600, function(premature)
     ngx.log(ngx.WARN, 'premature: ', premature, ', exiting: ', ngx.worker.exiting(), ', again: ',

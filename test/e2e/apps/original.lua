@@ -1,5 +1,5 @@
--- A handler file in the manner of the original library: every call that it offers, and results of
--- `handle` that say where it runs.
+-- A handler file in the style of the original library: every call of its API, and results of
+-- `handle` that select where it runs.
 local routes = {}
 local steps = {}
 

@@ -1,4 +1,4 @@
--- Output that does not go through the log.
+-- Writes to standard output and standard error, bypassing the log.
 function handle(req, res)
   if req.path == '/io' then
     io.write('half a line, ')

@@ -1,4 +1,4 @@
--- Who the other end is, and who it forwards for.
+-- The peer, and the client it forwards for.
 function handle(req, res)
   res:body(('%s for %s'):format(req.peer, req:trusted_peer())):send()
 end

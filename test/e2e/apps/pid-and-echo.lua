@@ -1,4 +1,4 @@
--- Answers with the request's body, or without one with the pid of the reactor that serves it.
+-- Responds with the request's content or, without content, the pid of the reactor.
 local ffi = require('ffi')
 ffi.cdef('int getpid(void);')
 local pid = tostring(ffi.C.getpid())

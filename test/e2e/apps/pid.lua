@@ -1,4 +1,4 @@
--- Answers with the pid of the reactor that serves the request.
+-- Responds with the pid of the reactor that serves the request.
 local ffi = require('ffi')
 ffi.cdef('int getpid(void);')
 local pid = tostring(ffi.C.getpid())

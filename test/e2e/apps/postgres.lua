@@ -1,4 +1,4 @@
--- Handlers that ask the database at MOONRING_TEST_DB: /name runs the function of that name.
+-- Handlers that query the database at MOONRING_TEST_DB: /name runs the function of that name.
 local json = require 'moonring.json'
 local postgres = require 'moonring.postgres'
 
@@ -66,7 +66,7 @@ function routes.errors(results)
   note(#assert(db:query "delete from t"), db:exec "delete from t")
 end
 
--- ---- What a test tells apart. ----
+-- ---- Cases that a test distinguishes. ----
 
 function routes.setup()
   return (assert(db:exec [[
@@ -113,7 +113,7 @@ function routes.transactions(results)
     return tx:exec("insert into t(v) values ('x')")
   end))
   note((db:query 'select v from t order by v'))
-  -- One that was given up counts until the server has been told to cancel.
+  -- An abandoned query counts until the server has been told to cancel it.
   local deadline = moonring.now() + 30
   while db:stats().open > 1 and moonring.now() < deadline do
     moonring.sleep(0.005)
@@ -122,7 +122,7 @@ function routes.transactions(results)
   note(now.open, now.idle, now.waiting)
 end
 
--- Two transactions that cannot both be serial, each of which retries.
+-- Two transactions that cannot be serialized, each of which retries.
 function routes.retries()
   assert(db:exec "insert into t(v, n) values ('a', 1), ('b', 1)")
   local attempts, read = 0, 0
@@ -212,7 +212,7 @@ function routes.copy(results)
   note((problem:match 'this transaction is in use.*'))
 end
 
--- A loop that is left early: its connection goes with the request.
+-- Breaks out of a loop: its connection is closed with the request.
 function routes.leave()
   for piece in assert(db:copy_out 'copy (select generate_series(1, 1000000)) to stdout') do
     return piece
@@ -234,7 +234,7 @@ function routes.listen(results)
   end
   results[#results + 1] = shown(listener:next(0.05))
   results[#results + 1] = (select(2, pcall(listener.next, listener, 'x'))):match 'listener:next.*'
-  -- The server ends its connection.
+  -- The server closes its connection.
   assert(db:query("select pg_terminate_backend(pid) from pg_stat_activity where query like 'LISTEN%'"))
   results[#results + 1] = shown(listener:next(10))
   moonring.spawn(function()
@@ -267,7 +267,7 @@ local function sorted(rows)
   return rows
 end
 
--- Statements that have changed behind our back.
+-- Prepared statements that were changed behind the client's back.
 function routes.stale(results)
   local function note(rows, problem)
     results[#results + 1] = rows and json.encode(sorted(rows)) or shown(problem)
@@ -288,7 +288,7 @@ function routes.stale(results)
   one:close()
 end
 
--- ---- Time. ----
+-- ---- Timeouts. ----
 
 function routes.timeout(results)
   local quick = postgres.connect(url .. '&timeout=0.2')
@@ -308,7 +308,7 @@ function routes.cancelled()
   return { tostring(result), problem }
 end
 
--- Until the client leaves.
+-- Until the client disconnects.
 function routes.sleep()
   return (assert(db:query 'select pg_sleep(30)'))
 end
@@ -342,7 +342,7 @@ function routes.full(results)
   narrow:close()
 end
 
--- A pool that is closed while one uses it and another waits.
+-- A pool that is closed while one task uses it and another waits.
 function routes.closing(results)
   local narrow = postgres.connect(url .. '&pool_size=1')
   local function ask()
@@ -358,7 +358,7 @@ end
 
 -- ---- Logins. ----
 
--- ?url: whether it can log in, and whether with TLS.
+-- ?url: whether the login succeeds, and whether over TLS.
 function routes.login(_, req)
   local other = postgres.connect(req.url:match '%?(.*)')
   local row, problem = other:one 'select current_user::text as name, (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as tls'
@@ -366,14 +366,14 @@ function routes.login(_, req)
   return row and { row.name, row.tls } or { problem.code, problem.message }
 end
 
--- ?n: a value that only this request asks for.
+-- ?n: a value that only this request selects.
 function routes.echo(_, req)
   local n = req.url:match '%?(.*)'
   local row, problem = db:one('select $1::text as n', n)
   return row and row.n == n and { row.n } or row and { 'WRONG', row.n } or { problem.code }
 end
 
--- The same with chance: timeouts, transactions, pipelines.
+-- The same, chosen at random: timeouts, transactions, pipelines.
 function routes.chaos(_, req)
   local n, how = req.url:match '%?(%d+)%-(%d+)'
   how = tonumber(how)

@@ -1,4 +1,4 @@
--- Each path but / goes down without an end, through C.
+-- Each path except / recurses without end, through C.
 local ways = {}
 
 ways['/wrap'] = function()
@@ -27,7 +27,7 @@ ways['/format'] = function()
   return tostring(object)
 end
 
--- A protected error in between lets a message handler be called for its own errors.
+-- With a protected call in between, a message handler is called for its own errors.
 local function raise()
   local missing
   pcall(error)

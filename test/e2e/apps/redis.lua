@@ -1,5 +1,5 @@
--- Runs Lua code that a test sends, with a client of the Redis that the test names: the response is
--- what it returns, as text. A request with ?file-wide uses a client that all requests share.
+-- Runs Lua code sent by a test, with a client of the Redis that the test names. The response is
+-- the returned value, as text. A request with ?file-wide uses a client shared by all requests.
 local json = require 'moonring.json'
 local redis = require 'moonring.redis'
 
@@ -41,12 +41,12 @@ local function shown_all(...)
   return table.concat(parts, ' ')
 end
 
--- What remains between requests, for the code.
+-- State kept between requests, for the code.
 local kept = {}
 
 function handle(req, res)
   if req.path == '/echo' then
-    -- Whatever the value of this key is, it has to be that of this key.
+    -- Whatever the value of this key is, it must belong to this key.
     local key = req.query
     local value, problem = client:command('ECHO', key)
     if value ~= key then

@@ -1,4 +1,4 @@
--- For the tests of rooms: /rooms?<topics>, which a socket joins, and of echoes.
+-- For the tests of rooms: /rooms?<topics>, which a socket joins, and echoes.
 local router = require 'moonring.router'
 
 local app = router.new()
@@ -21,7 +21,7 @@ local function on_message(ws, message)
   end
 end
 
--- What a closed socket may still be asked.
+-- What may still be called on a closed socket.
 local function on_close(ws)
   moonring.publish('closed', tostring(ws:join 'x') .. ' ' .. tostring(ws:leave 'x'))
 end

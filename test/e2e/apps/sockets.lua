@@ -1,4 +1,4 @@
--- Handlers that talk to the upstream on the port in MOONRING_TEST_UPSTREAM.
+-- Handlers that connect to the upstream on the port in MOONRING_TEST_UPSTREAM.
 local socket = require 'moonring.socket'
 local scheduler = require 'moonring.scheduler'
 
@@ -13,7 +13,7 @@ end
 
 local routes = {}
 
--- A question to the upstream, a line back. A plus is a space.
+-- Sends a line to the upstream, receives a line. A plus stands for a space.
 function routes.ask(req, res)
   local sock, failure = upstream()
   if not sock then
@@ -30,7 +30,7 @@ function routes.ask(req, res)
   res:status(504):body(why .. ' after "' .. partial .. '"'):send()
 end
 
--- Nothing is closed: the end of the request does it.
+-- Closes nothing: the end of the request does.
 function routes.forget(_, res)
   local sock = assert(upstream { pool = false })
   sock:send 'hold\n'
@@ -72,7 +72,7 @@ function routes.unix(_, res)
   res:body(failure):send()
 end
 
--- tls=… of the test.
+-- tls=… given by the test.
 function routes.tls(req, res)
   local what = req.url:match '%?(.*)'
   local tls = { sni = 'localhost', ca = os.getenv 'MOONRING_TEST_CA', alpn = { 'http/1.1' } }
@@ -93,14 +93,14 @@ function routes.tls(req, res)
   res:body(answer):send()
 end
 
--- TLS that begins after a line.
+-- TLS started after one line.
 function routes.starttls(req, res)
   local sock = assert(upstream { pool = false, port = tonumber(os.getenv 'MOONRING_TEST_TLS') })
   local how = req.url:match '%?(.*)'
   sock:send(how == 'early' and 'early\n' or 'begin\n')
   local line = assert(sock:receive(3))
   if how == 'early' then
-    sock:receive(1) -- what came with it is there
+    sock:receive(1) -- what came with it is already here
   end
   local ok, failure = sock:starttls { sni = how == 'name' and 'elsewhere.test' or 'localhost',
     ca = os.getenv 'MOONRING_TEST_CA' }
@@ -114,7 +114,7 @@ function routes.starttls(req, res)
     tostring(select(2, sock:setkeepalive())) }, ' ')):send()
 end
 
--- A datagram there and back; from a port where nothing is; silence.
+-- A datagram there and back; to a port where nothing listens; silence.
 function routes.udp(req, res)
   local sock = assert(socket.udp { host = 'localhost', port = tonumber(os.getenv 'MOONRING_TEST_UDP'),
     timeout = 0.2 })
@@ -130,7 +130,7 @@ function routes.udp(req, res)
     ' ')):send()
 end
 
--- What is wrong in a call says where.
+-- Errors of calls name the line.
 function routes.mistakes(_, res)
   local messages = {}
   local function note(...)
@@ -161,7 +161,7 @@ function routes.bulk(_, res)
   res:body(task:wait() == data and 'same' or 'different'):send()
 end
 
--- A task that is given up while it receives: its socket is of no further use.
+-- A task that is cancelled while it receives: its socket can no longer be used.
 function routes.cancel(_, res)
   local sock = assert(upstream { pool = false })
   sock:send 'silent\n'
@@ -171,7 +171,7 @@ function routes.cancel(_, res)
   res:body(table.concat({ tostring(ok), tostring(failure), after }, ' / ')):send()
 end
 
--- One task closes what another waits for.
+-- One task closes a socket that another waits for.
 function routes.close(_, res)
   local sock = assert(upstream { pool = false })
   local task = scheduler.spawn(function()
@@ -183,7 +183,7 @@ function routes.close(_, res)
   res:body(busy .. ' ' .. task:wait()):send()
 end
 
--- Of a second connection where one is allowed.
+-- A second connection where only one is allowed.
 function routes.full(_, res)
   local pool = { max = 1, queue = 1, name = 'full' }
   local first = assert(upstream { pool = pool })

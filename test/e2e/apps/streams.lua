@@ -1,4 +1,4 @@
--- For the tests of streams: content that is sent and received piece by piece, and how it ended.
+-- For the tests of streams: content sent and received in pieces, and how each stream ended.
 stream_content = true
 
 local ended = {}
@@ -6,7 +6,7 @@ local piece = ('0123456789abcdef'):rep(1024)
 
 local ways = {}
 
--- ?<pieces>: as many of 16 KiB.
+-- ?<pieces>: that many, of 16 KiB each.
 ways['/down'] = function(req, res)
   local sent, failure = 0, nil
   local ok, raised = pcall(function()
@@ -47,7 +47,7 @@ ways['/wait-told'] = function(req)
   moonring.sleep(600)
 end
 
--- Both ways at once: what is received is sent back.
+-- Both ways at once: sends back what it receives.
 ways['/echo'] = function(req, res)
   for chunk in req:chunks() do
     res:write(chunk)
@@ -55,12 +55,12 @@ ways['/echo'] = function(req, res)
   res:finish()
 end
 
--- The response while the request still arrives.
+-- Responds while the request is still arriving.
 ways['/refuse'] = function(_, res)
   res:status(413):body('too much'):send()
 end
 
--- How the others have ended.
+-- How the other requests ended.
 ways['/ended'] = function(_, res)
   res:body(table.concat(ended, ', ')):send()
 end

@@ -1,4 +1,4 @@
--- /stuck never comes back; everything else answers at once.
+-- /stuck never returns; all other paths respond at once.
 function handle(req, res)
   if req.url == "/stuck" then
     while true do end

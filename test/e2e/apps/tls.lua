@@ -1,4 +1,4 @@
--- What is known of the connection, as JSON; /large: much.
+-- Properties of the connection, as JSON; /large: a long response.
 local json = require 'moonring.json'
 
 local large = ('0123456789abcdef'):rep(64 * 1024)

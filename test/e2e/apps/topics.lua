@@ -1,4 +1,4 @@
--- /publish: one more message of this state, with its number. /follow: the first messages that come.
+-- /publish: the next message of this state, with its number. /follow: the first messages received.
 local tag, count = ('%x'):format(math.random(2 ^ 31)), 0
 
 function handle(req, res)

@@ -1,4 +1,4 @@
--- For the tests of handlers that wait: many at once, and what they hold meanwhile.
+-- For the tests of waiting handlers: many at once, and how much memory they use.
 local waiting = 0
 
 local ways = {}
@@ -14,7 +14,7 @@ ways['/sleep'] = function(req, res)
   res:body('slept'):send()
 end
 
--- ?<tasks>: as many that sleep until /wake.
+-- ?<tasks>: that many tasks, which sleep until /wake.
 local bell = moonring.semaphore(0)
 ways['/tasks'] = function(req, res)
   for _ = 1, tonumber(req.query) do
@@ -38,7 +38,7 @@ ways['/waiting'] = function(_, res)
   res:body(tostring(waiting)):send()
 end
 
--- Bytes of the Lua state without garbage.
+-- Memory of the Lua state in bytes, without garbage.
 ways['/memory'] = function(_, res)
   collectgarbage()
   collectgarbage()

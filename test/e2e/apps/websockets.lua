@@ -15,7 +15,7 @@ local chat = {
       moonring.sleep(0.05)
       ws:send('slept')
     elseif message == 'ask' then
-      -- A wait in a callback: for a task that it has begun.
+      -- Waits in a callback, for a task that it has started.
       ws:send(moonring.spawn(function() moonring.sleep(0.01) return 'answer' end):wait())
     elseif message == 'close' then
       ws:send('last')
@@ -53,7 +53,7 @@ local function receive(req)
   closed[#closed + 1] = ('%d %s'):format(code, reason)
 end
 
--- Sends until it is told to wait, or closed.
+-- Sends until it has to wait, or the socket is closed.
 local function flood(req)
   local ws = req:websocket()
   local data, sent = ('x'):rep(65536), 0
@@ -64,7 +64,7 @@ local function flood(req)
   until not ok
 end
 
--- A broadcast: sends to all, whatever they take.
+-- A broadcast: sends to all sockets, however slowly they read.
 local listeners = {}
 
 function handle(req, res)

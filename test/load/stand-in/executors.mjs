@@ -3,10 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sample } from './metrics.mjs';
 
 const stepMs = 10;
-/** A step that comes later than this is this process's own delay, which k6 would not have had. */
+/** A step later than this is a delay of this process, which k6 would not have had. */
 const lateMs = 100;
 
-/** Runs a scenario's iterations until its time is over or `signal` breaks the run off. */
+/** Runs the iterations of a scenario until its time is over or `signal` aborts the run. */
 export async function runScenario(scenario, iterate, signal) {
   switch (scenario.executor) {
     case 'constant-vus':
@@ -32,8 +32,8 @@ async function constantUsers({ vus, duration }, iterate, signal) {
 }
 
 /**
- * Starts iterations when they are due. One for which no virtual user is free is dropped, and makes
- * k6 add another user as long as it may; one that is due because of our own delay waits for a user.
+ * Starts iterations when they are due. If no virtual user is free, the iteration is dropped, and k6
+ * adds another, up to its limit; an iteration that is late because of our delay waits for a user.
  */
 async function arrivals({ rate, preAllocatedVUs, maxVUs }, stages, iterate, signal) {
   const running = new Set();

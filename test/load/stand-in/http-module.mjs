@@ -6,7 +6,7 @@ const agent = new Agent({ keepAlive: true, scheduling: 'fifo' });
 
 const http = { asyncRequest };
 
-// k6's module has a default export, so ours has one.
+// k6's module has a default export, so this one has one too.
 export { http as default };
 
 async function asyncRequest(method, url, body, { headers = {}, tags = {}, timeout = '60s' } = {}) {
@@ -26,8 +26,8 @@ async function asyncRequest(method, url, body, { headers = {}, tags = {}, timeou
 }
 
 /**
- * Never rejects: no answer is status 0, as in k6. A request that met the end of a kept connection
- * is sent once more, as k6's HTTP client does.
+ * Never rejects: no response is status 0, as in k6. A request on a kept connection that the server
+ * has closed is sent once more, as k6's HTTP client does.
  */
 async function send(options, retries = 1) {
   return new Promise((resolve) => {

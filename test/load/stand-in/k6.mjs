@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /*
- * Stands in for k6 in the tests of load/ and scripts/load.mjs, on machines that have none: runs the
- * same scripts with as much of k6's interface as they use, and ends with the same exit codes. It is
- * no load generator: one thread, no promise about its own speed.
+ * Stands in for k6 in the tests of load/ and scripts/load.mjs, on machines without it: runs the
+ * same scripts with the part of k6's API that they use, and exits with the same codes. It is
+ * not a load generator: one thread, no guarantee about its speed.
  *
  *     k6.mjs run [-e NAME=value]... script.js
  */
@@ -59,7 +59,7 @@ async function run(script) {
   return failed ? failedThresholds : 0;
 }
 
-/** Like k6, an exception is logged and the next iteration begins. */
+/** Like k6: an exception is logged and the next iteration begins. */
 async function iteration(iterate) {
   const startedAt = performance.now();
   try {

@@ -1,4 +1,4 @@
-/* Gives scripts our modules for k6's. */
+/* Resolves k6's modules to ours in scripts. */
 
 const modules = { k6: './k6-module.mjs', 'k6/http': './http-module.mjs' };
 

@@ -1,4 +1,4 @@
-/* What was measured: by metric, and by `metric{tag:value}` for each tag. */
+/* The samples: by metric, and by `metric{tag:value}` for each tag. */
 
 const metrics = new Map();
 
@@ -13,7 +13,7 @@ function add(name, type, value) {
   metrics.get(name).samples.push(value);
 }
 
-/** The figures of a metric as k6 gives them; zeros for one that has no samples. */
+/** The figures of a metric in k6's form; zeros without samples. */
 export function valuesOf(name, durationMs) {
   const { type = 'counter', samples = [] } = metrics.get(name) ?? {};
   const sum = samples.reduce((total, value) => total + value, 0);
@@ -29,7 +29,7 @@ export function valuesOf(name, durationMs) {
   };
 }
 
-/** For handleSummary: like k6, without the tagged ones that no threshold names. */
+/** For handleSummary: like k6, without tagged metrics that no threshold uses. */
 export function allMetrics(durationMs, thresholds) {
   const names = [...metrics.keys()].filter((name) => !name.includes('{') || name in thresholds);
   for (const name of Object.keys(thresholds)) if (metrics.has(name)) names.push(name);

@@ -10,7 +10,7 @@ const comparisons = {
 
 /**
  * @param {Record<string, (string | { threshold: string, abortOnFail?: boolean })[]>} thresholds
- * @returns what was crossed, and whether the run has to end because of it
+ * @returns the thresholds crossed, and whether the run must be aborted because of them
  */
 export function judgeThresholds(thresholds, durationMs) {
   const results = {};
@@ -37,6 +37,6 @@ function holds(threshold, values) {
   const match = /^([a-z]+(?:\(\d+\))?)(<=|>=|==|<|>)([\d.]+)$/.exec(threshold.replaceAll(' ', ''));
   if (!match) throw new Error(`threshold ${threshold}`);
   const seen = values[match[1]];
-  // A metric without samples crosses nothing.
+  // A metric without samples crosses no threshold.
   return seen === undefined || Number.isNaN(seen) || comparisons[match[2]](seen, Number(match[3]));
 }

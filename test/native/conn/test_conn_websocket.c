@@ -294,8 +294,7 @@ static void more_frames_than_allowed_end_it(void **state)
         ws_text(&frames, 0x00 | (i == 0), "");
     feed(&b, &frames, WHOLE);
     ws_bytes_free(&frames);
-    assert_string_equal(b.log.data,
-                        "opened\nclosed 1008 more frames in a second than are allowed\n");
+    assert_string_equal(b.log.data, "opened\nclosed 1008 too many frames per second\n");
     close_bench(&b);
 }
 
@@ -430,8 +429,7 @@ static void a_client_that_never_reads_is_closed(void **state)
             byte_peer_turn(&b.cb.peer);
         }
         assert_true(conn_is_closed(&b.cb));
-        assert_string_equal(b.log.data,
-                            "opened\nclosed 1006 the client takes too little of what it is sent\n");
+        assert_string_equal(b.log.data, "opened\nclosed 1006 the client reads too slowly\n");
         close_bench(&b);
     }
 }
@@ -475,7 +473,7 @@ static void collected_messages_count_against_the_memory_for_content(void **state
     b.cb.limits.max_body_memory = 20000;
     ws_frame(&frames, 0x82, payload, sizeof(payload));
     open_with(&b, &frames, WHOLE);
-    assert_string_equal(b.log.data, "opened\nclosed 1013 no memory for a message\n");
+    assert_string_equal(b.log.data, "opened\nclosed 1013 out of memory for a message\n");
     close_bench(&b);
 }
 

@@ -349,7 +349,7 @@ static void a_late_thread_that_cannot_load_stays_with_what_it_has(void **state)
     end_handler(&f, &a);
     end_handler(&f, &b);
     fixture_end(&f); /* the helper has ended, and what it logged is here */
-    assert_string_equal(f.tape.last, "a thread stays with the old generation: app 2 refuses");
+    assert_string_equal(f.tape.last, "a thread keeps the old generation: app 2 refuses");
 }
 
 static void a_load_that_does_not_end_is_left_behind(void **state)

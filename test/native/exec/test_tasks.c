@@ -412,7 +412,7 @@ static void the_record_of_a_handler_that_waits_too_long_says_where(void **state)
         assert_false(start(&desk, GET));
         lb->bench.job->link = NULL;
         hs_executor_give_up(&lb->bench.executor, lb->bench.job, 500);
-        expect_logged(lb, "GET /x has no response after 500 ms: its handler still waits: ");
+        expect_logged(lb, "GET /x has no response after 500 ms: its handler is still waiting: ");
         expect_logged(lb, table[i].where);
         finish(&desk);
     }

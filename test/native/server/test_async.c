@@ -711,7 +711,7 @@ static void a_file_that_is_too_short_closes_the_connection(void **state)
         ssize_t len = read(log[0], data, sizeof(data) - 1);
         assert_true(len > 0);
         data[len] = '\0';
-        assert_non_null(strstr(data, "became shorter or was changed while it was sent"));
+        assert_non_null(strstr(data, "was truncated or changed while it was being sent"));
         close(log[0]);
         unlink(file_path);
     }

@@ -280,7 +280,7 @@ static void test_a_full_queue_is_503_at_once(void **state)
 static void note_return(const hs_log_event_t *event, void *user_data)
 {
     gate_t *returned = user_data;
-    if (strstr(event->msg, "has come back") == NULL)
+    if (strstr(event->msg, "returned after") == NULL)
         return;
     pthread_mutex_lock(&returned->lock);
     returned->waiting++;

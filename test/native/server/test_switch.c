@@ -192,7 +192,7 @@ static void a_handler_in_c_cannot_be_exchanged(void **state)
     run_server(&running, &config);
     char error[256];
     assert_true(hs_server_prepare(running.server, -1, error, sizeof(error)) < 0);
-    assert_string_equal(error, "only handlers in Lua can be exchanged");
+    assert_string_equal(error, "only Lua handlers can be replaced");
     assert_true(hs_server_switch(running.server, 2) < 0);
     hs_server_discard(running.server);
     stop_server(&running);

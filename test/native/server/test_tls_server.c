@@ -317,7 +317,7 @@ static void new_connections_use_new_certificates(void **state)
     hs_tls_options_t wrong = { .certificates = &mixed, .certificate_count = 1 };
     assert_int_equal(hs_server_set_tls(fixture->served.server, &wrong, error, sizeof(error)),
                      HS_ERR_INVALID);
-    assert_non_null(strstr(error, "the key of certificate 1 is that of another certificate"));
+    assert_non_null(strstr(error, "the key of certificate 1 belongs to another certificate"));
     mixed.key = "/nonexistent/key.pem";
     assert_int_equal(hs_server_set_tls(fixture->served.server, &wrong, error, sizeof(error)),
                      HS_ERR_SYSTEM);

@@ -132,7 +132,7 @@ static void refused_at_the_first_byte_that_says_so(void **state)
         { "\x09\x80", 2, 2, "failed 1002 a control frame is fragmented\n" },
         { "\x08\x80", 2, 2, "failed 1002 a control frame is fragmented\n" },
         { "\x89\xfe\x00\x7e", 4, 2, "failed 1002 a control frame is longer than 125 bytes\n" },
-        { "\x80\x80", 2, 2, "failed 1002 a continuation of no message\n" },
+        { "\x80\x80", 2, 2, "failed 1002 a continuation frame without a message\n" },
         { "\x82\xfe\x00\x7d\1\2\3\4", 8, 8, "failed 1002 a length is not in its shortest form\n" },
         { "\x82\xff\0\0\0\0\0\0\xff\xff\1\2\3\4", 14, 14,
           "failed 1002 a length is not in its shortest form\n" },
@@ -158,7 +158,7 @@ static void a_message_within_a_message_is_refused(void **state)
     ws_bytes_t bytes = { 0 };
     ws_text(&bytes, 0x01, "a");
     ws_text(&bytes, 0x81, "b");
-    expect(&bytes, "failed 1002 a message begins before the end of the one before\n");
+    expect(&bytes, "failed 1002 a message begins before the previous one ends\n");
 }
 
 static void the_limit_holds_for_all_fragments_together(void **state)

@@ -21,14 +21,14 @@ const report = (...faults: string[]): string =>
     '',
   ].join('\n');
 
-t.test('a clean report of wrk has figures', async (t) => {
+t.test('a report of wrk without errors has figures', async (t) => {
   const figures = parseWrk(report());
   t.notOk('invalid' in figures);
   t.match(figures, { requests: 1000, requestsPerSecond: 500, p50Ms: 0.455, p99Ms: 30.12 });
   t.match(figures, { maxMs: 47.59, bytesPerRequest: 114.9952 });
 });
 
-t.test('socket errors, other statuses and silence make a report invalid', async (t) => {
+t.test('socket errors, other statuses and no responses make a report invalid', async (t) => {
   const timeouts = '  Socket errors: connect 0, read 0, write 0, timeout 3';
   t.match(parseWrk(report(timeouts)), { invalid: /timeout 3/ });
   t.match(parseWrk(report('  Non-2xx or 3xx responses: 7')), { invalid: /responses: 7/ });
@@ -45,13 +45,13 @@ t.test(
   },
 );
 
-t.test('ratios are taken round by round, not between medians', async (t) => {
+t.test('ratios are computed per round, not between medians', async (t) => {
   const rounds = (...all: number[]) => all.map((micros) => ({ micros }));
   const value = ({ micros }: { micros: number }) => micros;
   t.same(ratios(rounds(2, 40, 9), rounds(1, 10, 9), value), { median: 2, lowest: 1, highest: 4 });
 });
 
-t.test('a response that is not that of the work is a fault', async (t) => {
+t.test('a response that does not match the work is a fault', async (t) => {
   const headers = { 'content-type': 'text/plain', date: 'Sun, 06 Nov 1994 08:49:37 GMT' };
   const response = { status: 200, headers, body: 'hello, world\n' };
   const work = WORKS.hello;

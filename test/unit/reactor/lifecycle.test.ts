@@ -204,7 +204,8 @@ const rows: readonly {
       { type: 'send', message: memory('limit') },
       {
         type: 'log',
-        message: '99 bytes are resident, which is --memory-limit: the process ends, to be replaced',
+        message:
+          '99 bytes are resident, which reaches --memory-limit: the process exits to be replaced',
       },
       { type: 'die' },
     ],
@@ -216,7 +217,7 @@ const rows: readonly {
     effects: [
       {
         type: 'log',
-        message: 'a handler keeps the reactor and does not stop: the process ends, to be replaced',
+        message: 'a handler blocks the reactor and does not stop: the process exits to be replaced',
       },
       { type: 'die' },
     ],

@@ -14,7 +14,7 @@ const broken = {
   'native/CMakeLists.txt': 'add_library(core src/conn/hs_conn.c)\n',
 };
 
-t.test('includes that go upwards or to reserved headers are reported', async (t) => {
+t.test('includes of higher floors or reserved headers are reported', async (t) => {
   const top = t.testdir();
   for (const [path, text] of Object.entries(broken)) {
     mkdirSync(dirname(join(top, path)), { recursive: true });

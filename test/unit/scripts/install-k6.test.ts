@@ -7,7 +7,7 @@ import { findK6 } from '../../../scripts/load/k6.mjs';
 
 const SCRIPT = fileURLToPath(new URL('../../../scripts/install-k6.sh', import.meta.url));
 
-/** A go that writes down what it was asked for and "builds" a k6. */
+/** A go that records its arguments and "builds" a k6. */
 const FAKE_GO = [
   '#!/bin/sh',
   'echo "$GOBIN $*" >asked',
@@ -15,7 +15,7 @@ const FAKE_GO = [
   'chmod +x "$GOBIN/k6"',
 ].join('\n');
 
-t.test('k6 goes into build/k6, at a pinned version', async (t) => {
+t.test('k6 is installed in build/k6, at a pinned version', async (t) => {
   const tree = t.testdir({ bin: { go: FAKE_GO }, scripts: {} });
   chmodSync(join(tree, 'bin/go'), 0o755);
   const copy = join(tree, 'scripts/install-k6.sh');
@@ -44,7 +44,7 @@ t.test('without Go the message has the command to run', async (t) => {
 
 const BUILT = fileURLToPath(new URL('../../../build/k6/k6', import.meta.url));
 
-t.test('without k6 a load test says where to get one', { skip: existsSync(BUILT) }, async (t) => {
+t.test('without k6 a load test prints where to get it', { skip: existsSync(BUILT) }, async (t) => {
   const { PATH, LOAD_K6 } = process.env;
   t.teardown(() => Object.assign(process.env, { PATH }, LOAD_K6 === undefined ? {} : { LOAD_K6 }));
   process.env['PATH'] = t.testdir({});

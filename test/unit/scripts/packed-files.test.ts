@@ -7,7 +7,7 @@ import { packageRoot } from '../../../src/shared/package-info.js';
 
 const run = promisify(execFile);
 
-/** What is started by name in an installed package; the rest of scripts/ is what these import. */
+/** Files started by name in an installed package; the rest of scripts/ is what these import. */
 const STARTED = [
   'scripts/build-addon.mjs',
   'scripts/install-system-packages.mjs',
@@ -38,7 +38,7 @@ async function trackedFiles(folder: string): Promise<string[]> {
   return stdout.trim().split('\n').sort();
 }
 
-/** `path` and everything of the tree that it imports, however far down. */
+/** `path` and all files of the repository that it imports, transitively. */
 function withImports(path: string, found = new Set<string>()): Set<string> {
   if (found.has(path) || path.startsWith('dist/')) return found;
   found.add(path);
@@ -49,7 +49,7 @@ function withImports(path: string, found = new Set<string>()): Set<string> {
   return found;
 }
 
-t.test('the tarball holds the files that a build needs, and no tests', async (t) => {
+t.test('the tarball has the files needed for a build, and no tests', async (t) => {
   const files = await packedFiles();
   const below = (folder: string) => files.filter((path) => path.startsWith(`${folder}/`));
   t.strictSame(
@@ -67,7 +67,7 @@ t.test('the tarball holds the files that a build needs, and no tests', async (t)
   t.notOk(files.includes('dist/.stamp'));
 });
 
-t.test('nothing runs when npm installs the package', async (t) => {
+t.test('no script runs when npm installs the package', async (t) => {
   const { scripts } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
   for (const name of ['preinstall', 'install', 'postinstall', 'prepare']) {
     t.notOk(name in scripts, name);

@@ -6,13 +6,13 @@ import { rootNeeded } from '../../../scripts/lib/system-packages.mjs';
 const shownCommands = (message: string) =>
   message.split('\n').filter((line) => /^ {2}\S/.test(line));
 
-t.test('a Node that is too old is refused by name', async (t) => {
+t.test('the message about an old Node names the version', async (t) => {
   t.throws(() => requireNode('18.20.4'), { message: /^Node 20 or newer .* this is 18\.20\.4/ });
   t.doesNotThrow(() => requireNode('20.0.0'));
   t.doesNotThrow(() => requireNode());
 });
 
-t.test('a user without root is shown one command, which asks nothing', async (t) => {
+t.test('a user without root gets a single command, which asks no questions', async (t) => {
   const message = rootNeeded(buildNeeds, { release: 13 });
   const [command = '', ...more] = shownCommands(message);
   t.equal(more.length, 0);

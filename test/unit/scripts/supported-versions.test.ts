@@ -6,7 +6,7 @@ import { packageRoot, version } from '../../../src/shared/package-info.js';
 
 const read = (path: string) => readFileSync(join(packageRoot, path), 'utf8');
 
-t.test('every version of Node that is said to be supported is tested, and no other', async (t) => {
+t.test('all supported versions of Node are tested, and no others', async (t) => {
   const majors = nodeVersions.map((each: string) => Number(each.split('.')[0]));
   const table = [...read('docs/support.md').matchAll(/^\| ([\d, ]+) \|/gm)];
   const written = table.flatMap(([, cell = '']) => cell.split(',').map(Number));
@@ -15,6 +15,6 @@ t.test('every version of Node that is said to be supported is tested, and no oth
   t.equal(engines.node, `>=${Math.min(...majors)}`);
 });
 
-t.test('the changelog has this version on top', async (t) => {
+t.test('the changelog begins with this version', async (t) => {
   t.equal(/^## (\S+)/m.exec(read('CHANGELOG.md'))?.[1], version);
 });

@@ -2,7 +2,7 @@ import t from 'tap';
 
 import { countCtest, countTap } from '../../../scripts/lib/run-tests.mjs';
 
-t.test('the cases of every cmocka program are added up', async (t) => {
+t.test('the cases of all cmocka programs are added up', async (t) => {
   const text = [
     '1: 1..2',
     '1: ok 1 - wraps',
@@ -37,7 +37,7 @@ t.test('a ctest that fails without running a test is a failure', async (t) => {
   t.match(countCtest('No such directory', 1), { passed: 0, failed: 1 });
 });
 
-t.test('the closing line of tap is counted', async (t) => {
+t.test('the last line of tap is counted', async (t) => {
   const { passed, failed } = countTap('# { total: 6, pass: 4, fail: 1, skip: 1 }\n# time=1ms\n', 1);
   t.same({ passed, failed }, { passed: 4, failed: 1 });
 });

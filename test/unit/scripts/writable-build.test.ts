@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { requireWritableBuild } from '../../../scripts/lib/native-build.mjs';
 
-t.test('a package that cannot be written is refused in one sentence', async (t) => {
-  // A file in the way, because nothing is read-only for root.
+t.test('the message about a read-only package is one line', async (t) => {
+  // A file in the way, because root can write anywhere.
   const directory = t.testdir({ build: '' });
   t.throws(() => requireWritableBuild(directory), {
     name: 'SetupError',
@@ -13,7 +13,7 @@ t.test('a package that cannot be written is refused in one sentence', async (t) 
   });
 });
 
-t.test('one that can be written gets its build directory', async (t) => {
+t.test('a writable package gets its build directory', async (t) => {
   const directory = t.testdir();
   requireWritableBuild(directory);
   t.ok(existsSync(join(directory, 'build', 'release')));

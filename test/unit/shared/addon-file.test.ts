@@ -9,7 +9,7 @@ const never = () => {
   throw new Error('the C library does not matter here');
 };
 
-/** A package as npm lays it: the platform packages that are named lie beside it. */
+/** A package as installed by npm, with the given platform packages beside it. */
 function packageWith(t: Test, others: Readonly<Record<string, string>>, own: object = {}): string {
   const platforms = Object.entries(others).map(([name, itsVersion]) => [
     name,
@@ -23,7 +23,7 @@ function packageWith(t: Test, others: Readonly<Record<string, string>>, own: obj
 const both = { 'linux-x64-gnu': version, 'linux-x64-musl': version };
 const problem = (search: AddonSearch) => (search.path === null ? search.problem : 'it was found');
 
-t.test('a variable, then the build, then the platform package', async (t) => {
+t.test('the variable, then the build, then the platform package', async (t) => {
   const built = { build: { release: { 'moonring.node': '' } } };
   const root = packageWith(t, both, built);
   const named = join(root, 'package.json');
@@ -32,29 +32,32 @@ t.test('a variable, then the build, then the platform package', async (t) => {
   t.match(problem(findAddon(root, '/nowhere', gnu)), '/nowhere does not exist: MOONRING_ADDON');
 });
 
-t.test('where the packages of both C libraries are installed, that of this node', async (t) => {
+t.test('if the packages of both C libraries are installed, the one for this node', async (t) => {
   const root = packageWith(t, both);
   t.match(findAddon(root, '', gnu).path, '@moonring/linux-x64-gnu/moonring.node');
   t.match(findAddon(root, '', musl).path, '@moonring/linux-x64-musl/moonring.node');
 });
 
-t.test('modules copied from another system: which is needed and which is there', async (t) => {
-  const root = packageWith(t, { 'linux-x64-gnu': version });
-  const message = problem(findAddon(root, '', musl));
-  t.match(message, 'there is no native addon for linux x64 (musl): ');
-  t.match(message, '/build/release/moonring.node does not exist, and the package ');
-  t.match(
-    message,
-    '@moonring/linux-x64-musl is not installed (installed: @moonring/linux-x64-gnu)',
-  );
-});
+t.test(
+  'modules copied from another system: which package is needed and which is installed',
+  async (t) => {
+    const root = packageWith(t, { 'linux-x64-gnu': version });
+    const message = problem(findAddon(root, '', musl));
+    t.match(message, 'there is no native addon for linux x64 (musl): ');
+    t.match(message, '/build/release/moonring.node does not exist, and the package ');
+    t.match(
+      message,
+      '@moonring/linux-x64-musl is not installed (installed: @moonring/linux-x64-gnu)',
+    );
+  },
+);
 
 t.test('a package of another version is not loaded', async (t) => {
   const root = packageWith(t, { 'linux-x64-gnu': '0.0.1' });
   t.match(problem(findAddon(root, '', gnu)), `is of version 0.0.1, not ${version}: install`);
 });
 
-t.test('systems without a package, and what there is for others', async (t) => {
+t.test('systems without a package, and the alternatives', async (t) => {
   const root = packageWith(t, {});
   const riscv = problem(findAddon(root, '', { ...gnu, arch: 'riscv64' }));
   t.match(riscv, 'for linux riscv64 (gnu)');

@@ -23,7 +23,7 @@ t.test('host and port, a path, both, or none', async (t) => {
   t.equal(formatAddress(tcp), '127.0.0.1:9464');
 });
 
-t.test('other lines are no records', async (t) => {
+t.test('other lines are not records', async (t) => {
   for (const text of ['', 'host', 'host:', ':80', 'a:65536', '::1:80', 'a b:1', 'off,a:1']) {
     t.match(parseAddresses(text), { ok: false, problem: /is neither host:port/ }, text);
   }
@@ -34,7 +34,7 @@ t.test('other lines are no records', async (t) => {
   t.match(parseAddresses('a:1,b:2'), { ok: false, problem: /two addresses of one kind/ });
 });
 
-t.test('networks: addresses, blocks of CIDR, names', async (t) => {
+t.test('networks: addresses, CIDR blocks, names', async (t) => {
   const good = [
     '10.0.0.1',
     '10.0.0.0/8',
@@ -77,11 +77,17 @@ t.test('hosts: names, addresses with or without brackets, a list, all addresses'
   t.match(parseHosts(many), { ok: false, problem: /more than 15 hosts/ });
 });
 
-t.test('a socket path is resolved, and refused if the system has no room for it', async (t) => {
-  const unix = (path: string) => ({ type: 'unix', path }) as const;
-  t.strictSame(resolveAddress(unix('./a.sock'), '/etc'), { ok: true, value: unix('/etc/a.sock') });
-  const tooLong = resolveAddress(unix(`/${'x'.repeat(200)}`), '/');
-  t.match(tooLong, { ok: false, problem: /has 201 bytes, the system allows/ });
-  const longest = `/${'x'.repeat(102)}`;
-  t.match(resolveAddress(unix(longest), '/'), { ok: true });
-});
+t.test(
+  'a socket path is made absolute, and rejected if it is too long for the system',
+  async (t) => {
+    const unix = (path: string) => ({ type: 'unix', path }) as const;
+    t.strictSame(resolveAddress(unix('./a.sock'), '/etc'), {
+      ok: true,
+      value: unix('/etc/a.sock'),
+    });
+    const tooLong = resolveAddress(unix(`/${'x'.repeat(200)}`), '/');
+    t.match(tooLong, { ok: false, problem: /has 201 bytes, the system allows/ });
+    const longest = `/${'x'.repeat(102)}`;
+    t.match(resolveAddress(unix(longest), '/'), { ok: true });
+  },
+);

@@ -127,7 +127,7 @@ t.test('flag, then variable, then the platform’s variable, then file, then def
   }
 });
 
-t.test('an empty variable is not set', async (t) => {
+t.test('an empty variable counts as not set', async (t) => {
   const given = { env: { MOONRING_PORT: '', PORT: '' }, file: { port: 4 } };
   const { config } = resolveConfig(inputs(given));
   t.equal(config.port, 4);
@@ -139,7 +139,7 @@ t.test('WEB_CONCURRENCY is read; HOST, which shells export, is not', async (t) =
   t.equal(config.processes, 3);
 });
 
-t.test('an old name still works in every place, with a warning', async (t) => {
+t.test('an old name is still accepted everywhere, with a warning', async (t) => {
   const layers: readonly [Given, string][] = [
     [{ flags: { workers: '2' } }, '--workers is now called --threads'],
     [{ env: { MOONRING_WORKERS: '2' } }, 'MOONRING_WORKERS is now called MOONRING_THREADS'],
@@ -170,7 +170,7 @@ t.test('trusted proxies: a list in text, an array in the file', async (t) => {
   t.strictSame(codings({ flags: { compress: 'off' } }), []);
   t.strictSame(codings({ file: { compress: ['gzip'] } }), ['gzip']);
   t.match(errorOf({ flags: { compress: 'deflate' } }).message, '"deflate" is not gzip or br');
-  t.match(errorOf({ flags: { compress: 'br,br' } }).message, '"br" is there twice');
+  t.match(errorOf({ flags: { compress: 'br,br' } }).message, '"br" is given twice');
   t.match(errorOf({ flags: { compressTypes: 'text' } }).message, 'is not a media type');
   const proxies = (given: Given) => resolveConfig(inputs(given)).config.trustedProxy;
   t.strictSame(proxies({ flags: { trustedProxy: '10.0.0.0/8,unix' } }), ['10.0.0.0/8', 'unix']);
@@ -193,7 +193,7 @@ t.test('shared dictionaries: names and sizes in text, an object in the file', as
     ['cache', '"shared": "cache" is not name=size, like cache=16m'],
     [{ cache: '1k' }, '"shared": cache: must be from 256k to 64g, not 1k'],
     [{ '1st': '1m' }, '"shared": "1st" is not a name'],
-    ['a=1m,a=2m', '"shared": "a" is there twice'],
+    ['a=1m,a=2m', '"shared": "a" is given twice'],
     [{ cache: true }, 'must be an object of names and sizes, like {"cache": "16m"}'],
     [['cache=1m'], 'must be an object of names and sizes, like {"cache": "16m"}'],
   ];
@@ -202,7 +202,7 @@ t.test('shared dictionaries: names and sizes in text, an object in the file', as
   }
 });
 
-t.test('a switch can be turned off in every place', async (t) => {
+t.test('a switch can be turned off everywhere', async (t) => {
   const on = { file: { watch: true } };
   t.equal(resolveConfig(inputs(on)).config.watch, true);
   t.equal(resolveConfig(inputs({ ...on, flags: { watch: 'off' } })).config.watch, false);
@@ -212,7 +212,7 @@ t.test('a switch can be turned off in every place', async (t) => {
   t.equal(resolveConfig(inputs({ file: { watch: false } })).config.watch, false);
 });
 
-t.test('a Lua state that could not be loaded, and socket paths that are too long', async (t) => {
+t.test('too little memory for a Lua state, and socket paths that are too long', async (t) => {
   t.match(errorOf({ file: { luaMemory: 1 } }).message, '"luaMemory": must be from 1m to 4095m');
   t.equal(resolveConfig(inputs({ file: { luaMemory: 0 } })).config.luaMemory, 0);
   const path = `/run/${'x'.repeat(200)}`;
@@ -221,7 +221,7 @@ t.test('a Lua state that could not be loaded, and socket paths that are too long
   }
 });
 
-t.test('paths are relative to where they are written', async (t) => {
+t.test('paths are relative to the place where they are written', async (t) => {
   const app = (given: Given) => resolveConfig(inputs(given)).config.app;
   t.equal(app({ flags: { app: 'a.lua' } }), '/srv/site/a.lua');
   t.equal(app({ env: { MOONRING_APP: './b' } }), '/srv/site/b');
@@ -235,7 +235,7 @@ t.test('paths are relative to where they are written', async (t) => {
   ]);
 });
 
-t.test('the config file is named by flag or variable', async (t) => {
+t.test('the config file is given by flag or variable', async (t) => {
   const path = (flags: Record<string, string>, env: Record<string, string>) =>
     configPath({ flags, env, cwd: '/srv/site' });
   t.equal(path({}, {}), null);
@@ -244,7 +244,7 @@ t.test('the config file is named by flag or variable', async (t) => {
   t.equal(path({ config: '/a.json' }, { MOONRING_CONFIG: 'm.json' }), '/a.json');
 });
 
-t.test('every error names the place', async (t) => {
+t.test('every error names its source', async (t) => {
   const file = '/etc/moonring/config.json';
   const usage: readonly [Given, string][] = [
     [{ flags: { port: 'x' } }, '--port: "x" is not a whole number'],
@@ -300,7 +300,7 @@ t.test('unknown names', async (t) => {
   t.match(errorOf({ file: { config: 'x' } }).message, 'unknown key "config"');
   t.match(errorOf({ file: { toString: 'x' } }).message, 'unknown key "toString"');
   t.match(errorOf({ file: '{"__proto__": {"port": 1}}' }).message, 'unknown key "__proto__"');
-  const message = 'MOONRING_PROT: there is no such option (Did you mean MOONRING_PORT?)';
+  const message = 'MOONRING_PROT: no such option (Did you mean MOONRING_PORT?)';
   t.strictSame(errorOf({ env: { MOONRING_PROT: '1' } }), { code: 'ERR_MOONRING_USAGE', message });
 });
 
@@ -318,14 +318,14 @@ t.test('variables of other programs are ignored', async (t) => {
   t.equal(resolveConfig(inputs({ env })).config.port, 8080);
 });
 
-t.test('the memory for bodies holds at least the largest body', async (t) => {
+t.test('the memory for bodies is at least as large as the largest body', async (t) => {
   const { config } = resolveConfig(inputs({ flags: { maxBody: '1g' } }));
   t.equal(config.maxBodyMemory, 1024 ** 3);
   const unlimited = resolveConfig(inputs({ flags: { maxBody: '1g', maxBodyMemory: '0' } }));
   t.equal(unlimited.config.maxBodyMemory, 0);
 });
 
-t.test('the memory limit is above the shared dictionaries', async (t) => {
+t.test('the memory limit exceeds the shared dictionaries', async (t) => {
   const flags = { memoryLimit: '128m', shared: 'a=64m,b=64m' };
   const expected = '--memory-limit: 128m has no room beside shared (128m): raise memory-limit';
   t.match(errorOf({ flags }).message, expected);
@@ -355,7 +355,7 @@ t.test('a small ring lowers the default of max-url', async (t) => {
   t.equal(wide.config.maxUrl, 8192);
 });
 
-t.test('a config file takes numbers where no unit is missing', async (t) => {
+t.test('a config file accepts numbers where no unit is needed', async (t) => {
   const file = { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: '5s' };
   const { config } = resolveConfig(inputs({ file }));
   t.match(config, { port: 0, maxBody: 100, processes: 2, headerTimeout: 0, bodyTimeout: 5000 });
@@ -365,7 +365,7 @@ t.test('a byte order mark before the JSON is accepted', async (t) => {
   t.equal(resolveConfig(inputs({ file: '\uFEFF{"port": 81}' })).config.port, 81);
 });
 
-t.test('a path with a NUL is refused', async (t) => {
+t.test('a path with a NUL is rejected', async (t) => {
   const { code, message } = errorOf({ file: { uds: '/run/a\0b' } });
   t.equal(code, 'ERR_MOONRING_CONFIG');
   t.match(message, 'a path cannot contain NUL');

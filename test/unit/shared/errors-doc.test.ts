@@ -10,6 +10,6 @@ t.test('docs/errors.md has the table of errors', async (t) => {
   t.equal(readFileSync(path, 'utf8'), rendered, 'UPDATE_DOCS=1 npm run test:unit writes it again');
 });
 
-t.test('a page without a place for the table is no page of errors', async (t) => {
+t.test('a page without a place for the table is rejected', async (t) => {
   t.throws(() => withErrorTable('# Errors\n'), { message: /no place/ });
 });

@@ -8,14 +8,14 @@ t.test('no failure ends with exit code 0', async (t) => {
   }
 });
 
-t.test('an error carries code, sentence and cause', async (t) => {
+t.test('an error has a code, a message and a cause', async (t) => {
   const cause = new Error('deeper');
   const error = new MoonringError('ERR_MOONRING_LISTEN', 'no', { cause });
   t.match(error, { name: 'MoonringError', code: 'ERR_MOONRING_LISTEN', message: 'no', cause });
   t.ok(error instanceof Error);
 });
 
-t.test('every thrown value has a text', async (t) => {
+t.test('every thrown value has a message', async (t) => {
   t.equal(messageOf(new Error('a')), 'a');
   t.equal(messageOf('b'), 'b');
   t.equal(messageOf(undefined), 'undefined');

@@ -31,14 +31,14 @@ const TO_MASTER: readonly ToMaster[] = [
   { type: 'cut' },
   { type: 'drained' },
   { type: 'prepared', generation: 2, problem: null },
-  { type: 'unprepared', generation: 2, reason: 'an earlier load has not ended yet' },
+  { type: 'unprepared', generation: 2, reason: 'an earlier load has not finished yet' },
   { type: 'switched', generation: 2 },
   { type: 'failed', code: 'HANDLER', message: 'app.lua:3: unexpected symbol' },
   { type: 'orphaned' },
   { type: 'memory', mark: 'near', residentBytes: 123_456_789 },
 ];
 
-t.test('every message is decoded to itself, without what does not belong to it', async (t) => {
+t.test('every message is decoded to itself, without unknown fields', async (t) => {
   for (const message of TO_REACTOR) {
     t.strictSame(decodeToReactor(structuredClone({ ...message, extra: 1 })), message);
   }
@@ -47,7 +47,7 @@ t.test('every message is decoded to itself, without what does not belong to it',
   }
 });
 
-t.test('the API that a Lua app finds is one that there is', async (t) => {
+t.test('the API that a Lua app uses exists', async (t) => {
   const load = (compat: string) => ({
     type: 'load',
     options: { ...reactorOptions, app: { kind: 'lua', path: '/srv/app.lua', compat } },
@@ -56,12 +56,12 @@ t.test('the API that a Lua app finds is one that there is', async (t) => {
   t.throws(() => decodeToReactor(load('njs')), MoonringError);
 });
 
-t.test('messages of the other direction are refused', async (t) => {
+t.test('messages of the other direction are rejected', async (t) => {
   for (const message of TO_REACTOR) t.throws(() => decodeToMaster(message), MoonringError);
   for (const message of TO_MASTER) t.throws(() => decodeToReactor(message), MoonringError);
 });
 
-/** Every value that differs from `value` in one place: left out, or replaced by `replacement`. */
+/** All values that differ from `value` in one place: left out, or replaced by `replacement`. */
 function* mutations(value: unknown, replacement: unknown): Generator<unknown> {
   yield replacement;
   if (Array.isArray(value)) {
@@ -95,11 +95,12 @@ const WRONG: readonly unknown[] = [
   Symbol('stop'),
 ];
 
-t.test('one wrong place in a message is found', async (t) => {
+t.test('one wrong field in a message is found', async (t) => {
   for (const wrong of WRONG) {
     for (const message of TO_REACTOR) {
       for (const changed of mutations(message, wrong)) {
-        // An empty list of listeners, proxies or shared memory is a list; no core and no file have values of their own.
+        // An empty list of listeners, proxies or shared memory is a list; no core and no file have
+        // values of their own.
         const text = typeof wrong === 'bigint' ? '' : (JSON.stringify(changed) ?? '');
         if (isDeepStrictEqual(changed, message)) continue;
         const isRight =
@@ -141,7 +142,7 @@ function randomValue(depth: number): unknown {
   return Object.fromEntries(entries);
 }
 
-t.test('nothing makes a decoder throw anything but MoonringError', async (t) => {
+t.test('a decoder throws only MoonringError, whatever it gets', async (t) => {
   for (let round = 0; round < 20_000; round++) {
     const value = randomValue(4);
     for (const decode of [decodeToMaster, decodeToReactor]) {

@@ -23,7 +23,7 @@ t.test('a missing addon: the message has the command to run', async (t) => {
   t.match(loadError(root, '/no/such.node'), '/no/such.node does not exist: MOONRING_ADDON names');
 });
 
-t.test('a clone is built in one way, an installed package in another', async (t) => {
+t.test('the advice differs between a clone and an installed package', async (t) => {
   const clone = t.testdir({ clone: { src: {} }, 'a.cjs': '' });
   t.match(loadError(join(clone, 'clone')), 'does not exist: build it with "npm run build", or');
   t.match(loadError(clone), /; or build it with "npx moonring build"$/);
@@ -33,16 +33,19 @@ t.test('a clone is built in one way, an installed package in another', async (t)
 
 t.test('a file that is not an addon', async (t) => {
   const root = t.testdir({ 'a.cjs': 'module.exports = { allocator() {} }', 'b.node': 'text' });
-  t.match(loadError(root, join(root, 'a.cjs')), 'is not the addon of this version');
+  t.match(loadError(root, join(root, 'a.cjs')), 'is not the addon for this version');
   t.match(loadError(root, join(root, 'b.node')), 'does not load');
 });
 
-t.test('MOONRING_ADDON is loaded in place of the built one; empty is not set', async (t) => {
-  const root = t.testdir();
-  const path = join(root, 'addon.cjs');
-  const members =
-    'openTcpListeners() {}, adoptListener() {}, allocator() {}, Boss: class {}, Reactor: class {}';
-  writeFileSync(path, `module.exports = { version: 'x', ${members} }`);
-  t.equal(loadNative(root, path).version, 'x');
-  t.match(loadError(root, ''), 'build/release/moonring.node');
-});
+t.test(
+  'MOONRING_ADDON is loaded instead of the built addon; empty counts as not set',
+  async (t) => {
+    const root = t.testdir();
+    const path = join(root, 'addon.cjs');
+    const members =
+      'openTcpListeners() {}, adoptListener() {}, allocator() {}, Boss: class {}, Reactor: class {}';
+    writeFileSync(path, `module.exports = { version: 'x', ${members} }`);
+    t.equal(loadNative(root, path).version, 'x');
+    t.match(loadError(root, ''), 'build/release/moonring.node');
+  },
+);

@@ -5,7 +5,7 @@ import { envNamesOf, flagOf, keyOf, OPTIONS, settings } from '../../../src/share
 
 const specs: readonly OptionSpec[] = OPTIONS;
 
-t.test('names are unique in every place', async (t) => {
+t.test('names are unique everywhere', async (t) => {
   for (const namesOf of [
     (spec: OptionSpec) => [flagOf(spec)],
     (spec: OptionSpec) => [keyOf(spec)],

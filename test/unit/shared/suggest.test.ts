@@ -3,7 +3,7 @@ import { didYouMean, nearest } from '../../../src/shared/suggest.js';
 
 const KNOWN = ['port', 'host', 'maxBody', 'maxHeaders', 'headerTimeout'];
 
-t.test('a slip of the pen is recognised', async (t) => {
+t.test('a typo is recognised', async (t) => {
   const slips: readonly [string, string][] = [
     ['prot', 'port'],
     ['ports', 'port'],
@@ -15,7 +15,7 @@ t.test('a slip of the pen is recognised', async (t) => {
   t.equal(didYouMean('prot', KNOWN), ' (Did you mean port?)');
 });
 
-t.test('a name like no other gets no suggestion', async (t) => {
+t.test('a name unlike any other gets no suggestion', async (t) => {
   for (const name of ['', 'x', 'version', 'workers', 'a'.repeat(1000)]) {
     t.equal(nearest(name, KNOWN), null, name.slice(0, 20));
   }

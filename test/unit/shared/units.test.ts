@@ -54,7 +54,7 @@ t.test('counts', async (t) => {
   }
 });
 
-t.test('a formatted line is parsed to its fields', async (t) => {
+t.test('a formatted line is parsed into its fields', async (t) => {
   for (const bytes of [0, 1, 1000, 1024, 1536, 65_536, 3 * 1024 ** 2, 1024 ** 3]) {
     t.equal(valueOrProblem(parseSize(formatSize(bytes))), bytes);
   }

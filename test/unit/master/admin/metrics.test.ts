@@ -14,7 +14,7 @@ interface Sample {
   readonly value: number;
 }
 
-/** As strict as promtool: HELP, TYPE, then samples of that family only, all of them distinct. */
+/** As strict as promtool: HELP, TYPE, then only samples of that family, all distinct. */
 function parseExposition(text: string): Map<string, Sample[]> {
   const parsed = new Map<string, Sample[]>();
   const seen = new Set<string>();
@@ -85,7 +85,7 @@ t.test('a histogram is cumulative and complete', async (t) => {
   ]);
 });
 
-t.test('latencies have method and class of the status, summed over the reactors', async (t) => {
+t.test('latencies are by method and status class, summed over the reactors', async (t) => {
   const samples = parseExposition(renderExposition(families)).get(
     'http_server_request_duration_seconds',
   );
@@ -101,7 +101,7 @@ t.test('latencies have method and class of the status, summed over the reactors'
 
 const noProc = process.platform === 'linux' ? false : 'reads /proc';
 
-t.test('the usage of a process comes from the system', { skip: noProc }, async (t) => {
+t.test('the resource usage of a process comes from the system', { skip: noProc }, async (t) => {
   const own = readProcessUsage('master', process.pid);
   if (own === null) throw new TypeError('no usage');
   t.ok(own.cpuSeconds > 0 && own.openFds > 3 && own.maxFds >= own.openFds);

@@ -51,7 +51,7 @@ t.test('a histogram is cumulative, with its sum', async (t) => {
   );
 });
 
-t.test('other values of labels are shown once they have counted something', async (t) => {
+t.test('other label values appear once they have counted something', async (t) => {
   const other = (count: number) => ({
     ...counter,
     series: [{ values: ['_other', '_other'], cells: [count] }],
@@ -60,7 +60,7 @@ t.test('other values of labels are shown once they have counted something', asyn
   t.match(rendered([other(0), other(2)]), 'shop_orders_total{kind="_other",country="_other"} 2\n');
 });
 
-t.test('a metric of another shape under the same name is left out', async (t) => {
+t.test('a metric with the same name but another shape is left out', async (t) => {
   const gauge: OwnMetric = {
     ...counter,
     kind: 'gauge',
@@ -71,7 +71,7 @@ t.test('a metric of another shape under the same name is left out', async (t) =>
   t.notMatch(rendered([one, gauge]), /gauge| 8\n| 7\n/);
 });
 
-t.test('numbers beyond all are written as Prometheus reads them', async (t) => {
+t.test('infinite values are written in Prometheus format', async (t) => {
   const gauge = (cell: number): OwnMetric => ({
     ...counter,
     kind: 'gauge',

@@ -3,7 +3,7 @@ import { ratesBetween } from '../../../../src/master/admin/rates.js';
 import type { StatsSnapshot } from '../../../../src/shared/native-stats.js';
 import { snapshot, statsLayout } from './stats-fixture.js';
 
-/** The fixture, `afterMs` later; in slot 1 `more` of everything has happened. */
+/** The fixture, `afterMs` later; in slot 1 every counter has grown by `more`. */
 function later(afterMs: number, more: number): StatsSnapshot {
   const [first, second] = snapshot.slots;
   if (first === undefined || second === undefined) throw new TypeError('the fixture has two slots');
@@ -31,13 +31,13 @@ t.test('increments per second, per reactor and in total', async (t) => {
   t.strictSame(rates?.reactors.get(1), busy);
 });
 
-t.test('a reactor that was not there before began with nothing', async (t) => {
+t.test('a new reactor starts from zero', async (t) => {
   const [first] = snapshot.slots;
   const one = { ...snapshot, slots: first === undefined ? [] : [first] };
   t.equal(ratesBetween(one, later(1000, 0), bounds)?.reactors.get(1)?.connections, 5);
 });
 
-t.test('without time between them there is no rate', async (t) => {
+t.test('without elapsed time there is no rate', async (t) => {
   t.equal(ratesBetween(snapshot, snapshot, bounds), null);
 });
 
@@ -56,7 +56,7 @@ function sent(counts: readonly number[]): StatsSnapshot {
   return { takenMs, slots: grown };
 }
 
-t.test('quantiles of the responses between the samples, not of those before', async (t) => {
+t.test('quantiles count only the responses between the samples', async (t) => {
   const cases: [number[], number | null, number | null][] = [
     [[0, 0, 0], null, null],
     // The bounds are 1 ms and 1 s: in the middle of the first bucket, and at its end.

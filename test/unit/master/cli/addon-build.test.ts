@@ -1,7 +1,7 @@
 import t from 'tap';
 import { buildAddon } from '../../../../src/master/cli/addon-build.js';
 
-t.test('the build is as good as the script that does it', async (t) => {
+t.test('the result of the build is the exit code of its script', async (t) => {
   const root = t.testdir({
     good: { scripts: { 'build-addon.mjs': '' } },
     bad: { scripts: { 'build-addon.mjs': 'process.exit(1)' } },

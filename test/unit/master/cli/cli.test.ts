@@ -106,7 +106,7 @@ t.test('the config file', async (t) => {
   });
 });
 
-t.test('build stands alone', async (t) => {
+t.test('build takes no options', async (t) => {
   t.strictSame(read(['build']), { action: 'build' });
   t.equal(read(['build', '--help']).action, 'help');
   const broken = { MOONRING_PORT: 'none' };
@@ -163,7 +163,7 @@ t.test('test takes files and directories', async (t) => {
   t.throws(() => read(['test', '--port', '0']), { code: 'ERR_MOONRING_USAGE' });
 });
 
-t.test('ctl takes one order, its number, and how long to wait', async (t) => {
+t.test('ctl takes a command, its number, and a timeout', async (t) => {
   const admin = ['--admin', './a.sock'];
   t.match(read(['ctl', 'scale', '3', ...admin]), {
     action: 'control',
@@ -177,7 +177,7 @@ t.test('ctl takes one order, its number, and how long to wait', async (t) => {
   });
   t.match(read(['ctl', '--help']), { action: 'help', text: /status.*reload.*drain.*scale/ });
   const wrong: readonly [readonly string[], string][] = [
-    [['ctl'], "missing required argument 'order'"],
+    [['ctl'], "missing required argument 'command'"],
     [['ctl', 'dance'], 'Allowed choices are status, reload, drain, scale'],
     [['ctl', 'scale'], 'ctl scale takes a number of reactors'],
     [['ctl', 'scale', '0'], 'ctl scale takes a number of reactors'],
@@ -190,17 +190,17 @@ t.test('ctl takes one order, its number, and how long to wait', async (t) => {
   }
 });
 
-t.test('serve has a check, and refuses what its app would', async (t) => {
+t.test('serve has a check, and rejects what its app would reject', async (t) => {
   t.match(read(['serve', '--check', 'public']), {
     action: 'check',
     site: { root: '/srv/site/public', index: 'index.html' },
   });
   const wrong: readonly [readonly string[], string][] = [
-    [['--index', 'a/b'], '--index: "a/b" is not the name of a file'],
-    [['--index', ''], '--index: "" is not the name of a file'],
+    [['--index', 'a/b'], '--index: "a/b" is not a file name'],
+    [['--index', ''], '--index: "" is not a file name'],
     [['--not-found', ''], '--not-found: the name of the file is empty'],
-    [['--cache-control', ''], '--cache-control: "" cannot be the value of a field'],
-    [['--cache-control', 'a\nb'], '--cache-control: "a\\nb" cannot be the value of a field'],
+    [['--cache-control', ''], '--cache-control: "" is not a valid field value'],
+    [['--cache-control', 'a\nb'], '--cache-control: "a\\nb" is not a valid field value'],
     [['--immutable', ''], '--immutable: the pattern is empty'],
     [Array(33).fill('--immutable=*'), '--immutable: there are more than 32 patterns'],
   ];
@@ -212,7 +212,7 @@ t.test('serve has a check, and refuses what its app would', async (t) => {
   t.notMatch(help, { text: /--compat/ });
 });
 
-t.test('commands for a service that is being written', async (t) => {
+t.test('commands for developing a service', async (t) => {
   t.strictSame(read(['init', 'new']), { action: 'init', directory: '/srv/site/new' });
   t.match(errorOf(['init']), { message: "missing required argument 'directory'" });
   t.match(read(['routes', 'app.lua']), {
@@ -224,7 +224,7 @@ t.test('commands for a service that is being written', async (t) => {
   t.match(errorOf(['completion', 'ksh']), { message: /bash, zsh, fish/ });
 });
 
-t.test('dev means watch, unless that was set', async (t) => {
+t.test('dev implies watch, unless watch was set', async (t) => {
   t.match(configOf(read(['--dev'])), { dev: true, watch: true });
   t.match(configOf(read(['--dev', '--no-watch'])), { dev: true, watch: false });
   t.match(configOf(read([], { MOONRING_DEV: 'on' })), { dev: true, watch: true });

@@ -17,7 +17,7 @@ function scriptFor(shell: string): string {
   return line.text;
 }
 
-/** What bash offers for each of these words, the last of which is being written. */
+/** The completions of bash for these words, the last of which is incomplete. */
 function inBash(t: Test, lines: readonly (readonly string[])[]): string[][] {
   const directory = t.testdir({ 'app.lua': '', 'other.txt': '' });
   mkdirSync(join(directory, 'public'));
@@ -87,7 +87,7 @@ t.test('all shells know every option', async (t) => {
   }
 });
 
-t.test('every shell that is here can read its script', async (t) => {
+t.test('every installed shell can parse its script', async (t) => {
   const directory = t.testdir();
   for (const shell of ['bash', 'zsh', 'fish']) {
     const path = join(directory, shell);

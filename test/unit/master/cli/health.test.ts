@@ -5,7 +5,7 @@ import { resolveConfig } from '../../../../src/shared/config.js';
 import type { ServerOptions } from '../../../../src/shared/options.js';
 import { listenLocally } from '../../../e2e/listening.js';
 
-/** Options as they are written. */
+/** Options as written. */
 function question(options: ServerOptions) {
   const file = { path: '/moonring.json', text: JSON.stringify({ admin: 'off', ...options }) };
   const { config } = resolveConfig({ flags: {}, env: {}, file, cwd: '/' });
@@ -37,29 +37,32 @@ t.test('without it, the server itself', async (t) => {
   t.strictSame(asked({ port: 'off', uds }), { socketPath: uds, path });
 });
 
-t.test('a port that the system chose cannot be known', async (t) => {
+t.test('a port chosen by the system is unknown', async (t) => {
   t.equal(asked({ port: 0 }), null);
   t.equal(asked({ admin: '127.0.0.1:0' }), null);
   const { healthy, message } = await askHealth(null);
   t.equal(healthy, false);
-  t.match(message, 'no address to ask');
+  t.match(message, 'no address to check');
 });
 
-t.test('only 200 of /readyz is ready; of the application all but server errors', async (t) => {
-  for (const [settings, status, healthy] of [
-    [{ admin: '127.0.0.1:1' }, 200, true],
-    [{ admin: '127.0.0.1:1' }, 404, false],
-    [{ admin: '127.0.0.1:1' }, 503, false],
-    [{}, 404, true],
-    [{}, 503, false],
-  ] as const) {
-    t.equal(
-      question(settings)?.isHealthy(status),
-      healthy,
-      `${JSON.stringify(settings)} ${status}`,
-    );
-  }
-});
+t.test(
+  'only 200 from /readyz is ready; from the application anything but server errors',
+  async (t) => {
+    for (const [settings, status, healthy] of [
+      [{ admin: '127.0.0.1:1' }, 200, true],
+      [{ admin: '127.0.0.1:1' }, 404, false],
+      [{ admin: '127.0.0.1:1' }, 503, false],
+      [{}, 404, true],
+      [{}, 503, false],
+    ] as const) {
+      t.equal(
+        question(settings)?.isHealthy(status),
+        healthy,
+        `${JSON.stringify(settings)} ${status}`,
+      );
+    }
+  },
+);
 
 async function listen(t: Test, answer: (path: string) => number | null): Promise<number> {
   const server = createServer((request, response) => {
@@ -81,7 +84,7 @@ t.test('the message has the status', async (t) => {
   t.strictSame(app, { healthy: true, message: `127.0.0.1:${port}/ responded with 200` });
 });
 
-t.test('a server without a response is not healthy', async (t) => {
+t.test('a server that does not respond is unhealthy', async (t) => {
   const port = await listen(t, () => null);
   const silent = await askHealth(question({ port }), 50);
   t.strictSame(silent, {

@@ -34,7 +34,7 @@ t.test('each option has a line with its value and its origin', async (t) => {
   for (const [key, pattern] of Object.entries(expected)) t.match(found.get(key), pattern, key);
 });
 
-t.test('a value that is printed can be given again', async (t) => {
+t.test('a printed value can be used as input', async (t) => {
   const found = lines({});
   for (const spec of settings()) {
     if ('absent' in spec) continue;

@@ -11,7 +11,7 @@ function linesOf(chunks: readonly string[]): string[] {
   return lines;
 }
 
-t.test('lines come whole, however they are cut into chunks', async (t) => {
+t.test('lines are reassembled, however they are split into chunks', async (t) => {
   t.strictSame(linesOf(['one\ntwo\r\n\nth', 'ree', '\nfo', 'ur']), [
     'one',
     'two',
@@ -21,7 +21,7 @@ t.test('lines come whole, however they are cut into chunks', async (t) => {
   ]);
 });
 
-t.test('a line without end is cut and its rest skipped', async (t) => {
+t.test('a line without end is truncated and its rest skipped', async (t) => {
   const chunk = 'x'.repeat(10_000);
   const [first = '', ...rest] = linesOf([...Array(1000).fill(chunk), 'end\nnext\n']);
   t.equal(first, `${'x'.repeat(LINE_BYTES_MAX)}... [cut]`);

@@ -2,7 +2,7 @@ import t from 'tap';
 import { lineOutput } from '../../../../src/master/log/line-output.js';
 import { until } from '../../../e2e/until.js';
 
-/** Takes `room` bytes, then none until there is room again. */
+/** Accepts `room` bytes, then none until there is room again. */
 function reader(room: number) {
   const self = {
     room,
@@ -25,7 +25,7 @@ t.test('a line is written before the call returns', async (t) => {
   t.equal(to.text, 'one\n');
 });
 
-t.test('lines that are not written wait, whole and in order', async (t) => {
+t.test('unwritten lines wait, complete and in order', async (t) => {
   const to = reader(5);
   const output = lineOutput(to.take);
   output.write('first\n');
@@ -36,7 +36,7 @@ t.test('lines that are not written wait, whole and in order', async (t) => {
   t.equal(to.text, 'first\nsecond\n');
 });
 
-t.test('waiting lines are written later without a further line', async (t) => {
+t.test('waiting lines are written later without another line', async (t) => {
   const to = reader(0);
   lineOutput(to.take).write('first\n');
   to.room = 100;
@@ -61,7 +61,7 @@ t.test(
   },
 );
 
-t.test('a full disk is no failure; the loss is logged when there is room again', async (t) => {
+t.test('a full disk is not an error; the loss is logged when there is room again', async (t) => {
   const to = reader(1000);
   const output = lineOutput(to.take);
   to.problem = 'No space left on device';
@@ -73,7 +73,7 @@ t.test('a full disk is no failure; the loss is logged when there is room again',
   t.match(to.text, /^three\n.*"lost":2,"reason":"No space left on device"/);
 });
 
-t.test('a line that was cut by a full disk is lost too', async (t) => {
+t.test('a line truncated by a full disk is lost too', async (t) => {
   const to = reader(3);
   const output = lineOutput(to.take);
   output.write('first\n');

@@ -5,7 +5,7 @@ import { openLog } from '../../../../src/master/log/log.js';
 
 const OPTIONS = { level: 'info', terminal: null } as const;
 
-/** Writes as the addon does, and remembers where to. */
+/** Writes like the addon, and records where to. */
 function writer() {
   const seen = new Set<number>();
   const openLines = (fd: number) => (lines: Buffer) => {
@@ -15,7 +15,7 @@ function writer() {
   return { seen, openLines };
 }
 
-t.test('a closed log gives back its descriptor and its listener', async (t) => {
+t.test('a closed log releases its descriptor and its listener', async (t) => {
   const file = join(t.testdir(), 'server.log');
   const before = process.listenerCount('exit');
   const native = writer();

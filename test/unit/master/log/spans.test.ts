@@ -8,7 +8,7 @@ const [TRACE, PARENT, SPAN] = [
   '00f067aa0ba902b7',
 ];
 
-/** As a reactor writes it. */
+/** As written by a reactor. */
 function line(span: object, changes: object = {}) {
   return JSON.stringify({
     span: { ...span, begun: 1_700_000_000_123_456 },
@@ -22,7 +22,7 @@ function line(span: object, changes: object = {}) {
   });
 }
 
-t.test('a request is a span of the server, from its first byte to its last', async (t) => {
+t.test('a request is a server span, from its first byte to its last', async (t) => {
   const span = spanOf(line({ traceId: TRACE, parentId: PARENT, spanId: SPAN }), newId);
   t.match(span, {
     name: 'GET',
@@ -51,7 +51,7 @@ t.test('a request is a span of the server, from its first byte to its last', asy
   t.notMatch(JSON.stringify(span), /secret/, 'no query');
 });
 
-t.test('a request without a trace begins one', async (t) => {
+t.test('a request without a trace starts one', async (t) => {
   const span = spanOf(line({}), newId);
   t.match(span?.context, { traceId: 'ab'.repeat(16), spanId: 'ab'.repeat(8) });
   t.notOk(span && 'parentSpanContext' in span);
@@ -63,7 +63,7 @@ t.test('a 5xx is an error, a 4xx is the client\u2019s', async (t) => {
   t.match(spanOf(line({}, { res: { statusCode: 404 } }), newId), { status: { code: 0 } });
 });
 
-t.test('a text of a handler that begins alike is none', async (t) => {
+t.test('a log text of a handler that begins the same way is not a span', async (t) => {
   for (const text of [
     '{"span":',
     '{"span":1}',

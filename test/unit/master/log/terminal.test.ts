@@ -20,6 +20,6 @@ t.test('in colours on request', async (t) => {
   t.match(written(true, RECORD), '\u001B[');
 });
 
-t.test('a line that is no record is left unchanged', async (t) => {
+t.test('a line that is not a record is left unchanged', async (t) => {
   t.match(written(false, 'plain words\n'), 'plain words');
 });

@@ -34,7 +34,7 @@ t.test('files, directories and shared objects are apps', async (t) => {
   t.strictSame(resolve('/srv/good'), { kind: 'lua', path: '/srv/good/handler.lua' });
 });
 
-t.test('other paths are refused with a reason', async (t) => {
+t.test('other paths are rejected with a reason', async (t) => {
   const wrong: readonly [string, string | RegExp][] = [
     ['/srv/none.lua', 'the app /srv/none.lua does not exist'],
     ['/srv/app.txt', 'must be a .lua file, a directory with handler.lua, or a shared object'],

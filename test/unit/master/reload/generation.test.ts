@@ -8,7 +8,7 @@ const ORDER = {
   shared: [],
 } as const;
 
-/** The files that a checker sends. */
+/** The files sent by a checker. */
 const FILES = 1000;
 
 const native = {
@@ -22,7 +22,7 @@ function packageWith(t: Test, script: string): string {
   return t.testdir({ dist: { 'checker.js': script } });
 }
 
-t.test('a good verdict resolves to the files that came with it', async (t) => {
+t.test('a positive result resolves to the files that came with it', async (t) => {
   const verdicts = [
     [
       { problem: null, isKept: true, isWhole: true },
@@ -48,7 +48,7 @@ t.test('a problem rejects with its message', async (t) => {
   await t.rejects(checkHandler(native, root, ORDER), error);
 });
 
-t.test('a verdict of another version rejects, and ends nothing', async (t) => {
+t.test('a result of another version rejects, and terminates nothing', async (t) => {
   for (const verdict of [
     '{ ok: true }',
     '7',
@@ -58,15 +58,18 @@ t.test('a verdict of another version rejects, and ends nothing', async (t) => {
     '[]',
   ]) {
     const root = packageWith(t, `process.send(${verdict}); setInterval(() => {}, 1000)`);
-    const error = { code: 'ERR_MOONRING_PROTOCOL', message: /^the checker is of another version/ };
+    const error = {
+      code: 'ERR_MOONRING_PROTOCOL',
+      message: /^the checker is from another version/,
+    };
     await t.rejects(checkHandler(native, root, ORDER), error, verdict);
   }
 });
 
-t.test('a handler that ends the process, or never returns, rejects', async (t) => {
+t.test('a handler that terminates the process, or never returns, rejects', async (t) => {
   const ended = checkHandler(native, packageWith(t, 'process.exit(3)'), ORDER);
   await t.rejects(ended, {
-    message: '/srv/app.lua ended the process that loaded it (exit code 3)',
+    message: '/srv/app.lua terminated the process that loaded it (exit code 3)',
   });
   const endless = checkHandler(native, packageWith(t, 'setInterval(() => {}, 1000)'), ORDER, 300);
   await t.rejects(endless, { message: '/srv/app.lua did not finish loading within 0.3 s' });

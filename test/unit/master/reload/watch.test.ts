@@ -5,9 +5,9 @@ import { watchFiles } from '../../../../src/master/reload/watch.js';
 import { until } from '../../../e2e/until.js';
 
 interface Watched {
-  /** The files of each change that was reported, below the directory. */
+  /** The files of each reported change, relative to the directory. */
   readonly changes: readonly (readonly string[])[];
-  /** Waits for the change that `act` causes. */
+  /** Waits for the change caused by `act`. */
   readonly after: (act: () => void) => Promise<readonly string[]>;
 }
 
@@ -36,7 +36,7 @@ function watchApp(
   };
 }
 
-/** As editors save: a new file takes the place of the old one. */
+/** Like an editor that saves: a new file replaces the old one. */
 function saveByRename(path: string, text: string): void {
   writeFileSync(`${path}.tmp`, text);
   renameSync(`${path}.tmp`, path);
@@ -62,7 +62,7 @@ t.test('changes of .lua files are reported, each time', async (t) => {
   t.strictSame(await after(() => rmSync(join(dir, 'new', 'c.lua'))), ['new/c.lua']);
 });
 
-t.test('changes of the config file and of modules in C beside the app are reported', async (t) => {
+t.test('changes of the config file and of C modules beside the app are reported', async (t) => {
   const dir = t.testdir({ etc: { 'moonring.json': '{}' }, app: { 'app.lua': '', 'fast.so': 'a' } });
   const config = join(dir, 'etc', 'moonring.json');
   const { after } = watchApp(t, dir, join(dir, 'app', 'app.lua'), 'lua', config);
@@ -95,7 +95,7 @@ t.test(
   },
 );
 
-t.test('an app behind a link is followed when the link is changed', async (t) => {
+t.test('an app that is a symbolic link is followed when the link changes', async (t) => {
   const dir = t.testdir({
     r1: { 'handler.lua': '1', 'lib.lua': '' },
     r2: { 'handler.lua': '2', 'lib.lua': '' },
@@ -148,7 +148,7 @@ t.test('a directory that is replaced is watched again', async (t) => {
   t.strictSame(await after(saved), ['app/handler.lua']);
 });
 
-t.test('a handler in C is its file', async (t) => {
+t.test('the only file of a C handler is the handler', async (t) => {
   const dir = t.testdir({ 'app.so': '1', 'x.lua': '' });
   const { after } = watchApp(t, dir, join(dir, 'app.so'), 'c');
   writeFileSync(join(dir, 'x.lua'), '2');
@@ -157,7 +157,7 @@ t.test('a handler in C is its file', async (t) => {
   }
 });
 
-t.test('more directories than may be watched are a problem, and no end', async (t) => {
+t.test('more directories than can be watched are a problem, but not an error', async (t) => {
   const dir = t.testdir({ 'app.lua': '' });
   for (let i = 0; i < 1100; i++) mkdirSync(join(dir, `d${i}`));
   const problems: unknown[] = [];

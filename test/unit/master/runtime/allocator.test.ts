@@ -16,7 +16,7 @@ function choose(given: Partial<AllocatorInputs> & { readonly installed?: readonl
   });
 }
 
-t.test('jemalloc is preloaded where it is installed', async (t) => {
+t.test('jemalloc is preloaded if it is installed', async (t) => {
   const choice = choose({});
   t.match(choice, { type: 'jemalloc', path: DEBIAN, env: { LD_PRELOAD: DEBIAN } });
   t.match(choice, { env: { MALLOC_CONF: 'background_thread:true' } });
@@ -30,12 +30,12 @@ t.test('jemalloc is preloaded where it is installed', async (t) => {
   });
 });
 
-t.test('libraries that the operator preloads are kept', async (t) => {
+t.test('libraries preloaded by the operator are kept', async (t) => {
   const env = { LD_PRELOAD: '/x.so', MALLOC_CONF: 'narenas:1' };
   t.match(choose({ env }), { env: { LD_PRELOAD: `${DEBIAN}:/x.so`, MALLOC_CONF: 'narenas:1' } });
 });
 
-t.test('system, with the reason', async (t) => {
+t.test('the system allocator, with the reason', async (t) => {
   t.match(choose({ wanted: 'system' }), { type: 'system', unexpected: false });
   t.match(choose({ installed: [] }), { type: 'system', unexpected: true });
   for (const library of ['libasan.so.8', 'libtsan.so.2', 'libubsan.so', 'libclang_rt.asan.so']) {
@@ -44,7 +44,7 @@ t.test('system, with the reason', async (t) => {
   }
 });
 
-t.test('a reactor removes every variable that is set for it', async (t) => {
+t.test('a reactor removes every variable that was set for it', async (t) => {
   for (const platform of ['linux', 'darwin']) {
     const choice = chooseAllocator({
       wanted: 'jemalloc',

@@ -9,7 +9,7 @@ import { SETTINGS } from '../supervisor/driver.js';
 
 const open = () => openSync('/dev/null', 'r+');
 
-/** As much of the addon, the log and the resources as one reactor process needs. */
+/** The parts of the addon, the log and the resources that one reactor process needs. */
 function inputsFor(script: string, onLog: (message: string) => void, onEnd: () => void) {
   const native = {
     socketPair: () => [open(), open()],
@@ -51,7 +51,7 @@ function inputsFor(script: string, onLog: (message: string) => void, onEnd: () =
   return { native, log, resources, script, reactorEnv: {}, livenessGraceMs: 0, hooks };
 }
 
-t.test('a reactor that the files of the app do not reach is replaced', async (t) => {
+t.test('a reactor that does not get the files of the app is replaced', async (t) => {
   const hello = `{ type: 'hello', protocol: ${PROTOCOL_VERSION}, pid: process.pid }`;
   const script = join(
     t.testdir({ 'reactor.mjs': `process.send(${hello}); process.on('message', () => {});` }),
@@ -75,7 +75,7 @@ t.test('a reactor that the files of the app do not reach is replaced', async (t)
   supervisor.dispatch({ type: 'order', order: { type: 'stop' } });
   await end;
   t.strictSame(messages.slice(0, 2), [
-    'the files of the app cannot be passed on',
+    'cannot pass the files of the app to a reactor',
     'reactor crashed',
   ]);
   t.equal(supervisor.state().restarts.signal + supervisor.state().restarts.start, 1);

@@ -76,7 +76,7 @@ t.test('TCP, a Unix socket, and both', async (t) => {
   });
 });
 
-t.test('listeners of a service manager replace all others', async (t) => {
+t.test('listeners from a service manager replace all others', async (t) => {
   t.match(
     openListeners(sockets('EADDRINUSE'), {
       ...PLAN,
@@ -96,7 +96,7 @@ t.test('listeners of a service manager replace all others', async (t) => {
   );
 });
 
-t.test('a name of a descriptor says what it is for', async (t) => {
+t.test('the name of a descriptor determines its use', async (t) => {
   const tcp = (name: string) => [{ fd: 3, name }];
   const open = (
     inherited: readonly { fd: number; name: string }[],
@@ -112,7 +112,7 @@ t.test('a name of a descriptor says what it is for', async (t) => {
   t.throws(() => open([{ fd: 4, name: 'https' }], 8443), { message: /on TCP only/ });
 });
 
-t.test('orders are taken from no socket that every user may write to', async (t) => {
+t.test('a control socket that every user may write to is rejected', async (t) => {
   const path = join(t.testdir(), 'a.sock');
   writeFileSync(path, '');
   const native = {
@@ -123,10 +123,10 @@ t.test('orders are taken from no socket that every user may write to', async (t)
   chmodSync(path, 0o660);
   t.match(open().admin, [{ fd: 4 }]);
   chmodSync(path, 0o666);
-  t.throws(open, { message: /every user may give orders .* SocketMode=0600/ });
+  t.throws(open, { message: /every user can control the server .* SocketMode=0600/ });
 });
 
-t.test('a failure names the address and what to do', async (t) => {
+t.test('an error names the address and what to do', async (t) => {
   const messages: readonly [string, RegExp][] = [
     ['EADDRINUSE', /^127\.0\.0\.1:80 is in use .* --port/],
     ['EACCES', /^no permission to listen on 127\.0\.0\.1:80: .*1023/],

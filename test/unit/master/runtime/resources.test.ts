@@ -5,7 +5,7 @@ import type { NativeAddon } from '../../../../src/shared/native.js';
 
 const SLOTS = 16;
 
-/** Descriptors are numbers of ours: `open` has those that were not closed. */
+/** Descriptors are numbers invented here: `open` has those that were not closed. */
 function imitation(mostListeners: number) {
   const open = new Set<number>();
   let next = 100;
@@ -36,7 +36,7 @@ function imitation(mostListeners: number) {
     },
     closeDescriptor: (fd: number) => open.delete(fd),
   };
-  // As much of the addon as this module needs.
+  // The parts of the addon that this module needs.
   return { open, take, native: native as unknown as NativeAddon };
 }
 

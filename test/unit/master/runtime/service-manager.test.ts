@@ -34,7 +34,7 @@ function managed(env: Record<string, string>, fails = false) {
   return { service: serviceManager({ native, env, pid: 7, log }), told, logged };
 }
 
-t.test('each state is reported once, a reload with the time of its begin', async (t) => {
+t.test('each state is reported once, a reload with its start time', async (t) => {
   const { service, told } = managed({ NOTIFY_SOCKET: 's' });
   service.reloaded();
   service.reloading();
@@ -56,7 +56,7 @@ t.test('each state is reported once, a reload with the time of its begin', async
   ]);
 });
 
-t.test('without a socket nothing is reported; one that fails is a record', async (t) => {
+t.test('without a socket nothing is reported; a failure is logged', async (t) => {
   const silent = managed({ WATCHDOG_USEC: '10000' });
   silent.service.ready();
   silent.service.watch(() => true);
@@ -66,7 +66,7 @@ t.test('without a socket nothing is reported; one that fails is a record', async
   t.match(broken.logged, [/could not be notified/]);
 });
 
-t.test('the watchdog hears of a server that lives, in half of its time', async (t) => {
+t.test('the watchdog is notified while the server lives, at half of its interval', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] });
   t.teardown(() => mock.timers.reset());
   const env = { NOTIFY_SOCKET: 's', WATCHDOG_USEC: '2000000', WATCHDOG_PID: '7' };
@@ -87,7 +87,7 @@ t.test('the watchdog hears of a server that lives, in half of its time', async (
   t.equal(told.length, 4);
 });
 
-t.test('a watchdog of another process, or none, hears nothing', async (t) => {
+t.test('without a watchdog, or with one for another process, nothing is sent', async (t) => {
   for (const more of [
     {},
     { WATCHDOG_USEC: '0' },

@@ -17,7 +17,7 @@ function problem(flags: Readonly<Record<string, string>>, speaksTls = false): st
   return '';
 }
 
-t.test('what keeps a server from starting is found without starting it', async (t) => {
+t.test('problems that prevent a start are found without starting', async (t) => {
   const wrong: readonly [Readonly<Record<string, string>>, RegExp][] = [
     [{ port: 'off' }, /^ERR_MOONRING_USAGE there is nothing to listen on/],
     [{ minReactors: '3' }, /^ERR_MOONRING_CONFIG --min-reactors 3 is more than the 2 reactors/],
@@ -33,7 +33,7 @@ t.test('what keeps a server from starting is found without starting it', async (
   t.match(problem({ port: '8443' }, true), /^ERR_MOONRING_USAGE --port and --tls-port are both/);
 });
 
-t.test('what can start is fine', async (t) => {
+t.test('a valid configuration has no problem', async (t) => {
   const fine: readonly Readonly<Record<string, string>>[] = [
     {},
     { port: 'off', uds: 'socket' },

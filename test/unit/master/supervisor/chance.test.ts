@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import { begin, type Driver, drive, driveServing } from './driver.js';
 
-/** Gives nothing up. */
+/** Never gives up. */
 const GENTLE = {
   maxFailedStarts: 1000,
   maxCrashes: 1000,
@@ -48,7 +48,7 @@ t.test('no sequence of events forks two children into one slot or exits twice', 
       const ended = driver.effects.filter(({ type }) => type === 'exit').length;
       if (ended > 1 || (ended === 1 && alive.size > 0)) t.fail(`round ${round}: exit too early`);
     }
-    // Whatever has happened: two signals, and the death of all, are the end.
+    // Whatever happened before: two signals, and the death of all processes, end it.
     for (const signal of ['SIGTERM', 'SIGQUIT'] as const) driver.signal(signal);
     for (const child of alive) driver.exit(child, KILLED);
     if (driver.phase() !== 'ended')
@@ -123,7 +123,7 @@ t.test(
         );
         const { children, generation } = driver.state();
         const isOne = children.every((child) => child.generation === generation);
-        // Who had loaded and died before it served is the one case in which generations mix.
+        // Generations mix only if a process loaded and died before it served.
         const isIncomplete = problems.some((each) => /was killed|exited|failed/.test(each ?? ''));
         if (!isOne) t.ok(isIncomplete, `round ${round}`);
         driver.signal('SIGTERM');
@@ -138,7 +138,7 @@ t.test(
   },
 );
 
-/** Each prepared generation has its own files. */
+/** Each prepared generation has separate files. */
 const filesOf = new WeakMap<Driver, number>();
 
 function prepare(driver: Driver, random: (below: number) => number): string[] {

@@ -4,7 +4,7 @@ import { begin, type Driver, driveServing } from './driver.js';
 
 const KILLED = { code: null, signal: 'SIGKILL' } as const;
 
-t.test('a killed reactor is replaced at once, the others are not touched', async (t) => {
+t.test('a killed reactor is replaced at once, the others are not affected', async (t) => {
   const driver = driveServing(2);
   t.strictSame(driver.exit(1, KILLED), ['fork 3 in 0', 'arm 0 20000']);
   t.strictSame(driver.tags(), ['starting', 'ready']);
@@ -13,7 +13,7 @@ t.test('a killed reactor is replaced at once, the others are not touched', async
   t.strictSame(driver.ready(3), ['cancel 0'], 'ready is not announced again');
 });
 
-t.test('an exit with code 0 that was not ordered is a crash', async (t) => {
+t.test('an unexpected exit with code 0 is a crash', async (t) => {
   t.strictSame(driveServing(1).exit(1), ['fork 2 in 0', 'arm 0 20000']);
 });
 
@@ -29,25 +29,30 @@ function crashLoop(driver: Driver, first: number): number {
   return child;
 }
 
-t.test('a crash loop is retried with a longer delay, and the others go on', async (t) => {
-  const driver = driveServing(2);
-  const last = crashLoop(driver, 1);
-  t.strictSame(driver.tags(), ['failed', 'ready']);
-  t.equal(driver.phase(), 'serving');
-  t.match(
-    driver.effects.find((effect) => effect.type === 'log' && effect.message.includes('crash loop')),
-    { level: 'error', fields: { reactor: 0, reason: 'crashed 4 times in 60 seconds' } },
-  );
-  t.match(driver.effects.at(-1), { type: 'arm-timer', delayMs: 1000 });
-  t.strictSame(driver.timer(0), [`fork ${last + 1} in 0`, 'arm 0 20000']);
-  driver.hello(last + 1);
-  t.strictSame(driver.exit(last + 1, KILLED), ['arm 0 2000'], 'the delay doubles');
-  driver.timer(0);
-  begin(driver, last + 2);
-  t.strictSame(driver.tags(), ['ready', 'ready'], 'it may recover');
-});
+t.test(
+  'a reactor in a crash loop is retried with a longer delay, and the others keep running',
+  async (t) => {
+    const driver = driveServing(2);
+    const last = crashLoop(driver, 1);
+    t.strictSame(driver.tags(), ['failed', 'ready']);
+    t.equal(driver.phase(), 'serving');
+    t.match(
+      driver.effects.find(
+        (effect) => effect.type === 'log' && effect.message.includes('crash loop'),
+      ),
+      { level: 'error', fields: { reactor: 0, reason: 'crashed 4 times in 60 seconds' } },
+    );
+    t.match(driver.effects.at(-1), { type: 'arm-timer', delayMs: 1000 });
+    t.strictSame(driver.timer(0), [`fork ${last + 1} in 0`, 'arm 0 20000']);
+    driver.hello(last + 1);
+    t.strictSame(driver.exit(last + 1, KILLED), ['arm 0 2000'], 'the delay doubles');
+    driver.timer(0);
+    begin(driver, last + 2);
+    t.strictSame(driver.tags(), ['ready', 'ready'], 'it may recover');
+  },
+);
 
-t.test('when the last reactor is in a crash loop, the server ends with its reason', async (t) => {
+t.test('when the last reactor is in a crash loop, the server exits with its reason', async (t) => {
   const driver = driveServing(2);
   crashLoop(driver, 1);
   let last: string[] = [];
@@ -61,7 +66,7 @@ t.test('when the last reactor is in a crash loop, the server ends with its reaso
   t.equal(last.at(-1), `exit ERR_MOONRING_CRASH_LOOP: ${message}`);
 });
 
-t.test('a reactor that serves in spite of a crash loop counts as left', async (t) => {
+t.test('a reactor that serves in spite of a crash loop counts as running', async (t) => {
   const driver = driveServing(2);
   const last = crashLoop(driver, 1);
   driver.timer(0);
@@ -79,7 +84,7 @@ t.test('a reactor that serves in spite of a crash loop counts as left', async (t
   t.equal(driver.phase(), 'ended');
 });
 
-t.test('the crash loop of a slot does not keep the others from being reloaded', async (t) => {
+t.test('the crash loop of one slot does not prevent a reload of the others', async (t) => {
   const driver = driveServing(2);
   const last = crashLoop(driver, 1);
   driver.signal('SIGHUP');
@@ -102,7 +107,7 @@ t.test('the crash loop of a slot does not keep the others from being reloaded', 
   t.strictSame(driver.tags(), ['ready', 'ready']);
 });
 
-t.test('crashes of different slots, and old ones, are not added up', async (t) => {
+t.test('crashes of different slots, and old ones, are not added together', async (t) => {
   const driver = driveServing(4);
   for (const child of [1, 2, 3, 4]) t.match(driver.exit(child, KILLED)[0], /^fork/);
   const rare = driveServing(1);
@@ -113,21 +118,24 @@ t.test('crashes of different slots, and old ones, are not added up', async (t) =
   }
 });
 
-t.test('a reactor without a channel is replaced at once, and killed after a minute', async (t) => {
-  const driver = driveServing(1);
-  t.strictSame(driver.disconnect(1), ['arm child 1 60000', 'fork 2 in 0', 'arm 0 20000']);
-  begin(driver, 2);
-  t.strictSame(driver.tags(), ['ready']);
-  t.strictSame(driver.childTimer(1), ['kill 1']);
-  t.strictSame(driver.exit(1, KILLED), ['cancel child 1']);
-  t.strictSame(driver.state().restarts, { signal: 1, exit: 0, stuck: 0, start: 0, memory: 0 });
-  const crash = driver.effects.find(
-    (effect) => effect.type === 'log' && effect.message === 'reactor crashed',
-  );
-  t.match(crash, { fields: { reactor: 0, signal: 'SIGKILL', reason: 'signal', restartInMs: 0 } });
-});
+t.test(
+  'a reactor that lost its channel is replaced at once, and killed after a minute',
+  async (t) => {
+    const driver = driveServing(1);
+    t.strictSame(driver.disconnect(1), ['arm child 1 60000', 'fork 2 in 0', 'arm 0 20000']);
+    begin(driver, 2);
+    t.strictSame(driver.tags(), ['ready']);
+    t.strictSame(driver.childTimer(1), ['kill 1']);
+    t.strictSame(driver.exit(1, KILLED), ['cancel child 1']);
+    t.strictSame(driver.state().restarts, { signal: 1, exit: 0, stuck: 0, start: 0, memory: 0 });
+    const crash = driver.effects.find(
+      (effect) => effect.type === 'log' && effect.message === 'reactor crashed',
+    );
+    t.match(crash, { fields: { reactor: 0, signal: 'SIGKILL', reason: 'signal', restartInMs: 0 } });
+  },
+);
 
-t.test('while cores of earlier crashes are written, one waits for its end', async (t) => {
+t.test('while core dumps of earlier crashes are written, a restart waits for them', async (t) => {
   const driver = driveServing(1);
   driver.disconnect(1);
   begin(driver, 2);
@@ -152,7 +160,7 @@ t.test('late events of a process that has exited are ignored', async (t) => {
   t.strictSame(driver.tags(), ['starting']);
 });
 
-t.test('messages out of place change nothing', async (t) => {
+t.test('unexpected messages change nothing', async (t) => {
   const driver = driveServing(1);
   for (const effects of [driver.hello(1), driver.loaded(1), driver.ready(1), driver.drained(1)]) {
     t.strictSame(effects, []);
@@ -163,7 +171,7 @@ t.test('messages out of place change nothing', async (t) => {
   t.strictSame(driver.tags(), ['ready']);
 });
 
-t.test('signals that mean something to other servers are ignored', async (t) => {
+t.test('signals with a meaning for other servers are ignored', async (t) => {
   const driver = driveServing(1);
   for (const signal of FOREIGN_SIGNALS) {
     t.strictSame(driver.signal(signal), [], signal);

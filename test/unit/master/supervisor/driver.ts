@@ -60,15 +60,15 @@ export interface Driver {
   readonly drained: (child: ChildId) => string[];
   readonly exit: (child: ChildId, exit?: Partial<ChildExit>) => string[];
   readonly silent: (child: ChildId) => string[];
-  /** It is near its memory limit, or has reached it. */
+  /** The reactor is near its memory limit, or has reached it. */
   readonly memory: (child: ChildId, mark?: MemoryMark) => string[];
   readonly order: (order: Order) => string[];
-  /** The result of `prepare`; without a problem: configuration and handler are fine. */
+  /** The result of `prepare`; without a problem, configuration and handler are valid. */
   readonly prepared: (problem?: string) => string[];
   readonly preparedWith: (settings: Partial<SupervisorSettings>) => string[];
-  /** The same, and only Lua files have changed. */
+  /** The same, if only Lua files have changed. */
   readonly preparedLua: (appFd: number) => string[];
-  /** The time to load them is over. */
+  /** The time to load them has expired. */
   readonly reloadTimer: () => string[];
   readonly childTimer: (child: ChildId) => string[];
   readonly state: () => SupervisorState;
@@ -150,14 +150,14 @@ export function drive(processes: number, settings: Partial<SupervisorSettings> =
   };
 }
 
-/** The messages of a process from its start until it is ready. */
+/** The messages of a process from start to ready. */
 export function begin(driver: Driver, child: ChildId): void {
   driver.hello(child);
   driver.loaded(child);
   driver.ready(child);
 }
 
-/** A reload up to where these successors have loaded. */
+/** A reload up to the point where these successors have loaded. */
 export function loadSuccessors(driver: Driver, ...children: readonly ChildId[]): void {
   driver.signal('SIGHUP');
   driver.prepared();
@@ -184,7 +184,7 @@ export function driveServing(processes: number, settings?: Partial<SupervisorSet
   return driver;
 }
 
-/** Effects on other things than processes and timers are tested separately. */
+/** Effects other than on processes and timers are tested separately. */
 function wordsOf(effect: Effect): string[] {
   switch (effect.type) {
     case 'fork':

@@ -5,7 +5,7 @@ const KILLED = { code: null, signal: 'SIGKILL' } as const;
 const CUT = 'exit ERR_MOONRING_DRAIN: a second signal';
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
-  t.test(`${signal} drains; when all have drained and gone, exit without an error`, async (t) => {
+  t.test(`${signal} drains; when all have drained and exited, exit without an error`, async (t) => {
     const driver = driveServing(2);
     t.strictSame(driver.signal(signal), [
       'cancel delay',
@@ -80,7 +80,7 @@ t.test('Ctrl-C under npm arrives twice and counts once', async (t) => {
   t.match(driver.signal('SIGINT'), ['cancel delay', 'send 1 stop']);
 });
 
-t.test('a second signal after all have drained cuts nothing: the exit is clean', async (t) => {
+t.test('a second signal after all have drained aborts nothing: the exit is clean', async (t) => {
   const driver = driveServing(1);
   driver.signal('SIGTERM');
   driver.drained(1);
@@ -99,7 +99,7 @@ t.test('a second signal stops a replacement that has not loaded yet', async (t) 
   t.match(driver.exit(3, KILLED), ['cancel 0', CUT]);
 });
 
-t.test('a replacement that the signal to the group ends is started again', async (t) => {
+t.test('a replacement killed by the signal to its group is started again', async (t) => {
   for (const isKnown of [true, false]) {
     const driver = driveServing(1);
     driver.exit(1, KILLED);
@@ -116,7 +116,7 @@ t.test('a replacement that the signal to the group ends is started again', async
   }
 });
 
-t.test('a signal ends a replacement for good in a stop, or once it serves', async (t) => {
+t.test('a signal ends a replacement for good in a stop, or once it is serving', async (t) => {
   const stopped = driveServing(1);
   stopped.exit(1, KILLED);
   stopped.signal('SIGTERM');
@@ -131,18 +131,21 @@ t.test('a signal ends a replacement for good in a stop, or once it serves', asyn
   ]);
 });
 
-t.test('connections cut by a predecessor during drain-delay do not fail the drain', async (t) => {
-  const driver = driveServing(1, { drainDelayMs: 5000 });
-  loadSuccessors(driver, 2);
-  driver.ready(2);
-  driver.signal('SIGTERM');
-  driver.say(1, { type: 'cut' });
-  driver.drained(1);
-  driver.exit(1);
-  driver.timer('delay');
-  driver.drained(2);
-  t.strictSame(driver.exit(2).slice(-1), ['exit']);
-});
+t.test(
+  'connections aborted by a predecessor during drain-delay do not fail the drain',
+  async (t) => {
+    const driver = driveServing(1, { drainDelayMs: 5000 });
+    loadSuccessors(driver, 2);
+    driver.ready(2);
+    driver.signal('SIGTERM');
+    driver.say(1, { type: 'cut' });
+    driver.drained(1);
+    driver.exit(1);
+    driver.timer('delay');
+    driver.drained(2);
+    t.strictSame(driver.exit(2).slice(-1), ['exit']);
+  },
+);
 
 t.test(
   'a reactor that has not drained by the deadline is killed, and the exit is not clean',
@@ -159,7 +162,7 @@ t.test(
   },
 );
 
-t.test('a drain that cut connections at its deadline is not clean', async (t) => {
+t.test('a drain that aborted connections at its deadline is not clean', async (t) => {
   const driver = driveServing(2);
   driver.signal('SIGTERM');
   driver.drained(1);
@@ -168,11 +171,11 @@ t.test('a drain that cut connections at its deadline is not clean', async (t) =>
   driver.drained(2);
   t.strictSame(driver.exit(2), [
     'cancel 1',
-    'exit ERR_MOONRING_DRAIN: the time to drain was over before reactor 1 had finished its requests',
+    'exit ERR_MOONRING_DRAIN: the drain timeout expired before reactor 1 finished its requests',
   ]);
 });
 
-t.test('connections cut after a reload do not end the server', async (t) => {
+t.test('connections aborted after a reload do not end the server', async (t) => {
   const driver = driveServing(1);
   t.strictSame(driver.say(1, { type: 'cut' }), []);
   driver.signal('SIGTERM');
@@ -191,23 +194,26 @@ t.test(
   },
 );
 
-t.test('a signal during the start: what is not ready is killed, without drain-delay', async (t) => {
-  const driver = drive(2, { drainDelayMs: 5000 });
-  driver.boot();
-  begin(driver, 1);
-  t.strictSame(driver.signal('SIGTERM'), [
-    'cancel delay',
-    'send 1 drain',
-    'arm 0 32000',
-    'kill 2',
-    'cancel 1',
-  ]);
-  t.strictSame(driver.exit(2, KILLED), ['cancel 1']);
-  driver.drained(1);
-  t.strictSame(driver.exit(1), ['cancel 0', 'exit']);
-});
+t.test(
+  'a signal during the start: processes that are not ready are killed, without drain-delay',
+  async (t) => {
+    const driver = drive(2, { drainDelayMs: 5000 });
+    driver.boot();
+    begin(driver, 1);
+    t.strictSame(driver.signal('SIGTERM'), [
+      'cancel delay',
+      'send 1 drain',
+      'arm 0 32000',
+      'kill 2',
+      'cancel 1',
+    ]);
+    t.strictSame(driver.exit(2, KILLED), ['cancel 1']);
+    driver.drained(1);
+    t.strictSame(driver.exit(1), ['cancel 0', 'exit']);
+  },
+);
 
-/** The boss has been told of what the slot's reactor takes. */
+/** The boss has been told that the slot's reactor accepts connections. */
 const isUp = (driver: Driver) =>
   driver.effects.findLast((effect) => effect.type === 'slot-up')?.up === true;
 
@@ -267,7 +273,7 @@ t.test('a slot in backoff is not restarted in a drain', async (t) => {
   t.strictSame(driver.timer(0), [], 'a timer that fired in the same instant');
 });
 
-t.test('the order to drain carries the timeout', async (t) => {
+t.test('the drain message has the timeout', async (t) => {
   const driver = driveServing(1, { drainTimeoutMs: 1234 });
   driver.signal('SIGTERM');
   t.ok(
@@ -291,7 +297,7 @@ t.test('a successor that was told to serve drains with the others', async (t) =>
   t.strictSame(driver.exit(1), ['cancel 0', 'exit']);
 });
 
-t.test('a successor that gets ready while a stop kills it is not promoted', async (t) => {
+t.test('a successor that becomes ready while a stop kills it is not promoted', async (t) => {
   const driver = driveServing(1, { drainDelayMs: 5000 });
   loadSuccessors(driver, 2);
   driver.signal('SIGTERM');
@@ -311,7 +317,7 @@ t.test('a drain that kills a replaced reactor is not clean', async (t) => {
   t.match(driver.exit(1, KILLED).at(-1), end);
 });
 
-t.test('orders to drain count once, also after a signal', async (t) => {
+t.test('repeated drain commands count once, also after a signal', async (t) => {
   for (const drainDelayMs of [0, 5000]) {
     const driver = driveServing(1, { drainDelayMs });
     driver.order({ type: 'drain' });
@@ -324,7 +330,7 @@ t.test('orders to drain count once, also after a signal', async (t) => {
   }
 });
 
-t.test('a signal in a drain that a crash loop began does not cut it', async (t) => {
+t.test('a signal in a drain that a crash loop began does not abort it', async (t) => {
   const driver = driveServing(2);
   loadSuccessors(driver, 3, 4);
   driver.ready(3);
@@ -356,7 +362,7 @@ t.test('a stop is a clean end: no fatal record', async (t) => {
   t.notOk(driver.effects.some((effect) => effect.type === 'log' && effect.level === 'fatal'));
 });
 
-t.test('a stop in a drain fails the drain, and says so without a fatal record', async (t) => {
+t.test('a stop in a drain fails the drain, and reports that without a fatal record', async (t) => {
   const driver = driveServing(1);
   driver.order({ type: 'drain' });
   driver.order({ type: 'stop' });
@@ -364,7 +370,7 @@ t.test('a stop in a drain fails the drain, and says so without a fatal record', 
   t.notOk(driver.effects.some((effect) => effect.type === 'log' && effect.level === 'fatal'));
 });
 
-t.test('the beginning of the end is announced once', async (t) => {
+t.test('the shutdown is announced once', async (t) => {
   const driver = driveServing(1, { drainDelayMs: 5000 });
   driver.signal('SIGTERM');
   driver.timer('delay');

@@ -11,7 +11,7 @@ import { driveServing } from './driver.js';
 const { children } = driveServing(2).state();
 const ALWAYS_AWAKE = { awakeSinceMs: 0 };
 
-t.test('whose heartbeat is older than the grace, and what they serve', async (t) => {
+t.test('reactors whose heartbeat is older than the grace, and what they serve', async (t) => {
   t.match(lostHeartbeats(snapshot, children, { graceMs: 500, ...ALWAYS_AWAKE }), [
     { child: { id: 2 }, silentMs: 1000, serving: [{ path: '/slow', forMs: 200 }] },
   ]);
@@ -28,13 +28,13 @@ t.test('after a pause of the master the grace starts again', async (t) => {
   t.match(lostHeartbeats(later, children, { graceMs: 500, awakeSinceMs }), [{ silentMs: 501 }, {}]);
 });
 
-t.test('a look that is only a little late is no pause', async (t) => {
+t.test('a check that is only slightly late is not a pause', async (t) => {
   const before = { lookedAtMs: 1000, awakeSinceMs: 7 };
   t.equal(attentionAt(1400, 250, before).awakeSinceMs, 7);
   t.equal(attentionAt(1501, 250, before).awakeSinceMs, 1501);
 });
 
-t.test('requests that handlers have and no thread serves', async (t) => {
+t.test('requests that handlers have but no thread serves', async (t) => {
   const states = ['idle', 'handling'];
   const stats = processOf(snapshot, { slot: 0, side: 0 });
   if (stats === null) throw new Error('the fixture has a process in slot 0');

@@ -11,13 +11,13 @@ t.test('a reactor whose heartbeat is lost is aborted, killed, and replaced', asy
   t.strictSame(driver.tags(), ['starting', 'ready'], 'the other one is left alone');
 });
 
-t.test('a reactor that is being started has the start timeout instead', async (t) => {
+t.test('the start timeout applies to a reactor that is being started', async (t) => {
   const driver = driveServing(1);
   driver.exit(1, { code: 1 });
   t.strictSame(driver.silent(2), []);
 });
 
-t.test('a replaced reactor that is stuck is ended too', async (t) => {
+t.test('a replaced reactor that is stuck is aborted too', async (t) => {
   const driver = driveServing(1);
   loadSuccessors(driver, 2);
   driver.ready(2);

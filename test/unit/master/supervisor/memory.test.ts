@@ -2,7 +2,7 @@ import t from 'tap';
 import { scalingProblem } from '../../../../src/master/supervisor/supervisor.js';
 import { begin, type Driver, driveServing } from './driver.js';
 
-const NEAR = 'reactor is near its memory limit: it is replaced';
+const NEAR = 'reactor is near its memory limit: replacing it';
 
 function logged(driver: Driver, message: string | RegExp): unknown[] {
   return driver.effects.flatMap((effect) =>
@@ -10,7 +10,7 @@ function logged(driver: Driver, message: string | RegExp): unknown[] {
   );
 }
 
-/** The child that is near its limit gets a successor, which takes over. */
+/** The child near its limit gets a successor, which takes over. */
 function renewed(driver: Driver, child: number, successor: number): void {
   driver.memory(child);
   begin(driver, successor);
@@ -18,7 +18,7 @@ function renewed(driver: Driver, child: number, successor: number): void {
   driver.exit(child);
 }
 
-t.test('a reactor near its limit is replaced by one that has loaded', async (t) => {
+t.test('a reactor near its limit is replaced once its successor has loaded', async (t) => {
   const driver = driveServing(2);
   t.strictSame(driver.memory(1), ['fork 3 in 0', 'arm child 3 20000']);
   t.match(logged(driver, NEAR), [
@@ -43,7 +43,7 @@ t.test('a reactor near its limit is replaced by one that has loaded', async (t) 
   t.strictSame(logged(driver, 'reactor crashed'), []);
 });
 
-t.test('it is told again and again, and for several: one after the other', async (t) => {
+t.test('repeated reports from several reactors: one after the other', async (t) => {
   const driver = driveServing(2);
   driver.memory(1);
   t.strictSame(driver.memory(1), []);
@@ -53,7 +53,7 @@ t.test('it is told again and again, and for several: one after the other', async
   t.strictSame(driver.memory(2), ['fork 4 in 1', 'arm child 4 20000']);
 });
 
-t.test('one that needs too much from its start on is replaced more and more rarely', async (t) => {
+t.test('a reactor that uses too much from its start is replaced less and less often', async (t) => {
   const driver = driveServing(1);
   renewed(driver, 1, 2);
   driver.wait(1000);
@@ -75,7 +75,7 @@ t.test('one that needs too much from its start on is replaced more and more rare
   t.match(driver.state().restarts, { memory: 5 });
 });
 
-t.test('a successor that does not load leaves what serves alone', async (t) => {
+t.test('a successor that does not load does not affect the serving reactor', async (t) => {
   const driver = driveServing(1);
   driver.memory(1);
   driver.hello(2);
@@ -88,7 +88,7 @@ t.test('a successor that does not load leaves what serves alone', async (t) => {
   t.equal(scalingProblem(driver.state(), 2), null);
 });
 
-t.test('one that crashes while it is being replaced: its successor takes over', async (t) => {
+t.test('a reactor that crashes while it is being replaced: its successor takes over', async (t) => {
   const driver = driveServing(1);
   driver.memory(1);
   driver.hello(2);
@@ -104,7 +104,7 @@ t.test('one that crashes while it is being replaced: its successor takes over', 
   t.equal(driver.state().children.length, 1);
 });
 
-t.test('at the limit it ends by itself, and the reason is told', async (t) => {
+t.test('at the limit it exits by itself, and the reason is reported', async (t) => {
   const driver = driveServing(1);
   t.strictSame(driver.memory(1, 'limit'), []);
   t.strictSame(driver.exit(1, { code: null, signal: 'SIGKILL' }), ['fork 2 in 0', 'arm 0 20000']);
@@ -127,7 +127,7 @@ t.test('a reload replaces the reactor anyway', async (t) => {
   t.strictSame(driver.tags(), ['ready']);
 });
 
-t.test('a successor that serves already is waited for by a reload of Lua files', async (t) => {
+t.test('a reload of Lua files waits for a successor that is already serving', async (t) => {
   const driver = driveServing(1);
   driver.memory(1);
   driver.hello(2);
@@ -138,7 +138,7 @@ t.test('a successor that serves already is waited for by a reload of Lua files',
   t.equal(driver.state().children.filter(({ role }) => role === 'successor').length, 1);
 });
 
-t.test('a drain sends its successor away', async (t) => {
+t.test('a drain dismisses its successor', async (t) => {
   const driver = driveServing(1);
   driver.memory(1);
   driver.hello(2);

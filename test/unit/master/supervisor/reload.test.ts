@@ -60,7 +60,7 @@ t.test(
   },
 );
 
-t.test('a second order during a reload is kept once', async (t) => {
+t.test('a second reload during a reload is queued once', async (t) => {
   const driver = driveServing(1);
   driver.signal('SIGHUP');
   t.strictSame(driver.signal('SIGHUP'), []);
@@ -118,7 +118,7 @@ t.test(
   },
 );
 
-t.test('a successor of another version is no reason to end what serves', async (t) => {
+t.test('a successor of another version does not end the serving reactors', async (t) => {
   const driver = driveServing(1);
   driver.signal('SIGHUP');
   driver.prepared();
@@ -180,14 +180,14 @@ t.test('a slot in backoff is served by its successor at once', async (t) => {
   t.strictSame(driver.tags(), ['ready']);
 });
 
-t.test('a crash while the successor starts to serve: it takes the slot over', async (t) => {
+t.test('a crash while the successor starts to serve: it takes over the slot', async (t) => {
   const driver = driveServing(1);
   loadSuccessors(driver, 2);
   t.strictSame(driver.exit(1, KILLED), ['cancel child 2', 'arm 0 20000']);
   t.strictSame(driver.ready(2), ['cancel 0', 'reloaded 2']);
 });
 
-t.test('a crash whose successor has loaded: it serves at once, out of turn', async (t) => {
+t.test('a crash after the successor has loaded: it serves at once, out of turn', async (t) => {
   const driver = driveServing(2);
   loadSuccessors(driver, 3, 4);
   t.strictSame(driver.exit(2, KILLED), ['cancel child 4', 'arm 1 20000', 'send 4 serve']);
@@ -230,7 +230,7 @@ t.test(
       `arm child 1 ${HAND_OVER_MS}`,
       'send 5 drain',
       `arm child 5 ${HAND_OVER_MS}`,
-      'reloaded 2: the server stops',
+      'reloaded 2: the server is stopping',
     ]);
     for (const child of [1, 2, 3, 4, 5]) driver.drained(child);
     for (const child of [1, 2, 3, 4, 5]) driver.exit(child);
@@ -238,15 +238,15 @@ t.test(
   },
 );
 
-t.test('reloads that are waiting are rejected when the server ends', async (t) => {
+t.test('waiting reloads are rejected when the server stops', async (t) => {
   const driver = driveServing(1);
   driver.signal('SIGHUP');
   driver.order({ type: 'reload' });
   const ends = driver.signal('SIGTERM').filter((effect) => effect.startsWith('reloaded'));
-  t.strictSame(ends, ['reloaded 1: the server stops', 'reloaded 1: the server stops']);
+  t.strictSame(ends, ['reloaded 1: the server is stopping', 'reloaded 1: the server is stopping']);
 });
 
-t.test('an order during drain-delay is rejected after the reload that is under way', async (t) => {
+t.test('a reload during drain-delay is rejected after the one in progress', async (t) => {
   const driver = driveServing(1, { drainDelayMs: 5000 });
   driver.signal('SIGHUP');
   driver.signal('SIGTERM');
@@ -254,7 +254,7 @@ t.test('an order during drain-delay is rejected after the reload that is under w
   t.strictSame(driver.prepared('no'), ['reloaded 1: no', 'reloaded 1: it is stopping']);
 });
 
-t.test('a reload that is cut off while it replaces is incomplete, not rejected', async (t) => {
+t.test('a reload that is aborted while it replaces is incomplete, not rejected', async (t) => {
   const driver = driveServing(2);
   loadSuccessors(driver, 3, 4);
   driver.ready(3);
@@ -264,7 +264,7 @@ t.test('a reload that is cut off while it replaces is incomplete, not rejected',
   t.notOk(lines.some((line) => line.startsWith('reload rejected')));
 });
 
-t.test('a reload while the server stops is rejected', async (t) => {
+t.test('a reload while the server is stopping is rejected', async (t) => {
   const driver = driveServing(1);
   driver.signal('SIGTERM');
   t.match(driver.signal('SIGHUP'), [/^reloaded 1: it is stopping/]);

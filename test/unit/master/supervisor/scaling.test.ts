@@ -33,7 +33,7 @@ t.test('scaling down: the last slots hand over, and can be started again', async
   t.strictSame(driver.order({ type: 'scale', processes: 2 }), ['fork 4 in 1', 'arm 1 20000']);
 });
 
-t.test('a slot in backoff that is scaled away is not restarted', async (t) => {
+t.test('a slot in backoff that is scaled down is not restarted', async (t) => {
   const driver = driveServing(2);
   driver.exit(2, { code: 1 });
   driver.exit(3, { code: 1 });
@@ -71,7 +71,7 @@ t.test('no scaling during a reload', async (t) => {
   t.strictSame(driver.order({ type: 'scale', processes: 2 }), []);
 });
 
-t.test('a slot that was scaled away and still has requests drains with the others', async (t) => {
+t.test('a slot that was scaled down and still has requests drains with the others', async (t) => {
   const driver = driveServing(2);
   driver.order({ type: 'scale', processes: 1 });
   t.strictSame(driver.signal('SIGTERM'), [
@@ -86,7 +86,7 @@ t.test('a slot that was scaled away and still has requests drains with the other
   t.equal(driver.exit(2).at(-1), 'exit');
 });
 
-t.test('a slot scaled away during drain-delay returns its inbox', async (t) => {
+t.test('a slot scaled down during drain-delay returns its inbox', async (t) => {
   const driver = driveServing(2, { drainDelayMs: 5000 });
   driver.order({ type: 'scale', processes: 1 });
   driver.signal('SIGTERM');
@@ -94,10 +94,13 @@ t.test('a slot scaled away during drain-delay returns its inbox', async (t) => {
   t.strictSame(driver.exit(2), ['cancel 1', 'reclaim-slot 1']);
 });
 
-t.test('an invalid number is refused with a reason, and changes nothing', async (t) => {
+t.test('an invalid number is rejected with a reason, and changes nothing', async (t) => {
   const driver = driveServing(3, { minReactors: 2 });
   for (const processes of [0, -1, 1.5, Number.NaN, Infinity]) {
-    t.equal(scalingProblem(driver.state(), processes), 'processes must be a whole number from 1');
+    t.equal(
+      scalingProblem(driver.state(), processes),
+      'processes must be a whole number of at least 1',
+    );
     t.strictSame(driver.order({ type: 'scale', processes }), [], `${processes}`);
   }
   t.equal(scalingProblem(driver.state(), 1), '--min-reactors is 2');

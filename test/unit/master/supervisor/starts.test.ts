@@ -1,7 +1,7 @@
 import t from 'tap';
 import { begin, drive, driveServing } from './driver.js';
 
-t.test('all are forked, load and serve; ready is announced once, by the last', async (t) => {
+t.test('all are forked, load and serve; ready is announced once, by the last one', async (t) => {
   const driver = drive(2);
   t.strictSame(driver.boot(), ['fork 1 in 0', 'arm 0 20000', 'fork 2 in 1', 'arm 1 20000']);
   t.strictSame(driver.hello(2), ['send 2 load']);
@@ -22,7 +22,7 @@ t.test('all are forked, load and serve; ready is announced once, by the last', a
   );
 });
 
-t.test('a reactor of another version ends everything', async (t) => {
+t.test('a reactor of another version ends the server', async (t) => {
   const driver = drive(2);
   driver.boot();
   const said = driver.say(1, { type: 'hello', protocol: 99, pid: 101 });
@@ -40,7 +40,7 @@ t.test('a replacement of another version is a failed start', async (t) => {
   t.strictSame(driver.tags(), ['backoff', 'ready']);
 });
 
-t.test('a handler that fails in the first start ends everything, with its message', async (t) => {
+t.test('a handler that fails at the first start ends the server, with its message', async (t) => {
   for (const [code, error] of [
     ['HANDLER', 'ERR_MOONRING_HANDLER'],
     ['INVALID', 'ERR_MOONRING_CONFIG'],
@@ -70,25 +70,28 @@ t.test('the same failure later is a crash: the handler served before', async (t)
   t.strictSame(driver.tags(), ['backoff', 'ready']);
 });
 
-t.test('crashes in the start of the only reactor: retried, then the server ends', async (t) => {
-  const driver = drive(1);
-  driver.boot();
-  t.strictSame(driver.exit(1, { code: null, signal: 'SIGSEGV' }), ['arm 0 100']);
-  t.strictSame(driver.timer(0), ['fork 2 in 0', 'arm 0 20000']);
-  driver.hello(2);
-  driver.say(2, { type: 'failed', code: 'SYSTEM', message: 'no descriptors left' });
-  t.strictSame(driver.exit(2, { code: 1 }), ['arm 0 100']);
-  driver.timer(0);
-  const sentence = 'reactor 0 did not start 3 times in a row; the last time: exited with code 1';
-  t.strictSame(driver.exit(3, { code: 1 }), [
-    'cancel delay',
-    'cancel 0',
-    `exit ERR_MOONRING_CRASH_LOOP: ${sentence}`,
-  ]);
-  t.equal(driver.phase(), 'ended');
-});
+t.test(
+  'crashes during the start of the only reactor: retried, then the server exits',
+  async (t) => {
+    const driver = drive(1);
+    driver.boot();
+    t.strictSame(driver.exit(1, { code: null, signal: 'SIGSEGV' }), ['arm 0 100']);
+    t.strictSame(driver.timer(0), ['fork 2 in 0', 'arm 0 20000']);
+    driver.hello(2);
+    driver.say(2, { type: 'failed', code: 'SYSTEM', message: 'no descriptors left' });
+    t.strictSame(driver.exit(2, { code: 1 }), ['arm 0 100']);
+    driver.timer(0);
+    const sentence = 'reactor 0 did not start 3 times in a row; the last time: exited with code 1';
+    t.strictSame(driver.exit(3, { code: 1 }), [
+      'cancel delay',
+      'cancel 0',
+      `exit ERR_MOONRING_CRASH_LOOP: ${sentence}`,
+    ]);
+    t.equal(driver.phase(), 'ended');
+  },
+);
 
-t.test('a reactor that does not get ready in time is killed and counted', async (t) => {
+t.test('a reactor that does not become ready in time is killed and counted', async (t) => {
   const driver = drive(1);
   driver.boot();
   driver.hello(1);
@@ -115,7 +118,7 @@ t.test('a process that could not be forked counts as crashed', async (t) => {
   );
 });
 
-t.test('a crash before all are ready does not hold up the others', async (t) => {
+t.test('a crash before all are ready does not delay the others', async (t) => {
   const driver = drive(2);
   driver.boot();
   begin(driver, 1);
@@ -127,7 +130,7 @@ t.test('a crash before all are ready does not hold up the others', async (t) => 
   t.strictSame(driver.ready(3), ['cancel 1', 'ready system']);
 });
 
-t.test('a reactor that cannot start does not keep the others from serving', async (t) => {
+t.test('a reactor that cannot start does not prevent the others from serving', async (t) => {
   const driver = drive(2);
   driver.boot();
   begin(driver, 1);
@@ -141,7 +144,7 @@ t.test('a reactor that cannot start does not keep the others from serving', asyn
   t.strictSame(driver.tags(), ['ready', 'failed']);
 });
 
-t.test('with min-reactors the start waits for so many', async (t) => {
+t.test('with min-reactors the start waits for that many', async (t) => {
   const driver = drive(2, { minReactors: 2 });
   driver.boot();
   begin(driver, 1);
@@ -156,7 +159,7 @@ t.test('with min-reactors the start waits for so many', async (t) => {
   t.equal(driver.phase(), 'serving');
 });
 
-t.test('time in which the master itself was stopped does not count for a start', async (t) => {
+t.test('time during which the master was stopped does not count towards a start', async (t) => {
   const driver = drive(1);
   driver.boot();
   t.strictSame(driver.timer(0, 5000), ['arm 0 20000'], 'it gets its time once more');

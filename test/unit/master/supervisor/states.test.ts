@@ -12,7 +12,7 @@ function prepared(driver: Driver, child: number, problem: string | null = null) 
 const switched = (driver: Driver, child: number) =>
   driver.say(child, { type: 'switched', generation: driver.state().generation });
 
-/** The files that were sent, in order, and those that were closed. */
+/** The files sent, in order, and the files closed. */
 function files(driver: Driver) {
   return {
     sent: driver.effects.flatMap((effect) =>
@@ -53,7 +53,7 @@ t.test('when all reactors have loaded the Lua files all switch, and no process s
   t.end();
 });
 
-t.test('one that does not load: the others forget theirs, and nothing has changed', (t) => {
+t.test('one does not load: the others discard the new files, and nothing changes', (t) => {
   const driver = driveServing(2);
   driver.signal('SIGHUP');
   driver.preparedLua(22);
@@ -72,7 +72,7 @@ t.test('one that does not load: the others forget theirs, and nothing has change
   t.end();
 });
 
-t.test('one that cannot begin to load: processes are replaced, with the same files', (t) => {
+t.test('one cannot begin to load: processes are replaced, with the same files', (t) => {
   const driver = driveServing(2);
   driver.signal('SIGHUP');
   driver.preparedLua(22);
@@ -86,7 +86,7 @@ t.test('one that cannot begin to load: processes are replaced, with the same fil
   ]);
   t.strictSame(driver.say(1, { type: 'unprepared', generation: 2, reason: 'why' }), []);
   const warning = driver.effects.find((each) => each.type === 'log' && each.level === 'warn');
-  t.match(warning, { fields: { reactor: 1, reason: 'why' }, message: /processes are replaced$/ });
+  t.match(warning, { fields: { reactor: 1, reason: 'why' }, message: /replacing processes$/ });
   for (const child of [3, 4]) {
     driver.hello(child);
     driver.loaded(child);
@@ -103,7 +103,7 @@ t.test('one that cannot begin to load: processes are replaced, with the same fil
   t.end();
 });
 
-t.test('one that never says anything ends the reload, not the reactor', (t) => {
+t.test('a reactor that never replies fails the reload, but is not killed', (t) => {
   const driver = driveServing(2);
   driver.signal('SIGHUP');
   driver.preparedLua(22);
@@ -112,32 +112,35 @@ t.test('one that never says anything ends the reload, not the reactor', (t) => {
     'send 1 discard',
     'send 2 discard',
     'cancel reload',
-    'reloaded 1: not all reactors have loaded within 20000 ms',
+    'reloaded 1: not all reactors loaded within 20000 ms',
   ]);
   t.strictSame(driver.reloadTimer(), [], 'it may fire late');
   t.strictSame(driver.tags(), ['ready', 'ready']);
   t.end();
 });
 
-t.test('a reactor that crashes meanwhile starts with the old files, and prepares too', (t) => {
-  const driver = driveServing(2);
-  driver.signal('SIGHUP');
-  driver.preparedLua(22);
-  prepared(driver, 1);
-  t.strictSame(driver.exit(2, KILLED).slice(0, 2), ['fork 3 in 1', 'arm 1 20000']);
-  driver.hello(3);
-  driver.loaded(3);
-  t.equal(driver.state().generation, 1, 'it is waited for');
-  t.strictSame(driver.ready(3), ['cancel 1', 'send 3 prepare']);
-  t.strictSame(prepared(driver, 3).slice(1), ['send 1 switch', 'send 3 switch']);
-  t.strictSame(files(driver).sent.slice(2), [
-    [1, 22],
-    [2, 22],
-    [3, 21],
-    [3, 22],
-  ]);
-  t.end();
-});
+t.test(
+  'a reactor that crashes during a reload starts with the old files, and prepares too',
+  (t) => {
+    const driver = driveServing(2);
+    driver.signal('SIGHUP');
+    driver.preparedLua(22);
+    prepared(driver, 1);
+    t.strictSame(driver.exit(2, KILLED).slice(0, 2), ['fork 3 in 1', 'arm 1 20000']);
+    driver.hello(3);
+    driver.loaded(3);
+    t.equal(driver.state().generation, 1, 'it is waited for');
+    t.strictSame(driver.ready(3), ['cancel 1', 'send 3 prepare']);
+    t.strictSame(prepared(driver, 3).slice(1), ['send 1 switch', 'send 3 switch']);
+    t.strictSame(files(driver).sent.slice(2), [
+      [1, 22],
+      [2, 22],
+      [3, 21],
+      [3, 22],
+    ]);
+    t.end();
+  },
+);
 
 t.test('a reactor that waits for its restart starts with the new files', (t) => {
   const driver = driveServing(2);
@@ -191,7 +194,7 @@ t.test('a slot in a crash loop does not take part, and is started with the new g
   t.end();
 });
 
-t.test('the server ends while reactors load, or switch', (t) => {
+t.test('the server stops while reactors load, or switch', (t) => {
   const loading = driveServing(2);
   loading.signal('SIGHUP');
   loading.preparedLua(22);
@@ -199,7 +202,7 @@ t.test('the server ends while reactors load, or switch', (t) => {
     'send 1 discard',
     'send 2 discard',
     'cancel reload',
-    'reloaded 1: the server stops',
+    'reloaded 1: the server is stopping',
   ]);
   t.strictSame(files(loading).closed, [22]);
   t.equal(loading.state().reload.tag, 'idle');
@@ -238,7 +241,7 @@ t.test(
   },
 );
 
-t.test('a second order is kept, and runs after the first', (t) => {
+t.test('a second reload is queued, and runs after the first', (t) => {
   const driver = driveServing(1);
   driver.signal('SIGHUP');
   driver.preparedLua(22);

@@ -14,7 +14,7 @@ function certificates(text: string): Certificates {
   };
 }
 
-t.test('reactors are told of certificates that have changed, and of no others', async (t) => {
+t.test('reactors are sent certificates that have changed, and no others', async (t) => {
   const open = new Set<number>();
   let next = 10;
   let told = 0;

@@ -9,7 +9,7 @@ import type { Address } from '../../../../src/shared/addresses.js';
 const run = (admin: readonly Address[]) =>
   runTop({ admin, stdin: process.stdin, stdout: process.stdout, colour: false });
 
-t.test('without an address, or a server there, it says so', async (t) => {
+t.test('without an address, or a server at it, there is an error', async (t) => {
   const needs = { code: 'ERR_MOONRING_USAGE', message: /--admin \/path\/to\/socket/ };
   await t.rejects(run([]), needs);
   await t.rejects(run([{ type: 'unix', path: '/nonexistent/none.sock' }]), {
@@ -18,7 +18,7 @@ t.test('without an address, or a server there, it says so', async (t) => {
   });
 });
 
-t.test('a response that is no report is one, too', async (t) => {
+t.test('so is a response that is not a report', async (t) => {
   const server = createServer((_, response) => response.writeHead(404).end());
   t.teardown(() => server.close());
   const path = join(mkdtempSync(join(tmpdir(), 'moonring-')), 'other.sock');

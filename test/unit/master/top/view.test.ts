@@ -92,7 +92,7 @@ function order(lines: readonly string[]): string[] {
   return rows.map((line) => line.trim().split(/\s+/)[0] ?? '');
 }
 
-t.test('a frame has the lines of the terminal, and no line is wider than it', async (t) => {
+t.test('a frame has as many lines as the terminal, and no line is wider than it', async (t) => {
   for (const [columns, rows] of [
     [100, 30],
     [80, 24],
@@ -109,7 +109,7 @@ t.test('a frame has the lines of the terminal, and no line is wider than it', as
   }
 });
 
-t.test('rates, latencies, connections by state, memory and processor per reactor', async (t) => {
+t.test('rates, latencies, connections by state, memory and CPU per reactor', async (t) => {
   const later = reportOf([reactor(0), reactor(1)], {
     uptimeSeconds: 102,
     processes: [usage('master', 1, 2 ** 20), usage('reactor-0', 11, 2 ** 20)],
@@ -131,13 +131,13 @@ t.test('rates, latencies, connections by state, memory and processor per reactor
   t.match(row(second).slice(-2), ['–', '–'], 'no process: no figures of one');
 });
 
-t.test('a narrow terminal loses columns, not the ends of lines', async (t) => {
+t.test('a narrow terminal drops columns, not the ends of lines', async (t) => {
   const titles = shown(two, 60).find((line) => line.includes('STATE')) ?? '';
   t.match(titles, /REQ\/S.*P99.*QUEUE.*CPU.*MEM/);
   t.notMatch(titles, /LINGER/);
 });
 
-t.test('keys: sort by the next figure, turn the order, scroll', async (t) => {
+t.test('keys: sort by the next column, reverse the order, scroll', async (t) => {
   const press = (state: TopState, ...keys: string[]) =>
     keys.reduce((before, key) => afterKey(before, key).state, state);
   t.strictSame(order(shown(two)), ['0', '1']);
@@ -153,7 +153,7 @@ t.test('keys: sort by the next figure, turn the order, scroll', async (t) => {
   t.match(shown(press(two, 'space')).at(-1), /paused/);
 });
 
-t.test('a reload is ordered after a question', async (t) => {
+t.test('a reload is started after a confirmation', async (t) => {
   const asked = afterKey(two, 'r');
   t.equal(asked.order, null);
   t.match(shown(asked.state).at(-1), /reload configuration and handler\? y or n/);
@@ -186,7 +186,7 @@ t.test(
   },
 );
 
-t.test('many requests leave half of the lines to the reactors', async (t) => {
+t.test('many requests leave half of the lines for the reactors', async (t) => {
   const serving = Array.from({ length: 40 }, (_, thread) => ({
     ...{ method: 'GET', path: '/', forMs: 1, thread },
   }));
@@ -196,7 +196,7 @@ t.test('many requests leave half of the lines to the reactors', async (t) => {
   t.ok(lines.filter((line) => line.includes('worker')).length >= 8);
 });
 
-t.test('the state is said in words: crash loops, rejected reloads, no response', async (t) => {
+t.test('the state in words: crash loops, rejected reloads, no response', async (t) => {
   const bad = reportOf([reactor(0, { state: 'failed', crashLoop: 'it does not load' })], {
     ready: false,
     reload: 'preparing',
@@ -215,7 +215,7 @@ t.test('the state is said in words: crash loops, rejected reloads, no response',
   t.ok(lost.join('\n').includes('not ready'), 'what was known last stays');
 });
 
-t.test('the rates of the last minutes are drawn as bars, the highest is named', async (t) => {
+t.test('the rates of the last minutes are drawn as bars, with the highest value', async (t) => {
   const rates = [0, 50, 100].map((requests) => ({ ...RATES, requests, p50Ms: null, p99Ms: null }));
   const state = rates.reduce((s, each) => withReport(s, reportOf([], { rates: each })), INITIAL);
   t.equal(shown(state)[3], '▁▅█ 100/s at most');
@@ -228,7 +228,7 @@ t.test('without a terminal all reactors are printed', async (t) => {
   t.equal(order(textOf(page(many, 'a', 100))).length, 64);
 });
 
-t.test('figures in few characters', async (t) => {
+t.test('short figures', async (t) => {
   t.strictSame([null, 0, 0.25, 12.4, 12_345, 250_000, 12e6].map(formatNumber), [
     ...['–', '0', '0.3', '12', '12,345', '250k', '12m'],
   ]);
