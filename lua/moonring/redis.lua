@@ -837,6 +837,9 @@ end
 local NONE = {}
 
 local function arguments_of(script, keys, arguments)
+  if type(keys) ~= 'table' or type(arguments) ~= 'table' then
+    raise 'client:run(script, keys, arguments): keys and arguments are lists'
+  end
   local list = { script, #keys }
   for i = 1, #keys do
     list[i + 2] = keys[i]

@@ -5,7 +5,8 @@ local failure = require 'moonring.failure'
 local members = require 'moonring.members'
 
 local ffi_string, cast, istype = ffi.string, ffi.cast, ffi.istype
-local select, tonumber, tostring, type = select, tonumber, tostring, type
+local pcall, require, select = pcall, require, select
+local tonumber, tostring, type = tonumber, tostring, type
 local setmetatable, getmetatable = setmetatable, getmetatable
 local find, format, match, sub, upper = string.find, string.format, string.match, string.sub, string.upper
 local min, raise = math.min, failure.raise
@@ -15,8 +16,10 @@ local memchr = ffi.C.memchr
 
 local _M = {}
 
--- A null inside a reply: nil would be a hole.
-local null = setmetatable({}, { __tostring = function() return 'null' end })
+-- A null inside a reply, where nil would be a hole: the same as moonring.json's, so that replies can be sent as
+-- JSON.
+local has_json, json = pcall(require, 'moonring.json')
+local null = has_json and json.null or cast('void *', 0)
 _M.null = null
 
 -- ---- Errors. ----

@@ -45,6 +45,14 @@ for (const { how, dispatch, client } of PATHS) {
     const run = `return client:run(a, { 'k' }, { 'x', 2 })`;
     t.equal(await lua(`${reader} ${run}`), '{"k", "x", "2"}');
     t.equal(await lua(`${reader} client:script('FLUSH') ${run}`), '{"k", "x", "2"}');
+    t.match(
+      await lua(`${reader} return pcall(client.run, client, a, 'k')`),
+      /keys and arguments are lists/,
+    );
+    t.equal(
+      await lua("return require('moonring.json').encode(client:mget('none', 'none'))"),
+      '"[null,null]"',
+    );
     t.equal(
       await lua(`for i = 1, 500 do client:sadd('s', i) end
         local sum = 0

@@ -80,6 +80,10 @@ local function expect_value(text, value)
   expect_replies(text, { { resp.VALUE, value } })
 end
 
+function cases.nulls_are_those_of_json()
+  expect.equal(null == require('moonring.json').null, true)
+end
+
 function cases.commands_are_arrays_of_strings()
   expect.equal(encoded('PING'), '*1\r\n$4\r\nPING\r\n')
   expect.equal(encoded('GET', 'k'), '*2\r\n$3\r\nGET\r\n$1\r\nk\r\n')

@@ -1,7 +1,7 @@
 ---@meta moonring.redis
 
 ---@class moonring.redis
----@field null table a null inside a reply
+---@field null lightuserdata a null inside a reply; the same as moonring.json's
 local redis = {}
 
 ---@class moonring.RedisPool

@@ -9,10 +9,10 @@ local OPTIONS = json.decode(os.getenv 'MOONRING_TEST_REDIS_OPTIONS' or '{}')
 local client = redis.connect(URL, OPTIONS)
 
 local function shown(value)
-  if type(value) ~= 'table' then
-    return type(value) == 'string' and ('%q'):format(value):gsub('\\\n', '\\n') or tostring(value)
-  elseif value == redis.null then
+  if value == redis.null then
     return 'null'
+  elseif type(value) ~= 'table' then
+    return type(value) == 'string' and ('%q'):format(value):gsub('\\\n', '\\n') or tostring(value)
   elseif redis.is_error(value) then
     return value.code .. ': ' .. value.message
   end
