@@ -107,7 +107,7 @@ local function is_own(info)
 end
 _M.is_own = is_own
 
--- Raises at the handler's line that called into the runtime.
+-- Raises at the handler's line that called into the runtime; without a position if there is none.
 function _M.raise(message)
   local level = 2
   local info = getinfo(level, 'S')
@@ -115,7 +115,7 @@ function _M.raise(message)
     level = level + 1
     info = getinfo(level, 'S')
   end
-  error(message, info and level or 1)
+  error(message, info and level or 0)
 end
 
 -- Where a suspended coroutine called into the runtime, and which function: 'app.lua:3, in sleep'. nil if

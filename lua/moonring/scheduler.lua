@@ -773,6 +773,12 @@ function _M.spawn(options, ...)
   if type(options) == 'table' then
     local fn = (...)
     check_function(fn, 'moonring.spawn(options, fn, ...)')
+    for name in pairs(options) do
+      if name ~= 'detached' then
+        raise('moonring.spawn: '
+          .. members.unknown('the table of options', name, { { detached = true } }))
+      end
+    end
     if options.detached then
       return new_task(nil, create(fn), select(2, ...))
     end

@@ -119,7 +119,7 @@ local function function_of(is_name, text)
 end
 
 local function respond(ok, ...)
-  local text = ok and encoded({ select('#', ...), ... }, 'a result') or tostring((...))
+  local text = ok and encoded({ select('#', ...), ... }, 'a result') or failure.text_of((...))
   api.call_respond(api.lua, ok and 0 or 1, text, #text)
 end
 
@@ -136,7 +136,7 @@ function _M.run()
   scheduler.spawn({ detached = true }, function()
     local ok, reason = pcall(run, text)
     if not ok then
-      reason = tostring(reason)
+      reason = failure.text_of(reason)
       api.call_respond(api.lua, 1, reason, #reason)
     end
   end)

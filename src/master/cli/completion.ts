@@ -69,7 +69,7 @@ function firstClause(text: string): string {
   return (/^(?:[^;:(.]|\.(?! ))*/.exec(text)?.[0] ?? '').trim().replace(/['"`$\\[\]]/g, '');
 }
 
-const HEAD = 'Made by `moonring completion`';
+const HEAD = 'Made by moonring completion';
 
 function bash(verbs: readonly Verb[]): string {
   const names = verbs.flatMap(({ name }) => (name === '' ? [] : [name]));

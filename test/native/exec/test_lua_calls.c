@@ -158,13 +158,15 @@ static void what_cannot_go_there_is_an_error_with_its_line(void **state)
 static void errors_come_back_as_text(void **state)
 {
     desk_t desk;
-    desk_begin(&desk, *state, 4,
-               "function handle(req, res)\n"
-               "  local _, a = pcall(moonring.worker, function() error('broken') end)\n"
-               "  local _, b = pcall(moonring.worker, function() return print end)\n"
-               "  res:body((a:match('broken') or a) .. ' ' .. (b:match('a result') or b))\n"
-               "end");
-    expect(&desk, "broken a result");
+    desk_begin(
+        &desk, *state, 4,
+        "function handle(req, res)\n"
+        "  local _, a = pcall(moonring.worker, function() error('broken') end)\n"
+        "  local _, b = pcall(moonring.worker, function() return print end)\n"
+        "  local _, c = pcall(moonring.worker, function() error { code = 5 } end)\n"
+        "  res:body((a:match('broken') or a) .. ' ' .. b:match('^[%w.]+: a result') .. ' ' .. c)\n"
+        "end");
+    expect(&desk, "broken moonring.worker: a result { code = 5 }");
     desk_end(&desk);
 }
 

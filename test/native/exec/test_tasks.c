@@ -125,6 +125,19 @@ static void a_wait_passes_through_coroutines_of_the_handler(void **state)
     expect(&desk, 200, "123trueaz");
 }
 
+static void a_misspelt_option_of_a_task_is_an_error(void **state)
+{
+    desk_t desk;
+    desk_begin(&desk, *state,
+               "function handle(req, res)\n"
+               "  local _, failure = pcall(moonring.spawn, { detatched = true }, print)\n"
+               "  res:body((failure:gsub('^.-:%d+: ', '')))\n"
+               "end");
+    expect(&desk, 200,
+           "moonring.spawn: the table of options has no member \"detatched\": did you mean "
+           "\"detached\"?");
+}
+
 static void a_wait_inside_a_callback_of_c_is_an_error_with_its_line(void **state)
 {
     desk_t desk;
@@ -475,6 +488,7 @@ int main(void)
         TEST(errors_after_a_wait_are_500_with_a_traceback),
         TEST(a_plain_yield_of_a_handler_is_an_error),
         TEST(a_wait_passes_through_coroutines_of_the_handler),
+        TEST(a_misspelt_option_of_a_task_is_an_error),
         TEST(a_wait_inside_a_callback_of_c_is_an_error_with_its_line),
         TEST(tasks_of_a_request_run_beside_it_and_are_waited_for),
         TEST(an_error_of_a_task_is_raised_where_it_is_waited_for),
