@@ -108,9 +108,10 @@ function _M.handle_of(globals, path)
 end
 
 -- Modules that `moonring` loads at first use.
-local modules = { cache = true, cookies = true, crypto = true, env = true, forms = true, json = true,
-  limit = true, lock = true, log = true, metrics = true, ngx = true, percent = true, query = true,
-  redis = true, router = true, shared = true, test = true, trace = true, validation = true }
+local modules = { cache = true, cookies = true, crypto = true, env = true, forms = true, http = true,
+  json = true, limit = true, lock = true, log = true, metrics = true, ngx = true, percent = true,
+  postgres = true, query = true, redis = true, router = true, shared = true, socket = true, test = true,
+  trace = true, url = true, validation = true }
 
 -- The global `moonring` of handlers: the runtime, and the modules by name.
 local function public()

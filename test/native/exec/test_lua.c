@@ -282,9 +282,10 @@ static void modules_are_compiled_in(void **state)
     lua_bench_t *lb = *state;
     lua_bench_write(
         lb, "handler.lua",
-        "for _, name in ipairs { 'cookies', 'forms', 'json', 'log', 'percent', 'query',\n"
-        "    'router' } do\n"
+        "for _, name in ipairs { 'cookies', 'forms', 'http', 'json', 'log', 'percent', 'postgres',\n"
+        "    'query', 'router', 'socket', 'url' } do\n"
         "  assert(type(require('moonring.' .. name)) == 'table')\n"
+        "  assert(require('moonring.' .. name) == moonring[name])\n"
         "end\n"
         "handle = require('moonring.router').new()\n"
         "  :get('/:a', function(_, res, params) res:body(params.a):send() end):handler()\n");
