@@ -62,7 +62,8 @@ const ORPHAN_DRAIN_MS = 700;
 const ORPHAN_EXIT_MS = 900;
 
 const NOT_SWITCHED = 'the new generation of the handler is gone: the process exits to be replaced';
-const STUCK = 'a handler blocks the reactor and does not stop: the process exits to be replaced';
+const STUCK =
+  'a handler blocks the reactor or its workers and does not stop: the process exits to be replaced';
 
 export function step(state: ReactorState, event: LifecycleEvent): LifecycleStep {
   if (state.tag === 'ended') return { state, effects: [] };

@@ -56,6 +56,25 @@ t.test('on a worker: 503, the others are served, the log says where, TERM drains
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
+t.test('a reactor whose workers are all stuck is replaced', async (t) => {
+  const server = await startServer(t, {
+    app: 'dispatch.lua',
+    args: ['--dispatch', 'worker', '--threads', '1', '--handler-timeout', '1s'],
+  });
+  const idle = await connectRaw(t, server);
+  t.equal((await idle.request(requestText('/where'))).body.toString(), 'worker');
+  const reactors = server.reactorPids();
+  for (let i = 0; i < 2; i++) {
+    const victim = await connectRaw(t, server);
+    t.equal((await victim.request(requestText('/pattern'))).status, 503);
+  }
+  await server.logLine('what happens', (line) => /2 of 2 workers are stuck/.test(line.msg ?? ''));
+  await server.logLine('its end', (line) => line.msg === 'reactor crashed');
+  t.equal((await idle.request(requestText('/where'))).body.toString(), 'worker');
+  t.not(server.reactorPids()[0], reactors[0]);
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+});
+
 t.test('on the event loop: 503, the others are served, the process stays', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',

@@ -11,6 +11,7 @@ typedef struct hs_busy {
     _Atomic(hs_job_t *) job; /* whose handler runs on this thread; NULL: none */
     _Atomic bool in_task;    /* a task without a request is running */
     _Atomic uint32_t count;  /* handlers and tasks begun; only the loop's thread adds */
+    _Atomic bool no_workers; /* all of its workers are stuck, and no further one can be started */
 } hs_busy_t;
 
 static inline void hs_busy_count(hs_busy_t *busy)

@@ -168,6 +168,12 @@ void hs_executor_flush(hs_executor_t *executor)
         hs_workers_flush(executor->workers);
 }
 
+static void note_workers(hs_executor_t *executor)
+{
+    atomic_store_explicit(&executor->busy.no_workers, hs_workers_are_lost(executor->workers),
+                          memory_order_relaxed);
+}
+
 static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_sink_t *sink)
 {
     HS_ASSERT(executor->completions.away > 0);
@@ -175,6 +181,8 @@ static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_
     HS_OWNER_TAKE(job->owner);
     if (job->in_worker || hs_job_state(job) == HS_JOB_CANCELLED)
         hs_workers_returned(executor->workers, job);
+    if (HS_UNLIKELY(atomic_load_explicit(&executor->busy.no_workers, memory_order_relaxed)))
+        note_workers(executor);
     if (job->route != 0 && job->waited)
         hs_estimate_stay(&executor->estimate, job->route, executor->now_ms);
     else if (job->route != 0 && hs_job_state(job) != HS_JOB_CANCELLED)
@@ -333,6 +341,8 @@ void hs_executor_give_up(hs_executor_t *executor, hs_job_t *job, uint32_t timeou
     else
         hs_job_log(job, HS_LOG_ERROR, "%s %.128s has waited %u ms for a worker: all are busy",
                    method, url, timeout_ms);
+    if (executor->workers != NULL)
+        note_workers(executor);
 }
 
 void hs_executor_end_turn(hs_executor_t *executor, uint64_t turn_ns)

@@ -434,15 +434,20 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
         worker->stuck_job = job;
         workers->stuck++;
     }
-    if (workers->started < most_threads(workers)) {
+    if (workers->started < most_threads(workers))
         start_one(workers);
-    } else if (!workers->bound_reported) {
+    if (hs_workers_are_lost(workers) && !workers->bound_reported) {
         workers->bound_reported = true;
         hs_log_write(workers->config.log, HS_LOG_ERROR,
-                     "%u of %u workers are stuck: no more threads are started", workers->stuck,
-                     workers->started);
+                     "%u of %u workers are stuck: the process is replaced unless one comes back",
+                     workers->stuck, workers->started);
     }
     return true;
+}
+
+bool hs_workers_are_lost(const hs_workers_t *workers)
+{
+    return workers->stuck > 0 && workers->stuck == workers->started;
 }
 
 int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms)

@@ -85,6 +85,9 @@ void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job);
  */
 HS_NODISCARD bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job);
 
+/* All threads are stuck, and there are as many as there may be. */
+bool hs_workers_are_lost(const hs_workers_t *workers);
+
 /* How long the loop may wait, at most `timeout_ms` (-1: no limit): workers announce finished jobs
  * only now and then. */
 HS_NODISCARD int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms);

@@ -31,7 +31,7 @@ struct hs_watchdog {
     uint64_t limit_due_ms;  /* when it is compared with the limit again */
     uint64_t told_until_ms; /* high memory was reported, and is not reported again before this */
     hs_looks_t looks;
-    hs_watched_t watched[]; /* one per I/O thread */
+    hs_watched_t watched[]; /* two per I/O thread: what it does, and whether it has workers */
 };
 
 /*
@@ -76,10 +76,21 @@ static void tell(const hs_watchdog_t *watchdog, hs_event_t event)
         watchdog->config.on_event(event, watchdog->config.on_event_ud);
 }
 
+/* Without workers, jobs that need one are refused until the process is replaced. */
+static void look_at_workers(const hs_watchdog_t *watchdog, hs_watched_t *watched,
+                            const hs_busy_t *busy, uint64_t elapsed_ms)
+{
+    bool are_lost = atomic_load_explicit(&busy->no_workers, memory_order_relaxed);
+    if (hs_watched_look(watched, are_lost ? busy : NULL, 0, elapsed_ms) >=
+        watchdog->config.timeout_ms)
+        tell(watchdog, HS_EVENT_STUCK);
+}
+
 static void look_at(hs_watchdog_t *watchdog, hs_watched_t *watched, hs_io_t *io,
                     uint64_t elapsed_ms)
 {
     hs_busy_t *busy = &io->env.executor.busy;
+    look_at_workers(watchdog, &watched[1], busy, elapsed_ms);
     hs_job_t *job = atomic_load_explicit(&busy->job, memory_order_acquire);
     bool in_task = atomic_load_explicit(&busy->in_task, memory_order_acquire);
     uint32_t count = atomic_load_explicit(&busy->count, memory_order_relaxed);
@@ -131,7 +142,7 @@ static uint32_t look_around(hs_watchdog_t *watchdog)
     uint64_t now_ms = hs_clock_monotonic_ms();
     uint64_t elapsed_ms = hs_looks_next(&watchdog->looks, now_ms);
     for (size_t i = 0; config->timeout_ms > 0 && i < config->count; i++)
-        look_at(watchdog, &watchdog->watched[i], config->ios[i], elapsed_ms);
+        look_at(watchdog, &watchdog->watched[2 * i], config->ios[i], elapsed_ms);
     note_memory(watchdog, now_ms);
     if (config->memory_limit == 0)
         return watchdog->looks.interval_ms;
@@ -160,7 +171,7 @@ static void *watch(void *argument)
 hs_watchdog_t *hs_watchdog_start(const hs_watchdog_config_t *config)
 {
     hs_watchdog_t *watchdog =
-        hs_alloc_zeroed(1, sizeof(*watchdog) + config->count * sizeof(hs_watched_t));
+        hs_alloc_zeroed(1, sizeof(*watchdog) + 2 * config->count * sizeof(hs_watched_t));
     if (watchdog == NULL)
         return NULL;
     watchdog->config = *config;

@@ -26,6 +26,10 @@ local routes = {
       count = count + 1
     end
   end,
+  -- Hours in one call of C.
+  ['/pattern'] = function()
+    return ('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b')
+  end,
   ['/memory'] = function()
     local hoard = {}
     for i = 1, 1e8 do

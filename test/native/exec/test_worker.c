@@ -187,12 +187,18 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
     pool_init(&pool, 1, 8);
     hs_job_t *stuck = submit_to_the_gate(&pool);
     assert_true(hs_workers_give_up(pool.workers, stuck));
+    assert_false(hs_workers_are_lost(pool.workers));
     submit(&pool, "/other");
     hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
+    hs_job_t *second = submit_to_the_gate(&pool);
+    gate_await(&pool.gate, 2);
+    assert_true(hs_workers_give_up(pool.workers, second));
+    assert_true(hs_workers_are_lost(pool.workers));
     gate_open(&pool.gate);
-    collect(&pool, 2);
+    collect(&pool, 3);
+    assert_false(hs_workers_are_lost(pool.workers));
     pool_end(&pool);
 }
 

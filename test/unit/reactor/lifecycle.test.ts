@@ -217,7 +217,8 @@ const rows: readonly {
     effects: [
       {
         type: 'log',
-        message: 'a handler blocks the reactor and does not stop: the process exits to be replaced',
+        message:
+          'a handler blocks the reactor or its workers and does not stop: the process exits to be replaced',
       },
       { type: 'die' },
     ],
