@@ -142,6 +142,9 @@ local function problem_of(name, value, options)
   if #name + #value > PAIR_LENGTH then
     return name .. ' is longer than ' .. PAIR_LENGTH .. ' bytes'
   end
+  if type(options) ~= 'table' then
+    return 'the options are a table, not a ' .. type(options)
+  end
   for option in pairs(options) do
     if not writers[option] then
       return members.unknown('the table of options', option, { writers })

@@ -15,6 +15,9 @@ local PARTS, HEAD_BYTES = 1000, 4096
 
 local function limits_of(given)
   local limits = { parts = PARTS, head_bytes = HEAD_BYTES }
+  if given ~= nil and type(given) ~= 'table' then
+    error('forms: the limits are a table, not a ' .. type(given), 3)
+  end
   for name, value in pairs(given or {}) do
     if not limits[name] or type(value) ~= 'number' then
       error('forms: the limits are parts and head_bytes, numbers', 3)

@@ -22,6 +22,7 @@ local tonumber = tonumber
 local setmetatable, getmetatable, format = setmetatable, getmetatable, string.format
 local floor, concat = math.floor, table.concat
 local running, wait = scheduler.running, scheduler.wait
+local raise = require('moonring.failure').raise
 
 local _M = {}
 
@@ -238,7 +239,7 @@ local KNOWN_POOL = { size = true, max = true, queue = true, idle = true, max_age
 local function check_names(options, known, what)
   for name in next, options do
     if not known[name] then
-      error(format('%s has no option %s', what, tostring(name)), 4)
+      raise(members.unknown(what, name, { known }))
     end
   end
 end
@@ -267,7 +268,7 @@ local function set_tls(target, tls)
   elseif type(tls) ~= 'table' then
     error('socket.connect: tls is true or a table, not ' .. tostring(tls), 3)
   end
-  check_names(tls, KNOWN_TLS, 'tls of a socket')
+  check_names(tls, KNOWN_TLS, 'socket.connect: tls')
   if tls.verify ~= nil and type(tls.verify) ~= 'boolean' then
     error('socket.connect: tls.verify is true or false, not ' .. tostring(tls.verify), 3)
   elseif tls.key ~= nil and tls.cert == nil then
@@ -296,7 +297,7 @@ local function set_pool(target, pool)
   elseif type(pool) ~= 'table' then
     error('socket.connect: pool is a table or false, not ' .. tostring(pool), 3)
   end
-  check_names(pool, KNOWN_POOL, 'pool of a socket')
+  check_names(pool, KNOWN_POOL, 'socket.connect: pool')
   target.is_pooled = 1
   target.pool = string_of(pool.name, 'pool.name')
   target.pool_size = count_of(pool.size, POOL_SIZE, 'pool.size')
@@ -333,7 +334,7 @@ function _M.connect(options)
   if type(options) ~= 'table' then
     error('socket.connect takes a table of options, not ' .. type(options), 2)
   end
-  check_names(options, KNOWN, 'socket.connect')
+  check_names(options, KNOWN, 'socket.connect: the table of options')
   fill(target, target_size)
   set_address(target, options)
   local alpn = set_tls(target, options.tls)

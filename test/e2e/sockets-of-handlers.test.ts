@@ -123,8 +123,8 @@ t.test('errors of calls name the line and the mistake', async (t) => {
   t.match(lines[0], 'takes a table of options');
   t.match(lines[1], 'host and port, or path, are missing');
   t.match(lines[2], 'port is a number from 1 to 65535, not 0');
-  t.match(lines[3], 'has no option prot');
-  t.match(lines[4], 'pool of a socket has no option sise');
+  t.match(lines[3], /:\d+: socket\.connect: \S.* no member "prot": did you mean "port"\?/);
+  t.match(lines[4], 'pool has no member "sise": did you mean "size"?');
   t.match(lines[5], 'timeout: seconds are a number');
   t.match(lines[6], "'line', 'any'");
   t.match(lines[7], 'a number of bytes is whole');

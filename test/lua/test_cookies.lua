@@ -95,6 +95,7 @@ function cases.bad_options_raise()
     end
   end
   expect.raises('has no member "httponly": did you mean "http_only"?', cookies.format, 'a', 'b', { httponly = true })
+  expect.raises('the options are a table', cookies.format, 'a', 'b', 5)
   expect.raises('path of a is not valid', cookies.format, 'a', 'b', { path = '/' .. ('x'):rep(1024) })
   expect.raises('longer than 4096 bytes', cookies.format, 'a', ('x'):rep(4096))
 end

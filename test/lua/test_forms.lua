@@ -232,6 +232,7 @@ function cases.unknown_limits_raise_at_the_caller()
   end)
   expect.equal(message:match 'test_forms.lua' ~= nil, true)
   expect.raises('the limits are', forms.parse, '', URLENCODED, { parts = '1' })
+  expect.raises('the limits are a table', forms.parse, '', URLENCODED, 5)
 end
 
 function cases.a_request_is_read()

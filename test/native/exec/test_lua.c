@@ -282,7 +282,8 @@ static void modules_are_compiled_in(void **state)
     lua_bench_t *lb = *state;
     lua_bench_write(
         lb, "handler.lua",
-        "for _, name in ipairs { 'cookies', 'forms', 'http', 'json', 'log', 'percent', 'postgres',\n"
+        "for _, name in ipairs { 'cookies', 'forms', 'http', 'json', 'log', 'percent', "
+        "'postgres',\n"
         "    'query', 'router', 'socket', 'url' } do\n"
         "  assert(type(require('moonring.' .. name)) == 'table')\n"
         "  assert(require('moonring.' .. name) == moonring[name])\n"
