@@ -1,4 +1,4 @@
--- What the suites expect, with errors at the line of the case.
+-- Assertions of the suites, with errors at the line of the case.
 local _M = {}
 
 local function shown(value)
@@ -13,14 +13,14 @@ local function shown(value)
   return '{ ' .. table.concat(parts, ', ') .. ' }'
 end
 
--- The same value, or tables of the same content.
+-- The same value, or tables with the same content.
 function _M.equal(found, expected)
   if shown(found) ~= shown(expected) then
     error(('found %s instead of %s'):format(shown(found), shown(expected)), 2)
   end
 end
 
--- For functions that return nil and a message: `words` are in it.
+-- For functions that return nil and a message, which contains `words`.
 function _M.failure(words, value, message, ...)
   if value ~= nil or type(message) ~= 'string' or not message:find(words, 1, true) then
     error(('found %s, %s instead of a failure with %q'):format(shown(value), shown(message),
@@ -29,7 +29,7 @@ function _M.failure(words, value, message, ...)
   return ...
 end
 
--- `run` raises an error with `words`, told at the line of this file that called.
+-- `run` raises an error that contains `words`, at the line of this file that made the call.
 function _M.raises(words, run, ...)
   local ok, message = pcall(run, ...)
   if ok or not tostring(message):find(words, 1, true) then
@@ -39,7 +39,7 @@ function _M.raises(words, run, ...)
   return tostring(message)
 end
 
--- Seconds of processor time that run() takes.
+-- Seconds of CPU time used by run().
 local function cost(run)
   collectgarbage()
   local before = os.clock()
@@ -48,7 +48,7 @@ local function cost(run)
 end
 
 -- run(text) takes about eight times as long for a text eight times as long; 64 times would be
--- quadratic. `make(length)` gives the text.
+-- quadratic. `make(length)` returns the text.
 function _M.linear(make, run)
   local short, long = make(128 * 1024), make(1024 * 1024)
   local best_short, best_long = math.huge, math.huge
@@ -56,7 +56,7 @@ function _M.linear(make, run)
     best_short = math.min(best_short, cost(function() run(short) end))
     best_long = math.min(best_long, cost(function() run(long) end))
   end
-  -- The clock ticks in small steps: what takes less than this is quick enough anyway.
+  -- The clock has a coarse resolution: anything below this is fast enough anyway.
   local limit = 24 * math.max(best_short, 0.004)
   if best_long > limit then
     error(('%.4f s for 128 KiB, %.4f s for 1 MiB'):format(best_short, best_long), 2)

@@ -1,12 +1,12 @@
--- Stands in for moonring.socket and moonring.scheduler where test/lua tests moonring.http: a script
--- says what each connection does.
+-- Replaces moonring.socket and moonring.scheduler where test/lua tests moonring.http: a script
+-- determines what each connection does.
 --
 --   fake.connections = { { 'bytes', 'more bytes', 'closed' }, … }
 --
--- One list for each connection, in the order in which they are made: bytes that receive() gives, or
--- one of the errors below. A list may say `reused`, how many requests it has carried, `send`, the
--- error of the first send, `truncated`, that its end is no orderly one, and `refuses`, why it cannot
--- be made.
+-- One list for each connection, in the order in which they are opened: bytes returned by receive(), or
+-- one of the errors below. A list may set `reused`, how many requests it has carried, `send`, the
+-- error of the first send, `truncated`, that it is not closed properly, and `refuses`, why it cannot
+-- be opened.
 local ERRORS = { closed = true, timeout = true, reset = true }
 
 local fake = { connections = {}, made = {}, clock = 0 }
@@ -99,7 +99,7 @@ end
 package.loaded['moonring.socket'] = socket
 package.loaded['moonring.scheduler'] = scheduler
 
--- Everything that was sent on the connection.
+-- Everything sent on the connection.
 function fake.sent(number)
   return table.concat(fake.made[number].sent)
 end

@@ -1,6 +1,6 @@
--- The handler that test/native/exec/test_lua_modules.c loads: /suite answers with the names of the
--- cases in test/lua/suite.lua, one a line, and /suite/case runs one. A suite is a file that returns
--- a table of functions, which raise an error where they are not content.
+-- The handler loaded by test/native/exec/test_lua_modules.c: /suite responds with the names of the
+-- cases in test/lua/suite.lua, one per line, and /suite/case runs one. A suite is a file that returns
+-- a table of functions, which raise an error on failure.
 local traceback = debug.traceback
 
 local function names_of(suite)

@@ -1,5 +1,5 @@
--- moonring.crypto against published vectors: FIPS 180-4 (the examples of NIST), RFC 4231, RFC 2202,
--- RFC 4648. What node computes is compared in test/e2e/crypto-agrees-with-node.test.ts.
+-- moonring.crypto with published test vectors: FIPS 180-4 (the examples of NIST), RFC 4231, RFC 2202,
+-- RFC 4648. test/e2e/crypto-agrees-with-node.test.ts compares the results with node's.
 local expect = require 'expect'
 local crypto = require 'moonring.crypto'
 
@@ -77,7 +77,7 @@ function cases.hmac_of_rfc_2202()
     'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')
 end
 
--- A key that is used again is no other one's, also after a shorter one and an empty one.
+-- A key that is reused is not mixed up with another, even after a shorter one and an empty one.
 function cases.keys_do_not_stay()
   local first = crypto.hmac('sha256', 'a long key', 'data', 'hex')
   expect.equal(crypto.hmac('sha256', '', '', 'hex'),
@@ -187,7 +187,7 @@ end
 function cases.uuids_of_version_7_are_in_order()
   local before = os.time() * 1000
   local last = ''
-  for _ = 1, 20000 do -- more than 4096 a millisecond
+  for _ = 1, 20000 do -- more than 4096 per millisecond
     local uuid = crypto.uuid7()
     if uuid <= last then
       error(uuid .. ' follows ' .. last)

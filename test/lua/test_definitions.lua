@@ -1,4 +1,4 @@
--- lua/library tells editors exactly what there is.
+-- lua/library describes the API to editors exactly as it is.
 local expect = require 'expect'
 
 local cases = {}
@@ -10,7 +10,7 @@ local function read(path)
   return text
 end
 
--- Name -> how many parameters it takes, for functions; else 'value'.
+-- Name -> number of parameters, for functions; else 'value'.
 local function members_of(object)
   local members = {}
   for name, member in pairs(object) do
@@ -57,7 +57,7 @@ function cases.http()
   end
 end
 
--- Names of functions and tables, those inside with a dot; of constants only that there are some.
+-- Names of functions and tables, nested ones with a dot; for constants only that there are some.
 local function names_in(object, prefix, names)
   for name, member in pairs(object) do
     if type(member) == 'table' and name ~= 'shared' and name ~= 'header' and name ~= 'var' then
@@ -89,7 +89,7 @@ function cases.shared()
   expect.equal(members_of(defined 'shared'), members_of(require 'moonring.shared'))
 end
 
--- The names in a text that follow what `pattern` finds.
+-- The names in a text that follow a match of `pattern`.
 local function names_in(text, pattern)
   local names = {}
   for name in text:gmatch(pattern) do
@@ -98,7 +98,7 @@ local function names_in(text, pattern)
   return names
 end
 
--- Read instead of loaded: another case puts a table in the place of the module.
+-- Read instead of loaded: another case replaces the module with a table.
 function cases.socket()
   local library, runtime = read 'lua/library/moonring/socket.lua', read 'lua/moonring/socket.lua'
   expect.equal(names_in(library, '\nfunction socket%.(%a[%w_]*)'),
@@ -132,7 +132,7 @@ function cases.postgres()
   expect.raises('has no member "sslmodes"', postgres.connect, { user = 'u', sslmodes = 1 })
 end
 
--- Modules with objects: methods and options as the runtime has them.
+-- Modules with objects: methods and options as in the runtime.
 for module, classes in pairs { limit = { 'Rate', 'Concurrency', 'Lease' }, lock = { 'Lock' },
   cache = { 'Cache' } } do
   cases[module] = function()
@@ -158,14 +158,14 @@ for module, classes in pairs { limit = { 'Rate', 'Concurrency', 'Lease' }, lock 
   end
 end
 
--- Read instead of loaded: another case puts a table in the place of the scheduler.
+-- Read instead of loaded: another case replaces the scheduler with a table.
 function cases.redis()
   local library, runtime = read 'lua/library/moonring/redis.lua', read 'lua/moonring/redis.lua'
   local members = names_in(library, '\nfunction redis%.(%a[%w_]*)')
   members.is_error, members.null = nil, nil -- assigned
   expect.equal(members, names_in(runtime, '\nfunction _M%.(%a[%w_]*)'))
   local described = names_in(library, '\nfunction Client:(%a[%w_]*)')
-  described.run = nil -- a client and a session have the same
+  described.run = nil -- the same in a client and a session
   expect.equal(described, names_in(runtime, '\nfunction Client%.(%a[%w_]*)'))
   local methods = names_in(runtime, '\nfunction Subscription%.(%a[%w_]*)')
   methods.closed, methods.replied = nil, nil -- for its connection
@@ -225,7 +225,7 @@ function cases.test()
   expect.equal(options, names_in(runtime:match '\nlocal KNOWN = (%b{})', '([%w_]+) ='))
 end
 
--- What the text names, with the parameters of functions; sorted.
+-- The names in the text, with the parameters of functions; sorted.
 local function named(text, ...)
   local found = {}
   for _, pattern in ipairs { ... } do
@@ -288,7 +288,7 @@ function cases.runtime()
     described[name] = parameters:find('...', 1, true) and count - 1 or count
   end
   local found = members_of(moonring)
-  found.spawn, described.spawn = nil, nil -- its first parameter may be left out
+  found.spawn, described.spawn = nil, nil -- its first parameter is optional
   expect.equal(described, found)
   local files = { Task = 'scheduler', Timer = 'timers', Semaphore = 'semaphore',
     Subscription = 'topics' }

@@ -6,7 +6,7 @@ ffi.cdef 'int setenv(const char *name, const char *value, int overwrite); int un
 
 local cases = {}
 
--- What fn(...) returns while the variable X has this value.
+-- The result of fn(...) while the variable X has this value.
 local function with(value, fn, ...)
   if value then
     ffi.C.setenv('X', value, 1)

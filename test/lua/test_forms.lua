@@ -6,7 +6,7 @@ local MULTIPART = 'multipart/form-data; boundary=XX'
 
 local cases = {}
 
--- A body of multipart/form-data from the text of its parts.
+-- A multipart/form-data body built from the text of its parts.
 local function multipart(...)
   local pieces = {}
   for i, part in ipairs { ... } do
@@ -106,7 +106,7 @@ function cases.boundaries_in_any_form()
   expect.equal(form.parts, {})
 end
 
--- What uploaders send, though RFC 2046 has fewer characters.
+-- Sent by real clients, though RFC 2046 allows fewer characters.
 function cases.boundaries_of_any_visible_characters()
   for parameter, boundary in pairs {
     ['*****'] = '*****', ['==_Part=1=='] = '==_Part=1==', ['a/b:c?d'] = 'a/b:c?d', ['!#$&^`|~'] = '!#$&^`|~',
@@ -245,7 +245,7 @@ function cases.a_request_is_read()
   expect.equal(select(3, forms.read(req)), 415)
 end
 
--- Bodies of one piece repeated, with limits that let all of it be read.
+-- Bodies of one repeated piece, with limits that allow all of it to be read.
 local function linear(piece, before, after)
   expect.linear(function(length)
     return (before or '') .. piece:rep(length / #piece) .. (after or '')

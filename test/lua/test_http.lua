@@ -1,5 +1,5 @@
--- moonring.http over a scripted socket: what is sent, what comes of a response, what becomes of
--- connections.
+-- moonring.http over a scripted socket: requests sent, responses read, and connections
+-- kept or closed.
 local fake = require 'fake_socket'
 local expect = require 'expect'
 local http = require 'moonring.http'
@@ -44,7 +44,7 @@ function cases.a_trace_is_passed_on()
   local headers = { traceparent = 'old', tracestate = { 'old', 'older' } }
   expect.equal(sent { trace = { traceparent = 'a' }, headers = headers }, { 'traceparent=a' })
   expect.equal(sent { headers = { traceparent = 'old' } }, { 'traceparent=old' })
-  expect.equal(sent {}, {}) -- nothing stays from before
+  expect.equal(sent {}, {}) -- nothing is left from before
 end
 
 function cases.where_it_connects_to()

@@ -73,7 +73,7 @@ function cases.an_array_is_exactly_1_to_n()
   refused('a table with the key 1', json.object { 1 })
 end
 
--- Keys of the hash part come in any order: none may hide behind another.
+-- Keys of the hash part are in no particular order: none may be missed.
 function cases.no_key_beside_an_array_is_lost()
   for n = 1, 6 do
     for key = -99, 99 do
@@ -142,7 +142,7 @@ function cases.numbers_that_are_no_json_are_failures()
   expect.equal(json.decode '[0,-0,0.0,-0.5e+01,1E2,10]', { 0, -0, 0, -5, 100, 10 })
 end
 
--- What became infinite would make encode raise.
+-- A number that became infinite would make encode raise.
 function cases.numbers_out_of_range_are_failures()
   for _, text in ipairs { '1e400', '-1e400', '[1e309]', ('9'):rep(400), ('9'):rep(400) .. '.5' } do
     expect.failure('Found a number that is out of range at character', json.decode(text))
@@ -226,7 +226,7 @@ function cases.many_names_are_not_all_remembered()
   end
 end
 
--- A client chooses the names of what an app decodes and encodes again.
+-- Clients choose the keys of what an app decodes and encodes again.
 function cases.long_names_are_not_remembered()
   local function megabytes()
     collectgarbage()

@@ -1,4 +1,4 @@
--- moonring.metrics on memory of the state's own; test/e2e/own-metrics.test.ts reads /metrics.
+-- moonring.metrics with memory private to the state; test/e2e/own-metrics.test.ts reads /metrics.
 local expect = require 'expect'
 local ffi = require 'ffi'
 local metrics = require 'moonring.metrics'
@@ -9,7 +9,7 @@ local function cell(cells, i)
   return ffi.cast('double *', cells)[i or 0]
 end
 
--- The value of the series with these values of the labels.
+-- The value of the series with these label values.
 local function value(metric, ...)
   local key = ''
   for i = 1, select('#', ...) do
@@ -125,7 +125,7 @@ function cases.further_series_count_as_other()
   expect.equal(cell(counter.other), 701)
 end
 
--- What clients can make up takes no memory.
+-- Label values invented by clients use no memory.
 function cases.values_without_a_series_are_not_kept()
   local counter = metrics.counter('h_total', 'H.', { labels = { 'kind' }, max_series = 5 })
   for i = 1, 10000 do
@@ -213,7 +213,7 @@ function cases.bad_options_are_refused()
   end
 end
 
--- Last by its name: nothing else can be declared in this state.
+-- Last by its name: after it nothing else can be declared in this state.
 function cases.zz_the_server_has_room_for_128_metrics()
   expect.raises('the server has no room for it: it keeps 128 metrics and 1024 series until it is '
     .. 'restarted', function()

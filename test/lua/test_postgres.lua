@@ -287,7 +287,7 @@ function cases.an_error_has_its_fields()
   expect.equal(errors.of_socket('certificate: expired').code, 'certificate')
 end
 
--- Every function that takes content apart, with content that it takes.
+-- Every function that parses content, with valid content.
 local PARSERS = {
   { wire.row_description, wire.int16(1) .. 'n\0' .. wire.int32(1) .. wire.int16(1) .. wire.int32(23)
     .. wire.int16(4) .. wire.int32(-1) .. wire.int16(1) },
@@ -320,8 +320,8 @@ function cases.content_is_taken_apart()
   })
 end
 
--- Cut short, made longer, with any byte changed: a value or nil, never an error of Lua, and never
--- a byte from outside of the content.
+-- Truncated, extended, with any byte changed: a value or nil, never a Lua error, and never
+-- a byte from outside the content.
 function cases.content_that_is_malformed_is_refused()
   for i, case in ipairs(PARSERS) do
     local content = case[2]

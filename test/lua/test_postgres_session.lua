@@ -1,8 +1,8 @@
--- A connection of moonring.postgres with servers that are slow, cut off, or hostile: their bytes are
--- a script. Whatever comes, a call returns a value, or nil and an error.
+-- A connection of moonring.postgres to servers that are slow, disconnect, or are hostile: their bytes
+-- are a script. Whatever arrives, a call returns a value, or nil and an error.
 local expect = require 'expect'
 
--- ---- A socket whose other side says what the script has, in pieces. ----
+-- ---- A socket whose peer sends the bytes of the script, in pieces. ----
 
 local Socket = {}
 Socket.__index = Socket
@@ -118,7 +118,7 @@ local function options(more)
   return options_of.read(all)
 end
 
--- Rows of one query with a parameter, or nil and an error.
+-- The rows of one query with a parameter, or nil and an error.
 local function query(conn)
   local results = {}
   local ok, problem = conn:run({ { sql = 'select', count = 1, 5 } }, results, {})
@@ -128,7 +128,7 @@ local function query(conn)
   return nil, problem
 end
 
--- A login and a query with a server that says these pieces.
+-- A login and a query with a server that sends these pieces.
 local function converse(said, more)
   pieces = said
   local conn, problem = connection.open(options(more), {})
@@ -162,7 +162,7 @@ function cases.a_session_that_ends_at_any_byte()
 end
 
 -- A result is the one that was sent, or there is an error; and a connection that may be in the
--- middle of something is not clean.
+-- middle of an exchange is not clean.
 function cases.a_session_with_any_byte_changed()
   for at = 1, #SESSION do
     for _, code in ipairs { 0, 1, 4, 65, 73, 83, 127, 128, 255 } do
@@ -216,7 +216,7 @@ function cases.connections_in_the_middle_are_not_clean()
   pieces = { LOGIN .. DESCRIBED .. RESULT .. READY }
   conn = assert(connection.open(options(), {}))
   expect.equal(query(conn), ROWS)
-  expect.equal(conn:is_clean(), false) -- what comes next would be taken for another result
+  expect.equal(conn:is_clean(), false) -- what follows would be taken for another result
 end
 
 function cases.what_is_too_much_is_an_error()
@@ -268,7 +268,7 @@ function cases.passwords_are_not_given_away()
   expect.equal({ ask(message('R', wire.int32(5) .. 'salt') .. SESSION) }, { 'ok', false })
   expect.equal({ ask(message('R', wire.int32(7)) .. SESSION) }, { 'authentication', false })
   local scram = message('R', wire.int32(10) .. 'SCRAM-SHA-256\0\0')
-  -- The server stops before it has shown that it knows the password.
+  -- The server stops before it has proved that it knows the password.
   expect.equal({ ask(scram .. SESSION) }, { 'authentication', false })
   expect.equal({ ask(scram .. LOGIN:sub(10)) }, { 'authentication', false })
   expect.equal({ ask(scram .. message('R', wire.int32(12) .. 'v=AAAA') .. SESSION) },

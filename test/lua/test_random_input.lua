@@ -1,4 +1,4 @@
--- Whatever a client sends, no parser raises an error: it returns a value, or nil and what is wrong.
+-- Whatever a client sends, no parser raises an error: it returns a value, or nil and a message.
 local cookies = require 'moonring.cookies'
 local forms = require 'moonring.forms'
 local json = require 'moonring.json'
@@ -9,7 +9,7 @@ local ROUNDS = 20000
 
 local cases = {}
 
--- Texts of pieces in random order; the same ones in every run.
+-- Texts of pieces in random order, the same in every run.
 local function texts(pieces)
   local seed = 1
   local function random(limit)

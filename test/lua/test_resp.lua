@@ -1,4 +1,4 @@
--- moonring.resp: what commands become, and what becomes of replies, in whatever pieces they arrive.
+-- moonring.resp: encoding of commands, and parsing of replies, in whatever pieces they arrive.
 local buffer = require 'string.buffer'
 local ffi = require 'ffi'
 local expect = require 'expect'
@@ -18,8 +18,8 @@ local function bytes_of(text)
   return ffi.cast('const uint8_t *', text)
 end
 
--- What a connection does: keeps what is not used up until more has arrived. A list of
--- { kind, value } for all replies of the text, which arrives in pieces of `size` bytes.
+-- Like a connection: keeps unused bytes until more has arrived. Returns a list of
+-- { kind, value } for all replies in the text, which arrives in pieces of `size` bytes.
 local function decode(text, size, decoder)
   decoder = decoder or resp.decoder(1024 * 1024, 8)
   local found, kept, at = {}, '', 1
@@ -46,7 +46,7 @@ local function decode(text, size, decoder)
   return found, kept
 end
 
--- As plain tables: errors and doubles that are not a number can be compared.
+-- As plain tables, so that errors and NaN can be compared.
 local function shown(value)
   if resp.is_error(value) then
     return { code = value.code, message = value.message, slot = value.slot, host = value.host,
@@ -65,7 +65,7 @@ local function shown(value)
   return value
 end
 
--- The same for every size of pieces.
+-- The same for pieces of every size.
 local function expect_replies(text, expected, new_decoder)
   for size = 1, #text do
     local found = decode(text, size, new_decoder and new_decoder())
@@ -258,7 +258,7 @@ function cases.what_is_too_large_is_dropped_and_the_next_reply_is_right()
   expect_replies('$84\r\n' .. ('x'):rep(84) .. '\r\n+OK\r\n', { { resp.VALUE, ('x'):rep(84) }, ok }, small)
   expect_replies('$85\r\n' .. ('x'):rep(85) .. '\r\n+OK\r\n', { dropped, ok }, small)
   expect_replies('$500\r\n' .. ('x\r\n'):rep(166) .. 'xx\r\n+OK\r\n', { dropped, ok }, small)
-  -- Many small ones, one inside of others, and lengths that promise more than there may be.
+  -- Many small ones, nested ones, and lengths that announce more than is allowed.
   expect_replies('*8\r\n' .. (':1\r\n'):rep(8) .. '+OK\r\n', { dropped, ok }, small)
   expect_replies('*2\r\n*2\r\n+a\r\n$90\r\n' .. ('y'):rep(90) .. '\r\n%1\r\n+k\r\n*1\r\n_\r\n+OK\r\n',
     { dropped, ok }, small)
@@ -329,8 +329,8 @@ function cases.random_replies_in_random_pieces()
   end
 end
 
--- Neither an error nor a wrong size, whatever the bytes: they end in a page of their own, so that a
--- read behind them would be seen under a sanitizer.
+-- Neither an error nor a wrong size, whatever the bytes: they end at the end of a page, so that a
+-- read past them would be noticed by a sanitizer.
 function cases.any_bytes_are_replies_or_broken()
   math.randomseed(11)
   local random = math.random

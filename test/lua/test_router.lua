@@ -3,7 +3,7 @@ local router = require 'moonring.router'
 
 local cases = {}
 
--- What an app answers: what the route's function returned, or the answer that was sent.
+-- The response of an app: what the route's function returned, or the response that was sent.
 local function ask(handle, method, path)
   local answer = { status = 200, headers = {} }
   local res = {}
@@ -16,7 +16,7 @@ local function ask(handle, method, path)
   return answer, result
 end
 
--- A function that tells which route it belongs to and what the parameters were.
+-- A function that returns its route and the parameters.
 local function told(name)
   return function(_, res, params)
     local parts = {}
@@ -28,7 +28,7 @@ local function told(name)
   end
 end
 
--- What a request for `path` raises.
+-- The error raised by a request for `path`.
 local function failure_of(handle, path)
   local ok, failure = pcall(ask, handle, 'GET', path)
   expect.equal(ok, false)
@@ -377,7 +377,7 @@ function cases.an_error_behind_a_sent_response_is_logged_by_the_server_alone()
   local log = require 'moonring.log'
   local app, records, write = router.new { errors = 'json' }, 0, log.error
   app:get('/', function(_, res)
-    -- As the server's response does after send().
+    -- Like the server's response after send().
     function res:status() error 'the response was already sent' end
     error 'too late'
   end)

@@ -1,5 +1,5 @@
--- LuaJIT compiles the way of a request through the router: once it has been warm for a while,
--- nothing more is recorded, no attempt is given up, and no trace goes back to the interpreter to
+-- LuaJIT compiles the path of a request through the router: once it has been warm for a while,
+-- nothing more is recorded, no attempt is abandoned, and no trace goes back to the interpreter to
 -- call a function that LuaJIT cannot compile.
 local expect = require 'expect'
 local router = require 'moonring.router'
@@ -16,7 +16,7 @@ local function answer(_, response, params)
   response:body(params.id or ''):send()
 end
 
--- What LuaJIT says while run() runs: how many traces it began, gave up and stitched.
+-- LuaJIT's events while run() runs: how many traces were started, abandoned and stitched.
 local function traces_of(run)
   local seen = { start = 0, abort = 0, stitched = 0 }
   local function watch(what, number)
@@ -57,8 +57,8 @@ local function expect_compiled(app, targets)
   local warming = traces_of(function() serve(1000) end)
   expect.equal({ stitched = warming.stitched }, { stitched = 0 })
   expect.equal(warming.start > 0, true)
-  -- LuaJIT tries an abandoned trace again after a while that chance decides: rest may take some
-  -- rounds. What it can never compile is tried for ever, and stitches.
+  -- LuaJIT retries an abandoned trace after a random delay: it may take some rounds until it is quiet.
+  -- Code that it can never compile is retried for ever, and stitched.
   local rest = { start = 0, abort = 0, stitched = 0 }
   local round, seen = 0, nil
   repeat

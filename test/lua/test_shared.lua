@@ -1,4 +1,4 @@
--- moonring.shared: what every method returns, as OpenResty's does.
+-- moonring.shared: the results of every method, as in OpenResty.
 local expect = require 'expect'
 local shared = require 'moonring.shared'
 

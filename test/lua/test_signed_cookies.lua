@@ -29,7 +29,7 @@ local function later(seconds, fn)
   for i = 1, 60 do
     local name = debug.getupvalue(signing.verify, i)
     if name == 'time' then
-      -- Compiled code takes an upvalue that is never assigned for a constant.
+      -- Compiled code treats an upvalue that is never assigned as a constant.
       jit.off(signing.verify)
       jit.flush()
       debug.setupvalue(signing.verify, i, function() return real() + seconds end)
@@ -81,7 +81,7 @@ function cases.every_changed_or_missing_character_is_seen()
   expect.failure(WRONG, cookies.verify('user', text .. 'A', KEY))
 end
 
--- Where name, time and value meet, nothing moves from one into the other.
+-- Bytes cannot move between name, time and value where they meet.
 function cases.parts_do_not_run_into_each_other()
   local value, expires, signature = cookies.sign('a', '1', KEY, 60):match '^(.*)%.(.*)%.(.*)$'
   local function forged(other_expires, other_value)
@@ -104,7 +104,7 @@ function cases.the_time_is_signed()
   expect.failure(WRONG, cookies.verify('user', longer, KEY))
 end
 
--- A signature of the same key for something else is none.
+-- A signature by the same key for something else is invalid.
 function cases.other_uses_of_the_key_sign_no_cookie()
   local value, expires = cookies.sign('user', 'ann', KEY, 60):match '^(.*)%.(.*)%..*$'
   for _, text in ipairs { 'ann', value .. '.' .. expires, 'user\0' .. expires .. '\0ann' } do

@@ -10,7 +10,7 @@ function cases.valid_fields()
   expect.equal(trace.parse(TEXT), { trace_id = TRACE, parent_id = SPAN, sampled = true, flags = 1 })
   expect.equal(trace.parse(TEXT:sub(1, -2) .. '2').sampled, false)
   expect.equal(trace.parse(TEXT:sub(1, -3) .. 'ff').flags, 3)
-  -- A later version may say more behind what is known.
+  -- A later version may have more after the known fields.
   expect.equal(trace.parse('cc' .. TEXT:sub(3) .. '-more').trace_id, TRACE)
   expect.equal(trace.parse('01' .. TEXT:sub(3)).trace_id, TRACE)
 end

@@ -1,4 +1,4 @@
--- moonring.url: what is accepted, what is refused, references.
+-- moonring.url: accepted and rejected URLs, and references.
 local expect = require 'expect'
 local url = require 'moonring.url'
 
@@ -99,7 +99,7 @@ function cases.references()
   expect.failure('bad URL: ', url.resolve('a', 'b'))
 end
 
--- What is accepted can be sent as it is, and is the same when it is parsed again.
+-- An accepted URL can be sent unchanged, and gives the same result when it is parsed again.
 function cases.random_input()
   local words = { 'http://', 'https://', 'a', 'B.c', '[::1]', '127.0.0.1', ':80', ':', '@', '/', '?', '#', '%41', '%', ' ',
     '\r\n', '\0', 'é', '..', '.', '0x7f', '\\', 'u:p@', '[', ']', '//', '\127' }

@@ -208,7 +208,7 @@ function cases.mistakes_of_a_schema()
   expect.raises('test_validation.lua', function() validation.new {} return 1 end)
 end
 
--- A pattern that a schema accepts never raises an error, whatever the text.
+-- A pattern accepted by a schema never raises an error, whatever the text.
 function cases.random_patterns()
   math.randomseed(1)
   local parts = { '(', ')', '[', ']', '%', '^', '$', '-', 'a', 'b', 'f', '1', '.', '*' }
@@ -231,7 +231,7 @@ function cases.random_patterns()
   expect.equal(accepted > 1000, true)
 end
 
--- Whatever is decoded and checked gives a value or errors, and a value that was accepted is accepted
+-- Decoding and checking any input gives a value or errors, and an accepted value is accepted
 -- again, unchanged.
 function cases.random_values()
   math.randomseed(1)

@@ -1,7 +1,7 @@
 /*
- * The other end of a connection, without sockets: what the client sends, in pieces of any size, and
- * what its kernel takes, in pieces of any size. Plays the transport and the loop of one connection.
- * The clock stands still unless the test moves it.
+ * The other end of a connection, without sockets: sends the client's bytes in pieces of any size,
+ * and accepts the server's in pieces of any size. Plays the transport and the loop of one
+ * connection. The clock stands still unless the test advances it.
  */
 #pragma once
 
@@ -23,15 +23,15 @@ typedef struct byte_peer {
     hs_limits_t limits;
     hs_log_t log;
     hs_c_handler_t handler;
-    const char *in; /* bytes that have arrived and were not received */
+    const char *in; /* bytes that have arrived and have not been received */
     size_t in_len;
-    bool has_end;    /* the client has shut its side behind them */
+    bool has_end;    /* the client has shut down its side after them */
     int recv_error;  /* errno of the next recv, 0: none */
     int send_error;  /* errno of the next send, 0: none */
-    size_t send_max; /* bytes that one send takes, 0: all */
-    size_t room;     /* bytes that sends take in all */
+    size_t send_max; /* bytes that one send accepts, 0: all */
+    size_t room;     /* bytes that sends accept in total */
     size_t unacknowledged;
-    hs_buf_t got; /* all that was sent; NUL-terminated */
+    hs_buf_t got; /* everything sent; NUL-terminated */
     bool was_opened;
     bool is_closed;
 } byte_peer_t;
@@ -68,7 +68,7 @@ static inline void byte_peer_keep(byte_peer_t *peer, const char *data, size_t le
     peer->got.data[peer->got.len] = '\0';
 }
 
-/* How much of `wanted` bytes the kernel takes now; 0: nothing. */
+/* How many of `wanted` bytes the kernel accepts now; 0: none. */
 static inline size_t byte_peer_takes(byte_peer_t *peer, size_t wanted)
 {
     size_t takes = hs_min(wanted, peer->room);
@@ -159,7 +159,7 @@ static inline void byte_peer_init(byte_peer_t *peer, const hs_limits_t *limits,
     peer->room = SIZE_MAX;
 }
 
-/* A new connection; forgets what the one before sent. */
+/* A new connection; forgets what the previous one sent. */
 static inline void byte_peer_open(byte_peer_t *peer)
 {
     const hs_peer_t unknown = { .family = 0 };
@@ -175,7 +175,7 @@ static inline void byte_peer_open(byte_peer_t *peer)
     hs_stream_update(&peer->env.loop, &peer->conn.stream);
 }
 
-/* One pass of the loop, as server/hs_io.c does it: what goes on, comes back, is sent. */
+/* One turn of the loop, as in server/hs_io.c: resumes, completes and sends. */
 static inline void byte_peer_turn(byte_peer_t *peer)
 {
     hs_loop_resume(&peer->env.loop);
@@ -186,7 +186,7 @@ static inline void byte_peer_turn(byte_peer_t *peer)
     hs_loop_send(&peer->env.loop, 0);
 }
 
-/* Something happens in the next turn without the client. */
+/* An event in the next turn that does not come from the client. */
 static inline bool byte_peer_is_busy(const byte_peer_t *peer)
 {
     return hs_loop_is_busy(&peer->env.loop) || hs_conn_has_websockets_to_update(&peer->env) ||
@@ -194,7 +194,7 @@ static inline bool byte_peer_is_busy(const byte_peer_t *peer)
            !hs_mpsc_empty(&peer->env.executor.completions.posted);
 }
 
-/* Everything that happens without the client: until nothing more does. */
+/* Everything that happens without the client, until nothing more does. */
 static inline void byte_peer_pump(byte_peer_t *peer)
 {
     hs_stream_t *stream = &peer->conn.stream;
@@ -205,7 +205,7 @@ static inline void byte_peer_pump(byte_peer_t *peer)
     } while (byte_peer_is_busy(peer));
 }
 
-/* One segment arrives; how much of it was received. The rest is lost. */
+/* One segment arrives; returns how much of it was received. The rest is lost. */
 static inline size_t byte_peer_feed(byte_peer_t *peer, const char *data, size_t len)
 {
     byte_peer_pump(peer);
@@ -220,7 +220,7 @@ static inline size_t byte_peer_feed(byte_peer_t *peer, const char *data, size_t 
     return received;
 }
 
-/* The client shuts its side; what is unsent still goes out. */
+/* The client shuts down its side; unsent bytes are still sent. */
 static inline void byte_peer_shut(byte_peer_t *peer)
 {
     byte_peer_pump(peer);
@@ -239,7 +239,7 @@ static inline void byte_peer_abort(byte_peer_t *peer)
     hs_stream_update(&peer->env.loop, &peer->conn.stream);
 }
 
-/* Tells of deadlines that have passed by `now_ms`. */
+/* Reports deadlines that have expired by `now_ms`. */
 static inline void byte_peer_expire(byte_peer_t *peer, uint64_t now_ms)
 {
     hs_stream_t *stream = &peer->conn.stream;

@@ -1,7 +1,7 @@
 /*
  * libFuzzer target: Accept-Encoding. The first byte chooses what the server offers. A list must
- * mean the same in one field and in several, no element may change what another coding weighs, and
- * the choice is one that is offered and was not excluded.
+ * mean the same in one field and in several, no element may change the weight of another coding,
+ * and the chosen coding must have been offered and not excluded.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /*
- * libFuzzer target: a whole connection (stream, ring, parser, handler, responses) fed with any
- * bytes at any segmentation and with sends that take any part.
+ * libFuzzer target: a whole connection (stream, ring, parser, handler, responses) with arbitrary
+ * input at any segmentation, and sends that accept any part.
  *
- * The first four bytes of an input choose ring, limits, whether content is passed on as it comes,
- * and segmentation; the others are what the client sends. The target of a request says how it is
- * answered: at once or deferred, whole, pinned or streamed. Each input runs three times: in one
- * piece, in random pieces (the responses must be the same bytes, but for interim responses, which
- * depend on what has arrived), and with a deadline, a drain or a dead peer somewhere.
+ * The first four bytes of an input choose ring, limits, whether content is streamed, and
+ * segmentation; the others are sent by the client. The target of a request says how its response is
+ * sent: at once or deferred, whole, pinned or streamed. Each input runs three times: in one piece,
+ * in random pieces (the responses must be the same bytes, except for interim responses, which
+ * depend on what has arrived), and with a timeout, a drain or a dead peer at some point.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* What the handler has seen on the connection. */
 typedef struct seen {
-    unsigned count; /* requests that it has answered */
+    unsigned count; /* requests that it has responded to */
     bool streams_content;
     unsigned deferred;
     unsigned ends;
@@ -52,7 +52,7 @@ static uint32_t hash(uint32_t start, const char *data, size_t len)
     return start;
 }
 
-/* The number of the request and a hash of all that can be asked about it. */
+/* The number of the request and a hash of all its properties. */
 static int describe(const hs_request_t *request, hs_span_t content, unsigned number, char *text,
                     size_t size)
 {
@@ -80,7 +80,7 @@ static void respond_streamed(hs_response_t *response, const char *text, size_t l
     hs_res_send(response);
 }
 
-/* How depends on the target. */
+/* The way depends on the target. */
 static void respond(const hs_request_t *request, hs_response_t *response, hs_span_t content,
                     unsigned number)
 {
@@ -191,7 +191,7 @@ static long content_length_of(hs_span_t head)
     return at == NULL ? -1 : strtol(at + 18, NULL, 10);
 }
 
-/* Takes content in chunks off the front. */
+/* Removes chunked content from the front. */
 static hs_span_t behind_chunks(hs_span_t rest)
 {
     for (;;) {
@@ -207,8 +207,8 @@ static hs_span_t behind_chunks(hs_span_t rest)
     }
 }
 
-/* Takes the content of a response with this head off the front. HEAD and other responses without
- * content are told apart by what follows: the next response begins. */
+/* Removes the content of a response with this head from the front. Responses without content, such
+ * as those to HEAD, are recognised by what follows: the next response. */
 static hs_span_t behind_content(hs_span_t head, hs_span_t rest)
 {
     long length = content_length_of(head);
@@ -225,16 +225,16 @@ static hs_span_t behind_content(hs_span_t head, hs_span_t rest)
     return hs_span("", 0);
 }
 
-/* A request that is malformed and passes a limit is refused for whichever shows first, which
- * depends on the cut: all that counts is that it is refused. */
+/* A request that is both malformed and over a limit is refused for whichever is noticed first,
+ * which depends on the segmentation: it only matters that it is refused. */
 static bool may_vary(int status)
 {
     return status == 400 || status == 413 || status == 414 || status == 431;
 }
 
 /*
- * Reads the responses: whole, refusals only at the end, as many from the handler as it answered.
- * Returns how many bytes must be the same however the input is cut.
+ * Reads the responses: complete, refusals only at the end, as many from the handler as it sent.
+ * Returns how many bytes must be the same at any segmentation.
  */
 static size_t check_responses(const hs_buf_t *got, unsigned handled)
 {

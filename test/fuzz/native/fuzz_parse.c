@@ -1,6 +1,6 @@
 /*
- * libFuzzer target: the parser alone, many times faster than a whole connection. What comes of a
- * message must not depend on where its bytes are cut: the outcome, what the head says, the content,
+ * libFuzzer target: the parser alone, many times faster than a whole connection. The result for a
+ * message must not depend on where its bytes are split: the outcome, the parsed head, the content,
  * and how many bytes belong to the message.
  *
  * The inputs are those of fuzz_conn: the first four bytes choose limits and segmentation.
@@ -33,7 +33,7 @@ static bool consists_of(hs_span_t text, const bool table[256])
     return hs_span_run(text, 0, table) == text.len;
 }
 
-/* What every handler may rely on. */
+/* Invariants that every handler may rely on. */
 static void check_message(const parse_run_t *run)
 {
     const hs_msg_t *msg = &run->msg;
@@ -75,7 +75,8 @@ static void check_same(const parse_run_t *whole, const parse_run_t *cut)
 {
     const hs_msg_t *a = &whole->msg;
     const hs_msg_t *b = &cut->msg;
-    /* A request that is malformed and passes a limit is refused for whichever shows first. */
+    /* A request that is both malformed and over a limit is refused for whichever is noticed first.
+     */
     if (passes_limit(whole->outcome) || passes_limit(cut->outcome)) {
         check(whole->outcome > HS_PARSE_COMPLETE && cut->outcome > HS_PARSE_COMPLETE,
               "a message that passes a limit is refused at every cut");

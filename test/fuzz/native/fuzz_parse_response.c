@@ -1,9 +1,9 @@
 /*
- * libFuzzer target: the parser of responses. What comes of one must not depend on where its bytes
- * are cut: the outcome, the head, the content, and how many bytes belong to it.
+ * libFuzzer target: the parser of responses. The result must not depend on where the bytes
+ * are split: the outcome, the head, the content, and how many bytes belong to the response.
  *
  * The first three bytes of an input say whether the response is to a HEAD and whether the
- * connection ends behind it, how long the first piece is, and how long the others are.
+ * connection ends after it, how long the first piece is, and how long the others are.
  */
 #include <stdio.h>
 

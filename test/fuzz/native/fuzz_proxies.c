@@ -1,9 +1,9 @@
 /*
- * libFuzzer target: what proxies say about clients, by fields and by headers of the PROXY protocol.
+ * libFuzzer target: client addresses from proxies, in fields and in headers of the PROXY protocol.
  *
- * The first byte of an input chooses: X-Forwarded-For, Forwarded, or a PROXY header. Fields have
- * '\n' between them. To a field whatever is in front of what a proxy appends must change nothing;
- * a header must be read the same from any number of its bytes.
+ * The first byte of an input chooses: X-Forwarded-For, Forwarded, or a PROXY header. Fields are
+ * separated by newlines. Whatever precedes the element appended by a proxy must change nothing;
+ * a header must give the same result at any segmentation.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +47,7 @@ static void run_field(hs_forwarded_field_t field, const uint8_t *data, size_t si
         for (size_t i = 0; i < size; i++)
             lines += data[i] == '\n';
         if (lines + 2 > FORWARDED_RUN_FIELDS)
-            return; /* the fields behind are not made */
+            return; /* later fields are not created */
         memcpy(text, data, size);
         int len = snprintf(text + size, sizeof(text) - size, "%c %s", *between, appended);
         client = forwarded_run(&forwarding, peer, text, size + (size_t)len);

@@ -1,6 +1,6 @@
 /*
  * libFuzzer target: regular expressions. The first two bytes choose flags, the third where the
- * pattern ends and the subject begins. Offsets are inside of the subject.
+ * pattern ends and the subject begins. Offsets must be within the subject.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Larger ones find nothing else, but take long. */
+/* Larger ones find nothing more, but are slow. */
 #define PATTERN_MAX 64
 #define SUBJECT_MAX 64
 

@@ -1,6 +1,6 @@
 /*
- * A reader of topics on memory that another process has damaged: the input says where and with
- * what, between publishing and reading.
+ * A reader of topics on memory that another process has damaged: the input says what is damaged
+ * and how, between publishing and reading.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define SLOTS 1
-/* Head, counters and slots, and the beginnings of index and cells: where most that matters is. */
+/* Head, counters and slots, and the beginnings of index and cells: most of what matters. */
 #define FIRST_BYTES (64u * 1024)
 
 static void on_message(void *context, const char *message, size_t length, uint64_t lost)

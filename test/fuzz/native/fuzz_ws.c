@@ -1,12 +1,12 @@
 /*
- * libFuzzer target: a connection that has become a WebSocket, fed with frames at any segmentation,
- * with sends that take any part and an owner that takes messages when it likes.
+ * libFuzzer target: a connection that has become a WebSocket, with frames at any segmentation,
+ * sends that accept any part, and an owner that takes messages at any time.
  *
- * The first four bytes of an input choose limits, how frames are made and the seed of segmentation.
- * Then follow the bytes that the client sends, or a recipe for each frame: its first byte, its
- * length, its payload, which gives masked frames of the right form. Each input runs three times: in
- * one piece, in random pieces with an owner that holds messages back (what is told and sent must be
- * the same), and with an end, a close or a deadline somewhere.
+ * The first four bytes of an input choose limits, how frames are built and the seed of
+ * segmentation. Then follow the bytes sent by the client, or a recipe for each frame: its first
+ * byte, its length, its payload, which gives valid masked frames. Each input runs three times: in
+ * one piece, in random pieces with an owner that delays messages (events and output must be the
+ * same), and with an end, a close or a timeout at some point.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +120,7 @@ static void begin(run_t *run, const uint8_t *control)
     run->peer.got.len = 0;
 }
 
-/* Messages that the owner has held back. */
+/* Messages that the owner has delayed. */
 static void take_held(run_t *run)
 {
     while (run->socket != NULL && run->socket->in_hand) {
@@ -144,7 +144,7 @@ static void feed(run_t *run, const ws_bytes_t *bytes, uint32_t most)
         size_t received = byte_peer_feed(&run->peer, bytes->data + at, len);
         at += received;
         if (received == 0 && !was_held)
-            break; /* over, or nothing is taken from it */
+            break; /* closed, or nothing is read from it */
         if (most == 0 || next_random(&run->random) % 2 == 0 || received == 0)
             take_held(run);
     }
@@ -164,7 +164,7 @@ static void end(run_t *run)
     ws_bytes_free(&run->log);
 }
 
-/* Something happens in the middle. */
+/* A random event in the middle. */
 static void run_with_event(const ws_bytes_t *bytes, const uint8_t *control, uint32_t seed)
 {
     run_t with_event;
@@ -195,7 +195,7 @@ static void run_with_event(const ws_bytes_t *bytes, const uint8_t *control, uint
     end(run);
 }
 
-/* Frames by their recipes. */
+/* Frames built from recipes. */
 static void make_frames(const uint8_t *data, size_t size, ws_bytes_t *bytes)
 {
     while (size >= 2) {

@@ -1,10 +1,10 @@
 /*
  * libFuzzer target: permessage-deflate. The first byte chooses.
  *
- * Offers: the rest is the value of a field. Whatever is agreed on keeps to the limits of zlib, and
- * its own response, offered again, leads to the same. Messages: the rest is what a client sends, in
- * messages with a byte of length in front. None may become longer than is allowed, and what it
- * says must survive being compressed.
+ * Offers: the rest is the value of a field. The agreed parameters are within the limits of zlib,
+ * and the response, offered again, gives the same result. Messages: the rest is sent by a client,
+ * in messages with a length byte first. None may become longer than allowed, and its content must
+ * survive compression.
  */
 #include <stdio.h>
 #include <stdlib.h>

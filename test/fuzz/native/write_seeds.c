@@ -8,7 +8,7 @@
 
 #include "wire_doc.h"
 
-/* Longer ones make the fuzzer slow and teach it nothing. */
+/* Longer ones make the fuzzer slow and add no coverage. */
 #define SEED_MAX 2048
 
 static void write_seed(const char *path, const hs_buf_t *request, size_t number)

@@ -1,7 +1,7 @@
 /*
  * A connection on byte arrays (byte_peer.h) for the suites of hs_conn: the client's reads and
- * writes in steps, rules that hold after every event, and the responses one by one. Include after
- * cmocka.h.
+ * writes in steps, invariants checked after every event, and the responses one by one. Include
+ * after cmocka.h.
  */
 #pragma once
 
@@ -14,8 +14,8 @@ typedef struct conn_bench {
     hs_limits_t limits; /* set before conn_open */
     hs_handler_fn handler;
     void *user_data;  /* of the handler */
-    size_t send_step; /* most bytes the kernel takes in one go */
-    size_t read_at;   /* how far next_response has come */
+    size_t send_step; /* most bytes that the kernel accepts at once */
+    size_t read_at;   /* how far next_response has read */
     size_t most_unsent;
     bool jobs_away;   /* jobs may outlive their connection */
     unsigned handled; /* counted by the handlers of the suites */
@@ -39,7 +39,7 @@ static inline void conn_bench_init(conn_bench_t *cb, hs_handler_fn handler)
     cb->user_data = cb;
 }
 
-/* What holds after every event. */
+/* Invariants after every event. */
 static inline bool conn_check(hs_loop_t *loop, hs_stream_t *stream)
 {
     conn_bench_t *cb = HS_CONTAINER_OF(byte_peer_of(stream), conn_bench_t, peer);
@@ -65,7 +65,8 @@ static inline bool conn_check(hs_loop_t *loop, hs_stream_t *stream)
     return false;
 }
 
-/* Nothing is forgotten: who has something to do is in a list, who waits has a deadline. */
+/* Nothing is forgotten: a connection with work to do is in a list, one that waits has a deadline.
+ */
 static inline void conn_check_armed(const conn_bench_t *cb)
 {
     const hs_stream_t *stream = &cb->peer.conn.stream;
@@ -83,7 +84,7 @@ static inline void conn_check_armed(const conn_bench_t *cb)
         assert_true(stream->timer.look_tick != 0);
 }
 
-/* A connection that has just been accepted, with the limits as they are now. */
+/* A connection that has just been accepted, with the current limits. */
 static inline void conn_open(conn_bench_t *cb)
 {
     hs_buf_t got = cb->peer.got;
@@ -121,7 +122,7 @@ static inline uint64_t *conn_now_ms(conn_bench_t *cb)
     return &cb->peer.env.loop.now_ms;
 }
 
-/* The kernel takes up to send_step bytes. False if there was nothing to send. */
+/* The kernel accepts up to send_step bytes. False if there was nothing to send. */
 static inline bool conn_send_some(conn_bench_t *cb)
 {
     byte_peer_t *peer = &cb->peer;
@@ -136,7 +137,7 @@ static inline bool conn_send_some(conn_bench_t *cb)
     return true;
 }
 
-/* Everything that can happen without the client: sends, goes on with what was held back. */
+/* Everything that can happen without the client: sends, and resumes what was held back. */
 static inline void conn_pump(conn_bench_t *cb)
 {
     cb->peer.send_max = cb->send_step == WHOLE ? 0 : cb->send_step;
@@ -144,7 +145,7 @@ static inline void conn_pump(conn_bench_t *cb)
     conn_check_armed(cb);
 }
 
-/* One read of at most `len` bytes, and what follows from it but sending; how many bytes the
+/* One read of at most `len` bytes and its consequences, except sending; returns how many bytes the
  * connection took. */
 static inline size_t conn_receive(conn_bench_t *cb, const char *data, size_t len)
 {
@@ -160,7 +161,7 @@ static inline size_t conn_receive(conn_bench_t *cb, const char *data, size_t len
     return done;
 }
 
-/* The client sends `data`, in reads of at most `step` bytes; ends early when nothing more is read.
+/* The client sends `data`, in reads of at most `step` bytes; stops early when nothing more is read.
  */
 static inline size_t conn_feed(conn_bench_t *cb, const char *data, size_t len, size_t step)
 {
@@ -180,7 +181,7 @@ static inline void conn_feed_text(conn_bench_t *cb, const char *text)
     conn_feed(cb, text, strlen(text), WHOLE);
 }
 
-/* The client shuts its side; nothing is sent yet. */
+/* The client shuts down its side; nothing is sent yet. */
 static inline void conn_peer_shuts(conn_bench_t *cb)
 {
     byte_peer_t *peer = &cb->peer;
@@ -201,7 +202,7 @@ static inline void conn_peer_resets(conn_bench_t *cb)
     conn_check_armed(cb);
 }
 
-/* The clock moves to the deadline that is armed. */
+/* The clock advances to the armed deadline. */
 static inline void conn_pass_deadline(conn_bench_t *cb)
 {
     uint64_t deadline_ms = cb->peer.conn.stream.deadline_ms;
@@ -217,7 +218,7 @@ static inline void conn_drain(conn_bench_t *cb)
     conn_check_armed(cb);
 }
 
-/* The connection is one too many. */
+/* The connection exceeds the limit. */
 static inline void conn_shed(conn_bench_t *cb)
 {
     hs_conn_refuse(&cb->peer.conn, &cb->peer.env, 503);
@@ -239,7 +240,7 @@ static inline bool response_has(const response_t *response, const char *line)
     return strstr(response->head, wanted) != NULL;
 }
 
-/* Takes the next response out of what was sent. `with_content` false: it answers a HEAD. */
+/* Takes the next response out of what was sent. `with_content` false: the request was a HEAD. */
 static inline response_t next_response_to(conn_bench_t *cb, bool with_content)
 {
     response_t response = { 0 };

@@ -1,6 +1,6 @@
 /*
- * A connection whose handlers defer: what each deferred job was told is noted, and the test
- * finishes it, on the same thread, through the completion queue. Include after cmocka.h.
+ * A connection whose handlers defer: the callbacks of each deferred job are recorded, and the test
+ * finishes the job, on the same thread, through the completion queue. Include after cmocka.h.
  */
 #pragma once
 
@@ -26,8 +26,8 @@ typedef struct deferred_bench {
     conn_bench_t cb;
     deferred_t jobs[DEFERRED_MAX];
     size_t job_count;
-    bool pauses;       /* on_content wants a pause after each piece */
-    const char *early; /* sent by on_content after `early_at` bytes; NULL: nothing is */
+    bool pauses;       /* on_content pauses after each piece */
+    const char *early; /* sent by on_content after `early_at` bytes; NULL: nothing */
     size_t early_at;
     bool finishes_aborted; /* on_abort finishes the job */
     unsigned pinned, released;
@@ -40,7 +40,7 @@ static inline hs_response_t *deferred_response(const deferred_t *deferred)
     return response;
 }
 
-/* Completes the response with a body, or as streamed so far if that is NULL. */
+/* Completes the response with a body, or as streamed so far if the body is NULL. */
 static inline void deferred_finish(deferred_t *deferred, const char *body)
 {
     assert_false(deferred->is_finished);
@@ -122,7 +122,7 @@ static inline void deferred_on_release(void *user_data)
     ((deferred_bench_t *)user_data)->released++;
 }
 
-/* Defers; targets that begin with /now are answered at once, with the target. */
+/* Defers; targets that begin with /now get a response at once, with the target. */
 static inline void deferred_handler(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     deferred_bench_t *db = user_data;
@@ -164,14 +164,14 @@ static inline void deferred_open(deferred_bench_t *db)
     conn_open(&db->cb);
 }
 
-/* The test has finished `deferred` and what follows from it has happened: it was told so once. */
+/* The test has finished `deferred`, with all consequences: its callback was called once. */
 static inline void deferred_assert_over(const deferred_t *deferred)
 {
     assert_true(deferred->is_finished);
     assert_int_equal(deferred->ends, 1);
 }
 
-/* Ends the connection; jobs that are not finished are. Everything comes back. */
+/* Closes the connection and finishes unfinished jobs. Everything is returned. */
 static inline void deferred_close(deferred_bench_t *db)
 {
     byte_peer_abort(&db->cb.peer);

@@ -1,6 +1,6 @@
 /*
- * A process that serves one connection from memory that outlives it, and a kernel that remembers
- * what it has taken and given: for the suites of hs_rescue. Include after cmocka.h.
+ * A process that serves one connection from memory that outlives it, and a kernel that records
+ * the bytes it has accepted and delivered: for the suites of hs_rescue. Include after cmocka.h.
  */
 #pragma once
 
@@ -19,15 +19,15 @@
 #define BENCH_RING 1024
 #define BENCH_KEPT 8
 
-/* What the kernel and the client know. In memory that outlives the process. */
+/* What the kernel and the client know, in memory that outlives the process. */
 typedef struct wire {
     const char *text; /* what the client sends */
     size_t text_len;
-    size_t arrived; /* so much of it has */
-    size_t taken;   /* ... and was received */
-    size_t room;    /* bytes that one send takes */
-    bool in_kernel; /* the process is in a call */
-    unsigned begun; /* handlers */
+    size_t arrived; /* so many bytes have arrived */
+    size_t taken;   /* ... and were received */
+    size_t room;    /* bytes that one send accepts */
+    bool in_kernel; /* the process is in a system call */
+    unsigned begun; /* handlers started */
     size_t got_len;
     char got[256 * 1024]; /* what was sent */
 } wire_t;
@@ -129,7 +129,7 @@ static void bench_closed(hs_conn_env_t *env, hs_conn_t *conn)
     the_bench.is_closed = true;
 }
 
-/* Once a process: the memory stays. */
+/* Once per process: the memory stays mapped. */
 static void bench_open(hs_handler_fn handler)
 {
     bench_t *bench = &the_bench;
@@ -177,7 +177,7 @@ static hs_conn_t *bench_connect(void)
     return bench->conn;
 }
 
-/* All that happens until more arrives. */
+/* Everything that happens until more arrives. */
 static inline void bench_pump(void)
 {
     bench_t *bench = &the_bench;
@@ -208,7 +208,7 @@ static inline void bench_serve(const char *text, size_t len, size_t step, size_t
     }
 }
 
-/* What a keeper would ask the kernel. */
+/* What a keeper would ask the kernel for. */
 static inline hs_rescue_kernel_t bench_kernel(void)
 {
     const wire_t *wire = the_bench.wire;

@@ -1,4 +1,4 @@
-/* hs_conn: pipelining at every segmentation, and the rules that keep or close a connection. */
+/* hs_conn: pipelining at every segmentation, and the rules for keep-alive and close. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "conn/conn_bench.h"
 
-/* Answers with the target, or as the target asks. */
+/* Responds with the target, or as the target says. */
 static void answer_url(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     conn_bench_t *cb = user_data;
@@ -82,7 +82,7 @@ static void a_thousand_requests_and_a_kernel_that_takes_little(void **state)
     }
 }
 
-/* A stream cut in two at every byte, and in three at every pair of a smaller one. */
+/* A stream split in two at every byte, and in three at every pair of a smaller one. */
 static void requests_cut_at_every_byte(void **state)
 {
     (void)state;
@@ -114,7 +114,7 @@ static void requests_cut_at_every_byte(void **state)
     free(text);
 }
 
-/* 64 requests a turn, then the other connections. */
+/* 64 requests per turn, then the other connections. */
 static void a_turn_has_a_budget(void **state)
 {
     (void)state;
@@ -137,7 +137,7 @@ typedef struct keep_case {
     const char *request;
     bool kept;
     bool lingers;     /* the client may be sending its next request */
-    const char *line; /* the Connection field of the response, NULL for none */
+    const char *line; /* the Connection field of the response, NULL: none */
 } keep_case_t;
 
 static void what_keeps_a_connection_open(void **state)
@@ -179,8 +179,8 @@ static void what_keeps_a_connection_open(void **state)
     }
 }
 
-/* What a client pipelined behind its `close` is never answered, and must not turn the response
- * before it into a reset: the connection lingers. */
+/* Requests that a client pipelined after its `close` get no response, and must not turn the
+ * response before them into a reset: the connection lingers. */
 static void nothing_behind_a_close_is_answered(void **state)
 {
     (void)state;
@@ -240,7 +240,7 @@ static void every_response_has_the_date(void **state)
     conn_close(&cb);
 }
 
-/* An idle connection holds no buffers and no job: that is what makes it cheap. */
+/* An idle connection holds no buffers and no job, which is what makes it cheap. */
 static void an_idle_connection_gives_its_buffers_back(void **state)
 {
     (void)state;
@@ -255,7 +255,7 @@ static void an_idle_connection_gives_its_buffers_back(void **state)
     conn_feed_text(&cb, "Host: a\r\n\r\n");
     assert_int_equal(cb.peer.env.loop.buffers.leased, 0);
     assert_int_equal(cb.peer.env.jobs.leased, 0);
-    /* A wake without bytes leaves none behind. */
+    /* A wake-up without bytes leaves no buffers allocated. */
     assert_int_equal(conn_receive(&cb, "", 0), 0);
     assert_int_equal(cb.peer.env.loop.buffers.leased, 0);
     assert_int_equal(cb.peer.env.jobs.leased, 0);

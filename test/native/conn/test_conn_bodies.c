@@ -1,5 +1,5 @@
 /* hs_conn: content of every size, in rings of several sizes, at every offset, never mixed up with
- * what is pipelined behind it. */
+ * pipelined requests after it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #define SIZE_LARGEST 40000
 
-/* Answers with the target, a space and the content. */
+/* Responds with the target, a space and the content. */
 static void echo(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     conn_bench_t *cb = user_data;
@@ -22,7 +22,7 @@ static void echo(hs_request_t *request, hs_response_t *response, void *user_data
     memcpy(text, hs_req_url(request), url_len);
     text[url_len] = ' ';
     memcpy(text + url_len + 1, body, len);
-    /* Fields are still what they were although the content has been received. */
+    /* Fields are unchanged after the content has been received. */
     assert_string_equal(hs_req_header(request, "hOST"), "a");
     assert_int_equal(hs_res_body(response, text, url_len + 1 + len), 0);
     assert_int_equal(hs_res_send(response), 0);
@@ -45,7 +45,7 @@ static void put_text(stream_t *stream, const char *text)
     put(stream, text, strlen(text));
 }
 
-/* Content in which every byte depends on where it is: a shifted byte is a wrong one. */
+/* Content in which every byte depends on its position, so that a shifted byte is wrong. */
 static const char *content(void)
 {
     static char bytes[SIZE_LARGEST];
@@ -113,7 +113,7 @@ static void run(uint32_t ring_size, const stream_t *stream, size_t step, size_t 
 
 static const uint32_t rings[] = { 64, 256, 8192 };
 
-/* 0, 1, 2 and around each power of two ± 2, up to the largest. */
+/* 0, 1, 2 and around each power of two ± 2, up to the maximum. */
 static size_t sizes_of_interest(size_t *sizes)
 {
     size_t count = 0;
@@ -159,7 +159,7 @@ static void every_size_in_chunks(void **state)
         }
 }
 
-/* In a small ring every size up to several times its own. */
+/* In a small ring, every size up to several times the ring's. */
 static void every_small_size(void **state)
 {
     (void)state;
@@ -179,7 +179,7 @@ static void every_small_size(void **state)
     }
 }
 
-/* The message begins at every offset of the ring, because another one is pipelined in front. */
+/* The message begins at every offset of the ring, because another one is pipelined before it. */
 static void at_every_offset_of_the_ring(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Responses that are compressed: which ones, their fields, long ones in slices, streams with a
+/* Compressed responses: which ones, their fields, long ones in slices, streams with a
  * flush. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,12 +14,12 @@
 #define GZIP "Accept-Encoding: gzip\r\n"
 #define LONG_BYTES (1000 * 1000)
 
-/* What the handler responds with, as a table row says. */
+/* The handler's response, as in a table row. */
 typedef struct built {
     int status;
     const char *fields[4]; /* name, value, name, value */
     size_t len;            /* of the content; 0: 2000 */
-    int compress;          /* 0: not said, 1: true, -1: false */
+    int compress;          /* 0: not set, 1: true, -1: false */
 } built_t;
 
 typedef struct squeezed {
@@ -105,7 +105,7 @@ static void open_conn(squeezed_t *sq)
     assert_non_null(sq->cb.peer.env.coders);
 }
 
-/* The content of chunks; its end is where `*at` is then. */
+/* The content of chunks; sets `*at` to their end. */
 static void join_chunks(squeezed_t *sq, const char **at, hs_buf_t *out)
 {
     const char *end = sq->cb.peer.got.data + sq->cb.peer.got.len;
@@ -252,7 +252,7 @@ static void tags_become_weak_and_vary_grows(void **state)
         assert_true(response_has(&response, "Content-Encoding: gzip"));
         conn_close(&sq->cb);
     }
-    /* As it is sent uncompressed the tag is the handler's. */
+    /* Uncompressed, the tag is the handler's. */
     sq->built = (built_t){ .fields = { "Content-Type", "text/css", "ETag", "\"a\"" } };
     open_conn(sq);
     response_t response = get(sq, "Accept-Encoding: identity\r\n");
@@ -261,8 +261,8 @@ static void tags_become_weak_and_vary_grows(void **state)
     conn_close(&sq->cb);
 }
 
-/* Whatever the kernel takes at once, no more than a slice's worth waits, and the next request of
- * the pipeline is handled behind it. */
+/* However much the kernel accepts at once, at most a slice is buffered, and the next request of
+ * the pipeline is handled after it. */
 static void long_content_comes_in_slices(void **state)
 {
     squeezed_t *sq = *state;
@@ -336,7 +336,7 @@ static void a_head_request_has_the_fields(void **state)
     }
 }
 
-/* Behind a flush the client can decode everything that was written; without one it may wait. */
+/* After a flush the client can decode everything written so far; without one it may wait. */
 static void streams_are_flushed_when_asked(void **state)
 {
     squeezed_t *sq = *state;
@@ -344,7 +344,7 @@ static void streams_are_flushed_when_asked(void **state)
     conn_feed_text(&sq->cb, "GET /later HTTP/1.1\r\n" HOST GZIP "\r\n");
     hs_response_t *response = hs_deferred_response(sq->job);
     assert_non_null(response);
-    assert_int_equal(hs_res_content_length(response, 3000), 0); /* of what is decoded */
+    assert_int_equal(hs_res_content_length(response, 3000), 0); /* the decoded length */
     assert_int_equal(hs_res_write(response, sq->content, 1000), HS_WRITE_CONTINUE);
     hs_conn_collect(&sq->cb.peer.env);
     conn_pump(&sq->cb);

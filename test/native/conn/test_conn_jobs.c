@@ -1,4 +1,4 @@
-/* hs_conn while a worker has its job: order, a peer that goes, deadlines, draining. */
+/* hs_conn while a worker has its job: order, a peer that disconnects, deadlines, draining. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,10 +34,10 @@ static void answer_url(hs_request_t *request, hs_response_t *response, void *use
     if (strcmp(url, "/gate") == 0)
         gate_pass(&jb->gate);
     if (hs_res_body_str(response, url) != 0 || hs_res_send(response) != 0)
-        abort(); /* cmocka's assertions belong to the test's thread */
+        abort(); /* cmocka's assertions work only on the test's thread */
 }
 
-/* Responds on the loop's thread and has every later request run by the worker. */
+/* Responds on the loop's thread and lets a worker run every later request. */
 static void answer_then_submit(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     job_bench_t *jb = user_data;
@@ -83,7 +83,7 @@ static int jobs_begin(void **state)
     return 0;
 }
 
-/* As the loop's thread does it, until no worker has anything. */
+/* Like the loop's thread, until no worker has any job. */
 static void collect_all(job_bench_t *jb)
 {
     hs_executor_t *executor = executor_of(jb);
@@ -116,7 +116,7 @@ static void receive(job_bench_t *jb, const char *text)
     assert_int_equal(conn_receive(&jb->cb, text, strlen(text)), strlen(text));
 }
 
-/* Submits a request for the gate; returns when a worker stands there. */
+/* Submits a request that waits at the gate; returns when a worker is there. */
 static void submit_at_the_gate(job_bench_t *jb, const char *text)
 {
     receive(jb, text);
@@ -186,7 +186,7 @@ static void a_peer_that_shuts_gets_its_responses(void **state)
     assert_true(conn_is_closed(&jb->cb));
 }
 
-/* The descriptor is dead: the connection ends at once, the job when the worker is done. */
+/* The descriptor is dead: the connection is closed at once, the job when the worker is done. */
 static void a_connection_that_dies_leaves_its_job_to_the_worker(void **state)
 {
     job_bench_t *jb = *state;
@@ -216,15 +216,15 @@ static void a_handler_that_takes_too_long_is_503(void **state)
     assert_int_equal(jb->cb.peer.conn.phase, HS_CONN_LINGERING);
     gate_open(&jb->gate);
     collect_all(jb);
-    expect_no_more(&jb->cb); /* what the worker built goes nowhere */
+    expect_no_more(&jb->cb); /* the worker's response is discarded */
     assert_int_equal(jb->cb.peer.env.jobs.leased, 0);
 }
 
-/* A client that takes an earlier response in small bites wins its handler no time. */
+/* A client that reads an earlier response slowly gains no time for its handler. */
 static void sending_does_not_move_the_handlers_deadline(void **state)
 {
     job_bench_t *jb = *state;
-    /* Both requests come together; the response to the first is unsent when the second is
+    /* Both requests arrive together; the response to the first is unsent when the second is
      * submitted. */
     executor_of(jb)->mode = HS_DISPATCH_INLINE;
     jb->cb.peer.handler.function = answer_then_submit;
@@ -241,8 +241,8 @@ static void sending_does_not_move_the_handlers_deadline(void **state)
     expect_response(&jb->cb, 200, "/gate");
 }
 
-/* The request behind a large response is submitted when that is sent, after everything else of the
- * turn: a worker gets it before the loop sleeps. */
+/* The request after a large response is submitted when the response has been sent, after everything
+ * else of the turn: a worker gets it before the loop sleeps. */
 static void a_job_that_begins_when_output_is_sent_reaches_a_worker(void **state)
 {
     job_bench_t *jb = *state;

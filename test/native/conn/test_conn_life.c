@@ -1,5 +1,5 @@
-/* hs_conn: deadlines, one armed at a time; a peer that shuts its side; draining; `Expect`; and a
- * client that does not read. */
+/* hs_conn: deadlines, one armed at a time; a peer that shuts down its side; draining; `Expect`; and
+ * a client that does not read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 #define HOST "Host: a\r\n"
 #define GOOD "GET /good HTTP/1.1\r\n" HOST "\r\n"
 
-/* "/<n>": n bytes, anything else with the target. */
+/* "/<n>": n bytes; anything else: the target. */
 static void answer_size(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     conn_bench_t *cb = user_data;
@@ -46,7 +46,7 @@ static void receive_text(conn_bench_t *cb, const char *text)
     assert_int_equal(conn_receive(cb, text, strlen(text)), strlen(text));
 }
 
-/* The life of one connection: which deadline is armed, and from when it counts. */
+/* The life of one connection: which deadline is armed, and when it starts. */
 static void one_deadline_is_armed_at_a_time(void **state)
 {
     (void)state;
@@ -59,7 +59,7 @@ static void one_deadline_is_armed_at_a_time(void **state)
     uint64_t head_began = *now;
     expect_wait(&cb, HS_CONN_WAIT_HEAD, head_began + 1000);
     *now += 400;
-    receive_text(&cb, HOST); /* dripping wins no time */
+    receive_text(&cb, HOST); /* sending slowly gains no time */
     expect_wait(&cb, HS_CONN_WAIT_HEAD, head_began + 1000);
     *now += 400;
     receive_text(&cb, "Content-Length: 9\r\n\r\n");
@@ -76,7 +76,7 @@ static void one_deadline_is_armed_at_a_time(void **state)
     uint64_t sending_began = *now - 100;
     conn_send_some(&cb);
     expect_wait(&cb, HS_CONN_WAIT_WRITE, sending_began + 8000);
-    /* Progress is looked for when time is up: then the write deadline starts again. */
+    /* Progress is checked when the deadline expires: then the write deadline starts again. */
     conn_pass_deadline(&cb);
     expect_wait(&cb, HS_CONN_WAIT_WRITE, *now + 8000);
     *now += 100;
@@ -89,8 +89,8 @@ static void one_deadline_is_armed_at_a_time(void **state)
 }
 
 typedef struct deadline_case {
-    const char *received; /* before time runs out */
-    int status;           /* of the response that tells of it, 0: closed without one */
+    const char *received; /* before the deadline expires */
+    int status;           /* of the response, 0: closed without one */
 } deadline_case_t;
 
 static void what_a_passed_deadline_does(void **state)
@@ -148,7 +148,7 @@ static void a_client_that_does_not_read_is_closed(void **state)
     receive_text(&cb, "GET /100000 HTTP/1.1\r\n" HOST "\r\n");
     cb.send_step = 1000;
     assert_true(conn_send_some(&cb));
-    cb.peer.unacknowledged = 1000; /* it is the kernel that has taken it */
+    cb.peer.unacknowledged = 1000; /* the kernel has accepted it, not the client */
     conn_pass_deadline(&cb);
     assert_true(conn_is_closed(&cb));
     assert_int_equal(cb.peer.got.len, 1000);
@@ -163,7 +163,7 @@ static void a_client_that_reads_no_further_is_closed(void **state)
     receive_text(&cb, "GET /100000 HTTP/1.1\r\n" HOST "\r\n");
     cb.send_step = 1000;
     assert_true(conn_send_some(&cb));
-    conn_pass_deadline(&cb); /* it has taken 1000 bytes meanwhile */
+    conn_pass_deadline(&cb); /* it has read 1000 bytes in between */
     assert_false(conn_is_closed(&cb));
     conn_pass_deadline(&cb);
     assert_true(conn_is_closed(&cb));
@@ -190,7 +190,7 @@ static void a_timeout_of_zero_is_none(void **state)
     conn_close(&cb);
 }
 
-/* A half-closed client still gets what it asked for; what it did not finish is nothing. */
+/* A half-closed client still gets its responses; an unfinished request is dropped. */
 static void a_peer_that_shuts_gets_its_responses(void **state)
 {
     (void)state;
@@ -240,7 +240,7 @@ static void a_peer_that_shuts_while_a_response_is_sent(void **state)
 
 typedef struct reset_case {
     const char *received;
-    size_t step; /* of what the kernel takes */
+    size_t step; /* that the kernel accepts */
 } reset_case_t;
 
 /* Idle, in a head, in content, with a response unsent, with requests behind it, lingering. */
@@ -279,8 +279,8 @@ static void a_reset_ends_the_connection_in_every_state(void **state)
         }
 }
 
-/* The deadline of an idle connection is due in the turn in which its next request arrives: what has
- * arrived is received first, and the deadline is the request's own. */
+/* The deadline of an idle connection expires in the turn in which its next request arrives: the
+ * request is received first, and gets its own deadline. */
 static void what_has_arrived_is_received_before_a_deadline(void **state)
 {
     (void)state;
@@ -319,7 +319,7 @@ static void draining_closes_what_is_idle(void **state)
     conn_close(&cb);
 }
 
-/* Begun messages are still answered, each by the last response of its connection. */
+/* Messages that have begun still get responses, each the last one on its connection. */
 static void draining_answers_what_has_begun(void **state)
 {
     (void)state;
@@ -384,7 +384,7 @@ static void a_client_that_expects_100_gets_it_before_its_content(void **state)
     cb.read_at = cb.peer.got.len;
     conn_feed_text(&cb, "body");
     expect_response(&cb, 200, "/x");
-    /* With chunks, and behind another response in one batch. */
+    /* Chunked, and after another response in one batch. */
     conn_feed_text(&cb, GOOD "PUT /y HTTP/1.1\r\n" HOST
                              "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n");
     expect_response(&cb, 200, "/good");
@@ -414,7 +414,8 @@ static void no_interim_response_where_none_is_due(void **state)
     }
 }
 
-/* A client that does not read is not read either, and costs one response, however much it asks. */
+/* A client that does not read is not read from either, and costs one response, however many
+ * requests it sends. */
 static void unsent_responses_stop_the_reading(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /*
- * hs_conn when memory runs out: every allocation of a scenario fails once, alone and with all
- * behind it. The client gets whole responses or sees the connection end; nothing crashes or leaks.
- * And where nothing fails: the steady state allocates nothing.
+ * hs_conn when memory runs out: every allocation of a scenario fails once, alone and with all later
+ * ones. The client gets complete responses or sees the connection end; nothing crashes or leaks.
+ * And without failures: the steady state allocates nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,7 +16,7 @@
 #define HOST "Host: a\r\n"
 #define SENT_CAPACITY (4 * 1024 * 1024)
 
-/* Builds what the target asks for and looks at no result, as a careless handler does. */
+/* Builds the response that the target asks for and checks no result, like a careless handler. */
 static void careless(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     static char data[300 * 1024];
@@ -34,10 +34,10 @@ static void careless(hs_request_t *request, hs_response_t *response, void *user_
 
 typedef struct scenario {
     const char *head;
-    size_t content; /* bytes of 'c' behind the head */
+    size_t content; /* bytes of 'c' after the head */
     const char *rest;
     uint32_t ring_size;
-    unsigned responses; /* whole responses when memory suffices, interim ones too */
+    unsigned responses; /* complete responses if memory suffices, including interim ones */
 } scenario_t;
 
 #define GET_SMALL "GET /5 HTTP/1.1\r\n" HOST "\r\n"
@@ -78,7 +78,7 @@ static void play(conn_bench_t *cb, const scenario_t *scenario)
     conn_feed(cb, scenario->rest, strlen(scenario->rest), 1000);
 }
 
-/* How many whole responses were sent; what was sent is nothing but whole responses. */
+/* The number of complete responses sent; nothing else was sent. */
 static unsigned count_responses(conn_bench_t *cb)
 {
     unsigned count = 0;
@@ -143,7 +143,7 @@ static void defer_careless(hs_request_t *request, hs_response_t *response, void 
     deferred_job = hs_res_defer(response);
 }
 
-/* Writes 200 KB in pieces to a client that takes little; what it has to give up it gives up. */
+/* Writes 200 KB in pieces to a client that reads slowly; gives up what it cannot write. */
 static void stream_careless(conn_bench_t *cb)
 {
     static char data[40000];
@@ -159,7 +159,7 @@ static void stream_careless(conn_bench_t *cb)
     conn_pump(cb);
 }
 
-/* How many allocations were asked for. `passes_on`: the handler is called at the end of the head.
+/* The number of allocations. `passes_on`: the handler is called at the end of the head.
  */
 static size_t streamed_with_a_failure(size_t failing, bool lasting, bool passes_on)
 {
@@ -179,14 +179,14 @@ static size_t streamed_with_a_failure(size_t failing, bool lasting, bool passes_
         stream_careless(&cb);
     size_t asked = alloc_fault_disarm();
     conn_pump(&cb);
-    /* All of it has arrived, or the connection has ended. */
+    /* Everything has arrived, or the connection has ended. */
     const hs_buf_t *got = &cb.peer.got;
     bool is_whole =
         got->len > 200000 && memcmp(got->data + got->len - strlen(end), end, strlen(end)) == 0;
     assert_true(is_whole || deferred_job == 0 || conn_is_closed(&cb));
     if (failing == 0)
         assert_true(is_whole && conn_is_idle(&cb));
-    /* It could not be deferred: then it is what was built, or an error. */
+    /* It could not be deferred: then the response is what was built, or an error. */
     if (deferred_job == 0 && got->len > 0) {
         int status = next_response(&cb).status;
         assert_true(status == 200 || status == 500);
@@ -212,7 +212,7 @@ static void every_allocation_of_a_streamed_response_fails_once(void **state)
 static void a_connection_too_many_without_memory(void **state)
 {
     (void)state;
-    /* Job and buffers come from the region; the output is the one allocation that can fail. */
+    /* Job and buffers come from the region; only the allocation of the output can fail. */
     const size_t none = 2;
     for (size_t failing = 1; failing <= none; failing++) {
         conn_bench_t cb;

@@ -1,4 +1,4 @@
-/* hs_conn_move: a connection that is taken apart at any byte and continued elsewhere answers as if
+/* hs_conn_move: a connection that is taken apart at any byte and continued elsewhere responds as if
  * nothing had happened. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,7 @@ static const char text[] =
     "POST /4 HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     "GET /5 HTTP/1.1\r\n" HOST "\r\n";
 
-/* To a new connection of the same loop; what was sent stays. */
+/* To a new connection of the same loop; sent bytes stay. */
 static void move(conn_bench_t *cb)
 {
     byte_peer_t *peer = &cb->peer;
@@ -66,7 +66,7 @@ static void expect_all(conn_bench_t *cb)
     assert_true(conn_is_idle(cb));
 }
 
-/* Moved at a cut, if it is movable there: between two messages and in a head. */
+/* Moved at a split point, if it is movable there: between two messages and in a head. */
 static void moved_at_every_byte(void **state)
 {
     (void)state;
@@ -129,7 +129,7 @@ static void what_is_unsent_is_sent_before_a_move(void **state)
     conn_close(&cb);
 }
 
-/* Whether it has answered before decides which deadline an idle connection has. */
+/* Whether it has had a response decides which deadline an idle connection gets. */
 static void an_idle_connection_waits_on_as_before(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* A connection that begins with a header of the PROXY protocol: read at every split, once, within
- * the time for a head, and from trusted proxies alone. */
+/* A connection that begins with a header of the PROXY protocol: read at every split point, once,
+ * within the header timeout, and only from trusted proxies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,7 +16,7 @@
 #define SOCKET_PEER "198.51.100.7"
 #define SOCKET_PORT 4321
 
-/* Answers "address port". */
+/* Responds with "address port". */
 static void answer_peer(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     conn_bench_t *cb = user_data;
@@ -77,7 +77,7 @@ static void the_header_at_every_split(void **state)
                 feed_span(&cb, hs_span(bytes, cut), WHOLE);
                 feed_span(&cb, hs_span(bytes + cut, len - cut), WHOLE);
                 expect_peer(&cb, expected);
-                expect_peer(&cb, expected); /* the header counts for the connection */
+                expect_peer(&cb, expected); /* the header applies to the connection */
                 expect_no_more(&cb);
                 assert_true(conn_is_idle(&cb));
                 conn_close(&cb);
@@ -106,7 +106,7 @@ static void a_malformed_header_closes(void **state)
         }
 }
 
-/* A second header is a request, and no valid one. */
+/* A second header is an invalid request. */
 static void one_header_a_connection(void **state)
 {
     (void)state;
@@ -136,7 +136,7 @@ static void a_header_longer_than_the_ring_closes(void **state)
     conn_close(&cb);
 }
 
-/* From accept on, whatever trickles in; a header in time does not prolong it. */
+/* From accept on, however slowly bytes arrive; a header in time does not extend it. */
 static void the_header_has_a_deadline(void **state)
 {
     (void)state;
@@ -251,7 +251,7 @@ static void rejections_are_counted(void **state)
     }
 }
 
-/* Before, within and behind the header. */
+/* Before, within and after the header. */
 static void a_moved_connection_goes_on_where_it_was(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * hs_conn under chance: streams of mixed requests, reads and sends of random sizes in random order,
- * in rings of every size. Every run uses the same seeds; the last one is told.
+ * hs_conn with random input: streams of mixed requests, reads and sends of random sizes in random
+ * order, in rings of every size. Every run uses the same seeds; a failure reports its seed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@ static size_t chance(size_t below)
     return (size_t)(chance_state >> 33) % below;
 }
 
-/* Mostly small, now and then large: each size is as likely to have few digits as many. */
+/* Mostly small, sometimes large: sizes are distributed evenly over the orders of magnitude. */
 static size_t chance_size(size_t max)
 {
     return chance((size_t)1 << (1 + chance(15))) % (max + 1);
@@ -32,7 +32,7 @@ static size_t chance_size(size_t max)
 typedef struct request {
     bool is_head;
     size_t content_len;
-    uint32_t content_at; /* where in the content bytes it begins */
+    uint32_t content_at; /* offset in the content bytes */
 } request_t;
 
 typedef struct stream {
@@ -79,7 +79,7 @@ static void put_request(size_t number)
     *request = (request_t){ .is_head = kind == 1 };
     char text[128];
     if (chance(10) == 0)
-        put_text("\r\n"); /* an empty line in front, as some old clients send */
+        put_text("\r\n"); /* an empty line first, as some old clients send */
     snprintf(text, sizeof(text), "%s /%zu HTTP/1.1\r\nHost: a\r\n", methods[kind], number);
     put_text(text);
     for (size_t i = chance(3); i > 0; i--)
@@ -100,7 +100,7 @@ static void put_request(size_t number)
         put_chunks(request);
 }
 
-/* Answers with the target and the content; the handler's own checks are on the target. */
+/* Responds with the target and the content; the handler itself checks the target. */
 static void echo(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     static char text[CONTENT_MAX + 64];
@@ -120,7 +120,7 @@ static void echo(hs_request_t *request, hs_response_t *response, void *user_data
         assert_int_equal(hs_res_send(response), 0);
 }
 
-/* One thing that may happen next, in any order that a kernel and a client allow. */
+/* One random event, in any order that a kernel and a client allow. */
 static size_t one_event(conn_bench_t *cb, size_t fed)
 {
     switch (chance(4)) {
@@ -133,7 +133,7 @@ static size_t one_event(conn_bench_t *cb, size_t fed)
         conn_check_armed(cb);
         return 0;
     case 2:
-        return conn_receive(cb, stream.data + fed, 0); /* a wake for nothing */
+        return conn_receive(cb, stream.data + fed, 0); /* a wake-up without bytes */
     default:
         return conn_receive(cb, stream.data + fed,
                             hs_min(1 + chance_size(30000), stream.len - fed));

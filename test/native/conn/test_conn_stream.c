@@ -1,5 +1,5 @@
-/* hs_conn with deferred jobs: responses that come later or in pieces, content that is passed on,
- * and clients that leave meanwhile. */
+/* hs_conn with deferred jobs: responses that come later or in pieces, streamed request content,
+ * and clients that disconnect meanwhile. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static void feed_text(deferred_bench_t *db, const char *text)
     conn_feed_text(&db->cb, text);
 }
 
-/* Sends, receives, collects: until nothing happens by itself. */
+/* Sends, receives, collects, until nothing more happens by itself. */
 static void pump(deferred_bench_t *db)
 {
     conn_pump(&db->cb);
@@ -49,7 +49,7 @@ static void a_deferred_response_comes_later(void **state)
     assert_null(conn->stream.buffers);
     assert_int_equal(db.cb.peer.env.loop.buffers.leased, 0);
     assert_int_equal(db.cb.peer.got.len, 0);
-    /* The request is still what it was. */
+    /* The request is unchanged. */
     const hs_request_t *request = hs_deferred_request(db.jobs[0].job);
     size_t len;
     assert_string_equal(hs_req_url(request), "/later?x=1");
@@ -71,7 +71,7 @@ static void finish_at_once(hs_request_t *request, hs_response_t *response, void 
     deferred_finish(&db->jobs[db->job_count - 1], hs_req_url(request));
 }
 
-/* Finished before the handler has returned: by its own thread or a quicker one. */
+/* Finished before the handler has returned: by its own thread or a faster one. */
 static void a_job_may_be_finished_before_its_handler_returns(void **state)
 {
     (void)state;
@@ -87,7 +87,7 @@ static void a_job_may_be_finished_before_its_handler_returns(void **state)
     deferred_close(&db);
 }
 
-/* Finishes what is suspended and has its whole request, one after the other. */
+/* Finishes jobs that are suspended and have their complete request, one after the other. */
 static void finish_all(deferred_bench_t *db, size_t *finished)
 {
     const hs_http1_t *http1 = &db->cb.peer.conn.http1;
@@ -107,8 +107,8 @@ static const char pipelined[] =
     "PUT /later HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n"
     "GET /now/last HTTP/1.1\r\n" HOST "\r\n";
 
-/* The client sends, as far as it is read: a suspended job stops the reading once its request is
- * complete. */
+/* The client sends as long as it is read from: a suspended job stops the reading once its request
+ * is complete. */
 static void feed_some(deferred_bench_t *db, size_t from, size_t to, size_t step, size_t *finished)
 {
     const hs_conn_t *conn = &db->cb.peer.conn;
@@ -189,7 +189,7 @@ static void draining_waits_for_a_suspended_job(void **state)
     deferred_close(&db);
 }
 
-/* Clients that leave. */
+/* Clients that disconnect. */
 
 static void a_client_that_shuts_may_still_read(void **state)
 {
@@ -207,7 +207,7 @@ static void a_client_that_shuts_may_still_read(void **state)
         assert_int_equal(db.jobs[0].shuts, 1);
         assert_int_equal(hs_deferred_aborted(db.jobs[0].job), HS_ABORT_SHUT);
         assert_true(db.cb.peer.conn.away);
-        conn_peer_shuts(&db.cb); /* it is told once */
+        conn_peer_shuts(&db.cb); /* it is notified once */
         finish(&db, 0, "late");
         expect_response(&db.cb, 200, "late");
         if (i >= 2)
@@ -219,7 +219,7 @@ static void a_client_that_shuts_may_still_read(void **state)
     }
 }
 
-/* Each of its jobs learns of it, also one that begins later, and each once. */
+/* Each of its jobs is notified, even one that begins later, and each once. */
 static void every_job_of_a_client_that_has_shut_is_told(void **state)
 {
     (void)state;
@@ -227,7 +227,7 @@ static void every_job_of_a_client_that_has_shut_is_told(void **state)
         static deferred_bench_t db;
         deferred_init(&db);
         deferred_open(&db);
-        db.cb.peer.has_end = first; /* it comes with the requests, or later */
+        db.cb.peer.has_end = first; /* with the requests, or later */
         feed_text(&db, GET_LATER GET_LATER GET_LATER);
         conn_peer_shuts(&db.cb);
         for (size_t i = 0; i < 3; i++) {
@@ -319,13 +319,13 @@ static void a_job_that_takes_too_long_is_503(void **state)
         assert_int_equal(db.cb.peer.env.jobs.leased, !finishes);
         if (!finishes)
             finish(&db, 0, "too late");
-        expect_no_more(&db.cb); /* it goes nowhere */
+        expect_no_more(&db.cb); /* it is discarded */
         assert_int_equal(db.cb.peer.env.jobs.leased, 0);
         deferred_close(&db);
     }
 }
 
-/* Its response is in the completion queue when its time is over: it is sent. */
+/* Its response is in the completion queue when its deadline expires: it is sent. */
 static void a_job_that_is_done_at_its_deadline_is_in_time(void **state)
 {
     (void)state;
@@ -357,7 +357,7 @@ static void make_pattern(void)
             pattern[i] = (char)(i * 131 + (i >> 8) * 17 + 1);
 }
 
-/* Takes a chunked body out of what was sent, behind a head; its length. */
+/* Extracts a chunked body, after a head, from what was sent; returns its length. */
 static size_t take_chunked(conn_bench_t *cb, size_t from, size_t matches)
 {
     size_t len = 0;
@@ -383,7 +383,7 @@ typedef struct produced {
     unsigned waits;
 } produced_t;
 
-/* Writes until it is told to wait, or `total` bytes are written. */
+/* Writes until it has to wait, or `total` bytes are written. */
 static void write_until_wait(deferred_t *deferred, produced_t *produced, size_t total)
 {
     hs_response_t *response = deferred_response(deferred);
@@ -397,8 +397,8 @@ static void write_until_wait(deferred_t *deferred, produced_t *produced, size_t 
     produced->waits += result == HS_WRITE_WAIT;
 }
 
-/* The client takes `send_step` bytes at a time; the handler writes when it is told that there is
- * room again. */
+/* The client reads `send_step` bytes at a time; the handler writes when it is notified that there
+ * is room again. */
 static produced_t stream_all(deferred_bench_t *db, size_t total)
 {
     deferred_t *deferred = &db->jobs[db->job_count - 1];
@@ -443,7 +443,7 @@ static void a_streamed_response_arrives_whole_and_holds_little(void **state)
     }
 }
 
-/* While the client takes nothing, little is taken from the handler. */
+/* While the client reads nothing, little is accepted from the handler. */
 static void a_client_that_does_not_read_stops_the_handler(void **state)
 {
     (void)state;
@@ -459,7 +459,7 @@ static void a_client_that_does_not_read_stops_the_handler(void **state)
     assert_true(produced.len <= HS_STREAM_HIGH_WATER + PIECE);
     assert_int_equal(db.jobs[0].drains, 0);
     assert_int_equal(db.cb.peer.conn.wait, HS_CONN_WAIT_WRITE);
-    /* It is judged as one that does not take a whole response. */
+    /* It is treated like a client that does not read a complete response. */
     db.cb.peer.unacknowledged = 1000;
     conn_pass_deadline(&db.cb);
     assert_true(conn_is_closed(&db.cb));
@@ -472,7 +472,7 @@ static void a_client_that_does_not_read_stops_the_handler(void **state)
 typedef struct framed_case {
     const char *request;
     bool has_length;
-    const char *content; /* as it is on the wire */
+    const char *content; /* as sent */
     bool keeps;
 } framed_case_t;
 
@@ -501,7 +501,7 @@ static void how_a_streamed_response_ends(void **state)
             assert_int_equal(hs_res_content_length(response, 5), 0);
         assert_int_equal(hs_res_write(response, "abc", 3), HS_WRITE_CONTINUE);
         pump(&db);
-        assert_true(db.cb.peer.got.len > 0); /* the head is not held back */
+        assert_true(db.cb.peer.got.len > 0); /* the head is not delayed */
         assert_int_equal(hs_res_status(response, 404), HS_ERR_STATE);
         assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_CONTINUE);
         assert_int_equal(hs_res_write(response, "de", 2), HS_WRITE_CONTINUE);
@@ -522,7 +522,7 @@ static void how_a_streamed_response_ends(void **state)
     }
 }
 
-/* The client notices: the connection is closed without the end of the content. */
+/* The client notices: the connection is closed without the last chunk. */
 static void a_streamed_response_that_fails_is_broken_off(void **state)
 {
     (void)state;
@@ -564,7 +564,7 @@ static void a_failure_before_the_first_write_is_500(void **state)
     deferred_close(&db);
 }
 
-/* Of a response to HEAD nothing is sent, and the handler that waits is told nevertheless. */
+/* Nothing is sent for a HEAD request, and the waiting handler is still notified. */
 static void a_streamed_response_to_head_is_drained_at_once(void **state)
 {
     (void)state;
@@ -622,7 +622,7 @@ static void a_streamed_response_has_no_handler_deadline(void **state)
     deferred_close(&db);
 }
 
-/* Request content that is passed on. */
+/* Streamed request content. */
 
 static void open_streaming(deferred_bench_t *db, uint32_t ring_size)
 {
@@ -635,7 +635,7 @@ static void open_streaming(deferred_bench_t *db, uint32_t ring_size)
 #define SIZED_HEAD "POST /later HTTP/1.1\r\n" HOST "Content-Length: 200\r\n\r\n"
 #define CHUNKED_HEAD "POST /later HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
 
-/* A request with 200 bytes of the pattern, and one behind it. */
+/* A request with 200 bytes of the pattern, and another request after it. */
 static size_t make_upload(char *text, bool chunked)
 {
     size_t len = (size_t)sprintf(text, "%s", chunked ? CHUNKED_HEAD : SIZED_HEAD);
@@ -653,7 +653,7 @@ static size_t make_upload(char *text, bool chunked)
     return len + (size_t)sprintf(text + len, GET_NOW);
 }
 
-/* The client sends what is left, as far as it is read; paused content is resumed. */
+/* The client sends the rest as long as it is read from; paused content is resumed. */
 static void feed_upload(deferred_bench_t *db, const char *text, size_t len, size_t step)
 {
     size_t stalls = 0;
@@ -723,7 +723,7 @@ static void pipelined_requests_with_content_that_is_passed_on(void **state)
             run_pipelined(rings[r], cut, WHOLE, WHOLE, true);
 }
 
-/* An upload that is passed on may take as long as it likes while something comes. */
+/* A streamed upload may take any time as long as bytes arrive. */
 static void the_time_of_content_that_is_passed_on_begins_with_each_piece(void **state)
 {
     (void)state;
@@ -744,7 +744,7 @@ static void the_time_of_content_that_is_passed_on_begins_with_each_piece(void **
     deferred_close(&db);
 }
 
-/* A client that is slowed down has no deadline of its own; its handler has. */
+/* A client that is slowed down has no deadline; its handler has one. */
 static void a_pause_stops_the_clock_of_the_client(void **state)
 {
     (void)state;
@@ -772,7 +772,7 @@ static void a_pause_stops_the_clock_of_the_client(void **state)
     deferred_close(&db);
 }
 
-/* The handler has seen enough; the client goes on sending and still gets the response. */
+/* The handler has read enough; the client goes on sending and still gets the response. */
 static void an_early_response_while_content_arrives(void **state)
 {
     (void)state;
@@ -789,7 +789,7 @@ static void an_early_response_while_content_arrives(void **state)
                 conn_feed(&db.cb, text, len, step);
                 expect_response(&db.cb, 413, "enough");
                 deferred_assert_over(&db.jobs[0]);
-                /* Either all of the content was there, or what follows is dropped. */
+                /* Either all of the content has arrived, or the rest is dropped. */
                 if (db.cb.handled == 2) {
                     expect_response(&db.cb, 200, "/now");
                     assert_true(conn_is_idle(&db.cb));
@@ -819,11 +819,11 @@ static void a_handler_that_does_not_want_the_content(void **state)
 }
 
 typedef struct broken_case {
-    const char *text; /* behind the head of a chunked upload */
+    const char *text; /* after the head of a chunked upload */
     int status;
 } broken_case_t;
 
-/* What the rest of the content does to a job that waits for it. */
+/* The effect of the rest of the content on a job that waits for it. */
 static void content_that_breaks_ends_the_job(void **state)
 {
     (void)state;
@@ -846,7 +846,7 @@ static void content_that_breaks_ends_the_job(void **state)
                 conn_feed(&db.cb, table[i].text, strlen(table[i].text), step);
                 assert_int_equal(db.jobs[0].losts, 1);
                 assert_int_equal(db.jobs[0].lasts, 0);
-                if (begun) { /* it is too late for another head */
+                if (begun) { /* too late for another head */
                     assert_int_equal(db.cb.peer.got.len, sent);
                     assert_true(conn_is_closed(&db.cb));
                 } else {
@@ -887,7 +887,7 @@ static void content_that_stops_ends_the_job(void **state)
         }
 }
 
-/* The end of the client comes while its content is paused: what has arrived is still passed on. */
+/* The client closes while its content is paused: bytes that have arrived are still passed on. */
 static void a_client_that_shuts_while_its_content_is_paused(void **state)
 {
     (void)state;
@@ -916,7 +916,7 @@ static void a_client_that_shuts_while_its_content_is_paused(void **state)
     }
 }
 
-/* Streamed both ways: what comes is sent back as it comes. */
+/* Streamed both ways: an echo of the content as it arrives. */
 static void content_is_echoed_while_it_arrives(void **state)
 {
     (void)state;
@@ -935,7 +935,7 @@ static void content_is_echoed_while_it_arrives(void **state)
     finish(&db, 0, NULL);
     next_response(&db.cb);
     assert_int_equal(take_chunked(&db.cb, 0, true), 200);
-    /* The head left before the request was complete: it could not promise to stay open. */
+    /* The head was sent before the request was complete: it could not promise keep-alive. */
     assert_int_equal(db.cb.peer.conn.phase, HS_CONN_LINGERING);
     deferred_close(&db);
 }
@@ -965,7 +965,7 @@ static void content_beyond_the_memory_for_all_is_503(void **state)
     }
 }
 
-/* What free jobs keep is in nobody's way. */
+/* Buffers kept by free jobs do not count against the limit. */
 static void free_jobs_do_not_count_for_the_memory_of_content(void **state)
 {
     (void)state;
@@ -988,7 +988,7 @@ static void free_jobs_do_not_count_for_the_memory_of_content(void **state)
     deferred_close(&db);
 }
 
-/* Slow readers, with a kernel between them and the connection. */
+/* Slow readers, with a kernel buffer in between. */
 
 #define RESPONSE_SIZE (1600 * 1024)
 
@@ -1002,10 +1002,10 @@ static void respond_large(hs_request_t *request, hs_response_t *response, void *
 
 typedef struct kernel {
     size_t capacity;
-    size_t acknowledged; /* of all that was sent */
+    size_t acknowledged; /* of everything sent */
 } kernel_t;
 
-/* The client takes `bytes`; the kernel says that it has room when a third of it is free. */
+/* The client reads `bytes`; the kernel reports room when a third of its buffer is free. */
 static void client_takes(deferred_bench_t *db, kernel_t *kernel, size_t bytes)
 {
     byte_peer_t *peer = &db->cb.peer;
@@ -1018,8 +1018,8 @@ static void client_takes(deferred_bench_t *db, kernel_t *kernel, size_t bytes)
     peer->unacknowledged = peer->got.len - kernel->acknowledged;
 }
 
-/* Time passes in steps; in each the client takes some bytes. How long until all was sent or the
- * connection was closed. */
+/* Time advances in steps; in each the client reads some bytes. Returns how long it took until
+ * everything was sent or the connection was closed. */
 static uint64_t read_slowly(deferred_bench_t *db, kernel_t *kernel, uint64_t step_ms, size_t bytes,
                             size_t total)
 {
@@ -1043,7 +1043,7 @@ static void open_large(deferred_bench_t *db, uint32_t write_min_rate)
     db->cb.peer.room = 0;
 }
 
-/* 50 KB/s: the kernel tells of room only every 26 s, the write timeout is 8 s. */
+/* 50 KB/s: the kernel reports room only every 26 s, the write timeout is 8 s. */
 static void a_steady_slow_reader_is_not_cut(void **state)
 {
     (void)state;
@@ -1059,8 +1059,8 @@ static void a_steady_slow_reader_is_not_cut(void **state)
     }
 }
 
-/* The kernel still holds an earlier response when the next one begins to be unsent: until that is
- * taken nothing of the next one can be. */
+/* The kernel still has an earlier response buffered when the next one is unsent: nothing of the
+ * next one can be read before that. */
 static void a_steady_slow_reader_of_two_responses_is_not_cut(void **state)
 {
     (void)state;
@@ -1078,7 +1078,7 @@ static void a_steady_slow_reader_of_two_responses_is_not_cut(void **state)
     }
 }
 
-/* The same kernel, and a client that takes nothing at all. */
+/* The same kernel, and a client that reads nothing at all. */
 static void a_client_that_takes_nothing_is_cut_although_the_kernel_held_something(void **state)
 {
     (void)state;
@@ -1094,7 +1094,7 @@ static void a_client_that_takes_nothing_is_cut_although_the_kernel_held_somethin
     deferred_close(&db);
 }
 
-/* Now and then a byte is progress, but less than the least rate. */
+/* An occasional byte is progress, but less than the minimum rate. */
 static void a_reader_of_single_bytes_is_cut(void **state)
 {
     (void)state;
@@ -1124,7 +1124,7 @@ static void without_a_least_rate_any_progress_does(void **state)
     deferred_close(&db);
 }
 
-/* Chance. */
+/* Random tests. */
 
 static uint64_t chance_state;
 
@@ -1169,7 +1169,7 @@ static size_t make_requests(char *text, size_t count)
     return len;
 }
 
-/* The handler of a deferred job does something with it. */
+/* The handler of a deferred job makes a random call. */
 static void use_job(deferred_bench_t *db, deferred_t *job)
 {
     if (job->is_finished)
@@ -1199,7 +1199,7 @@ static void use_job(deferred_bench_t *db, deferred_t *job)
     }
 }
 
-/* One thing that may happen next, in any order that a kernel, a client, a clock and handlers allow.
+/* One random event, in any order that a kernel, a client, a clock and handlers allow.
  */
 static void one_event(deferred_bench_t *db, const char *text, size_t len, size_t *fed)
 {
@@ -1225,7 +1225,7 @@ static void one_event(deferred_bench_t *db, const char *text, size_t len, size_t
         if (!peer->is_closed && stream->deadline_ms > loop->now_ms)
             byte_peer_expire(peer, loop->now_ms + chance(stream->deadline_ms - loop->now_ms + 2));
     } else if (chance(20) > 0) {
-        return; /* the rest is rare: it ends the connection */
+        return; /* rare: the rest closes the connection */
     } else if (kind == 97) {
         conn_peer_shuts(&db->cb);
     } else if (kind == 98) {
@@ -1235,7 +1235,7 @@ static void one_event(deferred_bench_t *db, const char *text, size_t len, size_t
     }
 }
 
-static bool head_requests[64]; /* of those that were handled, in order */
+static bool head_requests[64]; /* of the handled ones, in order */
 
 static void note_and_defer(hs_request_t *request, hs_response_t *response, void *user_data)
 {
@@ -1245,7 +1245,7 @@ static void note_and_defer(hs_request_t *request, hs_response_t *response, void 
     deferred_handler(request, response, user_data);
 }
 
-/* The length of the whole chunk at `at`, 0 if it is cut off. */
+/* The length of the complete chunk at `at`, 0 if it is truncated. */
 static size_t check_chunk(const char *at, size_t len, bool *is_last)
 {
     const char *line_end = memchr(at, '\n', len);
@@ -1263,7 +1263,7 @@ static size_t check_chunk(const char *at, size_t len, bool *is_last)
     return head_len + size + 2;
 }
 
-/* The length of the content behind a head; SIZE_MAX if it is cut off. */
+/* The length of the content after a head; SIZE_MAX if it is truncated. */
 static size_t check_content(const char *head, const char *at, size_t len)
 {
     const char *length = strstr(head, "\r\nContent-Length: ");
@@ -1282,7 +1282,7 @@ static size_t check_content(const char *head, const char *at, size_t len)
     return done;
 }
 
-/* What was sent is one response after the other; only the last one may be cut off. */
+/* What was sent is a sequence of responses; only the last one may be truncated. */
 static void check_responses(const deferred_bench_t *db)
 {
     const hs_buf_t *got = &db->cb.peer.got;
@@ -1321,10 +1321,10 @@ static void run_chance(uint64_t seed)
     db.cb.peer.env.streams_content = chance(2);
     for (unsigned i = 0; i < 1500 && !conn_is_closed(&db.cb); i++)
         one_event(&db, text, len, &fed);
-    if (chance(2)) /* else everything is cut off as it is */
+    if (chance(2)) /* otherwise everything is aborted in its current state */
         conn_pump(&db.cb);
     check_responses(&db);
-    /* Everything comes back, and each job was told once that it is over. */
+    /* Everything is returned, and each job was notified of its end once. */
     deferred_close(&db);
 }
 

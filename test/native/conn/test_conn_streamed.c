@@ -1,5 +1,5 @@
-/* hs_conn with responses that are deferred and streamed, content that is passed on as it comes, and
- * what is counted and logged when such requests end early. */
+/* hs_conn with responses that are deferred and streamed, content passed on as it arrives, and
+ * the counters and log lines of requests that end early. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@
 #define GET_LATER "GET /later HTTP/1.1\r\n" HOST "\r\n"
 #define HIGH_WATER (256 * 1024)
 
-/* A connection whose handler defers "/later" and answers anything else at once. */
+/* A connection whose handler defers "/later" and responds to anything else at once. */
 typedef struct streamed {
     conn_bench_t cb;
     hs_observer_t observer;
@@ -27,8 +27,8 @@ typedef struct streamed {
     hs_buf_t content;
     unsigned lasts;  /* calls with is_last */
     bool pauses;     /* on_content asks for a pause each time */
-    bool answers;    /* on_content ends the response when it has everything */
-    bool takes_over; /* the handler takes the connection over, silently */
+    bool answers;    /* on_content ends the response when it has all content */
+    bool takes_over; /* the handler takes over the connection, without a response */
 } streamed_t;
 
 static hs_response_t *response_of(const streamed_t *st)
@@ -58,7 +58,7 @@ static hs_content_next_t on_content(hs_deferred_t job, const char *data, size_t 
 {
     streamed_t *st = user_data;
     assert_true(job == st->job);
-    assert_int_equal(st->lasts, 0); /* nothing comes behind the last piece */
+    assert_int_equal(st->lasts, 0); /* nothing comes after the last piece */
     assert_true(hs_buf_append(&st->content, data, length));
     st->lasts += is_last;
     if (is_last && st->answers) {
@@ -107,7 +107,7 @@ static int begin(void **state)
     return 0;
 }
 
-/* What is counted goes to st->stats. */
+/* Counters go to st->stats. */
 static void open_streamed(streamed_t *st, bool streams_content)
 {
     conn_open(&st->cb);
@@ -119,7 +119,7 @@ static void open_streamed(streamed_t *st, bool streams_content)
     env->streams_content = streams_content;
 }
 
-/* Jobs that are still away are finished first. */
+/* Jobs that are still out are finished first. */
 static void close_streamed(streamed_t *st)
 {
     byte_peer_abort(&st->cb.peer);
@@ -143,7 +143,7 @@ static uint64_t counted(const streamed_t *st, unsigned counter)
     return st->stats.counters[counter];
 }
 
-/* What was sent since the last look. */
+/* Bytes sent since the last call. */
 static void expect_sent(streamed_t *st, const char *text)
 {
     conn_bench_t *cb = &st->cb;
@@ -176,7 +176,7 @@ static void pieces_become_chunks_at_once(void **state)
     write_text(st, "one");
     expect_head(st, "Transfer-Encoding: chunked");
     expect_sent(st, "3\r\none\r\n");
-    write_text(st, ""); /* no empty chunk: that would be the end */
+    write_text(st, ""); /* no empty chunk: it would end the content */
     expect_sent(st, "");
     write_text(st, "sixteen letters.");
     expect_sent(st, "10\r\nsixteen letters.\r\n");
@@ -204,7 +204,7 @@ static void a_known_length_needs_no_chunks(void **state)
     conn_pump(&st->cb);
     expect_response(&st->cb, 200, "abcdef");
     assert_true(conn_is_idle(&st->cb));
-    /* Less than was promised: the client is to notice. */
+    /* Less than promised: the client must notice. */
     conn_feed_text(&st->cb, GET_LATER);
     assert_int_equal(hs_res_content_length(response_of(st), 6), 0);
     write_text(st, "abc");
@@ -262,7 +262,7 @@ static void a_dropped_response_closes_behind_earlier_ones(void **state)
     close_streamed(st);
 }
 
-/* Writes pieces until the handler is told to wait. */
+/* Writes pieces until the handler has to wait. */
 static size_t write_until_wait(streamed_t *st)
 {
     static const char piece[64 * 1024];
@@ -287,7 +287,7 @@ static void a_writer_waits_for_the_client(void **state)
     for (unsigned round = 1; round <= 10; round++) {
         written += write_until_wait(st);
         assert_true(st->cb.most_unsent < 2 * HIGH_WATER);
-        /* Little by little: it goes on when little is unsent, not before. */
+        /* Gradually: it resumes when little is unsent, not before. */
         while (st->drained < round) {
             assert_true(hs_stream_unsent(&st->cb.peer.conn.stream) > 0);
             st->cb.send_step = 10000;
@@ -305,7 +305,7 @@ static void a_writer_waits_for_the_client(void **state)
     close_streamed(st);
 }
 
-/* Nothing of the content is sent; the handler, which knows nothing of it, must not wait for ever.
+/* Nothing of the content is sent; the handler, which does not know that, must not wait for ever.
  */
 static void a_writer_to_a_head_request_goes_on(void **state)
 {
@@ -326,7 +326,7 @@ static void a_writer_to_a_head_request_goes_on(void **state)
     close_streamed(st);
 }
 
-/* Also when the handler goes on writing, and nothing but the time without progress is limited. */
+/* Even if the handler goes on writing, and only the time without progress is limited. */
 static void a_client_that_takes_nothing_is_cut(void **state)
 {
     streamed_t *st = *state;
@@ -348,7 +348,7 @@ static void a_client_that_takes_nothing_is_cut(void **state)
     close_streamed(st);
 }
 
-/* As long as a handler has nothing to say, the head's time is over and the client may wait. */
+/* As long as a handler writes nothing, the client may wait after the head. */
 static void between_two_pieces_no_deadline_is_armed(void **state)
 {
     streamed_t *st = *state;
@@ -402,7 +402,7 @@ static const char chunked_post[] =
     "POST /later HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
     "4\r\n0123\r\n6;x=y\r\n456789\r\n0\r\nT: t\r\n\r\n" GET_LATER;
 
-/* Cut anywhere, and with a handler that takes it slowly, the content is the same. */
+/* Split anywhere, and with a handler that reads slowly, the content is the same. */
 static void content_is_passed_on_as_it_comes(void **state)
 {
     streamed_t *st = *state;
@@ -433,7 +433,7 @@ static void content_is_passed_on_as_it_comes(void **state)
     }
 }
 
-/* Then nothing more is received than what the ring holds. */
+/* Then no more is received than fits the ring. */
 static void paused_content_slows_the_client_down(void **state)
 {
     streamed_t *st = *state;
@@ -494,8 +494,8 @@ static void an_early_response_ends_the_connection(void **state)
     close_streamed(st);
 }
 
-/* The handler has been called: it learns that the rest will not come, and the client what is wrong.
- */
+/* The handler has been called: it is notified that the rest will not arrive, and the client gets
+ * the error. */
 static void content_that_breaks_off_aborts_the_handler(void **state)
 {
     streamed_t *st = *state;
@@ -542,7 +542,7 @@ static void content_that_is_too_slow_aborts_the_handler(void **state)
     close_streamed(st);
 }
 
-/* A look at a minimum rate that finds enough is no timeout. */
+/* A check that finds a sufficient rate is not a timeout. */
 static void only_a_deadline_that_ends_a_request_is_counted(void **state)
 {
     streamed_t *st = *state;
@@ -590,7 +590,7 @@ static void an_idle_client_that_resets_has_aborted_nothing(void **state)
     }
 }
 
-/* The line of a request that has timed out is its own, not one of an earlier request of the job. */
+/* The log line of a request that timed out is its own, not one of an earlier request of the job. */
 static void a_503_is_logged_as_the_request_that_it_answers(void **state)
 {
     streamed_t *st = *state;
@@ -637,7 +637,7 @@ static void count_release(void *user_data)
     released++;
 }
 
-/* Sent, sent in part to a client that leaves, or not at all: memory that was pinned comes back
+/* Sent, partly sent to a client that disconnects, or not sent: pinned memory is released
  * once. */
 static void pinned_content_comes_back_once(void **state)
 {
@@ -653,7 +653,7 @@ static void pinned_content_comes_back_once(void **state)
             assert_int_equal(
                 hs_res_body_pinned(response_of(st), data, sizeof(data), count_release, &released),
                 0);
-            if (leaves == 1) /* before the response is there */
+            if (leaves == 1) /* before the response is ready */
                 conn_peer_resets(&st->cb);
             assert_int_equal(hs_res_send(response_of(st)), 0);
             st->cb.peer.room = 5000;
@@ -686,7 +686,7 @@ static void expect_content(const streamed_t *st, const char *data, size_t len)
     assert_memory_equal(st->content.data, data, len);
 }
 
-/* What the client sends behind the request goes to the handler, whatever its segments. */
+/* Bytes that follow the request go to the handler, whatever the segments. */
 static void a_handler_takes_the_connection_over(void **state)
 {
     streamed_t *st = *state;
@@ -735,7 +735,7 @@ static void a_takeover_of_a_suspended_request_sends_the_101(void **state)
     assert_memory_equal(got, "HTTP/1.1 101 Switching Protocols\r\n", 34);
     assert_non_null(strstr(got, "\r\nUpgrade: own\r\nConnection: upgrade\r\n\r\nhello"));
     expect_content(st, "early", 5);
-    /* The handler ends it: what the client is sending does not cost it the last bytes. */
+    /* The handler ends it: a client that is still sending still gets the last bytes. */
     assert_int_equal(hs_res_send(response), 0);
     conn_pump(&st->cb);
     assert_int_equal(st->cb.peer.conn.phase, HS_CONN_LINGERING);

@@ -23,10 +23,10 @@
 typedef struct bench {
     conn_bench_t cb;
     hs_websocket_t *socket; /* NULL: none, or closed */
-    bool holds;             /* messages are not taken at once */
+    bool holds;             /* messages are not accepted at once */
     bool echoes;
-    const char *greeting; /* sent when it is opened; NULL: nothing */
-    ws_bytes_t log;       /* a line an event */
+    const char *greeting; /* sent on open; NULL: nothing */
+    ws_bytes_t log;       /* one line per event */
 } bench_t;
 
 static void put_log(bench_t *b, const char *format, ...)
@@ -130,7 +130,7 @@ static void shake_hands(bench_t *b)
     b->cb.peer.got.len = 0;
 }
 
-/* Opens, and gets frames of the client. */
+/* Opens, and receives frames from the client. */
 static void open_with(bench_t *b, ws_bytes_t *frames, size_t step)
 {
     connect_bench(b);
@@ -177,7 +177,7 @@ static void frames_behind_the_handshake_at_every_split(void **state)
     ws_bytes_free(&bytes);
 }
 
-/* In the ring, over its end, and larger than it. */
+/* Within the ring, across its end, and larger than it. */
 static void messages_of_every_length(void **state)
 {
     (void)state;
@@ -222,7 +222,7 @@ static void an_idle_socket_has_no_buffers(void **state)
     close_bench(&b);
 }
 
-/* A message that its owner keeps stops reading; what follows comes when it is done. */
+/* A message held by its owner stops reading; what follows is delivered when it is done. */
 static void one_message_is_in_hand_at_a_time(void **state)
 {
     (void)state;
@@ -434,7 +434,8 @@ static void a_client_that_never_reads_is_closed(void **state)
     }
 }
 
-/* An echo whose output is not taken is not read: it keeps no more than that. */
+/* If the output of an echo is not read, its input is not read either: no more than that is
+ * buffered. */
 static void a_socket_whose_output_is_not_taken_is_not_read(void **state)
 {
     (void)state;
@@ -516,7 +517,7 @@ static void a_request_that_opens_none_is_refused(void **state)
     close_bench(&b);
 }
 
-/* The client has gone before the 101 could be written. */
+/* The client has disconnected before the 101 could be written. */
 static void an_owner_that_stays_alone_is_told(void **state)
 {
     (void)state;
@@ -536,7 +537,7 @@ static void an_owner_that_stays_alone_is_told(void **state)
     close_bench(&b);
 }
 
-/* ---- The calls of httpserver.h. ---- */
+/* ---- The functions of httpserver.h. ---- */
 
 static void c_open(hs_ws_t *socket, void *user_data)
 {

@@ -1,5 +1,5 @@
-/* hs_http1 alone, on byte arrays: any segmentation gives the same events, and what a response
- * becomes. */
+/* hs_http1 alone, on byte arrays: any segmentation gives the same events, and how responses are
+ * written. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@
 #define HOST "Host: a\r\n"
 #define WHOLE SIZE_MAX
 
-/* A message reader with what a stream would give it. Notes messages as lines
+/* A message reader with the parts of a stream that it needs. Records messages as lines
  * "METHOD target [content] keeps\n", a refusal as its status. */
 typedef struct reader {
     hs_limits_t limits;
@@ -32,7 +32,7 @@ typedef struct reader {
     hs_job_t *job;
     hs_http1_t http1;
     bool passes_on;
-    hs_buf_t content; /* passed on, of the message in hand */
+    hs_buf_t content; /* passed on, of the current message */
     unsigned pieces;
     hs_buf_t noted;
     int refused;
@@ -120,7 +120,7 @@ static void on_head(reader_t *reader)
         hs_http1_collect(&reader->http1, &reader->context, reader->buffers, reader->job);
 }
 
-/* Reads on; false: more is needed, or the end. */
+/* Continues reading; false: more input is needed, or it has ended. */
 static bool read_on(reader_t *reader)
 {
     hs_http1_t *http1 = &reader->http1;
@@ -155,7 +155,7 @@ static bool read_on(reader_t *reader)
     return false;
 }
 
-/* One segment, as a stream receives it; how much was received. */
+/* One segment, as received by a stream; returns how much was received. */
 static size_t receive(reader_t *reader, const char *data, size_t len)
 {
     size_t done = 0;
@@ -219,7 +219,7 @@ static void expect_events(reader_t *reader)
 {
     assert_int_equal(reader->refused, 0);
     assert_string_equal(reader->noted.data, events);
-    assert_int_equal(reader->heads, 4); /* of those with content */
+    assert_int_equal(reader->heads, 4); /* of messages with content */
     assert_int_equal(reader->http1.reading, HS_READING_IDLE);
     assert_int_equal(hs_ring_used(&reader->buffers->ring), 0);
     assert_int_equal(hs_out_unsent(&reader->buffers->out), 0);
@@ -253,7 +253,8 @@ typedef struct refusal {
     int status;
 } refusal_t;
 
-/* A refusal comes at every cut, whatever is done with content, and what follows is not read. */
+/* A refusal comes at every split point, however content is handled, and what follows is not read.
+ */
 static void refusals_at_every_cut(void **state)
 {
     (void)state;
@@ -278,7 +279,7 @@ static void refusals_at_every_cut(void **state)
                 feed(&reader, "GET /behind HTTP/1.1\r\n" HOST "\r\n", 35, WHOLE);
                 assert_int_equal(reader.refused, table[i].status);
                 assert_string_equal(reader.noted.data, "GET /good [] open\n");
-                /* What was passed on before is a part of the content. */
+                /* The content passed on before is part of the content. */
                 assert_true(reader.content.len <= 4);
                 if (reader.content.len > 0)
                     assert_memory_equal(reader.content.data, "abcd", reader.content.len);
@@ -302,7 +303,7 @@ static size_t write_chunked(char *text, size_t size, size_t chunk)
     return at + (size_t)sprintf(text + at, "0\r\n\r\n");
 }
 
-/* Chunks of a size, in segments of another; the limit is on all of them together. */
+/* Chunks of one size, in segments of another; the limit applies to the total. */
 static void chunks_count_for_the_limit(void **state)
 {
     (void)state;
@@ -324,7 +325,7 @@ static void chunks_count_for_the_limit(void **state)
                 }
 }
 
-/* Passing on needs no memory for the content. */
+/* Streaming needs no memory for the content. */
 static void passed_on_content_is_not_collected(void **state)
 {
     (void)state;
@@ -375,7 +376,7 @@ static void collected_content_is_counted_and_limited(void **state)
         }
 }
 
-/* What a minimum rate is measured by: content, not its framing. */
+/* A minimum rate is measured by content, not by its framing. */
 static void received_content_is_counted_without_framing(void **state)
 {
     (void)state;
@@ -426,7 +427,7 @@ static void continue_is_said_to_who_waits(void **state)
     }
 }
 
-/* A response of the job in hand. */
+/* A response of the current job. */
 
 static void begin_request(reader_t *reader, const char *text)
 {
@@ -447,7 +448,7 @@ static void begin_request(reader_t *reader, const char *text)
 #define HEAD_11 "HEAD / HTTP/1.1\r\n" HOST "\r\n"
 #define GET_10 "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 
-/* All that is unsent, NUL-terminated, in `noted`; it counts as sent. */
+/* All unsent bytes, NUL-terminated, in `noted`; they count as sent. */
 static const char *take_output(reader_t *reader)
 {
     hs_out_t *out = &reader->buffers->out;
@@ -481,7 +482,7 @@ typedef struct streamed_case {
     int status;
     bool has_length;
     bool keeps;
-    const char *framing; /* the field that says it, NULL: none may */
+    const char *framing; /* the expected field, NULL: none may be present */
     const char *content; /* what follows the head */
 } streamed_case_t;
 
@@ -529,7 +530,7 @@ static void how_a_streamed_response_is_framed(void **state)
     }
 }
 
-/* Pieces of every size around those at which they are copied or taken over. */
+/* Pieces around the sizes at which they are copied or taken over. */
 static void streamed_pieces_of_every_size(void **state)
 {
     (void)state;
@@ -562,7 +563,7 @@ static void count_release(void *context)
     released++;
 }
 
-/* Pinned content is sent from where it lies and released once, sent or not. */
+/* Pinned content is sent from its place and released once, sent or not. */
 static void pinned_content_is_released_once(void **state)
 {
     (void)state;

@@ -1,8 +1,9 @@
 #if !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* memmem */
 #endif
-/* hs_rescue: what becomes of a connection in each state that its process may have died in, and that
- * no content of the memory makes it read, or hand on, what is not the connection's. */
+/* hs_rescue: the decision for a connection in each state in which its process may have died, and
+ * that no content of the memory makes it read, or pass on, anything that is not the
+ * connection's. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,7 @@ static void handle(hs_request_t *request, hs_response_t *response, void *user_da
     (void)hs_res_send(response);
 }
 
-/* What has arrived is received and handled, nothing is sent. */
+/* Arrived bytes are received and handled, nothing is sent. */
 static hs_conn_t *served(const char *text)
 {
     bench_t *bench = &the_bench;
@@ -158,7 +159,7 @@ static void a_job_that_waits_for_a_worker_is_received_again(void **state)
     assert_int_equal(fate_of(conn), HS_RESCUE_REPLAY);
     assert_ptr_equal(rescue.claim, &conn->job->state);
     assert_int_equal(rescue.moved.len, sizeof(text) - 1);
-    /* One kind of white space behind a value may have become the other. */
+    /* One kind of white space after a value may have been replaced by the other. */
     for (size_t i = 0; i < sizeof(text) - 1; i++)
         if (text[i] != '\t')
             assert_int_equal(rescue.received[i], text[i]);
@@ -223,7 +224,7 @@ static void the_request_in_hand_is_named(void **state)
     end(conn);
 }
 
-/* ---- Memory that holds anything. */
+/* ---- Memory with arbitrary content. */
 
 #define SECRET "a secret of the process that is no connection's"
 
@@ -238,7 +239,7 @@ static uint64_t next_random(void)
     return random_state;
 }
 
-/* Values that a check could let pass. */
+/* Values that might pass a check. */
 static uint64_t tricky(void)
 {
     const bench_t *bench = &the_bench;
@@ -294,13 +295,14 @@ static bool holds_secret(const char *data, size_t len)
     return memmem(data, len, SECRET, 16) != NULL;
 }
 
-/* Eight bytes that were spoilt, as they were. */
+/* The original eight bytes that were corrupted. */
 typedef struct undo {
     char *at;
     char was[8];
 } undo_t;
 
-/* What the output chain and the ring point to: copied bytes, a segment, received bytes. */
+/* The memory that the output chain and the ring point to: copied bytes, a segment, received bytes.
+ */
 static undo_t corrupt_kept(const hs_buffers_t *buffers)
 {
     const bench_t *bench = &the_bench;
@@ -324,7 +326,7 @@ static undo_t corrupt_kept(const hs_buffers_t *buffers)
 }
 
 /*
- * What lies in the memory is saved, spoilt in a few places, judged and put back. For a long run:
+ * The memory is saved, corrupted in a few places, judged and restored. For a long run:
  * MOONRING_RESCUE_ROUNDS=10000000 MOONRING_TEST_SEED=$RANDOM build/asan/test/native/test_rescue
  */
 static void corrupted_memory_is_survived(void **state)

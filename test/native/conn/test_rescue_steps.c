@@ -1,6 +1,6 @@
 /*
- * hs_rescue after every single instruction: a process serves a connection, is stopped behind each
- * instruction of it, and is judged there as if it had been killed. Whatever is decided, the client
+ * hs_rescue after every single instruction: a process serves a connection, is stopped after each
+ * instruction, and is judged there as if it had been killed. Whatever is decided, the client
  * gets each response once, whole and in order, and no handler runs twice for one request.
  */
 #if !defined(_GNU_SOURCE)
@@ -45,10 +45,10 @@ typedef struct scenario {
     const char *text;
     size_t step;
     size_t room;
-    unsigned stride; /* instructions between two looks */
+    unsigned stride; /* instructions between two checks */
 } scenario_t;
 
-/* Where the requests of a text begin, and the end; where the responses do. */
+/* Where the requests of a text begin, and where the last one ends; the same for the responses. */
 typedef struct script {
     size_t requests[RESPONSES_MAX + 1];
     size_t responses[RESPONSES_MAX + 1];
@@ -94,7 +94,7 @@ static void split_responses(const char *got, size_t len, const char *text, scrip
     script->responses[script->count] = at;
 }
 
-/* The child: serves, and ends. */
+/* The child: serves, and exits. */
 static _Noreturn void serve(const scenario_t *scenario, bool is_traced)
 {
     if (is_traced && ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
@@ -114,7 +114,7 @@ static void forget(void)
     bench->ledger->at = 0;
 }
 
-/* What the responses are when nothing is killed. */
+/* The expected responses if nothing is killed. */
 static void rehearse(const scenario_t *scenario, script_t *script)
 {
     forget();
@@ -131,7 +131,7 @@ static void rehearse(const scenario_t *scenario, script_t *script)
     split_responses(script->got, wire->got_len, scenario->text, script);
 }
 
-/* Responses that the client has when the unsent bytes have been sent, too. */
+/* The responses that the client has when the unsent bytes have been sent, too. */
 static size_t responses_in(const script_t *script, const hs_rescue_t *rescue)
 {
     const wire_t *wire = the_bench.wire;
@@ -172,7 +172,7 @@ static void judge(const scenario_t *scenario, const script_t *script, tally_t *t
         assert_true(wire->taken > from);
         assert_int_equal(rescue.moved.len, 0);
         bool is_head = strncmp(scenario->text + from, "HEAD", 4) == 0;
-        /* Of a head that is not complete the method is not known. */
+        /* The method of an incomplete head is unknown. */
         if (wire->begun > done)
             assert_int_equal(rescue.moved.is_head, is_head);
         return;
@@ -185,8 +185,8 @@ static void judge(const scenario_t *scenario, const script_t *script, tally_t *t
     assert_int_equal(rescue.moved.taken, wire->taken);
 }
 
-/* Steps are instructions: those of a sanitizer lie where memory is freed, which is when a
- * connection ends. */
+/* A step is an instruction; with a sanitizer, most are executed where memory is freed, which is
+ * when a connection ends. */
 #if defined(__SANITIZE_ADDRESS__)
 #define CLOSED_PART 3
 #else
@@ -221,7 +221,7 @@ static void kill_everywhere(const scenario_t *scenario)
                   tally.fates[HS_RESCUE_REPLAY], tally.fates[HS_RESCUE_OWING],
                   tally.fates[HS_RESCUE_REFUSE], tally.fates[HS_RESCUE_CLOSE]);
     assert_true(tally.looks > 100);
-    /* The connection ends, or the loop's thread is at what has no rule: little of the time. */
+    /* The connection is being closed, or the loop's thread is at a point without a rule: rarely. */
     assert_true(tally.fates[HS_RESCUE_CLOSE] * CLOSED_PART < tally.looks);
     free(script.got);
 }
@@ -311,7 +311,7 @@ static void a_bad_request(void **state)
 static int open_bench(void **state)
 {
     (void)state;
-    /* Who steps and who is stepped take turns: on one processor that is quick. */
+    /* Tracer and tracee take turns, which is fast on one CPU. */
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET((size_t)sched_getcpu(), &one);

@@ -1,4 +1,4 @@
-/* hs_buf: growth, bounds, and what stays after a failure. */
+/* hs_buf: growth, bounds, and the state after a failure. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -17,7 +17,7 @@
 /* Not a kind of hs_out_segment_t: copies. */
 #define BYTES (-1)
 
-/* A chain beside what must come out of it. */
+/* A chain and its expected output. */
 typedef struct model {
     hs_out_t out;
     hs_buf_t expected;
@@ -29,7 +29,7 @@ typedef struct model {
     size_t segment_count;
 } model_t;
 
-static char source[SOURCE_SIZE]; /* every byte depends on where it is */
+static char source[SOURCE_SIZE]; /* every byte depends on its position */
 static int source_file;
 
 static int make_source(void **state)
@@ -58,8 +58,8 @@ static void count_release(void *context, uintptr_t token)
     model->segments[token].released++;
 }
 
-/* Appends `len` bytes; the source is read from where `expected` ends, so that no two pieces look
- * alike. */
+/* Appends `len` bytes; the source is read from where `expected` ends, so that all pieces differ
+ * from each other. */
 static void append(model_t *model, int kind, size_t len)
 {
     size_t at = model->expected.len % (SOURCE_SIZE / 2);
@@ -94,7 +94,7 @@ static void append(model_t *model, int kind, size_t len)
     assert_int_equal(hs_out_unsent(&model->out), model->expected.len - model->taken);
 }
 
-/* A segment is released when its last byte is taken, not earlier, and once. */
+/* A segment is released when its last byte is sent, not earlier, and once. */
 static void check_releases(const model_t *model)
 {
     for (size_t i = 0; i < model->segment_count; i++)
@@ -162,7 +162,7 @@ static void model_free(model_t *model)
 
 static const int kinds[] = { BYTES, HS_OUT_OWNED, HS_OUT_PINNED, HS_OUT_FILE };
 
-/* Five pieces of kinds that the digits of `number` say. */
+/* Five pieces, whose kinds are the digits of `number`. */
 static void append_five(model_t *model, unsigned number)
 {
     static const size_t sizes[] = { 3, 1, 5, 2, 4 };
@@ -180,13 +180,13 @@ static void every_order_of_kinds_at_every_step(void **state)
             model = (model_t){ 0 };
             append_five(&model, number);
             take_all(&model, steps[s]);
-            append_five(&model, 1023 - number); /* the chain is as new */
+            append_five(&model, 1023 - number); /* the chain is as good as new */
             take_all(&model, steps[s]);
             model_free(&model);
         }
 }
 
-/* Taken up to every byte, then cleared: what is left is released then. */
+/* Sent up to every byte, then cleared: the rest is released then. */
 static void clearing_releases_what_is_left(void **state)
 {
     (void)state;
@@ -218,7 +218,7 @@ static size_t chance(size_t below)
     return (size_t)(chance_state >> 33) % below;
 }
 
-/* Appended while it is taken, with sizes from a byte to 100 KiB; compacted now and then. */
+/* Appended while it is being sent, with sizes from a byte to 100 KiB; sometimes compacted. */
 static void pieces_of_any_size_in_any_order(void **state)
 {
     (void)state;
@@ -256,7 +256,7 @@ static void copies_are_coalesced(void **state)
     model_free(&model);
 }
 
-/* Pieces end before a file, which is sent by another call. */
+/* Pieces end before a file, which is sent by another system call. */
 static void pieces_end_before_a_file(void **state)
 {
     (void)state;
@@ -301,7 +301,7 @@ static void more_pieces_than_one_send_takes(void **state)
     }
 }
 
-/* Who hands a buffer over gets the one that was sent before: no allocation in the steady state. */
+/* A buffer passed in is exchanged for the one sent before: no allocation in the steady state. */
 static void a_sent_buffer_is_the_next_ones_exchange(void **state)
 {
     (void)state;
@@ -326,7 +326,7 @@ static void a_sent_buffer_is_the_next_ones_exchange(void **state)
     hs_out_free(&out);
 }
 
-/* One large response does not stay paid for. */
+/* The memory for one large response is not kept. */
 static void an_empty_chain_keeps_little(void **state)
 {
     (void)state;
@@ -347,7 +347,7 @@ static void an_empty_chain_keeps_little(void **state)
     model_free(&model);
 }
 
-/* A chain that is filled as fast as it is drained stays small, and its segments where they are. */
+/* A chain that is filled as fast as it is drained stays small, and its segments stay in place. */
 static void compacting_bounds_a_chain_that_is_never_empty(void **state)
 {
     (void)state;
@@ -368,7 +368,7 @@ static void compacting_bounds_a_chain_that_is_never_empty(void **state)
     model_free(&model);
 }
 
-/* Compacting at every point at which it may come changes nothing of what is sent. */
+/* Compacting at any possible point does not change what is sent. */
 static void compacting_moves_no_segment(void **state)
 {
     (void)state;
@@ -395,7 +395,7 @@ static void append_one(void *context, uintptr_t token)
     assert_true(hs_out_append(context, "x", 1));
 }
 
-/* A release may append to the chain: what it appends is not lost. */
+/* A release callback may append to the chain: what it appends is not lost. */
 static void a_release_may_append(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* hs_out when memory runs out: what was refused has changed nothing and is not released. */
+/* hs_out when memory runs out: a failed call has changed nothing, and its data is not released. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

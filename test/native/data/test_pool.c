@@ -120,7 +120,7 @@ static void large_blocks_above_the_kept_ones_are_released_coldest_first(void **s
     hs_pool_t pool;
     assert_true(hs_pool_init(&pool, memory, PAGE, 2 * PAGE, 64, MAX_BLOCKS));
     char *blocks[10];
-    take_and_give_all(&pool, blocks, 10); /* block 9 was given first: the coldest */
+    take_and_give_all(&pool, blocks, 10); /* block 9 was returned first: the coldest */
     release_log_t log = { .count = 0 };
     assert_int_equal(hs_pool_trim(&pool, 3, 5, note_release, &log), 5);
     assert_int_equal(hs_pool_trim(&pool, 3, 5, note_release, &log), 2);
@@ -132,7 +132,7 @@ static void large_blocks_above_the_kept_ones_are_released_coldest_first(void **s
     assert_int_equal(hs_pool_idle(&pool), 3);
     for (int i = 0; i < 3; i++)
         assert_ptr_equal(hs_pool_take(&pool), blocks[i]);
-    /* The released ones are blocks as any other, and are released again. */
+    /* Released blocks can be used like others, and are released again. */
     char *again = hs_pool_take(&pool);
     assert_non_null(again);
     assert_int_equal(hs_pool_idle(&pool), 0);
@@ -176,7 +176,7 @@ static uint32_t next_random(uint32_t *seed)
     return *seed >> 8;
 }
 
-/* Whatever the order: no block twice, and nothing is released under a taken block. */
+/* In any order: no block twice, and no page of a used block is released. */
 static void run_random(size_t block_size, uint32_t seed)
 {
     char *memory = memory_for(hs_pool_block_size(block_size, 64));

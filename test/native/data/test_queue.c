@@ -1,4 +1,4 @@
-/* The two queues between an I/O thread and its workers, alone and under many threads. */
+/* The two queues between an I/O thread and its workers, single-threaded and with many threads. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -105,7 +105,7 @@ static void test_workq_is_a_bounded_fifo(void **state)
     for (uintptr_t i = 1; i <= 4; i++)
         assert_true(hs_workq_reserve(&queue, number(i)));
     assert_false(hs_workq_reserve(&queue, number(5)));
-    assert_null(hs_workq_pop(&queue)); /* a batch is seen when it is published, not before */
+    assert_null(hs_workq_pop(&queue)); /* a batch is visible when it is published, not before */
     hs_workq_publish_and_wake(&queue);
     assert_int_equal(hs_workq_length(&queue), 4);
     assert_ptr_equal(hs_workq_pop(&queue), number(1));
@@ -139,7 +139,7 @@ static void test_workq_goes_round_its_slots(void **state)
 
 typedef struct consuming {
     hs_workq_t *queue;
-    _Atomic unsigned *seen; /* times that each item came out */
+    _Atomic unsigned *seen; /* how often each item came out */
     unsigned count;
     uintptr_t last;
     int unordered;
@@ -259,17 +259,17 @@ static void test_workq_one_batch_wakes_one_sleeper(void **state)
     (void)state;
     hs_workq_t queue;
     assert_true(hs_workq_init(&queue, 8));
-    /* Three sleepers, as the producer sees them. */
+    /* Three sleepers, as seen by the producer. */
     atomic_store(&queue.idle, 3);
     for (uintptr_t i = 1; i <= 4; i++)
         assert_true(hs_workq_reserve(&queue, number(i)));
     hs_workq_publish_and_wake(&queue);
     assert_int_equal(atomic_load(&queue.idle), 2);
     assert_int_equal(queue.wakes, 1);
-    hs_workq_publish_and_wake(&queue); /* nothing new: nobody more */
+    hs_workq_publish_and_wake(&queue); /* nothing new: wakes nobody */
     assert_int_equal(queue.wakes, 1);
     assert_non_null(hs_workq_pop(&queue));
-    hs_workq_wake_next(&queue); /* who got something wakes the next */
+    hs_workq_wake_next(&queue); /* a worker that got something wakes the next */
     assert_int_equal(queue.wakes, 2);
     hs_workq_free(&queue);
 }

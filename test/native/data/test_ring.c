@@ -1,4 +1,4 @@
-/* hs_ring: where bytes lie, at every offset of a small ring and where positions wrap around. */
+/* hs_ring: positions of bytes, at every offset of a small ring and where positions wrap around. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ static hs_ring_t ring_at(char *memory, uint32_t position)
     return ring;
 }
 
-/* Takes bytes the way a socket gives them: into the pieces of hs_ring_write_vec. */
+/* Receives bytes like a socket: into the pieces of hs_ring_write_vec. */
 static uint32_t receive(hs_ring_t *ring, const char *data, uint32_t len)
 {
     struct iovec iov[2];
@@ -73,7 +73,7 @@ static void a_full_ring_offers_nothing(void **state)
     }
 }
 
-/* The free space is what is not used, in order, and never overlaps what is. */
+/* The free space is the complement of the used space, in order, and never overlaps it. */
 static void write_vec_covers_exactly_the_free_space(void **state)
 {
     (void)state;

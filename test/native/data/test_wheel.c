@@ -1,4 +1,4 @@
-/* hs_wheel: when entries fire, on a clock that the test moves. */
+/* hs_wheel: when entries fire, on a clock that the test advances. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 typedef struct entry entry_t;
 struct entry {
-    hs_wheel_entry_t entry; /* first: the wheel hands it back */
+    hs_wheel_entry_t entry; /* first: the wheel returns it */
     uint64_t deadline_ms;
     uint64_t fired_at;
     unsigned fired;
@@ -71,7 +71,7 @@ static void advance(bench_t *bench, uint64_t now_ms)
     hs_wheel_advance(&bench->wheel, now_ms, deadline_of, on_expired, bench);
 }
 
-/* Sleeps as a loop would: exactly as long as the wheel says, until the entry has fired. */
+/* Sleeps like a loop: exactly as long as the wheel says, until the entry has fired. */
 static void run_until_fired(bench_t *bench, entry_t *timer, unsigned wakes_max)
 {
     for (unsigned wakes = 0; timer->fired == 0; wakes++) {
@@ -115,7 +115,7 @@ static void a_deadline_in_the_past_fires_at_the_next_tick(void **state)
     assert_int_equal(timer.fired, 1);
 }
 
-/* The point of laziness: a deadline that moves later touches no list, and fires when it should. */
+/* The purpose of lazy deadlines: one that moves later touches no list, and fires on time. */
 static void a_deadline_that_moves_later_is_looked_at_once_and_relinked(void **state)
 {
     (void)state;
@@ -152,7 +152,7 @@ static void a_deadline_that_comes_closer_fires_earlier(void **state)
     assert_true(timer.fired_at >= 300 && timer.fired_at <= 300 + 2 * TICK);
 }
 
-/* Beyond one turn an entry is looked at once a turn: not early, not late, not often. */
+/* Beyond one revolution an entry is checked once per revolution: not early, not late, not often. */
 static void deadlines_beyond_one_turn(void **state)
 {
     (void)state;
@@ -171,7 +171,7 @@ static void deadlines_beyond_one_turn(void **state)
     }
 }
 
-/* A deadline in years is no timeout in years, which an int of milliseconds could not hold. */
+/* A deadline in years is not a timeout in years, which would overflow an int of milliseconds. */
 static void the_timeout_is_at_most_one_turn(void **state)
 {
     (void)state;
@@ -189,7 +189,7 @@ static void the_timeout_is_at_most_one_turn(void **state)
     assert_int_equal(bench.wheel.armed, 1);
 }
 
-/* A process that was stopped for hours sees everything that is due in one go, and nothing else. */
+/* A process that was stopped for hours sees everything that is due at once, and nothing else. */
 static void after_a_long_stop_all_that_is_due_fires_at_once(void **state)
 {
     (void)state;
@@ -251,7 +251,7 @@ static void disarm_other(hs_wheel_t *wheel, entry_t *self)
     hs_wheel_disarm(wheel, &self->other->entry);
 }
 
-/* Two connections due in one slot, of which the first closes the second. */
+/* Two connections due in one slot, the first of which closes the second. */
 static void a_callback_may_disarm_an_entry_of_the_same_slot(void **state)
 {
     (void)state;
@@ -311,7 +311,7 @@ static void the_timeout_leads_to_the_earliest_entry(void **state)
         assert_true((uint64_t)timeout_ms <= deadline + TICK);
         assert_int_equal(hs_wheel_timeout_ms(&bench.wheel, deadline + TICK), 0);
     }
-    /* From wake to wake the clock only ever goes forward by what the wheel asked for. */
+    /* From wake-up to wake-up the clock advances only by what the wheel asked for. */
     for (unsigned i = 20; i > 0; i--) {
         run_until_fired(&bench, &timers[i - 1], 2);
         assert_true(timers[i - 1].fired_at <= timers[i - 1].deadline_ms + 2 * TICK);
@@ -319,7 +319,7 @@ static void the_timeout_leads_to_the_earliest_entry(void **state)
     assert_int_equal(hs_wheel_timeout_ms(&bench.wheel, bench.now_ms), -1);
 }
 
-/* Wakes that find nothing would make an idle server busy: after one the wheel asks for a later one.
+/* Needless wake-ups would keep an idle server busy: after one the wheel asks for a later deadline.
  */
 static void a_disarmed_earliest_entry_costs_at_most_one_wake(void **state)
 {

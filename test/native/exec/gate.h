@@ -1,4 +1,4 @@
-/* A gate that handlers wait at until the test opens it. Any thread. */
+/* A gate at which handlers wait until the test opens it. Any thread. */
 #pragma once
 
 #include <pthread.h>
@@ -27,7 +27,7 @@ static inline void gate_pass(gate_t *gate)
     pthread_mutex_unlock(&gate->lock);
 }
 
-/* Returns when so many wait there. */
+/* Returns when that many are waiting. */
 static inline void gate_await(gate_t *gate, unsigned waiting)
 {
     pthread_mutex_lock(&gate->lock);

@@ -1,4 +1,4 @@
-/* A job that holds a request, without a connection: for suites of what runs on one. */
+/* A job with a request, without a connection: for suites of code that runs on jobs. */
 #pragma once
 
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 #include "exec/job_pool.h"
 #include "http/hs_parse.h"
 
-/* Keeps what is logged. Made by one thread and read by it. */
+/* Keeps the log records. Written by one thread and read by it. */
 typedef struct log_tape {
     unsigned records;
     hs_log_level_t level; /* of the last record */
@@ -57,7 +57,8 @@ static inline void bench_end(bench_t *bench)
     job_pool_end(&bench->pool);
 }
 
-/* Puts a whole request with its content into the job, as a connection does before it starts it. */
+/* Puts a complete request with its content into the job, as a connection does before it starts it.
+ */
 static inline void bench_request(bench_t *bench, const char *text)
 {
     hs_msg_t *msg = &bench->job->request.msg;

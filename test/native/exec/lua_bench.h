@@ -1,4 +1,4 @@
-/* A Lua handler in a file of its own, run on a job. Include after cmocka.h. */
+/* A Lua handler in a temporary file, run on a job. Include after cmocka.h. */
 #pragma once
 
 #include <dirent.h>
@@ -56,7 +56,7 @@ static inline hs_lua_t *lua_bench_load(lua_bench_t *lb, const char *text)
     return lb->lua;
 }
 
-/* Loads `text`, which is as it should be. */
+/* Loads `text`, which must be valid. */
 static inline void load(lua_bench_t *lb, const char *text)
 {
     if (lua_bench_load(lb, text) == NULL)

@@ -1,5 +1,5 @@
-/* A pool of jobs, each with a request as a parser would leave it, and a completion queue. For tests
- * of what runs handlers. */
+/* A pool of jobs, each with a request as produced by a parser, and a completion queue. For tests
+ * of code that runs handlers. */
 #pragma once
 
 #include <pthread.h>
@@ -21,14 +21,14 @@ typedef struct rig {
     hs_pool_t blocks;
 } rig_t;
 
-/* `completions`: where jobs come back. */
+/* `completions`: where finished jobs are posted. */
 static inline void rig_init(rig_t *rig, hs_completions_t *completions)
 {
     hs_log_init(&rig->log, HS_LOG_OFF, NULL, NULL);
     job_pool_begin(&rig->pool, &rig->blocks, 65536, &rig->log, completions);
 }
 
-/* GET `url`, which must stay. */
+/* GET `url`, which must remain valid. */
 static inline hs_job_t *rig_request(rig_t *rig, const char *url)
 {
     hs_job_t *job = hs_job_lease(&rig->pool);

@@ -1,4 +1,4 @@
-/* Where a handler runs, and what `auto` learns. Times are handed in where they can be. */
+/* Where a handler runs, and what `auto` learns. Times are passed in where possible. */
 #include "exec/hs_executor.h"
 
 #include "exec/submitted_job.h"
@@ -32,7 +32,7 @@ static void test_slow_routes_are_learnt_and_forgotten_with_hysteresis(void **sta
         hs_estimate_learn(&estimate, report, 200, 1000);
         assert_true(++runs < 1000 || hs_estimate_is_slow(&estimate, report));
         if (runs == 1000)
-            break; /* between the borders it stays what it was */
+            break; /* between the thresholds it stays as it was */
     }
     assert_int_equal(runs, 1000);
     while (hs_estimate_is_slow(&estimate, report))
@@ -95,7 +95,7 @@ static hs_route_t distinct_route(unsigned number)
     return route(url);
 }
 
-/* Learns 40 new slow routes; how many of them are then known to be slow. */
+/* Learns 40 new slow routes; returns how many of them are then known to be slow. */
 static unsigned learn_new(hs_estimate_t *estimate, unsigned from, uint64_t now_ms)
 {
     unsigned known = 0;
@@ -124,7 +124,7 @@ static void test_many_slow_paths_of_one_shape_leave_room_for_others(void **state
 static void test_slow_routes_that_nothing_asks_for_are_forgotten_after_a_minute(void **state)
 {
     (void)state;
-    /* The second time the clock's low 32 bits pass zero meanwhile. */
+    /* The second time the low 32 bits of the clock wrap around. */
     const uint64_t begin_ms[] = { 1000, (UINT64_C(1) << 32) - 30000 };
     for (unsigned round = 0; round < 2; round++) {
         static hs_estimate_t estimate;
@@ -151,7 +151,7 @@ static void test_absurd_times_do_no_harm(void **state)
     assert_false(hs_estimate_is_slow(&estimate, route("/x")));
 }
 
-/* A handler that tells where it ran, burns time for /slow and wants a worker for /worker. */
+/* A handler that reports where it ran, computes for /slow and requests a worker for /worker. */
 static void run(void *self, hs_job_t *job)
 {
     (void)self;

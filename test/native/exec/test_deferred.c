@@ -1,5 +1,5 @@
-/* Responses that are finished after their handler has returned, from any thread: as a handler's
- * program sees them, and as the loop takes them. No connection. */
+/* Responses that are finished after their handler has returned, by any thread: as seen by the
+ * program, and as processed by the loop. No connection. */
 #include "exec/hs_executor.h"
 
 #include "exec/gate.h"
@@ -7,7 +7,7 @@
 
 #define HIGH_WATER (256 * 1024)
 
-/* What a handler does, and what the callbacks have told. One request at a time. */
+/* The calls of a handler, and what its callbacks reported. One request at a time. */
 typedef struct story {
     void (*handle)(struct story *story, hs_request_t *request, hs_response_t *response);
     hs_callbacks_t callbacks;
@@ -33,7 +33,7 @@ typedef struct desk {
     hs_buf_t written; /* pieces, in order */
     unsigned done;
     unsigned resumed;
-    void *link; /* of the last one that was done */
+    void *link; /* of the last completed job */
     int status;
     bool failed;
     size_t body_len;
@@ -164,7 +164,7 @@ static void desk_end(desk_t *desk)
     desk_free(desk);
 }
 
-/* Starts a request that comes back later. */
+/* Starts a request that is deferred. */
 static hs_job_t *start(desk_t *desk, void (*how)(story_t *, hs_request_t *, hs_response_t *))
 {
     desk->story.handle = how;
@@ -177,7 +177,7 @@ static hs_job_t *start(desk_t *desk, void (*how)(story_t *, hs_request_t *, hs_r
     return job;
 }
 
-/* As the loop does it, until so many are done. */
+/* Like the loop, until that many are done. */
 static void await_done(desk_t *desk, unsigned done)
 {
     while (desk->done < done) {
@@ -224,7 +224,7 @@ static void another_thread_finishes(void **state)
         assert_int_equal(desk.status, 202);
         assert_int_equal(desk.body_len, 4);
         assert_int_equal(desk.story.ends, i);
-        /* It is over: what was kept of it says so. */
+        /* The request is over: calls on a kept handle report it. */
         assert_null(hs_deferred_request(job));
         assert_null(hs_deferred_response(job));
         assert_int_equal(hs_req_resume(job), HS_ERR_STATE);
@@ -297,7 +297,7 @@ static void defer_and_stay(story_t *story, hs_request_t *request, hs_response_t 
     gate_pass(&story->gate);
 }
 
-/* The same for a job that a worker has brought back. */
+/* The same for a job returned by a worker. */
 static void callbacks_are_for_what_is_deferred(void **state)
 {
     (void)state;
@@ -327,7 +327,7 @@ static void a_cancelled_job_comes_back_once_and_tells_why(void **state)
         assert_int_equal(desk.story.reason, HS_ABORT_SHUT);
         assert_int_equal(hs_deferred_aborted(desk.story.job), HS_ABORT_SHUT);
         hs_response_t *response = hs_deferred_response(desk.story.job);
-        /* Only a hint: what is written is still written. */
+        /* Only a hint: writes still succeed. */
         assert_int_equal(hs_res_write(response, "hint", 4), HS_WRITE_CONTINUE);
         collect(&desk);
         assert_int_equal(desk.written.len, 4);
@@ -349,7 +349,7 @@ static void a_cancelled_job_comes_back_once_and_tells_why(void **state)
     }
 }
 
-/* What was posted before the client left is dropped, and its memory goes. */
+/* Posts from before the client disconnected are dropped, and their memory is freed. */
 static void pieces_of_a_cancelled_job_are_dropped(void **state)
 {
     (void)state;
@@ -376,7 +376,7 @@ static void pieces_arrive_in_order_and_the_writer_is_told_to_wait(void **state)
     hs_response_t *response = hs_deferred_response(desk.story.job);
     assert_int_equal(hs_res_status(response, 201), 0);
     assert_int_equal(hs_res_write(response, "", 0), HS_WRITE_CONTINUE);
-    assert_int_equal(hs_res_status(response, 202), HS_ERR_STATE); /* the head is ended */
+    assert_int_equal(hs_res_status(response, 202), HS_ERR_STATE); /* the head is complete */
     assert_int_equal(hs_res_body_str(response, "whole"), HS_ERR_STATE);
     size_t written = 0;
     for (unsigned number = 0; written <= HIGH_WATER; number++) {
@@ -394,7 +394,7 @@ static void pieces_arrive_in_order_and_the_writer_is_told_to_wait(void **state)
     hs_executor_drained(job);
     hs_executor_drained(job);
     assert_int_equal(desk.story.drained, 1);
-    /* What the chain holds counts as well. */
+    /* Bytes in the chain count as well. */
     atomic_store(&job->chained, HIGH_WATER);
     assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_WAIT);
     assert_int_equal(hs_res_send(response), 0);
@@ -448,7 +448,7 @@ static void failing_is_500_before_the_first_write_and_the_end_behind_it(void **s
     desk_end(&desk);
 }
 
-/* The results of its calls are the program's to look at; half a response is not sent either way. */
+/* It is up to the program to check results; half a response is not sent either way. */
 static void a_response_without_memory_for_it_is_500(void **state)
 {
     (void)state;
@@ -481,7 +481,7 @@ static void write_then_defer(story_t *story, hs_request_t *request, hs_response_
     defer(story, request, response);
 }
 
-/* Before it returns, a handler on the loop's thread is the loop's thread. */
+/* Until it returns, a handler on the loop's thread acts as the loop's thread. */
 static void what_was_written_before_deferring_comes_first(void **state)
 {
     (void)state;
@@ -508,7 +508,7 @@ static void write_and_return(story_t *story, hs_request_t *request, hs_response_
     assert_int_equal(hs_res_write(response, "x", 1), HS_WRITE_WAIT);
 }
 
-/* One that is told to wait and just returns owes nothing to the next message. */
+/* A handler that is told to wait and just returns does not affect the next message. */
 static void nobody_waits_for_a_handler_that_has_returned(void **state)
 {
     (void)state;
@@ -549,7 +549,7 @@ static void collect_until_told(desk_t *desk, const unsigned *count)
     }
 }
 
-/* A worker's handler has written; all of it is sent before the handler defers. */
+/* A worker's handler has written; everything is sent before the handler defers. */
 static void what_drained_before_deferring_is_told_afterwards(void **state)
 {
     (void)state;
@@ -560,7 +560,7 @@ static void what_drained_before_deferring_is_told_afterwards(void **state)
     collect(&desk);
     assert_int_equal(desk.written.len, HIGH_WATER + 1);
     hs_executor_drained(job);
-    assert_int_equal(desk.story.drained, 0); /* the handler runs */
+    assert_int_equal(desk.story.drained, 0); /* the handler is running */
     gate_open(&desk.story.gate);
     collect_until_told(&desk, &desk.story.drained);
     assert_int_equal(desk.story.drained, 1);
@@ -570,7 +570,7 @@ static void what_drained_before_deferring_is_told_afterwards(void **state)
     desk_end(&desk);
 }
 
-/* The client leaves while a worker's handler has not deferred yet. */
+/* The client disconnects while a worker's handler has not deferred yet. */
 static void an_abort_before_deferring_is_told_afterwards(void **state)
 {
     (void)state;
@@ -607,7 +607,7 @@ static void content_is_told_and_asked_for(void **state)
     assert_int_equal(hs_executor_content(job, hs_span("", 0), true), HS_CONTENT_CONTINUE);
     assert_int_equal(desk.story.content, 3);
     assert_true(desk.story.has_last);
-    /* A wish that arrives with or after the end is nobody's. */
+    /* A request that arrives with or after the end is ignored. */
     assert_int_equal(hs_req_resume(desk.story.job), 0);
     hs_executor_cancel(&desk.executor, job, HS_ABORT_LOST);
     assert_int_equal(hs_req_resume(desk.story.job), 0);
@@ -625,7 +625,7 @@ static void *resume_late(void *argument)
     return NULL;
 }
 
-/* Resuming races with the end; what is posted after it is freed at the latest with the executor. */
+/* Resuming races with the end; a later post is freed with the executor at the latest. */
 static void resuming_until_it_is_over_leaves_nothing(void **state)
 {
     (void)state;
@@ -651,7 +651,7 @@ static void wait_at_the_gate(story_t *story, hs_request_t *request, hs_response_
     hs_res_send(response);
 }
 
-/* Only the loop's thread is left; the queue was never looked at. */
+/* Only the loop's thread is left; the queue was never read. */
 static void a_request_that_was_cancelled_in_the_queue_is_not_run(void **state)
 {
     (void)state;
@@ -668,7 +668,8 @@ static void a_request_that_was_cancelled_in_the_queue_is_not_run(void **state)
     desk_end(&desk);
 }
 
-/* The loop ends with a request that no worker was woken for, and that is deferred on the way out.
+/* The loop ends with a request for which no worker was woken, and which is deferred during
+ * shutdown.
  */
 static void the_end_waits_for_what_is_deferred_last(void **state)
 {

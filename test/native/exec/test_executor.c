@@ -1,4 +1,4 @@
-/* hs_executor: whatever a handler does or leaves undone, there is one complete response. */
+/* hs_executor: whatever a handler does or does not do, there is one complete response. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,7 +147,7 @@ static void runs_out_of_memory(hs_request_t *request, hs_response_t *response, v
     assert_int_equal(hs_res_send(response), 0);
 }
 
-/* A handler that does not look at results must not send half of its response as a whole one. */
+/* A handler that does not check results must not send half of its response as a complete one. */
 static void a_response_without_memory_for_it_is_500(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* hs_generations: handlers of all threads are exchanged, all or none, while jobs run. */
+/* hs_generations: the handlers of all threads are replaced, all or none, while jobs run. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,19 +17,19 @@
 
 #define MOST_LIVE 3
 
-/* A generation of fake handlers, which answer with its number. */
+/* A generation of fake handlers, which return its number. */
 typedef struct app {
     int number;
-    bool refuses;            /* no handler of it can be made */
-    gate_t *loading;         /* NULL, or where a load waits */
+    bool refuses;            /* no handler of it can be created */
+    gate_t *loading;         /* NULL, or the gate at which a load waits */
     atomic_int made, living; /* handlers */
-    atomic_int held;         /* what still depends on each */
+    atomic_int held;         /* number of dependents of each */
     atomic_bool released;
 } app_t;
 
 static _Thread_local int answered; /* by the last run */
 
-/* Handlers are ended by another thread, in its own time. */
+/* Handlers are destroyed by another thread, at any time. */
 static pthread_mutex_t ending = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 
@@ -78,7 +78,7 @@ static hs_generation_source_t source_of(app_t *app)
     return (hs_generation_source_t){ { make, end_one, app }, release };
 }
 
-/* What the helper has told. */
+/* Results reported by the helper. */
 typedef struct told {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -185,7 +185,7 @@ static void all_threads_go_over_at_their_next_job(void **state)
     assert_int_equal(answer_of(&a), 1);
     assert_int_equal(hs_generations_switch(f.all), HS_OK);
     assert_int_equal(answer_of(&a), 2);
-    assert_int_equal(hs_handler_due_ms(&b, true), 0); /* an idle thread goes over so */
+    assert_int_equal(hs_handler_due_ms(&b, true), 0); /* an idle thread switches this way */
     b.run_tasks(b.self);
     assert_int_equal(hs_handler_due_ms(&b, true), HS_NEVER);
     wait_until_ended(&f.first);
@@ -244,7 +244,7 @@ static void handlers_that_were_never_used_are_ended(void **state)
     }
     for (int i = 0; i < 9; i++)
         wait_until_ended(&apps[i]);
-    assert_int_equal(f.first.living, 1); /* what the idle thread still has */
+    assert_int_equal(f.first.living, 1); /* still used by the idle thread */
     assert_int_equal(answer_of(&a), 11);
     wait_until_ended(&f.first);
     end_handler(&f, &a);
@@ -272,7 +272,7 @@ static void what_depends_on_a_handler_keeps_it(void **state)
     fixture_end(&f);
 }
 
-/* Also where some in between are not needed any more. */
+/* Even if some in between are no longer needed. */
 static void only_so_many_are_kept(void **state)
 {
     (void)state;
@@ -301,7 +301,7 @@ static void only_so_many_are_kept(void **state)
     fixture_end(&f);
 }
 
-/* Threads that join while the helper loads, and after it has, go over as the others. */
+/* Threads that join while the helper loads, or after it has loaded, switch like the others. */
 static void late_threads_go_over_too(void **state)
 {
     (void)state;
@@ -320,7 +320,7 @@ static void late_threads_go_over_too(void **state)
     assert_int_equal(hs_generations_switch(f.all), HS_OK);
     assert_int_equal(answer_of(&a), 2);
     assert_int_equal(answer_of(&b), 2);
-    while (answer_of(&c) != 2) /* its handler is made now */
+    while (answer_of(&c) != 2) /* its handler is being created */
         (void)sched_yield();
     end_handler(&f, &a);
     end_handler(&f, &b);
@@ -342,13 +342,13 @@ static void a_late_thread_that_cannot_load_stays_with_what_it_has(void **state)
     second.loading = &gate;
     second.refuses = true;
     assert_int_equal(hs_generations_switch(f.all), HS_OK);
-    gate_await(&gate, 1); /* the helper makes one for it */
+    gate_await(&gate, 1); /* the helper creates one for it */
     assert_int_equal(answer_of(&a), 2);
     assert_int_equal(answer_of(&b), 1);
     gate_open(&gate);
     end_handler(&f, &a);
     end_handler(&f, &b);
-    fixture_end(&f); /* the helper has ended, and what it logged is here */
+    fixture_end(&f); /* the helper has finished, and its log records are here */
     assert_string_equal(f.tape.last, "a thread keeps the old generation: app 2 refuses");
 }
 

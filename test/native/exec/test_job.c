@@ -1,4 +1,4 @@
-/* hs_job: leasing, what is forgotten between messages, generations, and what a request keeps when
+/* hs_job: leasing, state reset between messages, generations, and what a request keeps when
  * it leaves the ring. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,7 +113,7 @@ static void what_is_given_back_comes_out_clean(void **state)
     job_pool_end(&bench.pool);
 }
 
-/* More are leased at a time than a quiet reactor keeps. */
+/* More are leased at a time than an idle reactor keeps. */
 #define BURST 1000
 #define KEPT HS_HOT_MAX
 
@@ -140,13 +140,13 @@ static void memory_of_a_burst_goes_back(void **state)
                        leased[i]->response.fields.data == NULL && leased[i]->store.data == NULL;
         assert_int_equal(without, BURST - KEPT);
         assert_true(bench.pool.content_bytes <= (size_t)2 * 8000 * KEPT);
-        /* A request object that Lua has kept finds out that it is over. */
+        /* A request object kept by Lua detects that the request is over. */
         assert_int_equal(leased[0]->view.handle, hs_handle_next(handle));
     }
     job_pool_end(&bench.pool);
 }
 
-/* However many are free: what is used next allocates nothing. */
+/* However many are free: reuse allocates nothing. */
 static void the_last_given_back_keep_their_buffers(void **state)
 {
     (void)state;
@@ -168,7 +168,7 @@ static void the_last_given_back_keep_their_buffers(void **state)
     job_pool_end(&bench.pool);
 }
 
-/* One large message must not stay paid for; ordinary ones must not allocate again. */
+/* The memory of one large message must not be kept; ordinary messages must not allocate again. */
 static void large_buffers_are_freed_and_small_ones_kept(void **state)
 {
     (void)state;
@@ -227,7 +227,7 @@ static void count_release(void *context, uintptr_t token)
     released += (int)token;
 }
 
-/* However content that was not copied is given up, its release is called once. */
+/* However content that was not copied is released, its callback is called once. */
 static void pinned_content_is_released_once(void **state)
 {
     (void)state;
@@ -297,7 +297,8 @@ static void the_accessors_of_a_request(void **state)
     bench_end(&bench);
 }
 
-/* Where a request was received is somebody else's as soon as the job leaves the loop's thread. */
+/* The memory in which a request was received is reused as soon as the job leaves the loop's thread.
+ */
 static void a_detached_request_needs_nothing_of_the_ring(void **state)
 {
     (void)state;
@@ -313,7 +314,7 @@ static void a_detached_request_needs_nothing_of_the_ring(void **state)
     assert_ptr_equal(bench.job->request.msg.base, base);
     bench_end_request(&bench);
     assert_int_equal(bench.job->store.len, 0);
-    /* Content that is in the job's own buffer stays there. */
+    /* Content in the job's own buffer stays there. */
     bench_request(&bench, "GET / HTTP/1.0\r\n\r\n");
     assert_int_equal(hs_job_reserve_content(&bench.pool, bench.job, 7, 0, true), HS_OK);
     hs_buf_put(&bench.job->content, "content", 7);
@@ -336,8 +337,8 @@ static void content_of_all_jobs_together_is_limited(void **state)
     assert_int_equal(bench.pool.content_bytes, 1200);
     hs_job_give_back(&bench.pool, other);
     bench_end_request(&bench);
-    /* What free jobs and ended messages keep is counted, and used again without being counted
-     * twice.
+    /* Buffers kept by free jobs and ended messages are counted, and are not counted twice when
+     * reused.
      */
     size_t kept = bench.pool.content_bytes;
     assert_int_equal(hs_job_reserve_content(&bench.pool, bench.job, 600, kept, true), HS_OK);

@@ -1,4 +1,4 @@
-/* hs_lua: loading a handler file, what it sees of a request, and how it answers. */
+/* hs_lua: loading a handler file, how it sees a request, and how it responds. */
 #include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -154,8 +154,8 @@ static void the_response_as_lua_builds_it(void **state)
     assert_string_equal(lb->body, "7.5");
 }
 
-/* Objects and calls of a handler that LuaJIT has compiled leave nothing for the collector. (A trace
- * that it compiles late may; the smallest object is 16 bytes.) */
+/* Objects and calls of a handler compiled by LuaJIT leave no garbage. (A trace
+ * that is compiled late may; the smallest object is 16 bytes.) */
 static void a_request_in_compiled_code_allocates_nothing(void **state)
 {
     lua_bench_t *lb = *state;
@@ -166,7 +166,7 @@ static void a_request_in_compiled_code_allocates_nothing(void **state)
              "  end\n"
              "  res:status(200):header('Content-Type', 'text/plain'):body(req.url):send()\n"
              "end\n");
-    /* Chance decides when LuaJIT tries an abandoned trace again. */
+    /* LuaJIT retries an abandoned trace at random. */
     long before = 0;
     long grown = LONG_MAX;
     for (int round = 0; round < 6 && grown >= 1000 * 8; round++) {
@@ -236,8 +236,8 @@ static void modules_beside_the_script(void **state)
     assert_string_equal(lb->body, "beside");
 }
 
-/* Also from a directory whose name has signs that mean something in package.path: see lua_bench. */
-/* lua/demo.lua, lua/library and others that lie beside the runtime are no modules. */
+/* Even from a directory whose name has special characters of package.path: see lua_bench. */
+/* lua/demo.lua, lua/library and others next to the runtime are not modules. */
 static void modules_of_the_app_win(void **state)
 {
     lua_bench_t *lb = *state;
@@ -262,7 +262,7 @@ static void missing_modules_name_what_was_looked_for(void **state)
     assert_non_null(strstr(lb->error.text, "broken.lua:1:"));
 }
 
-/* LuaJIT seeds every state alike. */
+/* LuaJIT seeds every state with the same value. */
 static void random_numbers_differ_between_states(void **state)
 {
     lua_bench_t *lb = *state;
@@ -350,7 +350,7 @@ static void a_root_without_the_runtime(void **state)
     assert_non_null(strstr(lb->error.text, "moonring.runtime"));
 }
 
-/* Each state is alone: reload loads the new file beside the old one. */
+/* States are independent: a reload loads the new file beside the old one. */
 static void states_share_nothing(void **state)
 {
     lua_bench_t *lb = *state;
@@ -373,7 +373,7 @@ static void versions_are_told(void **state)
     assert_non_null(strstr(hs_lua_version(), "LuaJIT 2.1"));
 }
 
-/* ---- Interrupts, which the handler sends to its own thread. ---- */
+/* ---- Interrupts, sent by the handler to its own thread. ---- */
 
 static lua_bench_t *interrupted;
 

@@ -1,4 +1,4 @@
-/* moonring.worker: what a handler has computed by another Lua state, on a worker. */
+/* moonring.worker: functions that a handler runs in another Lua state, on a worker. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,7 +79,7 @@ static void expect(desk_t *desk, const char *body)
     assert_string_equal(desk->lb->body, body);
 }
 
-/* Until the calls that were given up have come back too. */
+/* Until the cancelled calls have returned too. */
 static void desk_end(desk_t *desk)
 {
     hs_executor_t *executor = &desk->lb->bench.executor;

@@ -1,5 +1,5 @@
-/* hs_lua: mistakes of a handler become errors at its own lines, one record and a 500; and what a
- * hundred thousand requests leave behind: nothing, and compiled code. */
+/* hs_lua: mistakes of a handler become errors at its own lines, one record and a 500; and that a
+ * hundred thousand requests leave nothing behind but compiled code. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 #include "exec/lua_bench.h"
 
-/* What a handler may call, with its body in the middle; lines count from 2 on. */
+/* The functions that a handler may call, with its body in the middle; lines count from 2. */
 static void load_body(lua_bench_t *lb, const char *body)
 {
     char text[4096];
@@ -91,7 +91,7 @@ static void errors_that_are_no_strings(void **state)
     expect_logged(lb, "16 = 16, … }");
 }
 
-/* A client can put a NUL into what a handler logs: /?name=a%00b. */
+/* A client can inject a NUL into what a handler logs: /?name=a%00b. */
 static void what_follows_a_nul_is_logged_too(void **state)
 {
     lua_bench_t *lb = *state;
@@ -104,7 +104,7 @@ static void what_follows_a_nul_is_logged_too(void **state)
     }
 }
 
-/* An error while an error is described must not end the server. */
+/* An error while an error is being described must not terminate the server. */
 static void an_error_that_cannot_be_described(void **state)
 {
     lua_bench_t *lb = *state;
@@ -118,7 +118,7 @@ static void an_error_that_cannot_be_described(void **state)
     }
 }
 
-/* Its record names the line only where LuaJIT has stack left to describe the error. */
+/* Its record names the line only if LuaJIT has stack left to describe the error. */
 static void endless_recursion_is_an_error_like_any_other(void **state)
 {
     lua_bench_t *lb = *state;
@@ -284,7 +284,7 @@ static void mistakes_can_be_caught(void **state)
     assert_int_equal(lb->bench.tape.records, 0);
 }
 
-/* A kept request or response of an earlier request raises, also while the job carries another one.
+/* A request or response kept from an earlier request raises, even while the job has another one.
  */
 static void late_use_raises(void **state)
 {
@@ -317,7 +317,7 @@ static void late_use_raises(void **state)
     }
 }
 
-/* A dot instead of a colon passes anything in the object's place: an error, never a crash. */
+/* A dot instead of a colon passes anything in place of the object: an error, never a crash. */
 static void methods_without_their_object_raise(void **state)
 {
     static const char *const uses[] = {
@@ -387,7 +387,7 @@ static void memory_is_stable_over_many_requests(void **state)
     assert_int_equal(lb->bench.pool.leased, 1);
 }
 
-/* An error a request must cost as little as a request. */
+/* A request with an error must cost as little as one without. */
 static void memory_is_stable_over_many_errors(void **state)
 {
     lua_bench_t *lb = *state;
@@ -411,11 +411,10 @@ static void memory_is_stable_over_many_errors(void **state)
 }
 
 /*
- * Interpreted FFI calls cost several times what compiled ones do. An ordinary handler must end up
- * in one trace that begins in the runtime's function, which C calls, and ends where that returns.
- * Once it is there hardly anything more is compiled (a rare exit, as for the collector) or given
- * up. LuaJIT tries again by chance what it had to give up, so now and then this takes more requests
- * than usual.
+ * Interpreted FFI calls cost several times as much as compiled ones. An ordinary handler must end
+ * up in one trace that begins in the runtime's function called by C, and ends where it returns.
+ * After that hardly anything more is compiled (a rare exit, as for the collector) or abandoned.
+ * LuaJIT retries abandoned traces at random, so it sometimes takes more requests than usual.
  */
 static const char compiling_handler[] =
     "local util = require 'jit.util'\n"

@@ -1,4 +1,4 @@
-/* Records of the log module: one line of JSON each, whatever they hold. */
+/* Records of the log module: each is one line of JSON, whatever it contains. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@ typedef struct recorded {
     size_t len;
 } recorded_t;
 
-/* The records that a request for `target` with further fields writes, when `body` is its handler.
+/* The records written by a request for `target` with further fields, with `body` as its handler.
  */
 static void record(lua_bench_t *lb, const char *body, const char *target, const char *fields,
                    recorded_t *recorded)
@@ -42,7 +42,7 @@ static void record(lua_bench_t *lb, const char *body, const char *target, const 
     hs_log_init(&lb->bench.log, HS_LOG_DEBUG, before.sink, before.sink_ud);
 }
 
-/* One line that `check`, a Lua expression, is true for: `r` is the record. */
+/* One line for which `check`, a Lua expression, is true: `r` is the record. */
 static void expect_record_of(lua_bench_t *lb, const char *fields, const char *body,
                              const char *check)
 {
@@ -115,7 +115,7 @@ static void own_members_are_not_replaced(void **state)
                   "r.reqId_ == 'c' and r.time_ == 'd' and r.req.method == 'GET' and r.req_ == 'e'");
 }
 
-/* Line breaks, quotes, bytes that are no UTF-8, and what a terminal obeys. */
+/* Line breaks, quotes, bytes that are not UTF-8, and terminal control characters. */
 static void one_line_whatever_the_client_sends(void **state)
 {
     lua_bench_t *lb = *state;
@@ -159,7 +159,7 @@ static void records_below_the_level_are_not_made(void **state)
 #define TRACE "0af7651916cd43dd8448eb211c80319c"
 #define TRACEPARENT "traceparent: 00-" TRACE "-b7ad6b7169203331-01\r\n"
 
-/* By itself from the request, with a span once the handler has begun one. */
+/* From the request automatically, with a span once the handler has started one. */
 static void a_record_names_the_trace_of_its_request(void **state)
 {
     lua_bench_t *lb = *state;
@@ -180,7 +180,7 @@ static void a_record_names_the_trace_of_its_request(void **state)
                      "r.traceId == '" TRACE "' and #r.spanId == 16");
 }
 
-/* Asked for again it is the same, and the next request of the connection has none of it. */
+/* Repeated calls return the same value, and the next request of the connection has none of it. */
 static void a_request_has_one_trace(void **state)
 {
     lua_bench_t *lb = *state;

@@ -1,4 +1,4 @@
-/* hs_lua: a state that reaches its memory cap answers 500, and goes on. */
+/* hs_lua: a state that reaches its memory cap responds with 500, and stays usable. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ static void reach_the_cap(lua_bench_t *lb, const char *greedy, int times)
 
 static void the_cap_is_an_error_like_others(void **state)
 {
-    /* Short strings: the collector shrinks the table of them, for which it allocates itself. */
+    /* Short strings: the collector shrinks their table, for which it has to allocate. */
     reach_the_cap(*state,
                   "function greedy()\n"
                   "  local all, i = {}, 0\n"
@@ -78,7 +78,7 @@ static void finalizers_may_allocate_at_the_cap(void **state)
     reach_the_cap(*state, WITH_FINALIZER("local t = {} while true do t[#t + 1] = {} end"), 3);
 }
 
-/* What is left at the end of the state is finalized then. */
+/* Objects left at the end of the state are finalized then. */
 static void finalizers_may_raise_when_the_state_closes(void **state)
 {
     lua_bench_t *lb = *state;

@@ -1,6 +1,6 @@
 /*
- * Runs a suite of test/lua, named as argument, under the runtime as handlers have it: every case is
- * a request to test/lua/runner.lua.
+ * Runs a suite of test/lua, named by the argument, under the same runtime as handlers: every case
+ * is a request to test/lua/runner.lua.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@ static void run_case(void **state)
         fail_msg("%s", lb->body);
 }
 
-/* Loads the runner and asks it for the names of the cases, which stay in `names`. */
+/* Loads the runner and asks it for the names of the cases, which are stored in `names`. */
 static size_t find_cases(lua_bench_t *lb, hs_shared_set_t *shared, const char *suite, char *names,
                          const char **found)
 {

@@ -1,5 +1,5 @@
-/* What Lua keeps of a request whose owner is another thread by now: objects that raise, whatever is
- * done with them and whenever. Run under ASan. */
+/* Lua objects of a request that is now owned by another thread: they raise, whatever is called on
+ * them and whenever. Run under ASan. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,8 +14,8 @@
 #define OVER "this request is over"
 #define ROUNDS 60
 
-/* LuaJIT is not instrumented: what TSan sees of it is a memcpy of the handle that an object is
- * compared with, which the owner writes as an atomic. */
+/* LuaJIT is not instrumented: TSan sees only a memcpy of the handle that an object is
+ * compared with, which the owner writes atomically. */
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
 
 const char *__tsan_default_suppressions(void)
@@ -23,7 +23,7 @@ const char *__tsan_default_suppressions(void)
     return "race:^hs_job_move_generation$";
 }
 
-/* What is logged, by any thread. */
+/* Log records, from any thread. */
 typedef struct records {
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -32,7 +32,7 @@ typedef struct records {
     char last_unexpected[256];
 } records_t;
 
-/* A request at a time, from the loop's Lua state to that of a worker. */
+/* One request at a time, from the loop's Lua state to a worker's. */
 typedef struct desk {
     lua_bench_t lb;
     records_t records;
@@ -43,7 +43,7 @@ typedef struct desk {
     char body[64];
 } desk_t;
 
-/* Tasks log what they were told; anything else than OVER is a finding. */
+/* Tasks log the errors they got; anything other than OVER is a failure. */
 static void keep_record(void *ud, hs_log_level_t level, const char *message, size_t len)
 {
     records_t *records = ud;
@@ -108,7 +108,7 @@ static void collect(desk_t *desk)
     hs_executor_collect(&desk->lb.bench.executor, &sink);
 }
 
-/* Hands a request to the worker. */
+/* Passes a request to the worker. */
 static void start(desk_t *desk, const char *text)
 {
     bench_t *bench = &desk->lb.bench;
@@ -204,7 +204,7 @@ static void a_task_cannot_reach_what_a_worker_has(void **state)
     desk_end(&desk);
 }
 
-/* A worker's handler has sent, and a task of the worker goes on asking for the content. */
+/* A worker's handler has sent, and a task of the worker still reads the content. */
 static const char asks_after_it_has_sent[] =
     "local log = require 'moonring.log'\n"
     "function handle(req, res)\n"

@@ -1,4 +1,4 @@
-/* Large bodies of Lua handlers are sent from where they are, and let go exactly once. */
+/* Large bodies of Lua handlers are sent from their place, and released exactly once. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ static hs_response_t *answer(lua_bench_t *lb)
     return &lb->bench.job->response;
 }
 
-/* How many bodies the state can still pin, told by how many it does. */
+/* How many bodies the state can still pin, found by pinning as many as possible. */
 static unsigned pins_to_be_had(lua_bench_t *lb)
 {
     hs_response_t kept[HS_LUA_PINS + 1];
@@ -61,7 +61,7 @@ static void a_small_body_is_copied(void **state)
     bench_end_request(&lb->bench);
 }
 
-/* Garbage collection leaves a string that is still to be sent alone. */
+/* Garbage collection does not free a string that is still to be sent. */
 static void a_body_outlives_its_handler(void **state)
 {
     lua_bench_t *lb = *state;
@@ -84,7 +84,7 @@ static void a_body_outlives_its_handler(void **state)
     hs_release(first.content.release);
 }
 
-/* The replaced string is let go of when Lua does not run. */
+/* The replaced string is released when Lua is not running. */
 static void a_body_may_be_replaced(void **state)
 {
     lua_bench_t *lb = *state;

@@ -1,4 +1,4 @@
-/* Programs that a Lua handler starts: io.popen, os.execute; and os.exit. */
+/* Programs started by a Lua handler: io.popen, os.execute; and os.exit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 #include "exec/lua_bench.h"
 
-/* The answer of a handler whose body is `body`, which sets `out`. */
+/* The response of a handler whose body is `body`, which sets `out`. */
 static const char *outcome(lua_bench_t *lb, const char *body)
 {
     char text[2048];
@@ -96,7 +96,7 @@ static void close_tells_how_the_program_ended(void **state)
     assert_string_equal(outcome(*state, "out = all(os.execute('true'), os.execute())"), "0,1");
 }
 
-/* On the threads of a server all signals are blocked, and SIGPIPE is ignored. */
+/* Threads of a server block all signals and ignore SIGPIPE. */
 static void programs_get_clean_signals(void **state)
 {
     sigset_t all;
@@ -104,7 +104,7 @@ static void programs_get_clean_signals(void **state)
     sigfillset(&all);
     assert_int_equal(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
     void (*pipe_before)(int) = signal(SIGPIPE, SIG_IGN);
-    /* Each would end by the signal if it could. */
+    /* Each would be killed by the signal if it could. */
     const char *piped =
         outcome(*state, "out = all(io.popen('kill -PIPE $$; kill -TERM $$; exit 1'):close())");
     assert_string_equal(piped, "nil,signal,13");
@@ -123,7 +123,7 @@ static void *read_endlessly(void *argument)
     return NULL;
 }
 
-/* LuaJIT's own io.popen flushes all streams, and waits for one that another thread reads. */
+/* LuaJIT's io.popen flushes all streams, and waits for one that another thread reads. */
 static void a_blocked_read_does_not_delay_other_threads(void **state)
 {
     lua_bench_t *lb = *state;
@@ -137,7 +137,7 @@ static void a_blocked_read_does_not_delay_other_threads(void **state)
              "local f = io.open([[%s]])\n"
              "function handle(req, res) res:body(f:read('*a')):send() end\n",
              fifo);
-    /* Opened for both, so that neither waits for the other. */
+    /* Opened for reading and writing, so that neither waits for the other. */
     FILE *writer = fopen(fifo, "r+");
     load(&other, text);
     pthread_t thread;
@@ -157,7 +157,7 @@ static void a_program_that_is_forgotten_is_not_waited_for(void **state)
 {
     lua_bench_t *lb = *state;
     char body[1024];
-    /* They run as long as the directory is there. */
+    /* They run as long as the directory exists. */
     snprintf(body, sizeof(body),
              "local command = [=[while [ -d '%s' ]; do sleep 0.05; done]=] "
              "io.popen(command, 'w') collectgarbage() collectgarbage() "

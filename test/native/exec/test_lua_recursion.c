@@ -19,7 +19,7 @@
 static void *respond(void *argument)
 {
     lua_bench_t *lb = argument;
-    /* An assertion of cmocka belongs on the thread of the test: the result is looked at there. */
+    /* cmocka's assertions work only on the test's thread: the result is checked there. */
     lb->bench.executor.handler = hs_lua_as_handler(lb->lua);
     hs_started_t started = hs_executor_start(&lb->bench.executor, lb->bench.job, true);
     return started == HS_STARTED_DONE ? lb : NULL;
@@ -63,7 +63,7 @@ static void dive(lua_bench_t *lb, const char *recursion, const char *expected, s
     assert_string_equal(lb->body, "lives");
 }
 
-/* Recursion that takes no Lua stack, or little of it, is ended at the C stack's end. */
+/* Recursion that uses little or no Lua stack is stopped at the end of the C stack. */
 static void guarded_functions_raise_on_stacks_of_any_size(void **state)
 {
     static const struct {
@@ -91,7 +91,7 @@ static void guarded_functions_raise_on_stacks_of_any_size(void **state)
           "  assert(load(function() return table.remove(parts) or dive() end))\n"
           "end",
           "C stack overflow: calls of load are nested too deeply" },
-        /* Each level halves a table of 400 several times first. */
+        /* Each level first halves a table of 400 several times. */
         { "function dive()\n"
           "  local numbers, compared = {}, 0\n"
           "  for i = 1, 400 do numbers[i] = i end\n"
@@ -109,7 +109,8 @@ static void guarded_functions_raise_on_stacks_of_any_size(void **state)
             dive(*state, cases[i].recursion, cases[i].expected, sizes[j]);
 }
 
-/* Every other function is ended by LuaJIT's limit of the Lua stack, for which the C stack suffices.
+/* Every other function is stopped by LuaJIT's limit of the Lua stack, for which the C stack
+ * suffices.
  */
 static void others_reach_the_limit_of_the_lua_stack(void **state)
 {
@@ -158,7 +159,7 @@ static void others_reach_the_limit_of_the_lua_stack(void **state)
         dive(*state, cases[i].recursion, cases[i].expected, 8 * MIB);
 }
 
-/* As the cases before, in a coroutine that is nested so deeply that there can be no other. */
+/* Like the cases above, in a coroutine nested so deeply that there can be no other. */
 static void what_is_left_at_the_limit_suffices_for_a_whole_lua_stack(void **state)
 {
     static const char *const deepest[] = {
@@ -193,7 +194,7 @@ static void what_is_left_at_the_limit_suffices_for_a_whole_lua_stack(void **stat
     }
 }
 
-/* Each finalizer leaves an object to be finalized, and makes the collector run. */
+/* Each finalizer leaves an object to be finalized, and triggers the collector. */
 static void finalizers_inside_finalizers(void **state)
 {
     lua_bench_t *lb = *state;

@@ -1,4 +1,4 @@
-/* What a response is built with at once, and what belongs to one request. */
+/* Setting several parts of a response at once, and data that belongs to one request. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,7 +64,7 @@ static void reset_forgets_what_was_built_and_not_what_was_sent(void **state)
     assert_string_equal(lb->fields, "Content-Type: application/problem+json\r\n");
 }
 
-/* Hooks and error handlers read what was built, also behind the end of the response. */
+/* Hooks and error handlers read what was built, even after the end of the response. */
 static void what_was_built_can_be_read(void **state)
 {
     lua_bench_t *lb = *state;

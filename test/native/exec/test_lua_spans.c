@@ -1,4 +1,4 @@
-/* Spans of calls that a handler makes: which requests have them, their ids, and what is lost. */
+/* Spans of calls made by a handler: which requests have them, their ids, and lost ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

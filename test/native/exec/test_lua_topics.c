@@ -1,4 +1,4 @@
-/* moonring.publish and moonring.subscribe on the thread of a loop and on a worker's. */
+/* moonring.publish and moonring.subscribe on the thread of a loop and on a worker. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,6 @@
 /*
- * exec/hs_metrics.h: what survives a process, what several threads do at once, and what a reader
- * makes of a board that another process has damaged.
+ * exec/hs_metrics.h: what survives a process, concurrent updates by several threads, and how a
+ * reader handles a board damaged by another process.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -192,7 +192,7 @@ static void a_damaged_board_is_read_within_its_bounds(void **state)
         uint8_t *bytes = (uint8_t *)board;
         for (size_t i = 0; i < sizeof(*board); i += 4) {
             seed = seed * 1103515245 + 12345;
-            uint32_t word = seed >> 16 & (round % 2 == 0 ? 3 : 0xff); /* small, to be believed */
+            uint32_t word = seed >> 16 & (round % 2 == 0 ? 3 : 0xff); /* small, to be plausible */
             memcpy(bytes + i, &word, sizeof(word));
         }
         atomic_store(&board->metric_count, HS_METRICS_MAX);

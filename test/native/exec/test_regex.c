@@ -1,4 +1,4 @@
-/* hs_regex: what ngx.re calls. */
+/* hs_regex: the functions behind ngx.re. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -137,8 +137,8 @@ static void endless_matching_ends(void **state)
     assert_true(hs_clock_monotonic_ms() - began < 20000);
 }
 
-/* Every pattern and subject of a small alphabet may come, with every combination of flags: no
- * access outside, and offsets inside of the subject. */
+/* Any pattern and subject over a small alphabet, with every combination of flags: no
+ * access out of bounds, and offsets within the subject. */
 static void random_patterns_stay_inside(void **state)
 {
     static const char alphabet[] = "ab()[]*+?|.^$\\{},12-<>=!:#dwKGRX\xc3\xa9\xff ";

@@ -78,7 +78,8 @@ static void fields_are_kept_in_order_and_repeated(void **state)
     assert_int_equal(bench.tape.records, 0);
 }
 
-/* What could forge a message is refused, logged once, and leaves no trace in the answer. */
+/* Values that could forge a message are rejected, logged once, and leave no trace in the response.
+ */
 static void names_and_values_that_could_forge_a_message(void **state)
 {
     (void)state;
@@ -115,7 +116,7 @@ static void framing_belongs_to_the_server(void **state)
     assert_int_equal(response->fields.len, 0);
     assert_false(response->close);
     assert_false(response->built);
-    /* Names of the same length are names like any other. */
+    /* Names of the same length as a special one are ordinary names. */
     assert_int_equal(hs_res_header(response, "Content-Lengtk", "1"), 0);
     assert_int_equal(hs_res_header(response, "Connectiom", "keep-alive"), 0);
     assert_int_equal(hs_res_header(response, "Transfer-Encodinh", "x"), 0);
@@ -193,7 +194,7 @@ static void a_body_of_ten_megabytes(void **state)
     free(data);
 }
 
-/* Every call, in a state in which no handler may call it, changes nothing. */
+/* Every call, in a state in which no handler may make it, changes nothing. */
 static void expect_closed_for_changes(void)
 {
     hs_sending_t before = response->sending;

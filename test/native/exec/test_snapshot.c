@@ -1,4 +1,4 @@
-/* hs_snapshot: the Lua files of an app as they were accepted, whatever the disk holds later. */
+/* hs_snapshot: the Lua files of an app as they were accepted, whatever happens on disk later. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "os/hs_files.h"
 #include "os/hs_sock.h"
 
-/* A snapshot of the bench's directory, through memory as from process to process. */
+/* A snapshot of the bench's directory, passed through memory as between processes. */
 static hs_snapshot_t *take(lua_bench_t *lb)
 {
     hs_snapshot_t *taken = hs_snapshot_take(lb->script, &lb->error);
@@ -138,7 +138,7 @@ static void folders_are_walked_but_for_some(void **state)
     hs_snapshot_free(snapshot);
 }
 
-/* 64 MiB and a little in sparse files. */
+/* Slightly more than 64 MiB in sparse files. */
 static void a_larger_app_keeps_what_was_loaded(void **state)
 {
     lua_bench_t *lb = *state;

@@ -1,4 +1,4 @@
-/* Responses from files: what is kept of them, and how that follows what happens on the disk. */
+/* Responses from files: what is cached, and how the cache follows changes on disk. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -55,7 +55,7 @@ static void age(rig_t *rig)
     rig->now_ms += HS_FILE_CACHE_FRESH_MS;
 }
 
-/* Asks for a path with further field lines. */
+/* Requests a path with further field lines. */
 static hs_static_outcome_t ask_with(rig_t *rig, const char *method, const char *path,
                                     const char *fields)
 {
@@ -72,7 +72,7 @@ static hs_static_outcome_t ask(rig_t *rig, const char *path)
     return ask_with(rig, "GET", path, "");
 }
 
-/* At the second time a small file goes into memory. */
+/* On the second request a small file is cached in memory. */
 static void ask_twice(rig_t *rig, const char *path)
 {
     assert_int_equal(ask(rig, path), HS_STATIC_BUILT);
@@ -103,7 +103,7 @@ static const char *content(rig_t *rig)
     return text;
 }
 
-/* The value of a field of the response, "" without. */
+/* The value of a field of the response, "" if absent. */
 static const char *field(rig_t *rig, const char *name)
 {
     static char value[4][256];
@@ -193,7 +193,7 @@ static void a_directory_has_an_index(void **state)
     end(&rig);
 }
 
-/* The path of the request, which what is served need not begin with. */
+/* The path of the request, which the path of the file need not begin with. */
 static const char *redirected(rig_t *rig, const char *target)
 {
     char text[512];
@@ -333,11 +333,11 @@ static void siblings_are_sent_to_those_who_accept_them(void **state)
     assert_int_equal(ask_with(&rig, "GET", "a.css", "Accept-Encoding: br\r\n"), HS_STATIC_BUILT);
     snprintf(coded, sizeof(coded), "%s", field(&rig, "ETag"));
     assert_string_not_equal(plain, coded);
-    /* What is compressed already is not looked for compressed. */
+    /* For content that is already compressed no compressed sibling is looked for. */
     assert_int_equal(ask_with(&rig, "GET", "b.png", "Accept-Encoding: gzip\r\n"), HS_STATIC_BUILT);
     assert_string_equal(content(&rig), "plain");
     assert_string_equal(field(&rig, "Vary"), "");
-    /* A sibling that goes, and one that comes. */
+    /* A sibling that is removed, and one that is added. */
     assert_int_equal(unlink(scratch_path(&rig.scratch, "root/a.css.br")), 0);
     scratch_text(&rig.scratch, "root/a.css.zst", "zstd");
     age(&rig);
@@ -423,7 +423,7 @@ static void unreadable_files_are_forbidden(void **state)
     (void)state;
     rig_t rig;
     if (geteuid() == 0)
-        skip(); /* root reads everything */
+        skip(); /* root can read everything */
     begin(&rig);
     scratch_text(&rig.scratch, "root/a", "x");
     assert_int_equal(chmod(scratch_path(&rig.scratch, "root/a"), 0), 0);
@@ -431,7 +431,7 @@ static void unreadable_files_are_forbidden(void **state)
     end(&rig);
 }
 
-/* Content that a response is sent from stays, whatever becomes of the cache. */
+/* Content that a response is sent from stays, whatever happens to the cache. */
 static void what_is_sent_outlives_the_cache(void **state)
 {
     (void)state;
@@ -445,7 +445,7 @@ static void what_is_sent_outlives_the_cache(void **state)
     end(&rig);
 }
 
-/* One of many paths to the same file: its letters written in two ways. */
+/* One of many paths to the same file: each letter can be written in two ways. */
 static const char *alias(char path[64], unsigned number, const char *name)
 {
     char *to = path;
@@ -488,7 +488,7 @@ static void the_cache_is_bounded(void **state)
     end(&rig);
 }
 
-/* Descriptors that only the cache holds are given up for a file that is asked for. */
+/* Descriptors held only by the cache are closed for a newly requested file. */
 static void too_many_open_files_cost_the_cache_first(void **state)
 {
     (void)state;

@@ -303,7 +303,7 @@ static void a_client_that_leaves_raises_in_the_wait(void **state)
     hs_executor_cancel(&lb->bench.executor, lb->bench.job, HS_ABORT_LOST);
     unsigned records = lb->bench.tape.records;
     finish(&desk);
-    assert_int_equal(lb->bench.tape.records, records); /* no complaint of a missing response */
+    assert_int_equal(lb->bench.tape.records, records); /* no error about a missing response */
     assert_true(start(&desk, "GET /seen HTTP/1.1\r\nHost: h\r\n\r\n"));
     bench_end_request(&lb->bench);
     assert_string_equal(lb->body, "aborted aborted: the client has gone, went on");
@@ -359,7 +359,7 @@ static void sleep_of_zero_lets_others_go_on(void **state)
     expect(&desk, 200, "ababab");
 }
 
-/* Until it waits again, or ends: hooks behind a route that has waited look at the response. */
+/* Until it waits again, or ends: hooks after a route that has waited read the response. */
 static void a_response_can_be_read_behind_its_end(void **state)
 {
     desk_t desk;

@@ -1,6 +1,6 @@
 /*
- * exec/hs_topics.h and exec/hs_topic_hub.h: order, loss and what is told of it, wake-ups, and what
- * a reader makes of memory that another process has damaged.
+ * exec/hs_topics.h and exec/hs_topic_hub.h: order, loss and its reporting, wake-ups, and how
+ * a reader handles memory damaged by another process.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,7 +31,7 @@ static hs_topics_t *new_topics(void)
     return topics;
 }
 
-/* The same ring, seen by another process. */
+/* The same ring, as seen by another process. */
 static hs_topics_t *another(const hs_topics_t *topics, uint32_t slot, uint32_t side)
 {
     hs_errinfo_t error;
@@ -51,7 +51,7 @@ static int post(hs_topics_t *topics, const char *topic, const char *message)
     return hs_topics_publish(topics, topic, strlen(topic), message, strlen(message));
 }
 
-/* What a subscriber has got. */
+/* What a subscriber has received. */
 typedef struct seen {
     uint64_t count;
     uint64_t lost;
@@ -153,7 +153,7 @@ static void what_was_published_before_a_subscription_is_not_for_it(void **state)
     hs_topics_free(topics);
 }
 
-/* A subscriber that closes others, and itself, while it is called. */
+/* A subscriber that closes others, and itself, while it is being called. */
 typedef struct closing {
     hs_topic_hub_t *hub;
     hs_topic_subscriber_t *closes[3];
@@ -281,7 +281,7 @@ static void a_subscriber_that_falls_behind_is_told_how_much_it_has_lost(void **s
     assert_true(seen.lost > 0);
     assert_true(seen.count >= 5 * (SIZE / 64) * 3 / 4);
     assert_int_equal(strtoull(seen.last, NULL, 10), published - 1);
-    /* What others have overwritten was not for this one. */
+    /* The messages that were overwritten were not for this subscriber. */
     assert_int_equal(post(topics, "rare", "x"), HS_OK);
     dispatch_all(hub);
     assert_int_equal(other.count, 1);
@@ -310,7 +310,7 @@ typedef struct publisher {
     uint32_t number;
 } publisher_t;
 
-/* Not so far ahead of the reader that it would lose something. */
+/* Not so far ahead of the reader that it would lose messages. */
 #define AHEAD (SIZE / 64 / 32)
 
 static size_t numbered(char *text, size_t size, uint32_t publisher, uint32_t number)
@@ -365,7 +365,7 @@ static void check_order(void *context, const char *message, size_t length, uint6
     ordered->wrong += len != length || memcmp(expected, message, len) != 0;
 }
 
-/* Sleeps as a reactor does: a wake-up that does not come ends the test. */
+/* Sleeps like a reactor: a missing wake-up fails the test. */
 static void messages_of_each_publisher_arrive_in_order_and_wake_the_loop(void **state)
 {
     (void)state;
@@ -405,7 +405,7 @@ static void messages_of_each_publisher_arrive_in_order_and_wake_the_loop(void **
     hs_topics_free(topics);
 }
 
-/* Slower than they publish: what it gets is whole and in order, and the rest was counted. */
+/* Slower than the publishers: what it gets is complete and in order, and the rest was counted. */
 static void a_reader_that_is_overtaken_gets_nothing_torn(void **state)
 {
     (void)state;
@@ -466,7 +466,7 @@ static void only_a_process_that_sleeps_and_subscribes_is_signalled(void **state)
         assert_int_equal(post(other, "t", "asleep"), HS_OK);
     assert_int_equal(signals_of(topics), 1);
     assert_int_equal(signals_of(other), 0);
-    /* A worker's loop sleeps through what wakes the other, and still has its signal. */
+    /* A worker's loop sleeps through a wake-up of the other, and still has its signal. */
     hs_topic_hub_t worker;
     hs_topic_hub_init(&worker, topics, NULL, HS_TOPICS_WORKERS);
     seen_t by_worker;
@@ -507,7 +507,7 @@ static void damaged_memory_is_survived(void **state)
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            /* Mostly where there is something; the low bits decide between much and little. */
+            /* Mostly where there is data; the low bits select large or small values. */
             size_t word = random % (round % 2 == 0 ? size / 8 : 64 * 1024 / 8);
             words[word] = (random & 3) == 0   ? random
                           : (random & 3) == 1 ? random % 256

@@ -1,6 +1,6 @@
 /*
- * Publishers that are killed (-9) at any moment: readers never stop, and what they read is whole
- * and in order. MOONRING_TEST_KILLS sets how many are.
+ * Publishers that are killed (-9) at any moment: readers never stop, and what they read is complete
+ * and in order. MOONRING_TEST_KILLS sets the number of kills.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,7 +23,7 @@
 #define KILLS 300
 #define STUCK_MS 1000 /* less than after what a reader goes on anyway */
 
-/* The text of a message: publisher, number, and the same byte over and over. */
+/* The text of a message: publisher, number, and the same byte repeated. */
 static size_t text_of(char *text, uint32_t publisher, uint32_t number)
 {
     size_t len = 16 + (number * 2654435761u >> 8) % (number % 4 == 0 ? 60000 : 300);
@@ -33,7 +33,7 @@ static size_t text_of(char *text, uint32_t publisher, uint32_t number)
     return len;
 }
 
-/* In a process of its own, until it is killed. */
+/* In a separate process, until it is killed. */
 static void publish_until_killed(hs_topics_t *topics, uint32_t slot, uint32_t publisher)
 {
     static char text[HS_TOPIC_MESSAGE_MAX];
@@ -42,7 +42,7 @@ static void publish_until_killed(hs_topics_t *topics, uint32_t slot, uint32_t pu
         _exit(1);
     for (uint32_t number = 0; getppid() == parent; number++) {
         (void)hs_topics_publish(topics, "t", 1, text, text_of(text, publisher, number));
-        (void)usleep(30); /* for the reader, where processors are few */
+        (void)usleep(30); /* for the reader, if there are few CPUs */
     }
     _exit(1);
 }
@@ -76,7 +76,7 @@ static void check(void *context, const char *message, size_t length, uint64_t lo
     checked->last[publisher] = number + 1;
 }
 
-/* Reads for so long. */
+/* Reads for this long. */
 static void read_for(hs_topic_hub_t *hub, uint64_t us)
 {
     uint64_t until_ns = hs_clock_monotonic_ns() + us * 1000;
@@ -85,7 +85,7 @@ static void read_for(hs_topic_hub_t *hub, uint64_t us)
     while (hs_clock_monotonic_ns() < until_ns);
 }
 
-/* Until a message that was published now is read, by which time others may have overwritten it. */
+/* Until a message published now is read, by which time others may have overwritten it. */
 static void expect_no_stop(hs_topics_t *topics, hs_topic_hub_t *hub, checked_t *checked,
                            uint32_t publisher)
 {
@@ -141,7 +141,7 @@ static void killed_publishers_neither_stop_nor_tear(void **state)
     free(checked);
 }
 
-/* It has taken cells, and stands still: readers go on after a while, and what it writes later does
+/* It has reserved cells, and is stopped: readers continue after a while, and its later writes do
  * no harm. */
 static void a_publisher_that_stands_still_stops_readers_for_a_limited_time(void **state)
 {

@@ -1,4 +1,4 @@
-/* Worker threads: jobs go out, are handled, and come back once, whatever happens meanwhile. */
+/* Worker threads: jobs are handed out, handled, and returned once, whatever happens meanwhile. */
 #include "exec/hs_worker.h"
 
 #include "exec/gate.h"
@@ -13,7 +13,7 @@ typedef struct pool {
     gate_t gate;
     unsigned returned;
     unsigned ran;  /* of those returned: a worker has run the handler */
-    uint64_t kept; /* a handle of the job while it was the worker's, 0: none */
+    uint64_t kept; /* a handle of the job while a worker had it, 0: none */
 } pool_t;
 
 static void handle(hs_request_t *request, hs_response_t *response, void *user_data)
@@ -49,7 +49,7 @@ static hs_job_t *submit(pool_t *pool, const char *url)
     return job;
 }
 
-/* Returns when a worker stands there. */
+/* Returns when a worker is waiting there. */
 static hs_job_t *submit_to_the_gate(pool_t *pool)
 {
     hs_job_t *job = submit(pool, "/gate");

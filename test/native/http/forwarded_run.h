@@ -8,11 +8,11 @@
 
 #define FORWARDED_RUN_FIELDS 16
 
-/* `values` have '\n' between them and live as long as the result is used. */
+/* `values` are separated by newlines and must outlive the use of the result. */
 static inline hs_peer_t forwarded_run(const hs_forwarding_t *forwarding, hs_peer_t peer,
                                       char *values, size_t len)
 {
-    /* Names are offsets from the same base as values: they stand behind them. */
+    /* Names are offsets from the same base as values: they come after them. */
     static const char names[] = "X-Forwarded-ForforwardedX-Other";
     static char base[64 * 1024];
     hs_field_t fields[FORWARDED_RUN_FIELDS + 1];

@@ -1,10 +1,10 @@
-/* Content that was coded with gzip, decoded. Include after cmocka.h. */
+/* Gzip-compressed content, decoded. Include after cmocka.h. */
 #pragma once
 
 #include "data/hs_buf.h"
 #include "http/hs_inflate.h"
 
-/* Appends what the bytes mean to `out`. Whether they are a whole gzip member. */
+/* Appends the decoded bytes to `out`. Returns whether they are a complete gzip member. */
 static inline bool inflate_all(const char *data, size_t len, hs_buf_t *out)
 {
     hs_inflate_t *decoder = hs_inflate_new(HS_INFLATE_GZIP);

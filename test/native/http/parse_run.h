@@ -1,4 +1,4 @@
-/* Parses one message that lies in separate pieces, as a ring or a slow client would give it. */
+/* Parses one message given in separate pieces, as by a ring or a slow client. */
 #pragma once
 
 #include <stdlib.h>
@@ -35,7 +35,7 @@ static inline void parse_run_free(parse_run_t *run)
     memset(run, 0, sizeof(*run));
 }
 
-/* One piece, in memory of its own that ends where the piece ends: reading on is a sanitizer report.
+/* One piece, in a separate allocation of exactly its size: reading past it is a sanitizer report.
  */
 static inline hs_parse_outcome_t parse_run_piece(parse_run_t *run, const char *data, size_t len)
 {
@@ -62,8 +62,8 @@ static inline void parse_run_head_is_complete(parse_run_t *run, const char *text
 }
 
 /*
- * Parses `text`: first `first` bytes, then pieces of `step`. The end is in run->outcome. Content of
- * known length is not the parser's: it is left where it is.
+ * Parses `text`: first `first` bytes, then pieces of `step`. The result is in run->outcome. Content
+ * of known length is not parsed: it is left where it is.
  */
 static inline void parse_run(parse_run_t *run, const hs_limits_t *limits, const char *text,
                              size_t len, size_t first, size_t step)

@@ -1,4 +1,4 @@
-/* Headers of the PROXY protocol for suites: bytes, and the source that they name ("": none). */
+/* Headers of the PROXY protocol for suites: bytes, and the source that they contain ("": none). */
 #pragma once
 
 #include <stdint.h>
@@ -36,12 +36,12 @@ static const proxy_case_t proxy_cases[] = {
     { PROXY_BYTES(V2_SIGNATURE "\x21\x21\0\x24\x20\1\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\1"
                                "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\1\0\0"),
       "2001:db8::1", 1 },
-    /* TLVs behind the addresses, one of them GET / with an end of a head. */
+    /* TLVs after the addresses, one of them GET / with the end of a head. */
     { PROXY_BYTES(V2_SIGNATURE "\x21\x11\0\x25\xc0\0\2\1\x0a\0\0\1\xdc\4\1\xbb"
                                "\x04\0\0\x02\0\x10GET / HTTP/1.1\r\n\xea\0\0"),
       "192.0.2.1", 56324 },
     { PROXY_BYTES(V2_SIGNATURE "\x20\0\0\0"), "", 0 },          /* LOCAL */
-    { PROXY_BYTES(V2_SIGNATURE "\x20\x11\0\3abc"), "", 0 },     /* ... with addresses, cut */
+    { PROXY_BYTES(V2_SIGNATURE "\x20\x11\0\3abc"), "", 0 },     /* ... with addresses, truncated */
     { PROXY_BYTES(V2_SIGNATURE "\x21\0\0\5\r\n\r\n "), "", 0 }, /* UNSPEC */
     { PROXY_BYTES(V2_SIGNATURE "\x21\x12\0\x0c\xc0\0\2\1\x0a\0\0\1\xdc\4\1\xbb"), "", 0 }, /* UDP */
     { PROXY_BYTES(V2_SIGNATURE "\x21\x31\0\2ab"), "", 0 }, /* a Unix socket */

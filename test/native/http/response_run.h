@@ -1,4 +1,4 @@
-/* Parses one response that lies in separate pieces, as a network would give it. */
+/* Parses one response given in separate pieces, as by a network. */
 #pragma once
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static inline void response_run_free(response_run_t *run)
     hs_buf_free(&run->content);
 }
 
-/* One piece, in memory of its own that ends where the piece ends: reading on is a sanitizer report.
+/* One piece, in a separate allocation of exactly its size: reading past it is a sanitizer report.
  */
 static inline void response_run_piece(response_run_t *run, const char *data, size_t len)
 {

@@ -1,4 +1,4 @@
-/* hs_accept_encoding: the coding of a response by the client's Accept-Encoding. */
+/* hs_accept_encoding: the coding of a response, chosen by the client's Accept-Encoding. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +14,7 @@ static const hs_coding_t order[] = { HS_CODING_BR, HS_CODING_ZSTD, HS_CODING_GZI
 #define ALL                                                                                        \
     (HS_CODING_BIT(HS_CODING_BR) | HS_CODING_BIT(HS_CODING_ZSTD) | HS_CODING_BIT(HS_CODING_GZIP))
 
-/* The coding for fields with these values, '\n' between them; NULL: without the field. */
+/* The coding for fields with these values, separated by newlines; NULL: no field. */
 static const char *chosen(unsigned offered, const char *values)
 {
     hs_accept_encoding_t accepted;

@@ -1,4 +1,4 @@
-/* hs_coder: gzip of whole content and of pieces, against the decoder. Brotli is compared with
+/* hs_coder: gzip of whole content and of pieces, checked with the decoder. Brotli is compared with
  * node's by test/e2e/compression.test.ts. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -67,7 +67,7 @@ static void what_would_not_be_shorter_is_left(void **state)
     hs_coders_free(coders);
 }
 
-/* Behind a flush everything can be decoded; contexts are used again by the next stream. */
+/* After a flush everything can be decoded; contexts are reused by the next stream. */
 static void pieces_with_flushes(void **state)
 {
     (void)state;
@@ -107,7 +107,7 @@ static void pieces_with_flushes(void **state)
     hs_coders_free(coders);
 }
 
-/* A stream that is given up leaves nothing behind for the next one. */
+/* An abandoned stream leaves nothing behind for the next one. */
 static void a_stream_may_be_given_up(void **state)
 {
     (void)state;

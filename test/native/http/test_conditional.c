@@ -1,4 +1,4 @@
-/* RFC 9110 §13 and §14 as tables: what a request says about a representation. */
+/* RFC 9110 §13 and §14 as tables: the conditions and ranges of a request for a representation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ enum {
 typedef struct row {
     const char *fields;
     int get;
-    int put; /* any method but GET and HEAD */
+    int put; /* any method except GET and HEAD */
 } row_t;
 
 static const row_t rows[] = {
@@ -171,7 +171,7 @@ static const range_row_t range_rows[] = {
     { "Range: bytes=100-200\r\n", UNSATISFIABLE, 0, 0 },
     { "Range: bytes=-0\r\n", UNSATISFIABLE, 0, 0 },
     { "Range: bytes=99999999999999999999999999-\r\n", UNSATISFIABLE, 0, 0 },
-    /* Malformed, or not for us: as if it were absent. */
+    /* Malformed, or not supported: treated as absent. */
     { "Range: bytes=20-10\r\n", WHOLE, 0, 0 },
     { "Range: bytes=-\r\n", WHOLE, 0, 0 },
     { "Range: bytes=\r\n", WHOLE, 0, 0 },
@@ -182,7 +182,7 @@ static const range_row_t range_rows[] = {
     { "Range: bytes=+1-2\r\n", WHOLE, 0, 0 },
     { "Range: lines=1-2\r\n", WHOLE, 0, 0 },
     { "Range: bytes=0-1\r\nRange: bytes=2-3\r\n", WHOLE, 0, 0 },
-    /* Several ranges: §14.2 allows the whole. */
+    /* Several ranges: §14.2 allows sending the whole representation. */
     { "Range: bytes=0-1,5-6\r\n", WHOLE, 0, 0 },
     { "Range: bytes=200-,300-\r\n", WHOLE, 0, 0 },
     /* If-Range compares strongly, dates exactly. */
@@ -241,7 +241,7 @@ static void no_range_of_an_empty_file_is_a_part(void **state)
     }
 }
 
-/* §8.8.2.2: within its second a file may change again. */
+/* §8.8.2.2: a file may change again within the same second. */
 static void a_date_of_this_second_is_too_weak_for_if_range(void **state)
 {
     (void)state;

@@ -32,7 +32,7 @@ static void check(int64_t second)
     assert_int_equal(date.second, second);
 }
 
-/* Every form of what was formatted is read as the same second. */
+/* Every format of a formatted date is parsed as the same second. */
 static void check_parse(int64_t second)
 {
     time_t time = (time_t)second;
@@ -91,7 +91,7 @@ static void the_ends_of_the_range(void **state)
                                    "\r\n");
 }
 
-/* The days around every turn of a month and every leap day, of every year. */
+/* The days around every end of a month and every leap day, of every year. */
 static void every_month_of_every_year(void **state)
 {
     (void)state;
@@ -163,7 +163,7 @@ static void dates_are_read_in_three_forms(void **state)
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         check_parse((int64_t)((random >> 11) % (uint64_t)(LAST_SECOND + 1)));
     }
-    /* RFC 9110 §5.6.7: two digits are never more than 50 years ahead. */
+    /* RFC 9110 §5.6.7: a two-digit year is never more than 50 years in the future. */
     int64_t second;
     const char text[] = "Sunday, 06-Nov-94 08:49:37 GMT";
     assert_true(hs_date_parse(hs_span(text, strlen(text)), second_of(2026, 1, 1), &second));

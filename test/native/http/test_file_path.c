@@ -12,7 +12,8 @@
 #include "http/hs_file_path.h"
 #include "http/hs_mime.h"
 
-/* The name, or "refused" or "malformed" in brackets. The text is in memory of its exact size. */
+/* The name, or "refused" or "malformed" in brackets. The text is in an allocation of its exact
+ * size. */
 static const char *decode(const char *text, size_t len, bool hides)
 {
     static hs_file_path_t path;
@@ -62,7 +63,7 @@ static void nothing_leads_out_of_the_directory(void **state)
         assert_string_equal(decode(refused[i], strlen(refused[i]), true), "(refused)");
         assert_string_equal(decode(refused[i], strlen(refused[i]), false), "(refused)");
     }
-    /* Decoded once: what is then left is a name. */
+    /* Decoded once: the result is a name. */
     assert_string_equal(DECODE("%252e%252e/a"), "%2e%2e/a");
 }
 

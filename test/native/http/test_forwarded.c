@@ -1,4 +1,4 @@
-/* hs_forwarded: whom trusted proxies forward for, and that nothing else is believed. */
+/* hs_forwarded: the client named by trusted proxies, and that nothing else is believed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ static hs_peer_t peer_of(const char *text)
     return peer;
 }
 
-/* The values of the fields, with '\n' between them, and who the client is. */
+/* The values of the fields, separated by newlines, and the client. */
 static void expect(const char *peer, const char *values, const char *client)
 {
     char *copy = strdup(values);
@@ -75,7 +75,7 @@ static void proxies_alone_leave_the_first_of_them(void **state)
     expect("10.0.0.1", ", ,10.0.0.3,, 10.0.0.2 ,\n,", "10.0.0.3");
 }
 
-/* What cannot be read ends the walk: in front of it stands whatever the client likes. */
+/* An element that cannot be parsed ends the search: anything before it may come from the client. */
 static void malformed_and_unknown_end_the_walk(void **state)
 {
     (void)state;
@@ -142,7 +142,7 @@ static void forwarded_of_rfc_7239(void **state)
     expect("10.0.0.1", "for=\"192.0.2.4\\3\"", "192.0.2.43");
     expect("10.0.0.1", "for=192.0.2.43;host=\"a,b;for=6.6.6.6\"", "192.0.2.43");
     expect("10.0.0.1", "for=192.0.2.43;host=\"a\\\",\\\\\"", "192.0.2.43");
-    /* Colons and brackets ought to be in quotes. */
+    /* Colons and brackets should be in quotes. */
     expect("10.0.0.1", "for=192.0.2.43:80", "192.0.2.43");
     expect("10.0.0.1", "for=[2001:db8::1]:80", "2001:db8::1");
 }
@@ -186,8 +186,8 @@ static void forwarded_elements_that_say_nothing(void **state)
 }
 
 /*
- * A proxy has appended its element to whatever the client sent, in the same field or in one of its
- * own: the client cannot change what the element says, be it by quotes that do not end.
+ * A proxy has appended its element to whatever the client sent, in the same field or in a separate
+ * one: the client cannot change the meaning of the element, not even by unterminated quotes.
  */
 static void what_a_proxy_appends_stands_whatever_is_in_front(void **state)
 {

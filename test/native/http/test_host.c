@@ -1,4 +1,5 @@
-/* hs_host: which hosts are valid, byte by byte and against the grammar written out plainly. */
+/* hs_host: which hosts are valid, byte by byte and compared with a plain implementation of the
+ * grammar. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,7 @@ static void hosts_and_ports(void **state)
             fail_msg("taken: %s", invalid[i]);
 }
 
-/* RFC 3986 §2.3: unreserved, at any place of names of every length; a colon at the end begins a
+/* RFC 3986 §2.3: unreserved, at any position of names of every length; a colon at the end begins a
  * port. No hexadecimal letters, which a percent sign could precede. */
 static void every_byte_in_a_name(void **state)
 {
@@ -67,7 +68,7 @@ static void every_port(void **state)
         }
 }
 
-/* A digit that is none, and one too many. */
+/* An invalid digit, and one digit too many. */
 static void no_ports(void **state)
 {
     (void)state;
@@ -86,14 +87,14 @@ static void no_ports(void **state)
                 }
 }
 
-/* Whatever was taken before: one byte more, less or another makes it another host. */
+/* Whatever host was accepted before: one byte more, less or different makes it another host. */
 static void a_remembered_host_is_taken_exactly(void **state)
 {
     (void)state;
     char text[80];
     hs_host_memo_t memo = { 0 };
     assert_false(hs_host_is_valid_memo(&memo, hs_span("", 0)));
-    for (size_t len = 1; len <= sizeof(text); len++) { /* some are too long to be remembered */
+    for (size_t len = 1; len <= sizeof(text); len++) { /* some are too long for the cache */
         memset(text, 'a', sizeof(text));
         assert_true(hs_host_is_valid_memo(&memo, hs_span(text, len)));
         assert_true(hs_host_is_valid_memo(&memo, hs_span(text, len)));

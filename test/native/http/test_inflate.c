@@ -1,4 +1,4 @@
-/* hs_inflate: formats, where the bytes are cut, what is corrupt, what inflates to too much. */
+/* hs_inflate: formats, splitting, corrupt input, and input that inflates to too much. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,7 +30,7 @@ static void compress_to(hs_buf_t *to, const char *text, size_t len, int bits)
     deflateEnd(&stream);
 }
 
-/* Decodes in pieces of `step` bytes, each in memory of its own. The outcome at the end. */
+/* Decodes in pieces of `step` bytes, each in a separate allocation. Returns the final outcome. */
 static hs_inflate_outcome_t decode(const hs_buf_t *from, size_t step, hs_inflate_format_t format,
                                    hs_buf_t *to, bool *is_complete)
 {
@@ -85,7 +85,7 @@ static void expect_failure(const hs_buf_t *from, hs_inflate_format_t format,
     }
 }
 
-/* Text that does not compress to nothing. */
+/* Text that compresses poorly. */
 static char *make_text(size_t len)
 {
     char *text = malloc(len + 1);
@@ -161,10 +161,10 @@ static void refuses_what_is_corrupt(void **state)
     from.len = 0;
     compress_to(&from, "abc", 3, GZIP);
     size_t len = from.len;
-    from.data[len - 5] ^= 1; /* the check sum */
+    from.data[len - 5] ^= 1; /* the checksum */
     expect_failure(&from, HS_INFLATE_GZIP, HS_INFLATE_CORRUPT);
     from.data[len - 5] ^= 1;
-    assert_true(hs_buf_append(&from, "xy", 2)); /* bytes behind the end */
+    assert_true(hs_buf_append(&from, "xy", 2)); /* bytes after the end */
     expect_failure(&from, HS_INFLATE_GZIP, HS_INFLATE_CORRUPT);
     from.len = 0;
     compress_to(&from, "abc", 3, ZLIB);

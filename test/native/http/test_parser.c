@@ -1,4 +1,4 @@
-/* hs_parse on whole requests: what is accepted, as which spans, wherever the bytes are cut. */
+/* hs_parse on whole requests: what is accepted, as which spans, wherever the bytes are split. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "http/parse_run.h"
 
-/* What came out, in one line: "GET /x 1.1 keep [host=a] [b=c] length=3 body". */
+/* The result, in one line: "GET /x 1.1 keep [host=a] [b=c] length=3 body". */
 static void describe(const parse_run_t *run, char *to, size_t size)
 {
     const hs_msg_t *msg = &run->msg;
@@ -45,7 +45,7 @@ static void expect_accepted(const char *text, size_t first, size_t step, const c
     parse_run_free(&run);
 }
 
-/* Whole, byte by byte, and cut in two at every point; with a pipelined request behind it too. */
+/* Whole, byte by byte, and split in two at every point; with a pipelined request after it too. */
 static void accepts(const char *text, const char *expected)
 {
     size_t len = strlen(text);
@@ -141,7 +141,7 @@ static void chunked_content(void **state)
             "chunked=abc");
 }
 
-/* A target or a value that is cut in many pieces is one span. */
+/* A target or a value that is split into many pieces is one span. */
 static void a_long_head_in_pieces_of_every_size(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* hs_parse: every limit at its edge and one beyond, and every code that llhttp may return. */
+/* hs_parse: every limit at its maximum and one beyond, and every code that llhttp may return. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,7 +123,7 @@ static void chunked_content_as_it_grows(void **state)
     expect(&limits, &text, HS_PARSE_CONTENT_TOO_LARGE);
 }
 
-/* Refused when the size is read: not a byte of the chunk is needed, and none is kept. */
+/* Refused when the size is parsed: not a byte of the chunk is needed, and none is kept. */
 static void a_chunk_too_large_is_refused_when_its_size_is_read(void **state)
 {
     (void)state;
@@ -161,7 +161,7 @@ static void expect_bounded(const char *before, const char *piece, size_t count)
     parse_run_free(&run);
 }
 
-/* What carries no content is bounded, in whatever part of a chunk it hides. */
+/* Bytes that carry no content are limited, in any part of a chunk. */
 static void extensions_and_trailers_are_limited(void **state)
 {
     (void)state;
@@ -194,7 +194,7 @@ static void extensions_and_trailers_within_the_limit_are_ignored(void **state)
     expect(&limits, &text, HS_PARSE_COMPLETE);
 }
 
-/* Many small chunks are inefficient, not an attack: their sizes and line ends are allowed for. */
+/* Many small chunks are inefficient, not an attack: their sizes and line ends are allowed. */
 static void chunks_of_one_byte_are_allowed(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* hs_parse on what is no good request: every outcome, every llhttp code, every limit. */
+/* hs_parse on invalid requests: every outcome, every llhttp code, every limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,7 @@ static bool has_outcome(const hs_limits_t *limits, const char *text, size_t len,
     return same;
 }
 
-/* The outcome does not depend on where the bytes are cut. */
+/* The outcome does not depend on where the bytes are split. */
 static bool at_every_cut(const hs_limits_t *limits, const char *text, size_t len,
                          hs_parse_outcome_t expected)
 {
@@ -145,7 +145,7 @@ static void bad_hosts(void **state)
             { "GET / HTTP/1.1\r\nHost: \xc3\xa9\r\n\r\n", HS_PARSE_BAD_REQUEST });
 }
 
-/* Where two readers of one message could disagree about its end, there is no message. */
+/* If two parsers could disagree about the end of a message, it is rejected. */
 static void bad_framing(void **state)
 {
     (void)state;
@@ -210,7 +210,7 @@ static void bad_chunks(void **state)
             { CHUNKED "FFFFFFFFFFFFFFFF\r\n", HS_PARSE_CONTENT_TOO_LARGE });
 }
 
-/* A head that only needs more is not refused, however long one waits. */
+/* An incomplete head is not refused, however long one waits. */
 static void an_incomplete_message_needs_more(void **state)
 {
     (void)state;

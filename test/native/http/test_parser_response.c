@@ -1,4 +1,4 @@
-/* hs_parse_response on whole responses: heads, content, refusals, wherever the bytes are cut. */
+/* hs_parse_response on whole responses: heads, content, refusals, wherever the bytes are split. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,13 +15,13 @@ typedef struct expected {
     const char *text;
     size_t len;
     bool to_head;
-    bool ends; /* the connection ends behind the text */
+    bool ends; /* the connection ends after the text */
     hs_response_outcome_t outcome;
     const char *described; /* NULL for refusals */
     size_t taken;
 } expected_t;
 
-/* What came out, in one line: "200 keep length=3 [OK|content-length:3|] abc". */
+/* The result, in one line: "200 keep length=3 [OK|content-length:3|] abc". */
 static void describe(const response_run_t *run, char *to, size_t size)
 {
     const hs_parse_response_t *parse = &run->parse;
@@ -58,7 +58,7 @@ static void expect_run(const expected_t *expected, size_t first, size_t step)
     response_run_free(&run);
 }
 
-/* Whole, byte by byte, in threes, and cut in two at every point. */
+/* Whole, byte by byte, in threes, and split in two at every point. */
 static void expect_at_every_cut(expected_t expected)
 {
     expected.len = expected.len > 0 ? expected.len : strlen(expected.text);
@@ -69,7 +69,7 @@ static void expect_at_every_cut(expected_t expected)
         expect_run(&expected, cut, expected.len);
 }
 
-/* A complete response, alone and with bytes behind it that do not belong to it. */
+/* A complete response, alone and followed by bytes that do not belong to it. */
 static void accepts(const char *text, const char *described)
 {
     char with_rest[4096];
@@ -392,7 +392,7 @@ static void limits_what_is_no_content_in_chunks(void **state)
     expect_repeated(head, '0', max + 14, "1\r\na\r\n0\r\n\r\n", HS_RESPONSE_FRAMING_TOO_LARGE);
 }
 
-/* 20 000 chunks of one byte: none has more framing than it needs. */
+/* 20 000 chunks of one byte: none has more framing than needed. */
 static void many_small_chunks_are_content(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* hs_proxy_header: both versions at every length, and what is refused. */
+/* hs_proxy_header: both versions at every length, and invalid headers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "http/hs_proxy_header.h"
 #include "http/proxy_headers.h"
 
-/* From memory of exactly this size, so that a sanitizer sees what is read behind it. */
+/* In an allocation of exactly this size, so that a sanitizer reports reads past it. */
 static hs_proxy_outcome_t read_exactly(const char *data, size_t len, hs_proxy_header_t *header)
 {
     char *copy = malloc(len > 0 ? len : 1);
@@ -45,7 +45,7 @@ static void complete_at_the_last_byte(void **state)
     }
 }
 
-/* And it stays so, whatever follows. */
+/* And it remains so, whatever follows. */
 static void malformed_from_some_byte_on(void **state)
 {
     (void)state;

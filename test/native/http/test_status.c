@@ -1,4 +1,4 @@
-/* hs_status: status lines, phrases, and which statuses carry no content. */
+/* hs_status: status lines, reason phrases, and which statuses have no content. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

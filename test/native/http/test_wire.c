@@ -1,4 +1,4 @@
-/* hs_wire: the exact bytes of response heads, and which names and values may be in them. */
+/* hs_wire: the exact bytes of response heads, and which names and values are allowed in them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -188,7 +188,7 @@ static void heads_are_appended(void **state)
     hs_buf_free(&out);
 }
 
-/* Whatever the lengths: the same bytes as the general way writes. */
+/* For all lengths: the same bytes as from the general path. */
 static void a_plain_response_is_the_general_one(void **state)
 {
     (void)state;
@@ -212,7 +212,7 @@ static void a_plain_response_is_the_general_one(void **state)
         }
 }
 
-/* The longest status line, the longest number and the longest Connection fit what is reserved. */
+/* The longest status line, number and Connection field fit the reserved space. */
 static void a_head_fits_the_reserved_room(void **state)
 {
     (void)state;
@@ -255,8 +255,8 @@ static void refusals(void **state)
                  "Content-Type: text/plain\r\nContent-Length: 32\r\nConnection: close\r\n\r\n");
 }
 
-/* RFC 9110 §5.6.2: tchar, and nothing else, at any place of names that are and are not whole
- * words. */
+/* RFC 9110 §5.6.2: tchar, and nothing else, at any position of names whose length is or is not a
+ * multiple of the word size. */
 static void every_byte_in_a_field_name(void **state)
 {
     (void)state;
@@ -274,8 +274,8 @@ static void every_byte_in_a_field_name(void **state)
     assert_false(hs_wire_is_field_name(hs_span("", 0)));
 }
 
-/* RFC 9110 §5.5: no control character but HTAB; bytes above 0x7f are obs-text and allowed. At any
- * place of values that are and are not whole words. */
+/* RFC 9110 §5.5: no control character except HTAB; bytes above 0x7f are obs-text and allowed. At
+ * any position of values whose length is or is not a multiple of the word size. */
 static void every_byte_in_a_field_value(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /*
- * A loop with an hs_net_t, and peers that the test plays itself on plain descriptors between two
+ * A loop with an hs_net_t, and peers that the test operates on plain descriptors between two
  * turns. Include after cmocka.h.
  */
 #pragma once
@@ -13,7 +13,7 @@
 #include "net/hs_socket.h"
 #include "os/hs_clock.h"
 
-/* Longer than any of this takes, also on a busy machine. */
+/* Longer than any of this takes, even on a busy machine. */
 #define WAIT_MS 30000
 
 typedef struct rig {
@@ -26,7 +26,7 @@ typedef struct rig {
     size_t descriptors;
 } rig_t;
 
-/* A socket with what the callback has told. */
+/* A socket with what the callback reported. */
 typedef struct user {
     hs_socket_t *socket;
     unsigned done[2];
@@ -115,7 +115,7 @@ static inline hs_failure_kind_t failure_of_side(const user_t *user, hs_socket_si
     return user->socket->outcomes[side].failure.kind;
 }
 
-/* Waits if need be, for the end of what `progress` has begun. */
+/* Waits if necessary, until the operation started by `progress` has finished. */
 static inline hs_failure_kind_t settle(rig_t *rig, user_t *user, hs_socket_side_t side,
                                        hs_socket_progress_t progress)
 {
@@ -157,7 +157,7 @@ static inline int user_connect(rig_t *rig, user_t *user)
     return rig_accept(rig);
 }
 
-/* The peer sends all of it, while the loop turns. */
+/* The peer sends all of it, while the loop runs. */
 static inline void peer_say(rig_t *rig, int fd, const char *text, size_t len)
 {
     while (len > 0) {
@@ -172,7 +172,7 @@ static inline void peer_say(rig_t *rig, int fd, const char *text, size_t len)
     }
 }
 
-/* The peer receives exactly so many bytes, or less before the end of the stream. */
+/* The peer receives exactly that many bytes, or fewer if the stream ends. */
 static inline size_t peer_hear(rig_t *rig, int fd, char *to, size_t len)
 {
     size_t got = 0;

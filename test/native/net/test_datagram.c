@@ -1,4 +1,4 @@
-/* Datagram sockets on real ones; the test is the peer. */
+/* Datagram sockets, with real sockets; the test is the peer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static void on_datagram_done(void *context, hs_datagram_t *datagram)
     user->done++;
 }
 
-/* A bound socket of the peer's, and its port. */
+/* A bound socket of the peer, and its port. */
 static int peer_open(uint16_t *port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
@@ -73,7 +73,7 @@ static void datagrams_go_both_ways(void **state)
     assert_int_equal(user.datagram->failure.kind, HS_FAILURE_NONE);
     assert_int_equal(user.datagram->len, 6);
     assert_memory_equal(user.datagram->data, "answer", 6);
-    assert_true(hs_datagram_receive(user.datagram, 3, WAIT_MS)); /* it is there, and is cut */
+    assert_true(hs_datagram_receive(user.datagram, 3, WAIT_MS)); /* truncated */
     assert_int_equal(user.datagram->len, 3);
     assert_memory_equal(user.datagram->data, "sec", 3);
     assert_false(hs_datagram_receive(user.datagram, 3, 30));

@@ -14,14 +14,14 @@
 #include "net/net_rig.h"
 #include "os/hs_thread.h"
 
-/* A resolver that answers as the test says. owner: the test; all under the lock */
+/* A resolver that responds as the test says. owner: the test; all under the lock */
 typedef struct names {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     const char *addresses[4];
     size_t count;
     int failure; /* instead */
-    bool hangs;  /* until it does no longer */
+    bool hangs;  /* until this is cleared */
     unsigned calls;
     unsigned running;
 } names_t;
@@ -210,7 +210,7 @@ static void a_resolver_that_never_answers_holds_up_nothing_else(void **state)
     hs_socket_free(user.socket);
     connect_and_close(&rig, "127.0.0.1", HS_FAILURE_NONE);
     assert_int_equal(names_calls(&names), 1);
-    rig_close(&rig); /* the lookup still hangs */
+    rig_close(&rig); /* the lookup is still hanging */
     names_close(&names);
 }
 
@@ -261,7 +261,7 @@ static void the_next_address_is_tried_when_one_refuses(void **state)
     names_close(&names);
 }
 
-/* The backlog of the first address is full: nothing answers there. */
+/* The backlog of the first address is full: connections to it hang. */
 static void the_next_address_is_tried_when_one_is_silent(void **state)
 {
     (void)state;
@@ -294,7 +294,7 @@ static void the_next_address_is_tried_when_one_is_silent(void **state)
     names_close(&names);
 }
 
-/* Nothing reports when there is room again: it is tried until the deadline. */
+/* No event reports that there is room again: it is retried until the deadline. */
 static void a_unix_socket_with_a_full_backlog_is_waited_for(void **state)
 {
     (void)state;

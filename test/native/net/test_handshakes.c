@@ -1,4 +1,4 @@
-/* How many handshakes an address may begin. */
+/* The limit on handshakes of an address. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -29,7 +29,7 @@ static void a_burst_is_the_rate_and_then_time_gives_more(void **state)
     hs_handshakes_t handshakes;
     hs_peer_t peer = peer_of("192.0.2.1");
     assert_true(hs_handshakes_init(&handshakes, 10, 1));
-    uint64_t now_ms = UINT32_MAX - 150; /* the clock of a bucket goes round */
+    uint64_t now_ms = UINT32_MAX - 150; /* the clock of a bucket wraps around */
     assert_int_equal(take_all(&handshakes, &peer, now_ms), 10);
     assert_int_equal(take_all(&handshakes, &peer, now_ms + 99), 0);
     assert_int_equal(take_all(&handshakes, &peer, now_ms + 100), 1);

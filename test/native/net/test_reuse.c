@@ -1,4 +1,4 @@
-/* Connections that are kept: which are used again, which are not, and who waits for one. */
+/* Idle connections: which are reused, which are not, and who waits for one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -124,7 +124,7 @@ static void a_connection_in_the_middle_of_something_is_not_kept(void **state)
     rig_close(&rig);
 }
 
-/* Bytes that nobody has asked for would be taken for the next response. */
+/* Unsolicited bytes would be taken for the next response. */
 static void an_idle_connection_that_becomes_readable_is_closed(void **state)
 {
     (void)state;
@@ -148,7 +148,7 @@ static void an_idle_connection_that_becomes_readable_is_closed(void **state)
     rig_close(&rig);
 }
 
-/* The same when the loop has had no time to see it. */
+/* The same if the loop has had no time to notice. */
 static void an_idle_connection_is_looked_at_before_it_is_used(void **state)
 {
     (void)state;
@@ -237,12 +237,12 @@ static void a_full_pool_makes_sockets_wait_in_order(void **state)
     for (int i = 0; i < 5; i++)
         rig_turn(&rig);
     assert_int_equal(waiting[0].done[HS_SOCKET_READ], 0);
-    /* Kept: the connection goes to the one that waits longest. */
+    /* Kept: the connection goes to the longest waiting request. */
     keep(&first);
     assert_int_equal(waiting[0].done[HS_SOCKET_READ], 1);
     assert_int_equal(hs_socket_reused(waiting[0].socket), 1);
     assert_int_equal(waiting[1].done[HS_SOCKET_READ], 0);
-    /* Closed: the next one makes its own. */
+    /* Closed: the next request opens a new one. */
     hs_socket_free(waiting[0].socket);
     TURN_UNTIL(&rig, waiting[1].done[HS_SOCKET_READ] == 1);
     assert_int_equal(failure_of_side(&waiting[1], HS_SOCKET_READ), HS_FAILURE_NONE);
@@ -276,7 +276,7 @@ static void the_wait_for_the_pool_has_the_deadline_of_connect(void **state)
     rig_close(&rig);
 }
 
-/* Those that wait for a connection to a server that is gone each learn it, without recursion. */
+/* Requests that wait for a connection to a server that is gone all fail, without recursion. */
 static void waiting_sockets_learn_that_the_server_is_gone(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* Outbound sockets on real connections; the test is the peer. */
+/* Outbound sockets with real connections; the test is the peer. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,7 +136,7 @@ static void a_message_larger_than_buffers_arrives_whole(void **state)
         hs_socket_receive(user.socket, HS_RECEIVE_BYTES, size, NULL, WAIT_MS);
     assert_int_equal(progress, HS_SOCKET_WAITS);
     peer_say(&rig, peer, message, size);
-    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 2); /* after that of connect */
+    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 2); /* after the event of connect */
     assert_int_equal(user.socket->outcomes[HS_SOCKET_READ].len, size);
     assert_memory_equal(user.socket->outcomes[HS_SOCKET_READ].data, message, size);
     free(message);
@@ -251,7 +251,8 @@ static void a_reset_fails_both_directions(void **state)
     rig_close(&rig);
 }
 
-/* A server that refuses what is sent to it: its response is there although it has closed. */
+/* A server that refuses a request while it is being sent: its response is readable although it has
+ * closed. */
 static void a_response_before_a_reset_is_received(void **state)
 {
     (void)state;
@@ -276,7 +277,7 @@ static void a_response_before_a_reset_is_received(void **state)
     rig_close(&rig);
 }
 
-/* As moonring.redis receives: what is not used up stays, and is given again with what follows. */
+/* Like moonring.redis: unused bytes stay, and are delivered again with those that follow. */
 static void what_is_not_taken_is_given_again_with_more(void **state)
 {
     (void)state;
@@ -291,7 +292,7 @@ static void what_is_not_taken_is_given_again_with_more(void **state)
     unsigned before = user.done[HS_SOCKET_READ];
     assert_int_equal(hs_socket_receive(user.socket, HS_RECEIVE_MORE, 3, NULL, WAIT_MS),
                      HS_SOCKET_WAITS);
-    peer_say(&rig, peer, "o", 1); /* not more than that */
+    peer_say(&rig, peer, "o", 1); /* no more than that */
     rig_turn(&rig);
     assert_int_equal(user.done[HS_SOCKET_READ], before);
     peer_say(&rig, peer, ",", 1);
@@ -338,7 +339,7 @@ static void what_was_unsent_when_the_connection_broke_is_known(void **state)
     size_t unsent = hs_socket_unsent(user.socket);
     assert_in_range(unsent, 1, 16 * 1024 * 1024 - 1);
     peer_reset(peer);
-    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 2); /* after that of connect */
+    TURN_UNTIL(&rig, user.done[HS_SOCKET_READ] == 2); /* after the event of connect */
     assert_int_equal(user.socket->outcomes[HS_SOCKET_READ].failure.kind, HS_FAILURE_CLOSED);
     assert_in_range(hs_socket_unsent(user.socket), 1, unsent);
     hs_socket_free(user.socket);
@@ -364,7 +365,7 @@ static void sending_waits_for_a_peer_that_does_not_read(void **state)
     for (int i = 0; i < 10; i++)
         rig_turn(&rig);
     assert_int_equal(user.done[HS_SOCKET_WRITE], 0);
-    /* The other direction goes on meanwhile; a second send has to wait for the first. */
+    /* The other direction continues in the meantime; a second send has to wait for the first. */
     peer_say(&rig, peer, "x\n", 2);
     expect_receive(&rig, &user, HS_RECEIVE_LINE, 0, NULL, "x");
     assert_int_equal(peer_hear(&rig, peer, heard, size), size);
@@ -482,7 +483,7 @@ static void a_socket_that_never_connected_says_so(void **state)
     rig_close(&rig);
 }
 
-/* The net ends first: what its user still has is a closed socket. */
+/* The net ends first: its user is left with a closed socket. */
 static void a_socket_outlives_its_net(void **state)
 {
     (void)state;
@@ -506,7 +507,7 @@ static void a_socket_outlives_its_net(void **state)
     hs_socket_free(dialing.socket);
 }
 
-/* A peer that always has more leaves others their turn: here a second connection. */
+/* A peer that always has more data does not starve others: here a second connection. */
 static void a_busy_peer_does_not_keep_the_loop(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* TLS of outbound sockets, against a server of OpenSSL's on a thread. */
+/* TLS of outbound sockets, with an OpenSSL server on a thread. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ typedef struct bench {
     tls_peer_t peer;
 } bench_t;
 
-/* For all tests: making keys takes time. */
+/* Shared by all tests: generating keys is slow. */
 static certificate_t trusted;
 static certificate_t other;
 static certificate_t expired;
@@ -204,7 +204,7 @@ static void sessions_are_used_again(void **state)
             hs_socket_free(user.socket);
             TURN_UNTIL(&bench.rig, bench.peer.ended_well == i + 1);
         }
-        /* Another configuration does not get them: it would not verify. */
+        /* A different configuration does not get them: its verification would fail. */
         target.tls.server_name = "elsewhere.test";
         expect_refused(&bench, &target, "certificate: hostname mismatch");
         end(&bench);
@@ -236,7 +236,7 @@ static void a_kept_connection_is_used_again(void **state)
     assert_true(hs_socket_keep(user.socket, 0));
     hs_socket_free(user.socket);
     assert_int_equal(bench.rig.net.idle, 1);
-    /* One that was not verified is not taken, nor one without TLS. */
+    /* A connection that was not verified is not reused, nor one without TLS. */
     hs_reuse_key_t *key = NULL;
     for (size_t i = 0; i < HS_NET_KEY_BUCKETS; i++)
         key = bench.rig.net.keys[i] != NULL ? bench.rig.net.keys[i] : key;
@@ -311,7 +311,7 @@ static void old_versions_are_refused(void **state)
     end(&bench);
 }
 
-/* The listening socket takes the connection, and nothing answers it. */
+/* The listening socket accepts the connection, and nothing responds. */
 static void a_silent_handshake_has_the_deadline_of_connect(void **state)
 {
     (void)state;
@@ -333,7 +333,7 @@ static void a_silent_handshake_has_the_deadline_of_connect(void **state)
     TURN_UNTIL(&bench.rig, user.done[HS_SOCKET_READ] == 1);
     assert_int_equal(failure_of_side(&user, HS_SOCKET_READ), HS_FAILURE_CLOSED);
     hs_socket_free(user.socket);
-    /* Given up in the middle. */
+    /* Abandoned in the middle. */
     user_open(&bench.rig, &user);
     assert_int_equal(hs_socket_connect(user.socket, &target), HS_SOCKET_WAITS);
     second = rig_accept(&bench.rig);

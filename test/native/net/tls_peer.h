@@ -1,6 +1,6 @@
 /*
- * A TLS server for one test: a thread that accepts one connection after the other and sends back
- * what it receives. Certificates are made here. Include after cmocka.h.
+ * A TLS server for one test: a thread that accepts one connection after the other and echoes
+ * what it receives. Certificates are generated here. Include after cmocka.h.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ typedef struct certificate {
     char file[64]; /* of both */
 } certificate_t;
 
-/* Signed by itself, for `names`; takes `key`. `days`: how long it is valid from yesterday. */
+/* Self-signed, for `names`; takes `key`. `days`: valid for this long from yesterday. */
 static inline void certificate_make_for(certificate_t *made, const char *name, const char *names,
                                         EVP_PKEY *key, int days)
 {
@@ -71,8 +71,8 @@ typedef struct tls_peer {
     int listener;
     int stop[2]; /* closed to stop */
     pthread_t thread;
-    bool is_plain;           /* it is no TLS server */
-    _Atomic unsigned served; /* connections whose handshake was done; relaxed: counts */
+    bool is_plain;           /* not a TLS server */
+    _Atomic unsigned served; /* connections that completed the handshake; relaxed: counts */
     _Atomic unsigned resumed;
     _Atomic unsigned ended_well; /* ... with close_notify */
 } tls_peer_t;
@@ -91,7 +91,7 @@ static inline int tls_peer_choose(SSL *ssl, const unsigned char **out, unsigned 
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* Waits until the descriptor is readable; false: the peer is to stop. */
+/* Waits until the descriptor is readable; false: the peer should stop. */
 static inline bool tls_peer_wait(tls_peer_t *peer, int fd)
 {
     struct pollfd both[2] = { { .fd = fd, .events = POLLIN },
@@ -151,7 +151,7 @@ static inline void *tls_peer_run(void *argument)
     return NULL;
 }
 
-/* `listener` stays the caller's. */
+/* `listener` remains the caller's. */
 static inline void tls_peer_start(tls_peer_t *peer, int listener, const certificate_t *certificate)
 {
     *peer = (tls_peer_t){ .listener = listener, .ctx = SSL_CTX_new(TLS_server_method()) };
@@ -163,7 +163,7 @@ static inline void tls_peer_start(tls_peer_t *peer, int listener, const certific
     assert_int_equal(pipe(peer->stop), 0);
 }
 
-/* After what the test has set in `ctx`. */
+/* After the test has changed `ctx`. */
 static inline void tls_peer_go(tls_peer_t *peer)
 {
     assert_int_equal(pthread_create(&peer->thread, NULL, tls_peer_run, peer), 0);

@@ -1,4 +1,4 @@
-/* A directory of its own for a test, with files in it. */
+/* A temporary directory for a test, with files in it. */
 #pragma once
 
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* hs_append: what a full disk leaves of a line, lines of several writers on one terminal, and
+/* hs_append: partial lines on a full disk, lines of several writers on one terminal, and
  * writing without waiting. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@
 #include "os/hs_append.h"
 #include "os/hs_log.h"
 
-/* A limit on the size of files stands for a disk without room. */
+/* A limit on the file size simulates a full disk. */
 static void limit_files(rlim_t bytes)
 {
     struct rlimit limit;
@@ -78,7 +78,7 @@ static void a_long_record_does_not_wait_for_a_pipe_with_little_room(void **state
     char message[HS_LOG_MESSAGE_CAP];
     memset(message, 'm', sizeof(message));
     hs_log_json_t json = { .fd = fds[1], .reactor = 0 };
-    alarm(10); /* ends the test if it waits */
+    alarm(10); /* kills the test if it blocks */
     hs_log_json_sink(&json, HS_LOG_WARN, message, sizeof(message) - 1);
     alarm(0);
     assert_int_equal(json.loss.lines, 1);
@@ -87,12 +87,12 @@ static void a_long_record_does_not_wait_for_a_pipe_with_little_room(void **state
 }
 
 typedef struct screen {
-    int reader; /* what shows the terminal */
+    int reader; /* the reading end of the terminal */
     int slave;
     int old_stdout;
 } screen_t;
 
-/* Standard output becomes a terminal that passes bytes on as they are. */
+/* Standard output becomes a terminal that passes bytes on unchanged. */
 static void open_screen(screen_t *screen)
 {
     screen->reader = posix_openpt(O_RDWR | O_NOCTTY);
@@ -138,7 +138,7 @@ static void *write_a_line_each_round(void *arg)
     int opened = hs_append_open(&append, NULL, STDOUT_FILENO, &error);
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(writer->round);
-        /* 0: the other one is writing. */
+        /* 0: the other writer is writing. */
         ptrdiff_t taken = 0;
         while (opened == HS_OK && taken == 0)
             taken = hs_append_lines(&append, writer->line, LONG_LINE);
@@ -175,7 +175,7 @@ static void lines_of_two_writers_do_not_mix_on_a_terminal(void **state)
         writers[i].round = &round;
         pthread_create(&writers[i].thread, NULL, write_a_line_each_round, &writers[i]);
     }
-    alarm(10); /* ends the test if something of a line is missing */
+    alarm(10); /* kills the test if part of a line is missing */
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(&round);
         read_screen(&screen, shown[i][0], sizeof(shown[i]));
@@ -205,7 +205,7 @@ static void a_terminal_that_was_stopped_holds_nobody_up(void **state)
     line[LONG_LINE - 1] = '\n';
     int opened = hs_append_open(&append, NULL, STDOUT_FILENO, &error);
     ptrdiff_t taken = -1;
-    alarm(10); /* ends the test if it waits */
+    alarm(10); /* kills the test if it blocks */
     if (opened == HS_OK) {
         /* The last write finds less room than a line needs. */
         while ((taken = hs_append_lines(&append, line, LONG_LINE)) == LONG_LINE) {
@@ -230,7 +230,7 @@ static void a_fifo_that_no_process_reads_is_an_error_and_not_waited_for(void **s
     assert_int_equal(mkfifo(path, 0600), 0);
     hs_append_t append;
     hs_errinfo_t error = { 0 };
-    (void)alarm(10); /* ends the test if it waits */
+    (void)alarm(10); /* kills the test if it blocks */
     assert_int_equal(hs_append_open(&append, path, -1, &error), HS_ERR_SYSTEM);
     assert_int_equal(error.sys_errno, ENXIO);
     assert_non_null(strstr(error.text, path));
@@ -243,7 +243,7 @@ static void a_fifo_that_no_process_reads_is_an_error_and_not_waited_for(void **s
     char text[8];
     assert_int_equal(read(reader, text, sizeof(text)), 5);
     close(reader);
-    /* A failed reopening keeps what is open. */
+    /* If reopening fails, the open file is kept. */
     int before = append.fd;
     assert_int_equal(hs_append_reopen(&append, &error), HS_ERR_SYSTEM);
     assert_int_equal(append.fd, before);

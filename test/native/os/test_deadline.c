@@ -1,4 +1,4 @@
-/* hs_cond and its users: a wait ends in time although the wall clock was set back meanwhile. */
+/* hs_cond and its users: a wait ends in time although the wall clock was set back in between. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -17,8 +17,8 @@
 #include "os/hs_thread.h"
 
 /*
- * The wall clock as it was before it was set back by an hour: what computes a deadline by it waits
- * an hour too long. Linked in place of the one of the C library.
+ * The wall clock as it was before it was set back by an hour: code that computes a deadline from it
+ * waits an hour too long. Linked in place of the C library's function.
  */
 int __real_clock_gettime(clockid_t clock, struct timespec *time);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
@@ -36,7 +36,7 @@ static void a_wait_ends_in_time_when_the_clock_is_set_back(void **state)
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t cond;
     hs_cond_init(&cond);
-    (void)alarm(10); /* ends this program */
+    (void)alarm(10); /* kills this program */
     hs_deadline_t until = hs_thread_time_in(20);
     pthread_mutex_lock(&mutex);
     int result;

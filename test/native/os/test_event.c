@@ -1,4 +1,4 @@
-/* hs_ev: what a watcher is told, and when it is told nothing more. Waiting and waking: test_wake.c.
+/* hs_ev: which events a watcher gets, and when it gets no more. Waiting and waking: test_wake.c.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -167,7 +167,7 @@ static void change_replaces_the_interest(void **state)
     assert_int_equal(hs_ev_io_change(ev, &watch.io, HS_EV_READ), 0);
     assert_int_equal(hs_ev_poll(ev, -1), 1);
     assert_int_equal(watch.events, HS_EV_READ);
-    /* From edges to levels: the level comes back. */
+    /* From edge-triggered to level-triggered: the event is reported again. */
     assert_int_equal(hs_ev_io_change(ev, &watch.io, HS_EV_READ | HS_EV_EDGE), 0);
     assert_int_equal(hs_ev_poll(ev, -1), 1);
     assert_int_equal(hs_ev_poll(ev, 0), 0);
@@ -217,7 +217,7 @@ static void a_change_counts_for_fetched_events_too(void **state)
 static void stop_self(hs_ev_t *ev, watch_t *self)
 {
     hs_ev_io_stop(ev, &self->io);
-    hs_ev_io_stop(ev, &self->io); /* twice is nothing */
+    hs_ev_io_stop(ev, &self->io); /* stopping twice is harmless */
 }
 
 static void stop_in_its_own_callback(void **state)
@@ -284,7 +284,7 @@ static void a_restarted_watcher_does_not_inherit_a_fetched_event(void **state)
     start_rivals(ev, &a, &b, restart_other);
     assert_int_equal(hs_ev_poll(ev, -1), 1);
     assert_int_equal(a.result + b.result, 0);
-    assert_int_equal(hs_ev_poll(ev, -1), 2); /* what is still ready is reported anew */
+    assert_int_equal(hs_ev_poll(ev, -1), 2); /* descriptors still ready are reported again */
     watch_end(ev, &a);
     watch_end(ev, &b);
 }
@@ -305,7 +305,7 @@ static void replace_other(hs_ev_t *ev, watch_t *self)
 static void a_reused_descriptor_number_does_not_inherit_an_event(void **state)
 {
     hs_ev_t *ev = *state;
-    watch_t all[4]; /* two rivals, and for each a place for the one that replaces it */
+    watch_t all[4]; /* two rivals, and a replacement for each */
     int closed = 0;
     memset(all, 0, sizeof(all));
     start_rivals(ev, &all[0], &all[1], replace_other);
@@ -328,8 +328,8 @@ static void close_self(hs_ev_t *ev, watch_t *self)
     int *closed = self->closed;
     int before = *closed;
     hs_ev_io_close(ev, &self->io, on_closed_free);
-    hs_ev_io_close(ev, &self->io, on_closed_free); /* twice is once */
-    self->calls = 100;                             /* still ours: ASan would object */
+    hs_ev_io_close(ev, &self->io, on_closed_free); /* closing twice counts once */
+    self->calls = 100;                             /* not freed yet: ASan would report it */
     assert_int_equal(*closed, before);
 }
 

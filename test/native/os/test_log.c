@@ -1,4 +1,4 @@
-/* hs_log: filtering, cutting, escaping, and one write a line. */
+/* hs_log: filtering, truncation, escaping, and one write per line. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -48,7 +48,7 @@ static void levels_below_are_filtered_and_not_formatted(void **state)
     hs_log_init(&log, HS_LOG_WARN, catch_message, &caught);
     assert_false(hs_log_enabled(&log, HS_LOG_INFO));
     assert_true(hs_log_enabled(&log, HS_LOG_WARN));
-    const char *nowhere = (const char *)(uintptr_t)1; /* to format it would be fatal */
+    const char *nowhere = (const char *)(uintptr_t)1; /* formatting it would crash */
     hs_log_write(&log, HS_LOG_DEBUG, "%s", nowhere);
     hs_log_write(&log, HS_LOG_INFO, "%s", nowhere);
     assert_int_equal(caught.calls, 0);
@@ -103,7 +103,7 @@ static void a_long_message_is_cut_with_a_mark(void **state)
     assert_string_equal(caught.text + caught.len - mark_len, HS_LOG_CUT_MARK);
     assert_int_equal(caught.text[caught.len - mark_len - 1], 'a');
 
-    /* Never inside a character: U+20AC is three bytes. */
+    /* Never within a character: U+20AC is three bytes. */
     for (int shift = 0; shift < 3; shift++) {
         for (int i = 0; i + 3 <= 2 * HS_LOG_MESSAGE_CAP; i += 3)
             memcpy(text + i, "\xE2\x82\xAC", 3);
@@ -115,7 +115,7 @@ static void a_long_message_is_cut_with_a_mark(void **state)
     free(text);
 }
 
-/* A datagram end: what comes by one recv was one write. */
+/* A datagram socket: what one recv returns was one write. */
 typedef struct channel {
     int fds[2];
     char line[2 * HS_LOG_JSON_LINE_CAP];
@@ -198,7 +198,7 @@ static void what_is_not_plain_text_is_escaped(void **state)
     ESCAPES("a\nb\rc\td\be\ff", "a\\nb\\rc\\td\\be\\ff");
     ESCAPES("\0\x01\x1b[31m\x1f\x7f", "\\u0000\\u0001\\u001b[31m\\u001f\\u007f");
     ESCAPES("\"}\n{\"level\":60}", "\\\"}\\n{\\\"level\\\":60}"); /* a forged line */
-    /* well-formed UTF-8 passes: the first and last of each length */
+    /* valid UTF-8 is unchanged: the first and last of each length */
     ESCAPES("\xC2\xA0\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF", "\xC2\xA0\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF");
     ESCAPES("\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF",
             "\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80\xF4\x8F\xBF\xBF");
@@ -209,7 +209,7 @@ static void what_is_not_plain_text_is_escaped(void **state)
     ESCAPES("\xF0\x8F\xBF\xBF", "\\u00f0\\u008f\\u00bf\\u00bf"); /* overlong */
     ESCAPES("\xED\xA0\x80", "\\u00ed\\u00a0\\u0080");            /* a surrogate */
     ESCAPES("\xF4\x90\x80\x80", "\\u00f4\\u0090\\u0080\\u0080"); /* above U+10FFFF */
-    ESCAPES("\xF5\x80\x80\x80", "\\u00f5\\u0080\\u0080\\u0080"); /* no such lead */
+    ESCAPES("\xF5\x80\x80\x80", "\\u00f5\\u0080\\u0080\\u0080"); /* invalid first byte */
     ESCAPES("\xE2\x82", "\\u00e2\\u0082");                       /* ends too early */
     ESCAPES("\xE2\x82x\xF0\x90\x80\"", "\\u00e2\\u0082x\\u00f0\\u0090\\u0080\\\"");
     channel_close(&channel);
@@ -310,7 +310,7 @@ static void a_pipe_that_is_full_is_not_waited_for(void **state)
     close(fds[1]);
 }
 
-/* Standard error is a pipe in blocking mode that is full; returns what it was. */
+/* Standard error becomes a full pipe in blocking mode; returns the original. */
 static int fill_stderr(int fds[2])
 {
     assert_int_equal(pipe(fds), 0);
@@ -334,7 +334,7 @@ static void hs_log_does_not_wait_for_a_full_standard_error(void **state)
 {
     (void)state;
     int fds[2];
-    (void)alarm(10); /* ends this program if it waits */
+    (void)alarm(10); /* kills this program if it blocks */
     int kept = fill_stderr(fds);
     uint64_t begin_ms = hs_clock_monotonic_ms();
     for (int i = 0; i < 500; i++)
@@ -344,7 +344,7 @@ static void hs_log_does_not_wait_for_a_full_standard_error(void **state)
     for (int i = 0; i < 500; i++)
         hs_log(HS_LOG_INFO, "as JSON %d", i);
     uint64_t took_ms = hs_clock_monotonic_ms() - begin_ms;
-    /* With room again the reader hears how many it has missed. */
+    /* When there is room again the reader is told how many lines are missing. */
     channel_t channel;
     channel_open(&channel);
     assert_int_equal(dup2(channel.fds[0], STDERR_FILENO), STDERR_FILENO);

@@ -1,4 +1,4 @@
-/* hs_networks: which peers are in a list of networks, and what is no list. */
+/* hs_networks: which peers match a list of networks, and invalid lists. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -77,7 +77,7 @@ static void an_unknown_peer_is_in_none(void **state)
     assert_false(hs_networks_contain(&set, &unknown));
 }
 
-/* Every prefix of both families: exactly the bits in front of it count. */
+/* Every prefix of both families: exactly the bits of the prefix count. */
 static void every_prefix(void **state)
 {
     (void)state;

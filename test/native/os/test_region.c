@@ -1,4 +1,5 @@
-/* hs_region: reserved is not used, trimmed memory is the system's again, shared means shared. */
+/* hs_region: reserved is not used, trimmed memory is returned to the system, shared means shared.
+ */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -131,7 +132,7 @@ static void a_pool_that_does_not_fit_is_refused(void **state)
     hs_region_free(&region);
 }
 
-/* More than any address space has: as under a limit on it. */
+/* More than any address space has, as under a limit on it. */
 static void without_the_mapping_private_pools_work_and_shared_ones_say_why_not(void **state)
 {
     (void)state;

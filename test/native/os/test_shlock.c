@@ -1,6 +1,7 @@
 /*
- * os/hs_shlock.h between processes: it excludes, and the one after a killed owner is told. Built
- * twice: with the lock of this system, and with the one of systems without robust mutexes.
+ * os/hs_shlock.h between processes: mutual exclusion, and that the next owner after a killed one is
+ * told. Built twice: with the lock of this system, and with the one for systems without robust
+ * mutexes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,12 +20,12 @@
 
 #define PROCESSES 4
 #define TIMES 20000
-/* No step of a test takes so long, however busy the machine is. */
+/* No step of a test takes this long, however busy the machine is. */
 #define STUCK_S 120
 
 typedef struct shared {
     hs_shlock_t lock;
-    uint64_t count; /* owner: who has the lock */
+    uint64_t count; /* owner: the holder of the lock */
     _Atomic int is_taken;
 } shared_t;
 
@@ -67,7 +68,7 @@ static void one_process_at_a_time_has_it(void **state)
     assert_int_equal(shared->count, PROCESSES * TIMES);
 }
 
-/* A process that takes the lock and is killed with it. */
+/* A process that takes the lock and is killed while it holds it. */
 static void die_with_it(shared_t *shared)
 {
     atomic_store(&shared->is_taken, 0);
@@ -94,7 +95,7 @@ static void who_comes_after_a_killed_owner_is_told(void **state)
     assert_int_equal(hs_shlock_take(&shared->lock), HS_SHLOCK_TAKEN);
     hs_shlock_release(&shared->lock);
     die_with_it(shared);
-    die_with_it(shared); /* while it would have repaired */
+    die_with_it(shared); /* before it would have repaired */
     assert_int_equal(hs_shlock_take(&shared->lock), HS_SHLOCK_ORPHANED);
     hs_shlock_release(&shared->lock);
 }

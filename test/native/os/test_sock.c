@@ -43,7 +43,7 @@ static int listen_or_skip(const char *host, uint16_t port, unsigned flags)
     return fd;
 }
 
-/* A blocking connection; -1 if nobody listens. */
+/* A blocking connection; -1 if nothing listens. */
 static int connect_v4(uint16_t port)
 {
     struct sockaddr_in address;
@@ -193,7 +193,7 @@ static void connections_in_time_wait_do_not_fail_a_probe(void **state)
     uint16_t port = port_of(listener);
     int client = connect_v4(port);
     int server = accept_one(listener);
-    hs_sock_close(server); /* first: this end waits */
+    hs_sock_close(server); /* first: this end gets TIME_WAIT */
     char byte;
     assert_int_equal(read(client, &byte, 1), 0);
     hs_sock_close(client);
@@ -339,7 +339,7 @@ static void sending_says_full_and_gone_without_a_signal(void **state)
     assert_int_equal(sent, -EAGAIN);
     assert_int_equal(hs_sock_send(fds[0], from, 1), -EAGAIN);
     hs_sock_close(fds[1]);
-    /* SIGPIPE would end this program. */
+    /* SIGPIPE would kill this program. */
     assert_int_equal(hs_sock_send(fds[0], from, 1), -EPIPE);
     assert_int_equal(hs_sock_send(fds[0], from, 2), -EPIPE);
     errno = EDOM;
@@ -374,7 +374,8 @@ static void a_pair_keeps_message_boundaries(void **state)
     assert_int_equal(hs_sock_recv(fds[1], &into, 1), 3);
     hs_sock_close(fds[0]);
 #ifndef __APPLE__
-    assert_int_equal(hs_sock_recv(fds[1], &into, 1), 0); /* how a dead master is noticed */
+    assert_int_equal(hs_sock_recv(fds[1], &into, 1),
+                     0); /* how the death of the master is noticed */
 #endif
     hs_sock_close(fds[1]);
 }

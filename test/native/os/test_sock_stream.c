@@ -1,4 +1,4 @@
-/* hs_sock: outbound connections, what is unsent, sending files, many buffers, the accepted peer. */
+/* hs_sock: outbound connections, unsent bytes, sending files, many buffers, the accepted peer. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -90,7 +90,7 @@ static void a_refused_connection_says_so_once(void **state)
     hs_sock_endpoint_t endpoint = endpoint_of(listener);
     hs_sock_close(listener);
     int client = hs_sock_connect(&endpoint);
-    if (client >= 0) { /* the refusal comes with the readiness */
+    if (client >= 0) { /* the refusal is reported by readiness */
         wait_for(client, POLLOUT);
         assert_int_equal(hs_sock_connect_result(client), -ECONNREFUSED);
         hs_sock_close(client);
@@ -107,7 +107,7 @@ static void a_connection_in_progress_is_not_taken_for_connected(void **state)
     int clients[64];
     int count = 0;
     int result = 0;
-    /* Beyond the backlog the kernel ignores the SYN: that client goes on trying. */
+    /* Beyond the backlog the kernel drops the SYN: that client keeps retrying. */
     while (count < 64 && result != -EINPROGRESS) {
         clients[count] = hs_sock_connect(&endpoint);
         assert_true(clients[count] >= 0);
@@ -257,7 +257,7 @@ static void a_full_socket_takes_part_of_a_file_then_none(void **state)
     hs_sock_close(server);
 }
 
-/* SIGPIPE would end this program, which neither ignores nor blocks it. */
+/* SIGPIPE would kill this program, which neither ignores nor blocks it. */
 static void a_file_to_a_closed_peer_raises_no_signal(void **state)
 {
     (void)state;
@@ -318,10 +318,10 @@ static void unsent_counts_what_a_peer_has_not_taken(void **state)
     while ((n = hs_sock_send(client, &iov, 1)) > 0)
         sent += (size_t)n;
     ptrdiff_t before = hs_sock_unsent(client);
-    assert_true(before > 0 && (size_t)before < sent); /* the rest waits at the peer */
+    assert_true(before > 0 && (size_t)before < sent); /* the rest is in the peer's buffer */
     for (size_t done = 0; done < sent;)
         done += read_all(server, bulk, hs_min(sizeof(bulk), sent - done));
-    /* The last acknowledgement may be on its way. */
+    /* The last acknowledgement may still be in flight. */
     for (int i = 0; i < 1000 && hs_sock_unsent(client) > 0; i++)
         (void)poll(NULL, 0, 1);
     assert_int_equal(hs_sock_unsent(client), 0);

@@ -21,7 +21,7 @@
 
 #include "os/hs_sock.h"
 
-/* A directory of its own for each test, and the path of the socket in it. */
+/* A temporary directory for each test, and the path of the socket in it. */
 typedef struct place {
     char dir[64];
     char path[80];
@@ -90,7 +90,7 @@ static void it_serves_and_knows_its_addresses(void **state)
     assert_string_equal(address.text, place->path);
     assert_int_equal(hs_sock_peer_address(server, &address), 0);
     assert_int_equal(address.family, 1);
-    assert_string_equal(address.text, ""); /* clients have no name */
+    assert_string_equal(address.text, ""); /* clients are unnamed */
     assert_int_equal(hs_sock_peer_address(listener, &address), -ENOTCONN);
     hs_sock_close(server);
     hs_sock_close(client);
@@ -119,7 +119,7 @@ static void a_stale_file_is_replaced(void **state)
     const place_t *place = *state;
     int first = hs_sock_listen_uds(place->path, 0600, 16, NULL);
     assert_true(first >= 0);
-    hs_sock_close(first); /* as a crash does: the file stays */
+    hs_sock_close(first); /* like a crash: the file stays */
     assert_int_equal(connect_to(place->path, 0), -1);
     int second = hs_sock_listen_uds(place->path, 0600, 16, NULL);
     assert_true(second >= 0);
@@ -230,7 +230,7 @@ static void bad_arguments_are_refused(void **state)
 static void the_longest_path_is_reported_whole(void **state)
 {
     (void)state;
-    /* Not bound in a file system: sun_path is full to its last byte but the NUL. */
+    /* Not bound in a file system: sun_path is full except for the NUL. */
     struct sockaddr_un address;
     char path[sizeof(address.sun_path)];
     memset(path, 0, sizeof(path));

@@ -1,4 +1,4 @@
-/* hs_ev: waiting, waking, several loops, misuse and the end of a loop. */
+/* hs_ev: waiting, waking, several loops, misuse, and destroying a loop. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -24,7 +24,7 @@
 #include "os/hs_clock.h"
 #include "os/hs_ev.h"
 
-/* What the loop under test counts; its context. */
+/* Counters of the loop under test; its context. */
 typedef struct counts {
     int wakes;
     int events;
@@ -35,7 +35,7 @@ typedef struct counts {
     int nested;
 } counts_t;
 
-/* The only way into a signal handler. Set before the handler is, read by it. */
+/* A signal handler has no other access. Set before the handler is installed, read by it. */
 static hs_ev_t *signalled;
 
 static counts_t *counts_of(hs_ev_t *ev)
@@ -93,7 +93,7 @@ static void many_wakes_give_one_on_wake(void **state)
     hs_ev_t *ev = make_loop(&counts);
     for (int i = 0; i < 100000; i++)
         hs_ev_wake(ev);
-    assert_int_equal(hs_ev_poll(ev, -1), 0); /* a wake is no I/O event */
+    assert_int_equal(hs_ev_poll(ev, -1), 0); /* a wake is not an I/O event */
     assert_int_equal(counts.wakes, 1);
     assert_int_equal(hs_ev_poll(ev, 0), 0);
     assert_int_equal(counts.wakes, 1);
@@ -219,7 +219,7 @@ static void handle(int number, void (*handler)(int))
     assert_int_equal(sigaction(number, &action, NULL), 0);
 }
 
-/* SIGALRM every few milliseconds, so that one falls into the wait; 0 ends it. */
+/* SIGALRM every few milliseconds, so that one interrupts the wait; 0 stops it. */
 static void alarm_every_ms(int ms)
 {
     struct itimerval timer = { { 0, ms * 1000 }, { 0, ms * 1000 } };
@@ -410,7 +410,7 @@ static void misuse_is_answered(void **state)
     make_pair(fds);
     hs_ev_io_t io = { 0 };
     hs_ev_io_stop(ev, &io);
-    hs_ev_io_close(ev, &io, NULL); /* never started: descriptor 0 is not ours */
+    hs_ev_io_close(ev, &io, NULL); /* never started: must not close descriptor 0 */
     assert_int_not_equal(fcntl(0, F_GETFD), -1);
     assert_int_equal(hs_ev_io_change(ev, &io, HS_EV_READ), -EINVAL);
     assert_int_equal(hs_ev_io_start(ev, &io, -1, HS_EV_READ, on_event), -EINVAL);
@@ -447,7 +447,7 @@ static void a_close_between_polls_is_told_without_waiting(void **state)
     assert_int_equal(counts.closed, 0);
     assert_int_equal(hs_ev_poll(ev, -1), 0);
     assert_int_equal(counts.closed, 1);
-    assert_int_equal(hs_ev_poll(ev, -1), 0); /* what an on_closed closes is told the next time */
+    assert_int_equal(hs_ev_poll(ev, -1), 0); /* what an on_closed closes is reported next time */
     assert_int_equal(counts.closed, 2);
     assert_int_equal(counts.events, 0);
     close(fds[0][1]);

@@ -1,4 +1,5 @@
-/* A handler as it was built for version HANDLER_VERSION of the interface: it uses what that had. */
+/* A handler built for version HANDLER_VERSION of the interface: it uses only what that version had.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* A blocking HTTP client of a few lines, for tests that serve in the same process. */
+/* A minimal blocking HTTP client, for tests that serve in the same process. */
 #pragma once
 
 #include <arpa/inet.h>
@@ -98,7 +98,7 @@ static inline bool client_receive(client_t *client)
     return received > 0;
 }
 
-/* The next answer with Content-Length. */
+/* The next response with Content-Length. */
 static inline void client_next(client_t *client, answer_t *answer)
 {
     char *end;
@@ -120,7 +120,7 @@ static inline void client_next(client_t *client, answer_t *answer)
     client->bytes[client->len] = '\0';
 }
 
-/* GET, with the whole answer. */
+/* GET; returns the complete response. */
 static inline void client_get(client_t *client, const char *target, answer_t *answer)
 {
     char text[512];

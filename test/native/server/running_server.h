@@ -18,7 +18,7 @@ static inline void *running_main(void *argument)
     return NULL;
 }
 
-/* A configuration for tests: a port that the system chooses, no log. */
+/* A configuration for tests: a port chosen by the system, no log. */
 static inline hs_config_t test_config(hs_handler_fn handler, void *user_data)
 {
     hs_config_t config;

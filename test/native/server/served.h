@@ -1,5 +1,5 @@
 /*
- * Servers that run on threads of the test, and clients that wait for what they expect: a read that
+ * Servers that run on threads of the test, and clients that wait for expected bytes: a read that
  * gets nothing for WAIT_S seconds fails the test.
  */
 #pragma once
@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-/* cmocka wants those first. */
+/* cmocka requires these first. */
 #include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
@@ -33,7 +33,7 @@ typedef struct served {
     pthread_t thread;
 } served_t;
 
-/* Answers "METHOD target" and the number of content bytes. */
+/* Responds with "METHOD target" and the number of content bytes. */
 static void echo_handler(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     (void)user_data;
@@ -48,7 +48,7 @@ static void echo_handler(hs_request_t *request, hs_response_t *response, void *u
     (void)hs_res_send(response);
 }
 
-/* As echo_handler; requests for /waits wait at the gate. */
+/* Like echo_handler; requests for /waits wait at the gate. */
 static inline void gate_handler(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     if (strcmp(hs_req_url(request), "/waits") == 0)
@@ -81,7 +81,7 @@ static inline void served_start(served_t *served, const hs_config_t *config)
     assert_int_equal(0, pthread_create(&served->thread, NULL, served_run, served));
 }
 
-/* Waits until the server has ended by itself. */
+/* Waits until the server has stopped by itself. */
 static inline void served_join(served_t *served)
 {
     assert_int_equal(0, pthread_join(served->thread, NULL));
@@ -112,7 +112,7 @@ static inline void client_send(int fd, const char *text)
     assert_int_equal((int)strlen(text), (int)send(fd, text, strlen(text), MSG_NOSIGNAL));
 }
 
-/* Reads until `count` times `text` came; nothing else may close or break the connection. */
+/* Reads until `text` has come `count` times; the connection must not close or break before. */
 static inline void client_expect_times(int fd, const char *text, int count)
 {
     static __thread char buffer[256 * 1024];
@@ -157,7 +157,7 @@ static inline void client_ask(int fd, const char *path)
     client_expect(fd, answer);
 }
 
-/* Waits for a condition that another thread brings about. */
+/* Waits for a condition set by another thread. */
 #define WAIT_UNTIL(condition)                                                                      \
     do {                                                                                           \
         uint64_t wait_until_ms = hs_monotonic_ms() + WAIT_S * 1000;                                \

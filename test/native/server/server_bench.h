@@ -1,5 +1,5 @@
 /*
- * A server on a thread of its own, and clients that talk to it over the loopback. Every wait is
+ * A server on a separate thread, and clients that connect to it over the loopback. Every wait is
  * bounded: a test that would hang fails instead. Include after cmocka.h.
  */
 #pragma once
@@ -52,7 +52,7 @@ static inline void on_server_event(hs_event_t event, void *user_data)
     atomic_fetch_add_explicit(counts[event], 1, memory_order_relaxed);
 }
 
-/* Answers "/<n>" with n bytes and anything else with the target. */
+/* Responds to "/<n>" with n bytes and to anything else with the target. */
 static inline void answer_size(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     static char data[32 * 1000 * 1000];
@@ -108,7 +108,7 @@ static inline void server_bench_start(server_bench_t *sb)
     server_bench_run(sb);
 }
 
-/* hs_server_run has returned 0, in time; nothing the server opened stays open. */
+/* hs_server_run has returned 0, in time; the server has left nothing open. */
 static inline void server_bench_join(server_bench_t *sb)
 {
     struct pollfd ended = { .fd = sb->ended[0], .events = POLLIN };
@@ -169,7 +169,7 @@ typedef struct client_answer {
     char head[2048];
 } client_answer_t;
 
-/* Reads one answer and drops its content. Reads no byte behind it. */
+/* Reads one response and drops its content. Reads no byte after it. */
 static inline client_answer_t client_read(int fd)
 {
     client_answer_t answer = { 0 };
@@ -200,7 +200,7 @@ static inline client_answer_t client_get(int fd, const char *path)
     return client_read(fd);
 }
 
-/* The server has closed: the stream ends, by a reset too where bytes were dropped. */
+/* The server has closed: the stream ends, possibly by a reset if bytes were dropped. */
 static inline void client_expect_end(int fd)
 {
     char byte;

@@ -1,4 +1,4 @@
-/* The access log: what a line says, and that lines arrive whole. */
+/* The access log: the content of a line, and that lines are written whole. */
 #include "served.h"
 
 #include <fcntl.h>
@@ -35,7 +35,7 @@ static int remove_directory(void **state)
     return rmdir(directory);
 }
 
-/* The file's text; "" if it is not there. Freed by the caller. */
+/* The text of the file; "" if it does not exist. Freed by the caller. */
 static char *read_all(const char *from)
 {
     enum {
@@ -319,7 +319,7 @@ static void a_file_that_was_moved_away_is_made_anew(void **state)
     WAIT_UNTIL(access(path, F_OK) == 0);
     struct stat info;
     assert_int_equal(0, stat(path, &info));
-    assert_int_equal(0, info.st_mode & 07); /* not for everybody */
+    assert_int_equal(0, info.st_mode & 07); /* not readable by others */
     client_ask(fd, "/three");
     close(fd);
     served_stop(&served);
@@ -344,7 +344,7 @@ enum {
     ROUNDS = 40
 };
 
-/* Many pipelined requests, each with its own target. */
+/* Many pipelined requests, each with a different target. */
 static void ask_in_rounds(const served_t *served, int rounds)
 {
     int fd = client_open(hs_server_port(served->server));
@@ -400,7 +400,7 @@ static void a_full_pipe_holds_nobody_up(void **state)
     start(&served, HS_ACCESS_JSON, path);
     pthread_t thread;
     assert_int_equal(0, pthread_create(&thread, NULL, ask_pipelined, &served));
-    assert_int_equal(0, pthread_join(thread, NULL)); /* all is answered though nobody reads */
+    assert_int_equal(0, pthread_join(thread, NULL)); /* responses do not wait for the log */
     static char text[4 * 1024 * 1024];
     size_t len = 0;
     uint64_t quiet_ms = hs_monotonic_ms();

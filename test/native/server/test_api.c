@@ -1,4 +1,4 @@
-/* The public header as a C program sees it: what a handler is told, the log, and a program in the
+/* The public header as used by a C program: handlers, the log, and a program in the
  * style of version 0.3. */
 #include "running_server.h"
 
@@ -209,7 +209,7 @@ static void test_a_lua_file_wins_over_a_handler(void **state)
     unlink(path);
 }
 
-/* Field by field as a program for version 0.3 writes them. */
+/* Field by field, as in programs for version 0.3. */
 static void test_a_program_for_the_header_of_version_0_3(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* hs_server with handlers that respond later, from threads of their own: under load, with clients
- * that leave, streamed both ways, pinned, from files, and while the server ends. */
+/* hs_server with handlers that respond later, from other threads: under load, with clients
+ * that disconnect, streamed both ways, pinned, from files, and while the server stops. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 #include "server/server_bench.h"
 
-/* For threads other than the test's: cmocka's assertions belong to that one. */
+/* For threads other than the test's, where cmocka's assertions do not work. */
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -24,7 +24,7 @@
 
 struct app;
 
-/* A request that is answered later. owner: the handler, then the finisher until it has sent, then
+/* A deferred request. owner: the handler, then the finisher until it has sent, then
  * the server until on_end */
 typedef struct later {
     struct app *app;
@@ -32,17 +32,17 @@ typedef struct later {
     struct later *next; /* in the queue */
 } later_t;
 
-/* What handlers share with the finishers, and what the callbacks count. */
+/* Shared by handlers and finishers, and the counters of the callbacks. */
 typedef struct app {
-    pthread_mutex_t lock; /* of the queue and what follows it, but for the atomics */
+    pthread_mutex_t lock; /* of the queue and what follows it, except the atomics */
     pthread_cond_t changed;
     later_t *first;
     later_t **last;
-    bool closed;  /* finishers end when the queue is empty */
-    bool held;    /* finishers leave the queue alone */
-    bool drained; /* since a writer has looked */
+    bool closed;  /* finishers exit when the queue is empty */
+    bool held;    /* finishers do not touch the queue */
+    bool drained; /* since a writer last checked */
     bool gone;
-    atomic_uint deferred; /* all counted by the thread they happen on, read at the end; relaxed */
+    atomic_uint deferred; /* each counted by the thread of the event, read at the end; relaxed */
     atomic_uint ends;
     atomic_uint shut;
     atomic_uint lost;
@@ -171,7 +171,7 @@ static void app_begin(app_t *app, unsigned finishers)
                          0);
 }
 
-/* Everything that was deferred is over. */
+/* Everything that was deferred has ended. */
 static void app_end(app_t *app)
 {
     tell(app, &app->closed);
@@ -196,7 +196,7 @@ static void hold(app_t *app, bool held)
         poll(NULL, 0, 1);                                                                          \
     }
 
-/* One thread's connections. */
+/* The connections of one thread. */
 typedef struct crowd {
     uint16_t port;
     unsigned connections;
@@ -254,7 +254,7 @@ static void *run_crowd(void *argument)
     return NULL;
 }
 
-/* So many requests, from 400 connections, of which a seventh leaves each time. */
+/* That many requests, from 400 connections, of which a seventh disconnects each time. */
 static void run_load(hs_dispatch_mode_t dispatch, unsigned requests)
 {
     enum {
@@ -300,7 +300,7 @@ static void workers_defer_as_well(void **state)
     run_load(HS_DISPATCH_WORKER, 3000);
 }
 
-/* Writes what the target says in bytes, as fast as the client takes it. */
+/* Writes as many bytes as the target says, as fast as the client reads. */
 static void *stream(void *argument)
 {
     static const char piece[64 * 1024];
@@ -328,7 +328,7 @@ static void *stream(void *argument)
     return NULL;
 }
 
-/* Takes `len` bytes. */
+/* Receives `len` bytes. */
 static void client_skip(int fd, size_t len)
 {
     static char data[256 * 1024];
@@ -339,7 +339,7 @@ static void client_skip(int fd, size_t len)
     }
 }
 
-/* What the allocator has given out; 0 where that is not known. */
+/* Bytes allocated; 0 if unknown. */
 static size_t allocated_bytes(void)
 {
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -349,7 +349,7 @@ static size_t allocated_bytes(void)
 #endif
 }
 
-/* Until the client reads, and whatever it reads, the writer is at most a little ahead of the
+/* However slowly the client reads, the writer is at most slightly ahead of the
  * kernel. */
 static void a_stream_to_a_slow_client_needs_little_memory(void **state)
 {
@@ -390,7 +390,7 @@ static void a_stream_to_a_slow_client_needs_little_memory(void **state)
     app_end(&app);
 }
 
-/* A handler that may wait: it defers, so that it is called back, and goes on where it is. */
+/* A handler that may wait: it defers so that it is called back, and continues where it was. */
 static void stream_here(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     respond_later(request, response, user_data);
@@ -449,8 +449,8 @@ static void a_writer_learns_that_its_client_has_left(void **state)
     app_end(&app);
 }
 
-/* A handler whose content arrives in pieces: it sums them up, and asks for the next from another
- * thread. */
+/* A handler whose content arrives in pieces: it adds up the bytes, and requests the next piece from
+ * another thread. */
 typedef struct upload {
     app_t app;
     atomic_ullong sum; /* of the bytes; written by the loop's thread, read by the test's; relaxed */
@@ -523,7 +523,7 @@ static void content_is_given_as_it_comes(void **state)
     server_bench_t sb;
     server_bench_init(&sb);
     sb.config.stream_content = true;
-    sb.config.dispatch = HS_DISPATCH_WORKER; /* does not matter */
+    sb.config.dispatch = HS_DISPATCH_WORKER; /* makes no difference */
     sb.config.max_body_size = sizeof(data);
     sb.config.max_body_memory = sizeof(data);
     sb.config.handler = take_content;
@@ -549,7 +549,7 @@ static void content_is_given_as_it_comes(void **state)
     assert_int_equal(atomic_load(&upload.len), sizeof(data));
     assert_true(atomic_load(&upload.longest) <= sb.config.ring_size);
     assert_true(atomic_load(&upload.pauses) > 100);
-    /* Before the content has come a handler may have seen enough. */
+    /* A handler may respond before the content has arrived. */
     client_send(fd, "POST /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n");
     answer = client_read(fd);
     assert_int_equal(answer.status, 403);
@@ -595,12 +595,12 @@ static void pinned_memory_is_released_once(void **state)
         assert_int_equal(recv(fd, &byte, 1, 0), 1);
         AWAIT(atomic_load(&released) == 2);
         close(fd);
-        fd = client_connect(&sb); /* leaves in the middle */
+        fd = client_connect(&sb); /* disconnects in the middle */
         client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_int_equal(recv(fd, &byte, 1, 0), 1);
         close(fd);
         AWAIT(atomic_load(&released) == 3);
-        fd = client_connect(&sb); /* is cut in the middle */
+        fd = client_connect(&sb); /* is aborted in the middle */
         client_send(fd, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_int_equal(recv(fd, &byte, 1, 0), 1);
         server_bench_stop(&sb);
@@ -637,7 +637,7 @@ static void make_file(size_t bytes)
     close(fd);
 }
 
-/* That no descriptor is left is looked at when the server has ended. */
+/* Leaked descriptors are checked when the server has stopped. */
 static void a_file_is_sent_and_closed(void **state)
 {
     (void)state;
@@ -673,7 +673,7 @@ static void a_file_is_sent_and_closed(void **state)
     char byte;
     assert_int_equal(recv(fd, &byte, 1, 0), 1);
     close(fd);
-    fd = client_connect(&sb); /* leaves in the middle */
+    fd = client_connect(&sb); /* disconnects in the middle */
     client_send(fd, "GET /0 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_int_equal(recv(fd, &byte, 1, 0), 1);
     close(fd);
@@ -681,7 +681,7 @@ static void a_file_is_sent_and_closed(void **state)
     unlink(file_path);
 }
 
-/* Its length was promised: the client sees the end of the connection, and the log says why. */
+/* Its length was promised: the client sees the connection closed, and the log has the reason. */
 static void a_file_that_is_too_short_closes_the_connection(void **state)
 {
     (void)state;
@@ -735,13 +735,14 @@ static void a_deferred_response_that_is_late_is_503(void **state)
     assert_true(answer.close);
     assert_int_equal(atomic_load(&app.timeouts), 1);
     close(fd);
-    hold(&app, false); /* it is finished all the same */
+    hold(&app, false); /* it is finished anyway */
     AWAIT(atomic_load(&app.ends) == 1);
     server_bench_stop(&sb);
     app_end(&app);
 }
 
-/* A drain waits for what is deferred; a stop does not, but the memory stays until it is finished.
+/* A drain waits for deferred requests; a stop does not, but their memory stays until they are
+ * finished.
  */
 static void the_end_of_the_server_and_deferred_responses(void **state)
 {
@@ -776,7 +777,8 @@ static void the_end_of_the_server_and_deferred_responses(void **state)
     }
 }
 
-/* Half-closing is no leaving: the response still comes, and the handler has been told. */
+/* A half-close is not a disconnect: the response is still sent, and the handler has been notified.
+ */
 static void a_client_that_shuts_its_side_is_told_of_and_answered(void **state)
 {
     (void)state;

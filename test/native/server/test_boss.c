@@ -1,5 +1,5 @@
 /*
- * The boss alone: who gets a connection, and what happens to it when nobody can take it. The test
+ * The boss alone: which slot gets a connection, and what happens if none can take it. The test
  * reads the inboxes itself, as a reactor would.
  */
 #include "served.h"
@@ -73,7 +73,7 @@ static uint64_t passed_in_all(group_t *group)
     return sum;
 }
 
-/* Takes what waits in an inbox; returns the number of connections, closed again. */
+/* Takes the connections in an inbox, closes them, and returns their number. */
 static int take(group_t *group, uint32_t slot)
 {
     static char buffer[HS_PASSAGE_MAX];
@@ -188,7 +188,7 @@ static void least_forgets_what_a_dying_reactor_had_taken(void **state)
     group_close(&group);
 }
 
-/* Nobody reads: the pair fills up, the rest waits in the boss and in the listen queue. */
+/* Nothing is read: the pair fills up, the rest waits in the boss and in the listen queue. */
 static void a_full_pair_loses_nothing(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void a_full_pair_loses_nothing(void **state)
     hs_boss_set_up(group.boss, 0, true, 0);
     for (int i = 0; i < COUNT; i++) {
         group_connect(&group, 1);
-        /* One by one, so that each is a message of its own. */
+        /* One by one, so that each is a separate message. */
         if (counters(&group).pauses == 0)
             WAIT_UNTIL(passed_in_all(&group) == (uint64_t)i + 1 || counters(&group).held > 0);
     }
@@ -228,7 +228,7 @@ static void what_a_full_pair_holds_goes_to_others_when_its_slot_goes_down(void *
     WAIT_UNTIL(counters(&group).held == 0);
     int taken = 0;
     WAIT_UNTIL((taken += take(&group, 1)) > 0);
-    hs_boss_reclaim(group.boss, 0); /* and what waits in the inbox that nobody reads */
+    hs_boss_reclaim(group.boss, 0); /* and the connections in the inbox that is not read */
     WAIT_UNTIL((taken += take(&group, 1)) == group.client_count);
     assert_int_equal(0, take(&group, 0));
     group_close(&group);
@@ -243,7 +243,7 @@ static void closing_passes_on_what_is_queued(void **state)
     group_connect(&group, 100);
     hs_boss_close_listeners(group.boss);
     assert_int_equal(100, take(&group, 0));
-    group_connect(&group, 1); /* the kernel still queues it, the boss does not take it */
+    group_connect(&group, 1); /* the kernel still queues it, the boss does not accept it */
     hs_boss_set_up(group.boss, 1, true, 0);
     hs_boss_close_listeners(group.boss);
     assert_int_equal(100, counters(&group).accepted);

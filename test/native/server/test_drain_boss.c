@@ -1,4 +1,5 @@
-/* Behind a boss in the library: a drain serves what was accepted, and an orphan drains in time. */
+/* Behind a boss in the library: a drain serves accepted connections, and an orphan drains in time.
+ */
 #include <poll.h>
 
 #include "exec/gate.h"
@@ -32,7 +33,7 @@ static client_t *ask(uint16_t port, const char *target)
     return client;
 }
 
-/* Returns once the port refuses: the boss has accepted all that had connected. */
+/* Returns once connecting fails: the boss has accepted all earlier connections. */
 static void await_closed_port(uint16_t port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
@@ -53,7 +54,7 @@ static void connections_that_no_reactor_has_taken_yet_are_served_in_a_drain(void
     running_t running;
     run_server(&running, &config);
     client_t *first = ask(running.port, "/gate");
-    gate_await(&gate, 1); /* the reactor takes nothing now */
+    gate_await(&gate, 1); /* the reactor accepts nothing now */
     client_t *clients[CLIENTS];
     for (int i = 0; i < CLIENTS; i++)
         clients[i] = ask(running.port, "/waits");
@@ -91,7 +92,7 @@ static void an_orphaned_boss_gives_its_reactors_time_for_what_is_in_flight(void 
     close(pair[1]);
     await_closed_port(running.port);
     struct pollfd ready = { .fd = client->fd, .events = POLLIN };
-    assert_int_equal(poll(&ready, 1, 20), 0); /* neither answered nor cut */
+    assert_int_equal(poll(&ready, 1, 20), 0); /* neither responded to nor aborted */
     gate_open(&gate);
     answer_t *answer = malloc(sizeof(*answer));
     client_next(client, answer);

@@ -10,7 +10,7 @@
 
 #define SLOTS 3
 
-/* A boss, its page, and servers that are named by slot and side. */
+/* A boss, its stats page, and servers identified by slot and side. */
 typedef struct group {
     hs_stats_page_t *page;
     hs_boss_t *boss;
@@ -97,7 +97,7 @@ static void idle_connections_go_to_the_successor(void **state)
         fds[i] = client_open(group.port);
         client_ask(fds[i], "/before");
     }
-    int fresh = client_open(group.port); /* has asked nothing yet */
+    int fresh = client_open(group.port); /* has sent no request yet */
     WAIT_UNTIL(in_state(&group, 0, 0, 0) == 41);
     group_succeed(&group, &old, &next);
     served_join(&old);
@@ -150,11 +150,11 @@ static void a_connection_in_the_middle_of_content_moves_after_its_answer(void **
     client_send(fd, "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc");
     WAIT_UNTIL(in_state(&group, 0, 0, 1) == 1);
     group_succeed(&group, &old, &next);
-    /* A connection that is idle leaves at once: so the hand-over has begun. */
+    /* An idle connection is handed over at once, which shows that the hand-over has begun. */
     WAIT_UNTIL(counter(&group, 0, HS_STATS_MOVED_OUT) == 1);
     /* The rest, and a whole request pipelined behind it. */
     client_send(fd, "defGET /piped HTTP/1.1\r\nHost: a\r\n\r\n");
-    client_expect(fd, "GET /piped 0"); /* behind the answer to the upload */
+    client_expect(fd, "GET /piped 0"); /* after the response to the upload */
     served_join(&old);
     client_ask(fd, "/after");
     assert_int_equal(2, counter(&group, 0, HS_STATS_MOVED_OUT));
@@ -205,7 +205,7 @@ typedef struct load {
     uint64_t asked;
 } load_t;
 
-/* Asks without a pause, three requests in one write, on one connection for the whole time. */
+/* Sends without a pause, three requests per write, on one connection for the whole time. */
 static void *ask_without_pause(void *argument)
 {
     load_t *load = argument;
@@ -251,7 +251,7 @@ static void busy_connections_live_through_many_reloads(void **state)
         asked += loads[i].asked;
     }
     assert_int_equal(CLIENTS, counter(&group, 0, HS_STATS_ACCEPTED));
-    /* A reload may be over before a connection has reached it: then it skips that one. */
+    /* A reload may finish before a connection has moved: then that reload is skipped. */
     assert_true(counter(&group, 0, HS_STATS_MOVED_OUT) >= RELOADS);
     assert_int_equal(counter(&group, 0, HS_STATS_MOVED_OUT), counter(&group, 0, HS_STATS_MOVED_IN));
     served_stop(&servers[RELOADS % 2]);
@@ -334,7 +334,7 @@ static void a_drain_serves_what_is_under_way_and_says_close(void **state)
     group_close(&group);
 }
 
-/* The request of an idle connection is on its way when the drain begins: it is not cut off. */
+/* The request of an idle connection is in flight when the drain begins: it is not aborted. */
 static void a_drain_reads_idle_connections_once_more(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* The library in one process with its clients: every way of dispatch, both reactor modes, both
+/* The library in one process with its clients: every dispatch mode, both reactor modes, both
  * kinds of socket. */
 #include <poll.h>
 #include <signal.h>
@@ -37,7 +37,7 @@ static uint32_t next_random(uint32_t *state)
 }
 
 /* Sends tokens of random size in random pieces, sometimes several requests at once, and compares
- * what comes back. */
+ * the responses. */
 static void *ask_for_tokens(void *argument)
 {
     crowd_t *crowd = argument;
@@ -194,7 +194,7 @@ static hs_config_t worker_config(gate_t *gate, int threads)
     return config;
 }
 
-/* Has asked for /gate. */
+/* Has requested /gate. */
 static client_t *client_for_the_gate(uint16_t port)
 {
     client_t *client = client_tcp(port);
@@ -237,7 +237,7 @@ static void test_a_full_queue_is_503_at_once(void **state)
     run_server(&running, &config);
     client_t *first = client_for_the_gate(running.port);
     gate_await(&gate, 1);
-    /* The queue has room for one of these; the others are answered although the worker is not free.
+    /* The queue has room for one of these; the others get responses although the worker is busy.
      */
     client_t *clients[WAITING];
     struct pollfd fds[WAITING];
@@ -276,7 +276,7 @@ static void test_a_full_queue_is_503_at_once(void **state)
     stop_server(&running);
 }
 
-/* A log in which a stuck worker's return is a client at the gate. */
+/* A log in which the return of a stuck worker lets a client through the gate. */
 static void note_return(const hs_log_event_t *event, void *user_data)
 {
     gate_t *returned = user_data;
@@ -305,12 +305,12 @@ static void test_a_handler_past_its_deadline_is_503_and_replaced(void **state)
     assert_int_equal(answer->status, 503);
     assert_true(answer->closes);
     client_t *client = client_tcp(running.port);
-    client_get(client, "/served", answer); /* by the worker that has taken its place */
+    client_get(client, "/served", answer); /* by the replacement worker */
     assert_string_equal(answer->body, "/served");
     gate_open(&gate);
     client_get(client, "/gate", answer);
     assert_int_equal(answer->status, 200);
-    /* A worker that is still stuck at the end is left behind, with what it uses. */
+    /* A worker that is still stuck at the end is leaked, with its memory. */
     gate_await(&returned, 1);
     client_close(stuck);
     client_close(client);
@@ -352,7 +352,7 @@ static void test_stop_while_workers_work(void **state)
     gate_await(&gate, 1);
     hs_server_stop(running.server);
     pthread_join(running.thread, NULL);
-    gate_open(&gate); /* hs_server_free waits for the handler that runs, not for the queued ones */
+    gate_open(&gate); /* hs_server_free waits for the running handler, not for the queued ones */
     hs_server_free(running.server);
     for (unsigned i = 0; i < 4; i++)
         client_close(clients[i]);

@@ -1,5 +1,5 @@
-/* A server with a Lua handler that waits in every way, and clients that come, ask and leave when
- * they like: nothing crashes, mixes responses up or is left behind. */
+/* A server with a Lua handler that waits in every way, and clients that connect, send and
+ * disconnect at any time: nothing crashes, mixes up responses or is leaked. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,7 +86,7 @@ typedef struct guest {
     pthread_t thread;
     uint16_t port;
     unsigned seed;
-    bool leaves; /* in the middle, at random */
+    bool leaves; /* disconnects in the middle, at random */
     unsigned failed;
     char tail[512]; /* of the last response */
 } guest_t;

@@ -1,4 +1,4 @@
-/* Handlers in shared objects that were built against this header or an earlier one. */
+/* Handlers in shared objects built with this header or an earlier one. */
 #include "server/running_server.h"
 
 static void handlers_of_this_version_and_the_one_before_serve(void **state)
@@ -38,7 +38,7 @@ static void handlers_of_other_versions_are_refused(void **state)
     }
 }
 
-/* The client announces content and sends none of it: the response comes all the same. */
+/* The client announces content and sends none of it: the response is sent anyway. */
 static void a_handler_may_ask_to_be_called_at_the_end_of_the_head(void **state)
 {
     (void)state;

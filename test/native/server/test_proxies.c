@@ -1,9 +1,9 @@
-/* A server behind proxies: who a handler and the access log see. */
+/* A server behind proxies: the client as seen by a handler and in the access log. */
 #include "served.h"
 
 #include <stdlib.h>
 
-/* Answers "peer trusted-peer". */
+/* Responds with "peer trusted-peer". */
 static void answer_client(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     (void)user_data;

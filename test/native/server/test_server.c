@@ -179,8 +179,8 @@ static void stopping_from_a_signal_handler(void **state)
     assert_int_equal(sigaction(SIGUSR1, &before, NULL), 0);
 }
 
-/* Idle connections end at once, begun requests are answered, and the answer says that it is the
- * last. */
+/* Idle connections are closed at once, requests in progress get responses that announce the
+ * close. */
 static void draining_answers_what_is_in_flight(void **state)
 {
     (void)state;
@@ -189,7 +189,7 @@ static void draining_answers_what_is_in_flight(void **state)
     server_bench_start(&sb);
     int idle = client_connect(&sb), head = client_connect(&sb), content = client_connect(&sb);
     int unread = client_connect(&sb);
-    /* The answers to the first requests tell that the server has read what came before them. */
+    /* The responses to the first requests show that the server has read what came before them. */
     assert_int_equal(client_get(idle, "/").status, 200);
     client_send(head, "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /begun HTTP/1.1\r\n");
     assert_int_equal(client_read(head).status, 200);
@@ -336,7 +336,7 @@ static void bad_script(hs_config_t *config)
 
 static void bad_page(hs_config_t *config)
 {
-    (void)config; /* /dev/null is none */
+    (void)config; /* /dev/null is not one */
 }
 
 static void bad_listener(hs_config_t *config)

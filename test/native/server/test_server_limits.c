@@ -1,5 +1,5 @@
-/* hs_server: connections and descriptors beyond the limit, deadlines in real time, and
- * configurations that are refused. */
+/* hs_server: connections and descriptors beyond the limit, timeouts in real time, and
+ * invalid configurations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -24,14 +24,14 @@ static void connections_beyond_the_limit_get_503(void **state)
     assert_int_equal(client_get(second, "/").status, 200);
     for (int i = 0; i < 5; i++) {
         int fd = client_connect(&sb);
-        client_answer_t answer = client_read(fd); /* it need not even ask */
+        client_answer_t answer = client_read(fd); /* even without a request */
         assert_int_equal(answer.status, 503);
         assert_true(answer.close);
         client_expect_end(fd);
     }
     assert_int_equal(client_get(first, "/").status, 200);
     close(second);
-    /* Room again, as soon as the server has seen the end of the second. */
+    /* Room again, as soon as the server has noticed the end of the second. */
     int status = 503;
     for (int attempt = 0; attempt < 100000 && status == 503; attempt++) {
         int fd = client_connect(&sb);
@@ -44,7 +44,7 @@ static void connections_beyond_the_limit_get_503(void **state)
     server_bench_stop(&sb);
 }
 
-/* More of them at once than the server keeps places for: each is told, nobody is just cut. */
+/* More at once than the server keeps places for: each gets a response, none is just closed. */
 static void everyone_beyond_the_limit_is_told(void **state)
 {
     (void)state;
@@ -81,11 +81,11 @@ static void everyone_beyond_the_limit_is_told(void **state)
 typedef struct child {
     pid_t pid;
     uint16_t port;
-    int control; /* closing it ends the child */
+    int control; /* closing it stops the child */
     int log;     /* its log lines can be read here */
 } child_t;
 
-/* Runs in the child: serves with so few descriptors to spare until the control pair ends. */
+/* Runs in the child: serves with only that many spare descriptors until the control pair closes. */
 static void serve_with_descriptors(int spare, int control_fd, int log_fd, int port_fd)
 {
     static server_bench_t sb;
@@ -110,7 +110,7 @@ static void serve_with_descriptors(int spare, int control_fd, int log_fd, int po
     _exit(result == 0 ? 0 : 13);
 }
 
-/* A process of its own, because the limit on descriptors is one of a process. */
+/* A separate process, because the descriptor limit is per process. */
 static child_t fork_server(int spare)
 {
     child_t child;
@@ -157,8 +157,8 @@ static uint64_t cpu_ms(const struct rusage *usage)
            (uint64_t)(usage->ru_utime.tv_usec + usage->ru_stime.tv_usec) / 1000;
 }
 
-/* Out of descriptors the server stops accepting, says so, waits without spinning, serves those it
- * has, and goes on when one is closed. */
+/* Without free descriptors the server stops accepting, logs it, waits without spinning, serves the
+ * connections it has, and resumes when one is closed. */
 static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
 {
     (void)state;
@@ -171,7 +171,7 @@ static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
     int fds[COUNT], lowest_fd = lowest_free_fd();
     child_t child = fork_server(SPARE);
     for (int i = 0; i < COUNT; i++) {
-        fds[i] = client_connect_to(child.port); /* the kernel's queue takes it */
+        fds[i] = client_connect_to(child.port); /* the kernel queues it */
         assert_true(fds[i] >= 0);
         client_send(fds[i], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     }
@@ -181,8 +181,8 @@ static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
     struct pollfd last = { .fd = fds[COUNT - 1], .events = POLLIN };
     assert_int_equal(poll(&last, 1, PAUSE_MS), 0);
     assert_int_equal(client_get(fds[0], "/").status, 200);
-    /* Each that is closed makes room for the next in the queue, at once: waiting for the server's
-     * next try each time would take twice as long as is allowed. */
+    /* Each that is closed makes room for the next in the queue at once: waiting for the server's
+     * next retry each time would take twice as long as allowed. */
     uint64_t begin_ms = hs_clock_monotonic_ms();
     for (int i = SPARE; i < COUNT; i++) {
         close(fds[i - SPARE]);
@@ -202,8 +202,8 @@ static void out_of_descriptors_accepting_pauses_and_recovers(void **state)
     assert_int_equal(lowest_free_fd(), lowest_fd);
 }
 
-/* A refused client that is still sending can read the answer: the server shuts its side, drops what
- * arrives for a while, and only then closes. */
+/* A refused client that is still sending can read the response: the server shuts down its side,
+ * drops what arrives for a while, and only then closes. */
 static void a_refusal_is_not_lost_to_a_reset(void **state)
 {
     (void)state;
@@ -249,7 +249,7 @@ static void deadlines_pass_in_real_time(void **state)
     server_bench_stop(&sb);
 }
 
-/* A place is free again: whoever had it is gone. */
+/* A place is free again: the client that had it is gone. */
 static void await_room(const server_bench_t *sb)
 {
     int status = 503;
@@ -278,8 +278,8 @@ static void a_client_that_does_not_read_is_closed_in_time(void **state)
 }
 
 /*
- * The kernel has taken megabytes, and says that there is room only when a third of them is gone:
- * until then progress shows in nothing but what the client acknowledges.
+ * The kernel has accepted megabytes, and reports room only when a third of them is sent:
+ * until then only the client's acknowledgements show progress.
  */
 static void a_client_that_reads_slowly_is_not_cut_and_one_that_stops_is(void **state)
 {
@@ -324,7 +324,7 @@ static void a_client_that_reads_slowly_is_not_cut_and_one_that_stops_is(void **s
     }
 }
 
-/* Keeps the loop's thread for as long as the target says in ms, after it has said so. */
+/* Blocks the loop's thread for as many ms as the target says, after it has reported that. */
 typedef struct staller {
     int begun; /* a pipe's end */
 } staller_t;
@@ -340,8 +340,8 @@ static void stall(hs_request_t *request, hs_response_t *response, void *user_dat
 }
 
 /*
- * A hundred connections, of which half have sent a part of their head, while a handler keeps the
- * loop's thread past the time that heads have. Returns false if the machine was too slow to set
+ * A hundred connections, of which half have sent a part of their head, while a handler blocks the
+ * loop's thread beyond the header timeout. Returns false if the machine was too slow to set
  * that up in time; the connections' requests arrive during the stall.
  */
 static bool stall_past_the_deadlines(const server_bench_t *sb, int begun, uint32_t timeout_ms)

@@ -1,4 +1,5 @@
-/* hs_server when memory runs out while it is made: a sentence, no descriptor left, nothing lost. */
+/* hs_server when memory runs out during creation: an error message, no descriptor left, nothing
+ * lost. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

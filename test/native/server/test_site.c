@@ -1,4 +1,4 @@
-/* hs_site_t: files by the public header, from reactors and workers at once. */
+/* hs_site_t: files through the public header, from reactors and workers at once. */
 #include <pthread.h>
 
 #include "running_server.h"

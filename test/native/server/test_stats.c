@@ -1,4 +1,4 @@
-/* The stats page: who may write what, what stays, what a reader sees while it changes. */
+/* The stats page: who may write what, what persists, what a reader sees while it changes. */
 #include "served.h"
 
 #include <fcntl.h>
@@ -113,7 +113,7 @@ static void what_is_no_page_is_refused(void **state)
     assert_null(hs_stats_page_create(HS_STATS_SLOTS_MAX + 1, text, sizeof(text)));
 }
 
-/* Every reactor can write all of the page: nothing in it may decide where its reader reads. */
+/* Every reactor can write the whole page: nothing in it may decide where its reader reads. */
 static void a_stray_write_to_the_header_changes_nothing_for_who_has_mapped_it(void **state)
 {
     (void)state;
@@ -199,12 +199,12 @@ static void a_turn_counts_each_answer_once(void **state)
 
 typedef struct writer {
     hs_stats_area_t *area;
-    _Atomic uint64_t looks; /* the reader counts, the writer waits for them */
+    _Atomic uint64_t looks; /* counted by the reader, awaited by the writer */
     _Atomic bool stop;
 } writer_t;
 
-/* Some requests last until they have been looked at, or twice, and some follow at once: nobody
- * could read those of a writer that never rests. */
+/* Some requests last until they have been read once or twice, and some follow at once: a writer
+ * that never pauses could not be read. */
 static void *serve_alternating(void *argument)
 {
     writer_t *writer = argument;

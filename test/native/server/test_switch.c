@@ -1,5 +1,5 @@
-/* A running server goes over to the next generation of its Lua handler: hs_server_prepare and
- * hs_server_switch, as a supervisor or a C program calls them. */
+/* A running server switches to the next generation of its Lua handler: hs_server_prepare and
+ * hs_server_switch, as called by a supervisor or a C program. */
 #include <stdatomic.h>
 
 #include "running_server.h"

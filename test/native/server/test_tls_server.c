@@ -1,4 +1,4 @@
-/* A server that speaks TLS, and OpenSSL as its client. */
+/* A TLS server, and OpenSSL as its client. */
 #include "served.h"
 
 #include <openssl/ocsp.h>
@@ -21,7 +21,8 @@ typedef struct fixture {
     char *large;
 } fixture_t;
 
-/* The path says what: what is known of the connection, the length of the content, or much. */
+/* Chosen by the path: properties of the connection, the length of the content, or a long response.
+ */
 static void answer(hs_request_t *request, hs_response_t *response, void *user_data)
 {
     fixture_t *fixture = user_data;
@@ -95,7 +96,7 @@ static void start(fixture_t *fixture)
     start_with(fixture, &config);
 }
 
-/* A blocking client; NULL: the handshake has failed. */
+/* A blocking client; NULL: the handshake failed. */
 static SSL *try_client(fixture_t *fixture, SSL_CTX *ctx, const char *name)
 {
     SSL *ssl = SSL_new(ctx);
@@ -127,7 +128,7 @@ static void leave(SSL *ssl)
     ERR_clear_error();
 }
 
-/* Everything of one response, whose content is text in angle brackets. */
+/* One complete response, whose content is text in angle brackets. */
 static void expect(SSL *ssl, const char *request, const char *expected)
 {
     char text[4096];
@@ -180,7 +181,7 @@ static void the_name_chooses_the_certificate(void **state)
         { "LOCALHOST", &fixture->first },
         { "example.org", &fixture->wildcard },
         { "www.Example.org", &fixture->wildcard },
-        { "a.b.example.org", &fixture->first }, /* a wildcard is for one label */
+        { "a.b.example.org", &fixture->first }, /* a wildcard matches one label */
         { "unknown.test", &fixture->first },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -188,7 +189,7 @@ static void the_name_chooses_the_certificate(void **state)
         assert_certificate(ssl, cases[i].certificate);
         leave(ssl);
     }
-    /* A client that knows no elliptic curves for signatures gets the other kind. */
+    /* A client that supports no elliptic curves for signatures gets the other certificate. */
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set1_sigalgs_list(ctx, "rsa_pss_rsae_sha256:RSA+SHA256");
     SSL *ssl = try_client(fixture, ctx, "localhost");
@@ -242,7 +243,7 @@ static void a_request_in_plain_text_is_answered_in_plain_text(void **state)
     served_stop(&fixture->served);
 }
 
-/* Of the session of the connection, after its first response: in TLS 1.3 tickets come behind the
+/* From the session of the connection, after its first response: in TLS 1.3 tickets come after the
  * handshake. */
 static SSL_SESSION *session_of(fixture_t *fixture, SSL_CTX *ctx)
 {
@@ -312,7 +313,7 @@ static void new_connections_use_new_certificates(void **state)
         leave(ssl);
     }
     expect(before, GET, "<https TLSv1.3 localhost");
-    /* What cannot be used changes nothing. */
+    /* Invalid material changes nothing. */
     hs_tls_certificate_t mixed = { fixture->first.file, fixture->rsa.file, NULL };
     hs_tls_options_t wrong = { .certificates = &mixed, .certificate_count = 1 };
     assert_int_equal(hs_server_set_tls(fixture->served.server, &wrong, error, sizeof(error)),
@@ -341,7 +342,7 @@ static void clients_show_certificates(void **state)
     SSL_CTX *unknown = SSL_CTX_new(TLS_client_method());
     SSL_CTX_use_certificate(unknown, fixture->wildcard.x509);
     SSL_CTX_use_PrivateKey(unknown, fixture->wildcard.key);
-    /* In TLS 1.3 a client learns after its handshake that it was refused. */
+    /* In TLS 1.3 a client learns only after its handshake that it was rejected. */
     SSL_CTX_set_max_proto_version(unknown, TLS1_2_VERSION);
     SSL *ssl = try_client(fixture, known, NULL);
     assert_non_null(ssl);
@@ -370,7 +371,7 @@ static void clients_show_certificates(void **state)
     fixture->tls.requires_client = false;
 }
 
-/* A response about the certificate, which signs it itself; it was good yesterday and expires in
+/* A response about the certificate, which signs it itself; valid since yesterday, expires in
  * `seconds`. */
 static void write_ocsp(const char *file, const certificate_t *about, int status, long seconds)
 {
@@ -392,7 +393,7 @@ static void write_ocsp(const char *file, const certificate_t *about, int status,
     ASN1_TIME_free(next);
 }
 
-/* The length of what was stapled for a client that asks for it; -1: nothing. */
+/* The length of the response stapled for a client that requests it; -1: none. */
 static long stapled(fixture_t *fixture)
 {
     SSL *ssl = SSL_new(fixture->ctx);

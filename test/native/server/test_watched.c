@@ -1,4 +1,4 @@
-/* hs_watched: how long a handler has run, of which a pause of the whole process is no part. */
+/* hs_watched: how long a handler has run, not counting pauses of the whole process. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +26,7 @@ static void the_time_at_one_task_adds_up_and_another_starts_anew(void **state)
     assert_int_equal(hs_watched_look(&watched, NULL, 2, hs_looks_next(&looks, 5730)), 0);
 }
 
-/* SIGSTOP for an hour in the middle of a handler that then goes on as if nothing had been. */
+/* SIGSTOP for an hour in the middle of a handler that then continues. */
 static void a_pause_of_the_process_is_not_the_handlers(void **state)
 {
     (void)state;
@@ -41,7 +41,7 @@ static void a_pause_of_the_process_is_not_the_handlers(void **state)
                      400);
 }
 
-/* A machine that is always late must not hide a handler that never ends. */
+/* A machine that is always late must not hide a handler that never returns. */
 static void a_handler_that_never_ends_is_found_although_every_look_is_late(void **state)
 {
     (void)state;

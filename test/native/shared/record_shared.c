@@ -1,6 +1,6 @@
 /*
- * Writes a history of calls that 8 processes make on few keys of one dictionary at the same time,
- * for test/linearizability: a line per call, with when it began and returned.
+ * Writes a history of calls made by 8 processes on few keys of one dictionary at the same time,
+ * for test/linearizability: a line per call, with its start and return.
  *
  *     test_record_shared [calls per process]
  */
@@ -39,8 +39,8 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Few different values, so that comparisons succeed now and then. Strings are of several blocks:
- * one letter, all along. */
+/* Few different values, so that comparisons sometimes succeed. Strings span several blocks:
+ * one letter, repeated. */
 static hs_shared_value_t any_value(uint64_t *random, char *data, size_t size)
 {
     uint32_t choice = next_random(random);

@@ -1,6 +1,6 @@
 /*
- * Whether the memory of a dictionary is in order: every block belongs to one entry or is free, and
- * what is counted is there. For memory that no thread uses meanwhile.
+ * Checks the consistency of a dictionary's memory: every block belongs to one entry or is free, and
+ * the counters are right. For memory that no thread uses at the time.
  */
 #pragma once
 
@@ -113,7 +113,7 @@ static void check_shard(shared_check_t *check)
         check->problem = "entries are counted wrong";
 }
 
-/* NULL: it is. Takes each lock once, so that what a killed process has left is repaired. */
+/* NULL: consistent. Takes each lock once, so that damage left by a killed process is repaired. */
 static inline const char *shared_problem(hs_shared_t *shared)
 {
     shared_check_t check = { .shared = shared, .owned = malloc(shared->blocks) };

@@ -1,5 +1,5 @@
 /*
- * hs_shared_t: what each call does, alone.
+ * hs_shared_t: the effect of each call, single-threaded.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * hs_shared_t against a model, always full; and with memory that another process has damaged.
+ * hs_shared_t compared with a model, always full; and with memory damaged by another process.
  *
- * The model runs MOONRING_SECONDS, 2 without it.
+ * The model runs for MOONRING_SECONDS, by default 2.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ static void fill(char *data, size_t len, uint32_t seed)
         data[i] = (char)(seed + i * 7);
 }
 
-/* What was stored last under a key; `length` SIZE_MAX: nothing. */
+/* The last value stored under a key; `length` SIZE_MAX: none. */
 typedef struct model {
     size_t length;
     uint32_t seed;
@@ -55,7 +55,7 @@ static void assert_as_in_model(hs_shared_t *shared, const char *key, size_t key_
 {
     hs_shared_result_t result = hs_shared_get(shared, key, key_len, value);
     if (result == HS_SHARED_NOT_FOUND) {
-        model->length = SIZE_MAX; /* it has made room for another */
+        model->length = SIZE_MAX; /* evicted */
         return;
     }
     assert_int_equal(result, HS_SHARED_OK);
@@ -93,7 +93,8 @@ static void any_size_finds_memory_and_comes_back(void **state)
             (void)hs_shared_delete(shared, key, key_len);
             models[number].length = SIZE_MAX;
         } else if (choice % 3 == 0) {
-            /* Small ones, and some of every size up to what fits, whatever the memory was used for.
+            /* Small ones, and some of every size up to the largest that fits, whatever the memory
+             * was used for.
              */
             size_t room = most - 8 * hs_shared_words(key_len);
             size_t length = next_random(&random) % (choice % 5 == 0 ? room + 1 : 300);
@@ -138,7 +139,7 @@ static void any_size_finds_memory_and_comes_back(void **state)
 #define ROUNDS 300
 #define DAMAGED_SIZE ((size_t)256 * 1024)
 
-/* A dictionary between pages that nothing may touch. */
+/* A dictionary between inaccessible pages. */
 static void map_guarded(hs_shared_t *shared, char **whole)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -155,7 +156,7 @@ static uint64_t now_of_the_test(void)
     return 1000;
 }
 
-/* Overwrites some words, but no lock: a process that writes over locks stops the others. */
+/* Overwrites some words, but no lock: a process that overwrites locks blocks the others. */
 static void damage(hs_shared_t *shared, uint64_t *random)
 {
     uint32_t times = 1 + next_random(random) % 40;
@@ -164,7 +165,7 @@ static void damage(hs_shared_t *shared, uint64_t *random)
         size_t from = sizeof(hs_shlock_t);
         size_t at = from + next_random(random) % (shared->shard_size - from);
         uint32_t choice = next_random(random);
-        /* Numbers of blocks are the most dangerous ones. */
+        /* Block numbers are the most dangerous ones. */
         uint32_t word = choice % 3 == 0 ? next_random(random) % 60 : next_random(random) << 1;
         memcpy(shard + (at & ~(size_t)3), &word, sizeof(word));
     }
@@ -245,7 +246,7 @@ static void damaged_memory_leads_nowhere(void **state)
         use_everything(&shared, &random, &value);
         if (i % 50 != 0)
             continue;
-        /* As if a writer had been killed: what is wrong is repaired. */
+        /* As if a writer had been killed: inconsistencies are repaired. */
         for (uint32_t n = 0; n < HS_SHARED_SHARDS; n++)
             HS_SHARED_STORE(hs_shared_shard(&shared, n)->intent, 1);
         const char *problem = shared_problem(&shared);

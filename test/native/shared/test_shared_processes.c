@@ -1,8 +1,8 @@
 /*
- * hs_shared_t between processes and threads: counts are exact, values whole, and a process that is
- * killed in the middle of a call leaves a dictionary that works and has lost at most that call.
+ * hs_shared_t between processes and threads: counts are exact, values complete, and a process that
+ * is killed in the middle of a call leaves a working dictionary, having lost at most that call.
  *
- * Kills are MOONRING_KILLS in number, 300 without it.
+ * MOONRING_KILLS sets the number of kills, by default 300.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,7 +28,7 @@
 #define KILLS 300
 #define WRITERS 2
 #define OWN_KEYS 16
-/* Stuck: no call takes so long, however busy the machine is. */
+/* Stuck: no call takes this long, however busy the machine is. */
 #define STUCK_S 120
 
 static hs_shared_t *make(size_t size)
@@ -92,7 +92,7 @@ static void processes_and_threads_count_exactly(void **state)
 
 /* ---- Mixed calls in a full dictionary. ---- */
 
-/* A value that shows when it is torn: a letter, all along. */
+/* A value in which tearing is visible: one letter, repeated. */
 static hs_shared_value_t value_of(uint64_t *random, char *data, size_t most)
 {
     uint32_t choice = next_random(random);
@@ -115,7 +115,7 @@ static bool is_whole(const hs_shared_value_t *value)
     return value->flags == value->length;
 }
 
-/* One call of any kind on one of few keys, some of them long. Returns false for a torn value. */
+/* A random call on one of few keys, some of them long. Returns false for a torn value. */
 static bool call_any(hs_shared_t *shared, uint64_t *random, char *data, hs_shared_value_t *value)
 {
     char key[64];
@@ -172,7 +172,7 @@ static bool call_any(hs_shared_t *shared, uint64_t *random, char *data, hs_share
 
 /* ---- Killing. ---- */
 
-/* What writers say they have finished; shared with the test. */
+/* The calls that writers report as finished; shared with the test. */
 typedef struct progress {
     _Atomic uint64_t torn;
     _Atomic uint64_t done[WRITERS][OWN_KEYS]; /* the last number of a key whose call has returned */
@@ -190,7 +190,7 @@ static void write_forever(hs_shared_t *full, hs_shared_t *roomy, progress_t *pro
         char key[32];
         int key_len = snprintf(key, sizeof(key), "%d %u", writer, own);
         uint64_t number = atomic_load(&progress->done[writer][own]) + 1;
-        /* By length it is in one block or several, and the number is all of it. */
+        /* The length decides whether it is in one block or several; its content is the number. */
         size_t length = 8 * (1 + number % 40);
         for (size_t i = 0; i < length; i += 8)
             memcpy(data + i, &number, 8);
@@ -286,7 +286,7 @@ static void killed_writers_leave_it_usable_and_whole(void **state)
     hs_shared_free(roomy);
 }
 
-/* ---- Threads, for ThreadSanitizer above all. ---- */
+/* ---- Threads, mainly for ThreadSanitizer. ---- */
 
 #define CALLS 60000
 
@@ -328,7 +328,7 @@ static void threads_see_whole_values(void **state)
     hs_shared_free(shared);
 }
 
-/* ---- One key, whose blocks are used again at once. ---- */
+/* ---- One key, whose blocks are reused at once. ---- */
 
 #define READS 20000
 
@@ -342,7 +342,7 @@ static void *rewrite(void *context)
     rewriter_t *rewriter = context;
     char data[3000];
     for (uint32_t i = 0; !atomic_load(&rewriter->is_over); i++) {
-        /* Of different lengths, so that blocks go from one place of the value to another. */
+        /* Of different lengths, so that blocks move from one position of the value to another. */
         size_t length = 2000 + i * 97 % 1000;
         memset(data, 'a' + (int)(i % 26), length);
         hs_shared_value_t value = {

@@ -1,5 +1,5 @@
 /*
- * Outbound streams over real sockets: both ends of a connection are streams of one loop.
+ * Outbound streams with real sockets: both ends of a connection are streams of one loop.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,7 @@
 #include "stream/buffers_pool.h"
 #include "stream/hs_stream.h"
 
-/* Longer than any of this takes, also on a busy machine. */
+/* Longer than any of this takes, even on a busy machine. */
 #define WAIT_MS 20000
 #define RING 256
 
@@ -189,7 +189,7 @@ static void take_connection(rig_t *rig)
     hs_stream_update(&rig->loop, &rig->server.stream);
 }
 
-/* What was added before the connection was there is sent when it is. */
+/* Output added before the connection is established is sent then. */
 static void talk(rig_t *rig, const hs_sock_endpoint_t *endpoint)
 {
     assert_int_equal(hs_stream_connect(&rig->loop, &rig->client.stream, endpoint, &protocol), 0);
@@ -254,7 +254,7 @@ static void a_refused_connection_is_an_error_with_its_reason(void **state)
     rig_free(&rig);
 }
 
-/* The backlog is full: the kernel answers nothing. */
+/* The backlog is full: the kernel does not respond. */
 static void a_connection_that_is_not_answered_has_a_deadline(void **state)
 {
     (void)state;

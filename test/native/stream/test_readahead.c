@@ -1,4 +1,4 @@
-/* Files that are sent over a real socket: those that are not in memory, and those that change. */
+/* Files sent over a real socket: files that are not in memory, and files that change. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,7 +116,7 @@ static void end(rig_t *rig)
     scratch_end(&rig->scratch);
 }
 
-/* What the system has of the file in memory is dropped, where it can be. */
+/* Drops the file from the page cache, if possible. */
 static void drop_from_memory(rig_t *rig)
 {
     assert_int_equal(fsync(rig->file), 0);
@@ -146,7 +146,7 @@ static void turn(rig_t *rig)
     hs_loop_send(&rig->loop, 0);
 }
 
-/* Takes what has been sent; returns how many bytes. */
+/* Receives what has been sent; returns the number of bytes. */
 static size_t take(rig_t *rig, size_t at)
 {
     static char piece[64 * 1024];
@@ -170,7 +170,7 @@ static void a_file_that_is_not_in_memory_is_read_elsewhere(void **state)
     send_file(&rig);
     hs_loop_send(&rig.loop, 0);
     uint64_t until_ms = hs_clock_monotonic_ms() + WAIT_MS;
-    /* Nothing at once, unless the file system keeps all in memory or the disk was quick. */
+    /* Nothing at once, unless the file system keeps all in memory or the disk was fast. */
     size_t got = take(&rig, 0);
     bool was_cold = got == 0;
     while (got < SIZE && hs_clock_monotonic_ms() < until_ms) {
@@ -196,7 +196,7 @@ static void a_file_in_memory_is_sent_at_once(void **state)
     end(&rig);
 }
 
-/* The thread goes on with the descriptor of its own. */
+/* The thread continues with its own descriptor. */
 static void a_stream_that_ends_does_not_wait_for_the_disk(void **state)
 {
     (void)state;
@@ -229,7 +229,7 @@ static void check_cut(void (*change)(rig_t *rig))
 static void write_into(rig_t *rig)
 {
     assert_int_equal(pwrite(rig->file, "#", 1, (off_t)SIZE - 1), 1);
-    /* On file systems with coarse times: within the same tick nothing could be seen. */
+    /* On file systems with coarse timestamps: a change within the same tick would be invisible. */
     const struct timespec times[2] = { { 1, 0 }, { 1, 0 } };
     assert_int_equal(futimens(rig->file, times), 0);
 }

@@ -1,4 +1,4 @@
-/* hs_stream: what a protocol is told, and when, over a transport that does as the test says. */
+/* hs_stream: which callbacks a protocol gets, and when, with a transport controlled by the test. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,10 +21,10 @@
 
 typedef struct toy toy_t;
 
-/* What a callback does beside being noted. */
+/* What a callback does in addition to being recorded. */
 typedef void (*toy_act_fn)(toy_t *toy);
 
-/* One stream, its loop, its transport and its protocol, which keeps all that it receives. */
+/* One stream, its loop, its transport and its protocol, which keeps everything it receives. */
 struct toy {
     hs_stream_t stream; /* first */
     hs_loop_t loop;
@@ -37,7 +37,7 @@ struct toy {
     int send_error; /* of the next send, then none */
     size_t send_max;
     size_t room;
-    const ptrdiff_t *file_script; /* most bytes that each sendfile takes, or what it returns */
+    const ptrdiff_t *file_script; /* most bytes accepted by each sendfile, or its result */
     size_t file_script_len;
     size_t file_calls;
     unsigned send_calls;
@@ -50,10 +50,10 @@ struct toy {
     hs_buf_t received;
     char letter;       /* of the callback that acts */
     toy_act_fn act;    /* NULL: none does */
-    char content[256]; /* where recv_into receives */
+    char content[256]; /* destination of recv_into */
     size_t content_len;
     size_t content_wanted;
-    bool takes_nothing; /* on_data leaves the bytes where they are */
+    bool takes_nothing; /* on_data leaves the bytes in the ring */
     bool in_callback;
     bool is_over; /* update closes the stream */
     unsigned releases;
@@ -155,7 +155,7 @@ static const hs_transport_t toy_transport = {
     .unacknowledged = toy_unacknowledged,
 };
 
-/* Notes a callback; no callback runs inside another one. */
+/* Records a callback; no callback runs inside another one. */
 static void note(toy_t *toy, char letter)
 {
     assert_false(toy->in_callback);
@@ -170,7 +170,7 @@ static void note(toy_t *toy, char letter)
     toy->in_callback = false;
 }
 
-/* Takes what the ring has, at most `max` bytes. */
+/* Takes the bytes of the ring, at most `max`. */
 static void take_ring(toy_t *toy, size_t max)
 {
     hs_buffers_t *buffers = toy->stream.buffers;
@@ -239,7 +239,7 @@ static void on_deadline(hs_loop_t *loop, hs_stream_t *stream)
     note(toy_of(stream), 't');
 }
 
-/* An idle stream holds nothing. */
+/* An idle stream holds no buffers. */
 static void update(hs_loop_t *loop, hs_stream_t *stream)
 {
     toy_t *toy = toy_of(stream);
@@ -303,7 +303,7 @@ static void event(toy_t *toy, unsigned events)
     hs_stream_on_event(&toy->loop, &toy->stream, events);
 }
 
-/* Bytes arrive; what is not received stays with the transport. */
+/* Bytes arrive; what is not received stays in the transport. */
 static void feed(toy_t *toy, const char *data, size_t len)
 {
     toy->in = data;
@@ -317,7 +317,7 @@ static void turn(toy_t *toy)
     hs_loop_send(&toy->loop, 0);
 }
 
-/* Turns until nothing happens any more by itself. */
+/* Turns until nothing more happens by itself. */
 static void pump(toy_t *toy)
 {
     for (unsigned turns = 0; hs_loop_is_busy(&toy->loop); turns++) {
@@ -326,7 +326,7 @@ static void pump(toy_t *toy)
     }
 }
 
-/* As pump, with a kernel that says each time that it has room again. */
+/* Like pump, with a kernel that reports room again each time. */
 static void pump_out(toy_t *toy)
 {
     pump(toy);
@@ -425,7 +425,7 @@ static void partial_sends_lose_nothing(void **state)
         }
 }
 
-/* A full kernel is not asked again until it says that it has room. */
+/* A full kernel is not tried again until it reports room. */
 static void a_full_kernel_is_waited_for(void **state)
 {
     (void)state;
@@ -437,12 +437,12 @@ static void a_full_kernel_is_waited_for(void **state)
     pump(&toy);
     assert_got(&toy, 30);
     assert_false(toy.stream.writable);
-    assert_int_equal(toy.send_calls, 1); /* it took less than it was offered: that says it all */
+    assert_int_equal(toy.send_calls, 1); /* it accepted less than offered, which says enough */
     put_bytes(&toy, 100, 100);
     start_sending(&toy);
     pump(&toy);
     assert_int_equal(toy.send_calls, 1);
-    event(&toy, HS_EV_WRITE); /* for nothing */
+    event(&toy, HS_EV_WRITE); /* spurious */
     pump(&toy);
     assert_int_equal(toy.send_calls, 2);
     assert_got(&toy, 30);
@@ -476,7 +476,7 @@ static void an_interrupted_call_is_made_again(void **state)
     toy_free(&toy);
 }
 
-/* More than one ring arrives by one event: a protocol that takes all gets all. */
+/* More than one ring arrives with one event: a protocol that takes everything gets everything. */
 static void everything_is_received(void **state)
 {
     (void)state;
@@ -491,7 +491,7 @@ static void everything_is_received(void **state)
     toy_free(&toy);
 }
 
-/* One stream does not receive for ever in one turn. */
+/* One stream does not receive without limit in one turn. */
 static void one_receive_per_turn(void **state)
 {
     (void)state;
@@ -519,7 +519,7 @@ static void nothing_is_received_while_reads_are_paused(void **state)
     assert_events(&toy, "");
     assert_int_equal(toy.in_len, 100);
     assert_null(toy.stream.buffers);
-    /* Resumed: there is no second event for what waits. */
+    /* Resumed: there is no second event for bytes that wait. */
     toy.stream.reads = true;
     hs_stream_update(&toy.loop, &toy.stream);
     pump(&toy);
@@ -566,7 +566,7 @@ static void discarded_bytes_need_no_buffers(void **state)
     toy_free(&toy);
 }
 
-/* Content of known length goes where it will lie, what follows it into the ring. */
+/* Content of known length goes to its destination, what follows it into the ring. */
 static void content_is_received_beside_the_ring(void **state)
 {
     (void)state;
@@ -623,7 +623,7 @@ static void a_peer_that_shuts_while_reads_are_paused_is_told(void **state)
     toy_free(&toy);
 }
 
-/* The other side is gone. While bytes are read they come first, then what recv says. */
+/* The peer has closed. While there are bytes they come first, then recv's result. */
 static void a_hangup_is_an_error_unless_bytes_are_read(void **state)
 {
     (void)state;
@@ -662,7 +662,7 @@ static void an_error_of_recv_is_told(void **state)
     toy_free(&toy);
 }
 
-/* A send that fails ends the stream: nothing else is told afterwards. */
+/* A failed send ends the stream: no other callback comes afterwards. */
 static void an_error_of_send_is_told_once(void **state)
 {
     (void)state;
@@ -696,7 +696,7 @@ static void deadlines_are_told_behind_the_horizon(void **state)
     hs_stream_update(&toy.loop, &toy.stream);
     hs_loop_check_deadlines(&toy.loop, NOW_MS + 999);
     assert_events(&toy, "");
-    /* It moves later without the wheel, earlier with it, and away. */
+    /* It moves later without the wheel, earlier with it, and can be removed. */
     toy.stream.deadline_ms = NOW_MS + 5000;
     hs_stream_update(&toy.loop, &toy.stream);
     hs_loop_check_deadlines(&toy.loop, NOW_MS + 4000);
@@ -732,7 +732,7 @@ static void going_on_is_the_next_turns_business(void **state)
     }
     assert_events(&toy, "dddd");
     assert_false(hs_loop_is_busy(&toy.loop));
-    /* Also while output is unsent, whether the kernel takes it or not. */
+    /* Even while output is unsent, whether the kernel accepts it or not. */
     for (size_t room = 0; room <= 10; room += 10) {
         put_bytes(&toy, 0, 20);
         toy.room = room;
@@ -745,7 +745,7 @@ static void going_on_is_the_next_turns_business(void **state)
     toy_free(&toy);
 }
 
-/* From above the high mark nothing is told until no more than the low one is unsent, then once. */
+/* Above the high mark there is no callback until at most the low mark is unsent, then one. */
 static void drained_is_told_at_the_low_mark(void **state)
 {
     (void)state;
@@ -770,7 +770,8 @@ static void drained_is_told_at_the_low_mark(void **state)
     toy_free(&toy);
 }
 
-/* Who waits although nothing is unsent is told too: no send will follow that could tell. */
+/* A writer that waits although nothing is unsent is notified too: no send will follow that could.
+ */
 static void drained_is_told_although_nothing_is_unsent(void **state)
 {
     (void)state;
@@ -778,7 +779,7 @@ static void drained_is_told_although_nothing_is_unsent(void **state)
     toy_open(&toy);
     toy.stream.waits_for_drain = true;
     hs_stream_update(&toy.loop, &toy.stream);
-    assert_events(&toy, ""); /* not inside the call that asks */
+    assert_events(&toy, ""); /* not inside the call that requests it */
     pump(&toy);
     assert_events(&toy, "D");
     assert_false(hs_loop_is_busy(&toy.loop));
@@ -793,7 +794,7 @@ static void put_more(toy_t *toy)
     toy->stream.waits_for_drain = true;
 }
 
-/* A producer that is pulled by on_drained: all arrives, and little is held at a time. */
+/* A producer driven by on_drained: everything arrives, and little is buffered at a time. */
 static void a_producer_is_pulled_by_drained(void **state)
 {
     (void)state;
@@ -818,7 +819,7 @@ static void a_producer_is_pulled_by_drained(void **state)
     }
 }
 
-/* Small output may wait for more, for a while; large output goes at once. */
+/* Small output may wait for more, for a while; large output is sent at once. */
 static void small_output_may_be_held(void **state)
 {
     (void)state;
@@ -830,7 +831,7 @@ static void small_output_may_be_held(void **state)
     start_sending(&toy);
     hs_loop_send(&toy.loop, 500);
     assert_int_equal(toy.got.len, 0);
-    assert_false(hs_loop_is_busy(&toy.loop)); /* the loop may wait, for as long */
+    assert_false(hs_loop_is_busy(&toy.loop)); /* the loop may wait, for that long */
     toy.loop.now_ns += 499;
     hs_loop_send(&toy.loop, 500);
     assert_int_equal(toy.got.len, 0);
@@ -865,11 +866,11 @@ typedef struct file_case {
     ptrdiff_t script[6];
     size_t script_len;
     const char *events;
-    size_t got; /* of 100 bytes before, 1000 of the file and 100 behind */
+    size_t got; /* of 100 bytes before, 1000 of the file and 100 after */
 } file_case_t;
 
-/* Every result that sendfile may have, at every place. A short one does not say that the kernel is
- * full: the file may have become shorter. */
+/* Every possible result of sendfile, at every position. A short one does not mean that the kernel
+ * is full: the file may have become shorter. */
 static void every_result_of_sendfile(void **state)
 {
     (void)state;
@@ -906,7 +907,7 @@ static void every_result_of_sendfile(void **state)
     }
 }
 
-/* A file that shrank is an error at once: the kernel is not full and will never say that it has
+/* A truncated file is an error at once: the kernel is not full and will never report
  * room. */
 static void a_file_that_became_shorter_is_not_waited_for(void **state)
 {
@@ -948,7 +949,7 @@ typedef struct close_case {
     bool has_end, pauses;
 } close_case_t;
 
-/* In each callback, with output unsent: all is released and on_closed comes once. */
+/* In each callback, with output unsent: everything is released and on_closed comes once. */
 static void closing_inside_each_callback(void **state)
 {
     (void)state;
@@ -988,7 +989,7 @@ static void closing_inside_each_callback(void **state)
         }
 }
 
-/* The second protocol: notes capital letters of its own, takes what comes. */
+/* The second protocol: records capital letters, and takes what arrives. */
 static void second_on_data(hs_loop_t *loop, hs_stream_t *stream)
 {
     (void)loop;
@@ -1018,7 +1019,7 @@ static const hs_protocol_t second_protocol = {
 
 #define HEAD_LEN 20 /* belongs to the first protocol, what follows to the second */
 
-/* Takes the head; when it is complete it is answered and the protocol exchanged. */
+/* Takes the head; when it is complete, responds and switches the protocol. */
 static void upgrade(toy_t *toy)
 {
     take_ring(toy, HEAD_LEN - toy->received.len);
@@ -1030,8 +1031,8 @@ static void upgrade(toy_t *toy)
     assert_int_equal(toy->stream.deadline_ms, 0);
 }
 
-/* Head and frames cut at every byte, while the kernel takes nothing, little or all: what arrived
- * with the head is the new protocol's, what is unsent is sent. */
+/* Head and frames split at every byte, while the kernel accepts nothing, little or all: bytes after
+ * the head belong to the new protocol, unsent bytes are sent. */
 static void an_exchange_of_protocols_at_every_split(void **state)
 {
     (void)state;
@@ -1062,7 +1063,7 @@ static void an_exchange_of_protocols_at_every_split(void **state)
         }
 }
 
-/* Without a byte behind the head the new protocol still begins with on_data. */
+/* Even without a byte after the head the new protocol begins with on_data. */
 static void an_exchange_without_leftover(void **state)
 {
     (void)state;
@@ -1078,8 +1079,8 @@ static void an_exchange_without_leftover(void **state)
     toy_free(&toy);
 }
 
-/* From outside of a callback, while the first protocol leaves bytes in the ring and reads nothing:
- * as for an upgrade that a job decides on later. */
+/* From outside a callback, while the first protocol leaves bytes in the ring and reads nothing:
+ * like an upgrade that a job decides on later. */
 static void an_exchange_while_reads_are_paused(void **state)
 {
     (void)state;
@@ -1124,7 +1125,7 @@ static void an_exchange_and_a_close_in_one_callback(void **state)
     toy_free(&toy);
 }
 
-/* The pool has buffers for one stream only: the second one is told. */
+/* The pool has buffers for only one stream: the second one is notified. */
 static void no_memory_for_buffers_is_an_error(void **state)
 {
     (void)state;
@@ -1141,7 +1142,7 @@ static void no_memory_for_buffers_is_an_error(void **state)
     toy_free(&toy);
 }
 
-/* What one stream leaves in its buffers is not the next one's. */
+/* Bytes left by one stream in its buffers do not reach the next one. */
 static void buffers_come_back_as_new(void **state)
 {
     (void)state;
@@ -1166,7 +1167,7 @@ static void buffers_come_back_as_new(void **state)
     toy_free(&toy);
 }
 
-/* However many are free: what is used next allocates nothing, and what is not used keeps little. */
+/* However many are free: reuse allocates nothing, and unused buffers keep little memory. */
 static void the_buffers_given_back_last_keep_their_memory(void **state)
 {
     (void)state;

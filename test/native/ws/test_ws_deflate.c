@@ -1,4 +1,4 @@
-/* hs_ws_deflate: messages of permessage-deflate, of the RFC's examples and of our own. */
+/* hs_ws_deflate: messages of permessage-deflate, from the RFC's examples and generated ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ static hs_ws_inflated_t inflate_bytes(hs_ws_deflates_t *all, const hs_ws_terms_t
                                       hs_ws_contexts_t *contexts, const void *coded, size_t len,
                                       size_t max, hs_buf_t *out)
 {
-    /* In memory of its own, so that a sanitizer sees what is read beside it. */
+    /* In an allocation of its exact size, so that a sanitizer reports accesses beside it. */
     char *copy = malloc(len + (len == 0));
     memcpy(copy, coded, len);
     hs_ws_inflated_t outcome = hs_ws_inflate(all, terms, contexts, hs_span(copy, len), max, out);
@@ -79,7 +79,7 @@ static void a_message_that_refers_to_another_one_is_corrupt_without_takeover(voi
     expect_message(all, &no_takeover, &contexts, hello, sizeof(hello), "Hello");
     assert_int_equal(inflate_bytes(all, &no_takeover, &contexts, again, sizeof(again), MAX, &out),
                      HS_WS_INFLATE_CORRUPT);
-    /* Which is not the next one's fault. */
+    /* It does not affect the next message. */
     expect_message(all, &no_takeover, &contexts, hello, sizeof(hello), "Hello");
     hs_buf_free(&out);
     hs_ws_deflates_free(all);
@@ -139,7 +139,7 @@ static void what_is_cut_or_wrong_is_corrupt(void **state)
     hs_ws_deflates_free(all);
 }
 
-/* ---- Bombs. ---- */
+/* ---- Decompression bombs. ---- */
 
 static void what_a_message_inflates_to_is_bounded(void **state)
 {
@@ -175,7 +175,7 @@ static void what_a_message_inflates_to_is_bounded(void **state)
     hs_ws_deflates_free(all);
 }
 
-/* ---- There and back. ---- */
+/* ---- Round trips. ---- */
 
 static uint32_t seed = 7;
 
@@ -185,7 +185,7 @@ static uint32_t next_random(void)
     return seed >> 8;
 }
 
-/* Text that repeats itself, or bytes that do not. */
+/* Repetitive text, or random bytes. */
 static void fill(char *text, size_t len)
 {
     bool is_text = next_random() % 4 > 0;
@@ -223,7 +223,7 @@ static void go_there_and_back(const hs_ws_terms_t *terms)
         }
         hs_buf_free(&out);
         hs_buf_free(&coded);
-        if (i % 100 == 99) { /* The contexts go to the next connection. */
+        if (i % 100 == 99) { /* The contexts are passed to the next connection. */
             hs_ws_contexts_end(all, &ours[number]);
             hs_ws_contexts_end(all, &theirs[number]);
         }

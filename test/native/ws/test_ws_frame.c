@@ -1,4 +1,4 @@
-/* hs_ws_frame: every frame at every split point, what is refused, and what is written. */
+/* hs_ws_frame: every frame at every split point, rejected frames, and written ones. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,7 @@
 
 static const hs_ws_rules_t rules = { .max_message = 200000 };
 
-/* The same events wherever the bytes are cut. Frees them. */
+/* The same events wherever the bytes are split. Frees them. */
 static void expect_with(const hs_ws_rules_t *with, ws_bytes_t *bytes, const char *log)
 {
     for (size_t split = 0; split <= bytes->len; split += bytes->len > 4096 ? 499 : 1) {
@@ -110,7 +110,7 @@ static void close_with_and_without_content(void **state)
     }
 }
 
-/* Frames that are refused, and from which byte on: as early as can be known. */
+/* Frames that are rejected, and at which byte: as early as possible. */
 static void refused_at_the_first_byte_that_says_so(void **state)
 {
     (void)state;
@@ -173,13 +173,13 @@ static void the_limit_holds_for_all_fragments_together(void **state)
     expect_with(&few, &bytes, "binary 10 0123456789\nfailed 1009 a message is too long\n");
 }
 
-/* Wherever the frames are cut, also within a character, and at the first byte that is wrong. */
+/* Wherever the frames are split, even within a character, and at the first invalid byte. */
 static void text_is_checked_as_it_arrives(void **state)
 {
     (void)state;
     static const struct {
         const char *text;
-        size_t wrong; /* the byte that cannot stand there; 0: none */
+        size_t wrong; /* the first invalid byte; 0: none */
     } cases[] = {
         { "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80\x65\x64", 12 },
         { "\xf4\x90\x80\x80 too far", 1 },
@@ -233,7 +233,7 @@ static void every_sequence_is_as_the_table_says(void **state)
         }
 }
 
-/* For permessage-deflate: the bit is told, and the bytes are no text yet. */
+/* For permessage-deflate: the bit is reported, and the bytes are not checked as text yet. */
 static void coded_messages_are_not_looked_into(void **state)
 {
     (void)state;
@@ -290,7 +290,7 @@ static void close_is_written_with_what_fits(void **state)
     assert_memory_equal(frame, "\x88\x05\x03\xe8why", 7);
     char reason[200];
     memset(reason, 'a', sizeof(reason));
-    memcpy(reason + 122, "\xe2\x82\xac", 3); /* would be cut */
+    memcpy(reason + 122, "\xe2\x82\xac", 3); /* would be truncated */
     assert_int_equal(hs_ws_put_close(frame, HS_WS_NORMAL, hs_span(reason, sizeof(reason))),
                      2 + 2 + 122);
 }

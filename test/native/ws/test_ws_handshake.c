@@ -1,4 +1,4 @@
-/* hs_ws_handshake: what opens a WebSocket, and what does not. */
+/* hs_ws_handshake: valid and invalid opening handshakes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* hs_ws_terms: offers of permessage-deflate, and what a server says to them. */
+/* hs_ws_terms: offers of permessage-deflate, and the server's responses to them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,7 +82,7 @@ static void contexts_are_kept_where_both_want_it(void **state)
     expect(NAME C_NO S_BITS "11", &takeover, NAME C_NO S_BITS "11");
     assert_true(agree(NAME, &takeover, &terms));
     assert_true(terms.server_takeover && terms.client_takeover);
-    assert_int_equal(terms.client_bits, 15); /* the client was not told of a limit */
+    assert_int_equal(terms.client_bits, 15); /* the client was not given a limit */
 }
 
 static void the_first_offer_that_can_be_kept_is_taken(void **state)

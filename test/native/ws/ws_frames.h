@@ -1,4 +1,4 @@
-/* Frames as clients write them, and what a reader tells of bytes that come in pieces. */
+/* Frames as written by clients, and the events of a reader for bytes that arrive in pieces. */
 #pragma once
 
 #include <stdarg.h>
@@ -8,7 +8,7 @@
 
 #include "ws/hs_ws_frame.h"
 
-/* Text of bytes, grown as needed. */
+/* A byte string that grows as needed. */
 typedef struct ws_bytes {
     char *data;
     size_t len;
@@ -61,9 +61,9 @@ static inline void ws_text(ws_bytes_t *bytes, unsigned first, const char *text)
 typedef struct ws_run {
     hs_ws_reader_t reader;
     hs_ws_rules_t rules;
-    ws_bytes_t message; /* in hand */
-    ws_bytes_t log;     /* a line an event */
-    size_t failed_at;   /* bytes that were given when it failed */
+    ws_bytes_t message; /* being assembled */
+    ws_bytes_t log;     /* one line per event */
+    size_t failed_at;   /* bytes passed in when it failed */
     bool has_failed;
 } ws_run_t;
 
@@ -109,8 +109,8 @@ static inline void ws_run_tell(ws_run_t *run, hs_ws_event_t event, const hs_ws_t
     }
 }
 
-/* Gives what has not been taken and what is new, in memory of exactly its size. Returns how much of
- * it was not taken. */
+/* Passes in the bytes not yet taken and the new ones, in an allocation of exactly their size.
+ * Returns how many of them were not taken. */
 static inline size_t ws_run_give(ws_run_t *run, const char *data, size_t len)
 {
     size_t at = 0;

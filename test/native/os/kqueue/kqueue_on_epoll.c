@@ -1,10 +1,11 @@
 /*
  * kqueue's read and write filters on top of epoll, as the manual pages of macOS and FreeBSD
- * describe them for sockets and pipes: two independent filters a descriptor, EV_CLEAR fixed when a
- * filter is added, EV_ADD of one that exists looks at its state again, EV_DELETE of one that does
- * not is ENOENT, EV_EOF of the read filter at the peer's shutdown and of the write filter when
- * nobody reads any more. A filter watches a duplicate of its descriptor, because epoll knows a
- * descriptor once; so it must be deleted, a close does not end it.
+ * describe them for sockets and pipes: two independent filters per descriptor, EV_CLEAR fixed when
+ * a filter is added, EV_ADD of an existing filter checks its state again, EV_DELETE of one that
+ * does not exist is ENOENT, EV_EOF of the read filter at the peer's shutdown and of the write
+ * filter when there is no reader any more. A filter watches a duplicate of its descriptor, because
+ * epoll accepts a descriptor only once; therefore it must be deleted, closing the descriptor does
+ * not remove it.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -27,7 +28,7 @@ enum {
 typedef struct knote {
     int kq; /* 0: free */
     int copy;
-    unsigned generation; /* tells a new knote from the one fetched before */
+    unsigned generation; /* distinguishes a new knote from the one fetched before */
     struct kevent set;
 } knote_t;
 
@@ -106,7 +107,7 @@ static int knote_change(int kq, const struct kevent *change)
     return failed;
 }
 
-/* Fills `out` from what epoll says; 0 if the filter has nothing to say. */
+/* Fills `out` from epoll's events; 0 if there is no event for the filter. */
 static int knote_report(const struct epoll_event *event, struct kevent *out)
 {
     const knote_t *knote = &knotes[(uint32_t)event->data.u64];

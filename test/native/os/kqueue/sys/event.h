@@ -1,6 +1,6 @@
 /*
- * As much of kqueue's <sys/event.h> as hs_ev.h uses, for running its kqueue backend on Linux:
- * kqueue_on_epoll.c. For tests only; real systems have the real thing.
+ * The parts of kqueue's <sys/event.h> that hs_ev.h uses, to run its kqueue backend on Linux:
+ * kqueue_on_epoll.c. For tests only; real systems have the real header.
  */
 #pragma once
 
