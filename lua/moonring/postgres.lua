@@ -387,7 +387,13 @@ local TRANSACTION_OPTIONS = { isolation = true, read_only = true, deferrable = t
   retries = true }
 
 local function begin_of(options)
-  local words = { 'BEGIN' }
+  if type(options) ~= 'table' then
+    raise('db:transaction: options are a table, not a ' .. type(options))
+  end
+  local words, retries = { 'BEGIN' }, options.retries
+  if retries ~= nil and not (type(retries) == 'number' and retries >= 0) then
+    raise('db:transaction: retries is a number, 0 or more, not ' .. tostring(retries))
+  end
   for name in pairs(options) do
     if not TRANSACTION_OPTIONS[name] then
       raise('db:transaction: '
@@ -464,6 +470,8 @@ local function attempt(db, conn, fn, begin)
     return false, values, false, true
   elseif conn.broken or conn.pending > 0 then
     return false, tx.problem or conn.broken or errors.of_socket 'closed'
+  elseif conn.status == 'I' then
+    raise 'db:transaction: its function has ended the transaction itself: return to commit, raise an error to roll back'
   end
   conn:limit(conn.options.timeout)
   local committed, command = simple(conn, 'COMMIT')

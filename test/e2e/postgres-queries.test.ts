@@ -102,6 +102,9 @@ const transactions = [
   'asserted nil unique_violation',
   /: this transaction is over$/,
   'read only nil read_only_sql_transaction',
+  /its function has ended the transaction itself/,
+  'db:transaction: options are a table, not a number',
+  'db:transaction: retries is a number, 0 or more, not x',
   '[{"v":"inner"},{"v":"kept"}]',
   '1 1 0',
 ];

@@ -112,6 +112,11 @@ function routes.transactions(results)
   note('read only', db:transaction({ read_only = true, isolation = 'serializable' }, function(tx)
     return tx:exec("insert into t(v) values ('x')")
   end))
+  for _, mistake in ipairs {
+    { function(tx) tx:exec 'rollback' end }, { function() end, 5 }, { function() end, { retries = 'x' } },
+  } do
+    note((select(2, pcall(db.transaction, db, unpack(mistake))):match 'db:transaction: .*'))
+  end
   note((db:query 'select v from t order by v'))
   -- An abandoned query counts until the server has been told to cancel it.
   local deadline = moonring.now() + 30
