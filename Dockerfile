@@ -1,4 +1,4 @@
-# The image of the server. docs/containers.md tells how to use it; scripts/container-check.mjs runs
+# The image of the server. docs/containers.md describes its use; scripts/container-check.mjs runs
 # these same steps without a container engine, so keep to FROM, RUN, COPY, ENV, WORKDIR, USER,
 # EXPOSE, STOPSIGNAL, HEALTHCHECK and ENTRYPOINT.
 
@@ -19,7 +19,7 @@ RUN cmake --preset release -DMOONRING_BUILD_TESTS=OFF -DMOONRING_WERROR=OFF \
  && strip --strip-debug build/release/moonring.node
 COPY src ./src
 RUN npm run build:ts
-# What only the build needs stays here.
+# Only needed for the build.
 RUN npm prune --omit=dev --no-audit --no-fund \
  && rm -rf dist/.tsbuildinfo \
  && find node_modules -type d -empty -delete
@@ -36,13 +36,13 @@ COPY examples ./examples
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/dist ./dist
 COPY --from=build /src/build/release/moonring.node ./build/release/moonring.node
-# llhttp is part of the addon, so its licence has to go with it.
+# llhttp is part of the addon, so its licence must be included.
 COPY --from=build /usr/share/doc/libllhttp-dev/copyright ./LICENSE.llhttp
 ENV NODE_ENV=production MOONRING_HOST=0.0.0.0
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# /readyz of the admin listener, which stays on loopback unless MOONRING_ADMIN says otherwise.
+# /readyz of the admin listener, which stays on loopback unless MOONRING_ADMIN is set.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
   CMD ["node", "dist/master.js", "health"]
 ENTRYPOINT ["node", "dist/master.js"]

@@ -3,7 +3,7 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
-# What follows cmake --preset, for example CMAKE_ARGS=-DLLHTTP_SOURCE_DIR=/usr/src/llhttp
+# Arguments for cmake --preset, for example CMAKE_ARGS=-DLLHTTP_SOURCE_DIR=/usr/src/llhttp
 CMAKE_ARGS ?=
 JOBS ?= 2
 # A regular expression of test names: make test TESTS='^ring$$'

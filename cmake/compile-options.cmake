@@ -1,5 +1,5 @@
-# How every target of ours is compiled: moonring_compile_options(<target>). Third-party code does
-# not get this.
+# Compile options of all our targets: moonring_compile_options(<target>). Not for third-party
+# code.
 
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -58,7 +58,7 @@ function(moonring_compile_options target)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
 
-  # The system interfaces beyond C11: POSIX, and what Linux and macOS add to it.
+  # System interfaces beyond C11: POSIX, and the extensions of Linux and macOS.
   if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
     target_compile_definitions(${target} PRIVATE $<$<COMPILE_LANGUAGE:C>:_GNU_SOURCE>)
   elseif(APPLE)
@@ -73,7 +73,7 @@ function(moonring_compile_options target)
   endif()
 endfunction()
 
-# Calls inside a shared object stay inside, whatever the process exports under the same names.
+# Calls within a shared object stay within it, whatever the process exports under the same names.
 include(CheckLinkerFlag)
 function(moonring_link_inside target)
   set(archives libllhttp.a:libz.a:libpcre2-8.a:libdeflate.a:libbrotlienc.a:libbrotlicommon.a)
@@ -81,7 +81,7 @@ function(moonring_link_inside target)
   if(moonring_links_gnu)
     target_link_options(${target} PRIVATE "-Wl,--exclude-libs,${archives},-Bsymbolic-functions")
   else()
-    # zig's compiler has neither; the version script hides the archives as well.
+    # zig's compiler supports neither; the version script hides the archives as well.
     target_link_options(${target} PRIVATE -Wl,-Bsymbolic)
   endif()
 endfunction()

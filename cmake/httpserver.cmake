@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 
 set_target_properties(moonring_core PROPERTIES OUTPUT_NAME httpserver)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  # The archive is linked by programs that know nothing of our link-time optimisation.
+  # The archive is linked by programs that do not use our link-time optimisation.
   target_compile_options(moonring_core PRIVATE -ffat-lto-objects)
 endif()
 

@@ -1,8 +1,8 @@
 # Target moonring_llhttp: llhttp >= 9.2, inside our own binary.
 #
-# Never the shared library on ELF: node exports every llhttp_* symbol, those win over any shared
-# library, and node's llhttp_settings_t has another layout, so calls land in the wrong parser and
-# corrupt memory without a word. A static archive is safe only with --exclude-libs and a version
+# Never the shared library on ELF: node exports every llhttp_* symbol, these take precedence over any
+# shared library, and node's llhttp_settings_t has another layout, so calls reach the wrong parser and
+# corrupt memory silently. A static archive is safe only with --exclude-libs and a version
 # script on the addon (native/CMakeLists.txt), and the addon checks at load time that llhttp_execute
 # is its own.
 
@@ -22,7 +22,7 @@ if(LLHTTP_SOURCE_DIR)
   )
   target_include_directories(moonring_llhttp SYSTEM PUBLIC "${LLHTTP_SOURCE_DIR}/include")
   if(moonring_lto_works)
-    # It calls back for every name and value: half of its cost is these calls.
+    # It calls back for every name and value: half of its cost are these calls.
     set_target_properties(moonring_llhttp PROPERTIES INTERPROCEDURAL_OPTIMIZATION ON)
   endif()
   set(moonring_llhttp_origin "sources in ${LLHTTP_SOURCE_DIR}")
@@ -52,7 +52,7 @@ else()
   set(moonring_llhttp_origin "${moonring_llhttp_library}")
 endif()
 
-# The packages carry no usable version file: the header's macros say which llhttp this is.
+# The packages have no usable version file: the header's macros contain the llhttp version.
 file(STRINGS "${moonring_llhttp_header}" moonring_llhttp_defines REGEX "define LLHTTP_VERSION_(MAJOR|MINOR|PATCH) ")
 string(REGEX REPLACE "[^0-9;]" "" moonring_llhttp_version "${moonring_llhttp_defines}")
 list(JOIN moonring_llhttp_version "." moonring_llhttp_version)

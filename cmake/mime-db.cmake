@@ -1,5 +1,5 @@
 # MOONRING_MIME_DB: the table of media types of the npm package mime-db; without npm, for C
-# programmers, MOONRING_MIME_TYPES: that of the system.
+# programmers, MOONRING_MIME_TYPES: the system's table.
 find_program(NODE_EXECUTABLE node)
 set(moonring_mime_db "")
 if(NODE_EXECUTABLE)

@@ -3,7 +3,7 @@
 
 set(extensions "")
 
-# An extension that several types claim belongs to the one with the highest score, which are those of
+# An extension claimed by several types belongs to the one with the highest score, as in
 # the npm package mime-types: standard subtypes before vendors' and x-, IANA's list before others.
 function(score type source result)
   string(REGEX REPLACE "^[^/]*/" "" subtype "${type}")
@@ -55,7 +55,7 @@ endmacro()
 
 if(DB AND EXISTS "${DB}")
   file(READ "${DB}" text)
-  # Brackets and semicolons would take part in CMake's lists.
+  # Brackets and semicolons would be interpreted in CMake's lists.
   string(REGEX REPLACE "[][;]" " " text "${text}")
   string(REGEX MATCHALL "\"[a-z]+/[^\"]+\": {[^}]*\"extensions\"[^}]*}" entries "${text}")
   foreach(entry IN LISTS entries)

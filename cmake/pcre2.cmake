@@ -1,4 +1,4 @@
-# Target moonring_pcre2: PCRE2 inside our own binary, so that what it runs does not depend on what else
+# Target moonring_pcre2: PCRE2 inside our own binary, so that it does not depend on what else
 # a host process has loaded (see cmake/llhttp.cmake).
 find_path(PCRE2_INCLUDE_DIR pcre2.h)
 find_library(PCRE2_ARCHIVE NAMES libpcre2-8.a)

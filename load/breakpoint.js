@@ -1,5 +1,5 @@
 /*
- * Where does it end? The rate climbs to RATE until a threshold breaks the run off. A run that gets to
+ * Finds the limit: the rate climbs to RATE until a threshold aborts the run. A run that reaches
  * the end has found no limit; one that drops iterations has found the generator's.
  */
 import { checkAnswer } from './lib/checks.js';

@@ -1,7 +1,7 @@
 /*
- * A rollout as a load balancer sees it: two servers, each told to stop in its turn (by
- * scripts/load.mjs) while the other serves. Readiness is asked once a second and unready servers get
- * nothing new, so not one request may be lost.
+ * A rollout as seen by a load balancer: two servers, each stopped in turn (by scripts/load.mjs)
+ * while the other serves. Readiness is checked once a second and unready servers get no new
+ * requests, so no request may be lost.
  */
 import { check } from 'k6';
 import http from 'k6/http';
@@ -20,12 +20,12 @@ export const options = {
   scenarios: {
     drain: constantRate(number('RATE', 300), number('DURATION', 60), {}, throughStalls),
   },
-  // Questions about readiness are expected to fail: only the rest counts.
+  // Readiness checks are expected to fail: only the other requests count.
   thresholds: { ...others, 'http_req_failed{route:/}': noneFailed },
   summaryTrendStats,
 };
 
-// One server that somebody else replaces is as ready as it answers.
+// A single server, replaced by someone else, is ready if it responds.
 const servers = (__ENV.TARGETS || `${baseUrl},${baseUrl}/`).split(' ').map((pair) => {
   const [base, readiness] = pair.split(',');
   return { base, readiness, ready: false, asked: Promise.resolve(), askedAtMs: 0 };
@@ -52,7 +52,7 @@ function askIfDue(server) {
 async function ask(server) {
   const answer = await http.asyncRequest('GET', server.readiness, null, {
     timeout: '2s',
-    // Each virtual user asks for itself, and the admin listener holds few connections.
+    // Each virtual user checks for itself, and the admin listener allows few connections.
     headers: { Connection: 'close' },
     tags: { name: 'readiness', route: 'readiness' },
   });

@@ -1,5 +1,5 @@
 /*
- * The rate that the service is meant to carry, held for a while.
+ * The expected production rate, held for a while.
  */
 import { checkAnswer } from './lib/checks.js';
 import { constantRate } from './lib/executors.js';

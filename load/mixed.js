@@ -1,5 +1,5 @@
 /*
- * One slow route beside a fast one (load/apps/mixed.lua): the slow one must not hold up the fast one.
+ * One slow route beside a fast one (load/apps/mixed.lua): the slow one must not delay the fast one.
  */
 import { checkAnswer } from './lib/checks.js';
 import { constantRate } from './lib/executors.js';

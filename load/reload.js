@@ -1,6 +1,6 @@
 /*
- * A steady rate while the server is reloaded again and again (scripts/load.mjs sends the HUPs): not
- * one request may be lost.
+ * A constant rate while the server is reloaded repeatedly (scripts/load.mjs sends HUP): no
+ * request may be lost.
  */
 import { checkAnswer, checkEcho } from './lib/checks.js';
 import { constantRate, throughStalls } from './lib/executors.js';

@@ -1,6 +1,6 @@
 /*
- * Does it work at all? A few clients, one after the other's heels, for half a minute: every answer
- * right, no figure promised.
+ * A basic check: a few clients, without pauses, for half a minute: every response must be
+ * correct, speed does not matter.
  */
 import { checkAnswer, checkEcho } from './lib/checks.js';
 import { number } from './lib/settings.js';

@@ -1,6 +1,6 @@
 /*
- * An hour or a night at a comfortable rate. scripts/load.mjs watches memory and descriptors of the
- * reactors meanwhile: they must not climb.
+ * Hours at a moderate rate, during which scripts/load.mjs watches memory and descriptors of the
+ * reactors: they must not grow.
  */
 import { checkAnswer, checkEcho } from './lib/checks.js';
 import { constantRate } from './lib/executors.js';

@@ -1,6 +1,6 @@
 /*
- * Past the knee: up to four times RATE in steps, then back. What counts is that it degrades instead
- * of failing, and recovers.
+ * Beyond saturation: up to four times RATE in steps, then back. The server must degrade instead
+ * of failing, and recover.
  */
 import { checkAnswer } from './lib/checks.js';
 import { ramp } from './lib/executors.js';

@@ -1,6 +1,6 @@
 /*
- * The status page of the admin listener: asks /status once a second, and shows the figures and what
- * they were in the last minutes. Whatever comes from clients is set as text, never as markup.
+ * The status page of the admin listener: requests /status once a second, and shows the figures and
+ * their history over the last minutes. Data from clients is set as text, never as markup.
  */
 import { cpuShare, formatBytes, formatMs, formatNumber, formatSpan, perSecond } from './figures.js';
 
@@ -11,7 +11,7 @@ const SLOW_MS = 1000;
 const WEEK_SECONDS = 7 * 86_400;
 
 const byId = (id) => document.getElementById(id);
-/** Names of plots to their points, the oldest first; `null` where there was none. */
+/** Points of each plot, oldest first; `null` where there was none. */
 const plots = new Map();
 let earlier = null;
 
@@ -79,7 +79,7 @@ function formatShare(share) {
   return share === null ? '–' : share.toFixed(2);
 }
 
-/** Lines over the same scale, which begins at 0. */
+/** Lines with a common scale, which begins at 0. */
 function plot(names) {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
   svg.setAttribute('viewBox', `0 0 ${MEMORY - 1} 100`);
@@ -117,7 +117,7 @@ function drawTiles(report) {
   byId('tiles').replaceChildren(...tiles);
 }
 
-/** `columns`: a title, the class of the cells, and a cell's content. */
+/** `columns`: a title, the class of the cells, and the content of a cell. */
 function drawTable(id, columns, rows) {
   const [head, body] = byId(id).children;
   const titles = columns.map(({ title, kind = '' }) => element('th', title, kind));

@@ -1,13 +1,13 @@
 /*
- * A handler whose responses come later, from a thread of its own:
+ * A handler whose responses come later, from another thread:
  *
  *     ./build.sh libasync.so async.c
  *     node dist/master.js examples/c/libasync.so
  *     curl localhost:8080/          one line, a moment later
  *     curl -N localhost:8080/count  ten lines, one after the other, as they come
  *
- * The handler notes the request and returns, so that no thread of the server waits. The ticker, one
- * for each thread that runs the handler, looks every TICK_MS at what was noted, and responds.
+ * The handler queues the request and returns, so that no thread of the server waits. The ticker,
+ * one for each thread that runs the handler, checks the queue every TICK_MS, and responds.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -27,15 +27,15 @@ HS_HANDLER_MODULE
 
 typedef struct ticker ticker_t;
 
-/* A request that is answered later. owner: the ticker until it has sent, then the server, which
+/* A deferred request. owner: the ticker until it has sent, then the server, which
  * calls on_end */
 typedef struct waiting {
     ticker_t *ticker;
     hs_deferred_t job;
-    bool counts;    /* it wants lines */
-    unsigned lines; /* sent so far; under ticker->lock, as is what follows */
-    bool full;      /* no more until on_drain */
-    bool gone;      /* the client is lost, or was sent 503 */
+    bool counts;    /* it requested lines */
+    unsigned lines; /* sent so far; under ticker->lock, like what follows */
+    bool full;      /* write nothing until on_drain */
+    bool gone;      /* the client has disconnected, or was sent 503 */
     struct waiting *next;
 } waiting_t;
 
@@ -43,7 +43,7 @@ typedef struct waiting {
 struct ticker {
     pthread_t thread;
     pthread_mutex_t lock;
-    waiting_t *first; /* under the lock, as is `ends` */
+    waiting_t *first; /* under the lock, like `ends` */
     bool ends;
 };
 
@@ -62,7 +62,7 @@ static void on_abort(hs_deferred_t job, hs_abort_reason_t reason, void *user_dat
     waiting_t *waiting = user_data;
     (void)job;
     if (reason == HS_ABORT_SHUT)
-        return; /* it will send nothing more, but may be reading */
+        return; /* it will send nothing more, but may still read */
     pthread_mutex_lock(&waiting->ticker->lock);
     waiting->gone = true;
     unsigned lines = waiting->lines;
@@ -75,7 +75,7 @@ static void on_end(void *user_data)
     free(user_data);
 }
 
-/* Says what there is to say now. True: that was all. */
+/* Writes what is due now. True: the response is complete. */
 static bool say(waiting_t *waiting)
 {
     hs_response_t *response = hs_deferred_response(waiting->job);
@@ -94,7 +94,7 @@ static bool say(waiting_t *waiting)
     return result < 0 || waiting->lines == LINES;
 }
 
-/* Under the lock, which on_drain and on_abort wait for: nothing here takes long. */
+/* Under the lock, for which on_drain and on_abort wait: nothing here may take long. */
 static void tick(ticker_t *ticker)
 {
     waiting_t **at = &ticker->first;
@@ -105,7 +105,7 @@ static void tick(ticker_t *ticker)
             continue;
         }
         *at = waiting->next;
-        hs_res_send(hs_deferred_response(waiting->job)); /* from here on it is the server's */
+        hs_res_send(hs_deferred_response(waiting->job)); /* from here on the server owns it */
     }
 }
 
@@ -137,7 +137,7 @@ int hs_handler_init(void **user_data)
     return 0;
 }
 
-/* What this thread has deferred is finished before: nothing of it uses the ticker afterwards. */
+/* All requests deferred by this thread have finished: nothing uses the ticker afterwards. */
 void hs_handler_exit(void *user_data)
 {
     ticker_t *ticker = user_data;
@@ -162,7 +162,7 @@ void hs_handler(hs_request_t *request, hs_response_t *response, void *user_data)
         .on_drain = on_drain, .on_abort = on_abort, .on_end = on_end, .user_data = waiting
     };
     hs_res_callbacks(response, &callbacks);
-    /* The ticker finds the request in its list when all of it is noted. */
+    /* The ticker finds the request in its list when all fields are set. */
     pthread_mutex_lock(&ticker->lock);
     hs_deferred_t job = hs_res_defer(response);
     if (job != 0) {
@@ -172,7 +172,7 @@ void hs_handler(hs_request_t *request, hs_response_t *response, void *user_data)
     }
     pthread_mutex_unlock(&ticker->lock);
     if (job == 0) {
-        free(waiting); /* no callback is called for it */
+        free(waiting); /* no callback will be called for it */
         hs_res_status(response, 503);
         hs_res_send(response);
     }

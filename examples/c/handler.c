@@ -11,7 +11,7 @@
 
 HS_HANDLER_MODULE
 
-/* What each thread has of its own. */
+/* State of each thread. */
 typedef struct counter {
     unsigned long requests;
 } counter_t;

@@ -13,7 +13,7 @@
 
 #include "httpserver.h"
 
-/* A signal handler has no arguments: the one global that a program like this needs. */
+/* A signal handler has no arguments: this is the only global that the program needs. */
 static hs_server_t *server;
 
 static void on_signal(int number)

@@ -9,7 +9,7 @@ local validation = require 'moonring.validation'
 
 local db = postgres.connect(os.getenv 'DATABASE_URL' or 'postgres://app@localhost/app')
 
--- ---- The schema: one process brings it up to date, the others wait for its lock. ----
+-- ---- The schema: one process migrates it, the others wait for its lock. ----
 
 local MIGRATIONS = {
   [[CREATE TABLE accounts (
@@ -53,7 +53,7 @@ local function ensure_schema()
   return is_migrated, problem
 end
 
--- ---- Errors of the database as responses. ----
+-- ---- Database errors as responses. ----
 
 local STATUS = { unique_violation = 409, foreign_key_violation = 422, check_violation = 422,
   numeric_value_out_of_range = 422 }
@@ -61,7 +61,7 @@ local AWAY = { timeout = true, closed = true, refused = true, ['pool timeout'] =
   ['pool queue full'] = true, cannot_connect_now = true, admin_shutdown = true,
   crash_shutdown = true, too_many_connections = true }
 
--- What a call has returned, unless that is an error.
+-- The result of a call, unless it is an error.
 local function checked(value, problem)
   if not problem then
     return value
@@ -120,7 +120,7 @@ app:get('/accounts/:id', function(_, res, params)
   res:json(account)
 end)
 
--- Both sides or none: the constraint of the table refuses what is not there. Rows are locked in the
+-- Both sides or none: the constraint of the table rejects an overdraft. Rows are locked in the
 -- order of their keys, so that no two transfers wait for each other.
 app:post('/transfers', function(req, res)
   local wanted = new_transfer:body(req)

@@ -1,6 +1,6 @@
 -- Notes: a small API with the modules that come with the server.
 --   node dist/master.js --processes 1 --dispatch inline examples/lua/app.lua
--- The notes live in one Lua state. Real ones belong into a database: states share nothing.
+-- The notes live in one Lua state. Real ones belong in a database: states share nothing.
 --   curl localhost:8080/notes -d '{"text":"milk"}' -H 'Content-Type: application/json'
 --   curl localhost:8080/notes -d text=bread            # what an HTML form sends
 --   curl localhost:8080/notes -F text='<shopping.txt'
@@ -26,7 +26,7 @@ local function is_json(req)
   return media_type:lower() == 'application/json'
 end
 
--- The text of a note, from JSON or from a form of either kind; nil, what is wrong and a status.
+-- The text of a note, from JSON or from a form of either kind; or nil, an error and a status.
 local function read_note(req)
   if is_json(req) then
     local value, problem = json.decode(req:body())

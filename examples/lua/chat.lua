@@ -1,6 +1,6 @@
--- Chat rooms over WebSockets, and clicks that all see, as server-sent events:
+-- Chat rooms over WebSockets, and clicks that all viewers see, as server-sent events:
 --   node dist/master.js examples/lua/chat.lua      and open http://localhost:8080/ in two windows
---   curl -d 'hello' localhost:8080/rooms/tea       speaks
+--   curl -d 'hello' localhost:8080/rooms/tea       sends a message
 --   curl -N localhost:8080/rooms/tea/clicks        an event stream, until you stop it
 local router = require 'moonring.router'
 
@@ -20,7 +20,7 @@ local function say(room, text)
   return moonring.publish('room ' .. room, text)
 end
 
--- The socket is sent what is published to the room, by whichever reactor; no handler runs for that.
+-- Messages published to the room, by any reactor, are sent to the socket; no handler runs for that.
 app:get('/rooms/:room', function(req, _, params)
   local ws = req:websocket {
     on_message = function(ws, text)
@@ -43,7 +43,7 @@ app:post('/rooms/:room', function(req, res, params)
   res:json({ published = true }, 202)
 end)
 
--- A click is where it was, in percent of the page.
+-- The position of a click, in percent of the page.
 app:post('/rooms/:room/clicks', function(req, res, params)
   local x, y = req:body():match '^(%d%d?%.?%d*),(%d%d?%.?%d*)$'
   if not x then
@@ -53,7 +53,7 @@ app:post('/rooms/:room/clicks', function(req, res, params)
   res:status(204):send()
 end)
 
--- The stream ends with its request: when the client has gone, or the reactor drains.
+-- The stream ends with its request: when the client disconnects, or the reactor drains.
 app:get('/rooms/:room/clicks', function(_, res, params)
   local subscription = moonring.subscribe('clicks ' .. params.room)
   local events = res:events { retry = 1 }

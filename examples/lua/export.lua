@@ -1,12 +1,12 @@
 -- A CSV file that is never in memory as a whole: node dist/master.js examples/lua/export.lua
---   GET /                   a million rows; a client that reads slowly holds only its own handler up
---   GET /orders.csv?rows=3  as many as that
+--   GET /                   a million rows; a client that reads slowly blocks only its own handler
+--   GET /orders.csv?rows=3  that many rows
 local query = require 'moonring.query'
 
--- Rows of one res:write: fewer calls, and still little memory.
+-- Rows per res:write: fewer calls, and still little memory.
 local BATCH = 500
 
--- Stands for a database that gives its rows one by one.
+-- Stands for a database that returns its rows one by one.
 local function orders(count)
   local number = 0
   return function()
@@ -34,7 +34,7 @@ function handle(req, res)
     rows[#rows + 1] = ('%d,%s,%.2f\r\n'):format(number, quoted(customer), price)
     if #rows >= BATCH then
       if not res:write(rows) then
-        return -- the client has gone
+        return -- the client has disconnected
       end
       rows = {}
     end

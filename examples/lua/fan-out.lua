@@ -1,7 +1,7 @@
--- Several servers asked at once, and no longer than a second: node dist/master.js examples/lua/fan-out.lua
---   GET /       what each has said, or why it has said nothing
+-- Requests to several servers at once, for at most a second: node dist/master.js examples/lua/fan-out.lua
+--   GET /       the response of each, or its error
 --   GET /demo   stands for such a server: it takes ?<seconds>
--- SERVICES are their URLs, with spaces in between (default: three times /demo of this server).
+-- SERVICES has their URLs, separated by spaces (default: three times /demo of this server).
 local http = require 'moonring.http'
 local json = require 'moonring.json'
 
@@ -39,10 +39,10 @@ function handle(req, res)
     tasks[i] = moonring.spawn(ask, url)
   end
   for i, task in ipairs(tasks) do
-    -- All have had the same second when the last one is waited for.
+    -- All have had the same second when the last one has been waited for.
     local result, problem = task:wait(math.max(0, deadline - moonring.now()))
     results[urls[i]] = result or { problem = problem }
   end
-  -- Those that still wait end with the request, and with them their connections.
+  -- Requests still waiting end with this request, and so do their connections.
   json.send(res, results)
 end

@@ -1,5 +1,5 @@
--- Counts requests over all reactors, per path and in all, and forgets a path after an hour without
--- one: npm start -- --shared hits=1m examples/lua/hits.lua
+-- Counts requests over all reactors, per path and in total, and forgets a path after an hour without
+-- a request: npm start -- --shared hits=1m examples/lua/hits.lua
 local hits = moonring.shared('hits')
 
 function handle(req, res)

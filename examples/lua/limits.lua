@@ -2,7 +2,7 @@
 --   node dist/master.js --shared limits=1m --shared cache=4m examples/lua/limits.lua
 --   GET /search?word   10 requests per second and client, bursts of 5; then 429
 --   GET /report        at most 2 at a time on this node, others wait up to 2 s; then 503
---   GET /quote         computed every 10 s by one request, whatever the number of reactors
+--   GET /quote         computed every 10 s by one request, however many reactors there are
 local limit, cache = moonring.limit, moonring.cache
 
 local searches = limit.rate('search', { rate = 10, burst = 5 })
@@ -20,7 +20,7 @@ app:group('/search'):before(searches:hook()):get('', function(req, res)
 end)
 
 app:group('/report'):before(reports:hook()):get('', function(_, res)
-  moonring.sleep(0.2) -- stands for what takes long
+  moonring.sleep(0.2) -- stands for slow work
   res:json { rows = 3 }
 end)
 

@@ -1,5 +1,5 @@
 -- A job that runs every minute beside the requests: node dist/master.js examples/lua/periodic.lua
---   GET /   the exchange rates that it fetched last, or why there are none
+--   GET /   the exchange rates fetched last, or why there are none
 -- INTERVAL is the time between two runs in seconds.
 local json = require 'moonring.json'
 local log = require 'moonring.log'
@@ -19,13 +19,13 @@ local function update(premature)
     -- The reactor drains, or this file is about to be replaced: the last run.
     return log.info(('rates: %d updates'):format(runs))
   end
-  -- What raises an error is logged, and the next run comes all the same.
+  -- Errors are logged, and the next run takes place anyway.
   rates = fetch_rates()
   updated = os.time()
   runs = runs + 1
 end
 
--- Each reactor has its own; on worker threads nothing runs between requests.
+-- One per reactor; on worker threads nothing runs between requests.
 moonring.every(INTERVAL, update)
 moonring.after(0, update)
 

@@ -2,7 +2,7 @@
 --   API_KEY=secret node dist/master.js --processes 1 --dispatch inline examples/lua/shortener.lua
 --   curl localhost:8080/api/links -H 'X-API-Key: secret' --json '{"url":"https://example.com"}'
 --   node dist/master.js test examples/lua/shortener_test.lua
--- The links live in one Lua state. Real ones belong into a database: states share nothing.
+-- The links live in one Lua state. Real ones belong in a database: states share nothing.
 local cookies, crypto, env, log, metrics = moonring.cookies, moonring.crypto, moonring.env,
   moonring.log, moonring.metrics
 

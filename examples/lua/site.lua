@@ -11,7 +11,7 @@ app:get('/api/time', function(_, res)
   res:json { now = os.time() }
 end)
 
--- Everything else is a file; a page that does not exist is the index, whose scripts know better.
+-- Everything else is a file; for a page that does not exist the index is served, for its scripts.
 app:static('', here .. '/public', {
   precompressed = true,
   cache_control = { { '*.html', 'no-cache' } },

@@ -1,12 +1,12 @@
 -- Background tasks: node dist/master.js --dispatch inline examples/lua/tasks.lua
--- Every request adds to a count; a task writes it to the log a little later, between requests.
+-- Every request increments a counter; a task logs it a little later, between requests.
 local log = require 'moonring.log'
 
 local count = 0
 local reporting = false
 
 local function report()
-  -- Each yield lets requests be served; the task goes on a little later.
+  -- At each yield requests can be served; the task continues a little later.
   for _ = 1, 10 do
     coroutine.yield()
   end

@@ -1,8 +1,8 @@
--- Uploads that go to the disk while they arrive: node dist/master.js --max-body 1g examples/lua/upload.lua
+-- Uploads that are written to disk while they arrive: node dist/master.js --max-body 1g examples/lua/upload.lua
 --   PUT /notes.txt   201, or 413 and 507 in the middle of the upload
 --   GET /            how
--- UPLOAD_DIRECTORY is where they go (default: uploads); it has to exist. Writes to a file go to the
--- memory of the kernel, which does not keep the reactor.
+-- UPLOAD_DIRECTORY is their directory (default: uploads); it must exist. Writes to a file go to the
+-- page cache of the kernel, and do not block the reactor.
 local log = require 'moonring.log'
 local percent = require 'moonring.percent'
 
@@ -18,7 +18,7 @@ local function name_in(path)
   return name and #name <= 100 and name:match '^[%w_-][%w._-]*$'
 end
 
--- Raises what has gone wrong on this side, or on the client's.
+-- Raises errors, whether on the server's or on the client's side.
 local function receive(req, file)
   local bytes = 0
   for chunk in req:chunks(256 * 1024) do
@@ -35,7 +35,7 @@ local function receive(req, file)
 end
 
 local function put(req, res, name)
-  -- Under a name of its own until it is whole.
+  -- Under a temporary name until it is complete.
   local path = ('%s/%s'):format(DIRECTORY, name)
   local partial = ('%s.%s.part'):format(path, req.id)
   local file, problem = io.open(partial, 'wb')
@@ -50,7 +50,7 @@ local function put(req, res, name)
     if type(result) == 'table' and result.status then
       return res:status(result.status):body(result.message):send()
     end
-    error(result, 0) -- also that the client has gone
+    error(result, 0) -- also if the client has disconnected
   end
   assert(os.rename(partial, path))
   res:status(201):body(('%s: %d bytes\n'):format(name, result)):send()

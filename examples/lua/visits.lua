@@ -1,8 +1,8 @@
--- A counter and sessions in Redis, which outlive this process and are the same for all of them:
+-- A counter and sessions in Redis, which outlive this process and are shared by all processes:
 --
 --   REDIS_URL=redis://127.0.0.1:6379 node dist/master.js examples/lua/visits.lua
 --
---   curl -i localhost:8080/             how many have come; works without Redis as well
+--   curl -i localhost:8080/             the number of visits; works without Redis as well
 --   curl -i -c jar -d ann localhost:8080/login
 --   curl -b jar localhost:8080/me
 --   curl -b jar -X POST localhost:8080/logout
@@ -15,7 +15,7 @@ local router = require 'moonring.router'
 local SESSION_SECONDS = 3600
 
 local client = redis.connect(env.string('REDIS_URL', 'redis://127.0.0.1:6379'))
--- The counter is of no importance: it may not make anyone wait, and may count twice.
+-- The counter is not important: it must not delay anyone, and may count twice.
 local counter = client:with { timeout = 0.1, idempotent = true }
 
 local app = router.new()
@@ -47,7 +47,7 @@ app:post('/login', function(req, res)
   res:body(('welcome %s\n'):format(name)):send()
 end)
 
--- Counts and reads only what is still there: an expired session must not come back as a new key.
+-- Counts, and reads only a session that still exists: an expired one must not come back as a new key.
 local look = redis.script [[
   if redis.call('EXISTS', KEYS[1]) == 0 then return false end
   return { redis.call('HGET', KEYS[1], 'user'), redis.call('HINCRBY', KEYS[1], 'seen', 1) }

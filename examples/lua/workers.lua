@@ -1,6 +1,6 @@
--- Slow work beside quick answers: node dist/master.js examples/lua/workers.lua
+-- Slow work beside quick responses: node dist/master.js examples/lua/workers.lua
 --   GET /        at once, on the reactor
---   GET /report  takes a while, on a worker: nobody else waits for it
+--   GET /report  takes a while, on a worker: no other request waits for it
 local function report()
   local sum = 0
   for i = 1, 2e8 do

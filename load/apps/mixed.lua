@@ -1,4 +1,4 @@
--- Two routes for load/mixed.js: /fast answers at once, /slow computes for about 20 ms.
+-- Two routes for load/mixed.js: /fast responds at once, /slow computes for about 20 ms.
 
 local SLOW_SECONDS = 0.02
 

@@ -1,7 +1,7 @@
 import { check } from 'k6';
 
 /**
- * The answer has come whole and says yes.
+ * The response is complete and successful.
  *
  * @param {import('k6/http').Response} response
  */
@@ -13,7 +13,7 @@ export function checkAnswer(response) {
 }
 
 /**
- * The answer is the request's own body: nothing was mixed up between connections.
+ * The response is the request's own body: nothing was mixed up between connections.
  *
  * @param {import('k6/http').Response} response
  * @param {string} sent

@@ -1,21 +1,21 @@
 import { virtualUsers } from './settings.js';
 
 /*
- * Arrival rates, so that requests come when they are due and not when the last answer was there: a
- * slow server gets no mercy.
+ * Arrival rates, so that requests are sent when they are due and not when the last response has
+ * arrived: a slow server does not slow the load down.
  */
 
 /**
- * k6 drops an iteration for each virtual user that it has to add, so there are enough from the start
- * for answers that take `slowestSeconds`: a server that is slower crosses its thresholds before, and
- * is not taken for a generator at its limit.
+ * k6 drops an iteration for each virtual user that it has to add, so there are enough from the
+ * start for responses that take `slowestSeconds`: a slower server crosses its thresholds first, and
+ * is not mistaken for a generator at its limit.
  */
 const usual = { slowestSeconds: 0.25 };
 
-/** For runs that ask what is lost and not how fast it goes: a stall does not make them invalid. */
+/** For runs that measure losses, not speed: a stall does not make them invalid. */
 export const throughStalls = { slowestSeconds: 1 };
 
-/** Requests a second and virtual users are whole numbers; k6 takes no others. */
+/** Requests per second and virtual users are whole numbers; k6 accepts no others. */
 const whole = (rate) => Math.max(1, Math.round(rate));
 
 function pool(rate, { slowestSeconds }) {
@@ -23,7 +23,7 @@ function pool(rate, { slowestSeconds }) {
   return { preAllocatedVUs, maxVUs: 2 * preAllocatedVUs, gracefulStop: '10s' };
 }
 
-/** `rate` requests a second for `seconds`; `more` are settings of k6 on top. */
+/** `rate` requests per second for `seconds`; `more` are additional k6 settings. */
 export function constantRate(rate, seconds, more = {}, patience = usual) {
   return {
     executor: 'constant-arrival-rate',
@@ -35,7 +35,7 @@ export function constantRate(rate, seconds, more = {}, patience = usual) {
   };
 }
 
-/** From `startRate` over `[rate, seconds]` steps; each ramps up or down in a straight line. */
+/** From `startRate` over `[rate, seconds]` steps; each ramps linearly. */
 export function ramp(startRate, steps, more = {}) {
   return {
     executor: 'ramping-arrival-rate',

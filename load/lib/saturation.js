@@ -1,12 +1,12 @@
 /*
- * Tells a slow server from a generator at its limit. In the latter case the figures are the
+ * Distinguishes a slow server from a generator at its limit. In the latter case the figures are the
  * generator's, and the run is invalid: neither passed nor failed.
  */
 
 const nearMaximum = 0.95;
 
 /**
- * Why the generator was at its limit, a sentence each; empty if it was not.
+ * Why the generator was at its limit, one sentence per reason; empty if it was not.
  *
  * @param {Record<string, { values: Record<string, number> }>} metrics of handleSummary
  * @param {{ scenarios: Record<string, object> }} options of the script
@@ -23,8 +23,8 @@ export function saturation(metrics, options) {
 }
 
 /**
- * Only arrival-rate executors that may add virtual users show by their number how many they needed;
- * elsewhere all of them count as at work from the start, and what is dropped tells.
+ * Only for arrival-rate executors that may add virtual users does their number show how many were
+ * needed; for others all count as busy from the start, and dropped iterations show the limit.
  */
 function mostVirtualUsers({ scenarios }) {
   const all = Object.values(scenarios);

@@ -1,11 +1,11 @@
 /*
- * What a run can be told from outside (k6 run -e NAME=value): all durations in seconds.
+ * Settings of a run from outside (k6 run -e NAME=value): all durations are in seconds.
  *
- *   BASE_URL   the server, http://127.0.0.1:8080 without it
- *   TARGETS    drain only: address,readiness address pairs, separated by spaces; without it, BASE_URL
+ *   BASE_URL   the server, by default http://127.0.0.1:8080
+ *   TARGETS    drain only: address,readiness address pairs, separated by spaces; by default BASE_URL
  *   DURATION   length of the run
- *   RATE       requests a second of the constant part
- *   PROCESSES  reactors of the server: decides how many connections there must be
+ *   RATE       requests per second of the constant part
+ *   PROCESSES  reactors of the server: determines the number of connections
  */
 
 export const baseUrl = __ENV.BASE_URL || 'http://127.0.0.1:8080';
@@ -18,7 +18,7 @@ export function number(name, standard) {
 }
 
 /**
- * Connections spread over reactors by chance: with a few a reactor, some reactors idle. 32 a reactor
- * keep the busiest within about half of its share.
+ * Connections are spread over reactors at random: with few per reactor, some reactors are idle.
+ * With 32 per reactor the busiest one gets at most about half more than its share.
  */
 export const virtualUsers = Math.max(64, 32 * number('PROCESSES', 2));

@@ -1,11 +1,11 @@
 import { saturation } from './saturation.js';
 
-/** The statistics that a report shows. */
+/** The statistics shown in a report. */
 export const summaryTrendStats = ['min', 'med', 'avg', 'p(95)', 'p(99)', 'max'];
 
 /**
- * k6's handleSummary for a script: writes SUMMARY (a file that scripts/load.mjs reads) if it is set,
- * and a few lines for a person. Reads the classic form of the data
+ * k6's handleSummary for a script: writes SUMMARY (a file that scripts/load.mjs reads) if it is
+ * set, and a few lines for people. Reads the classic form of the data
  * (--new-machine-readable-summary=false).
  *
  * @param {string} name of the script
@@ -23,7 +23,7 @@ export function summary(name, options) {
   };
 }
 
-/** Of the requests that a threshold watches: a question about readiness may fail. */
+/** Of the requests with a threshold: a readiness check may fail. */
 function failedRequests(metrics) {
   const all = Object.entries(metrics).filter(([name]) => name.startsWith('http_req_failed'));
   const [, watched] = all.find(([, { thresholds }]) => thresholds) ?? all[0] ?? [];

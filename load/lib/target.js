@@ -5,11 +5,11 @@ import { baseUrl } from './settings.js';
 const timeout = '10s';
 
 /**
- * One GET. `route` is the tag that thresholds and reports tell requests apart by.
+ * One GET. `route` is the tag by which thresholds and reports distinguish requests.
  *
  * @param {string} path
  * @param {string} [route]
- * @param {string} [base] another server than BASE_URL
+ * @param {string} [base] a server other than BASE_URL
  */
 export function get(path, route = path, base = baseUrl) {
   return http.asyncRequest('GET', base + path, null, { timeout, tags: { name: route, route } });

@@ -1,11 +1,11 @@
 /*
- * What makes a run fail. Iterations that could not start are a threshold too, so that a run with a
- * saturated generator never passes; lib/saturation.js then says that it was no measurement at all.
+ * Conditions for a failed run. Iterations that could not start are a threshold too, so that a run
+ * with a saturated generator never passes; lib/saturation.js then reports that the run is invalid.
  */
 
 const nothingDropped = { dropped_iterations: [{ threshold: 'count==0', abortOnFail: false }] };
 
-/** For runs at a rate that the server must carry. Milliseconds. */
+/** For runs at a rate that the server must sustain. Milliseconds. */
 export function thresholds({ p95 = 50, p99 = 200 } = {}) {
   return {
     ...nothingDropped,
@@ -15,12 +15,12 @@ export function thresholds({ p95 = 50, p99 = 200 } = {}) {
   };
 }
 
-/** For runs in which not one request may be lost. */
+/** For runs in which no request may be lost. */
 export function withoutLoss() {
   return { ...nothingDropped, checks: ['rate==1'], http_req_failed: ['rate==0'] };
 }
 
-/** For ramps: the run ends where the server stops keeping up. */
+/** For ramps: the run ends where the server can no longer keep up. */
 export function untilItBreaks({ p95 = 100 } = {}) {
   const abort = { abortOnFail: true, delayAbortEval: '5s' };
   return {

@@ -1,4 +1,4 @@
--- A module of the service: modules beside the handler are found by `require`.
+-- A module of the service: `require` finds modules next to the handler.
 local _M = {}
 
 ---@param name string

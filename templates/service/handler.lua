@@ -1,4 +1,4 @@
--- The service. `npm run dev` loads it again whenever it is saved; `npm test` runs handler_test.lua.
+-- The service. `npm run dev` reloads it whenever it is saved; `npm test` runs handler_test.lua.
 local router = require 'moonring.router'
 local validation = require 'moonring.validation'
 local greeting = require 'greeting'

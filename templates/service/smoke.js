@@ -1,6 +1,6 @@
 /*
- * k6 run smoke.js: a few clients for ten seconds. Every response has to be right, and 99 of 100 come
- * within 250 ms. BASE_URL names another server than the one on this machine.
+ * k6 run smoke.js: a few clients for ten seconds. Every response must be correct, and 99 of 100
+ * must arrive within 250 ms. BASE_URL names a server other than the one on this machine.
  */
 import { check } from 'k6';
 import http from 'k6/http';
