@@ -434,9 +434,9 @@ function _M.set_status(status)
   local state = request_state 'ngx.status'
   local number = tonumber(status)
   if not number then
-    error('ngx.status: a number is expected, not ' .. tostring(status), 3)
+    failure.raise('ngx.status: a number is expected, not ' .. tostring(status))
   elseif (number < 200 or number > 599) and number ~= UPGRADE then
-    error(format('ngx.status: %s is not from 200 to 599, nor 101', tostring(status)), 3)
+    failure.raise(format('ngx.status: %s is not from 200 to 599, nor 101', tostring(status)))
   elseif not is_late(state, 'ngx.status') then
     state.status = number
   end

@@ -8,6 +8,10 @@ function cases.say()
 end
 
 function cases.head()
+  local _, problem = pcall(function()
+    ngx.status = 999
+  end)
+  assert(problem:find 'ngx%-surface.lua:%d+: ngx.status: 999 is not', problem)
   ngx.status = 201
   ngx.header.content_type = 'text/x-test'
   ngx.header['X-List'] = { 'one', 'two' }
