@@ -5,7 +5,7 @@ local members = require 'moonring.members'
 local raise = require('moonring.failure').raise
 local native = require 'moonring.native'
 
-local VERSION = 1
+local VERSION = 2
 
 ffi.cdef(native.shared_abi)
 
@@ -23,6 +23,7 @@ local floor, huge, min = math.floor, math.huge, math.min
 local concat = table.concat
 local ffi_string, istype = ffi.string, ffi.istype
 local value, given, expected = api.value, api.given, api.expected
+local incr = api.incr
 
 local _M = {}
 
@@ -265,20 +266,20 @@ function Dictionary:incr(key, amount, init, init_ttl)
     if init_ttl ~= nil then
       error('must provide "init" when providing "init_ttl"', 2)
     end
-    local result = api.incr(api, at, key, #key, amount, false, 0, 0)
-    if result == OK then
-      return api.number
+    local sum = incr(api, at, key, #key, amount, false, 0, 0)
+    if sum == sum or api.result == OK then
+      return sum
     end
-    return nil, words[result] or 'key too long'
+    return nil, words[api.result] or 'key too long'
   end
   if type(init) ~= 'number' then
     init = tonumber(init) or error('bad init argument: a number, not ' .. tostring(init), 2)
   end
-  local result = api.incr(api, at, key, #key, amount, true, init, check_ttl(init_ttl, 'init_ttl'))
-  if result == OK then
-    return api.number, nil, api.was_forced
+  local sum = incr(api, at, key, #key, amount, true, init, check_ttl(init_ttl, 'init_ttl'))
+  if sum == sum or api.result == OK then
+    return sum, nil, api.was_forced
   end
-  return nil, words[result] or 'key too long', api.was_forced
+  return nil, words[api.result] or 'key too long', api.was_forced
 end
 
 -- Sets the seconds to live from now on, 0: no expiry. true, or nil and 'not found'.

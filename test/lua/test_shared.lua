@@ -90,6 +90,31 @@ function cases.incr()
   expect.equal(all(d:incr('s', 1, 0)), { n = 3, nil, 'not a number', false })
 end
 
+function cases.incr_again_and_again()
+  local d, other = fresh(), moonring.shared 'other'
+  for i = 1, 100 do
+    local key = 'key ' .. i % 70
+    expect.equal(all(d:incr(key, 2, 0)), { n = 3, (i > 70 and 4 or 2), nil, false })
+    expect.equal(all(d:incr('again', 1, 0)), { n = 3, i, nil, false })
+    expect.equal(all(other:incr('again', -1, 0)), { n = 3, -i, nil, false })
+  end
+  expect.equal(d:get 'again', 100)
+  d:set('again', 2 ^ 31 - 2)
+  for i = -1, 5 do
+    expect.equal(d:incr('again', 1), 2 ^ 31 + i)
+  end
+  d:set('again', 1)
+  expect.equal(all(d:incr('again', 1)), { n = 1, 2 })
+  local sum = all(d:incr('again', 0 / 0))
+  expect.equal(sum.n, 1)
+  expect.equal(sum[1] ~= sum[1], true)
+  d:set('again', 'text')
+  expect.equal(all(d:incr('again', 1)), { n = 2, nil, 'not a number' })
+  d:delete 'again'
+  expect.equal(all(d:incr('again', 1)), { n = 2, nil, 'not found' })
+  other:delete 'again'
+end
+
 function cases.time_to_live()
   local d = fresh()
   expect.equal(all(d:ttl 'k'), { n = 2, nil, 'not found' })

@@ -1,5 +1,7 @@
 #include "exec/hs_lua_shared.h"
 
+#include <math.h>
+
 _Static_assert(sizeof(hs_lua_shared_value_t) == sizeof(hs_shared_value_t) &&
                    offsetof(hs_lua_shared_value_t, number) == offsetof(hs_shared_value_t, number) &&
                    offsetof(hs_lua_shared_value_t, length) == offsetof(hs_shared_value_t, length) &&
@@ -66,12 +68,36 @@ static int store(hs_lua_shared_api_t *api, hs_lua_dictionary_t *dictionary, int 
                                 ttl_ms_of(ttl_s), &api->was_forced);
 }
 
-static int incr(hs_lua_shared_api_t *api, hs_lua_dictionary_t *dictionary, const char *key,
-                size_t len, double amount, bool has_initial, double initial, double ttl_s)
+/* An interned string stays where it is: its address leads to the hint. */
+static HS_ALWAYS_INLINE hs_shared_hint_t *hint_of(hs_lua_shared_api_t *api, const char *key)
 {
-    return (int)hs_shared_incr(dictionary_of(dictionary), key, len, amount,
-                               has_initial ? &initial : NULL, ttl_ms_of(ttl_s), &api->number,
-                               &api->was_forced);
+    hs_lua_shared_t *self = HS_CONTAINER_OF(api, hs_lua_shared_t, api);
+    uint64_t mixed = (uintptr_t)key * 0x9e3779b97f4a7c15u;
+    return &self->hints[mixed >> (64 - HS_LUA_SHARED_HINT_BITS)];
+}
+
+static HS_NOINLINE double incr_any(hs_lua_shared_api_t *api, hs_lua_dictionary_t *dictionary,
+                                   const char *key, size_t len, double amount, bool has_initial,
+                                   double initial, double ttl_s)
+{
+    double sum = 0;
+    api->result = (int)hs_shared_incr_hinting(dictionary_of(dictionary), hint_of(api, key), key,
+                                              len, amount, has_initial ? &initial : NULL,
+                                              ttl_ms_of(ttl_s), &sum, &api->was_forced);
+    return api->result == HS_SHARED_OK ? sum : NAN;
+}
+
+static double incr(hs_lua_shared_api_t *api, hs_lua_dictionary_t *dictionary, const char *key,
+                   size_t len, double amount, bool has_initial, double initial, double ttl_s)
+{
+    double sum;
+    if (HS_LIKELY(
+            hs_shared_add(dictionary_of(dictionary), hint_of(api, key), key, len, amount, &sum))) {
+        if (has_initial)
+            api->was_forced = false;
+        return sum;
+    }
+    return incr_any(api, dictionary, key, len, amount, has_initial, initial, ttl_s);
 }
 
 static int cas(hs_lua_shared_api_t *api, hs_lua_dictionary_t *dictionary, const char *key,

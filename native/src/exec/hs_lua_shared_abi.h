@@ -6,7 +6,7 @@
 
 #include "base/hs_base.h"
 
-#define HS_LUA_SHARED_ABI_VERSION 1
+#define HS_LUA_SHARED_ABI_VERSION 2
 
 /* Only plain declarations inside: no preprocessor, no attributes, under 4095 characters. */
 #define HS_LUA_SHARED_ABI(...)                                                                     \
@@ -32,6 +32,7 @@ typedef struct hs_lua_shared_api {
     uint32_t version;
     uint32_t value_size;
     void *self;
+    int result;
     double number;
     double cursor;
     bool was_forced;
@@ -46,7 +47,7 @@ typedef struct hs_lua_shared_api {
                      hs_lua_shared_value_t *value);
     int (*store)(struct hs_lua_shared_api *api, hs_lua_dictionary_t *dictionary, int mode,
                  const char *key, size_t len, double ttl_s);
-    int (*incr)(struct hs_lua_shared_api *api, hs_lua_dictionary_t *dictionary, const char *key,
+    double (*incr)(struct hs_lua_shared_api *api, hs_lua_dictionary_t *dictionary, const char *key,
                 size_t len, double amount, bool has_initial, double initial, double ttl_s);
     int (*cas)(struct hs_lua_shared_api *api, hs_lua_dictionary_t *dictionary, const char *key,
                size_t len, double ttl_s);
@@ -75,8 +76,9 @@ typedef struct hs_lua_shared_api {
  * find, name     NULL if there is none; names are numbered from 0
  * given, expected   what store, cas and push take, written by Lua; type 0 in cas: none
  * value          what pop, scan and get of Lua give
- * number         what incr, ttl (seconds, 0: for ever), push and count give
+ * number         what ttl (seconds, 0: for ever), push and count give
+ * incr           the sum. NaN: see `result`
  * cursor         of scan, before and after
  * ttl_s          seconds, 0: for ever; below 0, in cas: as it was
- * All of it is used by one call at a time. Results are an hs_shared_result_t.
+ * All of it is used by one call at a time. Results, also `result`, are an hs_shared_result_t.
  */

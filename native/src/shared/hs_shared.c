@@ -10,7 +10,7 @@
 #include "os/hs_sock.h"
 
 #define MAGIC 0x6d6f6f6e64696374u /* "moondict" */
-#define VERSION 1
+#define VERSION 2
 /* The minimum of a shard. */
 #define BLOCKS_MIN 16
 

@@ -20,8 +20,10 @@
  * not set yet.
  *
  * Counting. A number is changed without the lock, by a compare-and-swap of the number together with
- * the stamp of its block, which is unique to this use of the block (base/hs_cas16.h). Code that
- * changes the entry under the lock clears the stamp first, which makes the others take the lock.
+ * the stamp of its block, which is unique to this use of the block. A small number, whole and of 32
+ * bits, is in one word with 30 bits of the stamp; any other takes two words (base/hs_cas16.h) and
+ * twice the time. Code that changes the entry or the form of its number under the lock clears the
+ * stamp first, which makes the others take the lock.
  *
  * Repair. Everything not reachable from a bucket is derived from what is: free blocks, counts, the
  * back links of lists. If the owner of a lock was killed with its `intent` set, the next one raises
@@ -30,6 +32,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/hs_cas16.h"
 #include "base/hs_err.h"
@@ -44,6 +47,10 @@
 #define HS_SHARED_DATA_WORDS 7
 #define HS_SHARED_ITEM_WORDS 5
 #define HS_SHARED_NONE 0 /* no block: blocks are numbered from 1 */
+/* The value that a reader sets in an entry's byte, and that of a new one: rounds of the search for
+ * victims that it survives. */
+#define HS_SHARED_CLOCK_READ 2
+#define HS_SHARED_CLOCK_NEW 1
 
 /*
  * All words below may be read by any process at any time, and are written under the shard's lock
@@ -93,8 +100,10 @@ typedef hs_shared_word_t hs_shared_bucket_t;
 
 typedef struct hs_shared_entry {
     /* low: of a number its bits, also changed by hs_cas16 without the lock; of a boolean 0 or 1; of
-     * a string its length; of a list its blocks << 32 | items. high: the stamp. 0: only the lock's
-     * holder changes the number. Of a list its first item. */
+     * a string its length; of a list its blocks << 32 | items. high: the stamp, with the highest
+     * bit set; HS_SHARED_SMALL | part of it << 32 | an int32_t, which is the number instead of
+     * `low`, also changed without the lock; 0: only the lock's holder changes the number. Of a list
+     * its first item. */
     hs_pair_t value;
     hs_shared_word_t expires_ms; /* 0: never. May change while the entry is in use */
     hs_shared_half_t chain;      /* the next entry of the bucket */
@@ -195,6 +204,14 @@ static inline _Atomic uint8_t *hs_shared_clock(const hs_shared_t *shared, hs_sha
                                                uint32_t number)
 {
     return (_Atomic uint8_t *)(void *)((char *)shard + shared->clock_offset + (number - 1));
+}
+
+/* An entry was used: the search for victims passes it twice. */
+static HS_ALWAYS_INLINE void hs_shared_touch(_Atomic uint8_t *clock)
+{
+    /* Harmless if the block has been reused by now. */
+    if (HS_UNLIKELY(atomic_load_explicit(clock, memory_order_relaxed) != HS_SHARED_CLOCK_READ))
+        atomic_store_explicit(clock, HS_SHARED_CLOCK_READ, memory_order_relaxed);
 }
 
 #define HS_SHARED_LOAD(word) atomic_load_explicit(&(word), memory_order_acquire)
@@ -299,12 +316,132 @@ void hs_shared_remove(const hs_shared_t *shared, hs_shared_shard_t *shard, uint3
 /* Frees the blocks of an unlinked entry. */
 void hs_shared_free_entry(const hs_shared_t *shared, hs_shared_shard_t *shard, uint32_t number);
 
-/* Freezes a number: it is changed only under the lock from here on; returns its bits. */
+/* ---- Numbers. ---- */
+
+#define HS_SHARED_SMALL ((uint64_t)1 << 62)
+
+static inline bool hs_shared_is_small(uint64_t high)
+{
+    return high >> 62 == 1;
+}
+
+static inline double hs_shared_number_of(uint64_t bits)
+{
+    double number;
+    memcpy(&number, &bits, sizeof(number));
+    return number;
+}
+
+static inline uint64_t hs_shared_bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof(bits));
+    return bits;
+}
+
+/* The number of an entry, of which `high` was read before `low`. */
+static inline double hs_shared_number(uint64_t high, uint64_t low)
+{
+    return hs_shared_is_small(high) ? (double)(int32_t)(uint32_t)high : hs_shared_number_of(low);
+}
+
+/* Whether a number is whole and small; not -0. */
+static inline bool hs_shared_fits(double number, int32_t *small)
+{
+    if (!(number >= INT32_MIN && number <= INT32_MAX))
+        return false;
+    *small = (int32_t)number;
+    return hs_shared_bits_of((double)*small) == hs_shared_bits_of(number);
+}
+
+/* Freezes a number: from here on it is in `low` and changes only under the lock. Its bits. */
 static inline uint64_t hs_shared_freeze(hs_shared_entry_t *entry)
 {
+    uint64_t high = atomic_load(&entry->value.high);
+    while (hs_shared_is_small(high)) {
+        /* A reader ignores `low` until `high` has changed. */
+        uint64_t bits = hs_shared_bits_of(hs_shared_number(high, 0));
+        HS_SHARED_STORE(entry->value.low, bits);
+        if (atomic_compare_exchange_weak(&entry->value.high, &high, 0))
+            return bits;
+    }
     /* Sequentially consistent: the number is read after the last change without the lock. */
     atomic_exchange(&entry->value.high, 0);
     return atomic_load(&entry->value.low);
+}
+
+/* The opposite, in the form that the number has. Under the lock. */
+void hs_shared_thaw(hs_shared_shard_t *shard, hs_shared_entry_t *entry);
+
+/* The word of a small number with `amount` added. False: the sum is not small, or maybe not. */
+static HS_ALWAYS_INLINE bool hs_shared_plus(uint64_t high, double amount, uint64_t *changed)
+{
+    if (HS_UNLIKELY(!(amount >= INT32_MIN && amount <= INT32_MAX)))
+        return false;
+    int32_t whole = (int32_t)amount;
+    int32_t sum;
+    if (HS_UNLIKELY((double)whole != amount ||
+                    __builtin_add_overflow((int32_t)(uint32_t)high, whole, &sum)))
+        return false;
+    *changed = (high & ~(uint64_t)UINT32_MAX) | (uint32_t)sum;
+    return true;
+}
+
+/*
+ * Where the small number of a short key was found, for callers that change it again and again:
+ * valid as long as its stamp and the word of its bucket are unchanged. owner: one thread
+ */
+typedef struct hs_shared_hint {
+    const hs_shared_t *shared; /* NULL: none */
+    size_t key_len;
+    char key[HS_SHARED_ENTRY_WORDS * 8];
+    hs_shared_bucket_t *bucket;
+    uint64_t word;
+    hs_shared_entry_t *entry;
+    uint64_t stamp; /* the upper half of value.high */
+    _Atomic uint8_t *clock;
+} hs_shared_hint_t;
+
+/* hs_shared_incr, which fills the hint if hs_shared_add may be possible. */
+hs_shared_result_t hs_shared_incr_hinting(hs_shared_t *shared, hs_shared_hint_t *hint,
+                                          const char *key, size_t key_len, double amount,
+                                          const double *initial, uint64_t ttl_ms, double *number,
+                                          bool *was_forced);
+
+/* Whether two keys of the same length are the same; of at most 24 bytes. */
+static HS_ALWAYS_INLINE bool hs_shared_same_key(const char *a, const char *b, size_t len)
+{
+    if (len >= 16)
+        return memcmp(a, b, 16) == 0 && memcmp(a + len - 8, b + len - 8, 8) == 0;
+    if (len >= 8)
+        return memcmp(a, b, 8) == 0 && memcmp(a + len - 8, b + len - 8, 8) == 0;
+    if (len >= 4)
+        return memcmp(a, b, 4) == 0 && memcmp(a + len - 4, b + len - 4, 4) == 0;
+    return a[0] == b[0] && a[len / 2] == b[len / 2] && a[len - 1] == b[len - 1];
+}
+
+/*
+ * Adds to a small number that does not expire. False: not possible with this hint. Stores nothing
+ * before the compare-and-swap, which would wait for it.
+ */
+static HS_ALWAYS_INLINE bool hs_shared_add(const hs_shared_t *shared, const hs_shared_hint_t *hint,
+                                           const char *key, size_t key_len, double amount,
+                                           double *number)
+{
+    uint64_t changed;
+    if (HS_UNLIKELY(hint->shared != shared || hint->key_len != key_len ||
+                    !hs_shared_same_key(key, hint->key, key_len)))
+        return false;
+    uint64_t high = HS_SHARED_LOAD(hint->entry->value.high);
+    /* It is the key's, if the bucket is unchanged after that; from here on the stamp tells. */
+    if (HS_UNLIKELY(HS_SHARED_LOAD(hint->entry->expires_ms) != 0 ||
+                    atomic_load_explicit(hint->bucket, memory_order_relaxed) != hint->word ||
+                    high >> 32 != hint->stamp || !hs_shared_plus(high, amount, &changed) ||
+                    !atomic_compare_exchange_strong(&hint->entry->value.high, &high, changed)))
+        return false;
+    hs_shared_touch(hint->clock);
+    *number = (double)(int32_t)(uint32_t)changed;
+    return true;
 }
 
 /* ---- Entries, under the lock (hs_shared_entries.c). ---- */

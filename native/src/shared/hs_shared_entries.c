@@ -8,8 +8,6 @@
 
 /* How many disturbed reads a reader tries before it takes the lock, too. */
 #define READS_MAX 64
-#define CLOCK_READ 2
-#define CLOCK_NEW 1
 
 /* ---- Keys. ---- */
 
@@ -165,20 +163,6 @@ static hs_shared_found_t search_locked(const hs_shared_t *shared, const hs_share
     return hs_shared_search(shared, place, word);
 }
 
-static inline double number_of(uint64_t bits)
-{
-    double number;
-    memcpy(&number, &bits, sizeof(number));
-    return number;
-}
-
-static inline uint64_t bits_of(double number)
-{
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof(bits));
-    return bits;
-}
-
 /* ---- Reading. ---- */
 
 /* An entry as a reader saw it. */
@@ -189,6 +173,7 @@ typedef struct seen {
     uint64_t low;
     uint64_t high;
     uint64_t expires_ms;
+    uint64_t word; /* of the bucket */
 } seen_t;
 
 static inline void see(const hs_shared_t *shared, const hs_shared_place_t *place, uint32_t number,
@@ -236,6 +221,7 @@ static HS_NOINLINE hs_shared_result_t read_locked(hs_shared_t *shared,
     hs_shared_lock(shared, place->shard);
     uint64_t word = HS_SHARED_LOAD(*hs_shared_bucket(place->shard, place->bucket));
     hs_shared_result_t result = attempt(shared, place, word, seen, value);
+    seen->word = word;
     hs_shared_unlock(place->shard);
     return result;
 }
@@ -249,19 +235,17 @@ static inline hs_shared_result_t look(hs_shared_t *shared, const hs_shared_place
         uint64_t word = HS_SHARED_LOAD(*bucket);
         hs_shared_result_t result = attempt(shared, place, word, seen, value);
         /* All loads above are acquire: this one comes after them. */
-        if (HS_LIKELY(atomic_load_explicit(bucket, memory_order_relaxed) == word))
+        if (HS_LIKELY(atomic_load_explicit(bucket, memory_order_relaxed) == word)) {
+            seen->word = word;
             return result;
+        }
     }
     return read_locked(shared, place, seen, value);
 }
 
-/* It was used: the search for victims passes it twice. */
 static inline void touch(const hs_shared_t *shared, hs_shared_shard_t *shard, uint32_t number)
 {
-    /* Harmless if the block has been reused by now. */
-    _Atomic uint8_t *clock = hs_shared_clock(shared, shard, number);
-    if (atomic_load_explicit(clock, memory_order_relaxed) != CLOCK_READ)
-        atomic_store_explicit(clock, CLOCK_READ, memory_order_relaxed);
+    hs_shared_touch(hs_shared_clock(shared, shard, number));
 }
 
 static hs_shared_result_t get(hs_shared_t *shared, const char *key, size_t key_len,
@@ -286,7 +270,7 @@ static hs_shared_result_t get(hs_shared_t *shared, const char *key, size_t key_l
     value->flags = seen.flags;
     value->type = (hs_shared_type_t)seen.type;
     if (seen.type == HS_SHARED_NUMBER)
-        value->number = number_of(seen.low);
+        value->number = hs_shared_number(seen.high, seen.low);
     else if (seen.type == HS_SHARED_BOOLEAN)
         value->number = (double)(seen.low & 1);
     else if (seen.type != HS_SHARED_STRING) {
@@ -367,11 +351,15 @@ void hs_shared_fill(const hs_shared_t *shared, hs_shared_shard_t *shard, uint32_
     hs_shared_data_t *as_data = hs_shared_block(shared, shard, number);
     uint32_t more = HS_SHARED_LOAD(as_data->next);
     hs_shared_entry_t *entry = hs_shared_entry(shared, shard, number);
-    uint64_t low = value->type == HS_SHARED_STRING ? value->length : bits_of(value->number);
+    uint64_t low =
+        value->type == HS_SHARED_STRING ? value->length : hs_shared_bits_of(value->number);
     if (value->type == HS_SHARED_BOOLEAN)
         low = value->number != 0;
-    HS_SHARED_STORE(entry->value.high, hs_shared_new_stamp(shard));
     HS_SHARED_STORE(entry->value.low, low);
+    if (value->type == HS_SHARED_NUMBER)
+        hs_shared_thaw(shard, entry);
+    else
+        HS_SHARED_STORE(entry->value.high, hs_shared_new_stamp(shard));
     HS_SHARED_STORE(entry->expires_ms, expires_ms);
     HS_SHARED_STORE(entry->more, more);
     HS_SHARED_STORE(entry->key_len, (uint16_t)key_len);
@@ -381,7 +369,8 @@ void hs_shared_fill(const hs_shared_t *shared, hs_shared_shard_t *shard, uint32_
     hs_shared_copy_in(&cursor, key, key_len);
     if (value->type == HS_SHARED_STRING)
         hs_shared_copy_in(&cursor, value->data, value->length);
-    atomic_store_explicit(hs_shared_clock(shared, shard, number), CLOCK_NEW, memory_order_relaxed);
+    atomic_store_explicit(hs_shared_clock(shared, shard, number), HS_SHARED_CLOCK_NEW,
+                          memory_order_relaxed);
 }
 
 void hs_shared_publish(const hs_shared_t *shared, const hs_shared_place_t *place,
@@ -429,7 +418,26 @@ static bool is_live(const hs_shared_t *shared, const hs_shared_place_t *place,
     return !hs_shared_has_expired(shared, HS_SHARED_LOAD(entry->expires_ms));
 }
 
-/* Replaces a number with another that does not expire: one store. */
+/* Replaces a number with another. */
+static void set_number(hs_shared_shard_t *shard, hs_shared_entry_t *entry, double number)
+{
+    uint64_t high = HS_SHARED_LOAD(entry->value.high);
+    int32_t small;
+    bool fits = hs_shared_fits(number, &small);
+    /* One store, if the form stays: a lock-free addition either came before, or fails and retries.
+     */
+    if (fits && hs_shared_is_small(high)) {
+        HS_SHARED_STORE(entry->value.high, (high & ~(uint64_t)UINT32_MAX) | (uint32_t)small);
+    } else if (!fits && !hs_shared_is_small(high)) {
+        HS_SHARED_STORE(entry->value.low, hs_shared_bits_of(number));
+    } else {
+        (void)hs_shared_freeze(entry);
+        HS_SHARED_STORE(entry->value.low, hs_shared_bits_of(number));
+        hs_shared_thaw(shard, entry);
+    }
+}
+
+/* Replaces a number with another that does not expire. */
 static bool set_in_place(const hs_shared_t *shared, const hs_shared_place_t *place,
                          hs_shared_found_t found, const hs_shared_value_t *value,
                          uint64_t expires_ms)
@@ -440,8 +448,7 @@ static bool set_in_place(const hs_shared_t *shared, const hs_shared_place_t *pla
     if (HS_SHARED_LOAD(entry->type) != HS_SHARED_NUMBER || HS_SHARED_LOAD(entry->expires_ms) != 0 ||
         HS_SHARED_LOAD(entry->flags) != value->flags)
         return false;
-    /* A lock-free addition either came before, or fails and retries. */
-    HS_SHARED_STORE(entry->value.low, bits_of(value->number));
+    set_number(place->shard, entry, value->number);
     touch(shared, place->shard, found.entry);
     return true;
 }
@@ -518,36 +525,64 @@ hs_shared_result_t hs_shared_expire(hs_shared_t *shared, const char *key, size_t
 
 /* ---- Numbers. ---- */
 
-/*
- * Adds `amount` to `*bits` (the number as read) or, with `to`, stores that number if the current
- * one is `*bits`. False: the entry is something else by now, or only the lock's holder may change
- * it; with `to`, it was another number, now in `*bits`.
- */
-static bool change(hs_shared_entry_t *entry, uint64_t stamp, uint64_t *bits, double amount,
-                   const double *to)
+/* change, of a number in `high`: one word. */
+static bool change_small(hs_shared_entry_t *entry, uint64_t high, double amount, const double *to,
+                         double *number)
 {
-    uint64_t high = stamp;
-    double expected = number_of(*bits);
-    for (;;) {
-        double number = to != NULL ? *to : number_of(*bits) + amount;
-        if (hs_cas16(&entry->value, bits, &high, bits_of(number), stamp)) {
-            *bits = bits_of(number);
+    const uint64_t before = high;
+    uint64_t changed;
+    int32_t small;
+    if (to != NULL && !hs_shared_fits(*to, &small))
+        return false;
+    do {
+        if (to != NULL)
+            changed = (high & ~(uint64_t)UINT32_MAX) | (uint32_t)small;
+        else if (!hs_shared_plus(high, amount, &changed))
+            return false;
+        if (HS_LIKELY(atomic_compare_exchange_strong(&entry->value.high, &high, changed))) {
+            *number = hs_shared_number(changed, 0);
             return true;
         }
-        if (!HS_HAS_CAS16 || high != stamp)
-            return false;
-        if (to != NULL && number_of(*bits) != expected)
-            return false;
-    }
+    } while (high >> 32 == before >> 32 && to == NULL);
+    return false;
+}
+
+/* change, of a number in two words. */
+static bool change_pair(hs_shared_entry_t *entry, const seen_t *seen, double amount,
+                        const double *to, double *number)
+{
+    uint64_t low = seen->low;
+    uint64_t high = seen->high;
+    if (!HS_HAS_CAS16)
+        return false;
+    do {
+        *number = to != NULL ? *to : hs_shared_number_of(low) + amount;
+        if (hs_cas16(&entry->value, &low, &high, hs_shared_bits_of(*number), seen->high))
+            return true;
+    } while (high == seen->high && to == NULL);
+    return false;
+}
+
+/*
+ * Adds `amount` to a number that was seen, or, with `to`, replaces it with that if it is the same
+ * still. Without the lock. False: by now the entry is something else or, with `to`, the number is
+ * another; or only the lock's holder may change it.
+ */
+static bool change(hs_shared_entry_t *entry, const seen_t *seen, double amount, const double *to,
+                   double *number)
+{
+    if (HS_LIKELY(hs_shared_is_small(seen->high)))
+        return change_small(entry, seen->high, amount, to, number);
+    return seen->high != 0 && change_pair(entry, seen, amount, to, number);
 }
 
 /* Under the lock, with no lock-free changes possible. */
 static void add_frozen(hs_shared_shard_t *shard, hs_shared_entry_t *entry, double amount,
                        double *number)
 {
-    *number = number_of(hs_shared_freeze(entry)) + amount;
-    HS_SHARED_STORE(entry->value.low, bits_of(*number));
-    HS_SHARED_STORE(entry->value.high, hs_shared_new_stamp(shard));
+    *number = hs_shared_number_of(hs_shared_freeze(entry)) + amount;
+    HS_SHARED_STORE(entry->value.low, hs_shared_bits_of(*number));
+    hs_shared_thaw(shard, entry);
 }
 
 static HS_NOINLINE hs_shared_result_t incr_locked(hs_shared_t *shared,
@@ -578,9 +613,10 @@ static HS_NOINLINE hs_shared_result_t incr_locked(hs_shared_t *shared,
     return result;
 }
 
-hs_shared_result_t hs_shared_incr(hs_shared_t *shared, const char *key, size_t key_len,
-                                  double amount, const double *initial, uint64_t ttl_ms,
-                                  double *number, bool *was_forced)
+static HS_ALWAYS_INLINE hs_shared_result_t incr(hs_shared_t *shared, hs_shared_hint_t *hint,
+                                                const char *key, size_t key_len, double amount,
+                                                const double *initial, uint64_t ttl_ms,
+                                                double *number, bool *was_forced)
 {
     seen_t seen;
     if (was_forced != NULL)
@@ -589,24 +625,48 @@ hs_shared_result_t hs_shared_incr(hs_shared_t *shared, const char *key, size_t k
         return HS_SHARED_BAD_KEY;
     const hs_shared_place_t at = find_place(shared, key, key_len);
     const hs_shared_place_t *place = &at;
-    if (HS_HAS_CAS16 && look(shared, place, &seen, NULL) == HS_SHARED_OK &&
-        seen.type == HS_SHARED_NUMBER && seen.high != 0 &&
+    if (look(shared, place, &seen, NULL) == HS_SHARED_OK && seen.type == HS_SHARED_NUMBER &&
         !hs_shared_has_expired(shared, seen.expires_ms)) {
         hs_shared_entry_t *entry = hs_shared_entry(shared, place->shard, seen.entry);
-        if (change(entry, seen.high, &seen.low, amount, NULL)) {
-            touch(shared, place->shard, seen.entry);
-            *number = number_of(seen.low);
+        if (change(entry, &seen, amount, NULL, number)) {
+            _Atomic uint8_t *clock = hs_shared_clock(shared, place->shard, seen.entry);
+            hs_shared_touch(clock);
+            if (hint != NULL && hs_shared_is_small(seen.high) && key_len <= sizeof(hint->key)) {
+                *hint = (hs_shared_hint_t){ .shared = shared,
+                                            .key_len = key_len,
+                                            .bucket = hs_shared_bucket(place->shard, place->bucket),
+                                            .word = seen.word,
+                                            .entry = entry,
+                                            .stamp = seen.high >> 32,
+                                            .clock = clock };
+                memcpy(hint->key, key, key_len);
+            }
             return HS_SHARED_OK;
         }
     }
     return incr_locked(shared, place, amount, initial, ttl_ms, number, was_forced);
 }
 
+hs_shared_result_t hs_shared_incr(hs_shared_t *shared, const char *key, size_t key_len,
+                                  double amount, const double *initial, uint64_t ttl_ms,
+                                  double *number, bool *was_forced)
+{
+    return incr(shared, NULL, key, key_len, amount, initial, ttl_ms, number, was_forced);
+}
+
+hs_shared_result_t hs_shared_incr_hinting(hs_shared_t *shared, hs_shared_hint_t *hint,
+                                          const char *key, size_t key_len, double amount,
+                                          const double *initial, uint64_t ttl_ms, double *number,
+                                          bool *was_forced)
+{
+    return incr(shared, hint, key, key_len, amount, initial, ttl_ms, number, was_forced);
+}
+
 /* ---- Compare and swap. ---- */
 
 static bool same_number(uint64_t bits, double number)
 {
-    return number_of(bits) == number || bits == bits_of(number);
+    return hs_shared_number_of(bits) == number || bits == hs_shared_bits_of(number);
 }
 
 /* Whether the live entry has this value. Freezes a number. */
@@ -634,7 +694,7 @@ static void thaw(const hs_shared_t *shared, const hs_shared_place_t *place)
         return;
     hs_shared_entry_t *entry = hs_shared_entry(shared, place->shard, found.entry);
     if (HS_SHARED_LOAD(entry->type) == HS_SHARED_NUMBER && HS_SHARED_LOAD(entry->value.high) == 0)
-        HS_SHARED_STORE(entry->value.high, hs_shared_new_stamp(place->shard));
+        hs_shared_thaw(place->shard, entry);
 }
 
 static hs_shared_result_t cas_locked(hs_shared_t *shared, const hs_shared_place_t *place,
@@ -669,16 +729,17 @@ static bool cas_number(hs_shared_t *shared, const hs_shared_place_t *place, doub
                        const hs_shared_value_t *value, hs_shared_result_t *result)
 {
     seen_t seen;
-    if (!HS_HAS_CAS16 || look(shared, place, &seen, NULL) != HS_SHARED_OK ||
-        seen.type != HS_SHARED_NUMBER || seen.high == 0 || seen.flags != value->flags ||
+    double number;
+    if (look(shared, place, &seen, NULL) != HS_SHARED_OK || seen.type != HS_SHARED_NUMBER ||
+        seen.high == 0 || seen.flags != value->flags ||
         hs_shared_has_expired(shared, seen.expires_ms))
         return false;
-    if (number_of(seen.low) != expected) {
+    if (hs_shared_number(seen.high, seen.low) != expected) {
         *result = HS_SHARED_DIFFERS;
         return true;
     }
     hs_shared_entry_t *entry = hs_shared_entry(shared, place->shard, seen.entry);
-    if (!change(entry, seen.high, &seen.low, 0, &value->number))
+    if (!change(entry, &seen, 0, &value->number, &number))
         return false;
     touch(shared, place->shard, seen.entry);
     *result = HS_SHARED_OK;

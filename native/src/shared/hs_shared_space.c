@@ -6,10 +6,6 @@
 
 #include "shared/hs_shared.h"
 
-/* The value that a reader sets in an entry's byte, and that of a new one: rounds of the search for
- * victims that it survives. */
-#define CLOCK_READ 2
-#define CLOCK_NEW 1
 /* Entries examined per block before a recently read one is removed. */
 #define LOOKS_MAX 256
 #define REPAIR_PASSES 4
@@ -46,6 +42,15 @@ uint64_t hs_shared_new_stamp(hs_shared_shard_t *shard)
     uint64_t stamp = (HS_SHARED_LOAD(shard->stamp) + 1) | (uint64_t)1 << 63;
     HS_SHARED_STORE(shard->stamp, stamp);
     return stamp;
+}
+
+void hs_shared_thaw(hs_shared_shard_t *shard, hs_shared_entry_t *entry)
+{
+    uint64_t high = hs_shared_new_stamp(shard);
+    int32_t small;
+    if (hs_shared_fits(hs_shared_number_of(HS_SHARED_LOAD(entry->value.low)), &small))
+        high = HS_SHARED_SMALL | (high & (((uint64_t)1 << 30) - 1)) << 32 | (uint32_t)small;
+    HS_SHARED_STORE(entry->value.high, high);
 }
 
 void hs_shared_give(const hs_shared_t *shared, hs_shared_shard_t *shard, uint32_t first)
@@ -146,7 +151,7 @@ static bool make_room(hs_shared_t *shared, hs_shared_shard_t *shard, uint32_t co
                       hs_shared_need_t *need)
 {
     uint32_t looks = 0;
-    uint32_t turns = need->only_expired ? 1 : CLOCK_READ + 2;
+    uint32_t turns = need->only_expired ? 1 : HS_SHARED_CLOCK_READ + 2;
     for (uint64_t i = 0; i < (uint64_t)turns * shared->buckets; i++) {
         if (HS_SHARED_LOAD(shard->free_count) >= count)
             return true;

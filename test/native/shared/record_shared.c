@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "httpserver.h"
+#include "shared/hs_shared.h"
 
 #define PROCESSES 8
 #define KEYS 4
@@ -39,13 +39,14 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Few different values, so that comparisons sometimes succeed. Strings span several blocks:
- * one letter, repeated. */
+/* Few different values, so that comparisons sometimes succeed: numbers of one word that grow to
+ * two, and strings that span several blocks: one letter, repeated. */
 static hs_shared_value_t any_value(uint64_t *random, char *data, size_t size)
 {
+    static const double numbers[4] = { 0, 1, INT32_MAX - 1, INT32_MAX };
     uint32_t choice = next_random(random);
     if (choice % 2 == 0)
-        return (hs_shared_value_t){ .type = HS_SHARED_NUMBER, .number = choice / 2 % 4 };
+        return (hs_shared_value_t){ .type = HS_SHARED_NUMBER, .number = numbers[choice / 2 % 4] };
     memset(data, 'a' + (int)(choice / 2 % 3), size);
     return (hs_shared_value_t){ .type = HS_SHARED_STRING, .data = data, .length = size };
 }
@@ -62,7 +63,17 @@ static void show(char *text, const hs_shared_value_t *value)
     snprintf(text, 20, is_whole ? "s%c" : "torn", is_whole ? value->data[0] : ' ');
 }
 
-static void call(hs_shared_t *shared, uint64_t *random, record_t *record, hs_shared_value_t *value)
+/* As Lua does it. */
+static HS_NOINLINE hs_shared_result_t incr(hs_shared_t *shared, hs_shared_hint_t *hint,
+                                           const char *key, size_t len, double *sum)
+{
+    if (hs_shared_add(shared, hint, key, len, 1, sum))
+        return HS_SHARED_OK;
+    return hs_shared_incr_hinting(shared, hint, key, len, 1, NULL, 0, sum, NULL);
+}
+
+static void call(hs_shared_t *shared, uint64_t *random, record_t *record, hs_shared_value_t *value,
+                 hs_shared_hint_t *hints)
 {
     static const char *const keys[KEYS] = { "a", "b", "c", "a key longer than 24 bytes" };
     char data[300];
@@ -88,7 +99,7 @@ static void call(hs_shared_t *shared, uint64_t *random, record_t *record, hs_sha
         snprintf(record->text, sizeof(record->text), "get - - %s",
                  result == HS_SHARED_OK ? shown : "none");
     } else if (choice < 5) {
-        result = hs_shared_incr(shared, key, len, 1, NULL, 0, &sum, NULL);
+        result = incr(shared, &hints[record->key], key, len, &sum);
         record->returned_ns = now_ns();
         if (result == HS_SHARED_OK)
             snprintf(record->text, sizeof(record->text), "incr - - n%.0f", sum);
@@ -129,9 +140,10 @@ int main(int argc, char **argv)
         if (fork() != 0)
             continue;
         hs_shared_value_t value = { .type = HS_SHARED_NIL };
+        hs_shared_hint_t hints[KEYS] = { 0 };
         uint64_t random = seed + p;
         for (size_t i = 0; i < calls; i++)
-            call(shared, &random, &records[p * calls + i], &value);
+            call(shared, &random, &records[p * calls + i], &value, hints);
         _exit(0);
     }
     for (size_t p = 0; p < PROCESSES; p++)

@@ -1,6 +1,7 @@
 /*
  * hs_shared_t: the effect of each call, single-threaded.
  */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +71,7 @@ static void assert_number(hs_shared_t *shared, const char *key, double expected)
     hs_shared_value_t value = { 0 };
     assert_int_equal(hs_shared_get(shared, key, strlen(key), &value), HS_SHARED_OK);
     assert_int_equal(value.type, HS_SHARED_NUMBER);
-    assert_true(value.number == expected);
+    assert_memory_equal(&value.number, &expected, sizeof(expected)); /* -0, too */
 }
 
 static void assert_none(hs_shared_t *shared, const char *key)
@@ -204,6 +205,138 @@ static void numbers_count(void **state)
     store(shared, HS_SHARED_SET, "t", text("x"), 0);
     assert_int_equal(hs_shared_incr(shared, "t", 1, 1, &initial, 0, &sum, NULL),
                      HS_SHARED_NOT_A_NUMBER);
+}
+
+/* Every one after every other: set, compared, and added to. */
+static void numbers_of_every_kind_come_back(void **state)
+{
+    hs_shared_t *shared = *state;
+    static const double all[] = { 0,
+                                  -0.0,
+                                  1,
+                                  -1,
+                                  0.5,
+                                  -7.25,
+                                  INT32_MAX,
+                                  INT32_MIN,
+                                  INT32_MAX + 1.0,
+                                  INT32_MIN - 1.0,
+                                  9007199254740992,
+                                  1e300,
+                                  INFINITY };
+    size_t count = sizeof(all) / sizeof(all[0]);
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++) {
+            hs_shared_value_t from = number(all[i]);
+            hs_shared_value_t to = number(all[j]);
+            double sum = 0;
+            assert_int_equal(store(shared, HS_SHARED_SET, "k", from, 0), HS_SHARED_OK);
+            assert_number(shared, "k", all[i]);
+            assert_int_equal(store(shared, HS_SHARED_SET, "k", to, 0), HS_SHARED_OK);
+            assert_number(shared, "k", all[j]);
+            assert_int_equal(hs_shared_cas(shared, "k", 1, &to, &from, HS_SHARED_KEEP_TTL, NULL),
+                             HS_SHARED_OK);
+            assert_number(shared, "k", all[i]);
+            assert_int_equal(hs_shared_incr(shared, "k", 1, all[j], NULL, 0, &sum, NULL),
+                             HS_SHARED_OK);
+            assert_true(sum == all[i] + all[j]);
+            assert_int_equal(hs_shared_incr(shared, "k", 1, 1, NULL, 0, &sum, NULL), HS_SHARED_OK);
+            assert_number(shared, "k", all[i] + all[j] + 1);
+        }
+}
+
+static HS_NOINLINE bool by_hint(hs_shared_t *shared, const hs_shared_hint_t *hint, const char *key,
+                                double amount, double *sum)
+{
+    return hs_shared_add(shared, hint, key, strlen(key), amount, sum);
+}
+
+static bool add(hs_shared_t *shared, const hs_shared_hint_t *hint, const char *key, double expected)
+{
+    double sum;
+    if (!by_hint(shared, hint, key, 1, &sum))
+        return false;
+    assert_true(sum == expected);
+    assert_number(shared, key, expected);
+    return true;
+}
+
+static hs_shared_hint_t hint_for(hs_shared_t *shared, const char *key)
+{
+    hs_shared_hint_t hint = { 0 };
+    double sum;
+    assert_int_equal(store(shared, HS_SHARED_SET, key, number(-1), 0), HS_SHARED_OK);
+    assert_int_equal(
+        hs_shared_incr_hinting(shared, &hint, key, strlen(key), 1, NULL, 0, &sum, NULL),
+        HS_SHARED_OK);
+    return hint;
+}
+
+static void a_hint_is_for_one_key_while_that_is_there(void **state)
+{
+    hs_shared_t *shared = *state;
+    static const char *const keys[] = { "k", "key", "a key", "the key 8",
+                                        "a key of just 24 bytes, " };
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char other[64];
+        size_t len = strlen(keys[i]);
+        hs_shared_hint_t hint = hint_for(shared, keys[i]);
+        assert_true(add(shared, &hint, keys[i], 1));
+        atomic_store(hint.clock, HS_SHARED_CLOCK_NEW);
+        double sum;
+        assert_true(by_hint(shared, &hint, keys[i], 1, &sum));
+        assert_int_equal(atomic_load(hint.clock), HS_SHARED_CLOCK_READ);
+        for (size_t j = 0; j < len; j++) {
+            snprintf(other, sizeof(other), "%s", keys[i]);
+            other[j]++;
+            assert_false(add(shared, &hint, other, 0));
+        }
+        snprintf(other, sizeof(other), "%s.", keys[i]);
+        assert_false(add(shared, &hint, other, 0));
+        other[len - 1] = '\0';
+        assert_false(add(shared, &hint, other, 0));
+        hs_shared_t *same = hs_shared_create("same", SIZE, other, sizeof(other));
+        assert_false(add(same, &hint, keys[i], 0));
+        hs_shared_free(same);
+        assert_int_equal(hs_shared_delete(shared, keys[i], len), HS_SHARED_OK);
+        assert_false(add(shared, &hint, keys[i], 0));
+        /* What is in its block looks the same: the bucket tells. */
+        HS_SHARED_STORE(hint.entry->value.high, hint.stamp << 32);
+        assert_false(add(shared, &hint, keys[i], 0));
+        HS_SHARED_STORE(hint.entry->value.high, 0);
+        /* The bucket looks the same: the stamp of another entry in the same block tells. */
+        store(shared, HS_SHARED_SET, keys[i], number(0), 0);
+        assert_false(add(shared, &hint, keys[i], 0));
+        hint.word = HS_SHARED_LOAD(*hint.bucket);
+        assert_false(add(shared, &hint, keys[i], 0));
+        hint = hint_for(shared, keys[i]);
+        store(shared, HS_SHARED_SET, keys[i], text("1"), 0);
+        assert_false(add(shared, &hint, keys[i], 0));
+    }
+    hs_shared_hint_t none = hint_for(shared, "a key longer than 24 bytes");
+    assert_false(add(shared, &none, "a key longer than 24 bytes", 0));
+}
+
+static void a_hint_adds_only_what_is_small_and_for_ever(void **state)
+{
+    hs_shared_t *shared = *state;
+    double sum;
+    hs_shared_hint_t hint = hint_for(shared, "k");
+    assert_false(by_hint(shared, &hint, "k", 0.5, &sum));
+    assert_false(by_hint(shared, &hint, "k", NAN, &sum));
+    assert_false(by_hint(shared, &hint, "k", 1e10, &sum));
+    assert_true(by_hint(shared, &hint, "k", INT32_MAX, &sum));
+    assert_true(sum == INT32_MAX);
+    assert_false(by_hint(shared, &hint, "k", 1, &sum));
+    assert_true(by_hint(shared, &hint, "k", INT32_MIN, &sum));
+    assert_true(sum == -1);
+    assert_int_equal(hs_shared_expire(shared, "k", 1, 10), HS_SHARED_OK);
+    assert_false(by_hint(shared, &hint, "k", 1, &sum));
+    clock_ms += 10;
+    assert_none(shared, "k");
+    hint = hint_for(shared, "k");
+    hs_shared_flush_all(shared);
+    assert_false(by_hint(shared, &hint, "k", 1, &sum));
 }
 
 static hs_shared_result_t cas(hs_shared_t *shared, const hs_shared_value_t *expected,
@@ -433,6 +566,9 @@ int main(void)
         TEST(add_and_replace_look_whether_it_is_there),
         TEST(entries_expire_and_are_stale_then),
         TEST(numbers_count),
+        TEST(numbers_of_every_kind_come_back),
+        TEST(a_hint_is_for_one_key_while_that_is_there),
+        TEST(a_hint_adds_only_what_is_small_and_for_ever),
         TEST(compare_and_swap_compares_type_and_value),
         TEST(lists_have_two_ends),
         TEST(a_list_takes_no_more_than_one_value_may),

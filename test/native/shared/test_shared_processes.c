@@ -25,6 +25,7 @@
 #define PROCESSES 4
 #define THREADS 4
 #define COUNTS 1000000
+#define SELDOM 10
 #define KILLS 300
 #define WRITERS 2
 #define OWN_KEYS 16
@@ -48,14 +49,32 @@ static uint32_t next_random(uint64_t *state)
 
 /* ---- Counting. ---- */
 
+/* As Lua does it. */
+static HS_NOINLINE hs_shared_result_t incr_by_hint(hs_shared_t *shared, hs_shared_hint_t *hint,
+                                                   const char *key, size_t key_len,
+                                                   const double *initial, double *sum)
+{
+    if (hs_shared_add(shared, hint, key, key_len, 1, sum))
+        return HS_SHARED_OK;
+    return hs_shared_incr_hinting(shared, hint, key, key_len, 1, initial, 0, sum, NULL);
+}
+
+/* A small number; now and then one that becomes too large for that half way, and a fraction. */
 static void *count_up(void *context)
 {
     hs_shared_t *shared = context;
+    hs_shared_hint_t hints[2] = { 0 };
     double initial = 0;
+    double half = 0.5;
     double sum;
-    for (int i = 0; i < COUNTS / PROCESSES / THREADS; i++)
-        if (hs_shared_incr(shared, "counter", 7, 1, &initial, 0, &sum, NULL) != HS_SHARED_OK)
+    for (int i = 0; i < COUNTS / PROCESSES / THREADS; i++) {
+        if (incr_by_hint(shared, &hints[0], "counter", 7, &initial, &sum) != HS_SHARED_OK)
             return shared;
+        if (i % SELDOM == 0 &&
+            (incr_by_hint(shared, &hints[1], "large", 5, NULL, &sum) != HS_SHARED_OK ||
+             hs_shared_incr(shared, "half", 4, 1, &half, 0, &sum, NULL) != HS_SHARED_OK))
+            return shared;
+    }
     return NULL;
 }
 
@@ -76,6 +95,10 @@ static void processes_and_threads_count_exactly(void **state)
 {
     (void)state;
     hs_shared_t *shared = make(1024 * 1024);
+    const double large = INT32_MAX - COUNTS / SELDOM / 2;
+    hs_shared_value_t value = { .type = HS_SHARED_NUMBER, .number = large };
+    assert_int_equal(hs_shared_store(shared, HS_SHARED_SET, "large", 5, &value, 0, NULL),
+                     HS_SHARED_OK);
     for (int i = 0; i < PROCESSES; i++)
         if (fork() == 0)
             _exit(count_with_threads(shared));
@@ -84,9 +107,76 @@ static void processes_and_threads_count_exactly(void **state)
         assert_true(wait(&status) > 0);
         assert_int_equal(status, 0);
     }
-    hs_shared_value_t value = { 0 };
     assert_int_equal(hs_shared_get(shared, "counter", 7, &value), HS_SHARED_OK);
     assert_true(value.number == COUNTS);
+    assert_int_equal(hs_shared_get(shared, "large", 5, &value), HS_SHARED_OK);
+    assert_true(value.number == large + COUNTS / SELDOM);
+    assert_int_equal(hs_shared_get(shared, "half", 4, &value), HS_SHARED_OK);
+    assert_true(value.number == 0.5 + COUNTS / SELDOM);
+    hs_shared_free(shared);
+}
+
+/* ---- A counter that goes away, and blocks that become something else. ---- */
+
+#define ROUNDS 20000
+
+typedef struct adder {
+    hs_shared_t *shared;
+    const char *key;
+    _Atomic bool is_over;
+    _Atomic uint64_t added;
+} adder_t;
+
+static void *add_by_hint(void *context)
+{
+    adder_t *adder = context;
+    hs_shared_hint_t hint = { 0 };
+    double sum;
+    while (!atomic_load(&adder->is_over)) {
+        if (incr_by_hint(adder->shared, &hint, adder->key, 1, NULL, &sum) == HS_SHARED_OK)
+            atomic_fetch_add(&adder->added, 1);
+    }
+    return NULL;
+}
+
+/* All that was added is in one of the numbers of "k"; nothing of it in another value. */
+static void a_hint_outlives_no_entry(void **state)
+{
+    (void)state;
+    adder_t adder = { .shared = make(256 * 1024), .key = "k" };
+    hs_shared_t *shared = adder.shared;
+    char other[16];
+    int len;
+    uint32_t n = 0;
+    do
+        len = snprintf(other, sizeof(other), "%u", n++);
+    while (hs_shared_place(shared, other, (size_t)len).shard !=
+           hs_shared_place(shared, "k", 1).shard);
+    pthread_t threads[2];
+    hs_shared_value_t zero = { .type = HS_SHARED_NUMBER };
+    hs_shared_value_t value = { 0 };
+    uint64_t found = 0;
+    int changed = 0;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, add_by_hint, &adder), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)hs_shared_store(shared, HS_SHARED_SET, "k", 1, &zero, 0, NULL);
+        /* In two steps: the number that is taken away is the one that was read. */
+        do
+            (void)hs_shared_get(shared, "k", 1, &value);
+        while (hs_shared_cas(shared, "k", 1, &value, NULL, 0, NULL) != HS_SHARED_OK);
+        found += (uint64_t)value.number;
+        /* In the block of "k", which was the last that became free in its shard. */
+        (void)hs_shared_store(shared, HS_SHARED_SET, other, (size_t)len, &zero, 0, NULL);
+        (void)hs_shared_get(shared, other, (size_t)len, &value);
+        changed += value.number != 0;
+        (void)hs_shared_delete(shared, other, (size_t)len);
+    }
+    atomic_store(&adder.is_over, true);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(changed, 0);
+    assert_int_equal(found, atomic_load(&adder.added));
     hs_shared_free(shared);
 }
 
@@ -176,16 +266,57 @@ static bool call_any(hs_shared_t *shared, uint64_t *random, char *data, hs_share
 typedef struct progress {
     _Atomic uint64_t torn;
     _Atomic uint64_t done[WRITERS][OWN_KEYS]; /* the last number of a key whose call has returned */
+    _Atomic uint64_t counted[2];              /* calls of count_one that have returned */
 } progress_t;
+
+/* A number of one word, and one of two. */
+static const double counters[2] = { 0, 0.5 };
+
+/* Adds 1 to a counter, without the lock, or with it. */
+static void count_one(hs_shared_t *roomy, progress_t *progress, hs_shared_hint_t *hints, int i,
+                      bool is_locked)
+{
+    const char *key = i == 0 ? "counter" : "half";
+    size_t len = strlen(key);
+    hs_shared_value_t before = { .type = HS_SHARED_NUMBER };
+    double sum;
+    if (is_locked) {
+        if (hs_shared_get(roomy, key, len, &before) != HS_SHARED_OK)
+            return;
+        hs_shared_value_t after = { .type = HS_SHARED_NUMBER, .number = before.number + 1 };
+        if (hs_shared_cas(roomy, key, len, &before, &after, HS_SHARED_FOREVER, NULL) !=
+            HS_SHARED_OK)
+            return;
+    } else if (incr_by_hint(roomy, &hints[i], key, len, &counters[i], &sum) != HS_SHARED_OK) {
+        return;
+    }
+    atomic_fetch_add(&progress->counted[i], 1);
+}
+
+/* A call of each kill may be missing from what is counted. */
+static void assert_counted(hs_shared_t *roomy, progress_t *progress, uint64_t kills)
+{
+    for (int i = 0; i < 2; i++) {
+        hs_shared_value_t value = { 0 };
+        const char *key = i == 0 ? "counter" : "half";
+        double counted = (double)atomic_load(&progress->counted[i]);
+        assert_int_equal(hs_shared_get(roomy, key, strlen(key), &value), HS_SHARED_OK);
+        double number = value.number - counters[i];
+        assert_true(number >= counted && number <= counted + (double)kills);
+    }
+}
 
 static void write_forever(hs_shared_t *full, hs_shared_t *roomy, progress_t *progress, int writer,
                           uint64_t random)
 {
     char *data = malloc(hs_shared_value_max(full));
     hs_shared_value_t value = { 0 };
+    hs_shared_hint_t hints[2] = { 0 };
     for (;;) {
         if (!call_any(full, &random, data, &value))
             atomic_fetch_add(&progress->torn, 1);
+        for (int i = 0; i < 4; i++)
+            count_one(roomy, progress, hints, i % 2, i / 2 == 0);
         uint32_t own = next_random(&random) % OWN_KEYS;
         char key[32];
         int key_len = snprintf(key, sizeof(key), "%d %u", writer, own);
@@ -269,6 +400,7 @@ static void killed_writers_leave_it_usable_and_whole(void **state)
         (void)kill(writers[writer], SIGKILL);
         (void)waitpid(writers[writer], NULL, 0);
     }
+    assert_counted(roomy, progress, kills + WRITERS);
     const char *problem = shared_problem(full);
     assert_string_equal(problem != NULL ? problem : "", "");
     problem = shared_problem(roomy);
@@ -382,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(processes_and_threads_count_exactly),
+        cmocka_unit_test(a_hint_outlives_no_entry),
         cmocka_unit_test(threads_see_whole_values),
         cmocka_unit_test(a_value_that_is_rewritten_is_read_whole),
         cmocka_unit_test(killed_writers_leave_it_usable_and_whole),
