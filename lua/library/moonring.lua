@@ -347,7 +347,30 @@ function Semaphore:release() end
 function Semaphore:available() end
 
 ---The runtime, a global in every handler file.
----@class moonring
+---@class moonring the modules are loaded at first use
+---@field cache moonring.cache
+---@field cookies moonring.cookies
+---@field crypto moonring.crypto
+---@field env moonring.env
+---@field forms moonring.forms
+---@field http moonring.http
+---@field json moonring.json
+---@field limit moonring.limit
+---@field lock moonring.lock
+---@field log moonring.log
+---@field metrics moonring.metrics
+---@field ngx moonring.ngx
+---@field percent moonring.percent
+---@field postgres moonring.postgres
+---@field query moonring.query
+---@field redis moonring.redis
+---@field router moonring.router
+---@field shared moonring.shared
+---@field socket moonring.socket
+---@field test moonring.test
+---@field trace moonring.trace
+---@field url moonring.url
+---@field validation moonring.validation
 moonring = {}
 
 ---Other requests and tasks run meanwhile.

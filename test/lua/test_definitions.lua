@@ -32,6 +32,20 @@ for _, name in ipairs { 'cookies', 'crypto', 'env', 'forms', 'log', 'metrics', '
   end
 end
 
+-- The modules that are members of the global `moonring`.
+function cases.modules()
+  local described, list = {}, read('lua/moonring/runtime.lua'):match '\nlocal modules = (%b{})'
+  for name, class in read('lua/library/moonring.lua'):gmatch '%-%-%-@field ([%w_]+) moonring%.([%w_]+)\n' do
+    if list:find(name .. ' = true') then
+      described[name] = class
+      expect.equal(read('lua/library/moonring/' .. name .. '.lua'):find('---@class moonring.' .. name, 1, true) ~= nil, true)
+    end
+  end
+  for name in list:gmatch '([%w_]+) = true' do
+    expect.equal(described[name], name)
+  end
+end
+
 function cases.json()
   local members = members_of(defined 'json')
   expect.equal(read('lua/library/moonring/json.lua'):match '%-%-%-@field null' ~= nil, true)
