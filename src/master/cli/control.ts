@@ -2,7 +2,7 @@ import type { Address } from '../../shared/addresses.js';
 import { MoonringError, messageOf } from '../../shared/errors.js';
 import { ask, type Response } from './ask.js';
 
-/** `moonring ctl`: an order to a running server. */
+/** `moonring ctl`: sends a command to a running server. */
 export type ControlOrder =
   | { readonly type: 'status' | 'reload' | 'drain' }
   | { readonly type: 'scale'; readonly processes: number };
