@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Agent, type RequestOptions, request } from 'node:https';
 import { join } from 'node:path';
@@ -6,6 +8,7 @@ import t, { type Test } from 'tap';
 import { type CertificateFiles, writeCertificate } from './certificate.js';
 import { changingConfig } from './changing-config.js';
 import { runMaster, type Server, startServer, tlsPortOf } from './server.js';
+import { within } from './until.js';
 
 /** Files for `name`; `serial` in hexadecimal. Existing files are replaced at once. */
 function makePair(directory: string, name: string, serial: string): CertificateFiles {
@@ -134,6 +137,32 @@ t.test('clients with a certificate', async (t) => {
   await t.rejects(ask(port), 'one without is refused');
   const other = { cert: readFileSync(pair.cert), key: readFileSync(pair.key) };
   await t.rejects(ask(port, other), 'as is one of another authority');
+
+  const may = ['--tls-client-ca', own.cert, '--tls-client-cert', 'optional'];
+  const optional = await start(t, pair, may, 1);
+  const anonymous = JSON.parse((await ask(optional.port, { agent: false })).body);
+  t.ok(anonymous.tls.version);
+  t.equal(anonymous.tls.client, undefined);
+  t.match(JSON.parse((await ask(optional.port, shown)).body), {
+    tls: { client: { serial: '0c' } },
+  });
+  await t.rejects(ask(optional.port, other), 'one of another authority is refused all the same');
+});
+
+t.test('an OCSP response is stapled', async (t) => {
+  const directory = t.testdir();
+  const pair = makePair(directory, 'a', '01');
+  const [index, response] = [join(directory, 'index.txt'), join(directory, 'response.der')];
+  writeFileSync(index, 'V\t300101000000Z\t\t01\tunknown\t/CN=a\n');
+  const about = ['-issuer', pair.cert, '-cert', pair.cert, '-CA', pair.cert];
+  const by = ['-index', index, '-rsigner', pair.cert, '-rkey', pair.key, '-ndays', '2'];
+  execFileSync('openssl', ['ocsp', ...about, ...by, '-respout', response], { stdio: 'ignore' });
+  const { port } = await start(t, pair, ['--tls-ocsp', response], 1);
+  const asks = { port, servername: 'localhost', requestOCSP: true };
+  const socket = connect({ host: '127.0.0.1', rejectUnauthorized: false, ...asks });
+  t.teardown(() => socket.destroy());
+  const [stapled] = await within('the response', once(socket, 'OCSPResponse'));
+  t.ok(readFileSync(response).equals(stapled));
 });
 
 t.test('a session resumes on every reactor', async (t) => {
