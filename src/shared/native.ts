@@ -248,9 +248,9 @@ export function loadNative(packageRoot: string, override: string | undefined): N
     addon = createRequire(import.meta.url)(path);
   } catch (cause) {
     const advice = found.from === 'package' ? ` on ${nameOf()}` : '';
-    throw addonError(`the native addon ${path} does not load${advice}: ${messageOf(cause)}`, {
-      cause,
-    });
+    const why = messageOf(cause);
+    const need = OPENSSL_MISSING.test(why) ? ' (it needs a node that is built with OpenSSL 3)' : '';
+    throw addonError(`the native addon ${path} does not load${advice}: ${why}${need}`, { cause });
   }
   if (!isAddon(addon)) {
     const advice = `build it with ${buildCommand(packageRoot)}`;
@@ -258,6 +258,10 @@ export function loadNative(packageRoot: string, override: string | undefined): N
   }
   return addon;
 }
+
+/** The addon is not linked with OpenSSL: its functions come from node. */
+const OPENSSL_MISSING =
+  /(undefined symbol: |symbol not found.*'_)(BIO|CRYPTO|ERR|EVP|OPENSSL|PEM|RAND|SSL|X509)_/;
 
 /**
  * The addon is ours and its type is documented; this only detects a stale or foreign file.

@@ -37,6 +37,13 @@ t.test('a file that is not an addon', async (t) => {
   t.match(loadError(root, join(root, 'b.node')), 'does not load');
 });
 
+t.test('a node without OpenSSL', async (t) => {
+  const symbol = 'throw new Error("a.node: undefined symbol: SSL_CTX_new")';
+  const root = t.testdir({ 'a.cjs': symbol });
+  const expected = 'undefined symbol: SSL_CTX_new (it needs a node that is built with OpenSSL 3)';
+  t.match(loadError(root, join(root, 'a.cjs')), expected);
+});
+
 t.test(
   'MOONRING_ADDON is loaded instead of the built addon; empty counts as not set',
   async (t) => {
