@@ -2,7 +2,7 @@
  * The minimal server and the load generator of websocket.mjs: epoll, recv, send.
  *
  *     bench_websocket serve                                      an echo; prints its port
- *     bench_websocket echo <port> <connections> <bytes> <seconds>
+ *     bench_websocket echo <port> <connections> <bytes> <seconds> [<path>]
  *     bench_websocket follow <port> <connections> <seconds>
  *
  * `serve` supports unfragmented frames of less than 64 KiB, unmasks them and sends their payload
@@ -257,7 +257,7 @@ static void wait_for_line(void)
         exit(0);
 }
 
-static void echo(uint16_t port, unsigned count, size_t bytes, unsigned seconds)
+static void echo(uint16_t port, unsigned count, size_t bytes, unsigned seconds, const char *path)
 {
     static char input[FRAME_MAX + RECEIVE_SIZE];
     static char frame[8 + FRAME_MAX];
@@ -273,7 +273,7 @@ static void echo(uint16_t port, unsigned count, size_t bytes, unsigned seconds)
         frame[head + 4 + i] = (char)('a' ^ frame[head + i % 4]);
     int *fds = malloc(count * sizeof(*fds));
     for (unsigned i = 0; i < count; i++)
-        fds[i] = connect_to(port, "/echo", i);
+        fds[i] = connect_to(port, path, i);
     if (seconds == 0)
         wait_for_line();
     else
@@ -358,16 +358,17 @@ int main(int argc, char **argv)
         serve();
         return 0;
     }
-    if (argc == 6 && strcmp(argv[1], "echo") == 0) {
+    if ((argc == 6 || argc == 7) && strcmp(argv[1], "echo") == 0) {
         echo((uint16_t)atoi(argv[2]), (unsigned)atoi(argv[3]), (size_t)atoi(argv[4]),
-             (unsigned)atoi(argv[5]));
+             (unsigned)atoi(argv[5]), argc == 7 ? argv[6] : "/echo");
         return 0;
     }
     if (argc == 5 && strcmp(argv[1], "follow") == 0) {
         follow((uint16_t)atoi(argv[2]), (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4]));
         return 0;
     }
-    fprintf(stderr, "bench_websocket serve | echo <port> <connections> <bytes> <seconds> | follow "
-                    "<port> <connections> <seconds>\n");
+    fprintf(stderr,
+            "bench_websocket serve | echo <port> <connections> <bytes> <seconds> [<path>] | "
+            "follow <port> <connections> <seconds>\n");
     return 2;
 }

@@ -47,6 +47,9 @@ const CONTENDERS = {
   },
 };
 
+/** How a handler gets messages, and the path where the app does so. */
+const STYLES = { callbacks: '/echo', coroutine: '/receive' };
+
 /** The load generator, on core 1: `line()` resolves to the next line of its output. */
 function startLoad(args) {
   const [program, ...rest] = pinned(1, [helpers.websocket, ...args.map(String)]);
@@ -101,17 +104,17 @@ async function echo(names, connections, bytes) {
   return figures;
 }
 
-/** Bytes of private memory of the reactor per idle socket. */
-async function idle() {
+/** Bytes of the reactor's memory per idle socket of `path`. */
+async function idle(path) {
   const server = await startMoonring(APP, { options: OPTIONS });
   const pid = reactorOf(server.pid);
-  const first = startLoad(['echo', server.port, 64, 5, 1]); // one-time costs of the first sockets
+  const first = startLoad(['echo', server.port, 64, 5, 1, path]); // one-time costs of the first sockets
   await first.line();
   await first.line();
   await first.stop();
   await delay(SETTLE_MS);
   const before = memoryOf(pid);
-  const load = startLoad(['echo', server.port, values.idle, 5, 0]);
+  const load = startLoad(['echo', server.port, values.idle, 5, 0, path]);
   try {
     await load.line();
     await delay(SETTLE_MS);
@@ -175,8 +178,12 @@ async function main() {
     }
   }
   if (what.includes('idle')) {
-    results.idle = await idle();
-    say(`${values.idle} idle sockets, bytes each: ${JSON.stringify(results.idle)}`);
+    for (const [style, path] of Object.entries(STYLES)) {
+      results[`idle ${style}`] = await idle(path);
+      say(
+        `${values.idle} idle sockets, ${style}, bytes each: ${JSON.stringify(results[`idle ${style}`])}`,
+      );
+    }
   }
   for (const name of what.includes('broadcast') ? ['moonring', 'bun'] : []) {
     if (!names.includes(name)) continue;

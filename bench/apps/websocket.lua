@@ -30,6 +30,11 @@ end
 function handle(req, res)
   if req.path == '/echo' then
     req:websocket(echo)
+  elseif req.path == '/receive' then
+    local ws = req:websocket()
+    for message, kind in ws:messages() do
+      ws:send(message, kind)
+    end
   elseif req.path == '/follow' then
     local ws = req:websocket(nothing)
     if ws then

@@ -297,20 +297,33 @@ local function wait_for_wake(task, seconds)
   return true
 end
 
--- Waits until wake(task): nil. 'timeout' after `seconds` (nil: no limit); 'failed': the caller must clean up
--- and then raise with raise_failure(task).
-function _M.await(task, seconds)
+-- For a caller that yields itself, in place of another frame: before and after yield(WAITING). False: it must
+-- not yield.
+local function begin_wait(task, seconds)
   task.due = 0
   if seconds then
     arm(task, seconds)
   end
-  if not task.failure then
-    task.state = 'waiting'
+  if task.failure then
+    return false
+  end
+  task.state = 'waiting'
+  return true
+end
+
+local function has_timed_out(task)
+  return task.due == LATE
+end
+
+-- Waits until wake(task): nil. 'timeout' after `seconds` (nil: no limit); 'failed': the caller must clean up
+-- and then raise with raise_failure(task).
+function _M.await(task, seconds)
+  if begin_wait(task, seconds) then
     yield(WAITING)
   end
   if task.failure then
     return 'failed'
-  elseif task.due == LATE then
+  elseif has_timed_out(task) then
     return 'timeout'
   end
 end
@@ -984,6 +997,7 @@ end
 
 _M.WAITING, _M.RETIRE_LAST = WAITING, RETIRE_LAST
 _M.wait_for_wake, _M.wake = wait_for_wake, wake
+_M.begin_wait, _M.has_timed_out = begin_wait, has_timed_out
 _M.raise_failure, _M.check_can_wait = raise_failure, check_can_wait
 _M.check_seconds, _M.check_function = check_seconds, check_function
 

@@ -26,7 +26,9 @@ local raise, text_of, traceback = failure.raise, failure.text_of, failure.traceb
 local wait_for_wake, wake, check_seconds = scheduler.wait_for_wake, scheduler.wake,
   scheduler.check_seconds
 local callback_ended, check_can_wait = scheduler.callback_ended, scheduler.check
-local await, raise_failure = scheduler.await, scheduler.raise_failure
+local begin_wait, has_timed_out, raise_failure = scheduler.begin_wait, scheduler.has_timed_out,
+  scheduler.raise_failure
+local WAITING, yield = scheduler.WAITING, coroutine.yield
 local ffi_string = ffi.string
 local self = api.self
 
@@ -249,6 +251,40 @@ function methods.is_open(ws)
   return ws.socket ~= nil
 end
 
+local next_or_closed -- below
+
+-- Waits for a message. The coroutine of an idle socket waits in this frame: it and the frames below decide how
+-- much stack LuaJIT keeps for the socket, which is most of what it costs.
+local function wait_for_message(ws, seconds)
+  if receivers[ws.number] then
+    raise('ws:receive: another task waits for the same already')
+  end
+  local task = check_can_wait('ws:receive')
+  receivers[ws.number] = task
+  if begin_wait(task, seconds) then
+    yield(WAITING)
+  end
+  receivers[ws.number] = nil
+  if task.failure then
+    raise_failure(task)
+  elseif has_timed_out(task) then
+    return nil, 'timeout'
+  end
+  return next_or_closed(ws, seconds)
+end
+
+function next_or_closed(ws, seconds)
+  local socket = ws.socket
+  if socket == nil then
+    return nil, 'closed', ws.code, reasons[ws.number] or ''
+  elseif api.receive(self, socket) == 0 then
+    return wait_for_message(ws, seconds)
+  end
+  local message, kind = ffi_string(api.data, api.len), KINDS[api.code]
+  api.done(socket)
+  return message, kind
+end
+
 -- The next message and its kind, 'text' or 'binary'; nil, 'timeout' after `seconds` (nil: no limit);
 -- nil, 'closed', the code and the reason when the socket is.
 function methods.receive(ws, seconds)
@@ -258,31 +294,7 @@ function methods.receive(ws, seconds)
   if options_of[ws.number] then
     raise('ws:receive: the messages of this socket go to its on_message')
   end
-  while true do
-    local socket = ws.socket
-    if socket == nil then
-      return nil, 'closed', ws.code, reasons[ws.number] or ''
-    end
-    if api.receive(self, socket) ~= 0 then
-      local message, kind = ffi_string(api.data, api.len), KINDS[api.code]
-      api.done(socket)
-      return message, kind
-    end
-    -- Keep the call depth small: the stack of the coroutine waiting here is most of a socket's cost.
-    local number = ws.number
-    if receivers[number] then
-      raise('ws:receive: another task waits for the same already')
-    end
-    local task = check_can_wait('ws:receive')
-    receivers[number] = task
-    local why = await(task, seconds)
-    receivers[number] = nil
-    if why == 'timeout' then
-      return nil, why
-    elseif why then
-      raise_failure(task)
-    end
-  end
+  return next_or_closed(ws, seconds)
 end
 
 local function next_message(ws) -- without the value before, which `for` gives too

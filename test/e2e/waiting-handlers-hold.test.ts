@@ -8,6 +8,16 @@ const SLEEPERS = 1000;
 const TASKS = 20_000;
 /** Lua memory per waiting request or task, in bytes. */
 const MOST_BYTES = 1536;
+/** Per WebSocket: LuaJIT has halved its stack, since few frames wait on it. */
+const MOST_SOCKET_BYTES = 1200;
+const UPGRADE = requestText('/socket', {
+  headers: {
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+  },
+});
 
 async function serve(t: Test): Promise<{ server: Server; client: RawClient }> {
   const server = await startServer(t, {
@@ -53,6 +63,18 @@ t.test('a waiting handler uses little memory', async (t) => {
   const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
   t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
   for (const sleeper of clients) resetConnection(sleeper.socket);
+  await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
+});
+
+t.test('a WebSocket that waits for a message uses little memory', async (t) => {
+  const { server, client } = await serve(t);
+  const clients = await sleepers(t, server);
+  const before = await numberAt(client, '/memory');
+  await Promise.all(clients.map((each) => each.send(UPGRADE)));
+  await until('all wait', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
+  const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
+  t.ok(bytes <= MOST_SOCKET_BYTES, `${bytes} bytes each`);
+  for (const each of clients) resetConnection(each.socket);
   await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
 });
 

@@ -34,6 +34,13 @@ ways['/wake'] = function(_, res)
   res:body('woken'):send()
 end
 
+ways['/socket'] = function(req)
+  local ws = req:websocket()
+  waiting = waiting + 1
+  for _ in ws:messages() do end
+  waiting = waiting - 1
+end
+
 ways['/waiting'] = function(_, res)
   res:body(tostring(waiting)):send()
 end
