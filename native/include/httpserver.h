@@ -475,7 +475,7 @@ const char *hs_req_method_str(const hs_request_t *request); /* "GET" */
 const char *hs_req_url(const hs_request_t *request); /* request target as sent, RFC 9112 §3.2 */
 const char *hs_req_http_version(const hs_request_t *request); /* "1.0" or "1.1" */
 
-/* An id unique on this machine, the same as in the access log. */
+/* An id unique on this machine, the same as in the access log; "" when out of memory. */
 const char *hs_req_id(const hs_request_t *request);
 
 /* Value of the first field with this name (any case), NULL if there is none. */
@@ -501,7 +501,8 @@ size_t hs_req_header_count(const hs_request_t *request);
 bool hs_req_header_at(const hs_request_t *request, size_t index, const char **name,
                       const char **value);
 
-/* The numeric address of the client, "" on a Unix socket, and its port (0 there). */
+/* The numeric address of the client, "" on a Unix socket or when out of memory, and its port (0 on
+ * a Unix socket). */
 const char *hs_req_peer_address(const hs_request_t *request);
 uint16_t hs_req_peer_port(const hs_request_t *request);
 
@@ -510,7 +511,7 @@ uint16_t hs_req_peer_port(const hs_request_t *request);
  * request: the last address in the forwarded_field, with the peer appended, that is not a trusted
  * proxy. At most 32 proxies are followed. It is hs_req_peer_address unless the peer is a trusted
  * proxy. If the list ends or contains `unknown`, an obfuscated name or no address, it is the last
- * known proxy; "" for a peer without address. Computed at each call.
+ * known proxy; "" for a peer without address, or when out of memory. Computed at each call.
  */
 const char *hs_req_trusted_peer(const hs_request_t *request);
 

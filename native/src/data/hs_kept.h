@@ -10,10 +10,10 @@
 
 #include "base/hs_alloc.h"
 
-/* From 512 bytes to this, in powers of two. */
-#define HS_KEPT_MIN 512
+/* From 128 bytes, the head of a small request that waits, to this, in powers of two. */
+#define HS_KEPT_MIN 128
 #define HS_KEPT_MAX (128 * 1024)
-#define HS_KEPT_CLASSES 9
+#define HS_KEPT_CLASSES 11
 
 /* The size of the heap for `buffers` buffers of each size, as far as its limit allows. */
 HS_NODISCARD size_t hs_kept_size(uint32_t buffers, size_t page_size);

@@ -194,28 +194,28 @@ static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_
     sink->done(sink->context, job, link);
 }
 
-static void take_piece(hs_executor_t *executor, hs_post_t *post, const hs_executor_sink_t *sink)
+static void take_piece(hs_executor_t *executor, hs_piece_t *piece, const hs_executor_sink_t *sink)
 {
-    hs_job_t *job = post->job;
-    size_t len = post->data.len;
+    hs_job_t *job = piece->job;
+    size_t len = piece->data.len;
     if (job->in_worker && job->lasts && job->route != 0) {
         /* The next request of this route does not occupy a worker. */
         hs_estimate_stay(&executor->estimate, job->route, executor->now_ms);
         job->route = 0;
     }
     if (job->link != NULL)
-        sink->write(sink->context, job, &post->data, post->flush);
+        sink->write(sink->context, job, &piece->data, piece->flush);
     atomic_fetch_sub_explicit(&job->posted, len, memory_order_relaxed);
-    hs_buf_free(&post->data);
-    hs_free(post);
+    hs_buf_free(&piece->data);
+    hs_free(piece);
 }
 
-static void take_resume(hs_post_t *post, const hs_executor_sink_t *sink)
+static void take_resume(hs_piece_t *piece, const hs_executor_sink_t *sink)
 {
-    hs_job_t *job = hs_job_of(post->handle);
+    hs_job_t *job = hs_job_of(piece->handle);
     if (job != NULL && job->link != NULL)
         sink->resume(sink->context, job);
-    hs_free(post);
+    hs_free(piece);
 }
 
 static void tell_aborted(hs_job_t *job)
@@ -232,15 +232,15 @@ static void tell_aborted(hs_job_t *job)
 /* Delivers what happened while the handler ran on a worker: its client disconnected, or its output
  * was sent.
  */
-static void take_deferred(hs_post_t *post, const hs_executor_sink_t *sink)
+static void take_deferred(hs_piece_t *piece, const hs_executor_sink_t *sink)
 {
-    hs_job_t *job = hs_job_of(post->handle);
+    hs_job_t *job = hs_job_of(piece->handle);
     if (job != NULL) {
         tell_aborted(job);
         if (job->link != NULL && atomic_load_explicit(&job->waits, memory_order_relaxed))
-            sink->write(sink->context, job, &post->data, true);
+            sink->write(sink->context, job, &piece->data, true);
     }
-    hs_free(post);
+    hs_free(piece);
 }
 
 void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink)
@@ -258,13 +258,13 @@ void hs_executor_collect(hs_executor_t *executor, const hs_executor_sink_t *sink
             take_back(executor, hs_job_of_done(post), sink);
             break;
         case HS_POST_WRITE:
-            take_piece(executor, post, sink);
+            take_piece(executor, (hs_piece_t *)post, sink);
             break;
         case HS_POST_RESUME:
-            take_resume(post, sink);
+            take_resume((hs_piece_t *)post, sink);
             break;
         case HS_POST_DEFERRED:
-            take_deferred(post, sink);
+            take_deferred((hs_piece_t *)post, sink);
             break;
         case HS_POST_CALL:
             take_call(executor, post);

@@ -18,6 +18,7 @@ void hs_job_pool_init(hs_job_pool_t *pool, hs_pool_t *blocks, hs_log_t *log,
 
 static void free_buffers(hs_job_t *job)
 {
+    hs_free(job->texts);
     hs_buf_free(&job->response.fields);
     hs_buf_free(&job->response.body);
     hs_buf_free(&job->content);
@@ -100,7 +101,8 @@ static void forget_absence(hs_job_t *job)
     forget_inbox(job);
     forget_websocket(job);
     job->was_away = false;
-    job->trace[0] = '\0';
+    if (job->texts != NULL)
+        job->texts->trace[0] = '\0';
     hs_coder_end(job->coder);
     job->coder = NULL;
     job->deferred_handle = 0;
@@ -133,6 +135,8 @@ static HS_NOINLINE void keep_cold(hs_job_pool_t *pool, hs_job_t *job)
     hs_buf_reset(&job->response.body, KEEP_COLD_BYTES);
     hs_buf_reset(&job->store, KEEP_COLD_BYTES);
     hs_buf_free(&job->content);
+    hs_free(job->texts);
+    job->texts = NULL;
     job->next = pool->cold;
     pool->cold = job;
 }
@@ -211,6 +215,13 @@ int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact)
     return reserve_content(job->pool, &job->inbox.data, more, job->pool->content_max, exact);
 }
 
+hs_job_texts_t *hs_job_texts(hs_job_t *job)
+{
+    if (job->texts == NULL)
+        job->texts = hs_alloc_zeroed(1, sizeof(hs_job_texts_t));
+    return job->texts;
+}
+
 /* Base 36: 12 digits hold more requests than a reactor will see. */
 bool hs_job_is_https(const hs_job_t *job)
 {
@@ -254,8 +265,9 @@ hs_job_trace_t hs_job_trace(const hs_job_t *job)
         trace.parent_id = hs_span(traceparent.data + HS_SPAN_ID_AT, HS_SPAN_ID_LEN);
         trace.is_sampled = hs_traceparent_is_sampled(traceparent);
     }
-    if (job->trace[0] != '\0') {
-        hs_span_t own = hs_span(job->trace, HS_TRACEPARENT_LEN);
+    const char *taken = hs_job_own_trace(job);
+    if (taken != NULL) {
+        hs_span_t own = hs_span(taken, HS_TRACEPARENT_LEN);
         /* The handler may have begun one although the client has sent several. */
         trace.trace_id = hs_span(own.data + HS_TRACE_ID_AT, HS_TRACE_ID_LEN);
         trace.span_id = hs_span(own.data + HS_SPAN_ID_AT, HS_SPAN_ID_LEN);
@@ -272,8 +284,11 @@ bool hs_job_is_sampled(const hs_job_t *job, uint32_t sample_every)
 
 void hs_job_take_trace(hs_job_t *job, const char *traceparent)
 {
-    memcpy(job->trace, traceparent, HS_TRACEPARENT_LEN);
-    job->trace[HS_TRACEPARENT_LEN] = '\0';
+    hs_job_texts_t *texts = hs_job_texts(job);
+    if (texts == NULL)
+        return;
+    memcpy(texts->trace, traceparent, HS_TRACEPARENT_LEN);
+    texts->trace[HS_TRACEPARENT_LEN] = '\0';
     job->was_away = true; /* so that it is reset with the message */
 }
 

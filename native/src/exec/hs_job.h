@@ -133,11 +133,16 @@ typedef enum hs_post_kind {
 typedef struct hs_post {
     hs_mpsc_node_t node;
     hs_post_kind_t kind;
+} hs_post_t;
+
+/* One that is not embedded. */
+typedef struct hs_piece {
+    hs_post_t post;     /* first */
     struct hs_job *job; /* HS_POST_WRITE: it cannot end before the loop has taken this */
     uint64_t handle;    /* HS_POST_RESUME, HS_POST_DEFERRED: for a job that may be over */
     hs_buf_t data;      /* HS_POST_WRITE */
     bool flush;         /* HS_POST_WRITE: make everything written so far readable */
-} hs_post_t;
+} hs_piece_t;
 
 /* Request content that has arrived for a waiting handler. owner: its job */
 typedef struct hs_job_inbox {
@@ -148,6 +153,15 @@ typedef struct hs_job_inbox {
     bool is_paused;   /* more is to be asked for */
     hs_err_t failure; /* HS_ERR_LIMIT, HS_ERR_NOMEM: collecting it all exceeds memory */
 } hs_job_inbox_t;
+
+/* Texts that few handlers ask for. owner: its job, which keeps the memory for the next request */
+typedef struct hs_job_texts {
+    char id[HS_REQUEST_ID_CAP];
+    char peer[HS_PEER_TEXT_CAP];
+    char client[HS_PEER_TEXT_CAP];
+    /* The traceparent of the span started by the handler; empty: it has not read a trace. */
+    char trace[HS_TRACEPARENT_LEN + 1];
+} hs_job_texts_t;
 
 /* Writes where the handler of a suspended job waits, for a log record; leaves `text`, an empty
  * string, unchanged if unknown. On the loop's thread, while no handler runs. */
@@ -162,19 +176,23 @@ struct hs_job {
     uint64_t number;       /* of the request in this reactor, from 1; 0: not counted */
     const char *id_prefix; /* the pool's */
     hs_job_pool_t *pool;
-    char id[HS_REQUEST_ID_CAP]; /* made when it is asked for */
+    hs_job_texts_t *texts; /* NULL: none was asked for */
     hs_log_t *log;
     hs_peer_t peer;
+    int told;           /* owner: loop. The last hs_abort_reason_t that on_abort was called with */
     hs_tls_info_t *tls; /* of the connection; NULL: plain. Referenced by the loop, then read by any
                            thread */
-    char peer_text[HS_PEER_TEXT_CAP];
-    void *user_data;          /* the user data of this thread's C handler */
-    bool wants_worker;        /* the handler asked to be run again on a worker */
-    bool in_worker;           /* a worker runs the handler */
-    bool waited;              /* the handler has waited on a worker */
-    bool lasts;               /* the response is an event stream; written before its first piece */
-    bool was_away;            /* it was, or was about to be, submitted or deferred since its message
-                                 began */
+    void *user_data;    /* the user data of this thread's C handler */
+    bool wants_worker;  /* the handler asked to be run again on a worker */
+    bool in_worker;     /* a worker runs the handler */
+    bool waited;        /* the handler has waited on a worker */
+    bool lasts;         /* the response is an event stream; written before its first piece */
+    bool was_away;      /* it was, or was about to be, submitted or deferred since its message
+                           began */
+    hs_owner_t owner;   /* the thread that may touch request and response */
+    /* The owner has to wait for on_drain. Set by the owner before it posts, cleared by the loop,
+     * which sees it with the post. */
+    _Atomic bool waits;
     bool *deferred;           /* set by hs_res_defer: in the stack frame that runs the handler */
     uint64_t deferred_handle; /* what hs_res_defer returned */
     void *suspended_by;       /* hs_res_suspend: whose handler waits */
@@ -186,13 +204,11 @@ struct hs_job {
     hs_completions_t *completions; /* where it is posted back; NULL: jobs of this pool cannot be
                                       deferred */
 
-    hs_owner_t owner; /* the thread that may touch request and response */
     hs_post_t done;   /* in the completion queue */
     uint64_t route;   /* owner: loop. Key of the estimate of its time */
     void *link;       /* owner: loop. The connection that waits for the response; NULL: none */
     uint32_t worker;  /* number of its worker, written before RUNNING */
     uint32_t cost_us; /* how long the handler took */
-    int told;         /* owner: loop. The last hs_abort_reason_t that on_abort was called with */
     /*
      * hs_job_state_t. Written by the owner, release; from QUEUED to RUNNING by the worker that
      * takes it or to CANCELLED by the loop, by compare-and-swap. Read by the loop with acquire.
@@ -207,13 +223,7 @@ struct hs_job {
     _Atomic size_t posted;
     /* What the output chain holds. Written by the loop, read by the owner; relaxed. */
     _Atomic size_t chained;
-    /* The owner has to wait for on_drain. Set by the owner before it posts, cleared by the loop,
-     * which sees it with the post. */
-    _Atomic bool waits;
     hs_job_t *next; /* in the pool */
-    char client_text[HS_PEER_TEXT_CAP];
-    /* The traceparent of the span started by the handler; empty: it has not read a trace. */
-    char trace[HS_TRACEPARENT_LEN + 1];
     /* owner: loop. The WebSocket of a 101, until that is written; NULL: none */
     struct hs_websocket *websocket;
     struct hs_coder *coder; /* owner: loop. Of a response that is compressed in pieces */
@@ -221,6 +231,9 @@ struct hs_job {
 };
 
 _Static_assert(offsetof(hs_job_t, view) == 0, "Lua's pointer to a view is a pointer to the job");
+#ifndef HS_DEBUG
+_Static_assert(sizeof(hs_job_t) <= 10 * HS_CACHE_LINE, "what a request costs that waits");
+#endif
 
 /* owner: the loop's thread */
 struct hs_job_pool {
@@ -283,6 +296,15 @@ HS_NODISCARD int hs_job_reserve_content(hs_job_pool_t *pool, hs_job_t *job, size
 
 /* The same for the inbox, within the pool's content_max. */
 HS_NODISCARD int hs_job_reserve_inbox(hs_job_t *job, size_t more, bool exact);
+
+/* Memory for the job's texts; NULL: out of memory. */
+HS_NODISCARD hs_job_texts_t *hs_job_texts(hs_job_t *job);
+
+/* The traceparent of the span started by the handler; NULL: it has not read a trace. */
+static inline const char *hs_job_own_trace(const hs_job_t *job)
+{
+    return job->texts != NULL && job->texts->trace[0] != '\0' ? job->texts->trace : NULL;
+}
 
 /* The client of the request: hs_req_trusted_peer. */
 hs_peer_t hs_job_client(const hs_job_t *job);

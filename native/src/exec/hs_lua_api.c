@@ -128,7 +128,7 @@ static const char *request_trace(hs_view_t *view, const char *traceparent)
     hs_job_t *job = hs_job_of_view(view);
     if (traceparent != NULL)
         hs_job_take_trace(job, traceparent);
-    return job->trace[0] != '\0' ? job->trace : NULL;
+    return hs_job_own_trace(job);
 }
 
 static int request_aborted(hs_view_t *view)

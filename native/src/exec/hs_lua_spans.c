@@ -22,13 +22,15 @@ static uint64_t new_id(void)
     return id;
 }
 
-/* Calls need a parent: the request's span gets its id now, not in the exporter. */
-static void begin_request_span(hs_job_t *job)
+/* Calls need a parent: the request's span gets its id now, not in the exporter. NULL: out of
+ * memory.
+ */
+static const char *begin_request_span(hs_job_t *job)
 {
     char text[HS_TRACEPARENT_LEN + 1];
     hs_span_t sent = hs_traceparent_of(&job->request.msg);
-    if (job->trace[0] != '\0')
-        return;
+    if (hs_job_own_trace(job) != NULL)
+        return hs_job_own_trace(job);
     if (sent.len > 0)
         snprintf(text, sizeof(text), "00-%.32s-%016" PRIx64 "-0%c", sent.data + HS_TRACE_ID_AT,
                  new_id(), hs_traceparent_is_random(sent) ? '3' : '1');
@@ -36,6 +38,7 @@ static void begin_request_span(hs_job_t *job)
         snprintf(text, sizeof(text), "00-%016" PRIx64 "%016" PRIx64 "-%016" PRIx64 "-03", new_id(),
                  new_id(), new_id());
     hs_job_take_trace(job, text);
+    return hs_job_own_trace(job);
 }
 
 static int begin(hs_lua_request_t *request, hs_lua_span_t *span)
@@ -44,11 +47,13 @@ static int begin(hs_lua_request_t *request, hs_lua_span_t *span)
     hs_span_log_t *log = job != NULL ? job->pool->spans : NULL;
     if (HS_LIKELY(log == NULL) || !hs_job_is_sampled(job, log->sample_every))
         return 0;
-    begin_request_span(job);
+    const char *trace = begin_request_span(job);
+    if (trace == NULL)
+        return 0;
     *span = (hs_lua_span_t){ .log = log, .begun_us = now_us(), .in_worker = job->in_worker };
     snprintf(span->traceparent, sizeof(span->traceparent), "%.*s%016" PRIx64 "%s", HS_SPAN_ID_AT,
-             job->trace, new_id(), job->trace + HS_SPAN_ID_AT + HS_SPAN_ID_LEN);
-    snprintf(span->parent_id, sizeof(span->parent_id), "%s", job->trace + HS_SPAN_ID_AT);
+             trace, new_id(), trace + HS_SPAN_ID_AT + HS_SPAN_ID_LEN);
+    snprintf(span->parent_id, sizeof(span->parent_id), "%s", trace + HS_SPAN_ID_AT);
     return 1;
 }
 

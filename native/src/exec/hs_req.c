@@ -28,8 +28,11 @@ const char *hs_req_id(const hs_request_t *request)
 {
     /* The request is part of a job that is not const: the text is stored there. */
     hs_job_t *job = HS_CONTAINER_OF(request, hs_job_t, request);
-    (void)hs_job_format_id(job, job->id);
-    return job->id;
+    hs_job_texts_t *texts = hs_job_texts(job);
+    if (texts == NULL)
+        return "";
+    (void)hs_job_format_id(job, texts->id);
+    return texts->id;
 }
 
 const char *hs_req_header(const hs_request_t *request, const char *name)
@@ -110,14 +113,16 @@ const char *hs_req_peer_address(const hs_request_t *request)
 {
     /* Written into the job, by the one thread that owns it. */
     hs_job_t *job = HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
-    return hs_peer_text(&job->peer, job->peer_text);
+    hs_job_texts_t *texts = hs_job_texts(job);
+    return texts != NULL ? hs_peer_text(&job->peer, texts->peer) : "";
 }
 
 const char *hs_req_trusted_peer(const hs_request_t *request)
 {
     hs_job_t *job = HS_CONTAINER_OF((hs_request_t *)(uintptr_t)request, hs_job_t, request);
     hs_peer_t client = hs_job_client(job);
-    return hs_peer_text(&client, job->client_text);
+    hs_job_texts_t *texts = hs_job_texts(job);
+    return texts != NULL ? hs_peer_text(&client, texts->client) : "";
 }
 
 static const hs_job_t *job_of_request(const hs_request_t *request)

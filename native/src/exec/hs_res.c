@@ -308,19 +308,19 @@ static bool note_posted(hs_job_t *job, size_t len)
 /* Copies `data` and hands it to the loop. */
 static int post_piece(hs_job_t *job, const char *data, size_t len, bool flush)
 {
-    hs_post_t *post = hs_alloc(sizeof(*post));
-    if (post == NULL)
+    hs_piece_t *piece = hs_alloc(sizeof(*piece));
+    if (piece == NULL)
         return HS_ERR_NOMEM;
-    *post = (hs_post_t){ .kind = HS_POST_WRITE, .job = job, .flush = flush };
-    if (!hs_buf_reserve_exact(&post->data, len)) {
-        hs_free(post);
+    *piece = (hs_piece_t){ .post.kind = HS_POST_WRITE, .job = job, .flush = flush };
+    if (!hs_buf_reserve_exact(&piece->data, len)) {
+        hs_free(piece);
         return HS_ERR_NOMEM;
     }
     if (len > 0)
-        hs_buf_put(&post->data, data, len);
+        hs_buf_put(&piece->data, data, len);
     bool waits = note_posted(job, len);
     hs_completions_t *completions = job->completions;
-    hs_completions_push(completions, post);
+    hs_completions_push(completions, &piece->post);
     hs_completions_announce(completions);
     return waits ? HS_WRITE_WAIT : HS_WRITE_CONTINUE;
 }
@@ -405,16 +405,17 @@ int hs_res_take_over(hs_response_t *response, hs_takeover_t takeover)
  * them: there may be something to wait for. */
 static bool post_written(hs_job_t *job)
 {
-    hs_post_t *post = hs_alloc(sizeof(*post));
-    if (post == NULL)
+    hs_piece_t *piece = hs_alloc(sizeof(*piece));
+    if (piece == NULL)
         return false;
-    *post = (hs_post_t){
-        .kind = HS_POST_WRITE, .job = job, .data = job->response.body, .flush = job->response.flush
-    };
+    *piece = (hs_piece_t){ .post.kind = HS_POST_WRITE,
+                           .job = job,
+                           .data = job->response.body,
+                           .flush = job->response.flush };
     job->response.body = (hs_buf_t){ 0 };
     job->response.flush = false;
-    (void)note_posted(job, post->data.len);
-    hs_completions_push(job->completions, post);
+    (void)note_posted(job, piece->data.len);
+    hs_completions_push(job->completions, &piece->post);
     return true;
 }
 
@@ -477,7 +478,7 @@ hs_deferred_t hs_res_defer(hs_response_t *response)
     hs_job_t *job = hs_job_of_response(response);
     if (!suspend(job))
         return 0;
-    hs_post_t *deferred = NULL;
+    hs_piece_t *deferred = NULL;
     if (job->in_worker && (deferred = hs_alloc(sizeof(*deferred))) == NULL)
         return 0;
     /* From here on another thread may finish the job, and the handler's thread must not touch it
@@ -493,8 +494,8 @@ hs_deferred_t hs_res_defer(hs_response_t *response)
     hs_job_set_state(job, HS_JOB_SUSPENDED);
     if (deferred != NULL) {
         /* The loop does not notify a running handler. */
-        *deferred = (hs_post_t){ .kind = HS_POST_DEFERRED, .handle = handle };
-        hs_completions_push(completions, deferred);
+        *deferred = (hs_piece_t){ .post.kind = HS_POST_DEFERRED, .handle = handle };
+        hs_completions_push(completions, &deferred->post);
         hs_completions_announce(completions);
     }
     return handle;
@@ -534,12 +535,12 @@ int hs_req_resume(hs_deferred_t job)
     hs_job_t *found = hs_job_of(job);
     if (found == NULL)
         return HS_ERR_STATE;
-    hs_post_t *post = hs_alloc(sizeof(*post));
-    if (post == NULL)
+    hs_piece_t *piece = hs_alloc(sizeof(*piece));
+    if (piece == NULL)
         return HS_ERR_NOMEM;
-    *post = (hs_post_t){ .kind = HS_POST_RESUME, .handle = job };
+    *piece = (hs_piece_t){ .post.kind = HS_POST_RESUME, .handle = job };
     hs_completions_t *completions = found->completions;
-    hs_completions_push(completions, post);
+    hs_completions_push(completions, &piece->post);
     hs_completions_announce(completions);
     return HS_OK;
 }
