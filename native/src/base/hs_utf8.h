@@ -57,12 +57,26 @@ HS_NODISCARD static inline bool hs_utf8_step(hs_utf8_state_t *state, unsigned by
     return true;
 }
 
+/* The bytes that are not ASCII among the first 32: their highest bits, mixed. */
+static inline uint64_t hs_utf8_not_ascii_32(const char *text)
+{
+    uint64_t a, b, c, d;
+    memcpy(&a, text, sizeof(a));
+    memcpy(&b, text + 8, sizeof(b));
+    memcpy(&c, text + 16, sizeof(c));
+    memcpy(&d, text + 24, sizeof(d));
+    return (a | b | c | d) & UINT64_C(0x8080808080808080);
+}
+
 /* Whether the text is valid so far: false at the first invalid byte. It is complete if nothing is
  * missing. */
 HS_NODISCARD static inline bool hs_utf8_feed(hs_utf8_state_t *state, const char *text, size_t len)
 {
     const uint64_t high_bits = UINT64_C(0x8080808080808080);
     size_t at = 0;
+    if (state->missing == 0)
+        while (len - at >= 32 && hs_utf8_not_ascii_32(text + at) == 0)
+            at += 32;
     while (at < len) {
         if (state->missing == 0) {
             uint64_t word;

@@ -233,6 +233,19 @@ static void every_sequence_is_as_the_table_says(void **state)
         }
 }
 
+/* ASCII is checked many bytes at once: none may be missed, nor looked at behind the end. */
+static void one_byte_that_is_not_ascii_is_found_anywhere(void **state)
+{
+    (void)state;
+    char text[100];
+    for (size_t len = 1; len < sizeof(text); len++)
+        for (size_t at = 0; at < sizeof(text); at++) {
+            memset(text, 'a', sizeof(text));
+            text[at] = (char)0xff;
+            assert_int_equal(hs_utf8_is_valid(text, len), at >= len);
+        }
+}
+
 /* For permessage-deflate: the bit is reported, and the bytes are not checked as text yet. */
 static void coded_messages_are_not_looked_into(void **state)
 {
@@ -308,6 +321,7 @@ int main(void)
         cmocka_unit_test(text_is_checked_as_it_arrives),
         cmocka_unit_test(a_character_that_the_message_cuts_is_refused),
         cmocka_unit_test(every_sequence_is_as_the_table_says),
+        cmocka_unit_test(one_byte_that_is_not_ascii_is_found_anywhere),
         cmocka_unit_test(coded_messages_are_not_looked_into),
         cmocka_unit_test(masking_any_length_from_any_byte_on),
         cmocka_unit_test(heads_are_written_in_their_shortest_form),
