@@ -139,6 +139,22 @@ test.case('is limited', function() test.equal(app:post('/', { body = ('x'):rep(2
   t.match(without.stdout, /start the server with --shared kept=16m/);
 });
 
+t.test('a case that ends the reactor is named by the one before', async (t) => {
+  const directory = write(t, {
+    'app_test.lua': `
+test.case('one', function() end)
+test.case('two', function()
+  local ffi = require 'ffi'
+  ffi.cdef 'int getpid(void); int kill(int pid, int signal);'
+  ffi.C.kill(ffi.C.getpid(), 9)
+end)`,
+  });
+  const { code, stdout } = await runMaster(['test', directory]);
+  t.equal(code, 1);
+  t.match(stdout, /^ok 1 - one/m);
+  t.match(stdout, /^not ok 2 - .*\n.*\n.*\n {4}the reactor has ended in the case after "one"$/m);
+});
+
 t.test('the tests of an example pass', async (t) => {
   const { code, stdout } = await runMaster(['test', 'examples/lua/shortener_test.lua']);
   t.equal(code, 0, stdout);

@@ -133,13 +133,23 @@ async function askForCases(socketPath: string, report: Report): Promise<void> {
     response.resume();
     throw new Error("the file does not run cases: it begins with require 'moonring.test'");
   }
+  let last: string | null = null;
   let isWhole = false;
-  for await (const text of createInterface({ input: response })) {
-    const line = JSON.parse(text) as Line;
-    if ('cases' in line) isWhole = true;
-    else report(line.name, line.failure, line.seconds);
+  try {
+    for await (const text of createInterface({ input: response })) {
+      const line = JSON.parse(text) as Line;
+      if ('cases' in line) isWhole = true;
+      else {
+        last = line.name;
+        report(line.name, line.failure, line.seconds);
+      }
+    }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ECONNRESET') throw cause;
   }
-  if (!isWhole) throw new Error('the reactor exited before all cases had run');
+  if (isWhole) return;
+  const where = last === null ? 'in the first case' : `in the case after "${last}"`;
+  throw new Error(`the reactor has ended ${where}`);
 }
 
 function point(count: number, name: string, failure: string | null, seconds: number): string {
