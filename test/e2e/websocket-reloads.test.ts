@@ -107,3 +107,59 @@ t.test('active sockets survive reloads, and no message is lost', async (t) => {
   );
   t.comment(`${chatters.reduce((sum, { received }) => sum + received, 0)} messages`);
 });
+
+/** The first message of a socket says what its on_handover and on_reload do. */
+const handingOver = (version: number) => `
+local results = {
+  ['false'] = function() return false end,
+  raises = function() error 'on purpose' end,
+  waits = function() moonring.sleep(1) end,
+  large = function() return ('x'):rep(65537) end,
+  uncopied = function() return { print } end,
+}
+local callbacks = {
+  on_message = function(ws, message)
+    ws.ctx.mode = ws.ctx.mode or message
+    ws:send('${version} ' .. ws.ctx.mode)
+  end,
+  on_handover = function(ws)
+    local result = results[ws.ctx.mode]
+    if result then return result() end
+    return { mode = ws.ctx.mode }
+  end,
+}
+function on_reload(ws, data)
+  ws.ctx.mode = data.mode
+  if data.mode == 'reload raises' then error 'on purpose' end
+  return data.mode ~= 'nothing' and callbacks or nil
+end
+function handle(req)
+  req:websocket(callbacks)
+end
+`;
+
+t.test('sockets that are not handed over stay, those that are not taken are closed', async (t) => {
+  const app = join(t.testdir(), 'app.lua');
+  writeFileSync(app, handingOver(1));
+  const server = await startServer(t, { app });
+  const open = async (mode: string) => {
+    const socket = new WebSocket(server.url.replace('http', 'ws'));
+    t.teardown(() => socket.terminate());
+    await once(socket, 'open');
+    const closed = once(socket, 'close');
+    const ask = async () => {
+      socket.send(mode);
+      return String((await once(socket, 'message'))[0]);
+    };
+    t.equal(await ask(), `1 ${mode}`);
+    return { mode, ask, closed };
+  };
+  const stay = await Promise.all(['false', 'raises', 'waits', 'large', 'uncopied'].map(open));
+  const end = await Promise.all(['reload raises', 'nothing'].map(open));
+  const moved = await open('moved');
+  writeFileSync(app, handingOver(2));
+  server.signal('SIGHUP');
+  for (const { mode, closed } of end) t.equal((await closed)[0], 1012, mode);
+  t.equal(await moved.ask(), '2 moved');
+  for (const { mode, ask } of stay) t.equal(await ask(), `1 ${mode}`);
+});
