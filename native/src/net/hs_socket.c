@@ -768,6 +768,8 @@ bool hs_socket_put(hs_socket_t *socket, const char *data, size_t len)
     if (socket->state != HS_SOCKET_OPEN || socket->link->broken)
         return false;
     hs_out_t *out = &socket->link->stream.buffers->out;
+    if (hs_stream_unsent(&socket->link->stream) == 0)
+        socket->sends = false;
     hs_out_compact(out);
     if (hs_out_append(out, data, len))
         return true;
@@ -791,7 +793,9 @@ hs_socket_progress_t hs_socket_send(hs_socket_t *socket, uint32_t timeout_ms)
         begin_wait(socket, HS_SOCKET_WRITE, timeout_ms);
         stream->waits_for_drain = true;
     }
-    hs_stream_update(socket->net->loop, stream);
+    if (waits || !socket->sends)
+        hs_stream_update(socket->net->loop, stream);
+    socket->sends = true;
     return waits ? HS_SOCKET_WAITS
                  : done_at_once(socket, HS_SOCKET_WRITE, hs_failure_of(HS_FAILURE_NONE));
 }

@@ -100,6 +100,7 @@ struct hs_socket {
     size_t room;  /* for one receive: more while the peer fills it */
     size_t given; /* bytes of the last outcome, released by the next call */
     size_t lost;  /* bytes put that were unsent when the connection broke */
+    bool sends;   /* the loop sends what is unsent, and what is put behind it */
     hs_socket_receive_t receiving;
     size_t wanted;
     size_t searched; /* bytes from in_at on that were searched without a match */
