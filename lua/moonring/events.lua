@@ -201,9 +201,9 @@ end
 
 -- As a timer.
 function Stream.fire(stream)
-  local root = stream.root
-  local view = root.view
-  if view.handle ~= root.handle then
+  local ref = stream.root.ref
+  local view = ref.view
+  if view.handle ~= ref.handle then
     return
   end
   if api.request_draining(view) ~= 0 then

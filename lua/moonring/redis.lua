@@ -17,6 +17,7 @@ local setmetatable, tostring, tonumber, type, unpack = setmetatable, tostring, t
 local format, match, upper = string.format, string.match, string.upper
 local max, min = math.max, math.min
 local await, now, running, wake = scheduler.await, scheduler.now, scheduler.running, scheduler.wake
+local running_now = scheduler.running_now
 local check_can_wait, raise_failure = scheduler.check_can_wait, scheduler.raise_failure
 local encode, name_of, null, raise = resp.encode, resp.name_of, resp.null, failure.raise
 local begin_span = spans.begin
@@ -487,7 +488,8 @@ end
 -- Apart from run_command: LuaJIT does not compile the rest of a function with `...` behind a wait.
 local function run_few(client, name, count, a, b, c)
   local core = client.core
-  local task = task_of()
+  local task = running_now 'redis'
+  check_can_wait 'redis'
   local pool, conn = core.is_pooled and core.pool, core.shared
   local perform, due = pool and run_pooled or run_shared, nil
   local out = put_command(scratch:reset(), name, count, a, b, c) -- raises before a connection is taken

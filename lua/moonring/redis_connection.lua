@@ -18,6 +18,7 @@ local arm, disarm = deadlines.arm, deadlines.disarm
 local pcall, setmetatable, tostring, type = pcall, setmetatable, tostring, type
 local max, min = math.max, math.min
 local await, wake, now = scheduler.await, scheduler.wake, scheduler.now
+local uses_of = scheduler.uses_of
 local listen, raise_failure = scheduler.listen, scheduler.raise_failure
 local encode, failure_of, null = resp.encode, resp.error, resp.null
 local net = socket._api
@@ -43,8 +44,12 @@ local Connection = {}
 Connection.__index = Connection
 
 -- ---- Places in the order of replies: one for each command or batch, used again. ----
---   task     the waiting task; false: it is gone left     replies that are to come values   of a batch;
---   false: a single command, whose reply is `value` from     position of its first byte in all that was put
+--   task     the waiting task; false: it is gone
+--   uses     of that task: if they differ, it serves another request
+--   behind   the place of the next command
+--   left     replies that are to come
+--   values   of a batch; false: a single command, whose reply is `value`
+--   from     position of its first byte in all that was put
 --   due      its deadline; one of the connection stands for those of all, so that a command costs
 --            none of the scheduler's
 --   is_late  it has passed
@@ -61,15 +66,21 @@ local function take_place()
     free_count = free_count - 1
     return place
   end
-  return { task = false, left = 0, values = false, value = false, from = 0, done = false,
-    outcome = false, is_error = false, due = 0, is_late = false }
+  return { task = false, uses = 0, behind = false, left = 0, values = false, value = false, from = 0,
+    done = false, outcome = false, is_error = false, due = 0, is_late = false }
 end
 
 local function give_place(place)
-  place.task, place.value, place.values = false, false, false
+  place.task, place.value, place.values, place.behind = false, false, false, false
   if free_count < FREE_MAX then
     free_count = free_count + 1
     free_places[free_count] = place
+  end
+end
+
+local function wake_for(place, task)
+  if uses_of(task) == place.uses then
+    wake(task)
   end
 end
 
@@ -81,7 +92,7 @@ function _M.new(config, owner)
   return setmetatable({
     config = config, owner = owner or false, state = 'closed',
     sock = false, handle = false, decoder = false,
-    places = {}, first = 1, last = 0, -- in the order of replies
+    first = false, last = false,      -- places in the order of replies
     in_flight = 0,                    -- commands without a reply
     put = 0,                          -- bytes, ever
     read_at = 0, opened_at = 0,
@@ -108,7 +119,7 @@ end
 local function end_place(place, outcome)
   place.done, place.outcome = true, outcome
   if place.task then
-    wake(place.task)
+    wake_for(place, place.task)
   else
     give_place(place)
   end
@@ -127,12 +138,12 @@ local function close(conn, cause)
   listen(handle.ids[READ], nil)
   listen(handle.ids[WRITE], nil)
   socket._release(sock)
-  local places = conn.places
-  conn.places, conn.in_flight = {}, 0
-  local first, last = conn.first, conn.last
-  conn.first, conn.last, conn.is_paused = 1, 0, false
-  for i = first, last do
-    end_place(places[i], places[i].from >= sent and 'unsent' or 'lost')
+  local place = conn.first
+  conn.first, conn.last, conn.in_flight, conn.is_paused = false, false, 0, false
+  while place do
+    local behind = place.behind
+    end_place(place, place.from >= sent and 'unsent' or 'lost')
+    place = behind
   end
   if was_open and cause and now() - conn.opened_at < SHORT_LIFE_S then
     back_off(conn.config, failure_of('unavailable', message(conn, cause)))
@@ -151,8 +162,7 @@ end
 -- ---- Replies. ----
 
 local function deliver(conn, kind, value)
-  local first = conn.first
-  local place = conn.places[first]
+  local place = conn.first
   if not place then
     return false
   end
@@ -166,16 +176,15 @@ local function deliver(conn, kind, value)
     place.value, place.is_error = value, kind == FAILED
   end
   if left == 0 then
-    conn.places[first] = nil
-    if first == conn.last then
-      conn.first, conn.last = 1, 0
-    else
-      conn.first = first + 1
+    local behind = place.behind
+    conn.first = behind
+    if not behind then
+      conn.last = false
     end
     local task = place.task
     if task then
       place.done = true
-      wake(task)
+      wake_for(place, task)
     else
       give_place(place)
     end
@@ -183,36 +192,54 @@ local function deliver(conn, kind, value)
   return true
 end
 
--- Parses the replies that have arrived. False: the connection is closed.
-local function take_replies(conn)
-  local handle, decoder, owner = conn.handle, conn.decoder, conn.owner
-  local p, len = cast('const uint8_t *', handle.data), tonumber(handle.len)
+-- These are apart from the loops that use them: LuaJIT does not compile the caller of a loop.
+local function is_waiting(handle)
+  return handle.waits[READ] ~= 0
+end
+
+local function has_failed(handle)
+  return handle.failed[READ] ~= 0
+end
+
+local function arrived(handle)
+  return cast('const uint8_t *', handle.data), tonumber(handle.len)
+end
+
+-- The first `at` bytes are done with. Receives at least `need` more: false if it has to wait.
+local function receive_behind(handle, at, need)
+  net.take(handle, at)
+  net.receive(handle, MORE, need - 1, nil, 0)
+  return handle.waits[READ] == 0
+end
+
+-- Parses the replies that have arrived. The position behind them; nil: the connection is closed.
+local function take_replies(conn, handle, decoder)
+  local owner = conn.owner
+  local p, len = arrived(handle)
   local at = 0
   while true do
     local kind, value
     at, kind, value = decoder:next(p, at, len)
     if not kind then
-      break
+      return at
     elseif kind == BROKEN then
       close(conn, 'the server does not speak its protocol: ' .. value)
-      return false
+      return nil
     elseif owner then
       owner:replied(kind, value)
       if conn.handle ~= handle then
-        return false
+        return nil
       elseif conn.is_paused then
-        break
+        return at
       end
     elseif kind ~= PUSH and not deliver(conn, kind, value) then
       close(conn, 'a reply without a command')
-      return false
+      return nil
     end
     if at == len and decoder.depth == 0 then
-      break -- most often
+      return at -- most often
     end
   end
-  net.take(handle, at)
-  return true
 end
 
 -- Exactly one reply has arrived, as on a connection with one task: true. No loop, so LuaJIT compiles it with
@@ -227,9 +254,7 @@ local function take_one(conn, handle)
   if not kind or at ~= len or not deliver(conn, kind, value) then
     return false
   end
-  net.take(handle, at)
-  net.receive(handle, MORE, 0, nil, 0)
-  return handle.waits[READ] ~= 0
+  return not receive_behind(handle, at, 1)
 end
 
 local take_all
@@ -237,7 +262,7 @@ local take_all
 -- Called for events from C, and to start.
 local function on_wake(conn)
   local handle = conn.handle
-  if not handle or handle.waits[READ] ~= 0 or conn.is_paused then
+  if not handle or is_waiting(handle) or conn.is_paused then
     return
   end
   conn.read_at = now()
@@ -247,18 +272,20 @@ local function on_wake(conn)
 end
 
 function take_all(conn, handle)
-  while true do
-    if handle.failed[READ] ~= 0 then
+  local decoder = conn.decoder
+  repeat
+    if has_failed(handle) then
       close(conn, ffi.string(net.failure(handle, READ)))
       return
-    elseif not take_replies(conn) or conn.is_paused then
+    end
+    local at = take_replies(conn, handle, decoder)
+    if not at then
+      return
+    elseif conn.is_paused then
+      net.take(handle, at)
       return
     end
-    net.receive(handle, MORE, conn.decoder.need - 1, nil, 0)
-    if handle.waits[READ] ~= 0 then
-      return
-    end
-  end
+  until not receive_behind(handle, at, decoder.need)
 end
 
 -- Resumes replies, for an owner that had set is_paused.
@@ -295,17 +322,17 @@ end
 -- The earliest deadline has passed; its command may be done already.
 function Connection.fire(conn)
   local time, first_due = now(), math.huge
-  local places = conn.places
-  for i = conn.first, conn.last do
-    local place = places[i]
+  local place = conn.first
+  while place do
     if place.task then
       if place.due <= time then
         place.is_late = true
-        wake(place.task)
+        wake_for(place, place.task)
       elseif place.due < first_due then
         first_due = place.due
       end
     end
+    place = place.behind
   end
   if first_due < math.huge then
     arm(conn, first_due - time)
@@ -330,13 +357,18 @@ end
 -- Sends what is in `out`, `count` commands, for `task`. Returns their place.
 local function begin(conn, task, out, count, is_batch, seconds)
   local place = take_place()
-  place.task, place.left, place.done, place.outcome = task, count, false, false
+  place.task, place.uses, place.left = task, uses_of(task), count
+  place.done, place.outcome = false, false
   place.values, place.is_late = is_batch and {} or false, false
   set_deadline(conn, place, seconds)
   place.from = conn.put
-  local last = conn.last + 1
-  conn.last = last
-  conn.places[last] = place
+  local last = conn.last
+  conn.last = place
+  if last then
+    last.behind = place
+  else
+    conn.first = place
+  end
   conn.in_flight = conn.in_flight + count
   conn:send(out) -- if it fails, the place knows
   return place

@@ -204,6 +204,7 @@ function _M.load(path, chunk, has_ngx)
   if native.shows_errors then
     describe_for_c, run = describe_and_show, runner_in_development(handle, path)
   end
+  scheduler.install_runner(run)
   return run, scheduler.run, describe_for_c, scheduler.suspended, scheduler.ended,
     timers.retire, worker.run, scheduler.where
 end

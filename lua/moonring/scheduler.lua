@@ -44,6 +44,10 @@ local LOG_ERROR = 3
 local RETIRE_REPLACED, RETIRE_LAST = 1, 2
 
 local handle_t, view_t = ffi.typeof 'uint64_t', ffi.typeof 'hs_view_t *'
+-- A reference to a request: it is over when the view carries another handle. `uses` counts the requests of
+-- a task.
+local ref_t = ffi.typeof 'struct { uint64_t handle; hs_view_t *view; double uses; }'
+local wakes = api.wakes
 
 -- The running task; nil: none, or a request that has none yet.
 local current
@@ -123,13 +127,78 @@ end
 --
 --   co        its coroutine
 --   request   the task of the request that it belongs to, itself for that one; nil: none
---   view      of the request's task: what C has of the request, with `handle` as it was
+--   ref       of the request's task: a ref_t
+--   is_referenced   of the request's task: others may still refer to it after its end. If not, it is reused.
 --   state     'new' | 'ready' | 'waiting' | 'running' | 'ended'
 --   waits_for an id, while it waits for one
 --   failure   what its wait is to raise
 --   due       when its wait ends; LATE: it has ended so
 local Task = {}
 local task_type = { __index = Task }
+
+-- Tasks of ended requests, and their ids, are reused: a new table would cost more than a wait. Not before
+-- the wakes of the last request have been taken.
+local reusable, reusable_count = {}, 0
+local ended, ended_count = {}, 0
+local REUSABLE_MAX = 1024
+
+-- Assigning nil to a key that is not there would add it.
+local function forget_id(id)
+  if waiting[id] then
+    waiting[id] = nil
+  end
+  if woken[id] then
+    woken[id] = nil
+  end
+end
+
+-- Clears wakes and waiters under the ids of a request. No loop, as in take_ids.
+local function forget_request(base)
+  forget_id(base)
+  forget_id(base + 1)
+  forget_id(base + 2)
+end
+
+local function new_request_task()
+  local base = take_ids(WAKES)
+  -- Eight fields, including those set by a sleep: a ninth would double the cost of a request.
+  local task = setmetatable({ state = 'running', ref = ref_t(), base = base, request = false, co = false, due = 0,
+    at = false, is_referenced = false }, task_type)
+  task.request = task
+  requests[base] = task
+  return task
+end
+
+local function take_reusable()
+  local task = reusable[reusable_count]
+  reusable[reusable_count] = nil
+  reusable_count = reusable_count - 1
+  task.state = 'running'
+  task.ref.uses = task.ref.uses + 1
+  forget_request(task.base)
+  return task
+end
+
+-- The task of a request has ended, and nothing refers to it.
+local function keep_task(task)
+  if reusable_count + ended_count < REUSABLE_MAX then
+    ended_count = ended_count + 1
+    ended[ended_count] = task
+    task.co = false
+  else
+    requests[task.base] = nil
+    forget_request(task.base)
+  end
+end
+
+local function reuse_ended()
+  for i = 1, ended_count do
+    reusable_count = reusable_count + 1
+    reusable[reusable_count] = ended[i]
+    ended[i] = nil
+  end
+  ended_count = 0
+end
 
 -- Creates the task of a running request that has none.
 local function begin_request(what)
@@ -140,13 +209,10 @@ local function begin_request(what)
   local handle = cast(handle_t, request)
   local view = cast(view_t,
     lshift(rshift(handle, api.generation_bits), api.alignment_bits))
-  local base = take_ids(WAKES)
-  -- Eight fields, including those set by a sleep: a ninth would double the cost of a request.
-  local task = setmetatable({ state = 'running', view = view, handle = handle, base = base,
-    request = false, co = false, due = 0, at = false }, task_type)
-  task.request = task
-  view.wake = base
-  requests[base] = task
+  local task = reusable_count > 0 and take_reusable() or new_request_task()
+  local ref = task.ref
+  ref.handle, ref.view = handle, view
+  view.wake = task.base
   api.has_task = 1
   current = task
   return task
@@ -167,16 +233,31 @@ end
 local function running(what)
   return current or (callback_co and begin_callback()) or begin_request(what)
 end
-_M.running = running
+
+-- The same for a caller that does not refer to it after its wait, unless it compares uses_of.
+_M.running_now = running
+
+-- Differs when a task serves another request.
+function _M.uses_of(task)
+  local ref = task.ref
+  return ref and ref.uses or 0
+end
+
+function _M.running(what)
+  local task = running(what)
+  local root = task.request
+  if root then
+    root.is_referenced = true
+  end
+  return task
+end
 
 -- The running task; nil while a file is loaded.
 function _M.task()
-  if not current and callback_co then
-    return begin_callback()
-  elseif current or api.request == nil then
-    return current
+  if not current and not callback_co and api.request == nil then
+    return nil
   end
-  return begin_request('moonring')
+  return _M.running('moonring')
 end
 
 -- The table req.ctx of the live request of `view`, created at first use. It belongs to the request's task,
@@ -186,7 +267,7 @@ function _M.context_of(view)
   local context = task.context
   if not context then
     context = {}
-    task.context = context
+    task.context, task.is_referenced = context, true
   end
   return context
 end
@@ -270,7 +351,7 @@ local function take_turn(task)
 end
 
 function _M.now()
-  return api.now()
+  return (api.now()) -- LuaJIT does not compile it as a tail call
 end
 
 function _M.sleep(seconds)
@@ -349,8 +430,8 @@ end
 -- C's view of the task's request; nil: it has none, or the request is over.
 local function live_view(task)
   local root = task.request
-  local view = root and root.view
-  return view and view.handle == root.handle and view or nil
+  local ref = root and root.ref
+  return ref and ref.view.handle == ref.handle and ref.view or nil
 end
 
 local describe, show -- set by runtime.lua; show: nil without --dev
@@ -398,7 +479,7 @@ local function cancel(task, reason)
   if task.state == 'ended' or task.failure then
     return
   end
-  task.failure = reason
+  task.failure, task.is_referenced = reason, true
   if task.state == 'new' then
     return
   end
@@ -409,12 +490,6 @@ local function cancel(task, reason)
   if task.state == 'waiting' then
     wake(task)
   end
-end
-
--- Clears wakes and waiters under the ids of a request. No loop, as in take_ids.
-local function forget_request(base)
-  waiting[base], waiting[base + 1], waiting[base + 2] = nil, nil, nil
-  woken[base], woken[base + 1], woken[base + 2] = nil, nil, nil
 end
 
 local function end_children(task)
@@ -473,8 +548,9 @@ end
 -- Completes the response of this task's request, unless it is complete. `failed`: nil, or the status to use
 -- if the head was not sent.
 local function end_request(task, failed)
-  local view = task.view
-  if view and view.handle == task.handle then
+  local ref = task.ref
+  local view = ref and ref.view
+  if view and view.handle == ref.handle then
     if api.wants_worker ~= 0 then
       api.wants_worker = 0
       local text = "return 'worker' must come before anything is waited for"
@@ -490,6 +566,11 @@ local function finish_request(task, ok, reason)
   if ok then
     end_request(task, nil)
     keep_coroutine(task.co)
+    if not task.is_referenced then
+      task.state = 'ended'
+      api.held_count = api.held_count - 1
+      return keep_task(task)
+    end
   else
     task.failed_with = reason
     local text = log_failure(task, reason)
@@ -558,10 +639,14 @@ local function resumed(task, ok, what, ...)
   return finish(task, ok, what, ...)
 end
 
+-- The function at the bottom of a request's coroutine, which LuaJIT also returns from its last resume: then
+-- there is no need to ask for the status, a call that is not compiled.
+local runner
+
 -- The same for a request's coroutine, whose results are not needed: LuaJIT compiles functions without `...`.
 local function request_resumed(task, ok, what)
   local is_waiting = ok and what == WAITING
-  if ok and not is_waiting and status(task.co) == 'suspended' then
+  if ok and not is_waiting and what ~= runner and status(task.co) == 'suspended' then
     return resumed(task, ok, what) -- it must not have yielded
   end
   current = nil
@@ -598,6 +683,7 @@ local function new_task(root, co, ...)
   local task = setmetatable({ state = 'new', co = co, request = root,
     arguments = { n = select('#', ...), ... } }, task_type)
   if root then
+    root.is_referenced = true
     local children = root.children
     if not children then
       children = {}
@@ -618,12 +704,13 @@ local function deadline_text(task)
 end
 
 local function abort(task)
-  local view = task.view
-  if not view or view.handle ~= task.handle or task.is_aborted then
+  local ref = task.ref
+  local view = ref and ref.view
+  if not view or view.handle ~= ref.handle or task.is_aborted or task.state == 'ended' then
     return
   end
   local reason = api.request_aborted(view)
-  task.is_aborted = true
+  task.is_aborted, task.is_referenced = true, true
   if task.on_abort and reason == ABORT_LOST then
     local handler = task.on_abort
     task.on_abort = nil
@@ -699,11 +786,25 @@ local function call_listener(listener)
   end
 end
 
+-- Apart from the loop, as tell_counts: LuaJIT does not compile the caller of a loop.
+local function wake_at(i)
+  if i < wakes.count then
+    return wakes.ids[i]
+  end
+end
+
+local function forget_wakes()
+  wakes.count = 0
+end
+
+local function tell_counts()
+  api.ready_count, api.yielded_count = ready.count, yielded.count
+end
+
 local function take_wakes()
-  local wakes = api.wakes
   local i = 0
-  while i < wakes.count do -- a listener may cause more
-    local id = wakes.ids[i]
+  local id = wake_at(i)
+  while id do
     local task = waiting[id]
     if task then
       wake(task)
@@ -715,25 +816,27 @@ local function take_wakes()
       woken[id] = true
     end
     i = i + 1
+    id = wake_at(i) -- a listener may cause more
   end
-  wakes.count = 0
+  forget_wakes()
+  if ended_count > 0 then
+    reuse_ended()
+  end
 end
 
 -- Called by C: resumes every runnable task once.
 function _M.run()
-  if api.wakes.count > 0 then
-    take_wakes()
-  end
+  take_wakes()
   deadlines.fire()
   -- Not those added meanwhile: they get the next turn.
   for _ = 1, min(ready.count, BUDGET) do
     go_on(ready:take())
   end
-  api.ready_count = ready.count
+  tell_counts()
   for _ = 1, min(yielded.count, YIELDED_BUDGET) do
     go_on(yielded:take())
   end
-  api.yielded_count = yielded.count
+  tell_counts()
 end
 
 -- Called by C when the coroutine of a request yields. Returns one for the next request, nil if there is none.
@@ -849,8 +952,8 @@ function Task.status(task)
   return (state == 'new' or state == 'ready') and 'waiting' or state
 end
 
-members.class(Task, 'a task', { 'wait', 'cancel', 'status' }, { 'request', 'view', 'handle', 'base',
-  'context', 'sockets', 'waits_for', 'failure', 'killer', 'is_held', 'is_last', 'children', 'at_end',
+members.class(Task, 'a task', { 'wait', 'cancel', 'status' }, { 'request', 'ref', 'is_referenced', 'base', 'context',
+  'sockets', 'waits_for', 'failure', 'killer', 'is_held', 'is_last', 'children', 'at_end',
   'joiner', 'on_abort', 'is_aborted', 'may_yield', 'was_left', 'owner', 'arguments', 'results', 'failed_with', 'ok', 'due',
   'at' })
 
@@ -897,6 +1000,7 @@ function _M.retire(how)
     deadlines.forget_all()
     ready = queue.new()
     requests, waiting, woken = {}, {}, {}
+    reusable_count, ended_count = 0, 0
     api.ready_count, api.held_count, api.last_count = 0, 0, 0
   end
 end
@@ -916,7 +1020,7 @@ function _M.exit(what)
     leave(task)
   end
   forget_wait(root)
-  root.ok, root.results = true, { n = 0 }
+  root.ok, root.results, root.is_referenced = true, { n = 0 }, true
   if root.request == root then
     end_request(root)
   end
@@ -932,7 +1036,7 @@ function _M.on_end(fn)
   local functions = task.at_end
   if not functions then
     functions = {}
-    task.at_end = functions
+    task.at_end, task.is_referenced = functions, true
   end
   functions[#functions + 1] = fn
 end
@@ -942,7 +1046,7 @@ end
 function _M.belong_to(owner)
   local task = running('moonring')
   task = task.request or task
-  task.view, task.handle = nil, nil
+  task.ref, task.is_referenced = nil, true
   task.owner = owner
 end
 
@@ -955,7 +1059,7 @@ end
 function _M.on_abort(fn)
   local task = running('req:on_abort').request
   if task then
-    task.on_abort = fn
+    task.on_abort, task.is_referenced = fn, true
   end
 end
 
@@ -977,7 +1081,7 @@ end
 
 -- The running task; raises if it cannot wait.
 function _M.check(what)
-  local task = running(what)
+  local task = _M.running(what)
   check_can_wait(what)
   return task
 end
@@ -986,12 +1090,12 @@ end
 function _M.fail_wait(reason)
   forget_wait(current)
   current.state = 'running'
-  current.failure = reason
+  current.failure, current.is_referenced = reason, true
 end
 
 -- A drain waits for the running task.
 function _M.drain_waits_for()
-  current.is_last = true
+  current.is_last, current.is_referenced = true, true
   api.last_count = api.last_count + 1
 end
 
@@ -1013,6 +1117,11 @@ end
 -- Called by runtime.lua before the handler is loaded.
 function _M.install(describe_failure, show_failure)
   describe, show = describe_failure, show_failure
+end
+
+-- Called by runtime.lua with the function that runs a request.
+function _M.install_runner(fn)
+  runner = fn
 end
 
 return _M

@@ -114,6 +114,23 @@ t.test('replies have types', async (t) => {
   t.equal(await typed('attrib'), '"Some real reply following the attribute"');
 });
 
+t.test('what a request has kept is not there for the next one', async (t) => {
+  const redis = await startRedis(t);
+  const { lua } = await startRedisApp(t, redis.url);
+  for (const wait of ["client:get 'none'", 'moonring.sleep(0)']) {
+    for (let i = 0; i < 8; i += 1) {
+      t.equal(await lua(`${wait} local was = req.ctx.was req.ctx.was = true return was`), 'nil');
+      t.equal(
+        await lua(`${wait}
+          local was = kept.child and kept.child:status()
+          kept.child = moonring.spawn(moonring.sleep, 60)
+          ${wait} return was`),
+        i === 0 && wait.startsWith('client') ? 'nil' : '"ended"',
+      );
+    }
+  }
+});
+
 t.test(
   'commands that a shared connection cannot run are rejected, and work in a session',
   async (t) => {

@@ -92,7 +92,7 @@ struct hs_lua {
     hs_job_t *sent;  /* by `next`: suspended ones whose response was ended by the running task */
     uint64_t yielded_run_ms; /* when tasks that had yielded were resumed */
     bool keeps_worker;       /* a handler on a worker waits */
-    uint64_t task_began_ns;  /* when the running task was resumed */
+    uint64_t task_began_ns;  /* when the running task was resumed; 0: none was in this run */
     uint64_t long_report_ns; /* another long task is reported only after this */
     hs_lua_interrupt_t interrupt;
 };
@@ -374,9 +374,15 @@ static bool hand_to_scheduler(hs_lua_t *lua, hs_job_t *job)
         lua_pushnil(state);
     }
     lua_replace(state, SLOT_COROUTINE); /* one that has ended, or nil */
-    lua_settop(state, SLOTS);
-    prepare_coroutine(lua);
-    return failed == 0;
+    lua->coroutine = lua_tothread(state, SLOT_COROUTINE);
+    if (HS_UNLIKELY(lua->coroutine == NULL)) {
+        prepare_coroutine(lua);
+        return failed == 0;
+    }
+    lua_settop(lua->coroutine, 0); /* as prepare(), but nothing here allocates */
+    lua_pushvalue(state, SLOT_RUN);
+    lua_xmove(state, lua->coroutine, 1);
+    return true;
 }
 
 /* Ends the task of a request that has returned or failed, and the tasks it started. */
@@ -561,6 +567,7 @@ static void pause_task(void *context)
         post_sent(lua);
     uint64_t now_ns = hs_clock_monotonic_ns();
     uint64_t took_ns = now_ns - lua->task_began_ns;
+    lua->task_began_ns = now_ns; /* of the next task of this run */
     if (HS_LIKELY(took_ns < LONG_TASK_NS) || lua->busy == NULL || now_ns < lua->long_report_ns)
         return;
     lua->long_report_ns = now_ns + LONG_REPORT_NS;
@@ -581,7 +588,8 @@ static void pause_task(void *context)
 static void begin_task(void *context, hs_view_t *view)
 {
     hs_lua_t *lua = context;
-    lua->task_began_ns = hs_clock_monotonic_ns();
+    if (lua->task_began_ns == 0)
+        lua->task_began_ns = hs_clock_monotonic_ns();
     hs_job_t *job = view != NULL ? hs_job_of_view(view) : NULL;
     uint64_t handle = view != NULL ? view->handle : 0;
     hs_lua_interrupt_count_task(&lua->interrupt);
@@ -609,6 +617,7 @@ static void run_tasks(void *self)
     if (lua->api.yielded_count > 0)
         lua->yielded_run_ms = hs_clock_monotonic_ms();
     lua->api.request = NULL;
+    lua->task_began_ns = 0;
     hs_lua_pins_begin(&lua->pins);
     lua_pushvalue(lua->state, SLOT_TASKS);
     if (lua_pcall(lua->state, 0, 0, 0) != 0) {
