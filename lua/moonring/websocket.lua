@@ -447,12 +447,12 @@ local function closed(ws, callbacks, code, reason)
   local number = ws.number
   ws.socket, ws.code = nil, code
   wake_senders(number)
+  local task = receivers[number]
+  if task then -- the handler's, or a detached one that it has left behind
+    wake(task)
+  end
   if not callbacks then
     reasons[number] = reason
-    local task = receivers[number]
-    if task then
-      wake(task)
-    end
     return false -- released when the handler has returned
   elseif busy[number] then
     ends[number] = { code = code, reason = reason }

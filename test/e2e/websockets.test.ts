@@ -130,6 +130,8 @@ t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
     }
     const late = await connect(t, server, '/later');
     t.equal(await late.next(), 'at last');
+    await connect(t, server, '/left-behind');
+    await closed('left behind: nil closed 1000');
   });
 
   t.test('invalid handshakes are rejected with a reason', async (t) => {

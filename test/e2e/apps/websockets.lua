@@ -77,6 +77,12 @@ function handle(req, res)
     local ws = req:websocket()
     ws:send('at last')
     ws:receive()
+  elseif req.path == '/left-behind' then
+    local ws = req:websocket()
+    moonring.spawn({ detached = true }, function()
+      closed[#closed + 1] = ('left behind: %s %s %d'):format(ws:receive())
+    end)
+    moonring.sleep(0) -- it waits now
   elseif req.path == '/flood' then
     flood(req)
   elseif req.path == '/any-origin' then
