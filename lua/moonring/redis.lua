@@ -239,6 +239,9 @@ local function with_commands(class, run)
       return nil
     end
     local function method(object, ...)
+      if type(object) ~= 'table' then
+        raise(format('redis: commands are called with a colon, client:%s(…)', key))
+      end
       return run(object, name, ...)
     end
     if count >= METHODS_MAX then

@@ -213,6 +213,8 @@ static void mistakes_raise_at_the_callers_line(void **state)
         { "res:compress()", "res:compress(compress) takes true or false, got nil" },
         { "res:send():compress(false)", "already sent" },
         { "res:get_header()", "res:get_header(name) takes a string, got nil" },
+        { "require('moonring.redis').connect('redis://127.0.0.1:1').get('k')",
+          "commands are called with a colon, client:get(" },
         { "moonring.percent.decode()", "percent.decode(text) takes a string, got nil" },
         { "moonring.percent.encode()", "percent.encode(text) takes a string, got nil" },
         { "moonring.forms.read()", "forms.read(req) takes the request, got nil" },
