@@ -193,6 +193,7 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
     hs_job_t *second = submit_to_the_gate(&pool);
+    hs_workers_wake(pool.workers);
     gate_await(&pool.gate, 2);
     assert_true(hs_workers_give_up(pool.workers, second));
     assert_true(hs_workers_are_lost(pool.workers));
