@@ -75,6 +75,20 @@ t.test('a reactor whose workers are all stuck is replaced', async (t) => {
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
+t.test('also if calls of moonring.worker keep them', async (t) => {
+  const server = await startServer(t, {
+    app: 'dispatch.lua',
+    args: ['--dispatch', 'inline', '--threads', '1', '--handler-timeout', '1s'],
+  });
+  for (let i = 0; i < 2; i++) {
+    const victim = await connectRaw(t, server);
+    t.equal((await victim.request(requestText('/call'))).status, 503);
+  }
+  await server.logLine('its end', (line) => line.msg === 'reactor crashed');
+  const client = await connectRaw(t, server);
+  t.equal((await client.request(requestText('/wait'))).body.toString(), 'waited');
+});
+
 t.test('on the event loop: 503, the others are served, the process stays', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',

@@ -139,6 +139,12 @@ hs_started_t hs_executor_start(hs_executor_t *executor, hs_job_t *job, bool is_i
     return finish_inline(executor, job, run_inline(executor, job));
 }
 
+static void note_workers(hs_executor_t *executor)
+{
+    atomic_store_explicit(&executor->busy.no_workers, hs_workers_are_lost(executor->workers),
+                          memory_order_relaxed);
+}
+
 bool hs_executor_call(hs_executor_t *executor, hs_call_t *call)
 {
     if (executor->workers == NULL || !hs_workers_submit_call(executor->workers, call))
@@ -151,6 +157,7 @@ void hs_executor_give_up_call(hs_executor_t *executor, hs_call_t *call)
 {
     atomic_store_explicit(&call->cancelled, true, memory_order_relaxed);
     hs_workers_give_up_call(executor->workers, call);
+    note_workers(executor);
 }
 
 static void take_call(hs_executor_t *executor, hs_post_t *post)
@@ -158,7 +165,9 @@ static void take_call(hs_executor_t *executor, hs_post_t *post)
     hs_call_t *call = HS_CONTAINER_OF(post, hs_call_t, done);
     HS_ASSERT(executor->completions.away > 0);
     executor->completions.away--;
-    hs_workers_call_returned(executor->workers);
+    hs_workers_call_returned(executor->workers, call);
+    if (HS_UNLIKELY(atomic_load_explicit(&executor->busy.no_workers, memory_order_relaxed)))
+        note_workers(executor);
     call->returned(call);
 }
 
@@ -166,12 +175,6 @@ void hs_executor_flush(hs_executor_t *executor)
 {
     if (executor->workers != NULL)
         hs_workers_flush(executor->workers);
-}
-
-static void note_workers(hs_executor_t *executor)
-{
-    atomic_store_explicit(&executor->busy.no_workers, hs_workers_are_lost(executor->workers),
-                          memory_order_relaxed);
 }
 
 static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_sink_t *sink)

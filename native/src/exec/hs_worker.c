@@ -29,8 +29,9 @@ typedef struct worker {
     hs_workers_t *pool;
     pthread_t thread;
     uint32_t number;
-    worker_state_t state; /* owner: loop */
-    hs_job_t *stuck_job;  /* owner: loop. Why it is WORKER_STUCK */
+    worker_state_t state;  /* owner: loop */
+    hs_job_t *stuck_job;   /* owner: loop. Why it is WORKER_STUCK: a job, */
+    hs_call_t *stuck_call; /* or a call */
     /* owner: the worker; io calls interrupt, which any thread may, after seeing HS_JOB_RUNNING with
      * acquire */
     hs_handler_t handler;
@@ -317,10 +318,45 @@ bool hs_workers_submit_call(hs_workers_t *workers, hs_call_t *call)
     return true;
 }
 
-void hs_workers_call_returned(hs_workers_t *workers)
+static void mark_stuck(hs_workers_t *workers, worker_t *worker, hs_job_t *job, hs_call_t *call)
+{
+    if (worker->state != WORKER_STUCK) {
+        worker->state = WORKER_STUCK;
+        worker->stuck_job = job;
+        worker->stuck_call = call;
+        workers->stuck++;
+    }
+    if (workers->started < most_threads(workers))
+        start_one(workers);
+    if (hs_workers_are_lost(workers) && !workers->bound_reported) {
+        workers->bound_reported = true;
+        hs_log_write(workers->config.log, HS_LOG_ERROR,
+                     "%u of %u workers are stuck: the process is replaced unless one comes back",
+                     workers->stuck, workers->started);
+    }
+}
+
+static void mark_back(hs_workers_t *workers, worker_t *worker)
+{
+    worker->state = WORKER_RUNNING;
+    worker->stuck_job = NULL;
+    worker->stuck_call = NULL;
+    workers->stuck--;
+}
+
+static void interrupt(const worker_t *worker, hs_job_t *job)
+{
+    if (worker->handler.interrupt != NULL)
+        worker->handler.interrupt(worker->handler.self, job, 0);
+}
+
+void hs_workers_call_returned(hs_workers_t *workers, const hs_call_t *call)
 {
     HS_ASSERT(workers->outstanding > 0);
     workers->outstanding--;
+    for (uint32_t i = 0; workers->stuck > 0 && i < workers->started; i++)
+        if (workers->workers[i].stuck_call == call)
+            mark_back(workers, &workers->workers[i]);
 }
 
 void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call)
@@ -328,9 +364,9 @@ void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call)
     uint32_t number = atomic_load_explicit(&call->worker, memory_order_acquire);
     if (number == 0)
         return;
-    const hs_handler_t *handler = &workers->workers[number - 1].handler;
-    if (handler->interrupt != NULL)
-        handler->interrupt(handler->self, NULL, 0);
+    worker_t *worker = &workers->workers[number - 1];
+    interrupt(worker, NULL);
+    mark_stuck(workers, worker, NULL, call);
 }
 
 static void publish_submitted(hs_workers_t *workers)
@@ -388,9 +424,7 @@ void hs_workers_returned(hs_workers_t *workers, hs_job_t *job)
     if (worker->stuck_job == job) {
         hs_log_write(workers->config.log, HS_LOG_WARN, "worker %u returned after %u ms",
                      worker->number, job->cost_us / 1000);
-        worker->state = WORKER_RUNNING;
-        worker->stuck_job = NULL;
-        workers->stuck--;
+        mark_back(workers, worker);
     }
     HS_ASSERT(workers->outstanding > 0);
     workers->outstanding--;
@@ -409,18 +443,21 @@ void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job)
                                                   memory_order_acq_rel, memory_order_acquire);
 }
 
-static void interrupt(const worker_t *worker, hs_job_t *job)
+/* A call that has ended may wait to be collected while its worker runs another. */
+static bool is_running(const hs_call_t *call)
 {
-    if (worker->handler.interrupt != NULL)
-        worker->handler.interrupt(worker->handler.self, job, 0);
+    return atomic_load_explicit(&call->worker, memory_order_acquire) != 0;
 }
 
 /* Those that did not notice, or were waiting and now compute. */
 static void insist(const hs_workers_t *workers)
 {
-    for (uint32_t i = 0; i < workers->started; i++)
-        if (workers->workers[i].stuck_job != NULL)
-            interrupt(&workers->workers[i], workers->workers[i].stuck_job);
+    for (uint32_t i = 0; i < workers->started; i++) {
+        const worker_t *worker = &workers->workers[i];
+        if (worker->state == WORKER_STUCK &&
+            (worker->stuck_call == NULL || is_running(worker->stuck_call)))
+            interrupt(worker, worker->stuck_job);
+    }
 }
 
 bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
@@ -429,19 +466,7 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
         return false;
     worker_t *worker = &workers->workers[job->worker];
     interrupt(worker, job);
-    if (worker->state != WORKER_STUCK) {
-        worker->state = WORKER_STUCK;
-        worker->stuck_job = job;
-        workers->stuck++;
-    }
-    if (workers->started < most_threads(workers))
-        start_one(workers);
-    if (hs_workers_are_lost(workers) && !workers->bound_reported) {
-        workers->bound_reported = true;
-        hs_log_write(workers->config.log, HS_LOG_ERROR,
-                     "%u of %u workers are stuck: the process is replaced unless one comes back",
-                     workers->stuck, workers->started);
-    }
+    mark_stuck(workers, worker, job, NULL);
     return true;
 }
 

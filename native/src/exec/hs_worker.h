@@ -45,9 +45,10 @@ HS_NODISCARD bool hs_workers_submit(hs_workers_t *workers, hs_job_t *job);
 HS_NODISCARD bool hs_workers_submit_call(hs_workers_t *workers, hs_call_t *call);
 
 /* A call has come back. */
-void hs_workers_call_returned(hs_workers_t *workers);
+void hs_workers_call_returned(hs_workers_t *workers, const hs_call_t *call);
 
-/* Asks the worker that runs the call, if one does, to end it. */
+/* Asks the worker that runs the call, if one does, to end it; until the call has come back that
+ * worker counts as stuck, and another may take its place. */
 void hs_workers_give_up_call(hs_workers_t *workers, hs_call_t *call);
 
 /*

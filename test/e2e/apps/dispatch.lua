@@ -30,6 +30,11 @@ local routes = {
   ['/pattern'] = function()
     return ('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b')
   end,
+  ['/call'] = function()
+    return tostring(moonring.worker(function()
+      return (('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b'))
+    end))
+  end,
   ['/memory'] = function()
     local hoard = {}
     for i = 1, 1e8 do
