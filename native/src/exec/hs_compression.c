@@ -153,23 +153,34 @@ static bool has_listed_type(const hs_compression_t *compression, hs_span_t type)
     return false;
 }
 
+/* RFC 9110 §15.4.5: it has the validators and the Vary of the 200 that it stands for, whose length
+ * and often type are not known here. Taken for compressed, its tag is weak, which fits both. */
+static bool is_not_modified(const hs_response_t *response)
+{
+    return response->status == 304;
+}
+
 hs_compression_choice_t hs_compression_choose(const hs_compression_t *compression,
                                               const hs_job_t *job, uint64_t len)
 {
     const hs_compression_choice_t as_it_is = { HS_CODING_IDENTITY, false };
     const hs_response_t *response = &job->response;
     const hs_msg_t *msg = &job->request.msg;
+    bool stands_for_200 = is_not_modified(response);
     if (response->compress == HS_COMPRESS_NEVER || response->compress == HS_COMPRESS_DONE ||
-        response->replaced || msg->minor_version == 0 || !hs_status_has_content(response->status) ||
-        response->status == 205 || response->status == 206)
+        response->replaced || msg->minor_version == 0 || response->status == 205 ||
+        response->status == 206 || (!hs_status_has_content(response->status) && !stands_for_200))
         return as_it_is;
     bool is_any = response->compress == HS_COMPRESS_ANY_TYPE;
-    if (len == 0 || (len < compression->min_size && !is_any))
+    bool is_short = len == 0 || (len < compression->min_size && !is_any);
+    if (is_short && !stands_for_200)
         return as_it_is;
     facts_t facts = facts_of(response);
     /* Compression would delay events. */
     bool is_events = hs_span_equals_nocase(facts.type, HS_SPAN_LITERAL("text/event-stream"));
-    if (facts.is_fixed || is_events || (!is_any && !has_listed_type(compression, facts.type)))
+    bool is_listed = is_any || has_listed_type(compression, facts.type) ||
+                     (stands_for_200 && facts.type.len == 0);
+    if (facts.is_fixed || is_events || !is_listed)
         return as_it_is;
     hs_coding_t coding = hs_accept_encoding_of(msg, compression->offered, compression->preferred,
                                                compression->preferred_count);
@@ -219,7 +230,7 @@ bool hs_compression_put_fields(const hs_response_t *response, hs_compression_cho
     }
     if (is_put && !varies)
         is_put = put_line(out, HS_SPAN_LITERAL("Vary"), "", accept, "");
-    if (is_put && is_coded)
+    if (is_put && is_coded && !is_not_modified(response))
         is_put = put_line(out, HS_SPAN_LITERAL("Content-Encoding"), hs_coding_name(choice.coding),
                           hs_span("", 0), "");
     return is_put;
@@ -246,16 +257,18 @@ hs_coding_t hs_compression_apply(const hs_compression_t *compression, hs_coders_
     hs_compression_choice_t choice = hs_compression_choose(compression, job, content.len);
     if (!choice.varies)
         return HS_CODING_IDENTITY;
-    if (choice.coding != HS_CODING_IDENTITY && content.len > most)
+    bool is_coded = choice.coding != HS_CODING_IDENTITY && !is_not_modified(response);
+    if (is_coded && content.len > most)
         return choice.coding;
     /* Without memory for either, the response stays uncompressed. */
     hs_buf_t *coded = hs_coders_buffer(coders, 0), *fields = hs_coders_buffer(coders, 1);
-    if (choice.coding != HS_CODING_IDENTITY &&
-        !hs_coders_code(coders, choice.coding, content, coded))
+    if (is_coded && !hs_coders_code(coders, choice.coding, content, coded)) {
         choice.coding = HS_CODING_IDENTITY;
+        is_coded = false;
+    }
     if (hs_compression_put_fields(response, choice, fields)) {
         swap(&response->fields, fields);
-        if (choice.coding != HS_CODING_IDENTITY) {
+        if (is_coded) {
             hs_res_release_content(response);
             swap(&response->body, coded);
         }

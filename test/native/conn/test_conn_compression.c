@@ -261,6 +261,36 @@ static void tags_become_weak_and_vary_grows(void **state)
     conn_close(&sq->cb);
 }
 
+/* RFC 9110 §15.4.5: what the 200 would have. */
+static void a_304_has_the_tag_and_vary_of_the_200(void **state)
+{
+    squeezed_t *sq = *state;
+    static const struct {
+        const char *type, *accepted, *tag;
+        bool varies;
+    } table[] = {
+        { NULL, GZIP, "ETag: W/\"a\"", true },
+        { NULL, "", "ETag: \"a\"", true },
+        { "text/css", GZIP, "ETag: W/\"a\"", true },
+        { "image/png", GZIP, "ETag: \"a\"", false },
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        sq->built = (built_t){ .status = 304, .fields = { "ETag", "\"a\"" } };
+        if (table[i].type != NULL) {
+            sq->built.fields[2] = "Content-Type";
+            sq->built.fields[3] = table[i].type;
+        }
+        open_conn(sq);
+        response_t response = get(sq, table[i].accepted);
+        assert_int_equal(response.status, 304);
+        assert_true(response_has(&response, table[i].tag));
+        assert_false(response_has(&response, "Content-Encoding: gzip"));
+        if (response_has(&response, "Vary: Accept-Encoding") != table[i].varies)
+            fail_msg("case %zu: %s", i, response.head);
+        conn_close(&sq->cb);
+    }
+}
+
 /* However much the kernel accepts at once, at most a slice is buffered, and the next request of
  * the pipeline is handled after it. */
 static void long_content_comes_in_slices(void **state)
@@ -437,6 +467,7 @@ int main(void)
         TEST(what_is_not_compressed),
         TEST(types_are_listed),
         TEST(tags_become_weak_and_vary_grows),
+        TEST(a_304_has_the_tag_and_vary_of_the_200),
         TEST(long_content_comes_in_slices),
         TEST(a_client_may_leave_between_slices),
         TEST(a_head_request_has_the_fields),
