@@ -49,6 +49,17 @@ t.test('a collector that rejects spans is logged, and delays nothing', async (t)
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
+t.test('an end does not wait for a collector that hangs, and logs what is lost', async (t) => {
+  const collector = await openCollector(t);
+  const held = collector.hold();
+  const server = await startServer(t, { args: ['--otlp', collector.url, '--trace-sample', '1'] });
+  t.equal((await fetch(server.url)).status, 200);
+  t.strictSame(await server.stop(), { code: 0, signal: null });
+  const line = server.logs.find(({ msg }) => /could not be exported in time/.test(msg));
+  t.match(line, { level: 40, spans: 1, endpoint: collector.url });
+  held.release();
+});
+
 t.test('spans beyond the queue limit are lost and counted, the others are sent', async (t) => {
   const collector = await openCollector(t);
   const env = { OTEL_BSP_MAX_QUEUE_SIZE: '4', OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '4' };

@@ -100,7 +100,7 @@ export async function openSpans(
   const base = endpoint.endsWith('/') ? endpoint : `${endpoint}/`;
   const exporter = new OTLPTraceExporter({ url: new URL('v1/traces', base).href });
   const maxQueueSize = Number(process.env['OTEL_BSP_MAX_QUEUE_SIZE']) || QUEUE_MAX;
-  const counts = { taken: 0, handedOn: 0, sent: 0, lost: 0 };
+  const counts = { taken: 0, handedOn: 0, exported: 0, sent: 0, lost: 0 };
   const observed = observe(exporter, { endpoint, log, counts });
   const processor = new BatchSpanProcessor(observed, { maxQueueSize });
   const common = {
@@ -137,6 +137,8 @@ export async function openSpans(
     close: async () => {
       const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_SPANS_MS).unref());
       await Promise.race([processor.shutdown().catch(() => {}), late]);
+      const left = counts.taken - counts.exported;
+      if (left > 0) log('warn', { endpoint, spans: left }, 'spans could not be exported in time');
     },
   };
 }
@@ -171,6 +173,7 @@ function observe(exporter: Exporter, { endpoint, log, counts }: Observation): Ex
     export: (spans, done) => {
       counts.handedOn += spans.length;
       exporter.export(spans, (result) => {
+        counts.exported += spans.length;
         counts[result.code === 0 ? 'sent' : 'lost'] += spans.length;
         if (result.code !== 0 && performance.now() >= quietUntilMs) {
           quietUntilMs = performance.now() + WARN_EVERY_MS;
@@ -187,7 +190,7 @@ function observe(exporter: Exporter, { endpoint, log, counts }: Observation): Ex
 interface Observation {
   readonly endpoint: string;
   readonly log: Logger;
-  readonly counts: { handedOn: number; sent: number; lost: number };
+  readonly counts: { handedOn: number; exported: number; sent: number; lost: number };
 }
 
 function randomId(bytes: number): string {
