@@ -316,30 +316,19 @@ function _M.utctime()
   return date '!%Y-%m-%d %H:%M:%S'
 end
 
-local MONTHS = { 'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec' }
-local DAYS = { 'Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat' }
-local MONTH_NUMBERS = {}
-for number, name in pairs(MONTHS) do
-  MONTH_NUMBERS[lower(name)] = number
-end
-
--- Names of days and months, independent of the locale.
-local function parts_of(seconds, what)
+local function check_seconds(seconds, what)
   if type(seconds) ~= 'number' then
     error(('%s: number argument expected, got %s'):format(what, type(seconds)), 3)
   end
-  local parts = date('!*t', floor(seconds))
-  return parts, DAYS[parts.wday], MONTHS[parts.month]
+  return seconds
 end
 
 function _M.http_time(seconds)
-  local parts, day, month = parts_of(seconds, 'ngx.http_time')
-  return format('%s, %02d %s %04d %02d:%02d:%02d GMT', day, parts.day, month, parts.year, parts.hour,
-    parts.min, parts.sec)
+  return calendar.http_date(check_seconds(seconds, 'ngx.http_time'))
 end
 
 function _M.cookie_time(seconds)
-  local parts, day, month = parts_of(seconds, 'ngx.cookie_time')
+  local parts, day, month = calendar.parts_of(check_seconds(seconds, 'ngx.cookie_time'))
   -- A two-digit year after 2037 would be taken for the last century.
   local year = parts.year > 2037 and format('%04d', parts.year) or format('%02d', parts.year % 100)
   return format('%s, %02d-%s-%s %02d:%02d:%02d GMT', day, parts.day, month, year, parts.hour,
@@ -354,7 +343,7 @@ local function fields_of(text)
     month, day, hour, minute, second, year =
       match(text, '^%a+ +(%a+) +(%d+) (%d+):(%d+):(%d+) (%d+)')
   end
-  return tonumber(day), month and MONTH_NUMBERS[lower(month)], tonumber(year), tonumber(hour),
+  return tonumber(day), month and calendar.month_numbers[lower(month)], tonumber(year), tonumber(hour),
     tonumber(minute), tonumber(second)
 end
 

@@ -3,6 +3,7 @@
 -- for a file is done in C (exec/hs_static.c).
 local ffi = require 'ffi'
 local api = require 'moonring.abi'
+local calendar = require 'moonring.calendar'
 local failure = require 'moonring.failure'
 local viewer = require 'moonring.handle'
 local listing = require 'moonring.listing'
@@ -401,16 +402,6 @@ end
 
 -- ---- res:preconditions. ----
 
-local WEEKDAYS = { 'Sun', 'Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat' }
-local MONTHS = { 'Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec' }
-
--- RFC 9110 §5.6.7, without the process's locale.
-local function http_date(second)
-  local t = os.date('!*t', second)
-  return format('%s, %02d %s %04d %02d:%02d:%02d GMT', WEEKDAYS[t.wday], t.day, MONTHS[t.month],
-    t.year, t.hour, t.min, t.sec)
-end
-
 local VALIDATORS = { etag = true, last_modified = true }
 
 function _M.preconditions(res, validators)
@@ -430,7 +421,7 @@ function _M.preconditions(res, validators)
   end
   if modified >= 0 then
     modified = math.floor(modified)
-    res:header('Last-Modified', http_date(modified))
+    res:header('Last-Modified', calendar.http_date(modified))
   end
   local status = files.check(view, etag, #etag, modified)
   if status == 0 then

@@ -26,4 +26,10 @@ function cases.each_day_of_five_centuries_follows_the_one_before()
   end
 end
 
+function cases.dates_of_fields()
+  expect.equal(calendar.http_date(784111777), 'Sun, 06 Nov 1994 08:49:37 GMT')
+  expect.equal(calendar.http_date(0.9), 'Thu, 01 Jan 1970 00:00:00 GMT')
+  expect.equal(calendar.month_numbers.nov, 11)
+end
+
 return cases
