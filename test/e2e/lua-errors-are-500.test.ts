@@ -42,7 +42,7 @@ t.test('an error gets 500 and is logged once with traceback and position', async
   t.equal((await get('/')).body.toString(), 'fine', 'the connection goes on');
   // A later line comes after every line of the first error.
   await get('/late-unprotected');
-  await errorLine(server, placeOf('here it is late'));
+  await errorLine(server, placeOf('here it is too late'));
   t.equal(errorLines(server).length, before + 2, 'one line each');
 });
 
@@ -87,7 +87,7 @@ t.test('a request kept for later raises at every use', async (t) => {
   t.equal(lines.length, 8);
   for (const line of lines) t.match(line, /^[a-z ]+: error: /);
   t.equal((await get('/late-unprotected')).status, 500);
-  t.match(await errorLine(server, placeOf('here it is late')), /stack traceback/);
+  t.match(await errorLine(server, placeOf('here it is too late')), /stack traceback/);
 });
 
 t.test('a header that would split the response is refused', async (t) => {
