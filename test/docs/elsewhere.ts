@@ -27,6 +27,8 @@ export const ELSEWHERE: Readonly<Record<string, string>> = {
   'MOONRING_ADDON=$PWD/packages/linux-x64-gnu/moonring.node npm test -- e2e': NESTED,
   'npm run format': 'the suites lint and format check what it changes',
   'UPDATE_DOCS=1 npm run test:unit': 'the suite unit compares what it writes',
+  // Through the links of the copy it would write all of dist/ again, which other tests are running.
+  'npm run build:ts': 'the set-up of npm test compiles the same way',
   'npm run packages': PACKAGES,
   'npm install ./packages/moonring-0.1.0.tgz ./packages/moonring-linux-x64-gnu-0.1.0.tgz': PACKAGES,
   'npm pack': INSTALLED,
