@@ -120,7 +120,7 @@ await runMain(async () => {
   utimesSync(join(root, 'f.txt'), MODIFIED_S, MODIFIED_S);
   const servers = [];
   try {
-    servers.push(await startMoonring(root, { options: ['serve'] }));
+    servers.push(await startMoonring(root, { subcommand: ['serve'] }));
     servers.push(await startNginx((port) => `server { listen 127.0.0.1:${port}; root ${root}; }`));
     const etags = [];
     for (const server of servers) etags.push((await send(server, 'HEAD', {})).headers.etag);

@@ -87,7 +87,10 @@ const OPEN_FILE_CACHE = 'open_file_cache max=4096 inactive=60s; open_file_cache_
 
 const contenders = (root) => ({
   moonring: () =>
-    startMoonring(root, { options: ['serve', ...values.options.split(' ').filter(Boolean)] }),
+    startMoonring(root, {
+      subcommand: ['serve'],
+      options: values.options.split(' ').filter(Boolean),
+    }),
   // With its cache of descriptors, which nginx's documentation recommends, and as installed.
   nginx: () => startNginx(nginxOf(root, OPEN_FILE_CACHE)),
   'nginx-plain': () => startNginx(nginxOf(root, '')),

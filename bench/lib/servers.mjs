@@ -105,16 +105,19 @@ export async function startServer(command, { environment = {}, cores = 'one', po
  * listener. `tls`: the port is the TLS port.
  */
 export function startMoonring(app, how = {}) {
-  const { root = ROOT, options = [], processes = 1, tls = false, admin = 'off', ...rest } = how;
+  const { root = ROOT, subcommand = [], options = [], processes = 1, tls = false } = how;
+  const { admin = 'off', environment, cores } = how;
   const usual = ['--port', '0', '--processes', String(processes), '--admin', admin];
-  const quiet = ['--log-level', 'warn', app];
-  const command = [process.execPath, join(root, 'dist/master.js'), ...options, ...usual, ...quiet];
+  const quiet = ['--log-level', 'warn'];
+  // Of an option that is given twice the last one counts.
+  const args = [...subcommand, ...usual, ...quiet, ...options, app];
+  const command = [process.execPath, join(root, 'dist/master.js'), ...args];
   const portOf = (line) => {
     if (!line.includes('"msg":"ready"')) return undefined;
     const { port, addresses } = JSON.parse(line);
     return tls ? Number(new URL(addresses.find((each) => each.startsWith('https:'))).port) : port;
   };
-  return startServer(command, { ...rest, portOf });
+  return startServer(command, { environment, cores, portOf });
 }
 
 /**
