@@ -205,14 +205,14 @@ local function respond_unavailable(res)
   res:status(503):header('Retry-After', '1'):body('Service Unavailable\n'):send()
 end
 
--- Handles a limit that cannot be checked: true if the request is admitted.
-local function is_open(limit, res, problem)
+-- Handles a limit that cannot be checked: true, after a response with 503, unless the limit is open.
+local function refuse_unless_open(limit, res, problem)
   require('moonring.log').error(('the limit %s cannot be checked: %s'):format(limit.name, problem))
   if limit.open then
-    return true
+    return nil
   end
   respond_unavailable(res)
-  return false
+  return true
 end
 
 -- A hook for router:before and for handlers: true, after a response with 429, if the request is not
@@ -225,7 +225,7 @@ function Rate.hook(limit)
     end
     local is_admitted, info = Rate.check(limit, key)
     if is_admitted == nil then
-      return not is_open(limit, res, info) or nil
+      return refuse_unless_open(limit, res, info)
     end
     set_fields(limit, res, info)
     if not is_admitted then
@@ -390,7 +390,7 @@ function Concurrency.hook(limit)
     if lease then
       return nil
     elseif problem ~= 'busy' then
-      return not is_open(limit, res, problem) or nil
+      return refuse_unless_open(limit, res, problem)
     end
     respond_unavailable(res)
     return true

@@ -199,9 +199,7 @@ local function store(at, mode, key, what, ttl, flags)
   if what ~= nil then
     given.flags = flags
     result = api.store(api, at, mode, key, #key, ttl)
-  elseif mode == ADD or mode == ADD + SAFE then
-    return nil, 'attempt to add or replace nil values'
-  elseif mode == REPLACE then
+  elseif mode == ADD or mode == ADD + SAFE or mode == REPLACE then
     return nil, 'attempt to add or replace nil values'
   else
     api.remove(at, key, #key)

@@ -54,28 +54,27 @@ t.test(
   },
 );
 
-t.test('a waiting handler uses little memory', async (t) => {
+/** Bytes of Lua's memory for each of many such requests while they wait. */
+async function bytesOfEach(t: Test, request: string): Promise<number> {
   const { server, client } = await serve(t);
   const clients = await sleepers(t, server);
   const before = await numberAt(client, '/memory');
-  await Promise.all(clients.map((sleeper) => sleeper.send(requestText('/sleep?600'))));
-  await until('all sleep', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
+  await Promise.all(clients.map((each) => each.send(request)));
+  await until('all wait', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
   const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
-  t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
-  for (const sleeper of clients) resetConnection(sleeper.socket);
+  for (const each of clients) resetConnection(each.socket);
   await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
+  return bytes;
+}
+
+t.test('a waiting handler uses little memory', async (t) => {
+  const bytes = await bytesOfEach(t, requestText('/sleep?600'));
+  t.ok(bytes <= MOST_BYTES, `${bytes} bytes each`);
 });
 
 t.test('a WebSocket that waits for a message uses little memory', async (t) => {
-  const { server, client } = await serve(t);
-  const clients = await sleepers(t, server);
-  const before = await numberAt(client, '/memory');
-  await Promise.all(clients.map((each) => each.send(UPGRADE)));
-  await until('all wait', async () => (await numberAt(client, '/waiting')) === SLEEPERS);
-  const bytes = ((await numberAt(client, '/memory')) - before) / SLEEPERS;
+  const bytes = await bytesOfEach(t, UPGRADE);
   t.ok(bytes <= MOST_SOCKET_BYTES, `${bytes} bytes each`);
-  for (const each of clients) resetConnection(each.socket);
-  await until('none is left', async () => (await numberAt(client, '/waiting')) === 0);
 });
 
 t.test('tens of thousands of tasks wait at once, and use little memory', async (t) => {
