@@ -71,7 +71,7 @@ async function openPage(admin) {
   };
 }
 
-const VIEWS = { nobody: null, top: openTop, page: openPage };
+const VIEWS = { none: null, top: openTop, page: openPage };
 const names = Object.keys(VIEWS);
 
 /** Runs `measure` while the viewers are open. */
@@ -114,7 +114,7 @@ async function load(server, admin) {
   return names.map((name) => ({
     name,
     cpuMicros: median(rounds[name]),
-    ratio: ratios(rounds[name], rounds.nobody, (value) => value),
+    ratio: ratios(rounds[name], rounds.none, (value) => value),
   }));
 }
 
