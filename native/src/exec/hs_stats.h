@@ -62,6 +62,14 @@ static inline void hs_stats_add(hs_stats_area_t *area, unsigned counter, uint64_
     atomic_store_explicit(&area->counters[counter], now + n, memory_order_relaxed);
 }
 
+/* Who reads the sum by hs_stats_page_counter sees all that this thread has stored before. */
+static inline void hs_stats_add_last(hs_stats_area_t *area, unsigned counter, uint64_t n)
+{
+    HS_ASSERT(counter < HS_STATS_COUNTERS);
+    uint64_t now = atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
+    atomic_store_explicit(&area->counters[counter], now + n, memory_order_release);
+}
+
 static inline void hs_stats_set(hs_stat_t *gauge, uint64_t value)
 {
     atomic_store_explicit(gauge, value, memory_order_relaxed);

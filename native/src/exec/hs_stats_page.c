@@ -310,7 +310,7 @@ uint64_t hs_stats_page_counter(hs_stats_page_t *page, uint32_t slot, unsigned co
     for (uint32_t side = 0; side < HS_STATS_SIDES; side++) {
         hs_stats_area_t *area = hs_stats_page_find(page, slot, side, 0);
         if (area != NULL)
-            sum += atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
+            sum += atomic_load_explicit(&area->counters[counter], memory_order_acquire);
     }
     return sum;
 }

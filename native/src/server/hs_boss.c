@@ -212,6 +212,7 @@ void hs_boss_set_up(hs_boss_t *boss, uint32_t slot, bool is_up, uint32_t pid)
         return;
     uint32_t up = !is_up ? 0 : pid != 0 ? pid : UP_UNKNOWN;
     atomic_store_explicit(&boss->slots.slots[slot].up, up, memory_order_release);
+    atomic_store_explicit(&boss->slots.slots[slot].recounts, true, memory_order_release);
     hs_ev_wake(boss->ev);
 }
 

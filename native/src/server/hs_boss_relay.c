@@ -73,16 +73,21 @@ static void send_batch(hs_boss_slots_t *slots, hs_boss_slot_t *slot)
 }
 
 /*
- * Connections that were passed to a slot and that its reactors have not taken yet. Connections that
- * a reactor had taken from the pair but not counted when it died would count permanently: an empty
- * pair holds nothing, so the difference at that time is subtracted from then on. If a live reactor
- * was between taking and counting, the difference shrinks again, and so does the correction.
+ * Connections that were passed to a slot and that its reactors have not counted as taken yet. What
+ * a reactor had taken from the pair but not counted when it died would be under way for ever: once
+ * the pair is empty, the difference is subtracted from then on. If the next reactor was between
+ * taking and counting, the difference shrinks again, and so does the correction.
  */
 static uint64_t under_way(hs_boss_slot_t *slot, uint64_t passed, uint64_t taken)
 {
     uint64_t gap = passed > taken ? passed - taken : 0;
-    if (slot->written_off > gap || (slot->written_off < gap && hs_pass_is_empty(slot->inbox)))
+    bool recounts = atomic_load_explicit(&slot->recounts, memory_order_acquire);
+    if (slot->written_off > gap)
         slot->written_off = gap;
+    if (recounts && hs_pass_is_empty(slot->inbox)) {
+        slot->written_off = gap;
+        atomic_store_explicit(&slot->recounts, false, memory_order_relaxed);
+    }
     return gap - slot->written_off;
 }
 

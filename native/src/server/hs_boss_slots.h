@@ -34,13 +34,16 @@ typedef struct hs_boss_slot {
     int batch[HS_PASS_FDS]; /* accepted for this slot, not sent yet */
     hs_boss_message_t *held;
     uint64_t load;        /* connections, as far as this turn knows */
-    uint64_t written_off; /* passed, but never counted as taken: see hs_boss_slots_refresh */
+    uint64_t written_off; /* passed, but never counted as taken: see under_way */
 
     /* The process that is up, UP_UNKNOWN if its number is not known, 0: none. Writer: the
      * supervisor's thread; reader: boss, when it wakes, which replaces a dead process with 0. */
     _Atomic uint32_t up;
     /* Set by the supervisor's thread, cleared by boss. */
     _Atomic bool reclaim;
+    /* `up` has changed: a process may have died with connections that it took but never counted.
+     * Set by the supervisor's thread, cleared by boss. */
+    _Atomic bool recounts;
     /* Writer: boss; reader: any. Relaxed: a number to look at. */
     _Atomic uint64_t passed;
 } hs_boss_slot_t;

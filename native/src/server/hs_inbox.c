@@ -82,7 +82,7 @@ static void open_all(hs_io_t *io, const hs_passed_t *passed)
     const char *bytes = NULL;
     bool is_read = hs_passage_read(io->inbox.buffer, passed->len, &head, &bytes);
     size_t count = is_read ? head.count : 0;
-    hs_stats_add(io->observer.stats, HS_STATS_PASSED, hs_min(count, HS_PASS_FDS));
+    io->inbox.taken += hs_min(count, HS_PASS_FDS);
     if (!is_read || passed->fd_count != count) {
         hs_stats_add(io->observer.stats, HS_STATS_REJECTED_DESCRIPTORS, 1);
         hs_log_write(io->env.log, HS_LOG_ERROR, "%zu of %zu passed connections were lost",

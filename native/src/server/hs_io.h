@@ -47,6 +47,7 @@ typedef struct hs_inbox {
     uint64_t log_ms;    /* a further pause is logged again from then on */
     uint64_t resume_ms; /* 0: an event reports when to continue */
     size_t limit;       /* descriptors of this process */
+    uint64_t taken;     /* connections not yet added to HS_STATS_PASSED */
     /* After a crash: when to see next whether others have fewer connections, 0: never; how often
      * still. */
     uint64_t level_ms;

@@ -256,6 +256,10 @@ void hs_io_observe_sent(hs_io_t *io)
     hs_observer_t *observer = &io->observer;
     for (unsigned i = 0; i < HS_STATS_STATES; i++)
         hs_stats_set(&observer->stats->connections[i], io->by_state[i]);
+    /* Until then the boss counts them as under way. */
+    if (io->inbox.taken > 0)
+        hs_stats_add_last(observer->stats, HS_STATS_PASSED, io->inbox.taken);
+    io->inbox.taken = 0;
     if (io->workers != NULL)
         hs_stats_set(&observer->stats->queue_depth, hs_workers_queued(io->workers));
     if (io->env.loop.bytes_in > 0 || io->env.loop.bytes_out > 0)
