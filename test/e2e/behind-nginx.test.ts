@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { metricsOf } from './admin-client.js';
+import { listensAt } from './listening.js';
 import { connectRaw, type RawClient, requestText } from './raw-client.js';
 import { type Server, startServer } from './server.js';
 import { socketDirectory } from './socket-directory.js';
@@ -60,11 +61,12 @@ async function startNginx(t: Test, upstream: string): Promise<string> {
   writeFileSync(file, configuration(directory, upstream));
   const nginx = spawn(program ?? '', ['-c', file, '-p', directory], { stdio: 'inherit' });
   t.teardown(async () => {
-    nginx.kill('SIGTERM');
+    // A SIGTERM just before it waits for events is noticed only at the next one.
+    nginx.kill('SIGKILL');
     if (nginx.exitCode === null) await once(nginx, 'exit');
     rmSync(directory, { recursive: true });
   });
-  await until('nginx listens', () => existsSync(front));
+  await until('nginx listens', () => listensAt(front));
   return front;
 }
 

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { existsSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, createServer as createTlsServer, TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { makeCertificate } from './certificate.js';
-import { listenLocally } from './listening.js';
+import { listenLocally, listensAt } from './listening.js';
 import { startProgram } from './program.js';
 import { startRedis } from './redis-server.js';
 import { startServer } from './server.js';
@@ -16,7 +15,7 @@ import { socketDirectory } from './socket-directory.js';
 async function startMemcached(t: Test): Promise<string> {
   const path = join(socketDirectory(t), 'memcached.sock');
   const args = ['-s', path, '-u', userInfo().username];
-  const { child, ended } = await startProgram('memcached', args, () => existsSync(path));
+  const { child, ended } = await startProgram('memcached', args, () => listensAt(path));
   t.teardown(async () => {
     child.kill('SIGKILL');
     await ended;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { loadNative } from '../../src/shared/native.js';
@@ -88,7 +88,7 @@ for (const count of [1, 2, 4]) {
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     }
-    await until('the sockets', () => paths.every((path) => existsSync(path)));
+    await until('the sockets', () => paths.every((path) => text.includes(`Listening on ${path} `)));
     // As created with SocketMode=0600.
     for (const path of paths) chmodSync(path, 0o600);
     for (const [i, path] of paths.entries()) {

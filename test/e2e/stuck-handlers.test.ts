@@ -86,7 +86,7 @@ t.test('also if calls of moonring.worker keep them', async (t) => {
   }
   await server.logLine('its end', (line) => line.msg === 'reactor crashed');
   const client = await connectRaw(t, server);
-  t.equal((await client.request(requestText('/wait'))).body.toString(), 'waited');
+  t.equal((await client.request(requestText('/where-called'))).body.toString(), 'worker');
 });
 
 t.test('on the event loop: 503, the others are served, the process stays', async (t) => {

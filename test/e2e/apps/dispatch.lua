@@ -35,6 +35,11 @@ local routes = {
       return (('a'):rep(40):find(('a?'):rep(40) .. ('a'):rep(40) .. 'b'))
     end))
   end,
+  ['/where-called'] = function()
+    return moonring.worker(function()
+      return 'worker'
+    end)
+  end,
   ['/memory'] = function()
     local hoard = {}
     for i = 1, 1e8 do
