@@ -118,8 +118,10 @@ async function runCommand(scene: Scene, command: Command): Promise<void> {
     scene.server = await openServerTerminal(t, 'node dist/master.js', scratch);
   }
   const isSignal = /\bkill -(HUP|TERM|INT)\b/.exec(command.text);
-  // A reader sends signals after reading the output so far.
-  if (isSignal && scene.server) await comeToRest(scene.server);
+  const isCount = /\/metrics\b/.test(command.text);
+  // A reader sends signals after reading the output so far, and asks for counts a moment after the requests: a
+  // reactor counts a response after it has sent it.
+  if ((isSignal || isCount) && scene.server) await comeToRest(scene.server);
   const before = scene.server?.output().length ?? 0;
   const ended = await scene.shell.run(rewritten(scene, command.text));
   scene.shown += ended.output;

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import type { Test } from 'tap';
 import { childrenOf, isRunning } from '../e2e/process-table.js';
 import { cleanEnvironment } from '../e2e/server.js';
-import { until, within } from '../e2e/until.js';
+import { PATIENCE_MS, until, within } from '../e2e/until.js';
 
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 2 * PATIENCE_MS;
 /** A terminal without new output for this long is considered idle. */
 const REST_MS = 500;
 const CONTROL_C = '\x03';
