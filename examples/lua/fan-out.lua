@@ -1,11 +1,12 @@
--- Requests to several servers at once, for at most a second: node dist/master.js examples/lua/fan-out.lua
+-- Requests to several servers at once, with a deadline for all: node dist/master.js examples/lua/fan-out.lua
 --   GET /       the response of each, or its error
 --   GET /demo   stands for such a server: it takes ?<seconds>
--- SERVICES has their URLs, separated by spaces (default: three times /demo of this server).
+-- SERVICES has their URLs, separated by spaces (default: three times /demo of this server), ALL_SECONDS the
+-- time for all of them (default: 1).
 local http = require 'moonring.http'
 local json = require 'moonring.json'
 
-local ALL_SECONDS = 1
+local ALL_SECONDS = tonumber(os.getenv 'ALL_SECONDS') or 1
 
 local function services(req)
   local urls = {}
@@ -39,7 +40,7 @@ function handle(req, res)
     tasks[i] = moonring.spawn(ask, url)
   end
   for i, task in ipairs(tasks) do
-    -- All have had the same second when the last one has been waited for.
+    -- All have had the same time when the last one has been waited for.
     local result, problem = task:wait(math.max(0, deadline - moonring.now()))
     results[urls[i]] = result or { problem = problem }
   end

@@ -195,7 +195,8 @@ t.test(
 );
 
 t.test('examples/lua/fan-out.lua waits for all at the same time', async (t) => {
-  const server = await startServer(t, { app: 'examples/lua/fan-out.lua' });
+  const env = { ALL_SECONDS: '5' };
+  const server = await startServer(t, { app: 'examples/lua/fan-out.lua', env });
   const results = JSON.parse((await ask(server, 'GET', '/')).body);
   const of = (seconds: string) => results[`${server.url}/demo?${seconds}`];
   t.strictSame(of('0'), { status: 200, text: 'waited 0' });

@@ -53,8 +53,10 @@ function largeApp(): string {
 
 const PROVOCATIONS: Readonly<Record<string, Provocation>> = {
   'heartbeat lost: aborting the reactor': {
-    options: { args: ['--liveness-grace', '500ms'] },
-    act: (_, server) => process.kill(server.reactorPids()[0] ?? 0, 'SIGSTOP'),
+    options: { args: ['--liveness-grace', '3s'] },
+    act: (_, server) => {
+      for (const pid of server.reactorPids()) process.kill(pid, 'SIGSTOP');
+    },
   },
   'reactor does not get ready: killing it': {
     drive: () => {
