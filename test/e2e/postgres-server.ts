@@ -127,10 +127,8 @@ export async function startPostgres(t: Test, options: PostgresOptions = {}): Pro
     ['-D', data, '-U', 'moon', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C'],
     { ...user, stdio: 'ignore', cwd: directory },
   );
-  const port = await freePort();
   const settings = [
     "listen_addresses = '127.0.0.1'",
-    `port = ${port}`,
     `unix_socket_directories = '${directory}'`,
     'fsync = off',
     'synchronous_commit = off',
@@ -151,7 +149,6 @@ export async function startPostgres(t: Test, options: PostgresOptions = {}): Pro
     }
     settings.push('ssl = on');
   }
-  writeFileSync(join(data, 'postgresql.auto.conf'), `${settings.join('\n')}\n`);
   writeFileSync(join(data, 'pg_hba.conf'), HBA);
   let running: Program | undefined;
   const start = async () => {
@@ -163,7 +160,16 @@ export async function startPostgres(t: Test, options: PostgresOptions = {}): Pro
     );
   };
   t.teardown(() => stop(running?.child, 'SIGQUIT'));
-  await start();
+  let port = 0;
+  for (let tries = 1; running === undefined; tries += 1) {
+    port = await freePort();
+    const all = [...settings, `port = ${port}`];
+    writeFileSync(join(data, 'postgresql.auto.conf'), `${all.join('\n')}\n`);
+    await start().catch((error: unknown) => {
+      // Another process may have taken the port in the meantime.
+      if (tries === 5 || !/Address already in use/.test(String(error))) throw error;
+    });
+  }
 
   const psql = (sql: string) =>
     new Promise<string>((resolve, reject) => {

@@ -54,11 +54,11 @@ export function testReloads(accept: 'reuseport' | 'boss'): void {
     for (let i = 1; i <= RELOADS; i++) {
       config.change();
       await reload(server, i + 1);
+      await until('the new reactors serve', () => {
+        const now = server.reactorPids();
+        return now.every((pid) => busy.bodies.has(String(pid)));
+      });
     }
-    await until('the last reactors serve', () => {
-      const now = server.reactorPids();
-      return now.every((pid) => busy.bodies.has(String(pid)));
-    });
     await Promise.all([busy.stop(), pipelining.stop()]);
 
     for (const { counts } of [busy, pipelining]) {

@@ -55,7 +55,9 @@ t.test('an end does not wait for a collector that hangs, and logs what is lost',
   const server = await startServer(t, { args: ['--otlp', collector.url, '--trace-sample', '1'] });
   t.equal((await fetch(server.url)).status, 200);
   t.strictSame(await server.stop(), { code: 0, signal: null });
-  const line = server.logs.find(({ msg }) => /could not be exported in time/.test(msg));
+  const line = await server.logLine('the loss', ({ msg }) =>
+    /could not be exported in time/.test(msg),
+  );
   t.match(line, { level: 40, spans: 1, endpoint: collector.url });
   held.release();
 });
