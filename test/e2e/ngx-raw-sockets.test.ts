@@ -227,7 +227,7 @@ t.test('reloads, drains, crashes and TLS', { timeout: 120_000 }, async (t) => {
   const path = join(t.testdir({ 'app.lua': `VERSION = 'one'\n${app}` }), 'app.lua');
   const { cert, key } = makeCertificate(t);
   const tls = ['--tls-port', '0', '--tls-cert', cert, '--tls-key', key];
-  const args = [...COMPAT, ...tls, '--drain-timeout', '2s'];
+  const args = [...COMPAT, ...tls, '--drain-timeout', '8s'];
   const server = await startServer(t, { app: path, args });
   const url = `wss://localhost:${await tlsPortOf(server)}`;
   const [plain, secure] = [

@@ -4,7 +4,8 @@ import { isRunning } from './process-table.js';
 import { startServer } from './server.js';
 import { until } from './until.js';
 
-const GRACE_MS = 1000;
+/** A busy machine does not let a process run for a second or two. */
+const GRACE_MS = 5000;
 
 /** Like docker pause, a frozen cgroup, or Ctrl-Z and fg. */
 t.test('reactors that were paused together with the master are not replaced', async (t) => {
@@ -17,7 +18,7 @@ t.test('reactors that were paused together with the master are not replaced', as
   });
   for (const pid of all) process.kill(pid, 'SIGSTOP');
   const stoppedMs = performance.now();
-  await until('the grace is over', () => performance.now() - stoppedMs > 2 * GRACE_MS);
+  await until('the grace is over', () => performance.now() - stoppedMs > 1.2 * GRACE_MS);
 
   // The master continues first: to it the others have been silent for longer than the grace.
   process.kill(server.pid, 'SIGCONT');
@@ -33,6 +34,6 @@ t.test('reactors that were paused together with the master are not replaced', as
   t.notOk(server.logs.some(({ msg }) => msg.startsWith('heartbeat lost')));
 
   // A reactor that is stopped alone is still noticed.
-  process.kill(reactors[0] ?? 0, 'SIGSTOP');
+  for (const pid of reactors.slice(0, 1)) process.kill(pid, 'SIGSTOP');
   await server.logLine('the lost heartbeat', ({ msg }) => msg.startsWith('heartbeat lost'));
 });

@@ -55,6 +55,7 @@ function answers(path: string): Promise<boolean> {
       resolve(result);
     };
     socket.on('error', () => end(false));
+    socket.on('close', () => end(false));
     // A PONG, or an error that a password is needed.
     socket.on('data', (data) => end(/^[+-](PONG|NOAUTH)/.test(data.toString())));
     socket.write('PING\r\n');
@@ -230,7 +231,9 @@ export async function startRedisApp(
   url: string,
   options: ServerOptions & { readonly client?: Readonly<Record<string, unknown>> } = {},
 ): Promise<RedisApp> {
-  const { client = {}, args = ['--dispatch', 'inline'], ...rest } = options;
+  const { client: own = {}, args = ['--dispatch', 'inline'], ...rest } = options;
+  // Deadlines are for tests of deadlines: a busy machine needs seconds for anything.
+  const client = { timeout: 30, connect_timeout: 30, ...own };
   const server = await startServer(t, {
     app: 'redis.lua',
     args,

@@ -54,7 +54,7 @@ while True: print(s.recv(100).decode().replace('\\n', ' '), flush=True)`;
   manager.stdout.setEncoding('utf8').on('data', (chunk: string) => (heard += chunk));
   const states = () => heard.split('\n').filter((line) => line !== 'WATCHDOG=1' && line !== '');
   await until('the socket', () => heard !== '');
-  const env = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '100000' };
+  const env = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '2000000' };
   const server = await startServer(t, { env });
   await until('two beats', () => heard.split('WATCHDOG=1').length > 2);
   server.signal('SIGHUP');

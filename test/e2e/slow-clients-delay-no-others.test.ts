@@ -11,7 +11,7 @@ import { until } from './until.js';
 
 const SLOW = 200;
 const REQUESTS = 400;
-const HEADER_TIMEOUT_MS = 2000;
+const HEADER_TIMEOUT_MS = 5000;
 const TIMES = 3;
 /** Delay allowed on a busy machine; a client that waited for slow ones would take seconds. */
 const NOISE_MS = 100;
@@ -46,7 +46,8 @@ t.test('clients that send a head byte by byte', { skip: noUsage }, async (t) => 
 
   const begin = performance.now();
   const slow = await connectSlow(t, server);
-  const drip = (i: number) => slow[i % SLOW]?.send('x');
+  // The server may have closed the connection.
+  const drip = (i: number) => slow[i % SLOW]?.send('x').catch(() => {});
   const among = await latencies(client, drip);
   const middle = REQUESTS / 2;
   const aloneMs = alone[middle] ?? Number.NaN;
@@ -64,7 +65,7 @@ t.test('clients that send a head byte by byte', { skip: noUsage }, async (t) => 
     one.socket.end();
   });
   for (let i = 0; over < SLOW; i++) {
-    await drip(i)?.catch(() => {});
+    await drip(i);
     await client.request(requestText('/'));
   }
   await Promise.all(ends);

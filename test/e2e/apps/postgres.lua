@@ -296,7 +296,7 @@ end
 -- ---- Timeouts. ----
 
 function routes.timeout(results)
-  local quick = postgres.connect(url .. '&timeout=0.2')
+  local quick = postgres.connect(url .. '&timeout=1')
   results[1] = shown(quick:query 'select pg_sleep(30)')
   results[2] = shown(quick:one 'select 1 as a')
   results[3] = shown(quick:transaction(function(tx)
@@ -335,7 +335,7 @@ function routes.full(results)
   local tasks = {}
   for i = 1, 3 do
     tasks[i] = moonring.spawn(function()
-      local rows, problem = narrow:query 'select pg_sleep(0.6)::text'
+      local rows, problem = narrow:query 'select pg_sleep(3)::text'
       return rows and 'ok' or shown(nil, problem)
     end)
   end
@@ -350,12 +350,13 @@ end
 -- A pool that is closed while one task uses it and another waits.
 function routes.closing(results)
   local narrow = postgres.connect(url .. '&pool_size=1')
+  assert(narrow:query 'select 1') -- the connection is there
   local function ask()
-    local rows, problem = narrow:query 'select pg_sleep(0.2)::text'
+    local rows, problem = narrow:query 'select pg_sleep(2)::text'
     return rows and 'ok' or problem.code
   end
   local first, second = moonring.spawn(ask), moonring.spawn(ask)
-  moonring.sleep(0.1)
+  moonring.sleep(0) -- both begin
   narrow:close()
   results[1], results[2] = first:wait(), second:wait()
   results[3] = tostring(narrow:stats().open)
