@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { until, within } from '../e2e/until.js';
 import { type Command, claimedExit, claimedStatus, commandsOf } from './commands.js';
 import { ELSEWHERE } from './elsewhere.js';
-import { patternOf } from './expected-output.js';
+import { isExpected } from './expected-output.js';
 import { type Block, type Page, ROOT } from './pages.js';
 import { type Ended, openShell, type Shell } from './shell.js';
 import { comeToRest, openServerTerminal, type ServerTerminal, startsServer } from './terminal.js';
@@ -78,9 +78,9 @@ async function runBlock(scene: Scene, block: Block): Promise<void> {
   }
   if (block.language === 'text') {
     if (block.text.startsWith('^C')) scene.server?.interrupt();
-    const pattern = patternOf(block.text);
     // The output of curl need not end with a newline.
-    const isThere = () => pattern.test(`${scene.shown}\n`) || pattern.test(logSince(scene));
+    const isThere = () =>
+      isExpected(`${scene.shown}\n`, block.text) || isExpected(logSince(scene), block.text);
     const what = `${page.path}:${block.line}: this output`;
     await until(what, isThere, OUTPUT_TIMEOUT_MS).then(
       () => t.pass(what),
