@@ -289,7 +289,9 @@ typedef struct hs_config {
     int compress_br_level;       /* 0 to 11, default 4 */
     uint32_t handler_timeout_ms; /* for a handler on a worker, or the head of a deferred response,
                                     including time in the queue, default 30 000; 503. A Lua handler
-                                    that occupies the reactor is interrupted: 503 too */
+                                    that occupies the reactor is interrupted: 503 too. So is
+                                    one on a worker that has begun its response and then neither
+                                    writes nor waits for so long: closed */
     uint32_t stop_wait_ms; /* how long hs_server_free waits for workers that run a handler (not at
                               all past handler_timeout_ms); then they are abandoned, with the memory
                               they use. Default UINT32_MAX: until they return */

@@ -56,6 +56,25 @@ t.test('on a worker: 503, the others are served, the log says where, TERM drains
   t.strictSame(await server.stop(), { code: 0, signal: null });
 });
 
+t.test('on a worker, after the head was sent: the stream is broken off', async (t) => {
+  const server = await startServer(t, {
+    app: 'dispatch.lua',
+    args: ['--dispatch', 'worker', '--threads', '2', '--handler-timeout', '1s'],
+  });
+  const content = async (path: string) => await (await fetch(new URL(path, server.url))).text();
+  const waited = content('/stream-wait');
+  await t.rejects(content('/stream-loop'), { message: 'terminated' });
+  await server.logLine('what happens', (line) =>
+    /GET \/stream-loop has neither written nor waited for \d+ ms/.test(line.msg ?? ''),
+  );
+  await server.logLine('where it was', (line) =>
+    new RegExp(`GET /stream-loop: .*${INTERRUPTED.source}`).test(line.msg ?? ''),
+  );
+  t.equal(await waited, 'begun, ended');
+  const client = await connectRaw(t, server);
+  t.equal((await client.request(requestText('/where'))).body.toString(), 'worker');
+});
+
 t.test('a reactor whose workers are all stuck is replaced', async (t) => {
   const server = await startServer(t, {
     app: 'dispatch.lua',

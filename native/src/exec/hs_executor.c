@@ -173,8 +173,11 @@ static void take_call(hs_executor_t *executor, hs_post_t *post)
 
 void hs_executor_flush(hs_executor_t *executor)
 {
-    if (executor->workers != NULL)
-        hs_workers_flush(executor->workers);
+    if (executor->workers == NULL)
+        return;
+    hs_workers_flush(executor->workers);
+    if (executor->completions.away > 0)
+        hs_workers_watch(executor->workers, executor->now_ms);
 }
 
 static void take_back(hs_executor_t *executor, hs_job_t *job, const hs_executor_sink_t *sink)

@@ -106,6 +106,7 @@ struct hs_response {
     bool streamed;    /* its head was ended by a write */
     bool failed;      /* STREAMING: the content is incomplete */
     bool dropped;     /* nothing of it is sent: the connection is closed */
+    bool flush;       /* STREAMING: hs_res_flush of `body` */
     uint8_t compress; /* HS_COMPRESS_BY_TYPE and so on: exec/hs_compression.h */
     uint8_t takeover; /* hs_takeover_t; STREAMING: output is sent unframed */
     hs_err_t failure; /* HS_ERR_NOMEM: the response is incomplete and must not be sent */
@@ -115,7 +116,6 @@ struct hs_response {
     hs_buf_t fields;         /* "Name: value\r\n" lines */
     hs_buf_t body;
     hs_content_t content; /* kind PINNED or FILE */
-    bool flush;           /* STREAMING: hs_res_flush of `body` */
 };
 
 /*
@@ -204,10 +204,13 @@ struct hs_job {
     hs_completions_t *completions; /* where it is posted back; NULL: jobs of this pool cannot be
                                       deferred */
 
-    hs_post_t done;   /* in the completion queue */
-    uint64_t route;   /* owner: loop. Key of the estimate of its time */
-    void *link;       /* owner: loop. The connection that waits for the response; NULL: none */
-    uint32_t worker;  /* number of its worker, written before RUNNING */
+    hs_post_t done;  /* in the completion queue */
+    uint64_t route;  /* owner: loop. Key of the estimate of its time */
+    void *link;      /* owner: loop. The connection that waits for the response; NULL: none */
+    uint32_t worker; /* number of its worker, written before RUNNING */
+    /* On a worker: 2 more with each piece written and each wait; odd while the handler waits.
+     * Written by the worker, read by the loop; relaxed: only compared. */
+    _Atomic uint32_t progress;
     uint32_t cost_us; /* how long the handler took */
     /*
      * hs_job_state_t. Written by the owner, release; from QUEUED to RUNNING by the worker that
@@ -234,6 +237,13 @@ _Static_assert(offsetof(hs_job_t, view) == 0, "Lua's pointer to a view is a poin
 #ifndef HS_DEBUG
 _Static_assert(sizeof(hs_job_t) <= 10 * HS_CACHE_LINE, "what a request costs that waits");
 #endif
+
+/* The job's worker: see `progress`. */
+static inline void hs_job_progress(hs_job_t *job, uint32_t steps)
+{
+    uint32_t now = atomic_load_explicit(&job->progress, memory_order_relaxed);
+    atomic_store_explicit(&job->progress, now + steps, memory_order_relaxed);
+}
 
 /* owner: the loop's thread */
 struct hs_job_pool {

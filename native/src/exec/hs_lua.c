@@ -714,7 +714,9 @@ static void wait_on_worker(hs_lua_t *lua, hs_job_t *job)
     lua->keeps_worker = true;
     job->waited = true;
     while (job->view.wake != 0 && job->view.handle == handle) {
+        hs_job_progress(job, 1);
         turn_on_worker(lua);
+        hs_job_progress(job, 1);
         if (atomic_load_explicit(&job->aborted, memory_order_relaxed) > HS_ABORT_SHUT)
             hs_lua_wake(&lua->api.wakes, job->view.wake + HS_LUA_WAKE_ABORT);
         run_tasks(lua);

@@ -320,6 +320,7 @@ static int post_piece(hs_job_t *job, const char *data, size_t len, bool flush)
         hs_buf_put(&piece->data, data, len);
     bool waits = note_posted(job, len);
     hs_completions_t *completions = job->completions;
+    hs_job_progress(job, 2);
     hs_completions_push(completions, &piece->post);
     hs_completions_announce(completions);
     return waits ? HS_WRITE_WAIT : HS_WRITE_CONTINUE;

@@ -1,6 +1,8 @@
 #include "exec/hs_worker.h"
 
 #include "exec/hs_res.h"
+#include "exec/hs_watched.h"
+#include "http/hs_parse.h"
 #include "os/hs_clock.h"
 #include "os/hs_thread.h"
 
@@ -18,6 +20,9 @@
  * while nothing happens, at double the interval, up to the maximum. */
 #define LOOK_FIRST_MS 1
 #define LOOK_LONGEST_MS 64
+/* Running handlers are watched so many times per handler timeout, and at least this often. */
+#define WATCHES 8
+#define WATCH_LONGEST_MS 1000
 
 typedef enum worker_state {
     WORKER_UNUSED,
@@ -32,6 +37,10 @@ typedef struct worker {
     worker_state_t state;  /* owner: loop */
     hs_job_t *stuck_job;   /* owner: loop. Why it is WORKER_STUCK: a job, */
     hs_call_t *stuck_call; /* or a call */
+    hs_watched_t watched;  /* owner: loop */
+    /* The job whose handler it runs; NULL: none. Written by the worker, read by the loop; release,
+     * acquire. The job stays valid until the loop takes it back. */
+    _Atomic(hs_job_t *) job;
     /* owner: the worker; io calls interrupt, which any thread may, after seeing HS_JOB_RUNNING with
      * acquire */
     hs_handler_t handler;
@@ -57,6 +66,8 @@ struct hs_workers {
     uint32_t unwoken_turns; /* for so many turns */
     uint32_t submitted;     /* not visible yet */
     int look_ms;
+    hs_looks_t looks;
+    uint64_t watch_due_ms;
     bool bound_reported;
 
     pthread_mutex_t lock;
@@ -84,6 +95,8 @@ hs_workers_t *hs_workers_new(const hs_workers_config_t *config)
     }
     workers->config = *config;
     workers->look_ms = LOOK_FIRST_MS;
+    workers->looks.interval_ms =
+        (uint32_t)hs_min(config->handler_timeout_ms / WATCHES + 1, WATCH_LONGEST_MS);
     pthread_mutex_init(&workers->lock, NULL);
     hs_cond_init(&workers->ended);
     return workers;
@@ -190,7 +203,10 @@ static uint64_t run_one(worker_t *worker, hs_job_t *job, uint64_t begin_ns)
         job->in_worker = true;
         job->view.in_worker = 1;
         publish_serving(worker, job, begin_ns);
+        hs_job_progress(job, 2);
+        atomic_store_explicit(&worker->job, job, memory_order_release);
         hs_ran_t ran = run_handler(worker, job);
+        atomic_store_explicit(&worker->job, NULL, memory_order_relaxed);
         if (ran == HS_RAN_DONE && worker->pool->config.compression != NULL)
             compress(worker, job);
         end_ns = hs_clock_monotonic_ns();
@@ -468,6 +484,40 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
     interrupt(worker, job);
     mark_stuck(workers, worker, job, NULL);
     return true;
+}
+
+static void watch(hs_workers_t *workers, worker_t *worker, uint64_t elapsed_ms)
+{
+    hs_job_t *job = atomic_load_explicit(&worker->job, memory_order_acquire);
+    uint32_t progress = 0;
+    if (job != NULL && worker->handler.interrupt == NULL)
+        return;
+    if (job != NULL)
+        progress = atomic_load_explicit(&job->progress, memory_order_relaxed);
+    bool waits = progress % 2 != 0;
+    uint64_t for_ms = hs_watched_look(&worker->watched, waits ? NULL : job, progress, elapsed_ms);
+    if (for_ms < workers->config.handler_timeout_ms || !hs_workers_give_up(workers, job))
+        return;
+    const hs_msg_t *msg = &job->request.msg;
+    hs_job_log(job, HS_LOG_ERROR,
+               "the handler of %s %.128s has neither written nor waited for %llu ms: worker %u is "
+               "stuck. It is being interrupted; if no traceback follows, it runs compiled code or "
+               "is in a C call",
+               hs_parse_method_name(msg->method), hs_msg_url(msg).data, (unsigned long long)for_ms,
+               worker->number);
+}
+
+void hs_workers_watch(hs_workers_t *workers, uint64_t now_ms)
+{
+    if (workers->config.handler_timeout_ms == 0 || now_ms < workers->watch_due_ms)
+        return;
+    uint64_t elapsed_ms = hs_looks_next(&workers->looks, now_ms);
+    workers->watch_due_ms = now_ms + workers->looks.interval_ms;
+    for (uint32_t i = 0; i < workers->started; i++) {
+        worker_t *worker = &workers->workers[i];
+        if (worker->state == WORKER_RUNNING)
+            watch(workers, worker, elapsed_ms);
+    }
 }
 
 bool hs_workers_are_lost(const hs_workers_t *workers)

@@ -28,6 +28,7 @@ typedef struct hs_workers_config {
     const hs_compression_t *compression; /* of whole responses; NULL: none. It outlives the pool */
     uint32_t count;                      /* 1 to HS_WORKERS_MAX: threads that are not stuck */
     uint32_t queue_capacity;             /* a power of two */
+    uint32_t handler_timeout_ms;         /* of hs_workers_watch; 0: it does nothing */
     hs_stats_page_t *page; /* where workers record what they serve, outlives the pool; NULL:
                               nowhere */
     uint32_t slot;         /* of the page, as is side */
@@ -85,6 +86,15 @@ void hs_workers_cancel(hs_workers_t *workers, hs_job_t *job);
  * True if one is running it.
  */
 HS_NODISCARD bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job);
+
+/*
+ * Called once per turn while jobs are away: interrupts handlers that have neither written nor
+ * waited for the whole handler timeout, and counts their workers as stuck. The deadline of a
+ * request ends with the first byte of its response, or with its connection; this is for what
+ * computes after that. Handlers that cannot be interrupted are left alone: they may be waiting in
+ * ways of their own.
+ */
+void hs_workers_watch(hs_workers_t *workers, uint64_t now_ms);
 
 /* All threads are stuck, and there are as many as there may be. */
 bool hs_workers_are_lost(const hs_workers_t *workers);

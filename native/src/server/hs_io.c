@@ -273,6 +273,7 @@ static int init_executor(hs_io_t *io, const hs_io_config_t *config, hs_errinfo_t
         .completions = &io->env.executor.completions,
         .count = config->worker_count,
         .queue_capacity = config->queue_capacity,
+        .handler_timeout_ms = config->limits->handler_timeout_ms,
         .compression = config->compression,
         .page = io->page,
         .slot = config->identity != NULL ? config->identity->stats_slot : 0,

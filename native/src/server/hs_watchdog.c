@@ -1,10 +1,10 @@
 #include "server/hs_watchdog.h"
 
 #include "exec/hs_lua.h"
+#include "exec/hs_watched.h"
 #include "os/hs_clock.h"
 #include "os/hs_resident.h"
 #include "server/hs_io_observe.h"
-#include "server/hs_watched.h"
 
 /* Checks per handler timeout. */
 #define LOOKS 8

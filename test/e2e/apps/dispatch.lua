@@ -88,6 +88,17 @@ routes['/sleep'] = function()
   return 'slept'
 end
 
+routes['/stream-loop'] = function(_, res)
+  res:write('begun')
+  interpreted_loop()
+end
+routes['/stream-wait'] = function(_, res)
+  res:write('begun')
+  moonring.sleep(3)
+  res:write(', ended')
+  return false
+end
+
 local tasks_seen = {}
 routes['/tasks'] = function()
   hs_queue_push(function()
@@ -112,9 +123,11 @@ routes['/tasks-seen'] = function()
 end
 
 function handle(req, res)
-  local text = routes[req.url](req)
-  if not text then
+  local text = routes[req.url](req, res)
+  if text == nil then
     return 'worker'
   end
-  res:body(text):send()
+  if text then
+    res:body(text):send()
+  end
 end

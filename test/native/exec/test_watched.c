@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "server/hs_watched.h"
+#include "exec/hs_watched.h"
 
 static const char one;
 static const char other;

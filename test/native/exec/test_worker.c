@@ -4,6 +4,8 @@
 #include "exec/gate.h"
 #include "exec/submitted_job.h"
 
+#define HANDLER_TIMEOUT_MS 800
+
 typedef struct pool {
     rig_t rig;
     hs_ev_t *ev;
@@ -14,6 +16,7 @@ typedef struct pool {
     unsigned returned;
     unsigned ran;  /* of those returned: a worker has run the handler */
     uint64_t kept; /* a handle of the job while a worker had it, 0: none */
+    unsigned interrupts;
 } pool_t;
 
 static void handle(hs_request_t *request, hs_response_t *response, void *user_data)
@@ -22,6 +25,22 @@ static void handle(hs_request_t *request, hs_response_t *response, void *user_da
         gate_pass(user_data);
     hs_res_body_str(response, hs_req_in_worker(request) ? hs_req_url(request) : "not in a worker");
     hs_res_send(response);
+}
+
+static void interrupt(void *self, hs_job_t *job, uint32_t count)
+{
+    pool_t *pool = HS_CONTAINER_OF((hs_c_handler_t *)self, pool_t, c_handler);
+    (void)job;
+    (void)count;
+    pool->interrupts++;
+}
+
+static int make_interruptible(void *context, hs_handler_t *handler, hs_errinfo_t *error)
+{
+    (void)error;
+    *handler = hs_c_handler_as_handler(context);
+    handler->interrupt = interrupt;
+    return HS_OK;
 }
 
 static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
@@ -37,6 +56,7 @@ static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
         .completions = &pool->completions,
         .count = count,
         .queue_capacity = capacity,
+        .handler_timeout_ms = HANDLER_TIMEOUT_MS,
     };
     pool->workers = hs_workers_new(&config);
     assert_non_null(pool->workers);
@@ -203,6 +223,64 @@ static void test_a_stuck_worker_is_replaced_and_may_come_back(void **state)
     pool_end(&pool);
 }
 
+/* As the I/O thread does it, every 100 ms. */
+static void watch(pool_t *pool, uint64_t from_ms, uint64_t to_ms)
+{
+    for (uint64_t now_ms = from_ms; now_ms <= to_ms; now_ms += 100)
+        hs_workers_watch(pool->workers, now_ms);
+}
+
+static void test_a_handler_without_progress_is_interrupted(void **state)
+{
+    (void)state;
+    pool_t pool;
+    pool_init(&pool, 1, 8);
+    hs_workers_free(pool.workers);
+    hs_workers_config_t config = {
+        .factory = hs_c_handler_factory(&pool.c_handler),
+        .log = &pool.rig.log,
+        .completions = &pool.completions,
+        .count = 1,
+        .queue_capacity = 8,
+        .handler_timeout_ms = HANDLER_TIMEOUT_MS,
+    };
+    config.factory.make = make_interruptible;
+    pool.workers = hs_workers_new(&config);
+    hs_job_t *job = submit_to_the_gate(&pool);
+    watch(&pool, 1000, 1700);
+    hs_job_progress(job, 2); /* it writes */
+    watch(&pool, 1800, 2400);
+    hs_job_progress(job, 1); /* it waits, for long */
+    watch(&pool, 2500, 10000);
+    hs_job_progress(job, 1);
+    watch(&pool, 10100, 10800);
+    assert_int_equal(pool.interrupts, 0);
+    watch(&pool, 10900, 11500);
+    assert_int_equal(pool.interrupts, 1);
+    submit(&pool, "/other"); /* another worker takes its place */
+    hs_workers_flush(pool.workers);
+    collect(&pool, 1);
+    gate_open(&pool.gate);
+    collect(&pool, 2);
+    watch(&pool, 11600, 20000);
+    assert_int_equal(pool.interrupts, 1);
+    pool_end(&pool);
+}
+
+static void test_a_handler_that_cannot_be_interrupted_is_left_alone(void **state)
+{
+    (void)state;
+    pool_t pool;
+    pool_init(&pool, 1, 8);
+    submit_to_the_gate(&pool);
+    watch(&pool, 1000, 10000);
+    submit_to_the_gate(&pool);
+    assert_int_equal(hs_workers_queued(pool.workers), 1); /* nothing takes its place */
+    gate_open(&pool.gate);
+    collect(&pool, 2);
+    pool_end(&pool);
+}
+
 static void test_stop_runs_what_is_queued_and_joins(void **state)
 {
     (void)state;
@@ -316,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_a_full_queue_refuses_and_the_job_stays_ours),
         cmocka_unit_test(test_a_cancelled_request_is_not_run),
         cmocka_unit_test(test_a_stuck_worker_is_replaced_and_may_come_back),
+        cmocka_unit_test(test_a_handler_without_progress_is_interrupted),
+        cmocka_unit_test(test_a_handler_that_cannot_be_interrupted_is_left_alone),
         cmocka_unit_test(test_stop_runs_what_is_queued_and_joins),
         cmocka_unit_test(test_stop_does_not_wait_for_a_stuck_one),
         cmocka_unit_test(test_a_worker_without_handler_responds_500),
