@@ -137,7 +137,7 @@ t.test('a reload applies the log level to the master, too', async (t) => {
 t.test('drain and close may be called twice, and at any time', async (t) => {
   const server = createServer({ ...OPTIONS, app: 'test/e2e/apps/dispatch.lua', processes: 1 });
   const { address } = await server.start();
-  const answer = fetch(`${address}/wait`);
+  const answer = fetch(`${address}/wait-long`);
   await until('the request is being served', () =>
     server.stats().reactors.some(({ serving }) => serving.length > 0),
   );

@@ -20,6 +20,14 @@ local routes = {
     ffi.C.poll(nil, 0, 1000)
     return 'waited'
   end,
+  -- Long enough to be seen in the status, however late that is read.
+  ['/wait-long'] = function(req)
+    if not req:in_worker() then
+      return nil
+    end
+    ffi.C.poll(nil, 0, 6000)
+    return 'waited'
+  end,
   -- Compiled within milliseconds, and then cannot be interrupted.
   ['/compiled-loop'] = function()
     while true do
