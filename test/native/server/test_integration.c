@@ -288,6 +288,20 @@ static void note_return(const hs_log_event_t *event, void *user_data)
     pthread_mutex_unlock(&returned->lock);
 }
 
+/* A worker that gets no CPU until the deadline is replaced like a stuck one: then the request is
+ * sent again. */
+static void get_in_time(uint16_t port, const char *target, answer_t *answer)
+{
+    unsigned attempts = 0;
+    do {
+        client_t *client = client_tcp(port);
+        client_get(client, target, answer);
+        client_close(client);
+        assert_true(++attempts < 50);
+    } while (answer->status == 503);
+    assert_int_equal(answer->status, 200);
+}
+
 static void test_a_handler_past_its_deadline_is_503_and_replaced(void **state)
 {
     (void)state;
@@ -304,16 +318,14 @@ static void test_a_handler_past_its_deadline_is_503_and_replaced(void **state)
     client_get(stuck, "/gate", answer);
     assert_int_equal(answer->status, 503);
     assert_true(answer->closes);
-    client_t *client = client_tcp(running.port);
-    client_get(client, "/served", answer); /* by the replacement worker */
+    get_in_time(running.port, "/served", answer); /* by the replacement worker */
     assert_string_equal(answer->body, "/served");
     gate_open(&gate);
-    client_get(client, "/gate", answer);
-    assert_int_equal(answer->status, 200);
+    get_in_time(running.port, "/gate", answer);
+    assert_string_equal(answer->body, "/gate");
     /* A worker that is still stuck at the end is leaked, with its memory. */
     gate_await(&returned, 1);
     client_close(stuck);
-    client_close(client);
     free(answer);
     stop_server(&running);
     hs_log_register(NULL, NULL);

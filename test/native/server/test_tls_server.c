@@ -509,7 +509,9 @@ static void a_handshake_has_the_deadline_of_a_head(void **state)
         int fd = client_open(hs_server_tls_port(fixture->served.server));
         client_send(fd, beginnings[i]);
         char byte;
-        assert_int_equal(read(fd, &byte, 1), 0);
+        ssize_t got = read(fd, &byte, 1);
+        /* A reset: the deadline had passed before the client sent. */
+        assert_true(got == 0 || (got < 0 && errno == ECONNRESET));
         close(fd);
     }
     served_stop(&fixture->served);
