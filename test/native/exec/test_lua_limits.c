@@ -21,17 +21,25 @@ static void run(void **state, const char *text, const char *body)
 static void a_burst_is_admitted_and_then_the_rate(void **state)
 {
     run(state,
-        "local limit = moonring.limit.rate('api', { rate = 2, burst = 5 })\n" HANDLE(
-            "local admitted, info = 0\n"
-            "for i = 1, 10 do local yes, told = limit:check('k')\n"
-            "  if yes then admitted, info = admitted + 1, told else last = told end end\n"
-            "assert(info.remaining == 0 and info.limit == 5, info.remaining)\n"
-            "assert(last.retry_after > 0 and last.retry_after <= 0.5, last.retry_after)\n"
-            "assert(last.reset > 2 and last.reset <= 2.5, last.reset)\n"
-            "assert(limit:check('other'))\n"
-            "moonring.sleep(last.retry_after + 0.0005)\n"
-            "local yes, after = limit:check('k'), limit:check('k')\n"
-            "res:body(admitted .. tostring(yes) .. tostring(after))"),
+        "local limit = moonring.limit.rate('api', { rate = 2, burst = 5 })\n"
+        "local function try(key)\n"
+        "  local began, admitted, info, last = moonring.now(), 0\n"
+        "  for i = 1, 10 do local yes, told = limit:check(key)\n"
+        "    if yes then admitted, info = admitted + 1, told else last = told end end\n"
+        "  if moonring.now() - began > 0.4 then return end\n"
+        "  assert(info.remaining == 0 and info.limit == 5, info.remaining)\n"
+        "  assert(last.retry_after > 0 and last.retry_after <= 0.5, last.retry_after)\n"
+        "  assert(last.reset > 2 and last.reset <= 2.5, last.reset)\n"
+        "  assert(limit:check('other ' .. key))\n"
+        "  moonring.sleep(last.retry_after + 0.0005)\n"
+        "  local yes, after = limit:check(key), limit:check(key)\n"
+        "  if moonring.now() - began > 0.9 then return end\n"
+        "  return admitted .. tostring(yes) .. tostring(after)\n"
+        "end\n" HANDLE(
+            /* again if this process did not run for so long that more was admitted */
+            "local result\n"
+            "for i = 1, 10 do result = result or try('k' .. i) end\n"
+            "res:body(tostring(result))"),
         "5truefalse");
 }
 
@@ -65,26 +73,40 @@ static void a_cost_counts_as_many(void **state)
         "truefalsetrue0");
 }
 
-static void a_hook_responds_with_429_and_the_fields(void **state)
+/* False: it took so long that the fields have other numbers of seconds. */
+static bool a_hook_limits(lua_bench_t *lb)
 {
     desk_t desk;
-    desk_begin(&desk, *state,
+    char first[sizeof(lb->fields)];
+    desk_begin(&desk, lb,
                "local limit = moonring.limit.rate('api', { rate = 1, per = 10, burst = 2,\n"
                "  key = function() return 'k' end })\n"
                "local app = moonring.router.new()\n"
                "app:before(limit:hook())\n"
                "app:get('/x', function(req, res) res:body('fine') end)\n"
                "handle = app:handler()");
+    uint64_t begin_ms = hs_clock_monotonic_ms();
     expect(&desk, "fine");
-    const lua_bench_t *lb = *state;
-    assert_non_null(strstr(lb->fields, "RateLimit-Policy: \"api\";q=2;w=20\r\n"));
-    assert_non_null(strstr(lb->fields, "RateLimit: \"api\";r=1;t=10\r\n"));
+    memcpy(first, lb->fields, sizeof(first));
     expect(&desk, "fine");
     expect(&desk, "Too Many Requests\n");
+    bool in_time = hs_clock_monotonic_ms() - begin_ms < 900;
+    desk_end(&desk);
+    if (!in_time)
+        return false;
+    assert_non_null(strstr(first, "RateLimit-Policy: \"api\";q=2;w=20\r\n"));
+    assert_non_null(strstr(first, "RateLimit: \"api\";r=1;t=10\r\n"));
     assert_int_equal(lb->status, 429);
     assert_non_null(strstr(lb->fields, "RateLimit: \"api\";r=0;t=20\r\n"));
     assert_non_null(strstr(lb->fields, "Retry-After: 10\r\n"));
-    desk_end(&desk);
+    return true;
+}
+
+static void a_hook_responds_with_429_and_the_fields(void **state)
+{
+    int attempts = 0;
+    while (!a_hook_limits(*state))
+        assert_true(++attempts < 10);
 }
 
 /* ---- Concurrency. ---- */
@@ -124,19 +146,28 @@ static void a_lease_ends_with_its_request_even_if_that_fails(void **state)
 static void the_lease_of_a_dead_process_ends_with_its_time(void **state)
 {
     run(state,
-        "local limit = moonring.limit.concurrency('work', { max = 1, wait = 2, lease = 0.3 "
-        "})\n" HANDLE(/* as another process has left it */
-                      "moonring.shared('limits'):set('concurrency work k',\n"
-                      "  ('dead %.3f\\n'):format(moonring.now() + 0.1), 0.1)\n"
-                      "local began = moonring.now()\n"
-                      "assert(limit:acquire('k'))\n"
-                      "local waited = moonring.now() - began\n"
-                      "assert(waited >= 0.09, waited)\n"
-                      /* its own is kept for as long as the request goes on */
-                      "moonring.sleep(0.7)\n"
-                      "local none, why = moonring.limit.concurrency('work', { max = 1 "
-                      "}):acquire('k')\n"
-                      "res:body(tostring(none) .. why)"),
+        "local limit = moonring.limit.concurrency('work', { max = 1, wait = 5, lease = 0.3 })\n"
+        "local function try(key)\n"
+        /* as another process has left it */
+        "  moonring.shared('limits'):set('concurrency work ' .. key,\n"
+        "    ('dead %.3f\\n'):format(moonring.now() + 0.1), 0.1)\n"
+        "  local began = moonring.now()\n"
+        "  assert(limit:acquire(key))\n"
+        "  local got = moonring.now()\n"
+        "  if got - began < 0.09 then return 'waited ' .. got - began end\n"
+        /* its own is kept for as long as the request goes on, and this process runs */
+        "  local last, gap = got, 0\n"
+        "  while last - got < 0.7 do\n"
+        "    moonring.sleep(0.005)\n"
+        "    local now = moonring.now()\n"
+        "    last, gap = now, math.max(gap, now - last)\n"
+        "  end\n"
+        "  local none, why = moonring.limit.concurrency('work', { max = 1 }):acquire(key)\n"
+        "  if none and gap > 0.1 then return end\n"
+        "  return tostring(none) .. tostring(why)\n"
+        "end\n" HANDLE("local result\n"
+                       "for i = 1, 5 do result = result or try('k' .. i) end\n"
+                       "res:body(tostring(result))"),
         "nilbusy");
 }
 
@@ -167,7 +198,7 @@ static void a_lock_ends_with_its_time_and_its_late_holder_learns_it(void **state
                "local began = moonring.now()\n"
                "local second = assert(moonring.lock.acquire('l', { wait = 5 }))\n"
                "local waited = moonring.now() - began\n"
-               "assert(waited >= 0.04 and waited < 2, waited)\n"
+               "assert(waited >= 0.04 and waited < 4, waited)\n"
                "local _, why = first:release()\n"
                "local _, late = first:extend()\n"
                "assert(second:extend(1) and second:is_held() and not first:is_held())\n"
@@ -217,9 +248,11 @@ static void a_stale_value_is_given_while_it_is_computed_anew(void **state)
         "local function slow() count = count + 1 moonring.sleep(0.02) return count end\n" HANDLE(
             "local first = cache:get('k', slow)\n"
             "moonring.sleep(0.04)\n"
-            "local began = moonring.now()\n"
+            /* a task that continues as soon as this one waits */
+            "local has_waited = false\n"
+            "moonring.spawn(function() moonring.sleep(0) has_waited = true end)\n"
             "local second, third = cache:get('k', slow), cache:get('k', slow)\n"
-            "assert(moonring.now() - began < 0.015)\n"
+            "assert(not has_waited)\n"
             "while cache:peek('k') == 1 do moonring.sleep(0.005) end\n"
             "res:body(first .. second .. third .. cache:peek('k') .. count)"),
         "11122");
@@ -267,8 +300,12 @@ static void a_state_keeps_recent_values_until_they_are_deleted(void **state)
             /* as another reactor deletes it */
             "moonring.shared('cache'):delete('cache c k')\n"
             "moonring.publish('moonring cache c', 'k')\n"
-            "moonring.sleep(0.01)\n"
-            "res:body(tostring(cache:get('k', function() return 'new' end)))"),
+            "local value\n"
+            "repeat\n"
+            "  moonring.sleep(0.001)\n"
+            "  value = cache:get('k', function() return 'new' end)\n"
+            "until value ~= second\n"
+            "res:body(tostring(value))"),
         "new");
 }
 

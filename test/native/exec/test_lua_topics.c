@@ -75,8 +75,10 @@ static void a_detached_one_lives_until_the_state_is_replaced(void **state)
                "moonring.subscribe('t', { detached = true }, function(message)\n"
                "  if message == 'raise' then error 'told' end\n"
                "  got = got .. message end)\n" /* while the file is loaded */
-               HANDLE("moonring.publish('t', 'raise') moonring.publish('t', 'x')\n"
-                      "moonring.sleep(0.02) res:body(got)"));
+               HANDLE("local before = #got\n"
+                      "moonring.publish('t', 'raise') moonring.publish('t', 'x')\n"
+                      "repeat moonring.sleep(0.001) until #got > before\n"
+                      "res:body(got)"));
     assert_int_equal(desk.hub.count, 1);
     expect(&desk, "x");
     expect(&desk, "xx");
