@@ -25,6 +25,9 @@
 #include "os/hs_append.h"
 #include "os/hs_log.h"
 
+/* No step of a test takes this long, however busy the machine is. */
+#define STUCK_S 120
+
 /* A limit on the file size simulates a full disk. */
 static void limit_files(rlim_t bytes)
 {
@@ -78,7 +81,7 @@ static void a_long_record_does_not_wait_for_a_pipe_with_little_room(void **state
     char message[HS_LOG_MESSAGE_CAP];
     memset(message, 'm', sizeof(message));
     hs_log_json_t json = { .fd = fds[1], .reactor = 0 };
-    alarm(10); /* kills the test if it blocks */
+    alarm(STUCK_S); /* kills the test if it blocks */
     hs_log_json_sink(&json, HS_LOG_WARN, message, sizeof(message) - 1);
     alarm(0);
     assert_int_equal(json.loss.lines, 1);
@@ -175,7 +178,7 @@ static void lines_of_two_writers_do_not_mix_on_a_terminal(void **state)
         writers[i].round = &round;
         pthread_create(&writers[i].thread, NULL, write_a_line_each_round, &writers[i]);
     }
-    alarm(10); /* kills the test if part of a line is missing */
+    alarm(STUCK_S); /* kills the test if part of a line is missing */
     for (int i = 0; i < ROUNDS; i++) {
         pthread_barrier_wait(&round);
         read_screen(&screen, shown[i][0], sizeof(shown[i]));
@@ -205,7 +208,7 @@ static void a_terminal_that_was_stopped_holds_nobody_up(void **state)
     line[LONG_LINE - 1] = '\n';
     int opened = hs_append_open(&append, NULL, STDOUT_FILENO, &error);
     ptrdiff_t taken = -1;
-    alarm(10); /* kills the test if it blocks */
+    alarm(STUCK_S); /* kills the test if it blocks */
     if (opened == HS_OK) {
         /* The last write finds less room than a line needs. */
         while ((taken = hs_append_lines(&append, line, LONG_LINE)) == LONG_LINE) {
@@ -230,7 +233,7 @@ static void a_fifo_that_no_process_reads_is_an_error_and_not_waited_for(void **s
     assert_int_equal(mkfifo(path, 0600), 0);
     hs_append_t append;
     hs_errinfo_t error = { 0 };
-    (void)alarm(10); /* kills the test if it blocks */
+    (void)alarm(STUCK_S); /* kills the test if it blocks */
     assert_int_equal(hs_append_open(&append, path, -1, &error), HS_ERR_SYSTEM);
     assert_int_equal(error.sys_errno, ENXIO);
     assert_non_null(strstr(error.text, path));

@@ -36,7 +36,7 @@ static void a_wait_ends_in_time_when_the_clock_is_set_back(void **state)
     pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t cond;
     hs_cond_init(&cond);
-    (void)alarm(10); /* kills this program */
+    (void)alarm(120); /* kills this program */
     hs_deadline_t until = hs_thread_time_in(20);
     pthread_mutex_lock(&mutex);
     int result;
@@ -58,7 +58,7 @@ static void a_consumer_of_work_wakes_in_time_when_the_clock_is_set_back(void **s
     (void)state;
     hs_workq_t queue;
     assert_true(hs_workq_init(&queue, 4));
-    (void)alarm(10);
+    (void)alarm(120);
     hs_deadline_t until = hs_thread_time_in(20);
     assert_int_equal(hs_workq_wait(&queue, &until), HS_WORKQ_TIMEOUT);
     (void)alarm(0);

@@ -269,6 +269,8 @@ static void a_reader_that_stalls_is_not_waited_for_and_hears_of_it(void **state)
     };
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0); /* it blocks */
+    int small = 64 * 1024; /* whatever the system's default is */
+    assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
     hs_log_json_t json = { .fd = fds[0], .reactor = 1 };
     hs_log_t log;
     hs_log_init(&log, HS_LOG_DEBUG, hs_log_json_sink, &json);
@@ -334,7 +336,7 @@ static void hs_log_does_not_wait_for_a_full_standard_error(void **state)
 {
     (void)state;
     int fds[2];
-    (void)alarm(10); /* kills this program if it blocks */
+    (void)alarm(120); /* kills this program if it blocks */
     int kept = fill_stderr(fds);
     uint64_t begin_ms = hs_clock_monotonic_ms();
     for (int i = 0; i < 500; i++)

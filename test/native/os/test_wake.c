@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -145,8 +146,8 @@ static void *produce(void *ud)
     for (long i = 1; i <= ROUNDS; i++) {
         *self->posted = i;
         hs_ev_wake(self->ev);
-        while (atomic_load_explicit(self->acknowledged, memory_order_acquire) < i) {
-        }
+        while (atomic_load_explicit(self->acknowledged, memory_order_acquire) < i)
+            (void)sched_yield();
     }
     return NULL;
 }

@@ -243,7 +243,7 @@ static void a_reader_never_sees_torn_text(void **state)
     pthread_t thread;
     assert_int_equal(0, pthread_create(&thread, NULL, serve_alternating, &writer));
     int seen = 0, torn = 0;
-    uint64_t until_ms = hs_monotonic_ms() + WAIT_S * 1000;
+    uint64_t until_ms = hs_monotonic_ms() + 6 * WAIT_S * 1000;
     while (seen < WANTED && hs_monotonic_ms() < until_ms) {
         hs_stats_serving_t serving;
         atomic_fetch_add(&writer.looks, 1);
