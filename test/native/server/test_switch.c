@@ -1,5 +1,6 @@
 /* A running server switches to the next generation of its Lua handler: hs_server_prepare and
  * hs_server_switch, as called by a supervisor or a C program. */
+#include <poll.h>
 #include <stdatomic.h>
 
 #include "running_server.h"
@@ -144,6 +145,7 @@ static void *ask(void *argument)
         int version = version_at(client, asker->path);
         asker->went_back |= version < asker->last;
         asker->last = version;
+        (void)poll(NULL, 0, 1); /* the next generation is loaded by a thread of low priority */
     }
     client_close(client);
     return NULL;
