@@ -23,6 +23,7 @@ interface Case {
 const HEAD = 'HTTP/1.1 200 OK\r\n';
 /** One thread, and therefore one pool. */
 const INLINE = ['--dispatch', 'inline', '--threads', '0'];
+const WORKERS = 12;
 const soon = { options: { read_timeout: 0.3 } };
 
 const cases: readonly Case[] = [
@@ -170,13 +171,20 @@ async function provoke(
 
 for (const [where, args] of [
   ['a reactor', INLINE],
-  ['workers', ['--dispatch', 'worker', '--threads', '12']],
+  ['workers', ['--dispatch', 'worker', '--threads', String(WORKERS)]],
 ] as const) {
   t.test(`errors have names, ${where}`, { skip: noUsage }, async (t) => {
     const server = await startServer(t, { app: 'fetching.lua', args });
     const [reactor = 0] = server.reactorPids();
-    const warm = await rawUpstream(t, (socket) => socket.end(`${HEAD}\r\n`));
-    await Promise.all(Array.from({ length: 24 }, () => order(server, { url: warm.url })));
+    // Workers are started on demand, and each has descriptors: all of them have to wait at once.
+    const held = new Set<Socket>();
+    const warm = await rawUpstream(t, (socket) => {
+      held.add(socket);
+      if (held.size < WORKERS) return;
+      for (const each of held) each.end(`${HEAD}\r\n`);
+      held.clear();
+    });
+    await Promise.all(Array.from({ length: 2 * WORKERS }, () => order(server, { url: warm.url })));
     const used = async () => {
       await fetch(server.url);
       return descriptorsOf(reactor);
@@ -221,9 +229,9 @@ t.test('connections that died while idle are replaced', async (t) => {
 
 t.test('unreachable servers', async (t) => {
   const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
-  const gone = await rawUpstream(t, () => {});
-  await gone.close();
-  t.equal((await order(server, { url: gone.url })).error, 'refused');
+  // The port of a connection, at which no other process can listen meanwhile.
+  const { socket } = await connectRaw(t, server);
+  t.equal((await order(server, { url: `http://127.0.0.1:${socket.localPort}` })).error, 'refused');
   t.equal((await order(server, { url: 'http://nowhere.invalid/' })).error, 'host not found');
   t.match((await order(server, { url: 'http://a b/' })).error, /^bad URL: /);
 });

@@ -293,6 +293,12 @@ static void *work(void *argument)
     return NULL;
 }
 
+static bool may_start(const hs_workers_t *workers)
+{
+    return workers->started < workers->config.count + workers->stuck &&
+           workers->started < most_threads(workers);
+}
+
 static void start_one(hs_workers_t *workers)
 {
     worker_t *worker = &workers->workers[workers->started];
@@ -394,8 +400,7 @@ static void publish_submitted(hs_workers_t *workers)
     if (hs_workq_has_idle(&workers->queue))
         return;
     workers->unwoken = workers->unwoken_turns = 0;
-    if (workers->started < workers->config.count + workers->stuck &&
-        workers->started < most_threads(workers))
+    if (may_start(workers))
         start_one(workers);
 }
 
@@ -525,16 +530,27 @@ bool hs_workers_are_lost(const hs_workers_t *workers)
     return workers->stuck > 0 && workers->stuck == workers->started;
 }
 
+/* Requests wait, and for a while none has come back: those that are handled may wait, too. */
+static void reinforce(hs_workers_t *workers)
+{
+    if (hs_workq_length(&workers->queue) > 0 && !hs_workq_has_idle(&workers->queue) &&
+        may_start(workers))
+        start_one(workers);
+}
+
 int hs_workers_look_ms(hs_workers_t *workers, int timeout_ms)
 {
     HS_ASSERT(workers->unwoken == 0 && workers->submitted == 0);
     if (workers->outstanding == 0)
         return timeout_ms;
     int look_ms = workers->look_ms;
-    if (workers->look_ms < LOOK_LONGEST_MS)
+    if (workers->look_ms < LOOK_LONGEST_MS) {
         workers->look_ms *= 2;
-    else if (workers->stuck > 0)
-        insist(workers);
+    } else {
+        if (workers->stuck > 0)
+            insist(workers);
+        reinforce(workers);
+    }
     return timeout_ms < 0 || look_ms < timeout_ms ? look_ms : timeout_ms;
 }
 

@@ -36,6 +36,14 @@ static inline void gate_await(gate_t *gate, unsigned waiting)
     pthread_mutex_unlock(&gate->lock);
 }
 
+static inline unsigned gate_waiting(gate_t *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    unsigned waiting = gate->waiting;
+    pthread_mutex_unlock(&gate->lock);
+    return waiting;
+}
+
 static inline void gate_open(gate_t *gate)
 {
     pthread_mutex_lock(&gate->lock);

@@ -111,18 +111,23 @@ static void take_posted(pool_t *pool)
     }
 }
 
-/* As the I/O thread does it, until so many are back. */
+/* As the I/O thread does it. */
+static void turn(pool_t *pool)
+{
+    hs_workers_wake(pool->workers);
+    int timeout_ms = 0;
+    if (hs_completions_begin_sleep(&pool->completions))
+        timeout_ms = hs_workers_look_ms(pool->workers, 10000);
+    assert_true(hs_ev_poll(pool->ev, timeout_ms) >= 0);
+    hs_completions_end_sleep(&pool->completions);
+    take_posted(pool);
+}
+
+/* Until so many are back. */
 static void collect(pool_t *pool, unsigned wanted)
 {
-    while (pool->returned < wanted) {
-        hs_workers_wake(pool->workers);
-        int timeout_ms = 0;
-        if (hs_completions_begin_sleep(&pool->completions))
-            timeout_ms = hs_workers_look_ms(pool->workers, 10000);
-        assert_true(hs_ev_poll(pool->ev, timeout_ms) >= 0);
-        hs_completions_end_sleep(&pool->completions);
-        take_posted(pool);
-    }
+    while (pool->returned < wanted)
+        turn(pool);
 }
 
 static void pool_end(pool_t *pool)
@@ -163,6 +168,23 @@ static void test_one_at_a_time_wakes_the_sleeping_loop(void **state)
         pool.returned = 0;
         collect(&pool, 1);
     }
+    pool_end(&pool);
+}
+
+static void test_requests_that_arrive_together_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    pool_t pool;
+    pool_init(&pool, 3, 8);
+    for (unsigned i = 0; i < 4; i++)
+        submit(&pool, "/gate");
+    hs_workers_flush(pool.workers);
+    while (gate_waiting(&pool.gate) < 3)
+        turn(&pool);
+    assert_int_equal(pool.returned, 0);
+    gate_open(&pool.gate);
+    collect(&pool, 4);
+    assert_int_equal(pool.ran, 4);
     pool_end(&pool);
 }
 
@@ -392,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_one_at_a_time_wakes_the_sleeping_loop),
         cmocka_unit_test(test_a_lone_request_is_seen_although_the_loop_never_sleeps),
         cmocka_unit_test(test_the_generation_moves_when_a_worker_posts),
+        cmocka_unit_test(test_requests_that_arrive_together_do_not_wait_for_each_other),
         cmocka_unit_test(test_a_full_queue_refuses_and_the_job_stays_ours),
         cmocka_unit_test(test_a_cancelled_request_is_not_run),
         cmocka_unit_test(test_a_stuck_worker_is_replaced_and_may_come_back),
