@@ -15,3 +15,8 @@ uint64_t hs_clock_monotonic_ns(void);
  * deadlines. */
 int64_t hs_clock_realtime_s(void);
 int64_t hs_clock_realtime_ms(void);
+
+/* The wall clock less the monotonic one. `before` is an earlier result (0: there is none): it stays
+ * unless the clock was set or has drifted, so that times made with results that follow each other
+ * are in order. A time made with it is not in the future. */
+int64_t hs_clock_real_offset_ms(int64_t before);

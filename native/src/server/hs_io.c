@@ -45,7 +45,7 @@ void hs_io_begin_turn(hs_io_t *io)
     loop->now_ns = hs_clock_monotonic_ns();
     loop->now_ms = loop->now_ns / 1000000;
     if (loop->now_ms >= io->real_offset_until_ms) {
-        io->real_offset_ms = hs_clock_realtime_ms() - (int64_t)loop->now_ms;
+        io->real_offset_ms = hs_clock_real_offset_ms(io->real_offset_ms);
         io->real_offset_until_ms = loop->now_ms + REAL_OFFSET_MS;
         atomic_store_explicit(&io->spans.real_offset_ms, io->real_offset_ms, memory_order_relaxed);
     }

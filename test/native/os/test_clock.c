@@ -59,6 +59,23 @@ static void realtime_is_the_time_of_day(void **state)
     assert_true(s > 1700000000);
 }
 
+static void the_offset_of_the_wall_clock_does_not_alternate(void **state)
+{
+    (void)state;
+    int64_t first = hs_clock_real_offset_ms(0);
+    int64_t offset = first;
+    int changes = 0;
+    for (int i = 0; i < 100000; i++) {
+        int64_t next = hs_clock_real_offset_ms(offset);
+        changes += next != offset;
+        offset = next;
+        int64_t time_ms = (int64_t)hs_clock_monotonic_ms() + offset;
+        assert_true(time_ms <= hs_clock_realtime_ms());
+    }
+    assert_true(changes <= 1);
+    assert_true(offset == first || offset == first - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -66,6 +83,7 @@ int main(void)
         cmocka_unit_test(monotonic_ms_is_monotonic_ns_in_other_units),
         cmocka_unit_test(monotonic_advances_within_a_millisecond),
         cmocka_unit_test(realtime_is_the_time_of_day),
+        cmocka_unit_test(the_offset_of_the_wall_clock_does_not_alternate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
