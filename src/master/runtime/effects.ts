@@ -391,12 +391,17 @@ function afterLastWords(worker: Worker, then: () => void): void {
     then();
     return;
   }
+  let look: NodeJS.Immediate | undefined;
   const end = () => {
     clearTimeout(timer);
+    clearImmediate(look);
     worker.off('disconnect', end);
     then();
   };
-  const timer = setTimeout(end, LAST_WORDS_MS);
+  // After one more look at the channel: this process may have had to wait, too.
+  const timer = setTimeout(() => {
+    look = setImmediate(end);
+  }, LAST_WORDS_MS);
   worker.on('disconnect', end);
 }
 
