@@ -5,8 +5,9 @@ import { changingConfig } from './changing-config.js';
 import { startCheckedClients } from './checked-clients.js';
 import { memoryGroup } from './memory-group.js';
 import { isRunning } from './process-table.js';
-import { connectRaw, type RawClient } from './raw-client.js';
+import { connectRaw, type RawClient, requestText } from './raw-client.js';
 import { type Server, startServer } from './server.js';
+import type { LogLine } from './server-output.js';
 import { socketDirectory } from './socket-directory.js';
 import { until } from './until.js';
 
@@ -106,12 +107,15 @@ export async function crash(
       else if (request === undefined) await killOne(server, i);
       else {
         culprits++;
+        const before = crashesOf(server).length;
         const client = await connectRaw(t, address);
-        const { status, victim } = await askForTheEnd(client, request);
+        const { status } = await client.request(requestText(request));
         client.socket.destroy();
         if (status === 503) culpritsRefused++;
         // The loop may have been interrupted without the process exiting.
-        if (!way.startsWith('loop')) await until('its end', () => !isRunning(victim));
+        if (!way.startsWith('loop')) {
+          await until('its end', () => crashesOf(server).length > before);
+        }
       }
       await until('all serve', () => allServe(server));
     }
@@ -140,18 +144,17 @@ export async function askSomething(client: RawClient): Promise<number> {
   return (await client.request(GET)).status;
 }
 
-/** The status, and the process that has the connection. */
-export async function askForTheEnd(client: RawClient, path: string) {
-  const ask = (target: string) => client.request(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
-  const victim = Number((await ask('/pid')).body.toString());
-  return { victim, status: (await ask(path)).status };
+/** The records of crashes so far. */
+export function crashesOf({ logs }: Server): LogLine[] {
+  return logs.filter(({ msg }) => msg === 'reactor crashed');
 }
 
 async function killOne(server: Server, i: number): Promise<void> {
   const pids = server.reactorPids();
   const victim = pids[i % pids.length] ?? 0;
+  const before = crashesOf(server).length;
   process.kill(victim, 'SIGKILL');
-  await until('the process has ended', () => !isRunning(victim));
+  await until('its end', () => crashesOf(server).length > before);
 }
 
 /** A process that is exiting or about to. */

@@ -97,8 +97,6 @@ function handle(req, res)
     ends[path]()
   elseif directory then
     res:body(tostring(C.chdir(directory)))
-  elseif path == '/pid' then
-    res:body(tostring(C.getpid()))
   else
     res:body(req:body())
   end
