@@ -26,7 +26,9 @@ async function errorLine(server: Server, text: string): Promise<string> {
   return JSON.stringify(line);
 }
 
-const server = await startServer(t, { app: APP });
+// Inline: a handler that had to wait for the CPU would count as slow and move to a worker, whose Lua
+// state has not kept the request.
+const server = await startServer(t, { app: APP, args: ['--dispatch', 'inline'] });
 const reactors = server.reactorPids();
 const client = await connectRaw(t, server);
 const get = (path: string) => client.request(requestText(path));
