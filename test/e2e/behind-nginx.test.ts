@@ -63,7 +63,7 @@ async function startNginx(t: Test, upstream: string): Promise<string> {
   t.teardown(async () => {
     // A SIGTERM just before it waits for events is noticed only at the next one.
     nginx.kill('SIGKILL');
-    if (nginx.exitCode === null) await once(nginx, 'exit');
+    if (nginx.exitCode === null && nginx.signalCode === null) await once(nginx, 'exit');
     rmSync(directory, { recursive: true });
   });
   await until('nginx listens', () => listensAt(front));

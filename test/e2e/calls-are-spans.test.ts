@@ -5,6 +5,7 @@ import { listenLocally } from './listening.js';
 import { postgresPrograms, startPostgres } from './postgres-server.js';
 import { startRedis } from './redis-server.js';
 import { type Server, startServer } from './server.js';
+import { until } from './until.js';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const PARENT = 'b7ad6b7169203331';
@@ -44,16 +45,30 @@ interface Traced {
   readonly calls: readonly Span[];
 }
 
+/**
+ * In milliseconds. The end of the server waits only a second for a collector, which on a busy machine
+ * may take longer.
+ */
+const SOON = { OTEL_BSP_SCHEDULE_DELAY: '50' };
+
+/** The span of the request, which comes after those of its calls. */
+function requestSpan({ spans }: { readonly spans: readonly Span[] }): Promise<Span> {
+  return until('the span of the request', () => spans.find(({ kind }) => kind === SERVER));
+}
+
 /** Sends one request, and stops: the spans of that request. */
 async function trace(t: Test, path: string, dispatch: string, env: Record<string, string>) {
   const collector = await openCollector(t);
   const args = ['--otlp', collector.url, '--trace-sample', '1000000', '--dispatch', dispatch];
-  const server = await startServer(t, { app: 'calls.lua', args: [...args, '--threads', '1'], env });
+  const server = await startServer(t, {
+    app: 'calls.lua',
+    args: [...args, '--threads', '1'],
+    env: { ...SOON, ...env },
+  });
   t.equal(await ask(server, path), 200);
+  const request = await requestSpan(collector);
   await server.stop();
   t.notMatch(JSON.stringify(collector.spans), /secret/);
-  const request = collector.spans.find(({ kind }) => kind === SERVER);
-  if (request === undefined) throw new Error('the request has no span');
   const calls = collector.spans.filter(({ kind }) => kind === CLIENT);
   t.match(request, { traceId: TRACE, parentSpanId: PARENT });
   for (const call of calls) {
@@ -218,9 +233,10 @@ t.test('calls of a request that is not sampled are not exported', async (t) => {
 t.test('a sampled request without a trace starts one for its calls', async (t) => {
   const collector = await openCollector(t);
   const args = ['--otlp', collector.url, '--trace-sample', '1', '--access-log', 'json'];
-  const server = await startServer(t, { app: 'calls.lua', args });
+  const server = await startServer(t, { app: 'calls.lua', args, env: SOON });
   t.equal((await fetch(`${server.url}/broken`)).status, 200);
   const line = await server.logLine('access log', ({ msg }) => msg === 'request completed');
+  await requestSpan(collector);
   await server.stop();
   const [get, begin, request] = collector.spans;
   t.equal(get?.parentSpanId, request?.spanId);

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
 import { promisify } from 'node:util';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { Agent, request } from 'undici';
 import { descriptorsOf, noUsage } from './process-usage.js';
 import { pythonWith } from './python-with.js';
@@ -13,33 +13,40 @@ import { until } from './until.js';
 
 const ENDLESS = '/down?100000000';
 
-const server = await startServer(t, {
-  app: 'streams.lua',
-  processes: 1,
-  args: ['--dispatch', 'inline', '--write-timeout', '500ms', '--body-timeout', '500ms'],
-});
-const client = await connectRaw(t, server);
+const server = await start(t);
+const { client, open, newEnds } = server;
 
-let known = 0;
-
-/** How the handlers of the requests since the last call ended. */
-async function newEnds(count: number): Promise<string[]> {
-  const all = await until('the handlers have ended', async () => {
-    const text = (await client.request(requestText('/ended'))).body.toString();
-    const ends = text === '' ? [] : text.split(', ');
-    return ends.length >= known + count && ends;
+async function start(t: Test, ...args: string[]) {
+  const started = await startServer(t, {
+    app: 'streams.lua',
+    processes: 1,
+    args: ['--dispatch', 'inline', ...args],
   });
-  const ends = all.slice(known);
-  known = all.length;
-  return ends;
-}
+  const { host, port } = started;
+  const client = await connectRaw(t, started);
+  let known = 0;
 
-async function open(text: string) {
-  const socket = createConnection({ host: server.host, port: server.port });
-  socket.on('error', () => {});
-  await once(socket, 'connect');
-  socket.write(text);
-  return socket;
+  /** How the handlers of the requests since the last call ended. */
+  async function newEnds(count: number): Promise<string[]> {
+    const all = await until('the handlers have ended', async () => {
+      const text = (await client.request(requestText('/ended'))).body.toString();
+      const ends = text === '' ? [] : text.split(', ');
+      return ends.length >= known + count && ends;
+    });
+    const ends = all.slice(known);
+    known = all.length;
+    return ends;
+  }
+
+  async function open(text: string) {
+    const socket = createConnection({ host, port });
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(text);
+    return socket;
+  }
+
+  return { ...started, client, open, newEnds };
 }
 
 t.test('a client that resets its connection ends the wait of its handler', async (t) => {
@@ -72,15 +79,18 @@ t.test('an upload that is aborted', async (t) => {
   t.strictSame(await newEnds(1), ['aborted']);
 });
 
+// In servers of their own: the timeouts would also end clients of the other tests that the system
+// lets wait.
 t.test('a client that stops reading is closed after --write-timeout', async (t) => {
+  const { open, newEnds } = await start(t, '--write-timeout', '500ms');
   const socket = await open(requestText(ENDLESS));
-  await once(socket, 'data');
-  socket.pause();
+  socket.once('data', () => socket.pause());
   t.strictSame(await newEnds(1), ['aborted']);
   socket.destroy();
 });
 
 t.test('a client that stops sending is closed after --body-timeout', async (t) => {
+  const { open, newEnds } = await start(t, '--body-timeout', '500ms');
   const headers = { 'Content-Length': '1000000' };
   const socket = await open(requestText('/up', { method: 'PUT', headers }));
   socket.write('the beginning');

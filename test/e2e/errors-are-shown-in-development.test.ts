@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { packageRoot } from '../../src/shared/package-info.js';
@@ -44,6 +44,12 @@ function handle(req, res)
   return routed(req, res)
 end
 `;
+
+/** As editors do: whoever reads it meanwhile gets the old or the new text, not a part. */
+function replace(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text);
+  renameSync(`${path}.new`, path);
+}
 
 const lineOf = (comment: string) =>
   SOURCE.split('\n').findIndex((line) => line.endsWith(`-- ${comment}`)) + 1;
@@ -128,7 +134,7 @@ end
     server.logs.filter(({ msg }) => /^reload(?:ed| rejected)/.test(String(msg))).length;
   const save = async (path: string, text: string) => {
     const before = ended();
-    writeFileSync(path, text);
+    replace(path, text);
     await until('the end of the reload', () => ended() > before);
   };
   const get = (path: string, accept: string) =>
@@ -170,7 +176,7 @@ end
 });
 
 t.test('--dev implies --watch', async (t) => {
-  writeFileSync(app, "function handle(_, res) res:body('mended'):send() end\n");
+  replace(app, "function handle(_, res) res:body('mended'):send() end\n");
   await server.logLine('the reload', ({ msg }) => msg === 'reloaded');
   t.equal(await (await get('/at-once')).text(), 'mended');
 });
@@ -186,7 +192,7 @@ t.test('with --dev the server waits for an app that does not load to be fixed', 
         said += String(chunk);
       });
       await until('the message', () => said.includes('waiting for a file of the app to be saved'));
-      writeFileSync(broken, "function handle(_, res) res:body('loaded'):send() end\n");
+      replace(broken, "function handle(_, res) res:body('loaded'):send() end\n");
     },
   });
   t.equal(await (await fetch((await waiting).url)).text(), 'loaded');

@@ -68,7 +68,9 @@ async function listening(t: Test, server: Server, path?: string): Promise<Upstre
 
 /** A node:http server. */
 export function upstream(t: Test, listener: RequestListener, path?: string): Promise<Upstream> {
-  return listening(t, createServer({ keepAlive: true }, listener), path);
+  // Connections stay open between requests, however long the system lets a process wait.
+  const server = createServer({ keepAlive: true, keepAliveTimeout: 0 }, listener);
+  return listening(t, server, path);
 }
 
 /** A server that passes each connection to `serve` once bytes of a request have arrived. */

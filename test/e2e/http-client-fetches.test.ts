@@ -198,17 +198,20 @@ t.test('https', async (t) => {
   const { cert, options } = makeCertificate(t);
   const server = await startServer(t, { app: 'fetching.lua', args: INLINE });
   let connections = 0;
-  const behind = createHttpsServer({ ...options, keepAlive: true }, (request, response) => {
-    const { socket } = request;
-    if (request.url === '/cut' || request.url === '/ended') {
-      socket.write('HTTP/1.1 200 OK\r\n\r\nsome content', () => {
-        if (request.url === '/ended') socket.end();
-        else (socket as unknown as { _handle: { close: () => void } })._handle.close();
-      });
-      return;
-    }
-    request.pipe(response);
-  });
+  const behind = createHttpsServer(
+    { ...options, keepAlive: true, keepAliveTimeout: 0 },
+    (request, response) => {
+      const { socket } = request;
+      if (request.url === '/cut' || request.url === '/ended') {
+        socket.write('HTTP/1.1 200 OK\r\n\r\nsome content', () => {
+          if (request.url === '/ended') socket.end();
+          else (socket as unknown as { _handle: { close: () => void } })._handle.close();
+        });
+        return;
+      }
+      request.pipe(response);
+    },
+  );
   behind.on('secureConnection', () => {
     connections += 1;
   });

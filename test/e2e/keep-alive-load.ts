@@ -1,12 +1,23 @@
 import { createConnection } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 
 /** Keep-alive connections that each send the next request when the response has arrived. */
 export interface KeepAliveLoad {
   readonly counts: LoadCounts;
   /** The responses, counted by body. */
   readonly bodies: ReadonlyMap<string, number>;
+  /** The longest time for which the system did not let the clients run, in ms. */
+  readonly stalledMs: () => number;
   /** Lets requests in flight finish, then closes all connections. */
   readonly stop: () => Promise<void>;
+}
+
+/**
+ * Whether clients may have lost connections because they did not run: a drain closes idle connections
+ * after 500 ms. Such an attempt shows nothing about the server, and is to be repeated.
+ */
+export function hasStalled({ counts, stalledMs }: KeepAliveLoad): boolean {
+  return counts.lost > 0 && stalledMs() > 200;
 }
 
 export interface LoadCounts {
@@ -40,14 +51,18 @@ export interface LoadOptions {
 export async function startLoad(options: LoadOptions): Promise<KeepAliveLoad> {
   const counts: LoadCounts = { answered: 0, failed: 0, lost: 0, closing: 0, errors: [] };
   const load: Load = { options, counts, bodies: new Map(), running: true };
+  const stalls = monitorEventLoopDelay({ resolution: 10 });
+  stalls.enable();
   const all = Array.from({ length: options.connections }, () => keepAsking(load));
   await Promise.all(all.map(({ opened }) => opened));
   return {
     counts,
     bodies: load.bodies,
+    stalledMs: () => stalls.max / 1e6,
     stop: async () => {
       load.running = false;
       await Promise.all(all.map(({ ended }) => ended));
+      stalls.disable();
     },
   };
 }

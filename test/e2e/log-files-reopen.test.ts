@@ -3,6 +3,7 @@ import { createReadStream, existsSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path';
 import t from 'tap';
 import { codeOf } from './admin-client.js';
+import { connectRaw, requestText } from './raw-client.js';
 import { runMaster, startServer } from './server.js';
 import { until } from './until.js';
 
@@ -17,7 +18,9 @@ t.test('USR1 reopens log and access log', async (t) => {
     processes: 2,
     args: ['--log-file', log, '--access-log', 'json', '--access-log-file', access],
   });
-  await fetch(`${server.url}/first`);
+  // One connection, whose reactor writes all the lines.
+  const client = await connectRaw(t, server);
+  await client.request(requestText('/first'));
   await until('a line', () => linesOf(access).some((line) => line.includes('/first')));
   for (const line of linesOf(access)) t.type(JSON.parse(line), Object);
   renameSync(log, `${log}.1`);
@@ -27,10 +30,10 @@ t.test('USR1 reopens log and access log', async (t) => {
   await until('the access log too', () => existsSync(access));
   // The file may have been created by the other reactor: this one reopens it when told.
   await until('a line', async () => {
-    await fetch(`${server.url}/second`);
+    await client.request(requestText('/second'));
     return linesOf(access).some((line) => line.includes('/second'));
   });
-  await fetch(`${server.url}/third`);
+  await client.request(requestText('/third'));
   await until('a line', () => linesOf(access).some((line) => line.includes('/third')));
   t.notOk(linesOf(`${access}.1`).some((line) => line.includes('/third')));
   t.strictSame(await server.stop(), { code: 0, signal: null });

@@ -1,7 +1,7 @@
 -- Limits, locks and caches shared by several reactors; /hang keeps what it has acquired.
 local limit, lock, cache = moonring.limit, moonring.lock, moonring.cache
 
-local rate = limit.rate('rate', { rate = 50, burst = 20, key = function() return 'all' end })
+local rate = limit.rate('rate', { rate = 20, burst = 20, key = function() return 'all' end })
 local places = limit.concurrency('places', { max = 1, lease = 1, wait = 20 })
 local values = cache.new('values')
 
@@ -21,7 +21,7 @@ end)
 -- Reads, waits and writes: without the lock additions would be lost.
 app:get('/add', function(_, res)
   local d = moonring.shared('limits')
-  assert(lock.acquire('add', { ttl = 1 }))
+  assert(lock.acquire 'add')
   local sum = d:get('sum') or 0
   moonring.sleep(0.002)
   d:set('sum', sum + 1)
