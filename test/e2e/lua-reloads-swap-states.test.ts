@@ -36,9 +36,12 @@ async function reload(server: Server, generation: number): Promise<void> {
   server.signal('SIGHUP');
   const line = await server.logLine(
     `generation ${generation}`,
-    (each) => each.msg === 'reloaded' && each['generation'] === generation,
+    (each) =>
+      (each.msg === 'reloaded' && each['generation'] === generation) ||
+      each.msg.startsWith('reload rejected'),
   );
-  if (line['replaced'] !== 'lua states') throw new Error('processes were replaced');
+  if (line['replaced'] !== 'lua states')
+    throw new Error(`no Lua state was replaced: ${JSON.stringify(line)}`);
 }
 
 /** Private memory of a process now. */
