@@ -242,10 +242,20 @@ function crashOf(pid: number) {
 }
 
 t.test('a core file is complete, and the hand-over does not wait for it', async (t) => {
+  // A hand-over that waited would be later every time; a keeper that has to wait for the CPU is once.
+  for (let attempt = 1; attempt <= 5; attempt++) {
+    const lateMs = await coreAfterHandOver(t);
+    if (lateMs === null || lateMs > 0) return;
+  }
+  t.fail('connections are handed over when the core is finished');
+});
+
+/** How much later the core is finished than the hand-over; null: there are no cores here. */
+async function coreAfterHandOver(t: Test): Promise<number | null> {
   const pattern = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').trim();
   if (pattern.startsWith('|') || pattern.includes('/')) {
     t.comment(`cores are written to ${pattern}`);
-    return;
+    return null;
   }
   const directory = t.testdir();
   const server = await startServer(t, { app: 'crashing.lua' });
@@ -255,7 +265,7 @@ t.test('a core file is complete, and the hand-over does not wait for it', async 
   const [reactor = 0] = server.reactorPids();
   if (spawnSync('prlimit', ['--pid', String(reactor), '--core=unlimited']).status !== 0) {
     t.comment('the limit of cores cannot be raised here');
-    return;
+    return null;
   }
   const { status } = await (await connectRaw(t, server)).request(requestText('/crash'));
   t.equal(status, 503);
@@ -273,11 +283,11 @@ t.test('a core file is complete, and the hand-over does not wait for it', async 
   );
   t.not(core.thread, reactor, 'the thread of the event loop is the one that has faulted');
   const { size, mtimeMs } = statSync(path);
-  const late = mtimeMs - Number(handedOver['time']);
-  t.comment(`${size >> 20} MiB, finished ${late.toFixed(0)} ms after the hand-over`);
-  t.ok(late > 0, 'connections were handed over before the core was finished');
+  const lateMs = mtimeMs - Number(handedOver['time']);
+  t.comment(`${size >> 20} MiB, finished ${lateMs.toFixed(0)} ms after the hand-over`);
   t.strictSame(await server.stop(), { code: 0, signal: null });
-});
+  return lateMs;
+}
 
 t.test('a killed keeper is replaced, and none is left at the end', async (t) => {
   const server = await startServer(t, { app: 'crashing.lua' });
