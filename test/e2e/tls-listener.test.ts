@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { Agent, type RequestOptions, request } from 'node:https';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { type CertificateFiles, writeCertificate } from './certificate.js';
@@ -254,27 +255,49 @@ t.test('at the start it is a configuration error', async (t) => {
   }
 });
 
+/** An idle connection of a reactor that is replaced stays open for half a second. */
+const PAUSE_MS = 300;
+const TRIES = 10;
+
 t.test('a reactor that is replaced makes its TLS clients reconnect', async (t) => {
   const directory = t.testdir();
   const pair = makePair(directory, 'a', '01');
   const config = changingConfig(directory);
   const { server, port } = await start(t, pair, config.args);
-  const agent = new Agent({ keepAlive: true, maxSockets: 8 });
-  const failures: unknown[] = [];
-  let isOver = false;
-  const clients = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
-      await ask(port, { agent }).catch((error: unknown) => failures.push(error));
+  let generation = 1;
+  /** The errors of clients that never pause, while the reactors are replaced three times. */
+  const replace = async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 8 });
+    const failures: unknown[] = [];
+    let isOver = false;
+    const clients = Array.from({ length: 8 }, async () => {
+      while (!isOver) {
+        await ask(port, { agent }).catch((error: unknown) => failures.push(error));
+      }
+    });
+    for (let i = 0; i < 3; i++) {
+      config.change();
+      generation += 1;
+      t.match(await reload(server, generation), { msg: 'reloaded', replaced: 'processes' });
     }
-  });
-  for (let i = 1; i <= 3; i++) {
-    config.change();
-    t.match(await reload(server, i + 1), { msg: 'reloaded', replaced: 'processes' });
+    isOver = true;
+    await Promise.all(clients);
+    agent.destroy();
+    return failures;
+  };
+  const pauses = monitorEventLoopDelay({ resolution: 10 });
+  pauses.enable();
+  t.teardown(() => pauses.disable());
+  for (let tries = 1; ; tries++) {
+    pauses.reset();
+    const failures = await replace();
+    const pauseMs = pauses.max / 1e6;
+    if (failures.length === 0 || pauseMs < PAUSE_MS || tries === TRIES) {
+      t.strictSame(failures, []);
+      break;
+    }
+    t.comment(`${failures.length} failures: a busy machine stopped the clients for ${pauseMs} ms`);
   }
-  isOver = true;
-  await Promise.all(clients);
-  agent.destroy();
-  t.strictSame(failures, []);
 });
 
 t.test('handshakes of an address beyond its limit are refused', async (t) => {
