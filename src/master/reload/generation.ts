@@ -5,6 +5,7 @@ import {
   constants,
   existsSync,
   openSync,
+  readFileSync,
   type Stats,
   statSync,
 } from 'node:fs';
@@ -42,17 +43,19 @@ export interface GenerationInputs {
   readonly resolved: ResolvedConfig;
   /** Shared memory that the handler finds in a reactor. */
   readonly shared: readonly SharedSize[];
+  /** Reactors serve meanwhile. */
+  readonly serves?: boolean;
 }
 
 /** Checks the inputs of a start or a reload. Throws a MoonringError that says what is wrong. */
 export async function prepareGeneration(inputs: GenerationInputs): Promise<Generation> {
-  const { native, env, resolved, shared } = inputs;
+  const { native, env, resolved, shared, serves = false } = inputs;
   refuseDevInProduction(resolved.config, env);
   const app = appOf(resolved);
   requireAccessLog(resolved.config);
   const certificates = checkedCertificates(native, resolved.config);
   const order = { app, luaRoot: join(packageRoot, 'lua'), shared };
-  const { appFd, isWhole } = await checkHandler(native, packageRoot, order);
+  const { appFd, isWhole } = await checkHandler(native, packageRoot, order, { yields: serves });
   const warnings = [...(certificates?.warnings ?? []), ...warningsAbout(app, appFd >= 0, isWhole)];
   return { resolved, app, appFd, build: currentBuild(env, app), certificates, warnings };
 }
@@ -149,7 +152,10 @@ export function requireWritable(path: string): void {
   else closeSync(openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_NOCTTY));
 }
 
-/** More than any handler needs unless it waits for something, even on a busy machine. */
+/**
+ * More than any handler needs unless it waits for something. Time that the checker has spent waiting
+ * for a processor does not count, up to as much again: then its own alarm ends it.
+ */
 const TIMEOUT_MS = 15_000;
 
 /** Added to the master's: serving reactors have priority. */
@@ -167,7 +173,7 @@ export function checkHandler(
   native: Pick<NativeAddon, 'socketPair' | 'receiveDescriptor' | 'closeDescriptor'>,
   packageRoot: string,
   order: CheckOrder,
-  timeoutMs = TIMEOUT_MS,
+  { timeoutMs = TIMEOUT_MS, yields = false } = {},
 ): Promise<Accepted> {
   const [pair, pairInChild] = native.socketPair();
   const child = fork(join(packageRoot, 'dist', 'checker.js'), [JSON.stringify(order)], {
@@ -175,7 +181,7 @@ export function checkHandler(
     execArgv: [],
   });
   native.closeDescriptor(pairInChild);
-  yieldProcessor(child.pid);
+  if (yields) yieldProcessor(child.pid);
   const { path } = order.app;
   const end = () => child.kill('SIGKILL');
   process.once('exit', end);
@@ -185,10 +191,18 @@ export function checkHandler(
     const fail = (message: string) => {
       verdict ??= new MoonringError('ERR_MOONRING_HANDLER', message);
     };
-    const late = setTimeout(() => {
+    const begunMs = performance.now();
+    const onLate = () => {
+      const ranMs = performance.now() - begunMs;
+      const dueMs = timeoutMs + Math.min(timeoutMs, queuedMsOf(child.pid));
+      if (ranMs < dueMs) {
+        late = setTimeout(onLate, dueMs - ranMs);
+        return;
+      }
       fail(`${path} did not finish loading within ${timeoutMs / 1000} s`);
       end();
-    }, timeoutMs);
+    };
+    let late = setTimeout(onLate, timeoutMs);
     child.on('message', (value: unknown) => {
       try {
         const { problem, isKept, isWhole } = decodeCheckVerdict(value);
@@ -211,6 +225,16 @@ export function checkHandler(
       else resolve(verdict);
     });
   });
+}
+
+/** How long the process has been ready to run and had to wait for a processor; 0 if that is unknown. */
+function queuedMsOf(pid: number | undefined): number {
+  try {
+    const [, queuedNs = '0'] = readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ');
+    return Number(queuedNs) / 1e6;
+  } catch {
+    return 0;
+  }
 }
 
 function yieldProcessor(pid: number | undefined): void {

@@ -391,7 +391,7 @@ async function prepareReload(
     requireEnough(resolved.config, current.reactors);
     // The memory of the start: other sizes need a restart.
     const shared = sharedSizes(first.resolved.config);
-    const generation = await prepareGeneration({ native, env, resolved, shared });
+    const generation = await prepareGeneration({ native, env, resolved, shared, serves: true });
     for (const warning of generation.warnings) log.log('warn', {}, warning);
     const keys = needRestart(first.resolved.config, generation.resolved.config);
     if (keys.length > 0) log.log('warn', { keys }, 'changed options need a restart');

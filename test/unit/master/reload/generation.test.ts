@@ -71,6 +71,8 @@ t.test('a handler that terminates the process, or never returns, rejects', async
   await t.rejects(ended, {
     message: '/srv/app.lua terminated the process that loaded it (exit code 3)',
   });
-  const endless = checkHandler(native, packageWith(t, 'setInterval(() => {}, 1000)'), ORDER, 300);
+  const endless = checkHandler(native, packageWith(t, 'setInterval(() => {}, 1000)'), ORDER, {
+    timeoutMs: 300,
+  });
   await t.rejects(endless, { message: '/srv/app.lua did not finish loading within 0.3 s' });
 });
