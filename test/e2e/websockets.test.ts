@@ -47,7 +47,7 @@ const python = await pythonWith('websockets');
 const noPython = python ? false : 'the websockets of Python is not installed';
 
 t.test('WebSockets of one server', { timeout: 120_000 }, async (t) => {
-  const args = ['--ws-max-message', '100k', '--dispatch', 'auto', '--access-log', 'json'];
+  const args = ['--ws-max-message', '100k', '--dispatch', 'inline', '--access-log', 'json'];
   const server = await startServer(t, { app: 'websockets.lua', processes: 1, args });
   const get = async (path: string) => await (await fetch(server.url + path)).text();
   const closed = async (line: string) => {
