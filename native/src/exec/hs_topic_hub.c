@@ -193,7 +193,8 @@ void hs_topic_hub_end(hs_topic_hub_t *hub)
 
 /* ---- Dispatching. ---- */
 
-/* The losses of the bucket's topics are known again. */
+/* The losses of the bucket's topics are known again. A message that was numbered before but comes
+ * later counts as lost until the next loss corrects the sum. */
 static uint64_t count_loss(hs_topic_hub_t *hub, hs_topic_bucket_t *bucket)
 {
     if (bucket->gaps == hub->reader->gaps)

@@ -658,9 +658,11 @@ hs_topic_read_t hs_topic_reader_next(hs_topic_reader_t *reader, uint64_t now_ms,
         uint64_t start = atomic_load_explicit(&entry->start, memory_order_acquire);
         uint32_t cells = (uint32_t)(start & ((1u << LENGTH_BITS) - 1));
         if (start >> LENGTH_BITS != reader->next + 1) {
-            if (start >> LENGTH_BITS > reader->next + 1)
-                reader->next++; /* damaged, or just overtaken: the head tells */
-            else if (is_abandoned(reader, start, now_ms))
+            if (start >> LENGTH_BITS > reader->next + 1) {
+                /* Damaged, or just overtaken: by a single cell, the head no longer tells. */
+                reader->next++;
+                reader->gaps++;
+            } else if (is_abandoned(reader, start, now_ms))
                 reader->next++;
             else if (atomic_load_explicit(&entry->start, memory_order_acquire) == start)
                 return HS_TOPIC_STALLED;

@@ -20,6 +20,7 @@
 #include "os/hs_shm.h"
 
 #define SIZE HS_TOPICS_SIZE_MIN
+#define CELL_BYTES 64
 #define LONG_TIME_MS 30000
 
 static hs_topics_t *new_topics(void)
@@ -405,7 +406,11 @@ static void messages_of_each_publisher_arrive_in_order_and_wake_the_loop(void **
     hs_topics_free(topics);
 }
 
-/* Slower than the publishers: what it gets is complete and in order, and the rest was counted. */
+/*
+ * Slower than the publishers: what it gets is complete and in order, and the rest was counted.
+ * What a publisher had numbered but not written yet counts as lost until the next loss: here the
+ * last one comes when none is publishing.
+ */
 static void a_reader_that_is_overtaken_gets_nothing_torn(void **state)
 {
     (void)state;
@@ -425,10 +430,12 @@ static void a_reader_that_is_overtaken_gets_nothing_torn(void **state)
     }
     for (uint32_t i = 0; i < PUBLISHERS; i++)
         pthread_join(publishers[i].thread, NULL);
+    for (size_t i = 0; i < SIZE / CELL_BYTES; i++)
+        assert_int_equal(post(topics, "t", "more than fits"), HS_OK);
     assert_int_equal(post(topics, "t", "last"), HS_OK);
     dispatch_all(hub);
     assert_string_equal(seen.last, "last");
-    assert_int_equal(seen.count + seen.lost, (uint64_t)PUBLISHERS * EACH + 1);
+    assert_int_equal(seen.count + seen.lost, (uint64_t)PUBLISHERS * EACH + SIZE / CELL_BYTES + 1);
     hs_topic_hub_free(hub);
     hs_topics_free(topics);
 }
