@@ -80,7 +80,8 @@ function handle(req, res)
   elseif req.path == '/left-behind' then
     local ws = req:websocket()
     moonring.spawn({ detached = true }, function()
-      closed[#closed + 1] = ('left behind: %s %s %d'):format(ws:receive())
+      local line = ('left behind: %s %s %d'):format(ws:receive())
+      closed[#closed + 1] = line -- not the list of before
     end)
     moonring.sleep(0) -- it waits now
   elseif req.path == '/flood' then
