@@ -17,6 +17,7 @@ typedef struct pool {
     unsigned ran;  /* of those returned: a worker has run the handler */
     uint64_t kept; /* a handle of the job while a worker had it, 0: none */
     unsigned interrupts;
+    _Atomic unsigned attempts; /* to make a handler in vain */
 } pool_t;
 
 static void handle(hs_request_t *request, hs_response_t *response, void *user_data)
@@ -35,15 +36,23 @@ static void interrupt(void *self, hs_job_t *job, uint32_t count)
     pool->interrupts++;
 }
 
-static int make_interruptible(void *context, hs_handler_t *handler, hs_errinfo_t *error)
+static int make_handler(void *context, hs_handler_t *handler, hs_errinfo_t *error)
 {
     (void)error;
     *handler = hs_c_handler_as_handler(context);
-    handler->interrupt = interrupt;
     return HS_OK;
 }
 
-static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
+static int make_interruptible(void *context, hs_handler_t *handler, hs_errinfo_t *error)
+{
+    int result = make_handler(context, handler, error);
+    handler->interrupt = interrupt;
+    return result;
+}
+
+static void pool_init_with(pool_t *pool,
+                           int (*make)(void *context, hs_handler_t *handler, hs_errinfo_t *error),
+                           uint32_t count, uint32_t capacity)
 {
     *pool = (pool_t){ .c_handler = { handle, &pool->gate }, .gate = GATE_SHUT };
     pool->ev = hs_ev_new(pool, 16);
@@ -58,8 +67,14 @@ static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
         .queue_capacity = capacity,
         .handler_timeout_ms = HANDLER_TIMEOUT_MS,
     };
+    config.factory.make = make;
     pool->workers = hs_workers_new(&config);
     assert_non_null(pool->workers);
+}
+
+static void pool_init(pool_t *pool, uint32_t count, uint32_t capacity)
+{
+    pool_init_with(pool, make_handler, count, capacity);
 }
 
 static hs_job_t *submit(pool_t *pool, const char *url)
@@ -256,18 +271,7 @@ static void test_a_handler_without_progress_is_interrupted(void **state)
 {
     (void)state;
     pool_t pool;
-    pool_init(&pool, 1, 8);
-    hs_workers_free(pool.workers);
-    hs_workers_config_t config = {
-        .factory = hs_c_handler_factory(&pool.c_handler),
-        .log = &pool.rig.log,
-        .completions = &pool.completions,
-        .count = 1,
-        .queue_capacity = 8,
-        .handler_timeout_ms = HANDLER_TIMEOUT_MS,
-    };
-    config.factory.make = make_interruptible;
-    pool.workers = hs_workers_new(&config);
+    pool_init_with(&pool, make_interruptible, 1, 8);
     hs_job_t *job = submit_to_the_gate(&pool);
     watch(&pool, 1000, 1700);
     hs_job_progress(job, 2); /* it writes */
@@ -380,7 +384,7 @@ static void test_the_generation_moves_when_a_worker_posts(void **state)
 static int refuse_to_make(void *context, hs_handler_t *handler, hs_errinfo_t *error)
 {
     (void)handler;
-    (*(unsigned *)context)++;
+    HS_CONTAINER_OF((hs_c_handler_t *)context, pool_t, c_handler)->attempts++;
     return hs_errinfo_set(error, HS_ERR_HANDLER, 0, "on purpose");
 }
 
@@ -388,23 +392,13 @@ static void test_a_worker_without_handler_responds_500(void **state)
 {
     (void)state;
     pool_t pool;
-    pool_init(&pool, 1, 8);
-    hs_workers_free(pool.workers);
-    static unsigned attempts;
-    hs_workers_config_t config = {
-        .factory = { refuse_to_make, NULL, &attempts },
-        .log = &pool.rig.log,
-        .completions = &pool.completions,
-        .count = 1,
-        .queue_capacity = 8,
-    };
-    pool.workers = hs_workers_new(&config);
+    pool_init_with(&pool, refuse_to_make, 1, 8);
     submit(&pool, "Internal Server Error\n");
     hs_workers_flush(pool.workers);
     collect(&pool, 1);
     assert_int_equal(pool.ran, 1);
+    assert_true(pool.attempts >= 1);
     pool_end(&pool);
-    assert_true(attempts >= 1);
 }
 
 int main(void)
