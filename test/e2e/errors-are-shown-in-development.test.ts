@@ -45,7 +45,7 @@ function handle(req, res)
 end
 `;
 
-/** As editors do: whoever reads it meanwhile gets the old or the new text, not a part. */
+/** As editors do: a reader gets the old or the new text, not a part. */
 function replace(path: string, text: string): void {
   writeFileSync(`${path}.new`, text);
   renameSync(`${path}.new`, path);
