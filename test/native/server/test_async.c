@@ -373,9 +373,13 @@ static void a_stream_to_a_slow_client_needs_little_memory(void **state)
     snprintf(request, sizeof(request), "GET /%zu HTTP/1.0\r\n\r\n", total);
     client_send(fd, request);
     (void)client_read(fd); /* the head */
-    AWAIT(atomic_load(&app.waits) > 0);
     size_t most = 0;
+    unsigned waits = 0;
     for (size_t read = 0; read < total; read += total / 64) {
+        /* Far from the end the writer always has more than the kernel takes. */
+        if (read < total / 2)
+            AWAIT(atomic_load(&app.waits) > waits);
+        waits = atomic_load(&app.waits);
         client_skip(fd, total / 64);
         size_t now = allocated_bytes();
         if (now > before && now - before > most)
@@ -383,7 +387,6 @@ static void a_stream_to_a_slow_client_needs_little_memory(void **state)
     }
     client_expect_end(fd);
     pthread_join(writer, NULL);
-    assert_true(atomic_load(&app.waits) > 100);
     if (most > 1 << 20)
         fail_msg("%zu bytes for one stream", most);
     server_bench_stop(&sb);
