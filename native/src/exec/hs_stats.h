@@ -55,19 +55,23 @@ _Static_assert(sizeof(hs_stats_area_t) % HS_CACHE_LINE == 0,
                "areas of two threads share no cache line");
 
 /* One writer: no locked instruction is needed. */
-static inline void hs_stats_add(hs_stats_area_t *area, unsigned counter, uint64_t n)
+static inline void hs_stats__add(hs_stats_area_t *area, unsigned counter, uint64_t n,
+                                 memory_order order)
 {
     HS_ASSERT(counter < HS_STATS_COUNTERS);
     uint64_t now = atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
-    atomic_store_explicit(&area->counters[counter], now + n, memory_order_relaxed);
+    atomic_store_explicit(&area->counters[counter], now + n, order);
 }
 
-/* Who reads the sum by hs_stats_page_counter sees all that this thread has stored before. */
+static inline void hs_stats_add(hs_stats_area_t *area, unsigned counter, uint64_t n)
+{
+    hs_stats__add(area, counter, n, memory_order_relaxed);
+}
+
+/* A reader of the sum (hs_stats_page_counter) sees everything that this thread stored before. */
 static inline void hs_stats_add_last(hs_stats_area_t *area, unsigned counter, uint64_t n)
 {
-    HS_ASSERT(counter < HS_STATS_COUNTERS);
-    uint64_t now = atomic_load_explicit(&area->counters[counter], memory_order_relaxed);
-    atomic_store_explicit(&area->counters[counter], now + n, memory_order_release);
+    hs_stats__add(area, counter, n, memory_order_release);
 }
 
 static inline void hs_stats_set(hs_stat_t *gauge, uint64_t value)

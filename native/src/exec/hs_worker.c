@@ -494,11 +494,10 @@ bool hs_workers_give_up(hs_workers_t *workers, hs_job_t *job)
 static void watch(hs_workers_t *workers, worker_t *worker, uint64_t elapsed_ms)
 {
     hs_job_t *job = atomic_load_explicit(&worker->job, memory_order_acquire);
-    uint32_t progress = 0;
     if (job != NULL && worker->handler.interrupt == NULL)
         return;
-    if (job != NULL)
-        progress = atomic_load_explicit(&job->progress, memory_order_relaxed);
+    uint32_t progress =
+        job != NULL ? atomic_load_explicit(&job->progress, memory_order_relaxed) : 0;
     bool waits = progress % 2 != 0;
     uint64_t for_ms = hs_watched_look(&worker->watched, waits ? NULL : job, progress, elapsed_ms);
     if (for_ms < workers->config.handler_timeout_ms || !hs_workers_give_up(workers, job))
