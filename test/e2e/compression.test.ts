@@ -62,7 +62,7 @@ async function compareAll(t: Test, server: Server, paths: readonly string[]): Pr
 
 t.test('with --compress', async (t) => {
   // Inline: a handler that had to wait for the CPU would count as slow and move to a worker, whose Lua
-  // state has variables of its own.
+  // state has its own variables.
   const args = [...COMPRESS, '--dispatch', 'inline'];
   const server = await startServer(t, { app: 'compressed.lua', args });
 

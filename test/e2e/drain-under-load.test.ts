@@ -28,7 +28,7 @@ async function drain(t: Test, accept: string) {
   const signalledAt = performance.now();
   server.signal('SIGTERM');
   await until('readyz is 503', async () => (await codeOf(server, '/readyz')) === 503);
-  t.equal(load.counts.closing, 0, 'before any connection is told to close');
+  t.equal(load.counts.closing, 0, 'before any response says Connection: close');
   t.equal(await codeOf(server, '/livez'), 200);
 
   const during = load.counts.answered;

@@ -46,7 +46,7 @@ t.test('event streams', async (t) => {
   const app = join(t.testdir(), 'app.lua');
   copyFileSync(appPath('events.lua'), app);
   // Inline: a handler that had to wait for the CPU would count as slow and move to a worker, whose Lua
-  // state has variables of its own.
+  // state has its own variables.
   const args = ['--compress', 'gzip', '--drain-timeout', '50s', '--dispatch', 'inline'];
   const server = await startServer(t, { app, args });
   const ended = (what: string) =>

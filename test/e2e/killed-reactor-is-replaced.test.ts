@@ -50,7 +50,7 @@ t.test('the record of a crash counts the requests with waiting handlers', async 
   await server.logLine('the hand-over', ({ msg }) => msg.endsWith('were handed over'));
 });
 
-t.test('nothing is told of the connections of a reactor that had none', async (t) => {
+t.test('no hand-over is reported for a reactor without connections', async (t) => {
   const server = await startServer(t, { app: 'waiting.lua' });
   const [victim = 0] = server.reactorPids();
   process.kill(victim, 'SIGKILL');
